@@ -1,1 +1,11 @@
-//! edgebus.
+//! edgebus: a serverless event bus for the edge, on WebAssembly.
+//!
+//! The rooms in reading order: `model` is the vocabulary; `manifest` reads it from YAML; `store` and
+//! `runtime` are doors to what is outside; `pipeline` is the way of an event; `bus` is the handle;
+//! `api` and `cli` are its faces. `docs/ARCHITECTURE.md` has the map and the import table.
+
+pub mod bus;
+pub mod error;
+pub mod model;
+pub mod runtime;
+pub mod store;

@@ -1,0 +1,26 @@
+//! The vocabulary: what an event, a rule, a delivery and an outcome are.
+//!
+//! Every other room speaks these words. Nothing here does I/O, awaits, reads a clock or draws a
+//! random number, so that everything decided here can be tested as a table.
+
+pub mod delivery;
+pub mod event;
+pub mod function;
+pub mod limits;
+pub mod name;
+pub mod outcome;
+pub mod position;
+pub mod retry;
+pub mod rule;
+pub mod timestamp;
+
+pub use delivery::{Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Settled};
+pub use event::{Attribute, Data, Event, EventError, Lineage};
+pub use function::{Digest, FunctionConfig, Revision};
+pub use limits::FunctionLimits;
+pub use name::{Name, NameError};
+pub use outcome::{Outcome, TimeoutKind};
+pub use position::{BusId, EventRef, Position, SubscriptionId};
+pub use retry::{Backoff, RetryPolicy};
+pub use rule::{BusConfig, RuleConfig, Subscription, TargetConfig};
+pub use timestamp::Timestamp;

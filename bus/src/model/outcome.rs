@@ -1,0 +1,118 @@
+//! How an attempt ended.
+
+use std::fmt;
+
+/// Which clock ran out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutKind {
+    /// Time on the processor.
+    Cpu,
+    /// Wall-clock time, host calls included.
+    Wall,
+}
+
+/// How an attempt ended, and why if it failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The function returned success.
+    Success,
+    /// The function asked to be tried again, perhaps after a delay in milliseconds.
+    Retry {
+        /// The delay that the function asked for.
+        after_ms: Option<u64>,
+        /// The function's words.
+        message: String,
+    },
+    /// The function said that trying again is useless.
+    Reject {
+        /// The function's words.
+        message: String,
+    },
+    /// The function trapped.
+    Trap {
+        /// What happened, with a readable backtrace.
+        message: String,
+    },
+    /// A time limit ended the attempt.
+    Timeout {
+        /// Which one.
+        kind: TimeoutKind,
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
+    /// The function wanted more memory than it may have.
+    Memory {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+    /// The function went over one of its other limits (emitted events, state writes).
+    Limit {
+        /// Which limit, and its value.
+        message: String,
+    },
+    /// State that the function read was changed by another attempt before this one could settle.
+    Conflict,
+    /// The attempt could not be made, or the process died during it.
+    Host {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// The error class: one stable word that lists and metrics use.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Retry { .. } => "retry",
+            Self::Reject { .. } => "reject",
+            Self::Trap { .. } => "trap",
+            Self::Timeout { .. } => "timeout",
+            Self::Memory { .. } => "memory",
+            Self::Limit { .. } => "limit",
+            Self::Conflict => "conflict",
+            Self::Host { .. } => "host",
+        }
+    }
+
+    /// True for [`Outcome::Success`].
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Success)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => out.write_str("success"),
+            Self::Retry { message, .. }
+            | Self::Reject { message }
+            | Self::Trap { message }
+            | Self::Limit { message }
+            | Self::Host { message } => out.write_str(message),
+            Self::Timeout {
+                kind: TimeoutKind::Cpu,
+                limit_ms,
+            } => {
+                write!(
+                    out,
+                    "used more than {limit_ms} ms of processor time (limits.cpu)"
+                )
+            }
+            Self::Timeout {
+                kind: TimeoutKind::Wall,
+                limit_ms,
+            } => {
+                write!(out, "took longer than {limit_ms} ms (limits.timeout)")
+            }
+            Self::Memory { limit_bytes } => write!(
+                out,
+                "wanted more than {} KiB of memory (limits.memory)",
+                limit_bytes / 1024
+            ),
+            Self::Conflict => out.write_str("state that it read was changed by another attempt"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Buses, rules and subscriptions as the manifest declares them. The pattern stays text here: the
+//! `rules` crate compiles it.
+
+use super::{BusId, Name, RetryPolicy, SubscriptionId};
+
+/// A bus: its log and what it keeps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BusConfig {
+    /// Its name.
+    pub name: Name,
+    /// How long events are kept, in milliseconds.
+    pub retention_age_ms: u64,
+    /// How many bytes of events are kept.
+    pub retention_bytes: u64,
+    /// How long a repeated (source, id) is answered as a duplicate, in milliseconds.
+    pub dedupe_ms: u64,
+}
+
+/// The bus that exists without being declared.
+pub const DEFAULT_BUS: &str = "default";
+
+impl BusConfig {
+    /// A bus with the default policy: 7 days, 10 GiB, 24 hours of dedupe.
+    #[must_use]
+    pub fn with_defaults(name: Name) -> Self {
+        Self {
+            name,
+            retention_age_ms: 7 * 24 * 3_600_000,
+            retention_bytes: 10 << 30,
+            dedupe_ms: 24 * 3_600_000,
+        }
+    }
+}
+
+/// A rule: which events, and where to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleConfig {
+    /// Its name, unique in the manifest.
+    pub name: Name,
+    /// The bus whose events it looks at.
+    pub bus: Name,
+    /// The pattern as JSON text, aliases already translated; `None` matches every event.
+    pub pattern: Option<String>,
+    /// JSONPath queries that must all select something, evaluated after the pattern.
+    pub filters: Vec<String>,
+    /// Where matching events go; never empty.
+    pub targets: Vec<TargetConfig>,
+}
+
+/// One target of a rule, with its delivery policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TargetConfig {
+    /// The function that handles the event.
+    pub function: Name,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// How long a dead letter is kept, in milliseconds.
+    pub dead_letter_ms: u64,
+}
+
+/// One rule with one of its targets: the unit that has lag, retries and dead letters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    /// Its number in stored keys.
+    pub id: SubscriptionId,
+    /// The rule.
+    pub rule: Name,
+    /// The bus that the rule looks at.
+    pub bus: BusId,
+    /// Where to and how.
+    pub target: TargetConfig,
+    /// False once the rule or target left the manifest: what is owed still runs, nothing new joins.
+    pub active: bool,
+}
+
+impl Subscription {
+    /// The name that people see: `rule/function`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.rule, self.target.function)
+    }
+}

@@ -1,0 +1,32 @@
+//! Why a component can't be a function here.
+
+/// What to do about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The bytes are not a component, or not one that this bus can run: the deployer must change it.
+    Invalid,
+    /// Compiling took too long or too much.
+    TooLarge,
+    /// The host's own fault.
+    Host,
+}
+
+/// A component that can't be prepared.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What to do.
+    pub kind: Kind,
+    /// What is wrong and how to build it right.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of `kind`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}

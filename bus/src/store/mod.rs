@@ -1,0 +1,357 @@
+//! The store's door: steps in, pages out.
+//!
+//! All durable change is a [`Step`], applied by [`Store::commit`] in batches, one transaction each,
+//! flushed before it returns. A step carries its time and its random numbers, so that applying steps
+//! is deterministic. No table, cursor or transaction of an engine shows here, because a second engine
+//! will stand behind this door; every implementation runs the suite in `conformance`.
+//!
+//! Never here: matching, retry decisions, waiting. A step says what to write; the store only checks
+//! what must be checked inside the transaction (duplicates, fences, state versions, the fan-out budget).
+
+pub mod error;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{
+    Attempt, BusConfig, BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
+    FunctionConfig, Lineage, Name, Position, Revision, RuleConfig, Settled, Subscription,
+    SubscriptionId, Timestamp,
+};
+
+pub use error::{Error, Kind};
+
+/// A durable store. One writer thread calls `commit`; any thread may read.
+pub trait Store: Send + Sync + 'static {
+    /// Applies `steps` in order in one transaction and returns when it is on stable storage.
+    ///
+    /// Each step has its own result, in order: a step that is refused (a stale fence, say) writes
+    /// nothing and does not hinder the others; the outcomes of earlier steps of the batch are
+    /// visible to later ones.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`]: the transaction may or may not have taken place, and the handle is dead.
+    fn commit(&self, steps: &[Step]) -> Result<Vec<StepOutcome>, Error>;
+
+    /// What the store knows as a whole, for start-up.
+    ///
+    /// # Errors
+    /// As every read: [`Kind::Corrupt`] for a record that fails its checksum, [`Kind::Unknown`] when the engine fails.
+    fn catalog(&self) -> Result<Catalog, Error>;
+
+    /// A page of a bus's log: events after `after`, at most `limit`, oldest first.
+    /// # Errors
+    /// As every read.
+    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+
+    /// One event, or `None` if that position holds none.
+    /// # Errors
+    /// As every read.
+    fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error>;
+
+    /// A page of what is owed to a subscription, live and replayed, in key order after `after`.
+    /// # Errors
+    /// As every read.
+    fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// A page of deliveries that wait for a due time at or before `until`, in order of due time,
+    /// strictly after the place `after`.
+    /// # Errors
+    /// As every read.
+    fn waiting(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, DeliveryKey)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, DeliveryKey)>, Error>;
+
+    /// One delivery, wherever its life has brought it.
+    /// # Errors
+    /// As every read.
+    fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error>;
+
+    /// A page of a subscription's successes in key order after `after`.
+    /// # Errors
+    /// As every read.
+    fn settled(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Settled>, Error>;
+
+    /// A page of a subscription's dead letters in key order after `after`.
+    /// # Errors
+    /// As every read.
+    fn dead_letters(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, Error>;
+
+    /// A function's state under `key`, with its version; `None` is absent, which has version 0.
+    /// # Errors
+    /// As every read.
+    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error>;
+
+    /// A page of a function's state keys that begin with `prefix`, in byte order after `after`.
+    /// # Errors
+    /// As every read.
+    fn state_keys(
+        &self,
+        function: &Name,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Error>;
+
+    /// A component's bytes.
+    /// # Errors
+    /// As every read.
+    fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error>;
+
+    /// Checks every record; each harm that it finds is one line that names the table and key.
+    /// # Errors
+    /// When the engine itself can't go on.
+    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error>;
+}
+
+/// One durable change.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Accept events.
+    Append(Append),
+    /// End an attempt.
+    Settle(Box<Settle>),
+    /// Note durably that an attempt begins (after an unclean stop, for the suspects).
+    Claim {
+        /// Which delivery.
+        key: DeliveryKey,
+        /// The fence it has now.
+        fence: u32,
+    },
+    /// Make the manifest's buses, functions and rules the ones in force, as a whole.
+    ApplyManifest(Box<ApplyManifest>),
+    /// Deploy a component under a name, beside the manifest.
+    Deploy(Box<Deploy>),
+    /// Take a function away; refused while a rule in force names it.
+    Remove {
+        /// Which one.
+        function: Name,
+    },
+    /// Note that this process stops (`true`) or runs (`false`): a start that finds `false` is unclean.
+    MarkClean(bool),
+}
+
+/// Accept events on one bus. Each event with a (source, id) known within the bus's dedupe window is
+/// a duplicate: answered with the first one's position, nothing written.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The bus.
+    pub bus: BusId,
+    /// The events, in order.
+    pub events: Vec<NewEvent>,
+    /// When they were accepted.
+    pub now: Timestamp,
+}
+
+/// An event on its way into the log, already matched.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event.
+    pub event: Arc<Event>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+    /// Who gets it.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// The rule-set version that decided it.
+    pub rules_version: u64,
+}
+
+/// End an attempt: everything here takes place together or not at all.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// Which delivery.
+    pub key: DeliveryKey,
+    /// The fence that the attempt ran under.
+    pub fence: u32,
+    /// The attempt as it ended.
+    pub attempt: Attempt,
+    /// What becomes of the delivery.
+    pub end: SettleEnd,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What becomes of the delivery, and what the attempt did to the bus.
+#[derive(Clone, Debug)]
+pub enum SettleEnd {
+    /// Success with the attempt's effects; refused as [`StepOutcome::Conflict`] if state it read has changed.
+    Done(Effects),
+    /// Another attempt at `due_at`.
+    Retry {
+        /// Not before.
+        due_at: Timestamp,
+    },
+    /// A dead letter; the store copies the event into it.
+    Dead {
+        /// Why.
+        reason: DeadReason,
+    },
+}
+
+/// What a successful attempt did, collected on the host side.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// The function whose state is read and written.
+    pub function: Option<Name>,
+    /// Keys that were read, with the version seen (0 for absent).
+    pub reads: Vec<(Vec<u8>, u64)>,
+    /// Keys that are written; `None` deletes.
+    pub writes: Vec<(Vec<u8>, Option<Bytes>)>,
+    /// Emitted events, already matched, each with the bus it goes to.
+    pub emits: Vec<(BusId, NewEvent)>,
+}
+
+/// The manifest as a whole, with its source text.
+#[derive(Clone, Debug)]
+pub struct ApplyManifest {
+    /// The text, as `GET /v1/manifest` answers it.
+    pub source: String,
+    /// Buses; one that is no longer here keeps its log and its number.
+    pub buses: Vec<BusConfig>,
+    /// Functions of the manifest; each names a component that this step brings or the store has.
+    pub functions: Vec<(Name, Digest, FunctionConfig)>,
+    /// Components that the store may not have yet.
+    pub components: Vec<(Digest, Bytes)>,
+    /// The rules; subscriptions are made of them, keeping their numbers by (rule, function).
+    pub rules: Vec<RuleConfig>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A component deployed over HTTP.
+#[derive(Clone, Debug)]
+pub struct Deploy {
+    /// The function.
+    pub function: Name,
+    /// Its bytes.
+    pub component: Bytes,
+    /// What it is given; `None` keeps what it has, or the defaults for a new one.
+    pub config: Option<FunctionConfig>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What came of a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StepOutcome {
+    /// Of an append: one entry for each event, in order.
+    Appended(Vec<Appended>),
+    /// Of a settlement: done; with the emitted events' places, in order (duplicates included).
+    Settled(Vec<(BusId, Appended)>),
+    /// Of a claim: the delivery as it is now, with its raised fence and attempt count.
+    Claimed(Box<Delivery>),
+    /// Of a settlement or claim: the delivery is gone or another attempt's; nothing was written.
+    Stale,
+    /// Of a settlement: state that the attempt read has changed; nothing was written.
+    Conflict,
+    /// Of a settlement with emits: a limit of the chain was passed; nothing was written.
+    Refused(DeadReason),
+    /// Of a manifest or a deployment: the rule-set version now in force.
+    Applied {
+        /// Counts changes of buses, functions and rules from 1.
+        version: u64,
+    },
+    /// Of a removal or deployment: it can't be done, and why.
+    Denied(String),
+    /// Of a mark.
+    Marked,
+}
+
+/// Where an event went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// Its place, or the first one's if it is a duplicate.
+    pub position: Position,
+    /// True if (source, id) was known: nothing was written.
+    pub duplicate: bool,
+}
+
+/// An event of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEvent {
+    /// Its place.
+    pub position: Position,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The rule-set version that decided its deliveries.
+    pub rules_version: u64,
+    /// To whom it was owed when it was accepted.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// Where it comes from.
+    pub lineage: Lineage,
+    /// The event.
+    pub event: Arc<Event>,
+}
+
+/// A state value and its version, which every write raises.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Versioned {
+    /// The bytes.
+    pub value: Bytes,
+    /// Counts from 1; unique over the key's whole life, deletion included.
+    pub version: u64,
+}
+
+/// Where a delivery's life has brought it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeliveryState {
+    /// Still owed.
+    Owed(Delivery),
+    /// Ended in success.
+    Settled(Settled),
+    /// Ended without.
+    Dead(DeadLetter),
+}
+
+/// Everything that is small and known at start: names, numbers, configuration in force.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Catalog {
+    /// The store's identity: 16 random bytes, made with it.
+    pub store_id: [u8; 16],
+    /// A secret of this store, for idempotency keys and the code cache.
+    pub secret: [u8; 32],
+    /// Counts opens of this store.
+    pub epoch: u64,
+    /// True if the last process stopped in order.
+    pub clean: bool,
+    /// The rule-set version in force; 0 before the first manifest.
+    pub version: u64,
+    /// The manifest's text; empty before the first.
+    pub manifest: String,
+    /// Every bus ever declared, with its number and its last position. The bus `default` always exists.
+    pub buses: Vec<(BusId, BusConfig, Position)>,
+    /// Deployed functions.
+    pub functions: Vec<Revision>,
+    /// The rules in force.
+    pub rules: Vec<RuleConfig>,
+    /// Every subscription that is active or still owes something.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// What a full check saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were harmed.
+    pub harmed: u64,
+}
