@@ -2,17 +2,27 @@
 //!
 //! Never here: decisions. The handle resolves names, asks the pipeline or the store, and translates errors.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::broadcast;
 
-use crate::error::{Error, Kind};
-use crate::model::{DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription};
-use crate::store::{DeliveryState, StoredEvent};
+use crate::error::{Error, Fault, Kind};
+use crate::manifest;
+use crate::model::limits::PAGE_ROWS_MAX;
+use crate::model::{DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, SubscriptionId};
+use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
+use crate::store::Store;
+
+pub use crate::store::{DeliveryState, StoredEvent};
+pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening};
 
 /// A running bus.
 #[derive(Clone)]
-pub struct Bus {}
+pub struct Bus {
+    pipeline: Arc<Pipeline>,
+}
 
 /// The answer to one published event.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,29 +78,58 @@ pub struct Plan {
 }
 
 impl Bus {
+    /// The handle of a running pipeline.
+    #[must_use]
+    pub fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self { pipeline }
+    }
+
     /// Publishes `events` on `bus`, in order, all in one transaction; returns after the flush.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus; [`Kind::Invalid`] with a fault for each event at fault (pointer
     /// `/3/source` for the fourth); [`Kind::Busy`], [`Kind::StorageFull`], [`Kind::Unknown`], [`Kind::Unavailable`].
     pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Accepted>, Error> {
-        let _ = (bus, events);
-        Err(Error::new(Kind::Unavailable, "starting"))
+        let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+        let places = self.pipeline.publish(bus, events).await?;
+        Ok(ids
+            .into_iter()
+            .zip(places)
+            .map(|(id, place)| Accepted { id, position: place.position, duplicate: place.duplicate })
+            .collect())
     }
 
     /// A page of a bus's log after `after`, of `kind` if given.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus, and what reading can meet.
-    pub async fn events(
-        &self,
-        bus: &str,
-        after: Position,
-        limit: usize,
-        kind: Option<&str>,
-    ) -> Result<Page<StoredEvent>, Error> {
-        let _ = (bus, after, limit, kind);
-        Err(Error::new(Kind::Unavailable, "starting"))
+    pub async fn events(&self, bus: &str, after: Position, limit: usize, kind: Option<&str>) -> Result<Page<StoredEvent>, Error> {
+        let bus = self.bus_id(bus)?;
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let kind = kind.map(str::to_owned);
+        self.read(move |store| {
+            let mut items = Vec::new();
+            let mut after = after;
+            // A filter may pass over much: look at a bounded number of events and let the caller go on.
+            for _ in 0..EVENT_PAGES_MAX {
+                let page = store.events(bus, after, limit)?;
+                let whole = page.len() < limit;
+                for stored in page {
+                    after = stored.position;
+                    if kind.as_ref().is_none_or(|kind| *kind == stored.event.kind) {
+                        items.push(stored);
+                        if items.len() == limit {
+                            return Ok(Page { items, next: Some(after.to_string()) });
+                        }
+                    }
+                }
+                if whole {
+                    return Ok(Page { items, next: None });
+                }
+            }
+            Ok(Page { items, next: Some(after.to_string()) })
+        })
+        .await
     }
 
     /// One event.
@@ -98,8 +137,10 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn event(&self, bus: &str, position: Position) -> Result<StoredEvent, Error> {
-        let _ = (bus, position);
-        Err(Error::new(Kind::Unavailable, "starting"))
+        let id = self.bus_id(bus)?;
+        self.read(move |store| store.event(id, position))
+            .await?
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("the bus `{bus}` holds no event at position {position}")))
     }
 
     /// Waits until `bus` has an event after `after`, or until the bus stops.
@@ -107,14 +148,26 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::Unavailable`] when stopping.
     pub async fn wait_for_event(&self, bus: &str, after: Position) -> Result<(), Error> {
-        let _ = (bus, after);
-        Err(Error::new(Kind::Unavailable, "starting"))
+        let id = self.bus_id(bus)?;
+        self.pipeline.wait_for_event(id, after).await;
+        self.pipeline.ready().map_err(|reason| Error::new(Kind::Unavailable, reason))
+    }
+
+    /// What happens from now on; a listener that falls behind loses the oldest.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Happening> {
+        self.pipeline.telemetry().listen()
+    }
+
+    /// Resolves when the bus stops.
+    pub async fn stopped(&self) {
+        self.pipeline.stopped().await;
     }
 
     /// The deployed functions.
     #[must_use]
     pub fn functions(&self) -> Vec<Revision> {
-        Vec::new()
+        self.snapshot().functions.values().map(|deployed| deployed.revision.clone()).collect()
     }
 
     /// Compiles and deploys a component under `name`; what it is given stays as it was.
@@ -122,8 +175,8 @@ impl Bus {
     /// # Errors
     /// [`Kind::Invalid`] if it is not a function that this bus can run.
     pub async fn deploy(&self, name: &str, component: Bytes) -> Result<Revision, Error> {
-        let _ = (name, component);
-        Err(Error::new(Kind::Unavailable, "starting"))
+        let name = Name::new(name).map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
+        self.pipeline.deploy(name, component).await
     }
 
     /// Removes a function.
@@ -131,29 +184,85 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Conflict`] while a rule names it.
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
-        let _ = name;
-        Err(Error::new(Kind::Unavailable, "starting"))
+        self.pipeline.remove_function(name).await
     }
 
-    /// Plans (`dry_run`) or applies a manifest text; its functions must be deployed already.
+    /// Plans (`dry_run`) or applies a manifest text. A function whose component is a path, or not
+    /// named, stays as it is deployed: only the command line reads files.
     ///
     /// # Errors
     /// [`Kind::Invalid`] with every fault, each with its place.
     pub async fn apply_manifest(&self, text: &str, dry_run: bool) -> Result<Plan, Error> {
-        let _ = (text, dry_run);
-        Err(Error::new(Kind::Unavailable, "starting"))
+        self.apply_with_components(text, &BTreeMap::new(), dry_run).await
+    }
+
+    /// As [`Bus::apply_manifest`], with the components of the functions that bring one.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] with every fault, each with its place.
+    pub async fn apply_with_components(&self, text: &str, components: &BTreeMap<Name, Bytes>, dry_run: bool) -> Result<Plan, Error> {
+        let manifest = manifest::parse(text)
+            .map_err(|faults| Error::invalid("the manifest can't be applied; nothing was changed", faults))?;
+        let snapshot = self.snapshot();
+        let mut functions = Vec::with_capacity(manifest.functions.len());
+        let mut missing = Vec::new();
+        for declared in &manifest.functions {
+            let source = match (components.get(&declared.name), &declared.component) {
+                (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
+                (None, Some(manifest::Component::Digest(digest))) => FunctionSource::Stored(*digest),
+                (None, _) => FunctionSource::Deployed,
+            };
+            if matches!(source, FunctionSource::Deployed) && !snapshot.functions.contains_key(&declared.name) {
+                missing.push(Fault {
+                    pointer: format!("/functions/{}/component", declared.name),
+                    place: None,
+                    reason: format!("the function `{}` is not deployed, and only the command line reads component files", declared.name),
+                    remedy: format!("deploy it first: curl -T {0}.wasm -H 'content-type: application/wasm' URL/v1/functions/{0}", declared.name),
+                });
+            }
+            functions.push((declared.name.clone(), source, declared.config.clone()));
+        }
+        if !missing.is_empty() {
+            return Err(Error::invalid("the manifest can't be applied; nothing was changed", missing));
+        }
+        let changes = self.plan(&manifest, &functions);
+        let version = if dry_run {
+            snapshot.version
+        } else {
+            self.pipeline.apply_manifest(text.to_owned(), manifest.buses, functions, manifest.rules).await?
+        };
+        Ok(Plan { changes, version })
+    }
+
+    fn plan(&self, new: &manifest::Manifest, functions: &[(Name, FunctionSource, crate::model::FunctionConfig)]) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let digests = functions
+            .iter()
+            .map(|(name, source, _)| {
+                let digest = match source {
+                    FunctionSource::Component(bytes) => Some(Digest::of(bytes)),
+                    FunctionSource::Stored(digest) => Some(*digest),
+                    FunctionSource::Deployed => None,
+                };
+                (name.clone(), digest)
+            })
+            .collect();
+        let functions: Vec<Revision> = self.functions();
+        let buses: Vec<_> = snapshot.buses.values().map(|bus| bus.config.clone()).collect();
+        manifest::plan(&manifest::InForce { buses: &buses, functions: &functions, rules: &snapshot.rules }, new, &digests)
     }
 
     /// The manifest in force and the rule-set version.
     #[must_use]
     pub fn manifest(&self) -> (Arc<str>, u64) {
-        (Arc::from(""), 0)
+        let snapshot = self.snapshot();
+        (snapshot.manifest.clone(), snapshot.version)
     }
 
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleConfig> {
-        Vec::new()
+        self.snapshot().rules.clone()
     }
 
     /// The subscriptions with their numbers.
@@ -161,22 +270,64 @@ impl Bus {
     /// # Errors
     /// What reading can meet.
     pub async fn subscriptions(&self) -> Result<Vec<SubscriptionStatus>, Error> {
-        Ok(Vec::new())
+        let snapshot = self.snapshot();
+        let mut subscriptions: Vec<_> = snapshot.subscriptions.values().cloned().collect();
+        subscriptions.sort_by_key(|subscription| subscription.id);
+        let pipeline = self.pipeline.clone();
+        self.read(move |store| {
+            let mut rows = Vec::with_capacity(subscriptions.len());
+            for subscription in subscriptions {
+                let oldest = store.deliveries(subscription.id, None, 1)?;
+                rows.push(SubscriptionStatus {
+                    bus: snapshot.bus(subscription.bus).map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
+                    in_memory: pipeline.in_memory(subscription.id) as u64,
+                    oldest_owed: oldest.first().map(|delivery| delivery.key),
+                    subscription: (*subscription).clone(),
+                });
+            }
+            Ok(rows)
+        })
+        .await
     }
 
     /// A page of deliveries in `stage`, of one subscription (by label `rule/function` or number) or of all; `after` is a page's `next`.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the subscription, [`Kind::Invalid`] for `after`, and what reading can meet.
-    pub async fn deliveries(
-        &self,
-        subscription: Option<&str>,
-        stage: DeliveryStage,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<DeliveryState>, Error> {
-        let _ = (subscription, stage, after, limit);
-        Err(Error::new(Kind::Unavailable, "starting"))
+    pub async fn deliveries(&self, subscription: Option<&str>, stage: DeliveryStage, after: Option<&str>, limit: usize) -> Result<Page<DeliveryState>, Error> {
+        let snapshot = self.snapshot();
+        let wanted = match subscription {
+            Some(text) => Some(find_subscription(&snapshot, text)?),
+            None => None,
+        };
+        let after = match after {
+            Some(text) => Some(text.parse::<DeliveryKey>().map_err(|()| {
+                Error::new(Kind::Invalid, "`after` must be a page's `next`, as in 3-1042")
+            })?),
+            None => None,
+        };
+        let mut ids: Vec<SubscriptionId> = snapshot.subscriptions.keys().copied().collect();
+        ids.retain(|id| wanted.is_none_or(|wanted| wanted == *id) && after.is_none_or(|after| *id >= after.subscription));
+        ids.sort_unstable();
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        self.read(move |store| {
+            let mut items = Vec::new();
+            for id in ids {
+                let after = after.filter(|after| after.subscription == id);
+                let room = limit - items.len();
+                match stage {
+                    DeliveryStage::Owed => items.extend(store.deliveries(id, after, room)?.into_iter().map(DeliveryState::Owed)),
+                    DeliveryStage::Succeeded => items.extend(store.settled(id, after, room)?.into_iter().map(DeliveryState::Settled)),
+                    DeliveryStage::Dead => items.extend(store.dead_letters(id, after, room)?.into_iter().map(DeliveryState::Dead)),
+                }
+                if items.len() >= limit {
+                    break;
+                }
+            }
+            let next = if items.len() >= limit { items.last().map(|state| delivery_of(state).key.to_string()) } else { None };
+            Ok(Page { items, next })
+        })
+        .await
     }
 
     /// One delivery, wherever its life has brought it.
@@ -184,15 +335,15 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn delivery(&self, key: DeliveryKey) -> Result<DeliveryState, Error> {
-        let _ = key;
-        Err(Error::new(Kind::Unavailable, "starting"))
+        self.read(move |store| store.delivery(key))
+            .await?
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no delivery {key}")))
     }
 
-    /// The label `rule/function` and function of a subscription's number, for showing deliveries.
+    /// The subscription with this number, for showing deliveries.
     #[must_use]
-    pub fn subscription(&self, id: crate::model::SubscriptionId) -> Option<Subscription> {
-        let _ = id;
-        None
+    pub fn subscription(&self, id: SubscriptionId) -> Option<Subscription> {
+        self.snapshot().subscriptions.get(&id).map(|subscription| (**subscription).clone())
     }
 
     /// True when recovery is done and the bus is not stopping; else why not.
@@ -200,12 +351,62 @@ impl Bus {
     /// # Errors
     /// The reason, for `/readyz?verbose`.
     pub fn ready(&self) -> Result<(), String> {
-        Err("starting".to_owned())
+        self.pipeline.ready()?;
+        if self.pipeline.harmed() {
+            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR`".to_owned());
+        }
+        Ok(())
     }
 
     /// False after the store failed: the process is about to exit with 74.
     #[must_use]
     pub fn live(&self) -> bool {
-        true
+        self.pipeline.live()
     }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.pipeline.snapshot()
+    }
+
+    fn bus_id(&self, name: &str) -> Result<crate::model::BusId, Error> {
+        self.snapshot()
+            .buses
+            .get(name)
+            .map(|bus| bus.id)
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no bus `{}`", name.escape_debug())))
+    }
+
+    /// Reads on a blocking worker, because a page may have to come from the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&dyn Store) -> Result<T, crate::store::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.pipeline.store().clone();
+        match tokio::task::spawn_blocking(move || reading(&*store)).await {
+            Ok(result) => result.map_err(read_error),
+            Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
+        }
+    }
+}
+
+/// Pages of the log that one filtered listing looks at.
+const EVENT_PAGES_MAX: usize = 16;
+
+/// The delivery inside a state.
+#[must_use]
+pub fn delivery_of(state: &DeliveryState) -> &crate::model::Delivery {
+    match state {
+        DeliveryState::Owed(delivery) => delivery,
+        DeliveryState::Settled(settled) => &settled.delivery,
+        DeliveryState::Dead(dead) => &dead.delivery,
+    }
+}
+
+fn find_subscription(snapshot: &Snapshot, text: &str) -> Result<SubscriptionId, Error> {
+    snapshot
+        .subscriptions
+        .values()
+        .find(|subscription| subscription.label() == text || subscription.id.0.to_string() == text)
+        .map(|subscription| subscription.id)
+        .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no subscription `{}`; GET /v1/subscriptions lists them", text.escape_debug())))
 }

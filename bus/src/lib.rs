@@ -5,7 +5,10 @@
 //! `api` and `cli` are its faces. `docs/ARCHITECTURE.md` has the map and the import table.
 
 pub mod bus;
+pub mod clock;
 pub mod error;
 pub mod model;
+pub mod pipeline;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;

@@ -39,7 +39,9 @@ pub struct RuleSet<K> {
 impl<K> RuleSet<K> {
     /// Builds the set.
     pub fn new(rules: impl IntoIterator<Item = (K, Pattern)>) -> Self {
-        RuleSet { rules: rules.into_iter().collect() }
+        RuleSet {
+            rules: rules.into_iter().collect(),
+        }
     }
 
     /// The keys of the patterns that match the event, in the order the set was built in.

@@ -96,6 +96,22 @@ impl Event {
     /// The most extension attributes.
     pub const EXTENSIONS_MAX: usize = 32;
 
+    /// What stands in for an event whose record is harmed or gone, in a dead letter that says so.
+    #[must_use]
+    pub fn unreadable() -> Self {
+        Self {
+            id: "unreadable".to_owned(),
+            source: "unreadable".to_owned(),
+            kind: "unreadable".to_owned(),
+            subject: None,
+            time: None,
+            data_content_type: None,
+            data_schema: None,
+            extensions: Vec::new(),
+            data: Data::Absent,
+        }
+    }
+
     /// The payload's bytes, empty if there is none.
     #[must_use]
     pub fn data_bytes(&self) -> &[u8] {

@@ -1,0 +1,293 @@
+//! Changes of what is in force: a manifest as a whole, or one function.
+//!
+//! Functions compile first, beside the running bus; then one transaction; then a new snapshot takes the
+//! old one's place. A fault at any point leaves everything as it was.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::snapshot::{Deployed, Snapshot};
+use super::{Pipeline, read_error};
+use crate::error::{Error, Fault, Kind};
+use crate::model::{BusConfig, Digest, FunctionConfig, Name, Revision, RuleConfig};
+use crate::runtime::{Function, Runtime};
+use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
+
+/// Where a function of a manifest comes from.
+#[derive(Clone, Debug)]
+pub enum FunctionSource {
+    /// A component that comes with the manifest.
+    Component(Bytes),
+    /// The revision that is deployed already.
+    Deployed,
+    /// A component that the store has, by digest.
+    Stored(Digest),
+}
+
+type Secrets = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Compiles every deployed function, at the start.
+pub(super) async fn compile_all(
+    store: &dyn Store,
+    runtime: &Arc<dyn Runtime>,
+    catalog: &Catalog,
+    secrets: &Secrets,
+) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
+    deployed(store, runtime, catalog, secrets, &HashMap::new()).await
+}
+
+/// The catalog's functions, compiled; those of `ready` are taken from there.
+async fn deployed(
+    store: &dyn Store,
+    runtime: &Arc<dyn Runtime>,
+    catalog: &Catalog,
+    secrets: &Secrets,
+    ready: &HashMap<Digest, Arc<dyn Function>>,
+) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
+    let mut functions = BTreeMap::new();
+    for revision in &catalog.functions {
+        let function = match ready.get(&revision.digest) {
+            Some(function) => function.clone(),
+            None => {
+                let component = store
+                    .component(revision.digest)
+                    .map_err(read_error)?
+                    .ok_or_else(|| {
+                        Error::new(
+                            Kind::Corrupt,
+                            format!(
+                                "the component {} of function `{}` is missing from the store",
+                                revision.digest, revision.name
+                            ),
+                        )
+                    })?;
+                runtime
+                    .prepare(revision.digest, component)
+                    .await
+                    .map_err(|error| {
+                        Error::new(
+                            Kind::Corrupt,
+                            format!(
+                                "the deployed function `{}` no longer compiles: {error}",
+                                revision.name
+                            ),
+                        )
+                    })?
+            }
+        };
+        let mut found = BTreeMap::new();
+        for name in &revision.config.secrets {
+            match secrets(name) {
+                Some(value) => {
+                    found.insert(name.clone(), value);
+                }
+                None => {
+                    tracing::warn!(function = %revision.name, secret = %name, "the secret is not set: set EDGEBUS_SECRET_<NAME>")
+                }
+            }
+        }
+        functions.insert(
+            revision.name.clone(),
+            Arc::new(Deployed {
+                revision: revision.clone(),
+                function,
+                secrets: found,
+            }),
+        );
+    }
+    Ok(functions)
+}
+
+impl Pipeline {
+    /// Puts a manifest in force; its text is `source`.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
+    /// nothing is changed then.
+    pub async fn apply_manifest(
+        &self,
+        source: String,
+        buses: Vec<BusConfig>,
+        functions: Vec<(Name, FunctionSource, FunctionConfig)>,
+        rules: Vec<RuleConfig>,
+    ) -> Result<u64, Error> {
+        let _changing = self.changing.lock().await;
+        let mut ready = self.compiled();
+        let mut named = Vec::with_capacity(functions.len());
+        let mut components = Vec::new();
+        for (name, source, config) in functions {
+            let digest = match source {
+                FunctionSource::Stored(digest) => digest,
+                FunctionSource::Deployed => self.snapshot().functions.get(&name).map(|deployed| deployed.revision.digest).ok_or_else(|| {
+                    Error::invalid(
+                        "the manifest can't be applied; nothing was changed",
+                        vec![Fault {
+                            pointer: format!("/functions/{name}/component"),
+                            place: None,
+                            reason: format!("the function `{name}` names no component and is not deployed"),
+                            remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
+                        }],
+                    )
+                })?,
+                FunctionSource::Component(bytes) => {
+                    let digest = Digest::of(&bytes);
+                    if !ready.contains_key(&digest) {
+                        ready.insert(digest, self.prepare(&name, digest, bytes.clone()).await?);
+                    }
+                    components.push((digest, bytes));
+                    digest
+                }
+            };
+            named.push((name, digest, config));
+        }
+        let step = Step::ApplyManifest(Box::new(ApplyManifest {
+            source,
+            buses,
+            functions: named,
+            components,
+            rules,
+            now: self.clock().now(),
+        }));
+        self.change(step, &ready).await
+    }
+
+    /// Deploys a component under `name`; what it is given stays as it was.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a component that is no function.
+    pub async fn deploy(&self, name: Name, component: Bytes) -> Result<Revision, Error> {
+        let _changing = self.changing.lock().await;
+        let mut ready = self.compiled();
+        let digest = Digest::of(&component);
+        if !ready.contains_key(&digest) {
+            ready.insert(
+                digest,
+                self.prepare(&name, digest, component.clone()).await?,
+            );
+        }
+        let step = Step::Deploy(Box::new(Deploy {
+            function: name.clone(),
+            component,
+            config: None,
+            now: self.clock().now(),
+        }));
+        self.change(step, &ready).await?;
+        self.snapshot()
+            .functions
+            .get(&name)
+            .map(|deployed| deployed.revision.clone())
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::Conflict,
+                    format!("the function `{name}` was removed meanwhile"),
+                )
+            })
+    }
+
+    /// Takes a function away.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Conflict`] while a rule names it.
+    pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
+        let Some((function, _)) = self
+            .snapshot()
+            .functions
+            .get_key_value(name)
+            .map(|(name, deployed)| (name.clone(), deployed.clone()))
+        else {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("there is no function `{}`", name.escape_debug()),
+            ));
+        };
+        let ready = self.compiled();
+        self.change(Step::Remove { function }, &ready)
+            .await
+            .map(|_| ())
+    }
+
+    async fn prepare(
+        &self,
+        name: &Name,
+        digest: Digest,
+        component: Bytes,
+    ) -> Result<Arc<dyn Function>, Error> {
+        self.runtime
+            .prepare(digest, component)
+            .await
+            .map_err(|error| {
+                Error::invalid(
+                    format!("the function `{name}` can't be deployed; nothing was changed"),
+                    vec![Fault {
+                        pointer: format!("/functions/{name}/component"),
+                        place: None,
+                        reason: error.message,
+                        remedy: String::new(),
+                    }],
+                )
+            })
+    }
+
+    /// The functions that are compiled now, by digest.
+    fn compiled(&self) -> HashMap<Digest, Arc<dyn Function>> {
+        self.snapshot()
+            .functions
+            .values()
+            .map(|deployed| (deployed.revision.digest, deployed.function.clone()))
+            .collect()
+    }
+
+    async fn change(
+        &self,
+        step: Step,
+        ready: &HashMap<Digest, Arc<dyn Function>>,
+    ) -> Result<u64, Error> {
+        match self.writer().apply(step).await? {
+            StepOutcome::Applied { .. } => {}
+            StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
+            other => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("the store answered {other:?}"),
+                ));
+            }
+        }
+        let catalog = self.store().catalog().map_err(read_error)?;
+        let functions = deployed(
+            &**self.store(),
+            &self.runtime,
+            &catalog,
+            &self.secrets,
+            ready,
+        )
+        .await?;
+        let snapshot = Snapshot::compile(&catalog, functions)
+            .map_err(|fault| Error::new(Kind::Corrupt, fault.reason))?;
+        for subscription in &catalog.subscriptions {
+            self.dispatcher().add_queue(
+                subscription.id,
+                &subscription.target.function,
+                crate::model::Position(0),
+                false,
+            );
+        }
+        {
+            let mut positions = self
+                .positions
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            for (id, _, last) in &catalog.buses {
+                positions
+                    .entry(*id)
+                    .or_insert_with(|| tokio::sync::watch::Sender::new(*last));
+            }
+        }
+        let version = catalog.version;
+        self.snapshot.store(Arc::new(snapshot));
+        self.dispatcher().start_lanes();
+        Ok(version)
+    }
+}

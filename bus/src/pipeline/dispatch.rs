@@ -1,0 +1,616 @@
+//! Who runs next: bounded ready queues, one for each subscription, and the lanes that empty them.
+//!
+//! What doesn't fit into a queue stays in the store and is read back in pages, so a backlog of millions
+//! costs no memory. Lanes take turns between subscriptions and stay with one for a short run, because a
+//! pool slot that keeps its image is faster. Never here: running a guest, deciding retries.
+//!
+//! One lock holds all of it, a plain mutex: every section under it is a few map operations, nothing in
+//! it awaits or calls the store, and no other lock is taken under it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use crate::model::{
+    BusId, Delivery, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Timestamp,
+};
+use crate::store::{Append, Appended, NewEvent, Settle, SettleEnd, StepOutcome, StoredEvent};
+
+use super::Pipeline;
+use super::snapshot::Deployed;
+
+type Functions = std::collections::BTreeMap<Name, Arc<Deployed>>;
+
+/// Deliveries of one subscription that wait in memory.
+const READY_PER_SUBSCRIPTION_MAX: usize = 1_024;
+/// Below this a queue that lags behind its log is filled again.
+const READY_LOW: usize = 256;
+/// Bytes of events that wait in memory, all subscriptions together.
+const READY_BYTES_MAX: usize = 64 << 20;
+/// Attempts at the same time, all functions together.
+pub(super) const LANES_MAX: usize = 256;
+/// Deliveries that a lane takes from one subscription before it turns to the next.
+const RUN_LENGTH: u32 = 16;
+/// Attempts that run one by one after a conflict over state.
+const CONTENDED_ATTEMPTS: u32 = 64;
+
+/// A delivery in memory, with its event.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) key: DeliveryKey,
+    pub(super) bus: BusId,
+    pub(super) fence: u32,
+    pub(super) attempts_made: u32,
+    pub(super) accepted_at: Timestamp,
+    pub(super) event: Arc<Event>,
+    pub(super) lineage: Lineage,
+    /// Times that this attempt had to be run again because state had changed under it.
+    pub(super) conflicts: u8,
+}
+
+impl Job {
+    pub(super) fn of(delivery: &Delivery, bus: BusId, stored: &StoredEvent) -> Self {
+        Self {
+            key: delivery.key,
+            bus,
+            fence: delivery.fence,
+            attempts_made: delivery.attempts_made,
+            accepted_at: delivery.accepted_at,
+            event: stored.event.clone(),
+            lineage: stored.lineage,
+            conflicts: 0,
+        }
+    }
+}
+
+/// What a settlement on its way to the writer leaves behind for its return.
+pub(super) struct SettleTicket {
+    pub(super) job: Job,
+    /// Held until the settlement is durable, where attempts of a function run one by one.
+    pub(super) _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+/// One subscription's queue.
+struct Queue {
+    function: Name,
+    ready: VecDeque<Job>,
+    /// The last position that came into memory; later ones are still in the store alone.
+    cursor: Position,
+    /// True while the store holds owed deliveries past the cursor.
+    behind: bool,
+    /// True if a delivery was left to the store since the last page was read.
+    passed_over: bool,
+    filling: bool,
+    /// True while the subscription stands in the rotation.
+    queued: bool,
+}
+
+/// How attempts of one function get along.
+#[derive(Default)]
+pub(super) struct Contention {
+    /// Attempts that still run one by one.
+    remaining: AtomicU32,
+    /// Whose turn it is.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Contention {
+    /// Waits for the function's turn if it is contended.
+    pub(super) async fn enter(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let left = self.remaining.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        let guard = self.turn.clone().lock_owned().await;
+        let _ = self
+            .remaining
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        Some(guard)
+    }
+
+    fn note_conflict(&self) {
+        self.remaining.store(CONTENDED_ATTEMPTS, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    queues: HashMap<SubscriptionId, Queue>,
+    rotation: VecDeque<SubscriptionId>,
+    running: HashMap<Name, u32>,
+    contention: HashMap<Name, Arc<Contention>>,
+    lanes: usize,
+    ready: usize,
+    ready_bytes: usize,
+    /// Retried deliveries that are in memory, so that the timer does not bring them twice.
+    held: HashSet<DeliveryKey>,
+    stopping: bool,
+}
+
+/// The ready queues and lanes.
+pub(super) struct Dispatcher {
+    state: Mutex<State>,
+    /// Set once, right after the pipeline is made; the two know each other.
+    pipeline: OnceLock<std::sync::Weak<Pipeline>>,
+    idle: tokio::sync::Notify,
+}
+
+impl Dispatcher {
+    /// An empty dispatcher.
+    #[must_use]
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State::default()),
+            pipeline: OnceLock::new(),
+            idle: tokio::sync::Notify::new(),
+        })
+    }
+
+    pub(super) fn connect(&self, pipeline: &Arc<Pipeline>) {
+        let _ = self.pipeline.set(Arc::downgrade(pipeline));
+    }
+
+    fn pipeline(&self) -> Option<Arc<Pipeline>> {
+        self.pipeline.get().and_then(std::sync::Weak::upgrade)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves queues that are still true to the store: go on with them.
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Makes a queue for each subscription of the snapshot that has none; `owing` ones begin in the
+    /// store, after `cursor`.
+    pub(super) fn add_queue(
+        &self,
+        id: SubscriptionId,
+        function: &Name,
+        cursor: Position,
+        owing: bool,
+    ) {
+        self.state().queues.entry(id).or_insert_with(|| Queue {
+            function: function.clone(),
+            ready: VecDeque::new(),
+            cursor,
+            behind: owing,
+            passed_over: false,
+            filling: false,
+            queued: false,
+        });
+    }
+
+    /// Starts the reading of every queue that lags.
+    pub(super) fn fill_all(&self) {
+        let lagging: Vec<SubscriptionId> = {
+            let mut state = self.state();
+            state
+                .queues
+                .iter_mut()
+                .filter(|(_, queue)| queue.behind && !queue.filling)
+                .map(|(id, queue)| {
+                    queue.filling = true;
+                    *id
+                })
+                .collect()
+        };
+        for id in lagging {
+            self.fill(id);
+        }
+    }
+
+    /// Takes note of a commit: new deliveries into the queues, settlements out of memory.
+    pub(super) fn committed(
+        &self,
+        appended: Vec<(Append, Vec<Appended>)>,
+        settled: Vec<(Box<SettleTicket>, Box<Settle>, StepOutcome)>,
+    ) {
+        let Some(pipeline) = self.pipeline() else {
+            return;
+        };
+        {
+            let mut state = self.state();
+            for (append, places) in &appended {
+                for (new, place) in append.events.iter().zip(places) {
+                    state.accept(append.bus, new, *place, append.now);
+                }
+            }
+            for (ticket, settle, outcome) in &settled {
+                if let (StepOutcome::Settled(places), SettleEnd::Done(effects)) =
+                    (outcome, &settle.end)
+                {
+                    for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                        state.accept(*bus, new, *place, settle.now);
+                    }
+                }
+                state.held.remove(&ticket.job.key);
+            }
+        }
+        for (append, places) in &appended {
+            pipeline.tell_accepted(append, places);
+        }
+        for (ticket, settle, outcome) in settled {
+            pipeline.settled(*ticket, *settle, outcome);
+        }
+        self.start_lanes();
+    }
+
+    /// Takes a settlement's emitted events into the queues, for a settlement that was awaited.
+    pub(super) fn take_emitted(&self, settle: &Settle, places: &[(BusId, Appended)]) {
+        if let SettleEnd::Done(effects) = &settle.end {
+            let mut state = self.state();
+            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                state.accept(*bus, new, *place, settle.now);
+            }
+        }
+        self.start_lanes();
+    }
+
+    /// Puts a job at the head of its queue, to be run again at once after a conflict over state.
+    pub(super) fn again(&self, job: Job, function: &Name) {
+        self.contention(function).note_conflict();
+        let id = job.key.subscription;
+        let mut state = self.state();
+        state.held.insert(job.key);
+        state.push(id, job, true);
+        drop(state);
+        self.start_lanes();
+    }
+
+    /// How attempts of `function` get along.
+    pub(super) fn contention(&self, function: &Name) -> Arc<Contention> {
+        self.state()
+            .contention
+            .entry(function.clone())
+            .or_default()
+            .clone()
+    }
+
+    /// Gives due retries to their queues; returns those that found no room.
+    pub(super) fn take_due(&self, jobs: Vec<Job>) -> usize {
+        let mut left = 0;
+        let mut state = self.state();
+        for job in jobs {
+            let id = job.key.subscription;
+            if !state.held.contains(&job.key) {
+                if state.room(id) {
+                    state.held.insert(job.key);
+                    state.push(id, job, false);
+                } else {
+                    left += 1;
+                }
+            }
+        }
+        drop(state);
+        self.start_lanes();
+        left
+    }
+
+    /// Which of `keys` are in memory already.
+    pub(super) fn held(&self, key: DeliveryKey) -> bool {
+        self.state().held.contains(&key)
+    }
+
+    /// How many retried deliveries are in memory.
+    pub(super) fn held_count(&self) -> usize {
+        self.state().held.len()
+    }
+
+    /// Marks a delivery as in memory, outside the queues.
+    pub(super) fn hold(&self, key: DeliveryKey) {
+        self.state().held.insert(key);
+    }
+
+    /// The opposite of [`Dispatcher::hold`].
+    pub(super) fn release(&self, key: DeliveryKey) {
+        self.state().held.remove(&key);
+    }
+
+    /// Deliveries of a subscription that wait in memory.
+    pub(super) fn in_memory(&self, id: SubscriptionId) -> usize {
+        self.state()
+            .queues
+            .get(&id)
+            .map_or(0, |queue| queue.ready.len())
+    }
+
+    /// Deliveries that wait in memory.
+    pub(super) fn ready_count(&self) -> usize {
+        self.state().ready
+    }
+
+    /// Takes the next job for a lane; `None` ends the lane.
+    pub(super) fn take(&self, last: &mut (Option<SubscriptionId>, u32)) -> Option<Job> {
+        let snapshot = self.pipeline()?.snapshot();
+        let mut fill = None;
+        let job = {
+            let mut state = self.state();
+            let job = if state.stopping {
+                None
+            } else {
+                state.next(last, &snapshot.functions)
+            };
+            match &job {
+                None => {
+                    state.lanes -= 1;
+                    if state.lanes == 0 {
+                        self.idle.notify_waiters();
+                    }
+                }
+                Some(job) => {
+                    let id = job.key.subscription;
+                    if let Some(queue) = state.queues.get_mut(&id)
+                        && queue.behind
+                        && !queue.filling
+                        && queue.ready.len() < READY_LOW
+                    {
+                        queue.filling = true;
+                        fill = Some(id);
+                    }
+                }
+            }
+            job
+        };
+        if let Some(id) = fill {
+            self.fill(id);
+        }
+        job
+    }
+
+    /// An attempt ended: its function has room for another.
+    pub(super) fn finished(&self, id: SubscriptionId) {
+        let mut state = self.state();
+        let state = &mut *state;
+        if let Some(queue) = state.queues.get(&id)
+            && let Some(running) = state.running.get_mut(&queue.function)
+        {
+            *running = running.saturating_sub(1);
+        }
+    }
+
+    /// Starts as many lanes as there is work for.
+    pub(super) fn start_lanes(&self) {
+        let Some(pipeline) = self.pipeline() else {
+            return;
+        };
+        let snapshot = pipeline.snapshot();
+        let wanted = {
+            let mut state = self.state();
+            if state.stopping {
+                return;
+            }
+            let wanted = state
+                .runnable(&snapshot.functions)
+                .min(LANES_MAX.saturating_sub(state.lanes));
+            state.lanes += wanted;
+            wanted
+        };
+        for _ in 0..wanted {
+            let pipeline = pipeline.clone();
+            pipeline
+                .tasks()
+                .clone()
+                .spawn(super::invoke::lane(pipeline));
+        }
+    }
+
+    /// Starts no further attempt, and returns when the running ones have ended.
+    pub(super) async fn drain(&self) {
+        self.state().stopping = true;
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.state().lanes == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// Reads the next page of a lagging queue from the store, on a blocking worker.
+    fn fill(&self, id: SubscriptionId) {
+        let Some(pipeline) = self.pipeline() else {
+            return;
+        };
+        let tasks = pipeline.tasks().clone();
+        tasks.spawn_blocking(move || {
+            pipeline.dispatcher().fill_now(&pipeline, id);
+        });
+    }
+
+    fn fill_now(&self, pipeline: &Pipeline, id: SubscriptionId) {
+        let (cursor, wanted) = {
+            let mut state = self.state();
+            let Some(queue) = state.queues.get_mut(&id) else {
+                return;
+            };
+            queue.passed_over = false;
+            (
+                queue.cursor,
+                READY_PER_SUBSCRIPTION_MAX
+                    .saturating_sub(queue.ready.len())
+                    .max(1),
+            )
+        };
+        let page = pipeline.read_owed(id, cursor, wanted);
+        let mut state = self.state();
+        let mut full = false;
+        if let Some((jobs, last, whole)) = page {
+            for job in jobs {
+                if !state.room(id)
+                    && state
+                        .queues
+                        .get(&id)
+                        .is_some_and(|queue| !queue.ready.is_empty())
+                {
+                    full = true;
+                    break;
+                }
+                let position = job.key.position;
+                state.push(id, job, false);
+                if let Some(queue) = state.queues.get_mut(&id) {
+                    queue.cursor = queue.cursor.max(position);
+                }
+            }
+            if let Some(queue) = state.queues.get_mut(&id) {
+                if !full {
+                    queue.cursor = queue.cursor.max(last);
+                }
+                queue.behind = full || !whole || queue.passed_over;
+            }
+        }
+        let mut once_more = false;
+        if let Some(queue) = state.queues.get_mut(&id) {
+            queue.filling = false;
+            // A page of rows that all wait for a retry brings nothing into the queue: read on.
+            if queue.behind && queue.ready.is_empty() {
+                queue.filling = true;
+                once_more = true;
+            }
+        }
+        drop(state);
+        self.start_lanes();
+        if once_more {
+            self.fill(id);
+        }
+    }
+}
+
+impl State {
+    /// True if a subscription's queue may grow.
+    fn room(&self, id: SubscriptionId) -> bool {
+        self.ready_bytes < READY_BYTES_MAX
+            && self
+                .queues
+                .get(&id)
+                .is_some_and(|queue| queue.ready.len() < READY_PER_SUBSCRIPTION_MAX)
+    }
+
+    /// Takes a stored event to its subscriptions' queues, or leaves it to the store.
+    fn accept(&mut self, bus: BusId, new: &NewEvent, place: Appended, now: Timestamp) {
+        if place.duplicate {
+            return;
+        }
+        for id in &new.subscriptions {
+            let room = self.room(*id);
+            let Some(queue) = self.queues.get_mut(id) else {
+                continue;
+            };
+            if queue.behind || !room {
+                queue.behind = true;
+                queue.passed_over = true;
+                continue;
+            }
+            if place.position <= queue.cursor {
+                continue;
+            }
+            queue.cursor = place.position;
+            let key = DeliveryKey {
+                subscription: *id,
+                replay: 0,
+                position: place.position,
+            };
+            let job = Job {
+                key,
+                bus,
+                fence: 0,
+                attempts_made: 0,
+                accepted_at: now,
+                event: new.event.clone(),
+                lineage: new.lineage,
+                conflicts: 0,
+            };
+            self.push(*id, job, false);
+        }
+    }
+
+    fn push(&mut self, id: SubscriptionId, job: Job, front: bool) {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
+        self.ready += 1;
+        self.ready_bytes += job.event.size();
+        if front {
+            queue.ready.push_front(job);
+        } else {
+            queue.ready.push_back(job);
+        }
+        if !queue.queued {
+            queue.queued = true;
+            self.rotation.push_back(id);
+        }
+    }
+
+    /// How many more attempts could begin now.
+    fn runnable(&self, functions: &Functions) -> usize {
+        self.rotation
+            .iter()
+            .filter_map(|id| self.queues.get(id))
+            .map(|queue| {
+                let limit = concurrency(functions, &queue.function);
+                let running = self.running.get(&queue.function).copied().unwrap_or(0);
+                queue
+                    .ready
+                    .len()
+                    .min(limit.saturating_sub(running) as usize)
+            })
+            .sum()
+    }
+
+    fn next(
+        &mut self,
+        last: &mut (Option<SubscriptionId>, u32),
+        functions: &Functions,
+    ) -> Option<Job> {
+        if let (Some(id), left @ 1..) = *last
+            && let Some(job) = self.pop(id, functions)
+        {
+            last.1 = left - 1;
+            return Some(job);
+        }
+        for _ in 0..self.rotation.len() {
+            let id = self.rotation.pop_front()?;
+            let job = self.pop(id, functions);
+            if let Some(queue) = self.queues.get_mut(&id) {
+                queue.queued = !queue.ready.is_empty();
+                if queue.queued {
+                    self.rotation.push_back(id);
+                }
+            }
+            if job.is_some() {
+                *last = (Some(id), RUN_LENGTH - 1);
+                return job;
+            }
+        }
+        None
+    }
+
+    /// Takes a job of one subscription if its function has room for another attempt.
+    fn pop(&mut self, id: SubscriptionId, functions: &Functions) -> Option<Job> {
+        let queue = self.queues.get_mut(&id)?;
+        let limit = concurrency(functions, &queue.function);
+        let running = match self.running.get_mut(&queue.function) {
+            Some(running) => running,
+            None => self.running.entry(queue.function.clone()).or_insert(0),
+        };
+        if *running >= limit {
+            return None;
+        }
+        let job = queue.ready.pop_front()?;
+        *running += 1;
+        self.ready -= 1;
+        self.ready_bytes = self.ready_bytes.saturating_sub(job.event.size());
+        Some(job)
+    }
+}
+
+/// How many attempts of a function may run at once; a missing function's deliveries die one by one.
+fn concurrency(functions: &Functions, function: &Name) -> u32 {
+    functions.get(function).map_or(1, |deployed| {
+        deployed.revision.config.limits.concurrency_max
+    })
+}

@@ -1,0 +1,157 @@
+//! Publishing: check, match on the caller's task, hand over to the writer.
+//!
+//! All of a request's events are checked before any is handed over, so a bad one refuses the whole
+//! request and nothing is half-applied. Never here: a parse that is printed again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Pipeline, matching};
+use crate::error::{Error, Fault, Kind};
+use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use crate::model::{BusId, Event, Lineage};
+use crate::store::{Append, Appended, NewEvent};
+use crate::telemetry::{EventAccepted, Happening};
+
+impl Pipeline {
+    /// Publishes `events` on the bus called `bus` and returns their places, after the flush.
+    ///
+    /// # Errors
+    /// As [`crate::bus::Bus::publish`].
+    pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Appended>, Error> {
+        self.accepting()?;
+        let snapshot = self.snapshot();
+        let rules = snapshot.buses.get(bus).ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("there is no bus `{}`", bus.escape_debug()),
+            )
+        })?;
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        if events.len() > BATCH_EVENTS_MAX {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!(
+                    "a batch holds at most {BATCH_EVENTS_MAX} events, not {}",
+                    events.len()
+                ),
+            ));
+        }
+        let single = events.len() == 1;
+        let mut bytes = 0;
+        let mut faults = Vec::new();
+        let mut checked = Vec::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            let pointer = |rest: &str| {
+                if single {
+                    format!("/{rest}")
+                } else {
+                    format!("/{index}/{rest}")
+                }
+            };
+            let size = event.size();
+            bytes += size;
+            if size > EVENT_BYTES_MAX {
+                return Err(Error::new(
+                    Kind::TooLarge,
+                    format!("event {index} has {size} bytes; {EVENT_BYTES_MAX} are allowed"),
+                ));
+            }
+            let fault = match event.check() {
+                Err(fault) => Fault {
+                    pointer: pointer(&fault.attribute),
+                    place: None,
+                    reason: fault.to_string(),
+                    remedy: String::new(),
+                },
+                Ok(()) => match matching::subscriptions(rules, &event) {
+                    Ok(subscriptions) => {
+                        checked.push(NewEvent {
+                            event: Arc::new(event),
+                            lineage: Lineage::default(),
+                            subscriptions,
+                            rules_version: snapshot.version,
+                        });
+                        continue;
+                    }
+                    Err(fault) => Fault {
+                        pointer: pointer(fault.part.as_deref().unwrap_or("data")),
+                        place: None,
+                        reason: format!("{} (byte {})", fault.reason, fault.offset),
+                        remedy: String::new(),
+                    },
+                },
+            };
+            faults.push(fault);
+        }
+        if !faults.is_empty() {
+            return Err(Error::invalid(
+                "the events can't be accepted; nothing was stored",
+                faults,
+            ));
+        }
+        let append = Append {
+            bus: rules.id,
+            events: checked,
+            now: self.clock().now(),
+        };
+        self.writer()
+            .append(append, bytes)
+            .await
+            .inspect_err(|error| {
+                if matches!(error.kind, Kind::Busy { .. }) {
+                    self.telemetry().count_refused();
+                }
+            })
+    }
+
+    /// Refuses publishes while the bus starts or stops, or the disk is below its floor.
+    fn accepting(&self) -> Result<(), Error> {
+        self.ready()
+            .map_err(|reason| Error::new(Kind::Unavailable, reason))?;
+        if self.low_space.load(Ordering::Relaxed) {
+            self.telemetry().count_refused();
+            return Err(Error::new(
+                Kind::StorageFull,
+                "the disk is below its floor of free space; deliveries go on, and publishing opens again when there is room",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counts an append and tells the live stream.
+    pub(super) fn tell_accepted(&self, append: &Append, places: &[Appended]) {
+        let duplicates = places.iter().filter(|place| place.duplicate).count() as u64;
+        self.telemetry().count_accepted(places.len() as u64 - duplicates, duplicates);
+        for (new, place) in append.events.iter().zip(places) {
+            self.tell_stored(append.bus, new, *place);
+        }
+    }
+
+    /// Tells those that wait for events, and the live stream, of one event in the log.
+    pub(super) fn tell_stored(&self, bus: BusId, new: &NewEvent, place: Appended) {
+        if place.duplicate {
+            return;
+        }
+        self.tell_position(bus, place.position);
+        if !self.telemetry().heard() {
+            return;
+        }
+        let snapshot = self.snapshot();
+        let Some(bus) = snapshot.bus(bus) else { return };
+        self.telemetry().tell(Happening::Accepted(EventAccepted {
+            bus: bus.name.clone(),
+            position: place.position,
+            kind: new.event.kind.clone(),
+            id: new.event.id.clone(),
+            subscriptions: new
+                .subscriptions
+                .iter()
+                .filter_map(|id| snapshot.subscriptions.get(id))
+                .map(|subscription| subscription.label())
+                .collect(),
+        }));
+    }
+}

@@ -1,0 +1,124 @@
+//! One attempt: a fresh instance for a delivery, and what it did collected on the host side.
+//!
+//! Never here: what becomes of the delivery (`settle` decides that).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Pipeline;
+use super::dispatch::{Job, SettleTicket};
+use super::services::Services;
+use super::settle::{self, Ran};
+use super::snapshot::{Deployed, Snapshot};
+use crate::model::{DeadReason, Outcome, Subscription};
+use crate::runtime::{Context, Emitted, Invocation};
+use crate::store::{Effects, Settle, Step};
+
+/// Runs deliveries, one after the other, until there are none for it.
+pub(super) async fn lane(pipeline: Arc<Pipeline>) {
+    let mut last = (None, 0);
+    while let Some(job) = pipeline.dispatcher().take(&mut last) {
+        let snapshot = pipeline.snapshot();
+        let id = job.key.subscription;
+        let turn = match snapshot.subscriptions.get(&id) {
+            Some(subscription) => {
+                pipeline
+                    .dispatcher()
+                    .contention(&subscription.target.function)
+                    .enter()
+                    .await
+            }
+            None => None,
+        };
+        let settle = attempt(&pipeline, &snapshot, &job).await;
+        pipeline.dispatcher().finished(id);
+        send(&pipeline, settle, SettleTicket { job, _turn: turn }).await;
+    }
+}
+
+/// Hands a settlement to the writer.
+pub(super) async fn send(pipeline: &Pipeline, settle: Settle, ticket: SettleTicket) {
+    let bytes = match &settle.end {
+        crate::store::SettleEnd::Done(effects) => {
+            effects.emits.iter().map(|(_, new)| new.event.size()).sum()
+        }
+        _ => 0,
+    };
+    pipeline
+        .writer()
+        .settle(Step::Settle(Box::new(settle)), bytes, ticket)
+        .await;
+}
+
+/// Makes one attempt of `job` and says how it is to be settled.
+pub(super) async fn attempt(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job) -> Settle {
+    let subscription = snapshot.subscriptions.get(&job.key.subscription);
+    let deployed =
+        subscription.and_then(|subscription| snapshot.functions.get(&subscription.target.function));
+    let (Some(subscription), Some(deployed)) = (subscription, deployed) else {
+        let name = subscription.map_or("?", |subscription| subscription.target.function.as_str());
+        let message = format!("the function `{name}` is not deployed");
+        return settle::dead(
+            pipeline,
+            job,
+            Ran::host(message, pipeline.clock().now()),
+            DeadReason::FunctionMissing,
+        );
+    };
+    let started_at = pipeline.clock().now();
+    let (ran, effects) = run(pipeline, snapshot, job, subscription, deployed, started_at).await;
+    settle::conclude(pipeline, snapshot, job, subscription, ran, effects)
+}
+
+async fn run(
+    pipeline: &Pipeline,
+    snapshot: &Snapshot,
+    job: &Job,
+    subscription: &Subscription,
+    deployed: &Arc<Deployed>,
+    started_at: crate::model::Timestamp,
+) -> (Ran, Option<(Effects, Vec<Emitted>)>) {
+    let limits = deployed.revision.config.limits;
+    let invocation = Invocation {
+        event: job.event.clone(),
+        context: Context {
+            delivery: job.key.to_string(),
+            idempotency_key: pipeline.idempotency_key(job.key),
+            attempt: job.attempts_made + 1,
+            function: subscription.target.function.to_string(),
+            rule: subscription.rule.to_string(),
+            bus: snapshot
+                .bus(job.bus)
+                .map(|bus| bus.name.to_string())
+                .unwrap_or_default(),
+            position: job.key.position.0,
+            accepted_at_ms: job.accepted_at.0,
+        },
+        limits,
+    };
+    let mut services = Services::new(pipeline.store().clone(), deployed.clone());
+    let invoked = deployed.function.invoke(invocation, &mut services).await;
+    let ran = Ran {
+        started_at,
+        duration: invoked.duration,
+        output: invoked.output,
+        outcome: invoked.outcome,
+    };
+    let effects = ran
+        .outcome
+        .is_success()
+        .then(|| (services.into_effects(), invoked.emitted));
+    (ran, effects)
+}
+
+impl Ran {
+    /// An attempt that the host could not make.
+    pub(super) fn host(message: String, started_at: crate::model::Timestamp) -> Self {
+        Self {
+            started_at,
+            duration: Duration::ZERO,
+            output: String::new(),
+            outcome: Outcome::Host { message },
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! The way of an event.
+//!
+//! ```text
+//! publish ─▶ ingest ─▶ writer ─▶ dispatch ─▶ invoke ─▶ settle ─┐
+//!            (match)   (append,    (ready      (fresh    (step)  │
+//!                       flush)      queues)    instance)         │
+//!              ▲         ▲  ▲         ▲                          │
+//!              │         │  └─────────┼──────────────────────────┘
+//!           snapshot     │          timer (due retries), recover (the start)
+//!                     deploy, apply
+//! ```
+//!
+//! All durable change goes through the one writer. Never here: HTTP, YAML, the names of backends.
+
+mod change;
+mod dispatch;
+mod ingest;
+mod invoke;
+mod matching;
+mod recover;
+mod services;
+mod settle;
+mod snapshot;
+mod timer;
+mod writer;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use change::FunctionSource;
+pub use snapshot::Snapshot;
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind};
+use crate::model::{BusId, Delivery, DeliveryKey, Position, SubscriptionId};
+use crate::runtime::Runtime;
+use crate::store::{Appended, Catalog, Step, Store};
+use crate::telemetry::Telemetry;
+
+use dispatch::{Dispatcher, Job};
+use timer::Timer;
+use writer::Writer;
+
+/// How long running attempts may go on after the stop began.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// What a pipeline is made of.
+pub struct Parts {
+    /// The durable store.
+    pub store: Arc<dyn Store>,
+    /// What the store knew at the start.
+    pub catalog: Catalog,
+    /// Compiles and runs functions.
+    pub runtime: Arc<dyn Runtime>,
+    /// Time and random numbers.
+    pub clock: Clock,
+    /// Metrics and the live stream.
+    pub telemetry: Arc<Telemetry>,
+    /// True while the disk is below its floor of free space; asked once a second.
+    pub low_space: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Reads the secrets that manifests name; `None` if one isn't set.
+    pub secrets: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+}
+
+/// Where the pipeline stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    Starting = 0,
+    Ready = 1,
+    Stopping = 2,
+    Failed = 3,
+}
+
+/// The running pipeline.
+pub struct Pipeline {
+    store: Arc<dyn Store>,
+    runtime: Arc<dyn Runtime>,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+    /// The store's secret, from which the keys that guests see are made.
+    secret: [u8; 32],
+    secrets: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    /// Asked by the housekeeping task.
+    free_space: Box<dyn Fn() -> bool + Send + Sync>,
+    snapshot: ArcSwap<Snapshot>,
+    dispatcher: Arc<Dispatcher>,
+    timer: Timer,
+    writer: Writer,
+    /// Taken and joined when the pipeline stops.
+    writer_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    phase: Arc<AtomicU8>,
+    stop: watch::Sender<bool>,
+    failed: watch::Sender<Option<String>>,
+    low_space: AtomicBool,
+    /// True after a record was found harmed, until the next start.
+    harmed: AtomicBool,
+    /// The last position of each bus, for those that wait for events. A plain mutex around a small map.
+    positions: Mutex<HashMap<BusId, watch::Sender<Position>>>,
+    /// Changes of manifest and functions, one at a time, held while functions compile.
+    changing: tokio::sync::Mutex<()>,
+    tasks: tokio::runtime::Handle,
+}
+
+impl Pipeline {
+    /// Recovers and starts: compiles the deployed functions, makes the queues, and is ready when this returns.
+    ///
+    /// # Errors
+    /// The store can't be read, a deployed function no longer compiles, or the system gives no thread.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
+        let dispatcher = Dispatcher::new();
+        let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
+        let failed = watch::Sender::new(None);
+        let (failing, told) = (phase.clone(), failed.clone());
+        let (writer, thread) = Writer::start(
+            parts.store.clone(),
+            dispatcher.clone(),
+            parts.telemetry.clone(),
+            move |message| {
+                failing.store(Phase::Failed as u8, Ordering::SeqCst);
+                told.send_replace(Some(message.to_owned()));
+            },
+        )
+        .map_err(|error| {
+            Error::new(
+                Kind::Unavailable,
+                format!("no thread for the writer: {error}"),
+            )
+        })?;
+        let functions = change::compile_all(
+            &*parts.store,
+            &parts.runtime,
+            &parts.catalog,
+            &parts.secrets,
+        )
+        .await?;
+        let snapshot = Snapshot::compile(&parts.catalog, functions).map_err(|fault| {
+            Error::new(
+                Kind::Corrupt,
+                format!("a stored rule no longer compiles: {}", fault.reason),
+            )
+        })?;
+        let positions = parts
+            .catalog
+            .buses
+            .iter()
+            .map(|(id, _, last)| (*id, watch::Sender::new(*last)))
+            .collect();
+        let pipeline = Arc::new(Self {
+            store: parts.store,
+            runtime: parts.runtime,
+            clock: parts.clock,
+            telemetry: parts.telemetry,
+            secret: parts.catalog.secret,
+            secrets: parts.secrets,
+            free_space: parts.low_space,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            dispatcher,
+            timer: Timer::new(),
+            writer,
+            writer_thread: Mutex::new(Some(thread)),
+            phase,
+            stop: watch::Sender::new(false),
+            failed,
+            low_space: AtomicBool::new(false),
+            harmed: AtomicBool::new(false),
+            positions: Mutex::new(positions),
+            changing: tokio::sync::Mutex::new(()),
+            tasks: tokio::runtime::Handle::current(),
+        });
+        pipeline.dispatcher.connect(&pipeline);
+        let suspects = recover::prepare(&pipeline, &parts.catalog).map_err(read_error)?;
+        pipeline.keep_house();
+        pipeline.dispatcher.fill_all();
+        pipeline
+            .tasks
+            .spawn(recover::run_suspects(pipeline.clone(), suspects));
+        pipeline.tasks.spawn(timer::run(pipeline.clone()));
+        pipeline.tasks.spawn(housekeeping(pipeline.clone()));
+        let _ = pipeline.phase.compare_exchange(
+            Phase::Starting as u8,
+            Phase::Ready as u8,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        Ok(pipeline)
+    }
+
+    /// Stops in order: no new publishes or attempts, running attempts get [`DRAIN_MAX`], then a durable
+    /// mark of the clean stop. Calling it again waits for nothing.
+    pub async fn stop(&self) {
+        if self.phase.swap(Phase::Stopping as u8, Ordering::SeqCst) == Phase::Failed as u8 {
+            self.phase.store(Phase::Failed as u8, Ordering::SeqCst);
+        }
+        self.stop.send_replace(true);
+        let drained = tokio::time::timeout(DRAIN_MAX, self.dispatcher.drain())
+            .await
+            .is_ok();
+        if !drained {
+            tracing::warn!(
+                "some attempts did not end within 20 s; they run again after the next start"
+            );
+        }
+        // An attempt that was cut short may have run, so the next start must look at it: not clean.
+        if self.writer.apply(Step::MarkClean(drained)).await.is_ok() {
+            let thread = self
+                .writer_thread
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .take();
+            if let Some(thread) = thread {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+        }
+    }
+
+    /// Ok when publishes and reads are welcome, else why not.
+    ///
+    /// # Errors
+    /// The reason in words.
+    pub fn ready(&self) -> Result<(), String> {
+        match self.phase.load(Ordering::SeqCst) {
+            phase if phase == Phase::Ready as u8 => Ok(()),
+            phase if phase == Phase::Starting as u8 => Err("the bus is starting".to_owned()),
+            phase if phase == Phase::Stopping as u8 => Err("the bus is stopping".to_owned()),
+            _ => {
+                Err("the log failed while it was written; the process is about to exit".to_owned())
+            }
+        }
+    }
+
+    /// False after a commit failed.
+    #[must_use]
+    pub fn live(&self) -> bool {
+        self.phase.load(Ordering::SeqCst) != Phase::Failed as u8
+    }
+
+    /// True after a record was found harmed.
+    #[must_use]
+    pub fn harmed(&self) -> bool {
+        self.harmed.load(Ordering::Relaxed)
+    }
+
+    /// Resolves with the reason when a commit failed; the process must exit then.
+    pub async fn failure(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives as long as the pipeline.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Metrics and the live stream.
+    #[must_use]
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// Time and random numbers.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Deliveries of a subscription that wait in memory.
+    #[must_use]
+    pub fn in_memory(&self, id: SubscriptionId) -> usize {
+        self.dispatcher.in_memory(id)
+    }
+
+    /// Resolves when `bus` has an event after `after`, or the pipeline stops.
+    pub async fn wait_for_event(&self, bus: BusId, after: Position) {
+        let Some(mut last) = self
+            .positions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&bus)
+            .map(watch::Sender::subscribe)
+        else {
+            return self.stopped().await;
+        };
+        tokio::select! {
+            _ = last.wait_for(|last| *last > after) => {}
+            () = self.stopped() => {}
+        }
+    }
+
+    /// Resolves when the pipeline stops.
+    pub async fn stopped(&self) {
+        let mut stop = self.stop.subscribe();
+        let _ = stop.wait_for(|stop| *stop).await;
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    fn dispatcher(&self) -> &Arc<Dispatcher> {
+        &self.dispatcher
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    fn tasks(&self) -> &tokio::runtime::Handle {
+        &self.tasks
+    }
+
+    /// The key that a handler gets: the same on all attempts of one delivery, and not to be guessed.
+    fn idempotency_key(&self, key: DeliveryKey) -> String {
+        self.keyed(b"delivery", key, 0)
+    }
+
+    /// The id of the `index`th event that a delivery emits, the same however often its attempt runs.
+    fn emitted_id(&self, key: DeliveryKey, index: usize) -> String {
+        self.keyed(b"emitted", key, index as u64)
+    }
+
+    fn keyed(&self, purpose: &[u8], key: DeliveryKey, index: u64) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(purpose);
+        hasher.update(&key.subscription.0.to_be_bytes());
+        hasher.update(&key.replay.to_be_bytes());
+        hasher.update(&key.position.0.to_be_bytes());
+        hasher.update(&index.to_be_bytes());
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    fn tell_position(&self, bus: BusId, position: Position) {
+        let positions = self.positions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(sender) = positions.get(&bus) {
+            sender.send_if_modified(|known| {
+                let later = position > *known;
+                *known = position.max(*known);
+                later
+            });
+        }
+    }
+
+    /// A page of a subscription's first attempts after `cursor`: the jobs, the last position that was
+    /// looked at, and whether the page reached the end. `None` if the store can't be read.
+    fn read_owed(
+        &self,
+        id: SubscriptionId,
+        cursor: Position,
+        limit: usize,
+    ) -> Option<(Vec<Job>, Position, bool)> {
+        let after = DeliveryKey {
+            subscription: id,
+            replay: 0,
+            position: cursor,
+        };
+        let page = match self.store.deliveries(id, Some(after), limit) {
+            Ok(page) => page,
+            Err(error) => {
+                self.reading_failed("owed deliveries", &error);
+                return None;
+            }
+        };
+        let last = page.last().map_or(cursor, |delivery| delivery.key.position);
+        let whole = page.len() < limit;
+        let jobs = page
+            .iter()
+            .filter(|delivery| delivery.due_at.is_none() && !self.dispatcher.held(delivery.key))
+            .filter_map(|delivery| self.with_event(delivery))
+            .collect();
+        Some((jobs, last, whole))
+    }
+
+    /// The job for an owed delivery; `None` if its event can't be read, and then the delivery is on its
+    /// way to the dead letters.
+    fn with_event(&self, delivery: &Delivery) -> Option<Job> {
+        let snapshot = self.snapshot();
+        let bus = snapshot.subscriptions.get(&delivery.key.subscription)?.bus;
+        match self.store.event(bus, delivery.key.position) {
+            Ok(Some(stored)) => Some(Job::of(delivery, bus, &stored)),
+            Ok(None) => {
+                self.bury(delivery, bus, "the event is no longer in the log");
+                None
+            }
+            Err(error) => {
+                self.reading_failed("an event", &error);
+                if error.kind == crate::store::Kind::Corrupt {
+                    self.bury(delivery, bus, &error.message);
+                }
+                None
+            }
+        }
+    }
+
+    /// Sends a delivery whose event can't be read to the dead letters.
+    fn bury(&self, delivery: &Delivery, bus: BusId, why: &str) {
+        let job = Job {
+            key: delivery.key,
+            bus,
+            fence: delivery.fence,
+            attempts_made: delivery.attempts_made,
+            accepted_at: delivery.accepted_at,
+            event: Arc::new(crate::model::Event::unreadable()),
+            lineage: crate::model::Lineage::default(),
+            conflicts: 0,
+        };
+        let ran = settle::Ran::host(why.to_owned(), self.clock.now());
+        let settle = settle::dead(self, &job, ran, crate::model::DeadReason::Corrupt);
+        let writer = self.writer.clone();
+        self.tasks.spawn(async move {
+            let ticket = dispatch::SettleTicket { job, _turn: None };
+            writer
+                .settle(Step::Settle(Box::new(settle)), 0, ticket)
+                .await;
+        });
+    }
+
+    /// Takes note of a failed read; harm degrades readiness, and the record is never used.
+    fn reading_failed(&self, what: &str, error: &crate::store::Error) {
+        if error.kind == crate::store::Kind::Corrupt {
+            self.harmed.store(true, Ordering::Relaxed);
+            self.telemetry.count_harmed(&error.message);
+        } else {
+            tracing::error!(%error, "{what} can't be read");
+        }
+    }
+
+    fn keep_house(&self) {
+        self.low_space.store((self.free_space)(), Ordering::Relaxed);
+        self.telemetry
+            .set_in_memory(self.dispatcher.ready_count() + self.dispatcher.held_count());
+        self.telemetry.upkeep();
+    }
+}
+
+/// Once a second: the disk's free space, gauges, upkeep of the metrics.
+async fn housekeeping(pipeline: Arc<Pipeline>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => pipeline.keep_house(),
+            () = pipeline.stopped() => return,
+        }
+    }
+}
+
+/// A failed read in the handle's words.
+pub(crate) fn read_error(error: crate::store::Error) -> Error {
+    let kind = match error.kind {
+        crate::store::Kind::Corrupt => Kind::Corrupt,
+        crate::store::Kind::Unknown | crate::store::Kind::Refused => Kind::Unavailable,
+    };
+    Error::new(kind, error.message)
+}

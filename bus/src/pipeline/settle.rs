@@ -1,0 +1,338 @@
+//! From the end of an attempt to the step that settles it, and from the step's outcome to what is next.
+//!
+//! The delivery's life itself is `model::delivery::next`; here its answer becomes a transaction.
+
+use std::time::Duration;
+
+use super::Pipeline;
+use super::dispatch::{Job, SettleTicket};
+use super::matching;
+use super::snapshot::Snapshot;
+use crate::model::{
+    Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
+    Timestamp, delivery,
+};
+use crate::runtime::Emitted;
+use crate::store::{Appended, Effects, NewEvent, Settle, SettleEnd, StepOutcome};
+use crate::telemetry::{AttemptEnded, Happening};
+
+/// Conflicts over state after which an attempt counts as failed.
+const CONFLICTS_MAX: u8 = 64;
+
+/// How an attempt went.
+pub(super) struct Ran {
+    pub(super) started_at: Timestamp,
+    pub(super) duration: Duration,
+    pub(super) output: String,
+    pub(super) outcome: Outcome,
+}
+
+/// The settlement of an attempt that ran.
+pub(super) fn conclude(
+    pipeline: &Pipeline,
+    snapshot: &Snapshot,
+    job: &Job,
+    subscription: &Subscription,
+    mut ran: Ran,
+    effects: Option<(Effects, Vec<Emitted>)>,
+) -> Settle {
+    let mut done = None;
+    if let Some((mut effects, emitted)) = effects {
+        match emits(
+            pipeline,
+            snapshot,
+            job,
+            &subscription.target.function,
+            emitted,
+        ) {
+            Ok(events) => {
+                effects.emits = events;
+                done = Some(effects);
+            }
+            Err(outcome) => ran.outcome = outcome,
+        }
+    }
+    if let Some(effects) = done {
+        return settle(pipeline, job, ran, SettleEnd::Done(effects));
+    }
+    failed(pipeline, job, &subscription.target.retry, ran)
+}
+
+/// The settlement of an attempt that failed.
+pub(super) fn failed(
+    pipeline: &Pipeline,
+    job: &Job,
+    policy: &crate::model::RetryPolicy,
+    ran: Ran,
+) -> Settle {
+    let ending = Ending {
+        outcome: &ran.outcome,
+        attempts_made: job.attempts_made + 1,
+        accepted_at: job.accepted_at,
+    };
+    let end = match delivery::next(
+        ending,
+        policy,
+        pipeline.clock().now(),
+        pipeline.clock().random(),
+    ) {
+        Next::Done => SettleEnd::Done(Effects::default()),
+        Next::Retry(due_at) => SettleEnd::Retry { due_at },
+        Next::Dead(reason) => SettleEnd::Dead { reason },
+    };
+    settle(pipeline, job, ran, end)
+}
+
+/// The settlement of a delivery that can't be attempted.
+pub(super) fn dead(pipeline: &Pipeline, job: &Job, ran: Ran, reason: DeadReason) -> Settle {
+    settle(pipeline, job, ran, SettleEnd::Dead { reason })
+}
+
+fn settle(pipeline: &Pipeline, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
+    Settle {
+        key: job.key,
+        fence: job.fence,
+        attempt: Attempt {
+            number: job.attempts_made + 1,
+            started_at: ran.started_at,
+            duration_us: u64::try_from(ran.duration.as_micros()).unwrap_or(u64::MAX),
+            outcome: ran.outcome,
+            output: ran.output,
+        },
+        end,
+        now: pipeline.clock().now(),
+    }
+}
+
+/// Makes events of what a function emitted: with an id that is the same however often the attempt
+/// runs, the origin that only the host may set, and the subscriptions that get them.
+fn emits(
+    pipeline: &Pipeline,
+    snapshot: &Snapshot,
+    job: &Job,
+    function: &Name,
+    emitted: Vec<Emitted>,
+) -> Result<Vec<(BusId, NewEvent)>, Outcome> {
+    let mut events = Vec::with_capacity(emitted.len());
+    for (index, emitted) in emitted.into_iter().enumerate() {
+        let fault = |reason: String| Outcome::Reject {
+            message: format!("emitted event {}: {reason}", index + 1),
+        };
+        let bus = match &emitted.bus {
+            None => snapshot.bus(job.bus),
+            Some(name) => snapshot.buses.get(name.as_str()),
+        };
+        let bus = bus.ok_or_else(|| {
+            fault(format!(
+                "there is no bus `{}`",
+                emitted.bus.as_deref().unwrap_or("?")
+            ))
+        })?;
+        let event = emitted_event(pipeline, job, function, index, emitted).map_err(&fault)?;
+        event.check().map_err(|found| fault(found.to_string()))?;
+        let subscriptions =
+            matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
+        events.push((
+            bus.id,
+            NewEvent {
+                event: event.into(),
+                lineage: job.lineage.child(job.bus, job.key.position, job.key),
+                subscriptions,
+                rules_version: snapshot.version,
+            },
+        ));
+    }
+    Ok(events)
+}
+
+fn emitted_event(
+    pipeline: &Pipeline,
+    job: &Job,
+    function: &Name,
+    index: usize,
+    emitted: Emitted,
+) -> Result<Event, String> {
+    let mut extensions: Vec<(String, Attribute)> = Vec::with_capacity(emitted.extensions.len() + 2);
+    for (name, value) in emitted.extensions {
+        if matches!(
+            name.as_str(),
+            "causationid" | "correlationid" | "traceparent" | "tracestate"
+        ) {
+            return Err(format!("the host sets `{name}`; leave it out"));
+        }
+        extensions.push((name, Attribute::Text(value)));
+    }
+    let cause = &job.event;
+    let of_cause = |wanted: &str| {
+        cause
+            .extensions
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let correlation =
+        of_cause("correlationid").unwrap_or_else(|| Attribute::Text(cause.id.clone()));
+    extensions.push(("causationid".to_owned(), Attribute::Text(cause.id.clone())));
+    extensions.push(("correlationid".to_owned(), correlation));
+    for name in ["traceparent", "tracestate"] {
+        if let Some(value) = of_cause(name) {
+            extensions.push((name.to_owned(), value));
+        }
+    }
+    let json = emitted.data_content_type.as_deref().is_none_or(is_json);
+    Ok(Event {
+        id: pipeline.emitted_id(job.key, index),
+        source: emitted
+            .source
+            .unwrap_or_else(|| format!("/functions/{function}")),
+        kind: emitted.kind,
+        subject: emitted.subject,
+        time: Some(pipeline.clock().now().to_string()),
+        data_content_type: emitted.data_content_type.or_else(|| {
+            emitted
+                .data
+                .is_some()
+                .then(|| "application/json".to_owned())
+        }),
+        data_schema: None,
+        extensions,
+        data: match emitted.data {
+            None => Data::Absent,
+            Some(bytes) if json => Data::Json(bytes),
+            Some(bytes) => Data::Opaque(bytes),
+        },
+    })
+}
+
+/// True for the media types whose content is JSON.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}
+
+impl Pipeline {
+    /// What is next after a settlement came back from the writer.
+    pub(super) fn settled(
+        self: &std::sync::Arc<Self>,
+        ticket: SettleTicket,
+        settle: Settle,
+        outcome: StepOutcome,
+    ) {
+        let job = ticket.job;
+        match outcome {
+            StepOutcome::Settled(places) => {
+                if let SettleEnd::Retry { due_at } = settle.end {
+                    self.timer().nudge(due_at);
+                }
+                self.tell_attempt(&job, &settle, &places);
+            }
+            StepOutcome::Conflict if job.conflicts < CONFLICTS_MAX => {
+                let snapshot = self.snapshot();
+                if let Some(subscription) = snapshot.subscriptions.get(&job.key.subscription) {
+                    let again = Job {
+                        conflicts: job.conflicts + 1,
+                        ..job
+                    };
+                    self.dispatcher()
+                        .again(again, &subscription.target.function);
+                }
+            }
+            StepOutcome::Conflict | StepOutcome::Refused(_) => {
+                let settle = self.after_refusal(&job, settle, &outcome);
+                let pipeline = self.clone();
+                self.tasks().clone().spawn(async move {
+                    super::invoke::send(&pipeline, settle, SettleTicket { job, _turn: None }).await;
+                });
+            }
+            // Another attempt ended this delivery, so this one has no effect at all.
+            _ => tracing::debug!(delivery = %job.key, "a settlement came too late and was dropped"),
+        }
+    }
+
+    /// The settlement in place of one that the store refused.
+    pub(super) fn after_refusal(&self, job: &Job, settle: Settle, outcome: &StepOutcome) -> Settle {
+        let mut ran = Ran {
+            started_at: settle.attempt.started_at,
+            duration: Duration::from_micros(settle.attempt.duration_us),
+            output: settle.attempt.output,
+            outcome: Outcome::Conflict,
+        };
+        if let StepOutcome::Refused(reason) = outcome {
+            ran.outcome = Outcome::Limit {
+                message: match reason {
+                    DeadReason::HopLimit => format!(
+                        "emitted an event that would go through more than {} functions",
+                        crate::model::Lineage::HOPS_MAX
+                    ),
+                    _ => format!(
+                        "the published event at the start has more than {} descendants",
+                        crate::model::Lineage::DESCENDANTS_MAX
+                    ),
+                },
+            };
+            return dead(self, job, ran, *reason);
+        }
+        let snapshot = self.snapshot();
+        let policy = snapshot
+            .subscriptions
+            .get(&job.key.subscription)
+            .map(|subscription| subscription.target.retry)
+            .unwrap_or_default();
+        failed(self, job, &policy, ran)
+    }
+
+    /// Counts an ended attempt and what it emitted, and tells the live stream.
+    pub(super) fn tell_attempt(&self, job: &Job, settle: &Settle, places: &[(BusId, Appended)]) {
+        self.telemetry().count_emitted(places.len() as u64);
+        if let SettleEnd::Done(effects) = &settle.end {
+            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                self.tell_stored(*bus, new, *place);
+            }
+        }
+        let age_ms = settle.now.ms_since(job.accepted_at);
+        let (retry_at, dead) = match &settle.end {
+            SettleEnd::Done(_) => (None, None),
+            SettleEnd::Retry { due_at } => (Some(*due_at), None),
+            SettleEnd::Dead { reason } => (None, Some(*reason)),
+        };
+        let attempt = &settle.attempt;
+        self.telemetry().count_attempt(
+            &attempt.outcome,
+            attempt.duration_us,
+            age_ms,
+            retry_at.is_some(),
+            dead.is_some(),
+        );
+        if !self.telemetry().heard() {
+            return;
+        }
+        let snapshot = self.snapshot();
+        let subscription = snapshot.subscriptions.get(&job.key.subscription);
+        self.telemetry()
+            .tell(Happening::Attempt(Box::new(AttemptEnded {
+                key: job.key,
+                bus: snapshot
+                    .bus(job.bus)
+                    .map_or_else(|| "?".into(), |bus| bus.name.clone()),
+                kind: job.event.kind.clone(),
+                rule: subscription
+                    .map(|subscription| subscription.rule.to_string())
+                    .unwrap_or_default(),
+                function: subscription
+                    .map(|subscription| subscription.target.function.to_string())
+                    .unwrap_or_default(),
+                attempt: attempt.number,
+                outcome: attempt.outcome.clone(),
+                duration_us: attempt.duration_us,
+                age_ms,
+                retry_at,
+                dead,
+                output: attempt.output.clone(),
+            })));
+    }
+}

@@ -1,0 +1,237 @@
+//! The one writer: a thread that takes whatever steps have queued, commits them as one transaction,
+//! flushed, and only then answers.
+//!
+//! There is no timer: a batch is what came in while the previous one was being committed. A commit that
+//! fails ends the writer: every waiter gets "unknown", the bus is no longer live, and the process exits
+//! with status 74 to recover at the next start. [`Step::MarkClean`] is the last step of an orderly stop. Never here: matching, waiting for a guest.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Error, Kind};
+use crate::store::{Appended, Step, StepOutcome, Store};
+use crate::telemetry::Telemetry;
+
+use super::dispatch::{Dispatcher, SettleTicket};
+
+/// Steps in one transaction.
+const BATCH_STEPS_MAX: usize = 1_000;
+/// Bytes of events in one transaction.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Steps that may wait for the writer.
+const INBOX_STEPS_MAX: usize = 8_192;
+
+/// A cheap handle on the writer.
+#[derive(Clone)]
+pub(super) struct Writer {
+    inbox: mpsc::Sender<Item>,
+}
+
+/// A step on its way, and who waits for what comes of it.
+struct Item {
+    step: Step,
+    bytes: usize,
+    reply: Reply,
+}
+
+/// Who waits for a step.
+enum Reply {
+    /// A publisher.
+    Publish(oneshot::Sender<Result<Vec<Appended>, Error>>),
+    /// Nobody awaits a settlement: the dispatcher is told.
+    Settle(Box<SettleTicket>),
+    /// A job that awaits the outcome itself.
+    Outcome(oneshot::Sender<Result<StepOutcome, Error>>),
+}
+
+/// The words of a publish whose commit failed.
+fn unknown() -> Error {
+    Error::new(
+        Kind::Unknown,
+        "the outcome is unknown: the log failed while it was written; repeat with the same source and id and get the first answer",
+    )
+}
+
+fn stopped() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the bus is stopping; nothing was written",
+    )
+}
+
+impl Writer {
+    /// Starts the writer's thread. It ends when all handles are dropped or a commit fails; `failed` is
+    /// called in the second case.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub(super) fn start(
+        store: Arc<dyn Store>,
+        dispatcher: Arc<Dispatcher>,
+        telemetry: Arc<Telemetry>,
+        failed: impl Fn(&str) + Send + 'static,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
+        let thread = std::thread::Builder::new()
+            .name("edgebus-writer".to_owned())
+            .spawn(move || run(items, &*store, &dispatcher, &telemetry, &failed))?;
+        Ok((Self { inbox }, thread))
+    }
+
+    /// Appends and returns where the events went, after the flush.
+    pub(super) async fn append(
+        &self,
+        append: crate::store::Append,
+        bytes: usize,
+    ) -> Result<Vec<Appended>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let item = Item {
+            step: Step::Append(append),
+            bytes,
+            reply: Reply::Publish(reply),
+        };
+        match self.inbox.try_send(item) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(Error::new(
+                    Kind::Busy {
+                        retry_after_ms: 1_000,
+                    },
+                    "the writer's inbox is full; nothing was written",
+                ));
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
+        }
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+
+    /// Sends a settlement; the dispatcher hears what came of it.
+    pub(super) async fn settle(&self, step: Step, bytes: usize, ticket: SettleTicket) {
+        // After the writer's end nothing can be settled: the delivery stays owed in the store.
+        let _ = self
+            .inbox
+            .send(Item {
+                step,
+                bytes,
+                reply: Reply::Settle(Box::new(ticket)),
+            })
+            .await;
+    }
+
+    /// Applies one step and returns its outcome, after the flush.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
+    pub(super) async fn apply(&self, step: Step) -> Result<StepOutcome, Error> {
+        let (reply, answer) = oneshot::channel();
+        let bytes = match &step {
+            Step::Deploy(deploy) => deploy.component.len(),
+            _ => 0,
+        };
+        self.inbox
+            .send(Item {
+                step,
+                bytes,
+                reply: Reply::Outcome(reply),
+            })
+            .await
+            .map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+}
+
+fn run(
+    mut items: mpsc::Receiver<Item>,
+    store: &dyn Store,
+    dispatcher: &Arc<Dispatcher>,
+    telemetry: &Telemetry,
+    failed: &dyn Fn(&str),
+) {
+    let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
+    let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
+    while let Some(first) = items.blocking_recv() {
+        let mut bytes = first.bytes;
+        steps.push(first.step);
+        replies.push(first.reply);
+        while steps.len() < BATCH_STEPS_MAX && bytes < BATCH_BYTES_MAX {
+            let Ok(item) = items.try_recv() else { break };
+            bytes += item.bytes;
+            steps.push(item.step);
+            replies.push(item.reply);
+        }
+        let began = Instant::now();
+        match store.commit(&steps) {
+            Ok(outcomes) => {
+                telemetry.count_commit(steps.len(), began.elapsed());
+                let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
+                answer(&mut steps, &mut replies, outcomes, dispatcher);
+                if last {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
+                for reply in replies.drain(..) {
+                    refuse(reply);
+                }
+                items.close();
+                while let Ok(item) = items.try_recv() {
+                    refuse(item.reply);
+                }
+                failed(&error.message);
+                return;
+            }
+        }
+    }
+}
+
+/// Tells the waiters first, so that a publisher's answer leaves before the dispatcher's work begins.
+fn answer(
+    steps: &mut Vec<Step>,
+    replies: &mut Vec<Reply>,
+    outcomes: Vec<StepOutcome>,
+    dispatcher: &Arc<Dispatcher>,
+) {
+    let mut settled = Vec::new();
+    let mut appended = Vec::new();
+    for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
+        match (reply, outcome, step) {
+            (Reply::Publish(reply), StepOutcome::Appended(places), Step::Append(append)) => {
+                // A publisher that has gone away needs no answer.
+                let _ = reply.send(Ok(places.clone()));
+                appended.push((append, places));
+            }
+            (Reply::Settle(ticket), outcome, Step::Settle(settle)) => {
+                settled.push((ticket, settle, outcome))
+            }
+            (Reply::Outcome(reply), outcome, step) => {
+                if let (Step::Settle(settle), StepOutcome::Settled(places)) = (&step, &outcome) {
+                    dispatcher.take_emitted(settle, places);
+                }
+                let _ = reply.send(Ok(outcome));
+            }
+            (Reply::Publish(reply), outcome, _) => {
+                let _ = reply.send(Err(Error::new(
+                    Kind::Conflict,
+                    format!("the log refused the events: {outcome:?}"),
+                )));
+            }
+            (Reply::Settle(_), _, _) => {}
+        }
+    }
+    dispatcher.committed(appended, settled);
+}
+
+fn refuse(reply: Reply) {
+    match reply {
+        Reply::Publish(reply) => {
+            let _ = reply.send(Err(unknown()));
+        }
+        Reply::Outcome(reply) => {
+            let _ = reply.send(Err(unknown()));
+        }
+        Reply::Settle(_) => {}
+    }
+}

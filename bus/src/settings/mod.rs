@@ -1,0 +1,42 @@
+//! Settings of a serving bus: plain data with defaults. Never a component, never I/O.
+//!
+//! A flag wins over the environment (`EDGEBUS_…`), and both over the default; the command line fills these in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where the API listens unless told otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
+
+/// What `serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Serve {
+    /// The folder of the store.
+    pub data: PathBuf,
+    /// Make a new store if the folder is missing or empty; one that is there is never touched.
+    pub create: bool,
+    /// Where the API listens; loopback only, until there are keys and TLS.
+    pub listen: SocketAddr,
+    /// The manifest to put in force at the start.
+    pub manifest: Option<PathBuf>,
+    /// Bytes of the store that are kept in memory.
+    pub cache_bytes: usize,
+    /// Publishes are refused while the disk has less free space than this, in bytes.
+    pub free_bytes_min: u64,
+    /// Connections from one address.
+    pub connections_per_address_max: usize,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("edgebus-data"),
+            create: false,
+            listen: LISTEN,
+            manifest: None,
+            cache_bytes: 256 << 20,
+            free_bytes_min: 256 << 20,
+            connections_per_address_max: 64,
+        }
+    }
+}
