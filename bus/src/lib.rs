@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod error;
+pub mod manifest;
 pub mod model;
 pub mod runtime;
 pub mod store;
