@@ -1,4 +1,4 @@
-//! A literal: `"x"`, `300`, `true`, `false`, `null`.
+//! A literal: `"x"`, `300`, `true`, `false`, `null`; and `{"exactly": "x"}`, which is `"x"`.
 //!
 //! Strings are equal by code points, without normalisation; strings that are IP addresses are equal
 //! as addresses. Numbers are equal as numbers where binary64 holds them, else by their text. A
@@ -36,6 +36,21 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
             None
         }
     }
+}
+
+/// Reads the operand of `exactly`.
+pub(crate) fn parse_exactly(
+    node: &Node<'_>,
+    place: &Place<'_>,
+    faults: &mut Faults,
+) -> Option<Operand> {
+    if matches!(node.json, Json::Text(_)) {
+        return parse(node, place, faults);
+    }
+    let reason = format!("exactly takes a string, not {}", node.kind());
+    let remedy = "write {\"exactly\": \"…\"}, or the plain value without an operator";
+    faults.add(node.offset, place, reason, remedy);
+    None
 }
 
 /// The address that a string spells; an IPv4-mapped IPv6 address is the IPv4 address.

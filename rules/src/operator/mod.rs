@@ -33,7 +33,8 @@ pub(crate) enum Operator {
 }
 
 /// The operators' names, as patterns write them.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
+    "exactly",
     "prefix",
     "suffix",
     "equals-ignore-case",
@@ -54,6 +55,7 @@ impl Operator {
         faults: &mut Faults,
     ) -> Option<Operator> {
         match name {
+            "exactly" => exact::parse_exactly(operand, place, faults).map(Operator::Exact),
             "prefix" => prefix::parse(operand, place, faults).map(Operator::Prefix),
             "suffix" => suffix::parse(operand, place, faults).map(Operator::Suffix),
             "equals-ignore-case" => {
