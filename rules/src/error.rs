@@ -21,7 +21,12 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { offset, pointer, reason, remedy } = self;
+        let Fault {
+            offset,
+            pointer,
+            reason,
+            remedy,
+        } = self;
         if pointer.is_empty() {
             write!(out, "byte {offset}: {reason}; {remedy}")
         } else {
