@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod clock;
 pub mod error;
+pub mod manifest;
 pub mod model;
 pub mod pipeline;
 pub mod runtime;

@@ -1,0 +1,384 @@
+//! The section `rules`: which events go to which functions, and how failures are retried.
+//!
+//! The pattern and the filters are checked by the `rules` crate; its faults get places in the manifest
+//! here. Never here: what a pattern means.
+
+use ::rules as engine;
+
+use crate::model::rule::DEFAULT_BUS;
+use crate::model::{Backoff, Name, RetryPolicy, RuleConfig, TargetConfig};
+
+use super::Section;
+use super::cursor::{Cursor, Fields, Shape};
+use super::faults::{Faults, shown};
+use super::nearest::nearest;
+use super::pattern::pattern_json;
+use super::scalar::{Bounds, duration_text, name_of};
+use super::tree::Value;
+
+/// How long a dead letter is kept where the manifest says nothing: 14 days, in milliseconds.
+pub const DEAD_LETTER_MS_DEFAULT: u64 = 14 * DAY_MS;
+
+const DAY_MS: u64 = 86_400_000;
+
+const EXAMPLE: &str =
+    "opened: { match: { type: [com.github.issues] }, to: [{ function: triage }] }";
+
+const RULE: Shape = Shape {
+    what: "a rule",
+    known: &["bus", "match", "where", "to"],
+    later: &[],
+    example: EXAMPLE,
+};
+
+const TARGET: Shape = Shape {
+    what: "a target of `to`",
+    known: &["function", "retry", "dead_letter"],
+    later: &[
+        ("input", "leave it out: the function gets the whole event"),
+        (
+            "order_by",
+            "leave it out: deliveries of one subscription may run side by side",
+        ),
+        (
+            "webhook",
+            "send to a function that makes the call, with `allow_http`",
+        ),
+        ("bus", "send to a function that emits the event again"),
+    ],
+    example: "to: [{ function: triage }]",
+};
+
+const RETRY: Shape = Shape {
+    what: "`retry`",
+    known: &["attempts", "backoff", "max_age"],
+    later: &[],
+    example: "retry: { attempts: 5, backoff: { initial: 1s, factor: 2, max: 5m }, max_age: 24h }",
+};
+
+const BACKOFF: Shape = Shape {
+    what: "`backoff`",
+    known: &["initial", "factor", "max", "jitter"],
+    later: &[],
+    example: "backoff: { initial: 1s, factor: 2, max: 5m, jitter: true }",
+};
+
+const DEAD_LETTER: Shape = Shape {
+    what: "`dead_letter`",
+    known: &["retention"],
+    later: &[],
+    example: "dead_letter: { retention: 14d }",
+};
+
+const fn bounds(what: &'static str, least: u64, most: u64) -> Bounds {
+    Bounds { what, least, most }
+}
+
+const ATTEMPTS: Bounds = bounds("`attempts`", 1, 100);
+const MAX_AGE: Bounds = bounds("`max_age`", 1_000, 365 * DAY_MS);
+const INITIAL: Bounds = bounds("`backoff.initial`", 1, DAY_MS);
+const FACTOR: Bounds = bounds("`backoff.factor`", 1, 100);
+const BACKOFF_MAX: Bounds = bounds("`backoff.max`", 1, 7 * DAY_MS);
+const RETENTION: Bounds = bounds("`dead_letter.retention`", 60_000, 3_650 * DAY_MS);
+
+/// The longest filter, in bytes.
+const FILTER_BYTES_MAX: usize = 4_096;
+/// The most filters of one rule.
+const FILTERS_MAX: usize = 16;
+/// The most targets of one rule.
+const TARGETS_MAX: usize = 100;
+
+/// What a rule may name.
+pub(super) struct Known<'n> {
+    pub(super) buses: &'n [String],
+    pub(super) functions: &'n [String],
+}
+
+/// Reads the section.
+pub(super) fn read(
+    section: Option<&Cursor<'_>>,
+    known: &Known<'_>,
+    faults: &mut Faults,
+) -> Section<RuleConfig> {
+    let mut rules = Section {
+        items: Vec::new(),
+        names: Vec::new(),
+    };
+    let entries = section.and_then(|at| at.entries("`rules`", EXAMPLE, faults));
+    for named in entries.unwrap_or_default() {
+        rules.names.push(named.key.to_owned());
+        let name = name_of(named.key, &named.key_spot, faults);
+        let rule = rule(&named.value, name, known, faults);
+        rules.items.extend(rule);
+    }
+    rules
+}
+
+fn rule(
+    at: &Cursor<'_>,
+    name: Option<Name>,
+    known: &Known<'_>,
+    faults: &mut Faults,
+) -> Option<RuleConfig> {
+    let fields = at.fields(&RULE, faults)?;
+    let bus = match fields.get("bus") {
+        Some(at) => known_name(at, "bus", known.buses, faults),
+        None => Name::new(DEFAULT_BUS).ok(),
+    };
+    let pattern = fields.get("match").map(|at| pattern(at, faults));
+    let filters = fields.get("where").map(|at| filters(at, faults));
+    let targets = fields
+        .require("to", faults)
+        .and_then(|at| targets(at, known, faults));
+    Some(RuleConfig {
+        name: name?,
+        bus: bus?,
+        pattern: match pattern {
+            Some(pattern) => Some(pattern?),
+            None => None,
+        },
+        filters: filters.unwrap_or_default(),
+        targets: targets?,
+    })
+}
+
+/// A name that must be one of `known`.
+pub(super) fn known_name(
+    at: &Cursor<'_>,
+    noun: &str,
+    known: &[String],
+    faults: &mut Faults,
+) -> Option<Name> {
+    let name = at.name(&format!("`{noun}`"), faults)?;
+    if known.iter().any(|declared| declared == name.as_str()) {
+        return Some(name);
+    }
+    let remedy = match nearest(name.as_str(), known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => match noun {
+            "function" => format!(
+                "declare it under `functions`; `{name}: {{}}` takes the component that is deployed under that name"
+            ),
+            _ => format!(
+                "declare it under `{noun}{}`",
+                if noun == "bus" { "es" } else { "s" }
+            ),
+        },
+    };
+    faults.add(
+        &at.spot(),
+        format!("{noun} `{name}` is not declared"),
+        remedy,
+    );
+    None
+}
+
+fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
+    let empty = match &at.node.value {
+        Value::Map(entries) => entries.is_empty(),
+        _ => at.node.is_null(),
+    };
+    if empty {
+        faults.add(
+            &at.spot(),
+            "an empty `match` would match nothing that can be named",
+            "leave `match` out to get every event of the bus",
+        );
+        return None;
+    }
+    if !matches!(at.node.value, Value::Map(_)) {
+        faults.add(
+            &at.spot(),
+            format!("`match` must be a mapping, not {}", at.node.kind()),
+            "write it as in `match: { type: [com.github.issues] }`",
+        );
+        return None;
+    }
+    let converted = pattern_json(at, faults)?;
+    let options = engine::ParseOptions::default();
+    match engine::Pattern::parse(converted.json.as_bytes(), &options) {
+        Ok(_) => Some(converted.json),
+        Err(found) => {
+            for fault in found {
+                let spot = converted.spot(&fault.pointer).cloned();
+                faults.add(
+                    &spot.unwrap_or_else(|| at.spot()),
+                    fault.reason,
+                    fault.remedy,
+                );
+            }
+            None
+        }
+    }
+}
+
+fn filters(at: &Cursor<'_>, faults: &mut Faults) -> Vec<String> {
+    let items = match &at.node.value {
+        Value::List(_) => at
+            .items("`where`", "where: [\"$.data.x\"]", faults)
+            .unwrap_or_default(),
+        _ => vec![at.clone()],
+    };
+    if items.is_empty() || items.len() > FILTERS_MAX {
+        faults.add(
+            &at.spot(),
+            format!("`where` has {} filters", items.len()),
+            format!("write 1 to {FILTERS_MAX}, or leave `where` out"),
+        );
+    }
+    items.iter().filter_map(|at| filter(at, faults)).collect()
+}
+
+fn filter(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
+    let text = at.filled_text("a filter of `where`", FILTER_BYTES_MAX, faults)?;
+    let foreign = [
+        ("$.detail-type", "$.type"),
+        ("$['detail-type']", "$.type"),
+        ("$[\"detail-type\"]", "$.type"),
+        ("$.detail", "$.data"),
+        ("$['detail']", "$.data"),
+        ("$[\"detail\"]", "$.data"),
+    ];
+    let alias = foreign.iter().find(|(alias, _)| {
+        text.strip_prefix(alias)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    });
+    if let Some((alias, ours)) = alias {
+        faults.add(
+            &at.spot(),
+            format!("`{alias}` is EventBridge's name, which `where` does not know"),
+            format!("write `{ours}`"),
+        );
+        return None;
+    }
+    match engine::Filter::parse(text) {
+        Ok(_) => Some(text.to_owned()),
+        Err(fault) => {
+            faults.add(
+                &at.spot(),
+                format!("`{}`: {}", shown(text), fault.reason),
+                fault.remedy,
+            );
+            None
+        }
+    }
+}
+
+fn targets(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Vec<TargetConfig>> {
+    let items = at.items("`to`", TARGET.example, faults)?;
+    if items.is_empty() || items.len() > TARGETS_MAX {
+        faults.add(
+            &at.spot(),
+            format!("`to` has {} targets", items.len()),
+            format!("write 1 to {TARGETS_MAX}, as in `{}`", TARGET.example),
+        );
+    }
+    let mut targets: Vec<TargetConfig> = Vec::new();
+    for item in &items {
+        let Some(target) = target(item, known, faults) else {
+            continue;
+        };
+        if targets
+            .iter()
+            .any(|other| other.function == target.function)
+        {
+            faults.add(
+                &item.spot(),
+                format!(
+                    "function `{}` is a target of this rule already",
+                    target.function
+                ),
+                "keep one of the two: a rule delivers an event to a function once",
+            );
+        }
+        targets.push(target);
+    }
+    Some(targets)
+}
+
+fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<TargetConfig> {
+    let fields = at.fields(&TARGET, faults)?;
+    let elsewhere = fields
+        .get("webhook")
+        .or_else(|| fields.get("bus"))
+        .is_some();
+    let function = if elsewhere {
+        fields.get("function")
+    } else {
+        fields.require("function", faults)
+    };
+    let function = function.and_then(|at| known_name(at, "function", known.functions, faults));
+    let retry = fields.get("retry").map(|at| retry(at, faults));
+    let dead_letter = fields
+        .get("dead_letter")
+        .and_then(|at| at.fields(&DEAD_LETTER, faults))
+        .and_then(|fields| fields.get("retention").cloned())
+        .and_then(|at| at.duration_ms(RETENTION, faults));
+    Some(TargetConfig {
+        function: function?,
+        retry: retry.unwrap_or_default(),
+        dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
+    })
+}
+
+/// The policy; a value at fault keeps its default, for the manifest is refused anyway.
+fn retry(at: &Cursor<'_>, faults: &mut Faults) -> RetryPolicy {
+    let mut policy = RetryPolicy::default();
+    let Some(fields) = at.fields(&RETRY, faults) else {
+        return policy;
+    };
+    let attempts = fields
+        .get("attempts")
+        .and_then(|at| at.integer(ATTEMPTS, faults));
+    if let Some(attempts) = attempts.and_then(|number| u32::try_from(number).ok()) {
+        policy.attempts_max = attempts;
+    }
+    if let Some(age) = fields
+        .get("max_age")
+        .and_then(|at| at.duration_ms(MAX_AGE, faults))
+    {
+        policy.age_ms_max = age;
+    }
+    if let Some(fields) = fields
+        .get("backoff")
+        .and_then(|at| at.fields(&BACKOFF, faults))
+    {
+        policy.backoff = backoff(&fields, faults);
+    }
+    policy
+}
+
+fn backoff(fields: &Fields<'_>, faults: &mut Faults) -> Backoff {
+    let mut backoff = RetryPolicy::default().backoff;
+    let initial = fields
+        .get("initial")
+        .and_then(|at| at.duration_ms(INITIAL, faults));
+    let most = fields
+        .get("max")
+        .and_then(|at| at.duration_ms(BACKOFF_MAX, faults));
+    let factor = fields
+        .get("factor")
+        .and_then(|at| at.number(FACTOR, faults));
+    let jitter = fields
+        .get("jitter")
+        .and_then(|at| at.boolean("`backoff.jitter`", faults));
+    backoff.initial_ms = initial.unwrap_or(backoff.initial_ms);
+    // A longer first delay raises a limit that is not written down.
+    backoff.ms_max = most.unwrap_or(backoff.ms_max.max(backoff.initial_ms));
+    backoff.factor = factor.unwrap_or(backoff.factor);
+    backoff.jitter = jitter.unwrap_or(backoff.jitter);
+    if let Some(most) = most
+        && most < backoff.initial_ms
+    {
+        let initial = duration_text(backoff.initial_ms);
+        faults.add(
+            fields.spot(),
+            format!(
+                "`max` ({}) is shorter than `initial` ({initial})",
+                duration_text(most)
+            ),
+            format!("write a `max` of {initial} or more"),
+        );
+    }
+    backoff
+}

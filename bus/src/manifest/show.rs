@@ -1,0 +1,119 @@
+//! Faults as people read them: place and reason, the line with the spot underlined, and the remedy.
+//!
+//! Nothing of the text reaches the terminal that could steer it.
+
+use std::fmt::Write as _;
+
+use crate::error::Fault;
+
+/// The longest part of a line that is printed, in characters.
+const WIDTH_MAX: usize = 120;
+/// How much of a cut line comes before the spot.
+const LEAD: usize = 40;
+
+/// Prints `faults` of `text`, which was read from `file_name`.
+#[must_use]
+pub fn show(faults: &[Fault], text: &str, file_name: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut out = String::new();
+    for (index, fault) in faults.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        show_one(&mut out, fault, &lines, file_name);
+    }
+    out
+}
+
+fn show_one(out: &mut String, fault: &Fault, lines: &[&str], file_name: &str) {
+    let reason = printable(&fault.reason);
+    match fault.place {
+        None => push_line(out, format_args!("{file_name}: {reason}")),
+        Some((line, column)) => {
+            push_line(out, format_args!("{file_name}:{line}:{column}: {reason}"));
+            let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
+            if let Some(source) = lines.get(index) {
+                show_source(out, source, line, column);
+            }
+        }
+    }
+    if !fault.remedy.is_empty() {
+        push_line(out, format_args!("help: {}", printable(&fault.remedy)));
+    }
+}
+
+fn show_source(out: &mut String, source: &str, line: u64, column: u64) {
+    let characters: Vec<char> = source.chars().collect();
+    let start = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+    let start = start.min(characters.len());
+    let from = if characters.len() > WIDTH_MAX {
+        start.saturating_sub(LEAD)
+    } else {
+        0
+    };
+    let end = characters.len().min(from.saturating_add(WIDTH_MAX));
+    let cut = if from > 0 { "…" } else { "" };
+    let rest = if end < characters.len() { "…" } else { "" };
+    let shown: String = characters[from..end].iter().collect();
+    let marks = token_length(&characters[start..end]).max(1);
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let lead = " ".repeat(start - from + cut.chars().count());
+    push_line(out, format_args!("{margin} |"));
+    push_line(
+        out,
+        format_args!("{number} | {cut}{}{rest}", printable(&shown)),
+    );
+    push_line(out, format_args!("{margin} | {lead}{}", "^".repeat(marks)));
+}
+
+/// How many characters the token at the start of `rest` has: a quoted text with its quotes, a bracket
+/// alone, or a plain text up to what ends it.
+fn token_length(rest: &[char]) -> usize {
+    match rest.first() {
+        None => 0,
+        Some(quote @ ('"' | '\'')) => {
+            let mut escaped = false;
+            let close = rest.iter().skip(1).position(|character| {
+                let closes = character == quote && !escaped;
+                escaped = *quote == '"' && *character == '\\' && !escaped;
+                closes
+            });
+            close.map_or(rest.len(), |index| index + 2)
+        }
+        Some('[' | ']' | '{' | '}' | ',') => 1,
+        Some(_) => {
+            let ends = |index: &usize| match rest[*index] {
+                ':' => rest.get(index + 1).is_none_or(|next| next.is_whitespace()),
+                '#' => *index > 0 && rest[index - 1].is_whitespace(),
+                ',' | ']' | '}' => true,
+                _ => false,
+            };
+            let end = (0..rest.len()).find(ends).unwrap_or(rest.len());
+            rest[..end]
+                .iter()
+                .rposition(|character| !character.is_whitespace())
+                .map_or(0, |last| last + 1)
+        }
+    }
+}
+
+/// `text` on one line, each control character as one sign, so that underlines stay in their column.
+fn printable(text: &str) -> String {
+    let sign = |character: char| match character {
+        '\t' | '\n' => ' ',
+        character if character.is_control() => '\u{fffd}',
+        // Direction marks would make a line read as what it is not.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
+        character => character,
+    };
+    text.chars().map(sign).collect()
+}
+
+fn push_line(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = out.write_fmt(line);
+    // A line that ends in spaces would be rewritten by editors in golden files.
+    out.truncate(out.trim_end_matches(' ').len());
+    out.push('\n');
+}

@@ -1,0 +1,385 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::Name;
+
+const EXAMPLE: &str = include_str!("golden/example.yaml");
+const BROKEN: &str = include_str!("golden/broken.yaml");
+
+fn good(text: &str) -> Manifest {
+    parse(text).unwrap_or_else(|faults| panic!("{}", show(&faults, text, "good.yaml")))
+}
+
+/// The faults of a manifest, one line each: `line:column pointer: reason | remedy`.
+fn faults(text: &str) -> Vec<String> {
+    let faults = parse(text).expect_err(text);
+    let line = |fault: &Fault| {
+        let (line, column) = fault.place.unwrap_or_default();
+        format!(
+            "{line}:{column} {}: {} | {}",
+            fault.pointer, fault.reason, fault.remedy
+        )
+    };
+    faults.iter().map(line).collect()
+}
+
+/// A manifest with one function `f` and one rule `r` with these lines.
+fn rule(lines: &str) -> String {
+    let lines = lines.replace('\n', "\n    ");
+    format!("version: 1\nfunctions: {{ f: {{ component: f.wasm }} }}\nrules:\n  r:\n    {lines}")
+}
+
+#[test]
+fn the_example_of_the_design_is_good() {
+    insta::assert_debug_snapshot!(good(EXAMPLE));
+}
+
+#[test]
+fn all_faults_are_told_together() {
+    let found = parse(BROKEN).expect_err("it is broken");
+    insta::assert_snapshot!(show(&found, BROKEN, "broken.yaml"));
+}
+
+#[test]
+fn the_pointers_of_faults_are_json_pointers() {
+    insta::assert_snapshot!(faults(BROKEN).join("\n"));
+}
+
+#[test]
+fn the_smallest_manifest_has_the_default_bus_alone() {
+    let manifest = good("version: 1");
+    assert_eq!(manifest.version, 1);
+    assert_eq!(manifest.buses.len(), 1);
+    assert_eq!(manifest.buses[0].name.as_str(), "default");
+    assert!(manifest.rules.is_empty());
+    for same in [
+        "version: 1\nbuses:\nfunctions:\nrules:\ntests:\n",
+        "{\"version\": 1, \"buses\": {\"default\": {}}}",
+        "---\nversion: 1\n...\n",
+        "version: 1\r\nrules: {}\r\n",
+        "# a comment\nversion: 1 # and one more",
+    ] {
+        assert_eq!(good(same), manifest, "{same}");
+    }
+}
+
+#[test]
+fn patterns_keep_the_spelling_of_every_scalar() {
+    let table = [
+        (
+            "data: { n: [300, 3.0e2, 12345678901234567890, -0, 1E+9] }",
+            r#"{"data":{"n":[300,3.0e2,12345678901234567890,-0,1E+9]}}"#,
+        ),
+        ("data: { n: [\"300\", '007', !!x] }", ""),
+        (
+            "data: { n: [\"300\", '007'] }",
+            r#"{"data":{"n":["300","007"]}}"#,
+        ),
+        (
+            "data: { n: [true, False, null, ~, yes, no] }",
+            r#"{"data":{"n":[true,false,null,null,"yes","no"]}}"#,
+        ),
+        (
+            "data: { n: [\"tab\\t\\u0000\\\"\", ünïcode] }",
+            r#"{"data":{"n":["tab\t\u0000\"","ünïcode"]}}"#,
+        ),
+        ("detail-type: [a]", r#"{"type":["a"]}"#),
+        (
+            "detail: { detail: [a], type: [b] }",
+            r#"{"data":{"detail":["a"],"type":["b"]}}"#,
+        ),
+        ("detail.a.b: [1]", r#"{"data.a.b":[1]}"#),
+        ("details: [1]", r#"{"details":[1]}"#),
+        (
+            "$or: [{ detail-type: [a] }, { detail: { x: [1] }, $or: [{ detail.y: [1] }, { source: [s] }] }]",
+            r#"{"$or":[{"type":["a"]},{"data":{"x":[1]},"$or":[{"data.y":[1]},{"source":["s"]}]}]}"#,
+        ),
+        (
+            "data: { $or: [{ detail: [1] }, { type: [2] }] }",
+            r#"{"data":{"$or":[{"detail":[1]},{"type":[2]}]}}"#,
+        ),
+    ];
+    for (pattern, json) in table {
+        let text = rule(&format!("match: {{ {pattern} }}\nto: [{{ function: f }}]"));
+        match parse(&text) {
+            Ok(manifest) => {
+                assert_eq!(
+                    manifest.rules[0].pattern.as_deref(),
+                    Some(json),
+                    "{pattern}"
+                );
+            }
+            Err(found) => assert_eq!(json, "", "{}", show(&found, &text, "x")),
+        }
+    }
+}
+
+#[test]
+fn two_spellings_of_one_key_in_a_rule_are_a_fault() {
+    for pattern in [
+        "{ type: [a], detail-type: [b] }",
+        "{ detail: { x: [1] }, data: { y: [1] } }",
+        "{ detail.x: [1], data.x: [1] }",
+        "{ type: [a], $or: [{ detail-type: [b] }, { source: [c] }] }",
+    ] {
+        let found = faults(&rule(&format!("match: {pattern}\nto: [{{ function: f }}]")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("two names of one key"), "{found:?}");
+    }
+}
+
+#[test]
+fn single_faults_say_where_and_how_to_write_it() {
+    let table = [
+        (
+            "",
+            "1:1 : the manifest is empty | begin it with `version: 1`",
+        ),
+        (
+            "# nothing",
+            "1:1 : the manifest is empty | begin it with `version: 1`",
+        ),
+        (
+            "rules: {}",
+            "1:1 : the manifest needs `version` | write it as in `version: 1`",
+        ),
+        (
+            "version: '1'",
+            "1:10 /version: this version of the manifest is not known | write `version: 1`, without quotes",
+        ),
+        (
+            "[1]",
+            "1:1 : the manifest must be a mapping, not a list | write it as in `version: 1`",
+        ),
+        (
+            "version: 1\nrule: {}",
+            "2:1 /rule: the manifest has no key `rule` | did you mean `rules`?",
+        ),
+        (
+            "version: 1\nzzzzz: {}",
+            "2:1 /zzzzz: the manifest has no key `zzzzz` | it has `version`, `buses`, `functions`, `rules` and `tests`",
+        ),
+        (
+            "version: 1\nversion: 1",
+            "2:1 /version: `version` is given twice, first on line 1 | keep one of the two",
+        ),
+        (
+            "version: 1\n---\nversion: 1",
+            "2:1 : a second document starts here | keep one document: leave `---` out",
+        ),
+        (
+            "version: 1\nbuses: { a/b: {} }",
+            "2:10 /buses/a~1b: `a/b` is not a name: it holds another character | use 1 to 64 letters, digits, `.`, `_` or `-`, with a letter or digit first",
+        ),
+        (
+            "version: 1\nbuses: { a: { dedupe: 1.5h } }",
+            "2:23 /buses/a/dedupe: `dedupe` must be a duration, not `1.5h` | write a whole number with ms, s, m, h or d behind it, from 1s to 30d",
+        ),
+        (
+            "version: 1\nbuses: { a: { dedupe: 99999999999999999999d } }",
+            "2:23 /buses/a/dedupe: `dedupe` is too large: `99999999999999999999d` | write a whole number with ms, s, m, h or d behind it, from 1s to 30d",
+        ),
+        (
+            "version: 1\nfunctions: { f: { limits: { memory: 5GiB } } }",
+            "2:37 /functions/f/limits/memory: `limits.memory` is too large: `5GiB` | write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB behind it, from 1MiB to 4GiB",
+        ),
+        (
+            "version: 1\nfunctions: { f: { component: blake3:12 } }",
+            "2:30 /functions/f/component: this is not a digest | write `blake3:` and 64 hexadecimal digits, or a path",
+        ),
+        (
+            "version: 1\nfunctions: { f: { config: { A: } } }",
+            "2:29 /functions/f/config/A: a value of `config` must be a text, not nothing | write one text behind the key, in quotes if it holds special characters",
+        ),
+        (
+            "version: 1\n? [a]\n: b",
+            "2:3 /: a key must be a single text | write `key: value`; quote a text that starts with [ or {",
+        ),
+        (
+            "version: 1\ntests: {}",
+            "2:8 /tests: `tests` must be a list, not a mapping | write it as in `- { name: opened, event: events/opened.json, expect: [opened] }`",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(faults(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn faults_of_rules_say_where_and_how_to_write_it() {
+    let table = [
+        (
+            "match: { source: [s] }",
+            "5:5 /rules/r: a rule needs `to` | write it as in `opened: { match: { type: [com.github.issues] }, to: [{ function: triage }] }`",
+        ),
+        (
+            "to: []",
+            "5:9 /rules/r/to: `to` has 0 targets | write 1 to 100, as in `to: [{ function: triage }]`",
+        ),
+        (
+            "to: [{ function: g }]",
+            "5:22 /rules/r/to/0/function: function `g` is not declared | did you mean `f`?",
+        ),
+        (
+            "to: [{ function: greeter }]",
+            "5:22 /rules/r/to/0/function: function `greeter` is not declared | declare it under `functions`; `greeter: {}` takes the component that is deployed under that name",
+        ),
+        (
+            "to: [{ function: f, order_by: $.id }]",
+            "5:25 /rules/r/to/0/order_by: `order_by` is not supported yet | leave it out: deliveries of one subscription may run side by side",
+        ),
+        (
+            "to: [{ function: f, input: $.id }]",
+            "5:25 /rules/r/to/0/input: `input` is not supported yet | leave it out: the function gets the whole event",
+        ),
+        (
+            "to: [{ webhook: 'https://x' }]",
+            "5:12 /rules/r/to/0/webhook: `webhook` is not supported yet | send to a function that makes the call, with `allow_http`",
+        ),
+        (
+            "to: [{ bus: b }]",
+            "5:12 /rules/r/to/0/bus: `bus` is not supported yet | send to a function that emits the event again",
+        ),
+        (
+            "match:\nto: [{ function: f }]",
+            "5:5 /rules/r/match: an empty `match` would match nothing that can be named | leave `match` out to get every event of the bus",
+        ),
+        (
+            "match: all\nto: [{ function: f }]",
+            "5:12 /rules/r/match: `match` must be a mapping, not a single value | write it as in `match: { type: [com.github.issues] }`",
+        ),
+        (
+            "where: []\nto: [{ function: f }]",
+            "5:12 /rules/r/where: `where` has 0 filters | write 1 to 16, or leave `where` out",
+        ),
+        ("where: [$.detail.x]\nto: [{ function: f }]", ""),
+    ];
+    for (lines, expected) in table {
+        let found = faults(&rule(lines));
+        if !expected.is_empty() {
+            assert_eq!(found, [expected], "{lines}");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_defaults() {
+    let manifest = good(&rule("to: [{ function: f }]"));
+    let rule = &manifest.rules[0];
+    assert_eq!(rule.bus.as_str(), "default");
+    assert_eq!(rule.pattern, None);
+    assert!(rule.filters.is_empty());
+    assert_eq!(rule.targets[0].retry, crate::model::RetryPolicy::default());
+    assert_eq!(rule.targets[0].dead_letter_ms, DEAD_LETTER_MS_DEFAULT);
+    let function = &manifest.functions[0].config;
+    assert_eq!(function, &crate::model::FunctionConfig::default());
+}
+
+#[test]
+fn nothing_grows_without_bound() {
+    let deep = format!("version: 1\nrules: {}", "[".repeat(100_000));
+    let wide = format!("version: 1\nrules: [{}]", "1,".repeat(300_000));
+    let large = format!(
+        "version: 1\nrules: {{}}\n{}",
+        "#".repeat(MANIFEST_BYTES_MAX)
+    );
+    let nested: String = (0..500)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect();
+    for text in [deep, wide, large, nested] {
+        assert_eq!(faults(&text).len(), 1);
+    }
+    let unknown: String = (0..5_000)
+        .map(|index| format!("zzzz{index}: 1\n"))
+        .collect();
+    let found = faults(&format!("version: 1\n{unknown}"));
+    assert_eq!(found.len(), FAULTS_MAX + 1);
+    assert!(found[FAULTS_MAX].contains("4800 more faults are not shown"));
+}
+
+#[test]
+fn a_plan_tells_each_change() {
+    let old = good(include_str!("golden/plan-old.yaml"));
+    let new = good(include_str!("golden/plan-new.yaml"));
+    let replaced = BTreeSet::from([Name::new("rebuilt").unwrap()]);
+    insta::assert_snapshot!(plan(&old, &new, &replaced).join("\n"));
+    assert!(plan(&new, &new, &BTreeSet::new()).is_empty());
+    assert!(plan(&Manifest::default(), &good("version: 1"), &BTreeSet::new()).is_empty());
+    assert!(plan(&good("version: 1"), &Manifest::default(), &BTreeSet::new()).is_empty());
+}
+
+#[test]
+fn nothing_shown_steers_the_terminal() {
+    let text = "version: 1\n\"\\e[2Jx\\u202E\": \u{85}1\n'a\tb': \u{feff}\n";
+    let found = parse(text).expect_err("its keys are unknown");
+    let shown = show(&found, text, "x.yaml");
+    assert!(
+        !shown
+            .chars()
+            .any(|character| character.is_control() && character != '\n'),
+        "{shown:?}"
+    );
+    let long = format!("version: 1\nrules: {{ {} }}", "abcdefgh: 1, ".repeat(100));
+    let shown = show(&parse(&long).expect_err("rules"), &long, "x.yaml");
+    assert!(
+        shown.lines().all(|line| line.chars().count() < 200),
+        "{shown}"
+    );
+}
+
+/// A manifest with some of its bytes replaced, removed or repeated.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (
+        any::<prop::sample::Index>(),
+        0..40_usize,
+        "[-\\[\\]{}:,&*!|>'\"#%@` \t\n\\\\~$a0]{0,6}",
+    );
+    (
+        prop::sample::select(vec![EXAMPLE, BROKEN]),
+        prop::collection::vec(edit, 1..8),
+    )
+        .prop_map(|(text, edits)| {
+            let mut characters: Vec<char> = text.chars().collect();
+            for (at, length, with) in edits {
+                let from = at.index(characters.len() + 1);
+                let to = (from + length).min(characters.len());
+                characters.splice(from..to, with.chars());
+            }
+            characters.into_iter().collect()
+        })
+}
+
+fn never_panics(text: &str) {
+    if let Err(found) = parse(text) {
+        assert!(!found.is_empty());
+        let _ = show(&found, text, "x.yaml");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_is_read_or_refused(text in any::<String>()) {
+        never_panics(&text);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        never_panics(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_mutation_is_read_or_refused(text in mutated()) {
+        never_panics(&text);
+    }
+
+    #[test]
+    fn faults_show_on_any_text(text in any::<String>(), line in any::<u64>(), column in any::<u64>()) {
+        let fault = Fault { pointer: String::new(), place: Some((line, column)), reason: text.clone(), remedy: text.clone() };
+        let near = Fault { place: Some((line % 4, column % 90)), ..fault.clone() };
+        let _ = show(&[fault, near], &text, "x.yaml");
+    }
+}
