@@ -9,13 +9,15 @@
 //! what must be checked inside the transaction (duplicates, fences, state versions, the fan-out budget).
 
 pub mod error;
+mod known;
+pub mod memory;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, BusConfig, BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
+    Attempt, BusConfig, BusId, Data, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
     FunctionConfig, Lineage, Name, Position, Revision, RuleConfig, Settled, Subscription,
     SubscriptionId, Timestamp,
 };
@@ -121,6 +123,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the engine itself can't go on.
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error>;
+
+    /// The harmed records that reads have met since this handle was opened. Pages leave such a row
+    /// out and go on, so that one harmed record hinders no other; single reads answer
+    /// [`Kind::Corrupt`]. Anything here degrades `/readyz`; the rows stay where they are for `fsck`.
+    fn harmed(&self) -> Harmed {
+        Harmed::default()
+    }
 }
 
 /// One durable change.
@@ -150,7 +159,7 @@ pub enum Step {
     MarkClean(bool),
 }
 
-/// Accept events on one bus. Each event with a (source, id) known within the bus's dedupe window is
+/// Accept events on one bus. A delivery begins with fence 0, no attempts and no due time. Each event with a (source, id) known within the bus's dedupe window is
 /// a duplicate: answered with the first one's position, nothing written.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -200,7 +209,8 @@ pub enum SettleEnd {
         /// Not before.
         due_at: Timestamp,
     },
-    /// A dead letter; the store copies the event into it.
+    /// A dead letter; the store copies the event into it. Where the event can't be read back
+    /// unharmed, the reason becomes [`DeadReason::Corrupt`] and the copy is [`hollow_event`].
     Dead {
         /// Why.
         reason: DeadReason,
@@ -250,6 +260,23 @@ pub struct Deploy {
     pub now: Timestamp,
 }
 
+/// The event in a dead letter whose own event could not be read back: every attribute empty and no
+/// data, so that it is no CloudEvent and nothing can mistake it for one.
+#[must_use]
+pub fn hollow_event() -> Event {
+    Event {
+        id: String::new(),
+        source: String::new(),
+        kind: String::new(),
+        subject: None,
+        time: None,
+        data_content_type: None,
+        data_schema: None,
+        extensions: Vec::new(),
+        data: Data::Absent,
+    }
+}
+
 /// What came of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepOutcome {
@@ -270,7 +297,8 @@ pub enum StepOutcome {
         /// Counts changes of buses, functions and rules from 1.
         version: u64,
     },
-    /// Of a removal or deployment: it can't be done, and why.
+    /// Of a manifest, deployment or removal: it can't be done, and why. Of an append or settlement: it
+    /// names a bus or subscription that does not exist, which is a caller's mistake. Nothing was written.
     Denied(String),
     /// Of a mark.
     Marked,
@@ -343,8 +371,22 @@ pub struct Catalog {
     pub functions: Vec<Revision>,
     /// The rules in force.
     pub rules: Vec<RuleConfig>,
-    /// Every subscription that is active or still owes something.
+    /// Every subscription that is active, still owes something, or holds a dead letter.
     pub subscriptions: Vec<Subscription>,
+}
+
+/// Harmed records that reads have met.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Harmed {
+    /// How many different ones; counting stops at [`Harmed::NAMES_MAX`].
+    pub records: u64,
+    /// Table and key of each.
+    pub names: Vec<String>,
+}
+
+impl Harmed {
+    /// The most records that are told apart.
+    pub const NAMES_MAX: usize = 1_024;
 }
 
 /// What a full check saw.

@@ -1,0 +1,232 @@
+//! What a store knows of buses, functions, rules and subscriptions, and how a change turns it into
+//! what it knows next.
+//!
+//! Pure and shared by every implementation: a change is decided here on small data, and an engine
+//! only writes the rows that differ. Never here: input, output, a clock, an event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ApplyManifest, Deploy};
+use crate::model::{
+    BusConfig, BusId, Digest, FunctionConfig, Name, Revision, RuleConfig, Subscription,
+    SubscriptionId, Timestamp, rule::DEFAULT_BUS,
+};
+
+/// Names, numbers and configuration in force.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Known {
+    /// Raised by each change; 0 before the first.
+    pub(super) version: u64,
+    /// The manifest's text; empty before the first.
+    pub(super) manifest: String,
+    /// Every bus ever declared; rows never leave, so a number is never used again.
+    pub(super) buses: BTreeMap<BusId, BusConfig>,
+    /// The revision in force of each deployed function.
+    pub(super) functions: BTreeMap<Name, Revision>,
+    /// The rules in force, in the manifest's order.
+    pub(super) rules: Vec<RuleConfig>,
+    /// Every subscription ever made; rows never leave, so a name finds its number again.
+    pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+}
+
+impl Known {
+    /// What a new store knows: the bus `default`, as number 1.
+    pub(super) fn genesis() -> Self {
+        let name = Name::new(DEFAULT_BUS).expect("the default bus has a valid name");
+        Self {
+            buses: BTreeMap::from([(BusId(1), BusConfig::with_defaults(name))]),
+            ..Self::default()
+        }
+    }
+
+    /// What is known after `step`, or why it can't be; `has` says whether the store holds a component.
+    pub(super) fn apply(
+        &self,
+        step: &ApplyManifest,
+        has: impl Fn(Digest) -> bool,
+    ) -> Result<Self, String> {
+        let mut next = self.clone();
+        for (digest, bytes) in &step.components {
+            if Digest::of(bytes) != *digest {
+                return Err(format!("the component sent as {digest} has another digest"));
+            }
+        }
+        next.declare_buses(&step.buses)?;
+        let mut named = BTreeSet::new();
+        for (name, digest, config) in &step.functions {
+            if !named.insert(name) {
+                return Err(format!("function `{name}` is declared twice"));
+            }
+            let brought = step.components.iter().any(|(given, _)| given == digest);
+            if !brought && !has(*digest) {
+                return Err(format!(
+                    "function `{name}` needs component {digest}, which the store does not have"
+                ));
+            }
+            next.revise(name, *digest, config.clone(), step.now);
+        }
+        next.rules.clone_from(&step.rules);
+        next.subscribe()?;
+        next.manifest.clone_from(&step.source);
+        Ok(self.raised(next))
+    }
+
+    /// What is known after a deployment of the component `digest`.
+    pub(super) fn deploy(&self, step: &Deploy, digest: Digest) -> Self {
+        let mut next = self.clone();
+        let config = step.config.clone().unwrap_or_else(|| {
+            self.functions
+                .get(&step.function)
+                .map(|revision| revision.config.clone())
+                .unwrap_or_default()
+        });
+        next.revise(&step.function, digest, config, step.now);
+        self.raised(next)
+    }
+
+    /// What is known after `function` is taken away, or why it can't be.
+    pub(super) fn remove(&self, function: &Name) -> Result<Self, String> {
+        if let Some(rule) = self.rules.iter().find(|rule| {
+            rule.targets
+                .iter()
+                .any(|target| target.function == *function)
+        }) {
+            return Err(format!(
+                "function `{function}` is a target of rule `{}`; take it out of the manifest first",
+                rule.name
+            ));
+        }
+        let mut next = self.clone();
+        if next.functions.remove(function).is_none() {
+            return Err(format!("there is no function `{function}`"));
+        }
+        Ok(self.raised(next))
+    }
+
+    /// The components that some function in force needs.
+    pub(super) fn digests(&self) -> BTreeSet<Digest> {
+        self.functions.values().map(|known| known.digest).collect()
+    }
+
+    /// Why `subscriptions` on `bus` can't be written, if they can't: a caller's mistake, not a user's.
+    pub(super) fn stranger(
+        &self,
+        bus: BusId,
+        subscriptions: &[SubscriptionId],
+    ) -> Result<(), String> {
+        if !self.buses.contains_key(&bus) {
+            return Err(format!("there is no bus number {}", bus.0));
+        }
+        for id in subscriptions {
+            match self.subscriptions.get(id) {
+                Some(known) if known.bus == bus => {}
+                _ => {
+                    return Err(format!(
+                        "bus number {} has no subscription number {}",
+                        bus.0, id.0
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `next` under the next version, or `self`'s if nothing differs; the first manifest always counts.
+    fn raised(&self, mut next: Self) -> Self {
+        if next != *self || self.version == 0 {
+            next.version = self.version + 1;
+        }
+        next
+    }
+
+    fn declare_buses(&mut self, buses: &[BusConfig]) -> Result<(), String> {
+        let mut named = BTreeSet::new();
+        for config in buses {
+            if !named.insert(&config.name) {
+                return Err(format!("bus `{}` is declared twice", config.name));
+            }
+            let id = self.bus_number(&config.name).unwrap_or_else(|| {
+                BusId(self.buses.last_key_value().map_or(0, |(last, _)| last.0) + 1)
+            });
+            self.buses.insert(id, config.clone());
+        }
+        Ok(())
+    }
+
+    fn bus_number(&self, name: &Name) -> Option<BusId> {
+        self.buses
+            .iter()
+            .find(|(_, known)| known.name == *name)
+            .map(|(id, _)| *id)
+    }
+
+    fn revise(&mut self, name: &Name, digest: Digest, config: FunctionConfig, now: Timestamp) {
+        let last = self.functions.get(name);
+        if last.is_some_and(|last| last.digest == digest && last.config == config) {
+            return;
+        }
+        let revision = Revision {
+            name: name.clone(),
+            digest,
+            number: last.map_or(0, |last| last.number) + 1,
+            deployed_at: now,
+            config,
+        };
+        self.functions.insert(name.clone(), revision);
+    }
+
+    /// Makes the subscriptions follow the rules: one for each rule and target, numbers kept by name.
+    fn subscribe(&mut self) -> Result<(), String> {
+        let mut numbers: BTreeMap<(BusId, Name, Name), SubscriptionId> = BTreeMap::new();
+        for (id, known) in &mut self.subscriptions {
+            known.active = false;
+            let identity = (known.bus, known.rule.clone(), known.target.function.clone());
+            numbers.insert(identity, *id);
+        }
+        let mut last = self
+            .subscriptions
+            .last_key_value()
+            .map_or(0, |(id, _)| id.0);
+        let mut named = BTreeSet::new();
+        for rule in &self.rules {
+            if !named.insert(&rule.name) {
+                return Err(format!("rule `{}` is declared twice", rule.name));
+            }
+            let Some(bus) = self.bus_number(&rule.bus) else {
+                return Err(format!(
+                    "rule `{}` looks at bus `{}`, which is not declared",
+                    rule.name, rule.bus
+                ));
+            };
+            let mut targets = BTreeSet::new();
+            for target in &rule.targets {
+                if !self.functions.contains_key(&target.function) {
+                    return Err(format!(
+                        "rule `{}` names function `{}`, which is neither declared nor deployed",
+                        rule.name, target.function
+                    ));
+                }
+                if !targets.insert(&target.function) {
+                    return Err(format!(
+                        "rule `{}` names function `{}` twice",
+                        rule.name, target.function
+                    ));
+                }
+                let identity = (bus, rule.name.clone(), target.function.clone());
+                let id = *numbers.entry(identity).or_insert_with(|| {
+                    last += 1;
+                    SubscriptionId(last)
+                });
+                let subscription = Subscription {
+                    id,
+                    rule: rule.name.clone(),
+                    bus,
+                    target: target.clone(),
+                    active: true,
+                };
+                self.subscriptions.insert(id, subscription);
+            }
+        }
+        Ok(())
+    }
+}

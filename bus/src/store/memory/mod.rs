@@ -1,0 +1,360 @@
+//! A store in memory: the model that the durable ones are compared with, and the store of tests.
+//!
+//! Plain ordered maps under one lock, written to be read: where this and an engine disagree, this
+//! one says what was meant. It outlives a handle ([`MemoryStore::reopen`]), so that tests can stop
+//! and start a bus. Never here: durability, checksums, an upper bound on memory.
+
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::known::Known;
+use super::{
+    Catalog, DeliveryState, Error, Harmed, Kind, Step, StepOutcome, Store, StoredEvent, Verified,
+    Versioned,
+};
+use crate::model::{
+    BusId, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Position, Settled,
+    SubscriptionId, Timestamp,
+};
+
+/// A handle on a store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    /// Shared with the handles of the same store that [`MemoryStore::reopen`] makes.
+    data: Arc<Mutex<Data>>,
+    /// The open that made this handle; an older one is dead.
+    epoch: u64,
+    /// What the handle before this one left.
+    was_clean: bool,
+    /// Set by a planted failure, for ever.
+    dead: AtomicBool,
+    /// The failure that the next commit meets.
+    planted: Mutex<Option<PlantedFailure>>,
+}
+
+/// A commit that answers [`Kind::Unknown`], on demand of a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlantedFailure {
+    /// The transaction took place all the same.
+    Landed,
+    /// It did not.
+    Lost,
+}
+
+/// Everything that the store holds.
+#[derive(Clone, Debug)]
+struct Data {
+    known: Known,
+    epoch: u64,
+    clean: bool,
+    components: BTreeMap<Digest, Bytes>,
+    /// One vector for each bus; position 1 is the first.
+    logs: BTreeMap<BusId, Vec<StoredEvent>>,
+    /// The latest event with each (bus, source, id).
+    seen: HashMap<(BusId, String, String), (Position, Timestamp)>,
+    deliveries: BTreeMap<DeliveryKey, Delivery>,
+    due: BTreeSet<(Timestamp, DeliveryKey)>,
+    settled: BTreeMap<DeliveryKey, Settled>,
+    dead_letters: BTreeMap<DeliveryKey, DeadLetter>,
+    state: BTreeMap<(Name, Vec<u8>), Versioned>,
+    /// The last version given to any state write.
+    state_version: u64,
+    /// Descendants of each published event that has some.
+    descendants: BTreeMap<EventRef, u32>,
+    /// Events that a test declared harmed.
+    harmed: BTreeSet<EventRef>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// A new, empty store with the bus `default`, opened once.
+    #[must_use]
+    pub fn new() -> Self {
+        let data = Data {
+            known: Known::genesis(),
+            epoch: 1,
+            clean: false,
+            components: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            seen: HashMap::new(),
+            deliveries: BTreeMap::new(),
+            due: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+            state: BTreeMap::new(),
+            state_version: 0,
+            descendants: BTreeMap::new(),
+            harmed: BTreeSet::new(),
+        };
+        Self::handle(Arc::new(Mutex::new(data)), 1, true)
+    }
+
+    /// Another handle on the same store, as after a restart; every earlier handle is dead.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        let (epoch, was_clean) = {
+            let mut data = self.lock();
+            data.epoch += 1;
+            (data.epoch, std::mem::take(&mut data.clean))
+        };
+        Self::handle(Arc::clone(&self.data), epoch, was_clean)
+    }
+
+    /// Makes the next commit answer [`Kind::Unknown`], and this handle dead after it.
+    pub fn plant(&self, failure: PlantedFailure) {
+        *self.planted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Declares a stored event harmed: reads answer [`Kind::Corrupt`], pages leave it out.
+    pub fn harm(&self, bus: BusId, position: Position) {
+        self.lock().harmed.insert(EventRef { bus, position });
+    }
+
+    fn handle(data: Arc<Mutex<Data>>, epoch: u64, was_clean: bool) -> Self {
+        Self {
+            data,
+            epoch,
+            was_clean,
+            dead: AtomicBool::new(false),
+            planted: Mutex::new(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alive(&self) -> Result<MutexGuard<'_, Data>, Error> {
+        let data = self.lock();
+        if self.dead.load(Ordering::Relaxed) || data.epoch != self.epoch {
+            return Err(Error::new(Kind::Unknown, "this handle is dead: open again"));
+        }
+        Ok(data)
+    }
+}
+
+/// The keys of one subscription behind `after`.
+fn behind(
+    subscription: SubscriptionId,
+    after: Option<DeliveryKey>,
+) -> (Bound<DeliveryKey>, Bound<DeliveryKey>) {
+    let end = |replay, position| DeliveryKey {
+        subscription,
+        replay,
+        position: Position(position),
+    };
+    let from = match after {
+        Some(after) if after >= end(0, 0) => Bound::Excluded(after.min(end(u32::MAX, u64::MAX))),
+        _ => Bound::Included(end(0, 0)),
+    };
+    (from, Bound::Included(end(u32::MAX, u64::MAX)))
+}
+
+fn page<T: Clone>(
+    rows: &BTreeMap<DeliveryKey, T>,
+    subscription: SubscriptionId,
+    after: Option<DeliveryKey>,
+    limit: usize,
+) -> Vec<T> {
+    let rows = rows.range(behind(subscription, after));
+    rows.take(limit).map(|(_, row)| row.clone()).collect()
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
+        let mut data = self.alive()?;
+        let planted = self
+            .planted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if planted.is_some() {
+            self.dead.store(true, Ordering::Relaxed);
+        }
+        if planted == Some(PlantedFailure::Lost) {
+            return Err(Error::new(Kind::Unknown, "planted: the commit was lost"));
+        }
+        let outcomes = batch.iter().map(|step| data.step(step)).collect();
+        if planted == Some(PlantedFailure::Landed) {
+            return Err(Error::new(Kind::Unknown, "planted: the commit landed"));
+        }
+        Ok(outcomes)
+    }
+
+    fn catalog(&self) -> Result<Catalog, Error> {
+        let data = self.alive()?;
+        let known = &data.known;
+        let listed = |id: SubscriptionId| {
+            data.deliveries.range(behind(id, None)).next().is_some()
+                || data.dead_letters.range(behind(id, None)).next().is_some()
+        };
+        Ok(Catalog {
+            store_id: [1; 16],
+            secret: [2; 32],
+            epoch: self.epoch,
+            clean: self.was_clean,
+            version: known.version,
+            manifest: known.manifest.clone(),
+            buses: known
+                .buses
+                .iter()
+                .map(|(id, config)| (*id, config.clone(), data.head(*id)))
+                .collect(),
+            functions: known.functions.values().cloned().collect(),
+            rules: known.rules.clone(),
+            subscriptions: known
+                .subscriptions
+                .values()
+                .filter(|known| known.active || listed(known.id))
+                .cloned()
+                .collect(),
+        })
+    }
+
+    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+        let data = self.alive()?;
+        let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
+        let rows = data.logs.get(&bus).into_iter().flatten().skip(skip);
+        Ok(rows
+            .filter(|row| data.unharmed(bus, row.position))
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
+        let data = self.alive()?;
+        if !data.unharmed(bus, position) {
+            let message = format!(
+                "events: the record of bus {} at {position} is harmed",
+                bus.0
+            );
+            return Err(Error::new(Kind::Corrupt, message));
+        }
+        Ok(data.at(bus, position).cloned())
+    }
+
+    fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        Ok(page(&self.alive()?.deliveries, subscription, after, limit))
+    }
+
+    fn waiting(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, DeliveryKey)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, DeliveryKey)>, Error> {
+        let data = self.alive()?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = data.due.range((from, Bound::Unbounded));
+        Ok(rows
+            .take_while(|(due, _)| *due <= until)
+            .take(limit)
+            .copied()
+            .collect())
+    }
+
+    fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
+        let data = self.alive()?;
+        let owed = data.deliveries.get(&key).cloned().map(DeliveryState::Owed);
+        let settled = || data.settled.get(&key).cloned().map(DeliveryState::Settled);
+        let dead = || {
+            data.dead_letters
+                .get(&key)
+                .cloned()
+                .map(DeliveryState::Dead)
+        };
+        Ok(owed.or_else(settled).or_else(dead))
+    }
+
+    fn settled(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Settled>, Error> {
+        Ok(page(&self.alive()?.settled, subscription, after, limit))
+    }
+
+    fn dead_letters(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        Ok(page(
+            &self.alive()?.dead_letters,
+            subscription,
+            after,
+            limit,
+        ))
+    }
+
+    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
+        let place = (function.clone(), key.to_vec());
+        Ok(self.alive()?.state.get(&place).cloned())
+    }
+
+    fn state_keys(
+        &self,
+        function: &Name,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let data = self.alive()?;
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded((function.clone(), after.to_vec())),
+            _ => Bound::Included((function.clone(), prefix.to_vec())),
+        };
+        let rows = data.state.range((from, Bound::Unbounded));
+        Ok(rows
+            .map(|((owner, key), _)| (owner, key))
+            .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
+            .take(limit)
+            .map(|(_, key)| key.clone())
+            .collect())
+    }
+
+    fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
+        Ok(self.alive()?.components.get(&digest).cloned())
+    }
+
+    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
+        let data = self.alive()?;
+        for place in &data.harmed {
+            harm(format!("events: bus {} at {}", place.bus.0, place.position));
+        }
+        let events: usize = data.logs.values().map(Vec::len).sum();
+        let rest = data.deliveries.len() + data.settled.len() + data.dead_letters.len();
+        Ok(Verified {
+            records: (events + rest + data.state.len()) as u64,
+            harmed: data.harmed.len() as u64,
+        })
+    }
+
+    fn harmed(&self) -> Harmed {
+        let data = self.lock();
+        let name = |place: &EventRef| format!("events: bus {} at {}", place.bus.0, place.position);
+        Harmed {
+            records: data.harmed.len() as u64,
+            names: data.harmed.iter().map(name).collect(),
+        }
+    }
+}

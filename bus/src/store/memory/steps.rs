@@ -1,0 +1,278 @@
+//! How a step changes the store in memory: every check first, then every write.
+
+use std::collections::HashMap;
+
+use super::Data;
+use crate::model::{
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Position,
+    Settled, Timestamp,
+};
+use crate::store::{
+    Append, Appended, Deploy, Effects, NewEvent, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
+    Versioned, hollow_event, known::Known,
+};
+
+impl Data {
+    /// The last position of a bus.
+    pub(super) fn head(&self, bus: BusId) -> Position {
+        Position(self.logs.get(&bus).map_or(0, Vec::len) as u64)
+    }
+
+    pub(super) fn at(&self, bus: BusId, position: Position) -> Option<&StoredEvent> {
+        let index = usize::try_from(position.0).ok()?.checked_sub(1)?;
+        self.logs.get(&bus)?.get(index)
+    }
+
+    pub(super) fn unharmed(&self, bus: BusId, position: Position) -> bool {
+        !self.harmed.contains(&EventRef { bus, position })
+    }
+
+    pub(super) fn step(&mut self, step: &Step) -> StepOutcome {
+        match step {
+            Step::Append(append) => self.append(append),
+            Step::Settle(settle) => self.settle(settle),
+            Step::Claim { key, fence } => self.claim(*key, *fence),
+            Step::ApplyManifest(apply) => {
+                let has = |digest| self.components.contains_key(&digest);
+                match self.known.apply(apply, has) {
+                    Ok(next) => self.replace(next, apply.components.iter().cloned()),
+                    Err(reason) => StepOutcome::Denied(reason),
+                }
+            }
+            Step::Deploy(deploy) => self.deploy(deploy),
+            Step::Remove { function } => match self.known.remove(function) {
+                Ok(next) => self.replace(next, std::iter::empty()),
+                Err(reason) => StepOutcome::Denied(reason),
+            },
+            Step::MarkClean(clean) => {
+                self.clean = *clean;
+                StepOutcome::Marked
+            }
+        }
+    }
+
+    fn append(&mut self, append: &Append) -> StepOutcome {
+        for new in &append.events {
+            if let Err(reason) = self.known.stranger(append.bus, &new.subscriptions) {
+                return StepOutcome::Denied(reason);
+            }
+        }
+        if let Err(reason) = self.known.stranger(append.bus, &[]) {
+            return StepOutcome::Denied(reason);
+        }
+        let events = append.events.iter();
+        StepOutcome::Appended(
+            events
+                .map(|new| self.accept(append.bus, new, append.now))
+                .collect(),
+        )
+    }
+
+    fn known_event(&self, bus: BusId, new: &NewEvent, now: Timestamp) -> Option<Position> {
+        let place = (bus, new.event.source.clone(), new.event.id.clone());
+        let (position, accepted_at) = self.seen.get(&place)?;
+        let window_ms = self.known.buses.get(&bus)?.dedupe_ms;
+        (now.ms_since(*accepted_at) < window_ms).then_some(*position)
+    }
+
+    fn accept(&mut self, bus: BusId, new: &NewEvent, now: Timestamp) -> Appended {
+        if let Some(position) = self.known_event(bus, new, now) {
+            return Appended {
+                position,
+                duplicate: true,
+            };
+        }
+        let position = Position(self.head(bus).0 + 1);
+        let place = (bus, new.event.source.clone(), new.event.id.clone());
+        self.seen.insert(place, (position, now));
+        self.logs.entry(bus).or_default().push(StoredEvent {
+            position,
+            accepted_at: now,
+            rules_version: new.rules_version,
+            subscriptions: new.subscriptions.clone(),
+            lineage: new.lineage,
+            event: new.event.clone(),
+        });
+        for subscription in &new.subscriptions {
+            let key = DeliveryKey {
+                subscription: *subscription,
+                replay: 0,
+                position,
+            };
+            let delivery = Delivery {
+                key,
+                accepted_at: now,
+                attempts_made: 0,
+                fence: 0,
+                due_at: None,
+                attempts: Vec::new(),
+            };
+            self.deliveries.insert(key, delivery);
+        }
+        Appended {
+            position,
+            duplicate: false,
+        }
+    }
+
+    fn claim(&mut self, key: DeliveryKey, fence: u32) -> StepOutcome {
+        match self.deliveries.get_mut(&key) {
+            Some(delivery) if delivery.fence == fence => {
+                delivery.fence += 1;
+                delivery.attempts_made += 1;
+                StepOutcome::Claimed(Box::new(delivery.clone()))
+            }
+            _ => StepOutcome::Stale,
+        }
+    }
+
+    fn settle(&mut self, settle: &Settle) -> StepOutcome {
+        let Some(delivery) = self.deliveries.get(&settle.key) else {
+            return StepOutcome::Stale;
+        };
+        if delivery.fence != settle.fence {
+            return StepOutcome::Stale;
+        }
+        let mut ended = delivery.clone();
+        let due_before = ended.due_at.take();
+        ended.fence += 1;
+        ended.attempts_made = ended.attempts_made.max(settle.attempt.number);
+        ended.record(settle.attempt.clone());
+
+        let mut emitted = Vec::new();
+        if let SettleEnd::Done(effects) = &settle.end {
+            if let Some(refusal) = self.refusal(effects, settle.now) {
+                return refusal;
+            }
+            emitted = self.take_effect(effects, settle.now);
+        }
+        self.deliveries.remove(&settle.key);
+        if let Some(due) = due_before {
+            self.due.remove(&(due, settle.key));
+        }
+        match &settle.end {
+            SettleEnd::Done(effects) => {
+                let row = Settled {
+                    delivery: ended,
+                    settled_at: settle.now,
+                    emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
+                };
+                self.settled.insert(settle.key, row);
+            }
+            SettleEnd::Retry { due_at } => {
+                ended.due_at = Some(*due_at);
+                self.due.insert((*due_at, settle.key));
+                self.deliveries.insert(settle.key, ended);
+            }
+            SettleEnd::Dead { reason } => self.bury(ended, *reason, settle.now),
+        }
+        StepOutcome::Settled(emitted)
+    }
+
+    /// Why the effects can't take place, if they can't.
+    fn refusal(&self, effects: &Effects, now: Timestamp) -> Option<StepOutcome> {
+        if let Some(function) = &effects.function {
+            for (key, version) in &effects.reads {
+                let place = (function.clone(), key.clone());
+                let current = self.state.get(&place).map_or(0, |row| row.version);
+                if current != *version {
+                    return Some(StepOutcome::Conflict);
+                }
+            }
+        } else if !effects.reads.is_empty() || !effects.writes.is_empty() {
+            let reason = "state is read or written, but no function is named";
+            return Some(StepOutcome::Denied(reason.to_owned()));
+        }
+        let mut grown: HashMap<EventRef, u32> = HashMap::new();
+        let mut fresh = std::collections::HashSet::new();
+        for (bus, new) in &effects.emits {
+            if let Err(reason) = self.known.stranger(*bus, &new.subscriptions) {
+                return Some(StepOutcome::Denied(reason));
+            }
+            if new.lineage.hops > Lineage::HOPS_MAX {
+                return Some(StepOutcome::Refused(DeadReason::HopLimit));
+            }
+            let window_ms = self.known.buses.get(bus).map_or(0, |known| known.dedupe_ms);
+            let first = fresh.insert((bus, &new.event.source, &new.event.id)) || window_ms == 0;
+            if let Some(root) = new.lineage.root
+                && first
+                && self.known_event(*bus, new, now).is_none()
+            {
+                *grown.entry(root).or_default() += 1;
+            }
+        }
+        grown
+            .iter()
+            .any(|(root, more)| {
+                let before = self.descendants.get(root).copied().unwrap_or(0);
+                before.saturating_add(*more) > Lineage::DESCENDANTS_MAX
+            })
+            .then_some(StepOutcome::Refused(DeadReason::FanOutLimit))
+    }
+
+    fn take_effect(&mut self, effects: &Effects, now: Timestamp) -> Vec<(BusId, Appended)> {
+        if let Some(function) = &effects.function {
+            for (key, value) in &effects.writes {
+                self.state_version += 1;
+                let place = (function.clone(), key.clone());
+                match value {
+                    Some(value) => {
+                        let row = Versioned {
+                            value: value.clone(),
+                            version: self.state_version,
+                        };
+                        self.state.insert(place, row);
+                    }
+                    None => {
+                        self.state.remove(&place);
+                    }
+                }
+            }
+        }
+        let mut emitted = Vec::with_capacity(effects.emits.len());
+        for (bus, new) in &effects.emits {
+            let appended = self.accept(*bus, new, now);
+            if let (Some(root), false) = (new.lineage.root, appended.duplicate) {
+                *self.descendants.entry(root).or_default() += 1;
+            }
+            emitted.push((*bus, appended));
+        }
+        emitted
+    }
+
+    fn bury(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {
+        let key = delivery.key;
+        let bus = self.known.subscriptions.get(&key.subscription);
+        let stored = bus
+            .filter(|known| self.unharmed(known.bus, key.position))
+            .and_then(|known| self.at(known.bus, key.position));
+        let letter = DeadLetter {
+            delivery,
+            reason: stored.map_or(DeadReason::Corrupt, |_| reason),
+            died_at: now,
+            event: stored.map_or_else(|| hollow_event().into(), |stored| stored.event.clone()),
+            lineage: stored.map_or_else(Lineage::default, |stored| stored.lineage),
+        };
+        self.dead_letters.insert(key, letter);
+    }
+
+    fn deploy(&mut self, deploy: &Deploy) -> StepOutcome {
+        let digest = Digest::of(&deploy.component);
+        let next = self.known.deploy(deploy, digest);
+        self.replace(next, std::iter::once((digest, deploy.component.clone())))
+    }
+
+    fn replace(
+        &mut self,
+        next: Known,
+        components: impl Iterator<Item = (Digest, bytes::Bytes)>,
+    ) -> StepOutcome {
+        self.components.extend(components);
+        let needed = next.digests();
+        self.components.retain(|digest, _| needed.contains(digest));
+        self.known = next;
+        StepOutcome::Applied {
+            version: self.known.version,
+        }
+    }
+}
