@@ -5,6 +5,7 @@
 //! `api` and `cli` are its faces. `docs/ARCHITECTURE.md` has the map and the import table.
 
 pub mod bus;
+pub mod cli;
 pub mod error;
 pub mod manifest;
 pub mod model;

@@ -1,0 +1,3 @@
+//! The command line: one file per noun, over the public interface.
+
+pub mod mapping;
