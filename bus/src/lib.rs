@@ -4,12 +4,16 @@
 //! `runtime` are doors to what is outside; `pipeline` is the way of an event; `bus` is the handle;
 //! `api` and `cli` are its faces. `docs/ARCHITECTURE.md` has the map and the import table.
 
+pub mod api;
+pub mod assembly;
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod error;
 pub mod manifest;
 pub mod model;
 pub mod pipeline;
 pub mod runtime;
+pub mod settings;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,116 @@
+//! The command line: one file for each command, conventions in one place.
+//!
+//! Data goes to standard output; logs, progress and errors to standard error. Exit codes: 0 done,
+//! 1 failed, 2 wrong usage, 74 the store failed while it was written, 78 wrong configuration.
+
+mod bench;
+mod build;
+mod client;
+mod demo;
+mod fsck;
+pub mod mapping;
+mod output;
+mod publish;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Done.
+pub const OK: u8 = 0;
+/// Failed.
+pub const FAILURE: u8 = 1;
+/// The store failed while it was written: `EX_IOERR` of sysexits.h.
+pub const STORE_FAILED: u8 = 74;
+/// The configuration is wrong: `EX_CONFIG` of sysexits.h.
+pub const CONFIGURATION: u8 = 78;
+
+/// What a command could not do: its exit code and the words for standard error.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What went wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: FAILURE, message: message.into() }
+    }
+
+    fn configuration(message: impl Into<String>) -> Self {
+        Self { code: CONFIGURATION, message: message.into() }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// A serverless event bus for the edge, on WebAssembly.
+///
+/// Publishers POST events, YAML rules match their content, matching events run sandboxed functions.
+#[derive(Parser, Debug)]
+#[command(name = "edgebus", version, propagate_version = true, after_help = "Examples:
+  edgebus demo                                        see it work, on real events
+  edgebus serve --data ./data --create --manifest edgebus.yaml
+  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Build the sample functions, serve them, publish sample events and show what happens.
+    Demo(demo::Arguments),
+    /// Serve a bus: open its store, put the manifest in force, listen.
+    Serve(serve::Arguments),
+    /// Publish events from flags, a file or standard input.
+    Publish(Box<publish::Arguments>),
+    /// Measure a bus over HTTP: events a second and latencies.
+    Bench(bench::Arguments),
+    /// Check every record of a store that no bus has open.
+    Fsck(fsck::Arguments),
+    /// Print the version.
+    Version,
+}
+
+/// Parses the command line, runs the command and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Demo(arguments) => with_runtime(demo::run(arguments)),
+        Command::Serve(arguments) => with_runtime(serve::run(arguments)),
+        Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
+        Command::Bench(arguments) => with_runtime(bench::run(arguments)),
+        Command::Fsck(arguments) => fsck::run(&arguments),
+        Command::Version => {
+            output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
+            Ok(OK)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output::note(&format!("error: {}", failure.message));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn with_runtime(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the system gives no threads: {error}")))?;
+    let result = runtime.block_on(command);
+    // A blocking worker that still reads must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    result
+}
