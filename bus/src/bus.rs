@@ -209,7 +209,7 @@ impl Bus {
         for declared in &manifest.functions {
             let source = match (components.get(&declared.name), &declared.component) {
                 (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
-                (None, Some(manifest::Component::Digest(digest))) => FunctionSource::Stored(*digest),
+                (None, Some(manifest::ComponentSource::Digest(digest))) => FunctionSource::Stored(*digest),
                 (None, _) => FunctionSource::Deployed,
             };
             if matches!(source, FunctionSource::Deployed) && !snapshot.functions.contains_key(&declared.name) {
@@ -236,20 +236,21 @@ impl Bus {
 
     fn plan(&self, new: &manifest::Manifest, functions: &[(Name, FunctionSource, crate::model::FunctionConfig)]) -> Vec<String> {
         let snapshot = self.snapshot();
-        let digests = functions
+        let replaced = functions
             .iter()
-            .map(|(name, source, _)| {
+            .filter(|(name, source, _)| {
                 let digest = match source {
-                    FunctionSource::Component(bytes) => Some(Digest::of(bytes)),
-                    FunctionSource::Stored(digest) => Some(*digest),
-                    FunctionSource::Deployed => None,
+                    FunctionSource::Component(bytes) => Digest::of(bytes),
+                    FunctionSource::Stored(digest) => *digest,
+                    FunctionSource::Deployed => return false,
                 };
-                (name.clone(), digest)
+                snapshot.functions.get(name).is_some_and(|deployed| deployed.revision.digest != digest)
             })
+            .map(|(name, _, _)| name.clone())
             .collect();
-        let functions: Vec<Revision> = self.functions();
-        let buses: Vec<_> = snapshot.buses.values().map(|bus| bus.config.clone()).collect();
-        manifest::plan(&manifest::InForce { buses: &buses, functions: &functions, rules: &snapshot.rules }, new, &digests)
+        // Before the first manifest, and for a text of an older format, everything is new.
+        let old = manifest::parse(&snapshot.manifest).unwrap_or_default();
+        manifest::plan(&old, new, &replaced)
     }
 
     /// The manifest in force and the rule-set version.

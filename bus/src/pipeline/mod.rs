@@ -39,7 +39,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::model::{BusId, Delivery, DeliveryKey, Position, SubscriptionId};
 use crate::runtime::Runtime;
-use crate::store::{Appended, Catalog, Step, Store};
+use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
 
 use dispatch::{Dispatcher, Job};

@@ -1,0 +1,94 @@
+//! The one place that names backends: opens the store, starts the runtime, and joins them to a bus.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::pipeline::{Parts, Pipeline};
+use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
+use crate::settings;
+use crate::store::redb::{RedbStore, Settings as StoreSettings};
+use crate::store::{self, Store};
+use crate::telemetry::Telemetry;
+
+/// A bus that runs in this process.
+pub struct Running {
+    /// Its handle.
+    pub bus: Bus,
+    /// Its pipeline, to be stopped in the end.
+    pub pipeline: Arc<Pipeline>,
+    /// Its metrics.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// Why a bus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not be opened or read.
+    #[error("the store can't be opened: {0}")]
+    Store(#[from] store::Error),
+    /// The runtime could not be set up.
+    #[error("the WebAssembly runtime can't be set up: {0}")]
+    Runtime(#[from] crate::runtime::Error),
+    /// Recovery failed.
+    #[error("the bus can't start: {0}")]
+    Start(#[from] crate::error::Error),
+}
+
+/// Opens the store as the settings ask.
+///
+/// # Errors
+/// The folder can't be opened as asked; nothing was changed then.
+pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::Error> {
+    let engine = StoreSettings { cache_bytes: settings.cache_bytes };
+    let store = if settings.create && !RedbStore::exists(&settings.data) {
+        RedbStore::create(&settings.data, engine)?
+    } else {
+        RedbStore::open(&settings.data, engine)?
+    };
+    Ok(Arc::new(store))
+}
+
+/// Opens the store and starts a bus on it; ready when this returns.
+///
+/// # Errors
+/// The store, the runtime or the recovery failed.
+pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
+    let opening = settings.clone();
+    let store = tokio::task::spawn_blocking(move || open_store(&opening))
+        .await
+        .map_err(|_| crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping"))??;
+    let catalog = store.catalog()?;
+    let mut newest = Timestamp(0);
+    for (bus, _, last) in &catalog.buses {
+        if let Ok(Some(stored)) = store.event(*bus, *last) {
+            newest = newest.max(stored.accepted_at);
+        }
+    }
+    let runtime = Arc::new(WasmtimeRuntime::new(RuntimeSettings {
+        cache_dir: Some(settings.data.join("code-cache")),
+        cache_key: blake3::derive_key("edgebus 2026-11 code cache", &catalog.secret),
+        ..RuntimeSettings::default()
+    })?);
+    let telemetry = Telemetry::new();
+    let (folder, floor) = (settings.data.clone(), settings.free_bytes_min);
+    let pipeline = Pipeline::start(Parts {
+        store,
+        catalog,
+        runtime,
+        clock: Clock::system(newest),
+        telemetry: telemetry.clone(),
+        low_space: Box::new(move || free_bytes(&folder).is_some_and(|free| free < floor)),
+        secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
+    })
+    .await?;
+    Ok(Running { bus: Bus::new(pipeline.clone()), pipeline, telemetry })
+}
+
+/// Free space on the disk of `folder`, in bytes; `None` if the system does not say.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}

@@ -1,0 +1,36 @@
+//! `edgebus fsck`: reads every record of a store and names the harmed ones.
+
+use std::path::PathBuf;
+
+use super::output::{self, Progress};
+use super::{FAILURE, Failure, OK};
+use crate::assembly;
+use crate::settings;
+
+/// Arguments of `fsck`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:
+  edgebus fsck --data ./data")]
+pub(super) struct Arguments {
+    /// The folder of the store.
+    #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
+    data: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let settings = settings::Serve { data: arguments.data.clone(), ..settings::Serve::default() };
+    let progress = Progress::start();
+    progress.say("opening the store");
+    let store = assembly::open_store(&settings).map_err(|error| {
+        progress.finish();
+        Failure::new(format!("the store can't be opened: {error}"))
+    })?;
+    progress.say("reading every record");
+    let verified = store.verify(&mut |harm| {
+        output::print(&harm);
+    });
+    progress.finish();
+    let verified = verified.map_err(|error| Failure::new(format!("the check can't go on: {error}")))?;
+    output::print(&format!("{} records, {} harmed", verified.records, verified.harmed));
+    Ok(if verified.harmed == 0 { OK } else { FAILURE })
+}

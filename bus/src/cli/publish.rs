@@ -1,0 +1,267 @@
+//! `edgebus publish`: events from flags, a file, or JSON Lines on standard input, in batches.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+
+use super::client::Client;
+use super::mapping::{self, LINE_BYTES_MAX, Mapping, MemberPath, Template};
+use super::output::{self, Progress};
+use super::{Failure, OK};
+use crate::api::wire;
+use crate::model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use crate::model::{Data, Event};
+
+/// Room that a batch keeps for brackets and commas, in bytes.
+const BATCH_SLACK: usize = 4 << 10;
+
+/// Arguments of `publish`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'
+  edgebus publish --file events.jsonl                 each line a CloudEvent in JSON
+  edgebus publish --file webhooks.jsonl --type 'com.github.{$.event}' --source /github --data-path '$.payload'
+  tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --batch 10")]
+pub(super) struct Arguments {
+    /// The bus's address.
+    #[arg(long, env = "EDGEBUS_URL", default_value = "http://127.0.0.1:7070")]
+    url: String,
+    /// The bus.
+    #[arg(long, default_value = crate::model::rule::DEFAULT_BUS)]
+    bus: String,
+    /// `type`; with lines, a template as in `com.github.{$.event}`.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// `source`; with lines, a template.
+    #[arg(long)]
+    source: Option<String>,
+    /// `id`; with lines, a template. Without it: random for one event, made of the line's bytes for lines.
+    #[arg(long)]
+    id: Option<String>,
+    /// `subject`; with lines, a template.
+    #[arg(long)]
+    subject: Option<String>,
+    /// `time` in RFC 3339; with lines, a template.
+    #[arg(long)]
+    time: Option<String>,
+    /// The data of one event: JSON, or @FILE.
+    #[arg(long, conflicts_with_all = ["file", "data_path"])]
+    data: Option<String>,
+    /// The part of each line that is the data, as in `$.payload`; without it, the whole line.
+    #[arg(long, value_name = "JSONPATH", requires = "kind")]
+    data_path: Option<String>,
+    /// Read events from this file, one JSON value a line; `-` is standard input.
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Events in one request.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=BATCH_EVENTS_MAX as u64))]
+    batch: u64,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let client = Client::new(&arguments.url)?;
+    let lines_wait = arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
+    if arguments.file.is_some() || arguments.data_path.is_some() || lines_wait {
+        return publish_lines(&arguments, &client).await;
+    }
+    let event = single(&arguments)?;
+    let mut body = Vec::new();
+    wire::encode(&mut body, &event);
+    let answer = client
+        .post(&path(&arguments.bus), "application/cloudevents+json", Bytes::from(body))
+        .await?;
+    output::print(&String::from_utf8_lossy(&answer));
+    Ok(OK)
+}
+
+fn path(bus: &str) -> String {
+    format!("/v1/buses/{bus}/events")
+}
+
+fn single(arguments: &Arguments) -> Result<Event, Failure> {
+    let required = |value: &Option<String>, flag: &str| {
+        value.clone().ok_or_else(|| Failure { code: 2, message: format!("{flag} is required for an event from flags; or give --file FILE with events in lines") })
+    };
+    let data = match arguments.data.as_deref() {
+        None => Data::Absent,
+        Some(text) => {
+            let bytes = match text.strip_prefix('@') {
+                None => text.as_bytes().to_vec(),
+                Some(file) => std::fs::read(file).map_err(|error| Failure::new(format!("{file} can't be read: {error}")))?,
+            };
+            serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+                .map_err(|error| Failure::new(format!("the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'")))?;
+            Data::Json(Bytes::from(bytes))
+        }
+    };
+    let event = Event {
+        id: arguments.id.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        source: required(&arguments.source, "--source")?,
+        kind: required(&arguments.kind, "--type")?,
+        subject: arguments.subject.clone(),
+        time: arguments.time.clone(),
+        data_content_type: (data != Data::Absent).then(|| "application/json".to_owned()),
+        data_schema: None,
+        extensions: Vec::new(),
+        data,
+    };
+    event.check().map_err(|fault| Failure::new(format!("the event can't be published: {fault}")))?;
+    Ok(event)
+}
+
+fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
+    let Some(kind) = &arguments.kind else { return Ok(None) };
+    let template = |flag: &str, text: &str| {
+        text.parse::<Template>().map_err(|error| Failure { code: 2, message: format!("{flag}: {error}") })
+    };
+    let optional = |flag: &str, text: &Option<String>| text.as_ref().map(|text| template(flag, text)).transpose();
+    let source = arguments.source.as_ref().ok_or_else(|| Failure {
+        code: 2,
+        message: "--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github".to_owned(),
+    })?;
+    Ok(Some(Mapping {
+        kind: template("--type", kind)?,
+        source: template("--source", source)?,
+        id: optional("--id", &arguments.id)?,
+        subject: optional("--subject", &arguments.subject)?,
+        time: optional("--time", &arguments.time)?,
+        data: arguments
+            .data_path
+            .as_ref()
+            .map(|path| path.parse::<MemberPath>().map_err(|error| Failure { code: 2, message: format!("--data-path: {error}") }))
+            .transpose()?,
+    }))
+}
+
+/// What a run of lines came to.
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    duplicates: u64,
+    requests: u64,
+}
+
+async fn publish_lines(arguments: &Arguments, client: &Client) -> Result<u8, Failure> {
+    let mapping = mapping_of(arguments)?;
+    let input: Box<dyn AsyncBufRead + Unpin + Send> = match arguments.file.as_deref() {
+        Some(file) if file != Path::new("-") => {
+            let opened = tokio::fs::File::open(file).await;
+            Box::new(BufReader::new(opened.map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?))
+        }
+        _ => Box::new(BufReader::new(tokio::io::stdin())),
+    };
+    let progress = Progress::start();
+    let mut tally = Tally::default();
+    let sent = send_all(arguments, client, mapping.as_ref(), input, &progress, &mut tally).await;
+    progress.finish();
+    let summary = format!(
+        "{} events accepted, {} of them duplicates, in {} requests",
+        tally.accepted, tally.duplicates, tally.requests
+    );
+    sent.map_err(|failure| Failure { message: format!("{}\n{summary} before that; a repeat is safe", failure.message), ..failure })?;
+    output::print(&summary);
+    Ok(OK)
+}
+
+async fn send_all(
+    arguments: &Arguments,
+    client: &Client,
+    mapping: Option<&Mapping>,
+    mut input: Box<dyn AsyncBufRead + Unpin + Send>,
+    progress: &Progress,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let mut body = Vec::new();
+    let mut waiting = 0_u64;
+    let mut line = Vec::new();
+    let mut number = 0;
+    progress.say("publishing");
+    loop {
+        line.clear();
+        let more = read_line(&mut *input, &mut line, number + 1).await?;
+        number += u64::from(more);
+        let blank = line.iter().all(u8::is_ascii_whitespace);
+        if more && !blank {
+            let event = event_of(mapping, &line, number)?;
+            let mut encoded = Vec::new();
+            wire::encode(&mut encoded, &event);
+            if waiting > 0 && body.len() + encoded.len() + BATCH_SLACK > BATCH_BYTES_MAX {
+                flush(arguments, client, &mut body, &mut waiting, tally).await?;
+            }
+            body.push(if waiting == 0 { b'[' } else { b',' });
+            body.extend_from_slice(&encoded);
+            waiting += 1;
+        }
+        if waiting > 0 && (!more || waiting >= arguments.batch) {
+            flush(arguments, client, &mut body, &mut waiting, tally).await?;
+            progress.detail(&format!("{} events", tally.accepted));
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event, Failure> {
+    match mapping {
+        Some(mapping) => mapping::map_line(mapping, line, number).map_err(|fault| {
+            Failure::new(format!("line {number}: {}{}; {}", fault.pointer, if fault.pointer.is_empty() { String::new() } else { format!(" {}", fault.reason) }, fault.remedy))
+        }),
+        None => wire::decode_structured(&Bytes::copy_from_slice(line)).map_err(|error| {
+            let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();
+            Failure::new(format!(
+                "line {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
+                if faults.is_empty() { error.message } else { faults.join("; ") }
+            ))
+        }),
+    }
+}
+
+/// Reads one line into `line`; `false` at the end. A line without an end is refused before it fills the memory.
+async fn read_line(input: &mut (dyn AsyncBufRead + Unpin + Send), line: &mut Vec<u8>, number: u64) -> Result<bool, Failure> {
+    loop {
+        let (used, done) = {
+            let buffer = input.fill_buf().await.map_err(|error| Failure::new(format!("line {number} can't be read: {error}")))?;
+            if buffer.is_empty() {
+                return Ok(!line.is_empty());
+            }
+            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let used = end.map_or(buffer.len(), |end| end + 1);
+            line.extend_from_slice(&buffer[..used]);
+            (used, end.is_some())
+        };
+        input.consume(used);
+        if line.len() > LINE_BYTES_MAX + 2 {
+            return Err(Failure::new(format!("line {number} is longer than {LINE_BYTES_MAX} bytes")));
+        }
+        if done {
+            return Ok(true);
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Results {
+    results: Vec<Accepted>,
+}
+
+#[derive(serde::Deserialize)]
+struct Accepted {
+    duplicate: bool,
+}
+
+async fn flush(arguments: &Arguments, client: &Client, body: &mut Vec<u8>, waiting: &mut u64, tally: &mut Tally) -> Result<(), Failure> {
+    body.push(b']');
+    let answer = client
+        .post(&path(&arguments.bus), "application/cloudevents-batch+json", Bytes::from(std::mem::take(body)))
+        .await?;
+    let results: Results = serde_json::from_slice(&answer)
+        .map_err(|error| Failure::new(format!("the bus gave an answer that can't be read: {error}")))?;
+    tally.accepted += *waiting;
+    tally.duplicates += results.results.iter().filter(|accepted| accepted.duplicate).count() as u64;
+    tally.requests += 1;
+    *waiting = 0;
+    Ok(())
+}

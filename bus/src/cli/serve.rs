@@ -1,0 +1,238 @@
+//! `edgebus serve`: one bus, from its folder, until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::output::{self, Progress};
+use super::{Failure, OK, STORE_FAILED};
+use crate::api;
+use crate::assembly::{self, Running};
+use crate::manifest;
+use crate::model::Name;
+use crate::model::limits::COMPONENT_BYTES_MAX;
+use crate::settings;
+
+/// Arguments of `serve`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus serve --data ./data --create --manifest edgebus.yaml
+  edgebus serve --data ./data --listen 127.0.0.1:8080")]
+pub(super) struct Arguments {
+    /// The folder of the store.
+    #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The manifest to put in force; without it, the one that was in force stays.
+    #[arg(long, env = "EDGEBUS_MANIFEST", value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Where to listen; loopback only.
+    #[arg(long, env = "EDGEBUS_LISTEN", value_name = "ADDR", default_value_t = settings::LISTEN)]
+    listen: SocketAddr,
+    /// Make a new store if the folder is missing or empty; one that is there is opened as it is.
+    #[arg(long)]
+    create: bool,
+    /// Refuse publishes while the disk has less free space than this, in MiB.
+    #[arg(long, env = "EDGEBUS_FREE_MIB_MIN", value_name = "MIB", default_value_t = 256)]
+    free_mib_min: u64,
+    /// Memory for pages of the store, in MiB.
+    #[arg(long, env = "EDGEBUS_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
+    cache_mib: usize,
+    /// Connections from one address.
+    #[arg(long, env = "EDGEBUS_CONNECTIONS_PER_ADDRESS", value_name = "N", default_value_t = 64)]
+    connections_per_address: usize,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    init_logs();
+    let settings = settings::Serve {
+        data: arguments.data,
+        create: arguments.create,
+        listen: arguments.listen,
+        manifest: arguments.manifest,
+        cache_bytes: arguments.cache_mib << 20,
+        free_bytes_min: arguments.free_mib_min << 20,
+        connections_per_address_max: arguments.connections_per_address,
+    };
+    let mut signals = Signals::install()?;
+    let serving = Serving::start(&settings).await?;
+    output::print(&format!("edgebus listens on http://{}", serving.address));
+    output::print(&format!("  try: curl -s http://{}/v1/rules", serving.address));
+    tokio::select! {
+        () = signals.stop() => {}
+        reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
+    }
+    output::note("stopping: running attempts have 20 s; a second signal stops at once");
+    tokio::select! {
+        () = serving.stop() => Ok(OK),
+        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
+    }
+}
+
+fn failed(reason: &str) -> u8 {
+    output::note(&format!(
+        "error: the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
+    ));
+    STORE_FAILED
+}
+
+/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`).
+pub(super) fn init_logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EDGEBUS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second initialisation, in tests, is no fault.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+/// The signals that ask for an orderly stop.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn install() -> Result<Self, Failure> {
+        let install = |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be handled: {error}")));
+        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+    }
+
+    /// Resolves at the next signal.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A bus that serves its API.
+pub(super) struct Serving {
+    pub(super) running: Running,
+    pub(super) address: SocketAddr,
+    stop: tokio::sync::oneshot::Sender<()>,
+    api: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    /// Checks the manifest, opens the store, starts the bus, puts the manifest in force, and listens:
+    /// in this order, so that a fault of the configuration changes nothing.
+    pub(super) async fn start(settings: &settings::Serve) -> Result<Self, Failure> {
+        if !settings.listen.ip().is_loopback() {
+            return Err(Failure::configuration(format!(
+                "{} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
+                settings.listen,
+                settings.listen.port()
+            )));
+        }
+        let configuration = settings.manifest.as_deref().map(Configuration::read).transpose()?;
+        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+            Failure::new(format!("{} can't be listened on: {error}; choose another with --listen", settings.listen))
+        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Failure::new(format!("the listener has no address: {error}")))?;
+        let progress = Progress::start();
+        progress.say("opening the store and compiling functions");
+        let running = assembly::start(settings).await.map_err(|error| {
+            progress.finish();
+            let mut message = error.to_string();
+            if matches!(&error, assembly::Error::Store(error) if error.kind == crate::store::Kind::Refused) && !settings.create {
+                message.push_str("\n  to make a new store there: add --create");
+            }
+            Failure::new(message)
+        })?;
+        if let Some(configuration) = configuration {
+            progress.say("putting the manifest in force");
+            let applied = running.bus.apply_with_components(&configuration.text, &configuration.components, false).await;
+            progress.finish();
+            match applied {
+                Ok(plan) => plan.changes.iter().for_each(|change| output::note(&format!("  {change}"))),
+                Err(error) => {
+                    running.pipeline.stop().await;
+                    return Err(configuration.failure(&error));
+                }
+            }
+        }
+        progress.finish();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let telemetry = running.telemetry.clone();
+        let limits = api::Limits { connections_per_address_max: settings.connections_per_address_max, ..api::Limits::default() };
+        let api = tokio::spawn(api::serve(
+            listener,
+            running.bus.clone(),
+            std::sync::Arc::new(move || telemetry.render()),
+            limits,
+            async move {
+                // A dropped sender asks for the stop as well.
+                let _ = stopped.await;
+            },
+        ));
+        Ok(Self { running, address, stop, api })
+    }
+
+    /// Stops in order: the API drains, then the pipeline.
+    pub(super) async fn stop(self) {
+        let _ = self.stop.send(());
+        let drained = tokio::time::timeout(Duration::from_secs(6), self.api);
+        let ((), _) = tokio::join!(self.running.pipeline.stop(), drained);
+    }
+}
+
+/// A manifest file with the components that it names.
+pub(super) struct Configuration {
+    path: PathBuf,
+    pub(super) text: String,
+    pub(super) components: BTreeMap<Name, Bytes>,
+}
+
+impl Configuration {
+    /// Reads and checks a manifest and the components beside it.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::configuration(format!("the manifest {} can't be read: {error}", path.display())))?;
+        let shown = path.display().to_string();
+        let parsed = manifest::parse(&text)
+            .map_err(|faults| Failure::configuration(format!("the manifest has faults; nothing was changed\n{}", manifest::show(&faults, &text, &shown))))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut components = BTreeMap::new();
+        for function in &parsed.functions {
+            if let Some(manifest::ComponentSource::Path(component)) = &function.component {
+                let file = folder.join(component);
+                let bytes = read_component(&file).map_err(|reason| {
+                    let build = function.build.as_ref().map_or_else(String::new, |build| format!("; build it with `{}`", build.command));
+                    Failure::configuration(format!("the component of function `{}` can't be read: {reason}{build}", function.name))
+                })?;
+                components.insert(function.name.clone(), bytes);
+            }
+        }
+        Ok(Self { path: path.to_owned(), text, components })
+    }
+
+    fn failure(&self, error: &crate::error::Error) -> Failure {
+        if error.faults.is_empty() {
+            return Failure::configuration(error.message.clone());
+        }
+        Failure::configuration(format!(
+            "{}\n{}",
+            error.message,
+            manifest::show(&error.faults, &self.text, &self.path.display().to_string())
+        ))
+    }
+}
+
+fn read_component(file: &Path) -> Result<Bytes, String> {
+    let size = std::fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?.len();
+    if size > COMPONENT_BYTES_MAX as u64 {
+        return Err(format!("{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed", file.display()));
+    }
+    std::fs::read(file).map(Bytes::from).map_err(|error| format!("{}: {error}", file.display()))
+}
