@@ -1,5 +1,7 @@
 //! The section `buses`: each bus with its retention and its dedupe window.
 
+use std::collections::BTreeSet;
+
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{BusConfig, Name};
 
@@ -44,17 +46,17 @@ const DEDUPE: Bounds = Bounds {
 pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section<BusConfig> {
     let mut buses = Section {
         items: Vec::new(),
-        names: Vec::new(),
+        names: BTreeSet::new(),
     };
     let entries = section.and_then(|at| at.entries("`buses`", EXAMPLE, faults));
     for named in entries.unwrap_or_default() {
-        buses.names.push(named.key.to_owned());
+        buses.names.insert(named.key.to_owned());
         let name = name_of(named.key, &named.key_spot, faults);
         let bus = bus(&named.value, name, faults);
         buses.items.extend(bus);
     }
-    if !buses.names.iter().any(|name| name == DEFAULT_BUS) {
-        buses.names.push(DEFAULT_BUS.to_owned());
+    if !buses.names.contains(DEFAULT_BUS) {
+        buses.names.insert(DEFAULT_BUS.to_owned());
         let name = Name::new(DEFAULT_BUS).expect("the default bus has a good name");
         buses.items.push(BusConfig::with_defaults(name));
     }

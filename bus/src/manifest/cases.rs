@@ -1,5 +1,7 @@
 //! The section `tests`: events with the rules that they must match. Running them is the command line's.
 
+use std::collections::BTreeSet;
+
 use crate::model::Name;
 use crate::model::rule::DEFAULT_BUS;
 
@@ -47,8 +49,8 @@ const TEXT_BYTES_MAX: usize = 4_096;
 /// Reads the section.
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
-    buses: &[String],
-    rules: &[String],
+    buses: &BTreeSet<String>,
+    rules: &BTreeSet<String>,
     faults: &mut Faults,
 ) -> Vec<TestCase> {
     let items = section
@@ -63,8 +65,8 @@ pub(super) fn read(
 
 fn case(
     at: &Cursor<'_>,
-    buses: &[String],
-    rules: &[String],
+    buses: &BTreeSet<String>,
+    rules: &BTreeSet<String>,
     faults: &mut Faults,
 ) -> Option<TestCase> {
     let fields = at.fields(&CASE, faults)?;
@@ -103,7 +105,12 @@ fn case(
     })
 }
 
-fn names(fields: &Fields<'_>, key: &str, rules: &[String], faults: &mut Faults) -> Vec<Name> {
+fn names(
+    fields: &Fields<'_>,
+    key: &str,
+    rules: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> Vec<Name> {
     let example = format!("{key}: [outside-bugs]");
     let items = fields
         .get(key)

@@ -39,7 +39,7 @@ impl Faults {
         if self.refused.contains(&at.place) {
             return;
         }
-        if self.found.len() >= FAULTS_MAX {
+        if self.is_full() {
             self.left_out += 1;
             return;
         }
@@ -62,6 +62,11 @@ impl Faults {
         self.refused.insert(at.place);
     }
 
+    /// True when no more faults are kept, so that nobody works on their words.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= FAULTS_MAX
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
@@ -81,12 +86,23 @@ impl Faults {
     }
 }
 
-/// `pointer` with one segment more, escaped as RFC 6901 says.
+/// `pointer` with one segment more.
 pub(super) fn join(pointer: &str, segment: &str) -> String {
-    format!(
-        "{pointer}/{}",
-        segment.replace('~', "~0").replace('/', "~1")
-    )
+    let mut joined = pointer.to_owned();
+    push_segment(&mut joined, segment);
+    joined
+}
+
+/// Puts a segment behind `pointer`, escaped as RFC 6901 says.
+pub(super) fn push_segment(pointer: &mut String, segment: &str) {
+    pointer.push('/');
+    for character in segment.chars() {
+        match character {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            character => pointer.push(character),
+        }
+    }
 }
 
 /// `text` as a message may show it: short, and without characters that steer a terminal.

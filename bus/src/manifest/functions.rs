@@ -1,7 +1,7 @@
 //! The section `functions`: where each component comes from, how it is built, what bounds it and what
 //! it is given. Never here: reading a component or running a build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::{Digest, FunctionConfig, FunctionLimits, Name};
@@ -108,11 +108,11 @@ pub(super) fn read(
 ) -> Section<FunctionDeclaration> {
     let mut functions = Section {
         items: Vec::new(),
-        names: Vec::new(),
+        names: BTreeSet::new(),
     };
     let entries = section.and_then(|at| at.entries("`functions`", EXAMPLE, faults));
     for named in entries.unwrap_or_default() {
-        functions.names.push(named.key.to_owned());
+        functions.names.insert(named.key.to_owned());
         let name = name_of(named.key, &named.key_spot, faults);
         let function = function(&named.value, name, faults);
         functions.items.extend(function);

@@ -31,6 +31,8 @@ pub use scalar::{duration_text, size_text};
 pub use show::show;
 pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};
 
+use std::collections::BTreeSet;
+
 use crate::error::Fault;
 use crate::model::{BusConfig, RuleConfig};
 
@@ -42,7 +44,7 @@ use tree::Value;
 pub const VERSION: u64 = 1;
 
 /// A manifest without a fault.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Manifest {
     /// The format's version.
     pub version: u64,
@@ -113,7 +115,7 @@ fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
 /// What a section declares; the names also of what is faulty, so that one fault is not told twice.
 struct Section<T> {
     items: Vec<T>,
-    names: Vec<String>,
+    names: BTreeSet<String>,
 }
 
 fn version(fields: &Fields<'_>, faults: &mut Faults) -> Option<u64> {

@@ -7,42 +7,56 @@
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
-use super::faults::{Faults, Spot, join, shown};
+use super::faults::{Faults, Spot, push_segment, shown};
 use super::scalar::{Plain, resolve};
-use super::tree::{Place, Value};
+use super::tree::{Entry, MANIFEST_BYTES_MAX, Node, Place, Value};
 
 /// EventBridge's names with ours.
 const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
 
-/// A `match` in JSON, and where each of its values is in the manifest.
-pub(super) struct Converted {
-    pub(super) json: String,
-    places: HashMap<String, Spot>,
-}
-
-impl Converted {
-    /// The spot in the manifest of `pointer` into the JSON, or of the nearest value around it.
-    pub(super) fn spot(&self, pointer: &str) -> Option<&Spot> {
-        let mut pointer = pointer;
-        loop {
-            if let Some(spot) = self.places.get(pointer) {
-                return Some(spot);
-            }
-            pointer = &pointer[..pointer.rfind('/')?];
-        }
-    }
-}
+/// The longest pattern, in bytes of JSON.
+const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// A pattern as JSON; `None` with at least one fault where it has no JSON form.
-pub(super) fn pattern_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<Converted> {
-    Writer::new(faults).finish(at, Keys::Attributes)
+pub(super) fn pattern_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
+    Writer::new(at, PATTERN_BYTES_MAX, faults).finish(at, Keys::Attributes)
 }
 
 /// Any value as JSON.
 pub(super) fn value_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
-    Writer::new(faults)
-        .finish(at, Keys::Own)
-        .map(|converted| converted.json)
+    // Escapes can make JSON longer than the text that it was written in.
+    Writer::new(at, 6 * MANIFEST_BYTES_MAX, faults).finish(at, Keys::Own)
+}
+
+/// The spot in the manifest of `pointer` into the pattern's JSON, or of the nearest value around it.
+pub(super) fn locate(pattern: &Cursor<'_>, pointer: &str) -> Spot {
+    let mut at = pattern.clone();
+    let mut spot = pattern.spot();
+    let mut keys = Keys::Attributes;
+    for segment in pointer.split('/').skip(1) {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        match &at.node.value {
+            Value::List(items) => {
+                let index: Option<usize> = segment.parse().ok();
+                let Some(node) = index.and_then(|index| items.get(index)) else {
+                    return spot;
+                };
+                at = at.child(&segment, node);
+                spot = at.spot();
+            }
+            Value::Map(entries) => {
+                let here = |entry: &&Entry| keys.translated(&entry.key) == segment;
+                let Some(entry) = entries.iter().find(here) else {
+                    return spot;
+                };
+                at = at.child(&entry.key, &entry.node);
+                spot = Spot::new(at.pointer.clone(), entry.key_place);
+                keys = keys.below(&segment);
+            }
+            Value::Plain(_) | Value::Quoted(_) => return spot,
+        }
+    }
+    spot
 }
 
 /// What the keys of a mapping are.
@@ -54,9 +68,29 @@ enum Keys {
     Own,
 }
 
+impl Keys {
+    /// Our spelling of a key.
+    fn translated(self, key: &str) -> String {
+        let first = key.split('.').next().unwrap_or_default();
+        match ALIASES.iter().find(|(alias, _)| *alias == first) {
+            Some((_, ours)) if self == Self::Attributes => {
+                format!("{ours}{}", &key[first.len()..])
+            }
+            _ => key.to_owned(),
+        }
+    }
+
+    /// What the keys below `key` are.
+    fn below(self, key: &str) -> Self {
+        if key == "$or" { self } else { Self::Own }
+    }
+}
+
 struct Writer<'f> {
     out: String,
-    places: HashMap<String, Spot>,
+    bytes_max: usize,
+    /// Where the writer is in the manifest; segments are put behind it and cut off again.
+    pointer: String,
     /// Which spelling of an aliased key was seen first, by our name.
     spellings: HashMap<&'static str, (&'static str, Place)>,
     sound: bool,
@@ -64,49 +98,59 @@ struct Writer<'f> {
 }
 
 impl<'f> Writer<'f> {
-    fn new(faults: &'f mut Faults) -> Self {
+    fn new(at: &Cursor<'_>, bytes_max: usize, faults: &'f mut Faults) -> Self {
         Self {
             out: String::new(),
-            places: HashMap::new(),
+            bytes_max,
+            pointer: at.pointer.clone(),
             spellings: HashMap::new(),
             sound: true,
             faults,
         }
     }
 
-    fn finish(mut self, at: &Cursor<'_>, keys: Keys) -> Option<Converted> {
-        self.places.insert(String::new(), at.spot());
-        self.value(at, "", keys);
-        self.sound.then_some(Converted {
-            json: self.out,
-            places: self.places,
-        })
+    fn finish(mut self, at: &Cursor<'_>, keys: Keys) -> Option<String> {
+        self.value(at.node, keys);
+        if self.out.len() > self.bytes_max {
+            self.pointer.clone_from(&at.pointer);
+            let reason = format!("this is longer than {} bytes of JSON", self.bytes_max);
+            self.fault(at.node.place, reason, "split it");
+        }
+        self.sound.then_some(self.out)
     }
 
-    fn fault(&mut self, at: &Spot, reason: String, remedy: impl Into<String>) {
+    fn fault(&mut self, place: Place, reason: String, remedy: impl Into<String>) {
         self.sound = false;
-        self.faults.add(at, reason, remedy);
+        let spot = Spot::new(self.pointer.clone(), place);
+        self.faults.add(&spot, reason, remedy);
     }
 
-    fn value(&mut self, at: &Cursor<'_>, pointer: &str, keys: Keys) {
-        match &at.node.value {
+    fn value(&mut self, node: &Node, keys: Keys) {
+        if self.out.len() > self.bytes_max {
+            return;
+        }
+        match &node.value {
             Value::Quoted(text) => self.string(text),
-            Value::Plain(text) => match resolve(text) {
-                Plain::Null => self.out.push_str("null"),
-                Plain::Boolean(value) => self.out.push_str(if value { "true" } else { "false" }),
-                Plain::Number(number) => self.out.push_str(number),
-                Plain::Text => self.string(text),
-                Plain::ForeignNumber => self.fault(
-                    &at.spot(),
-                    format!(
-                        "`{}` is a number in YAML that JSON does not know",
-                        shown(text)
-                    ),
-                    format!("write it as a JSON number, or as a text: '{}'", shown(text)),
+            Value::Plain(text) => self.plain(text, node.place),
+            Value::List(items) => self.list(items, keys),
+            Value::Map(entries) => self.map(entries, keys),
+        }
+    }
+
+    fn plain(&mut self, text: &str, place: Place) {
+        match resolve(text) {
+            Plain::Null => self.out.push_str("null"),
+            Plain::Boolean(value) => self.out.push_str(if value { "true" } else { "false" }),
+            Plain::Number(number) => self.out.push_str(number),
+            Plain::Text => self.string(text),
+            Plain::ForeignNumber => self.fault(
+                place,
+                format!(
+                    "`{}` is a number in YAML that JSON does not know",
+                    shown(text)
                 ),
-            },
-            Value::List(_) => self.list(at, pointer, keys),
-            Value::Map(_) => self.map(at, pointer, keys),
+                format!("write it as a JSON number, or as a text: '{}'", shown(text)),
+            ),
         }
     }
 
@@ -115,73 +159,56 @@ impl<'f> Writer<'f> {
             .push_str(&serde_json::Value::from(text).to_string());
     }
 
-    fn list(&mut self, at: &Cursor<'_>, pointer: &str, keys: Keys) {
+    fn list(&mut self, items: &[Node], keys: Keys) {
         self.out.push('[');
-        let Value::List(items) = &at.node.value else {
-            return;
-        };
+        let above = self.pointer.len();
         for (index, node) in items.iter().enumerate() {
             if index > 0 {
                 self.out.push(',');
             }
-            let pointer = format!("{pointer}/{index}");
-            let item = at.child(&index.to_string(), node);
-            self.places.insert(pointer.clone(), item.spot());
-            self.value(&item, &pointer, keys);
+            push_segment(&mut self.pointer, &index.to_string());
+            self.value(node, keys);
+            self.pointer.truncate(above);
         }
         self.out.push(']');
     }
 
-    fn map(&mut self, at: &Cursor<'_>, pointer: &str, keys: Keys) {
+    fn map(&mut self, entries: &[Entry], keys: Keys) {
         self.out.push('{');
-        let Value::Map(entries) = &at.node.value else {
-            return;
-        };
+        let above = self.pointer.len();
         for (index, entry) in entries.iter().enumerate() {
             if index > 0 {
                 self.out.push(',');
             }
-            let value = at.child(&entry.key, &entry.node);
-            let spot = Spot::new(value.pointer.clone(), entry.key_place);
-            let key = match keys {
-                Keys::Attributes => self.translated(&entry.key, &spot),
-                Keys::Own => entry.key.clone(),
-            };
-            let below = if keys == Keys::Attributes && key == "$or" {
-                Keys::Attributes
-            } else {
-                Keys::Own
-            };
-            let pointer = join(pointer, &key);
-            self.places.insert(pointer.clone(), spot);
-            self.string(&key);
+            push_segment(&mut self.pointer, &entry.key);
+            if keys == Keys::Attributes {
+                self.check_spelling(&entry.key, entry.key_place);
+            }
+            self.string(&keys.translated(&entry.key));
             self.out.push(':');
-            self.value(&value, &pointer, below);
+            self.value(&entry.node, keys.below(&entry.key));
+            self.pointer.truncate(above);
         }
         self.out.push('}');
     }
 
-    /// A key with its first segment in our words; both spellings in one rule are a fault.
-    fn translated(&mut self, key: &str, spot: &Spot) -> String {
+    /// Both spellings of a key in one rule are a fault.
+    fn check_spelling(&mut self, key: &str, place: Place) {
         let first = key.split('.').next().unwrap_or_default();
-        let Some((written, ours)) = ALIASES.iter().find_map(|(alias, ours)| {
-            let written = [*alias, *ours].into_iter().find(|name| *name == first)?;
-            Some((written, *ours))
-        }) else {
-            return key.to_owned();
-        };
-        let before = *self.spellings.entry(ours).or_insert((written, spot.place));
-        if before.0 != written {
-            self.fault(
-                spot,
-                format!(
-                    "`{written}` and `{}` (line {}) are two names of one key",
-                    before.0, before.1.0
-                ),
-                format!("write `{ours}` in the whole rule"),
-            );
+        for (alias, ours) in ALIASES {
+            let Some(written) = [alias, ours].into_iter().find(|name| *name == first) else {
+                continue;
+            };
+            let before = *self.spellings.entry(ours).or_insert((written, place));
+            if before.0 != written {
+                let (other, (line, _)) = before;
+                self.fault(
+                    place,
+                    format!("`{written}` and `{other}` (line {line}) are two names of one key"),
+                    format!("write `{ours}` in the whole rule"),
+                );
+            }
         }
-        format!("{ours}{}", &key[first.len()..])
     }
 }
 
@@ -195,11 +222,11 @@ mod tests {
         let text =
             "detail:\n  a/b: [x, { prefix: 1 }]\n$or:\n  - detail-type: [1]\n  - { s: [2] }\n";
         let mut faults = Faults::default();
-        let root = tree::read(text, &mut faults).expect("it is YAML");
-        let converted =
-            pattern_json(&Cursor::root(&root), &mut faults).expect("it has a JSON form");
+        let tree = tree::read(text, &mut faults).expect("it is YAML");
+        let root = Cursor::root(&tree);
+        let json = pattern_json(&root, &mut faults).expect("it has a JSON form");
         assert_eq!(
-            converted.json,
+            json,
             r#"{"data":{"a/b":["x",{"prefix":1}]},"$or":[{"type":[1]},{"s":[2]}]}"#
         );
         let table = [
@@ -215,11 +242,11 @@ mod tests {
             ),
             ("/$or/0/type", (4, 5), "/$or/0/detail-type"),
             ("/nowhere", (1, 1), ""),
-            ("nonsense", (0, 0), "-"),
+            ("nonsense", (1, 1), ""),
+            ("/$or/1/s/7", (5, 7), "/$or/1/s"),
         ];
         for (pointer, place, in_manifest) in table {
-            let spot = converted.spot(pointer).cloned();
-            let spot = spot.unwrap_or(Spot::new("-".into(), (0, 0)));
+            let spot = locate(&root, pointer);
             assert_eq!(
                 (spot.place, spot.pointer.as_str()),
                 (place, in_manifest),

@@ -3,6 +3,8 @@
 //! The pattern and the filters are checked by the `rules` crate; its faults get places in the manifest
 //! here. Never here: what a pattern means.
 
+use std::collections::BTreeSet;
+
 use ::rules as engine;
 
 use crate::model::rule::DEFAULT_BUS;
@@ -12,7 +14,7 @@ use super::Section;
 use super::cursor::{Cursor, Fields, Shape};
 use super::faults::{Faults, shown};
 use super::nearest::nearest;
-use super::pattern::pattern_json;
+use super::pattern::{locate, pattern_json};
 use super::scalar::{Bounds, duration_text, name_of};
 use super::tree::Value;
 
@@ -88,10 +90,13 @@ const FILTERS_MAX: usize = 16;
 /// The most targets of one rule.
 const TARGETS_MAX: usize = 100;
 
+/// How many declared names a misspelled one is compared with.
+const NEAREST_AMONG: usize = 1_000;
+
 /// What a rule may name.
 pub(super) struct Known<'n> {
-    pub(super) buses: &'n [String],
-    pub(super) functions: &'n [String],
+    pub(super) buses: &'n BTreeSet<String>,
+    pub(super) functions: &'n BTreeSet<String>,
 }
 
 /// Reads the section.
@@ -102,11 +107,11 @@ pub(super) fn read(
 ) -> Section<RuleConfig> {
     let mut rules = Section {
         items: Vec::new(),
-        names: Vec::new(),
+        names: BTreeSet::new(),
     };
     let entries = section.and_then(|at| at.entries("`rules`", EXAMPLE, faults));
     for named in entries.unwrap_or_default() {
-        rules.names.push(named.key.to_owned());
+        rules.names.insert(named.key.to_owned());
         let name = name_of(named.key, &named.key_spot, faults);
         let rule = rule(&named.value, name, known, faults);
         rules.items.extend(rule);
@@ -146,24 +151,17 @@ fn rule(
 pub(super) fn known_name(
     at: &Cursor<'_>,
     noun: &str,
-    known: &[String],
+    known: &BTreeSet<String>,
     faults: &mut Faults,
 ) -> Option<Name> {
     let name = at.name(&format!("`{noun}`"), faults)?;
-    if known.iter().any(|declared| declared == name.as_str()) {
+    if known.contains(name.as_str()) {
         return Some(name);
     }
-    let remedy = match nearest(name.as_str(), known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => match noun {
-            "function" => format!(
-                "declare it under `functions`; `{name}: {{}}` takes the component that is deployed under that name"
-            ),
-            _ => format!(
-                "declare it under `{noun}{}`",
-                if noun == "bus" { "es" } else { "s" }
-            ),
-        },
+    let remedy = if faults.is_full() {
+        String::new()
+    } else {
+        undeclared_remedy(&name, noun, known)
     };
     faults.add(
         &at.spot(),
@@ -171,6 +169,18 @@ pub(super) fn known_name(
         remedy,
     );
     None
+}
+
+fn undeclared_remedy(name: &Name, noun: &str, known: &BTreeSet<String>) -> String {
+    let words = known.iter().take(NEAREST_AMONG).map(String::as_str);
+    match (nearest(name.as_str(), words), noun) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, "function") => format!(
+            "declare it under `functions`; `{name}: {{}}` takes the component that is deployed under that name"
+        ),
+        (None, "bus") => "declare it under `buses`".to_owned(),
+        (None, _) => format!("declare it under `{noun}s`"),
+    }
 }
 
 fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
@@ -194,18 +204,13 @@ fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
         );
         return None;
     }
-    let converted = pattern_json(at, faults)?;
+    let json = pattern_json(at, faults)?;
     let options = engine::ParseOptions::default();
-    match engine::Pattern::parse(converted.json.as_bytes(), &options) {
-        Ok(_) => Some(converted.json),
+    match engine::Pattern::parse(json.as_bytes(), &options) {
+        Ok(_) => Some(json),
         Err(found) => {
             for fault in found {
-                let spot = converted.spot(&fault.pointer).cloned();
-                faults.add(
-                    &spot.unwrap_or_else(|| at.spot()),
-                    fault.reason,
-                    fault.remedy,
-                );
+                faults.add(&locate(at, &fault.pointer), fault.reason, fault.remedy);
             }
             None
         }
@@ -225,6 +230,7 @@ fn filters(at: &Cursor<'_>, faults: &mut Faults) -> Vec<String> {
             format!("`where` has {} filters", items.len()),
             format!("write 1 to {FILTERS_MAX}, or leave `where` out"),
         );
+        return Vec::new();
     }
     items.iter().filter_map(|at| filter(at, faults)).collect()
 }
@@ -272,6 +278,7 @@ fn targets(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Ve
             format!("`to` has {} targets", items.len()),
             format!("write 1 to {TARGETS_MAX}, as in `{}`", TARGET.example),
         );
+        return None;
     }
     let mut targets: Vec<TargetConfig> = Vec::new();
     for item in &items {

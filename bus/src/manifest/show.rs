@@ -43,19 +43,20 @@ fn show_one(out: &mut String, fault: &Fault, lines: &[&str], file_name: &str) {
 }
 
 fn show_source(out: &mut String, source: &str, line: u64, column: u64) {
-    let characters: Vec<char> = source.chars().collect();
-    let start = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
-    let start = start.min(characters.len());
-    let from = if characters.len() > WIDTH_MAX {
+    let wanted = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+    // A line is read to its end only as far as the spot and the width ask for.
+    let start = source.chars().take(wanted).count();
+    let from = if source.len() > WIDTH_MAX {
         start.saturating_sub(LEAD)
     } else {
         0
     };
-    let end = characters.len().min(from.saturating_add(WIDTH_MAX));
+    let window: Vec<char> = source.chars().skip(from).take(WIDTH_MAX + 1).collect();
     let cut = if from > 0 { "…" } else { "" };
-    let rest = if end < characters.len() { "…" } else { "" };
-    let shown: String = characters[from..end].iter().collect();
-    let marks = token_length(&characters[start..end]).max(1);
+    let rest = if window.len() > WIDTH_MAX { "…" } else { "" };
+    let window = &window[..window.len().min(WIDTH_MAX)];
+    let shown: String = window.iter().collect();
+    let marks = token_length(window.get(start - from..).unwrap_or_default()).max(1);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let lead = " ".repeat(start - from + cut.chars().count());

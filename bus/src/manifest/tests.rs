@@ -60,6 +60,7 @@ fn the_smallest_manifest_has_the_default_bus_alone() {
         "version: 1\nbuses:\nfunctions:\nrules:\ntests:\n",
         "{\"version\": 1, \"buses\": {\"default\": {}}}",
         "---\nversion: 1\n...\n",
+        "\u{feff}version: 1\n",
         "version: 1\r\nrules: {}\r\n",
         "# a comment\nversion: 1 # and one more",
     ] {
@@ -197,7 +198,7 @@ fn single_faults_say_where_and_how_to_write_it() {
         ),
         (
             "version: 1\n? [a]\n: b",
-            "2:3 /: a key must be a single text | write `key: value`; quote a text that starts with [ or {",
+            "2:3 : a key must be a single text | write `key: value`; quote a text that starts with [ or {",
         ),
         (
             "version: 1\ntests: {}",
@@ -307,7 +308,13 @@ fn nothing_grows_without_bound() {
     let nested: String = (0..500)
         .map(|depth| format!("{}a:\n", " ".repeat(depth)))
         .collect();
-    for text in [deep, wide, large, nested] {
+    let key = format!("version: 1\n? {}\n: 1", "x".repeat(5_000));
+    let pattern = rule(&format!(
+        "match: {{ a: [{}] }}\nto: [{{ function: f }}]",
+        "x,".repeat(40_000)
+    ));
+    let targets = rule(&format!("to: [{}]", "{ function: f },".repeat(101)));
+    for text in [deep, wide, large, nested, key, pattern, targets] {
         assert_eq!(faults(&text).len(), 1);
     }
     let unknown: String = (0..5_000)

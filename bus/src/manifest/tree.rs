@@ -11,12 +11,14 @@ use serde_saphyr::granit_parser::{
     self, Event, Parser, ScalarStyle, ScanError, Span, StrInput, options,
 };
 
-use super::faults::{Faults, Spot, shown};
+use super::faults::{Faults, Spot, push_segment, shown};
 
 /// The largest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// The deepest nesting of lists and mappings.
 pub const DEPTH_MAX: usize = 64;
+/// The longest key, in bytes.
+pub(super) const KEY_BYTES_MAX: usize = 1_024;
 /// The most keys, values, lists and mappings in one manifest.
 pub const NODES_MAX: usize = 200_000;
 
@@ -89,6 +91,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
     let mut builder = Builder {
         parser: Parser::new_from_str_with_options(text, options),
         nodes: 0,
+        pointer: String::new(),
         faults,
     };
     match builder.document() {
@@ -138,6 +141,8 @@ enum Stop {
 struct Builder<'t, 'f> {
     parser: Parser<'t, StrInput<'t>>,
     nodes: usize,
+    /// Where the reader is; segments are put behind it and cut off again.
+    pointer: String,
     faults: &'f mut Faults,
 }
 
@@ -162,13 +167,17 @@ impl<'t> Builder<'t, '_> {
                     return Ok(document);
                 }
                 Event::DocumentStart(..) => {}
-                event => document = Some(self.node(event, span, "", 0)?),
+                event => document = Some(self.node(event, span, 0)?),
             }
         }
         Ok(document)
     }
 
-    fn count(&mut self, spot: &Spot, depth: usize) -> Result<(), Stop> {
+    fn spot(&self, place: Place) -> Spot {
+        Spot::new(self.pointer.clone(), place)
+    }
+
+    fn count(&mut self, place: Place, depth: usize) -> Result<(), Stop> {
         self.nodes += 1;
         let reason = if self.nodes > NODES_MAX {
             format!("the manifest holds more than {NODES_MAX} values")
@@ -177,56 +186,55 @@ impl<'t> Builder<'t, '_> {
         } else {
             return Ok(());
         };
-        self.faults.add(spot, reason, "make it smaller or flatter");
+        self.faults
+            .add(&self.spot(place), reason, "make it smaller or flatter");
         Err(Stop::Reported)
     }
 
-    fn node(
-        &mut self,
-        event: Event<'t>,
-        span: Span,
-        pointer: &str,
-        depth: usize,
-    ) -> Result<Node, Stop> {
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Stop> {
         let place = place_of(span.start);
-        let spot = Spot::new(pointer.to_owned(), place);
-        self.count(&spot, depth)?;
-        self.refuse_properties(&event, &spot);
+        self.count(place, depth)?;
+        self.refuse_properties(&event, place);
         let value = match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => Value::Plain(text.into_owned()),
             Event::Scalar(text, ..) => Value::Quoted(text.into_owned()),
-            Event::SequenceStart(..) => self.list(pointer, depth)?,
-            Event::MappingStart(..) => self.map(pointer, depth)?,
+            Event::SequenceStart(..) => self.list(depth)?,
+            Event::MappingStart(..) => self.map(depth)?,
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.faults.refuse(
-                    &spot,
+                    &Spot::new(self.pointer.clone(), place),
                     "aliases (`*name`) are not supported",
                     "write the value out; put text that starts with `*` in quotes",
                 );
                 Value::Plain("~".to_owned())
             }
             _ => {
-                self.faults
-                    .add(&spot, "this is not a value", "write a value here");
+                self.faults.add(
+                    &self.spot(place),
+                    "this is not a value",
+                    "write a value here",
+                );
                 return Err(Stop::Reported);
             }
         };
         Ok(Node { place, value })
     }
 
-    fn list(&mut self, pointer: &str, depth: usize) -> Result<Value, Stop> {
+    fn list(&mut self, depth: usize) -> Result<Value, Stop> {
         let mut items = Vec::new();
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::SequenceEnd) {
                 break;
             }
-            let pointer = format!("{pointer}/{}", items.len());
-            items.push(self.node(event, span, &pointer, depth + 1)?);
+            let above = self.pointer.len();
+            push_segment(&mut self.pointer, &items.len().to_string());
+            items.push(self.node(event, span, depth + 1)?);
+            self.pointer.truncate(above);
         }
         Ok(Value::List(items))
     }
 
-    fn map(&mut self, pointer: &str, depth: usize) -> Result<Value, Stop> {
+    fn map(&mut self, depth: usize) -> Result<Value, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: HashMap<String, Place> = HashMap::new();
         while let Some((event, span)) = self.next()? {
@@ -234,54 +242,62 @@ impl<'t> Builder<'t, '_> {
                 break;
             }
             let key_place = place_of(span.start);
-            let key_node = self.node(event, span, pointer, depth + 1)?;
-            let key = match key_node.value {
-                Value::Plain(text) | Value::Quoted(text) => Some(text),
-                Value::List(_) | Value::Map(_) => None,
-            };
-            let child = super::faults::join(pointer, key.as_deref().unwrap_or_default());
+            let key = self.key(event, span, depth)?;
+            let above = self.pointer.len();
+            push_segment(&mut self.pointer, key.as_deref().unwrap_or_default());
             let Some((event, span)) = self.next()? else {
                 break;
             };
             let unwritten =
                 span.is_empty() && matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
-            let mut node = self.node(event, span, &child, depth + 1)?;
+            let mut node = self.node(event, span, depth + 1)?;
             if unwritten {
                 // Nothing is behind the key: the key is what people look for.
                 node.place = key_place;
             }
-            let spot = Spot::new(child, key_place);
-            let Some(key) = key else {
-                self.faults.add(
-                    &spot,
-                    "a key must be a single text",
-                    "write `key: value`; quote a text that starts with [ or {",
-                );
-                continue;
-            };
-            if let Some(first) = seen.get(&key) {
-                self.faults.add(
-                    &spot,
-                    format!(
-                        "`{}` is given twice, first on line {}",
-                        shown(&key),
-                        first.0
+            if let Some(key) = key {
+                match seen.get(&key) {
+                    Some((line, _)) => self.faults.add(
+                        &Spot::new(self.pointer.clone(), key_place),
+                        format!("`{}` is given twice, first on line {line}", shown(&key)),
+                        "keep one of the two",
                     ),
-                    "keep one of the two",
-                );
-                continue;
+                    None => {
+                        seen.insert(key.clone(), key_place);
+                        entries.push(Entry {
+                            key,
+                            key_place,
+                            node,
+                        });
+                    }
+                }
             }
-            seen.insert(key.clone(), key_place);
-            entries.push(Entry {
-                key,
-                key_place,
-                node,
-            });
+            self.pointer.truncate(above);
         }
         Ok(Value::Map(entries))
     }
 
-    fn refuse_properties(&mut self, event: &Event<'_>, spot: &Spot) {
+    /// A key; `None` with a fault for what can't be one.
+    fn key(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Option<String>, Stop> {
+        let node = self.node(event, span, depth + 1)?;
+        let (reason, remedy) = match node.value {
+            Value::Plain(key) | Value::Quoted(key) if key.len() <= KEY_BYTES_MAX => {
+                return Ok(Some(key));
+            }
+            Value::Plain(_) | Value::Quoted(_) => (
+                format!("a key is longer than {KEY_BYTES_MAX} bytes"),
+                "shorten it",
+            ),
+            Value::List(_) | Value::Map(_) => (
+                "a key must be a single text".to_owned(),
+                "write `key: value`; quote a text that starts with [ or {",
+            ),
+        };
+        self.faults.add(&self.spot(node.place), reason, remedy);
+        Ok(None)
+    }
+
+    fn refuse_properties(&mut self, event: &Event<'_>, place: Place) {
         let (anchor, tag) = match event {
             Event::Scalar(_, _, anchor, tag)
             | Event::SequenceStart(_, anchor, tag)
@@ -290,14 +306,14 @@ impl<'t> Builder<'t, '_> {
         };
         if anchor != 0 {
             self.faults.add(
-                spot,
+                &self.spot(place),
                 "anchors (`&name`) are not supported",
                 "write the value out where it is needed",
             );
         }
         if tag.is_some() {
             self.faults.add(
-                spot,
+                &self.spot(place),
                 "tags (`!name`) are not supported",
                 "leave the tag out; quote the value to make it text",
             );
