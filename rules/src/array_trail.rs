@@ -135,11 +135,6 @@ impl<'f> Wanted<'f> {
     fn with(self, absence: Absence) -> Wanted<'f> {
         Wanted { absence, ..self }
     }
-
-    /// How many values come before this element.
-    fn before(&self, element: Element) -> usize {
-        self.values.partition_point(|value| value.element < element)
-    }
 }
 
 /// The event spells paths in so many ways that the search was given up.
@@ -220,9 +215,10 @@ impl Search<'_> {
             }
             let inside = self.trail.enclosing(value.element, depth + 1);
             let array = self.trail.elements[inside as usize].array;
-            let end = want.before(self.trail.array_ends[array as usize]);
-            arrays.push((array, want.slice(at, end)));
-            at = end;
+            let end = self.trail.array_ends[array as usize];
+            let count = leading(&want.values[at..], inside, end);
+            arrays.push((array, want.slice(at, at + count)));
+            at += count;
         }
         (direct, arrays)
     }
@@ -293,7 +289,7 @@ impl Search<'_> {
             let end = self.trail.elements[element as usize].end;
             inside.clear();
             for want in &mut rest {
-                let count = leading(want.values, end);
+                let count = leading(want.values, element, end);
                 inside.push(want.slice(0, count));
                 *want = want.slice(count, want.values.len());
             }
@@ -304,15 +300,18 @@ impl Search<'_> {
     }
 }
 
-/// How many of the first values come before element `end`: found by doubling steps, so that a
-/// short answer is cheap however many values follow.
-fn leading(values: &[Occurrence<'_>], end: Element) -> usize {
+/// How many of the first values are in the elements from `start` up to `end`: found by doubling
+/// steps, so that a short answer is cheap however many values follow.
+///
+/// Values in reading order enter such a range once and leave it for good. Their elements' numbers
+/// need not ascend: a value after an array belongs to the element around it.
+fn leading(values: &[Occurrence<'_>], start: Element, end: Element) -> usize {
+    let within = |value: &Occurrence<'_>| (start..end).contains(&value.element);
     let mut reach = 1;
-    while reach < values.len() && values[reach - 1].element < end {
+    while reach < values.len() && within(&values[reach - 1]) {
         reach *= 2;
     }
-    let reach = reach.min(values.len());
-    values[..reach].partition_point(|value| value.element < end)
+    values[..reach.min(values.len())].partition_point(within)
 }
 
 fn demand<'f>(demands: &mut Vec<Demand<'f>>, array: Array, inside: Wanted<'f>) {

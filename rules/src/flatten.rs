@@ -400,4 +400,4 @@ fn enter(scanner: &mut Scanner<'_>, place: Place) -> Result<usize, Syntax> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

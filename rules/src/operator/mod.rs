@@ -115,7 +115,7 @@ pub(crate) fn nearest(unknown: &str, names: &[&str]) -> String {
         .map(|name| (edits(&lowered, name), name))
         .min_by_key(|(edits, _)| *edits);
     match best {
-        Some((edits, name)) if edits <= name.len() / 2 => format!("write \"{name}\""),
+        Some((edits, name)) if edits <= name.len() / 3 => format!("write \"{name}\""),
         _ => format!("the operators here are {}", names.join(", ")),
     }
 }

@@ -1,1 +1,250 @@
-//! Tests.
+//! What is refused in a pattern, where it is said to be, and what is said.
+
+use super::*;
+
+fn faults(pattern: &[u8], dialect: Dialect) -> Vec<String> {
+    let options = ParseOptions {
+        dialect,
+        aliases: &[("detail", "data")],
+    };
+    match Pattern::parse(pattern, &options) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn check(pattern: &str, wanted: &[&str]) {
+    let found = faults(pattern.as_bytes(), Dialect::Edgebus);
+    assert_eq!(found, wanted, "{pattern}");
+}
+
+#[test]
+fn structure() {
+    check(r#"{"a":[1]}"#, &[]);
+    check(
+        "{}",
+        &["byte 0: an empty object; write at least one field, or leave the object out"],
+    );
+    check(
+        "[1,2]",
+        &["byte 0: a pattern is an object, not a list; write {\"field\": [\"value\"]}"],
+    );
+    check(
+        "\"a\"",
+        &["byte 0: a pattern is an object, not a string; write {\"field\": [\"value\"]}"],
+    );
+    check(
+        r#"{"a":{"b":{}}}"#,
+        &["byte 10, at /a/b: an empty object; write at least one field, or leave the object out"],
+    );
+    check(
+        r#"{"a":[]}"#,
+        &[
+            "byte 5, at /a: an empty list; write at least one value; [{\"exists\": false}] means none",
+        ],
+    );
+    check(
+        r#"{"a":42}"#,
+        &["byte 5, at /a: a field takes a list or an object, not a number; write [42]"],
+    );
+    check(
+        r#"{"a":"x"}"#,
+        &["byte 5, at /a: a field takes a list or an object, not a string; write [\"x\"]"],
+    );
+    check(
+        r#"{"a":[[1]]}"#,
+        &[
+            "byte 6, at /a/0: a list inside a field's list; write its values without the inner brackets",
+        ],
+    );
+    let one = "write one object for each operator: [{\"prefix\": \"a\"}, {\"suffix\": \"z\"}]";
+    check(
+        r#"{"a":[{}]}"#,
+        &[&format!(
+            "byte 6, at /a/0: 0 keys where one operator is needed; {one}"
+        )],
+    );
+    check(
+        r#"{"a":[1,{"prefix":"x","foo":[]}]}"#,
+        &[&format!(
+            "byte 8, at /a/1: 2 keys where one operator is needed; {one}"
+        )],
+    );
+}
+
+#[test]
+fn text_that_is_not_json_has_one_fault() {
+    for (pattern, start) in [
+        ("", "byte 0: the text ends too early"),
+        (
+            "{'a':[1]}",
+            "byte 1: expected a key in double quotes, found '\\''",
+        ),
+        (r#"{"a":[1 2]}"#, "byte 8: expected `,` or `]`, found '2'"),
+        (r#"{"a":[1]} x"#, "byte 10: expected the end, found 'x'"),
+        (r#"{"a":["\ud800"]}"#, "byte 7: a surrogate"),
+    ] {
+        let found = faults(pattern.as_bytes(), Dialect::Edgebus);
+        assert!(
+            found.len() == 1 && found[0].starts_with(start),
+            "{pattern}: {found:?}"
+        );
+    }
+    assert!(faults(b"{\"a\":[\"\xff\"]}", Dialect::Edgebus)[0].starts_with("byte 7: not UTF-8"));
+}
+
+#[test]
+fn all_faults_are_found_together_in_reading_order() {
+    let pattern =
+        r#"{"a/b":[{"prefx":1},{"prefix":2}],"c":{"~":7,"$or":[{"d":[]},3]},"e":[{"cidr":"x"}]}"#;
+    let options = ParseOptions::default();
+    let faults = Pattern::parse(pattern.as_bytes(), &options).expect_err("it has faults");
+    let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    let wanted = [
+        "/a~1b/0/prefx",
+        "/a~1b/1/prefix",
+        "/c/~0",
+        "/c/$or/0/d",
+        "/c/$or/1",
+        "/e/0/cidr",
+    ];
+    assert_eq!(pointers, wanted);
+    assert!(faults.is_sorted_by_key(|fault| fault.offset));
+    for fault in &faults {
+        assert!(!fault.reason.is_empty() && !fault.remedy.is_empty());
+    }
+    let many = format!("{{\"a\":[{}0]}}", "[],".repeat(1000));
+    let faults = Pattern::parse(many.as_bytes(), &options).expect_err("it has faults");
+    assert_eq!(faults.len(), 100);
+    // A key that a later one replaces is held to the same rules.
+    check(
+        r#"{"a":[],"a":[1]}"#,
+        &[
+            "byte 5, at /a: an empty list; write at least one value; [{\"exists\": false}] means none",
+        ],
+    );
+}
+
+#[test]
+fn disjunctions() {
+    let remedy = "write {\"$or\": [{…}, {…}]}";
+    check(
+        r#"{"$or":{"a":[1]}}"#,
+        &[&format!(
+            "byte 7, at /$or: $or takes a list of objects, not an object; {remedy}"
+        )],
+    );
+    check(
+        r#"{"$or":["x",{"a":[1]}]}"#,
+        &[&format!("byte 8, at /$or/0: a string in $or; {remedy}")],
+    );
+    check(
+        r#"{"$or":[{"a":[1]}]}"#,
+        &[&format!(
+            "byte 7, at /$or: $or takes two or more objects; {remedy}"
+        )],
+    );
+    check(
+        r#"{"$or":[]}"#,
+        &[&format!(
+            "byte 7, at /$or: $or takes two or more objects; {remedy}"
+        )],
+    );
+    check(
+        r#"{"b":{"$or":[{"a":[1]},{}]}}"#,
+        &[
+            "byte 23, at /b/$or/1: an empty object; write at least one field, or leave the object out",
+        ],
+    );
+    for key in [
+        "prefix",
+        "exists",
+        "cidr",
+        "exactly",
+        "regex",
+        "date-after",
+        "ip-address-in",
+        "not-x",
+    ] {
+        let found = faults(
+            format!(r#"{{"$or":[{{"{key}":["x"]}},{{"a":[1]}}]}}"#).as_bytes(),
+            Dialect::Edgebus,
+        );
+        let start =
+            format!("byte 9, at /$or/0/{key}: \"{key}\" can't be a field's name inside $or");
+        assert!(
+            found.len() == 1 && found[0].starts_with(&start),
+            "{found:?}"
+        );
+        check(&format!(r#"{{"{key}":["x"]}}"#), &[]);
+        check(
+            &format!(r#"{{"$or":[{{"b":{{"{key}":["x"]}}}},{{"a":[1]}}]}}"#),
+            &[],
+        );
+    }
+}
+
+/// A limit is met, and one more is refused by its name.
+fn limit(at: String, over: String, name: &str) {
+    assert_eq!(
+        faults(at.as_bytes(), Dialect::Edgebus),
+        Vec::<String>::new()
+    );
+    let found = faults(over.as_bytes(), Dialect::Edgebus);
+    assert!(
+        found.iter().any(|fault| fault.contains(name)),
+        "{name}: {found:?}"
+    );
+    assert!(found.iter().all(|fault| fault.len() < 500));
+}
+
+#[test]
+fn limits() {
+    let fields = |count: usize| {
+        let fields: Vec<String> = (0..count)
+            .map(|number| format!("\"{number}\":[1]"))
+            .collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    limit(fields(256), fields(257), "more than 256 fields, the limit");
+
+    let product = |last: usize| {
+        let or = |name: &str, count: usize| {
+            let objects: Vec<String> = (0..count)
+                .map(|at| format!("{{\"{name}{at}\":[1]}}"))
+                .collect();
+            format!("\"{name}\":{{\"$or\":[{}]}}", objects.join(","))
+        };
+        format!("{{{},{},{}}}", or("a", 10), or("b", 10), or("c", last))
+    };
+    limit(product(10), product(11), "more than 1000 sub-rules");
+
+    let text = |length: usize| format!("{{\"a\":[\"{}\"]}}", "x".repeat(length - 10));
+    limit(text(65_536), text(65_537), "longer than 65536 bytes");
+    let eventbridge = |length: usize| {
+        // Characters count, not bytes.
+        let pattern = format!("{{\"a\":[\"{}\"]}}", "é".repeat(length - 10));
+        faults(pattern.as_bytes(), Dialect::EventBridge)
+    };
+    assert!(eventbridge(4096).is_empty());
+    assert!(eventbridge(4097)[0].contains("longer than 4096 characters, EventBridge's limit"));
+
+    let dotted = |count: usize| format!("{{\"{}\":[1]}}", vec!["a"; count].join("."));
+    limit(dotted(64), dotted(65), "more than 64 segments");
+
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let wide = faults(deep(128).as_bytes(), Dialect::Edgebus);
+    assert!(wide[0].contains("a pattern is an object"), "{wide:?}");
+    assert!(faults(deep(129).as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128 brackets"));
+    let objects = "{\"a\":".repeat(10_000);
+    assert!(faults(objects.as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128"));
+}
+
+#[test]
+fn patterns_are_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Pattern>();
+    fn set<T: Send + Sync>() {}
+    set::<crate::RuleSet<String>>();
+    set::<crate::Filter>();
+}
