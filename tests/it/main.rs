@@ -1,0 +1,17 @@
+//! Integration tests: the real binary over real HTTP, one file for each concern.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and its name is its documentation")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod commands;
+mod crash;
+mod deliver;
+mod guests;
+mod malformed;
+mod publish;
+mod store_file;
+mod tidy;
+mod webhooks;
