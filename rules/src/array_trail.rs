@@ -83,11 +83,6 @@ impl Trail {
         }
     }
 
-    /// Whether no value is in an array.
-    pub(crate) fn is_flat(&self) -> bool {
-        self.elements.len() == 1
-    }
-
     fn depth(&self, element: Element) -> u32 {
         self.elements[element as usize].depth
     }

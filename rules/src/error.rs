@@ -11,7 +11,8 @@ use std::fmt;
 pub struct Fault {
     /// Byte offset in the text of the pattern (or the filter), counted from zero.
     pub offset: usize,
-    /// JSON pointer (RFC 6901) to the place in the pattern; empty for the whole.
+    /// JSON pointer (RFC 6901) to the place in the pattern; empty for the whole. A key of more than
+    /// 80 characters is cut and ends with `…`.
     pub pointer: String,
     /// What is wrong, as one sentence without a full stop.
     pub reason: String,

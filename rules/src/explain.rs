@@ -5,7 +5,8 @@
 //! and so is the number of sub-rules; a sub-rule that matched is never the one left out.
 
 use crate::error::EventFault;
-use crate::flatten::{self, Duplicates, Part};
+use crate::event::{Duplicates, Part};
+use crate::flatten;
 use crate::limits::{EXPLAINED_BRANCHES_MAX, EXPLAINED_VALUES_MAX};
 use crate::naive::{Sight, intern};
 use crate::operator::Operator;

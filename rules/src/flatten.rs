@@ -8,6 +8,7 @@
 
 use crate::array_trail::{Element, Trail};
 use crate::error::EventFault;
+use crate::event::{Duplicates, Part};
 use crate::json::{Scanner, Syntax};
 use crate::limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX};
 use crate::path::{NodeId, PathId, Trie};
@@ -15,34 +16,6 @@ use crate::scalar::{Number, Scalar};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
-
-/// One top-level member of an event.
-#[derive(Debug, Clone, Copy)]
-pub enum Part<'a> {
-    /// A string that is already decoded, such as an attribute that came in a header.
-    Text {
-        /// The member's name.
-        name: &'a str,
-        /// Its value.
-        value: &'a str,
-    },
-    /// A member whose value is raw JSON text of any kind.
-    Raw {
-        /// The member's name.
-        name: &'a str,
-        /// Its JSON text, with nothing but white space around the value.
-        json: &'a [u8],
-    },
-}
-
-/// What to do with a key that occurs twice in one object of the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Duplicates {
-    /// The event is refused, if a rule mentions the key; RFC 8259 leaves its meaning open.
-    Refuse,
-    /// The last one counts, as it does in most JSON libraries.
-    LastWins,
-}
 
 /// A value at a path that some rule mentions.
 #[derive(Debug)]

@@ -32,6 +32,7 @@
 
 mod array_trail;
 mod error;
+mod event;
 mod explain;
 mod filter;
 mod flatten;
@@ -44,8 +45,8 @@ mod pattern;
 mod scalar;
 
 pub use error::{EventFault, Fault};
+pub use event::{Duplicates, Part};
 pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};
 pub use filter::Filter;
-pub use flatten::{Duplicates, Part};
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};

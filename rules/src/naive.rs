@@ -5,9 +5,10 @@
 //! its paths. Cost follows the number of rules. It keeps nothing between events and never fails on
 //! a rule: only an event can be at fault.
 
-use crate::array_trail::{self, Absence, TooManySpellings, Wanted};
+use crate::array_trail::{self, Absence, TooManySpellings, Trail, Wanted};
 use crate::error::EventFault;
-use crate::flatten::{self, Duplicates, Flat, Part};
+use crate::event::{Duplicates, Part};
+use crate::flatten::{self, Flat};
 use crate::limits::SPELLING_CHOICES_MAX;
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
@@ -120,8 +121,8 @@ pub(crate) struct Sight<'f> {
     pattern: &'f Pattern,
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
-    /// For each condition that was looked at, which values at its path meet it. Empty until the
-    /// first value in an array.
+    /// For each condition that looked into an array, which values at its path meet it. Empty until
+    /// the first one does.
     held: Vec<Option<Box<[bool]>>>,
 }
 
@@ -142,41 +143,41 @@ impl<'f> Sight<'f> {
 
     /// Whether the event meets all of these conditions together.
     pub(crate) fn meets(&mut self, branch: &[u16]) -> Result<bool, TooManySpellings> {
-        let conditions = self.pattern.conditions();
-        let mut in_arrays = false;
-        // Most events miss most rules here: no value at some path does, wherever it is.
+        let mut in_arrays = Vec::new();
         for &index in branch {
-            let condition = &conditions[usize::from(index)];
+            let condition = &self.pattern.conditions()[usize::from(index)];
             let values = self.flat.values(self.path(condition));
             if values.is_empty() {
                 if !condition.by_absence {
                     return Ok(false);
                 }
-                continue;
-            }
-            in_arrays |= !self.flat.trail.is_flat();
-            let held = self.any_held(index, condition);
-            if !held && !(condition.by_absence && in_arrays) {
-                return Ok(false);
+            } else if values.iter().all(|value| value.element == Trail::WHOLE) {
+                // Beside all arrays a value goes with every other choice, and is never absent.
+                if !values.iter().any(|value| condition.matches(&value.scalar)) {
+                    return Ok(false);
+                }
+            } else {
+                if !self.any_held(index) && !condition.by_absence {
+                    return Ok(false);
+                }
+                in_arrays.push(index);
             }
         }
-        if !in_arrays {
+        if in_arrays.is_empty() {
             return Ok(true);
         }
-        let wanted: Vec<Wanted<'_>> = branch.iter().map(|&index| self.wanted(index)).collect();
+        let wanted: Vec<Wanted<'_>> = in_arrays.iter().map(|&index| self.wanted(index)).collect();
         array_trail::consistent(&self.flat.trail, &wanted)
     }
 
-    fn any_held(&mut self, index: u16, condition: &Condition) -> bool {
+    /// Whether one of the values meets a condition; keeps the verdict on each of them.
+    fn any_held(&mut self, index: u16) -> bool {
+        let condition = &self.pattern.conditions()[usize::from(index)];
         let values = self.flat.values(self.path(condition));
-        if self.flat.trail.is_flat() {
-            return values.iter().any(|value| condition.matches(&value.scalar));
-        }
         if self.held.is_empty() {
             self.held.resize(self.pattern.conditions().len(), None);
         }
-        let slot = &mut self.held[usize::from(index)];
-        let held = slot.get_or_insert_with(|| {
+        let held = self.held[usize::from(index)].get_or_insert_with(|| {
             let verdicts = values.iter().map(|value| condition.matches(&value.scalar));
             verdicts.collect()
         });

@@ -20,10 +20,13 @@ pub(crate) fn display(path: &Path) -> String {
     path.join(".")
 }
 
+/// A node whose children still join: by segment, with the path that ends here.
+type NodeDraft = (BTreeMap<Box<str>, NodeId>, Option<PathId>);
+
 /// The trie while paths are still joining.
 #[derive(Debug)]
 pub(crate) struct TrieBuilder {
-    nodes: Vec<(BTreeMap<Box<str>, NodeId>, Option<PathId>)>,
+    nodes: Vec<NodeDraft>,
     paths: PathId,
 }
 
@@ -61,7 +64,7 @@ impl TrieBuilder {
 
     /// The finished trie.
     pub(crate) fn build(self) -> Trie {
-        let freeze = |(children, path): (BTreeMap<Box<str>, NodeId>, _)| {
+        let freeze = |(children, path): NodeDraft| {
             let mut children: Box<[_]> = children.into_iter().collect();
             children.sort_by(|(a, _), (b, _)| by_length(a, b));
             Node { children, path }

@@ -4,6 +4,11 @@
 //! `pattern`, `event` and `expect` (`match`, `no_match` or `invalid_pattern`). A pattern that isn't
 //! an object may stand in a JSON string, so that text that isn't JSON can be a case too.
 
+#![allow(
+    clippy::panic,
+    reason = "a test fails by panicking, with the file and the line"
+)]
+
 use rules::{Duplicates, ParseOptions, Part, Pattern, RuleSet, explain};
 use serde_json::value::RawValue;
 

@@ -6,7 +6,7 @@
 
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
-use crate::scalar::{Number, Scalar, quote};
+use crate::scalar::{Number, Scalar, quote, shorten};
 
 /// A bound of the range.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +80,7 @@ fn two_bounds(
     let high_name = comparison(high_sign, &["<", "<="])?;
     let (high_value, high_text) = operand(high)?;
     if low_value >= high_value {
+        let (low_text, high_text) = (shorten(low_text), shorten(high_text));
         let reason = format!("the range from {low_text} to {high_text} is empty");
         return Err((high.offset, reason));
     }
@@ -118,7 +119,7 @@ fn operand<'p>(node: &Node<'p>) -> Result<(f64, &'p str), Refused> {
     }
     let reason = format!(
         "{} has more digits or a larger exponent than binary64 holds",
-        crate::scalar::shorten(text)
+        shorten(text)
     );
     Err((node.offset, reason))
 }
@@ -141,6 +142,6 @@ impl Operand {
 
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
-        format!("{{\"numeric\": {}}}", crate::scalar::shorten(&self.text))
+        format!("{{\"numeric\": {}}}", shorten(&self.text))
     }
 }

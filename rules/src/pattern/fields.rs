@@ -135,8 +135,8 @@ impl Reader<'_> {
         if inside == Inside::Or && reserved(&member.key) {
             let reason = format!("{} can't be a field's name inside $or", quote(&member.key));
             let remedy = format!(
-                "write the field around it: {{\"field\": [{{\"{}\": …}}]}}",
-                member.key
+                "write the field around it: {{\"field\": [{{{}: …}}]}}",
+                quote(&member.key)
             );
             self.faults.add(member.offset, place, reason, remedy);
             return Vec::new();

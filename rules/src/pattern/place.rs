@@ -5,6 +5,7 @@
 
 use crate::error::Fault;
 use crate::limits::FAULTS_MAX;
+use crate::scalar::shorten;
 
 /// A place in a pattern.
 #[derive(Debug, Clone, Copy)]
@@ -15,7 +16,7 @@ pub(crate) enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// The place as a JSON pointer (RFC 6901).
+    /// The place as a JSON pointer (RFC 6901); very long keys are cut, as in every excerpt.
     fn pointer(&self) -> String {
         let mut steps = Vec::new();
         let mut place = self;
@@ -23,7 +24,7 @@ impl Place<'_> {
             place = match place {
                 Place::Top => break,
                 Place::Key(parent, key) => {
-                    steps.push(key.replace('~', "~0").replace('/', "~1"));
+                    steps.push(shorten(key).replace('~', "~0").replace('/', "~1"));
                     parent
                 }
                 Place::Index(parent, index) => {

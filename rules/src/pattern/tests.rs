@@ -1,6 +1,8 @@
 //! What is refused in a pattern, where it is said to be, and what is said.
 
 use super::*;
+use crate::{Part, explain};
+use proptest::prelude::*;
 
 fn faults(pattern: &[u8], dialect: Dialect) -> Vec<String> {
     let options = ParseOptions {
@@ -21,6 +23,7 @@ fn check(pattern: &str, wanted: &[&str]) {
 #[test]
 fn structure() {
     check(r#"{"a":[1]}"#, &[]);
+    check(EVERYTHING, &[]);
     check(
         "{}",
         &["byte 0: an empty object; write at least one field, or leave the object out"],
@@ -116,6 +119,12 @@ fn all_faults_are_found_together_in_reading_order() {
     let many = format!("{{\"a\":[{}0]}}", "[],".repeat(1000));
     let faults = Pattern::parse(many.as_bytes(), &options).expect_err("it has faults");
     assert_eq!(faults.len(), 100);
+    let long = format!("{{\"{}\":[[],{{\"{0}\":1}}]}}", "k".repeat(20_000));
+    let faults = Pattern::parse(long.as_bytes(), &options).expect_err("it has faults");
+    assert!(
+        faults.iter().all(|fault| fault.to_string().len() < 1000),
+        "faults are bounded"
+    );
     // A key that a later one replaces is held to the same rules.
     check(
         r#"{"a":[],"a":[1]}"#,
@@ -247,4 +256,60 @@ fn patterns_are_shared_between_threads() {
     fn set<T: Send + Sync>() {}
     set::<crate::RuleSet<String>>();
     set::<crate::Filter>();
+}
+
+/// A valid pattern with every operator, to cut and splice.
+const EVERYTHING: &str = r#"{"a.b":["x",1,null,{"prefix":"p"},{"suffix":{"equals-ignore-case":"ß"}}],
+"$or":[{"c":{"d":[{"numeric":[">=",1,"<",2e3]}]}},{"e":[{"anything-but":{"wildcard":["*\\**","y"]}}],
+"$or":[{"f":[{"cidr":"::/0"}]},{"g":[{"exists":false},{"anything-but":[1,2]}]}]}]}"#;
+
+const TOKENS: [&str; 16] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "*",
+    "$or",
+    "{\"exists\":true}",
+    "[]",
+    "1e999",
+    "null",
+    "\u{e9}",
+    ".",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// Whatever becomes of the pattern, nothing panics; what is valid can be matched and explained,
+    /// and what isn't is said to be wrong at a place inside the text.
+    #[test]
+    fn spliced_patterns_are_parsed_or_refused(
+        from in 0..EVERYTHING.len(),
+        cut in 0..30_usize,
+        tokens in prop::collection::vec(prop::sample::select(&TOKENS[..]), 0..4),
+    ) {
+        let characters: Vec<char> = EVERYTHING.chars().collect();
+        let from = from.min(characters.len());
+        let to = (from + cut).min(characters.len());
+        let (before, after) = (&characters[..from], &characters[to..]);
+        let text: String = before.iter().chain(after).collect();
+        let place: usize = before.iter().map(|character| character.len_utf8()).sum();
+        let text = format!("{}{}{}", &text[..place], tokens.concat(), &text[place..]);
+        match Pattern::parse(text.as_bytes(), &ParseOptions::default()) {
+            Ok(pattern) => {
+                prop_assert!(!pattern.branches().is_empty());
+                let event = [Part::Raw { name: "e", json: br#"[{"x":[1]},"y"]"# }];
+                let explained = explain(&pattern, &event).expect("the event is valid");
+                prop_assert!(!explained.to_string().is_empty());
+            }
+            Err(faults) => {
+                prop_assert!(!faults.is_empty());
+                prop_assert!(faults.iter().all(|fault| fault.offset <= text.len()));
+            }
+        }
+    }
 }
