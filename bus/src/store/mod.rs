@@ -8,9 +8,13 @@
 //! Never here: matching, retry decisions, waiting. A step says what to write; the store only checks
 //! what must be checked inside the transaction (duplicates, fences, state versions, the fan-out budget).
 
+mod codec;
+#[cfg(test)]
+mod conformance;
 pub mod error;
 mod known;
 pub mod memory;
+pub mod redb;
 
 use std::sync::Arc;
 

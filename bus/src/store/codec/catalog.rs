@@ -1,0 +1,143 @@
+//! Buses, functions, rules and subscriptions as bytes.
+
+use super::{Reader, Writer};
+use crate::model::{
+    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, RetryPolicy, Revision,
+    RuleConfig, Subscription, SubscriptionId, TargetConfig, Timestamp,
+};
+
+pub(in crate::store) fn write_bus(out: &mut Vec<u8>, bus: &BusConfig) {
+    out.bytes(bus.name.as_str().as_bytes());
+    out.u64(bus.retention_age_ms);
+    out.u64(bus.retention_bytes);
+    out.u64(bus.dedupe_ms);
+}
+
+pub(in crate::store) fn read_bus(from: &mut Reader<'_>) -> Option<BusConfig> {
+    Some(BusConfig {
+        name: from.name()?,
+        retention_age_ms: from.u64()?,
+        retention_bytes: from.u64()?,
+        dedupe_ms: from.u64()?,
+    })
+}
+
+pub(in crate::store) fn write_revision(out: &mut Vec<u8>, revision: &Revision) {
+    out.bytes(revision.name.as_str().as_bytes());
+    out.extend_from_slice(&revision.digest.0);
+    out.u32(revision.number);
+    out.u64(revision.deployed_at.0);
+    let limits = &revision.config.limits;
+    out.u64(limits.memory_bytes_max);
+    out.u64(limits.cpu_ms_max);
+    out.u64(limits.timeout_ms_max);
+    out.u32(limits.concurrency_max);
+    out.u32(limits.emits_max);
+    out.u64(limits.emit_bytes_max);
+    out.u32(limits.state_writes_max);
+    out.u64(limits.state_bytes_max);
+    out.u64(limits.output_bytes_max);
+    out.list(revision.config.config.iter(), |out, (key, value)| {
+        out.bytes(key.as_bytes());
+        out.bytes(value.as_bytes());
+    });
+    for texts in [&revision.config.secrets, &revision.config.allow_http] {
+        out.list(texts.iter(), |out, text| out.bytes(text.as_bytes()));
+    }
+}
+
+pub(in crate::store) fn read_revision(from: &mut Reader<'_>) -> Option<Revision> {
+    Some(Revision {
+        name: from.name()?,
+        digest: Digest(from.array()?),
+        number: from.u32()?,
+        deployed_at: Timestamp(from.u64()?),
+        config: FunctionConfig {
+            limits: FunctionLimits {
+                memory_bytes_max: from.u64()?,
+                cpu_ms_max: from.u64()?,
+                timeout_ms_max: from.u64()?,
+                concurrency_max: from.u32()?,
+                emits_max: from.u32()?,
+                emit_bytes_max: from.u64()?,
+                state_writes_max: from.u32()?,
+                state_bytes_max: from.u64()?,
+                output_bytes_max: from.u64()?,
+            },
+            config: from
+                .list(|from| Some((from.text()?, from.text()?)))?
+                .into_iter()
+                .collect(),
+            secrets: from.list(Reader::text)?,
+            allow_http: from.list(Reader::text)?,
+        },
+    })
+}
+
+pub(in crate::store) fn write_rule(out: &mut Vec<u8>, rule: &RuleConfig) {
+    out.bytes(rule.name.as_str().as_bytes());
+    out.bytes(rule.bus.as_str().as_bytes());
+    out.option(rule.pattern.as_ref(), |out, text| {
+        out.bytes(text.as_bytes());
+    });
+    out.list(rule.filters.iter(), |out, text| out.bytes(text.as_bytes()));
+    out.list(rule.targets.iter(), write_target);
+}
+
+pub(in crate::store) fn read_rule(from: &mut Reader<'_>) -> Option<RuleConfig> {
+    Some(RuleConfig {
+        name: from.name()?,
+        bus: from.name()?,
+        pattern: from.option(Reader::text)?,
+        filters: from.list(Reader::text)?,
+        targets: from.list(read_target)?,
+    })
+}
+
+pub(in crate::store) fn write_subscription(out: &mut Vec<u8>, subscription: &Subscription) {
+    out.bytes(subscription.rule.as_str().as_bytes());
+    out.u32(subscription.bus.0);
+    write_target(out, &subscription.target);
+    out.flag(subscription.active);
+}
+
+pub(in crate::store) fn read_subscription(
+    from: &mut Reader<'_>,
+    id: SubscriptionId,
+) -> Option<Subscription> {
+    Some(Subscription {
+        id,
+        rule: from.name()?,
+        bus: BusId(from.u32()?),
+        target: read_target(from)?,
+        active: from.flag()?,
+    })
+}
+
+fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
+    out.bytes(target.function.as_str().as_bytes());
+    out.u32(target.retry.attempts_max);
+    out.u64(target.retry.backoff.initial_ms);
+    out.u64(target.retry.backoff.factor.to_bits());
+    out.u64(target.retry.backoff.ms_max);
+    out.flag(target.retry.backoff.jitter);
+    out.u64(target.retry.age_ms_max);
+    out.u64(target.dead_letter_ms);
+}
+
+fn read_target(from: &mut Reader<'_>) -> Option<TargetConfig> {
+    Some(TargetConfig {
+        function: from.name()?,
+        retry: RetryPolicy {
+            attempts_max: from.u32()?,
+            backoff: Backoff {
+                initial_ms: from.u64()?,
+                factor: f64::from_bits(from.u64()?),
+                ms_max: from.u64()?,
+                jitter: from.flag()?,
+            },
+            age_ms_max: from.u64()?,
+        },
+        dead_letter_ms: from.u64()?,
+    })
+}

@@ -1,0 +1,211 @@
+//! Manifests, deployments and removals.
+
+use super::*;
+
+fn apply(subject: &Subject, step: ApplyManifest) -> StepOutcome {
+    subject.one(Step::ApplyManifest(Box::new(step)))
+}
+
+fn labels(subject: &Subject) -> Vec<(u32, String, bool)> {
+    let catalog = subject.store.catalog().unwrap();
+    let known = catalog.subscriptions.iter();
+    known
+        .map(|known| (known.id.0, known.label(), known.active))
+        .collect()
+}
+
+#[test]
+fn a_manifest_comes_back_from_the_catalog() {
+    for mut subject in Subject::all() {
+        let step = manifest(&["side"], &["f"], vec![rule("r", "side", &["f"])]);
+        assert_eq!(
+            apply(&subject, step.clone()),
+            StepOutcome::Applied { version: 1 }
+        );
+        let before = subject.store.catalog().unwrap();
+        subject.reopen();
+        let catalog = subject.store.catalog().unwrap();
+        let same = Catalog {
+            epoch: before.epoch,
+            clean: before.clean,
+            ..catalog.clone()
+        };
+        assert_eq!(same, before);
+        assert_eq!(catalog.version, 1);
+        assert_eq!(catalog.manifest, step.source);
+        assert_eq!(catalog.rules, step.rules);
+        assert_eq!(catalog.functions.len(), 1);
+        assert_eq!(catalog.functions[0].number, 1);
+        assert_eq!(catalog.functions[0].config, step.functions[0].2);
+        assert_eq!(catalog.buses[1].1, step.buses[0]);
+        assert_eq!(catalog.subscriptions[0].target, step.rules[0].targets[0]);
+        assert_eq!(catalog.subscriptions[0].bus, SIDE);
+        // The same again is no change.
+        assert_eq!(apply(&subject, step), StepOutcome::Applied { version: 1 });
+    }
+}
+
+#[test]
+fn numbers_stay_with_their_names() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        let f = "f";
+        let two = vec![rule("r2", "default", &["g", f]), rule("r4", "side", &[f])];
+        let outcome = apply(&subject, manifest(&["side"], &[f, "g"], two));
+        assert_eq!(outcome, StepOutcome::Applied { version: 2 });
+        let expected = [
+            (2, "r2/g".to_owned(), true),
+            (4, "r2/f".to_owned(), true),
+            (5, "r4/f".to_owned(), true),
+        ];
+        assert_eq!(labels(&subject), expected);
+        subject.reopen();
+        // A name that comes back finds its number; one on another bus is another subscription.
+        let three = vec![rule("r1", "default", &[f]), rule("r4", "default", &[f])];
+        apply(&subject, manifest(&[], &[f, "g"], three));
+        let expected = [(1, "r1/f".to_owned(), true), (6, "r4/f".to_owned(), true)];
+        assert_eq!(labels(&subject), expected);
+        // A bus that left the manifest keeps number and log.
+        let catalog = subject.store.catalog().unwrap();
+        assert_eq!(catalog.buses.len(), 2);
+    }
+}
+
+#[test]
+fn a_removed_subscription_stays_while_it_owes() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a", "b"], &[S1], NOW));
+        let rest = vec![rule("r2", "default", &["g"]), rule("r3", "side", &["f"])];
+        apply(&subject, manifest(&["side"], &["f", "g"], rest));
+        assert_eq!(labels(&subject)[0], (1, "r1/f".to_owned(), false));
+        // An event that was matched before the change still gets its delivery.
+        subject.one(append(&["late"], &[S1], NOW));
+        subject.one(done(key(S1, 1), 0));
+        subject.one(done(key(S1, 3), 0));
+        assert_eq!(labels(&subject)[0].0, 1);
+        let reason = DeadReason::Rejected;
+        subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
+        assert_eq!(
+            labels(&subject)[0].0,
+            1,
+            "its dead letter must stay in reach"
+        );
+        subject.one(append(&["c"], &[S2], NOW));
+        subject.one(done(key(S2, 4), 0));
+        let last = vec![rule("r3", "side", &["f"])];
+        apply(&subject, manifest(&["side"], &["f", "g"], last));
+        let numbers: Vec<u32> = labels(&subject).iter().map(|known| known.0).collect();
+        assert_eq!(numbers, [1, 3], "r2/g owes nothing");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_denied_and_changes_nothing() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        let before = subject.store.catalog().unwrap();
+        let r = |functions: &[&str]| rule("r1", "default", functions);
+        let mut unknown_component = manifest(&[], &["h"], vec![]);
+        unknown_component.components.clear();
+        let mut wrong_digest = manifest(&[], &["h"], vec![]);
+        wrong_digest.components[0].1 = Bytes::from_static(b"other");
+        let steps = [
+            manifest(&["new"], &["f"], vec![r(&["nobody"])]),
+            manifest(&["new"], &["f"], vec![rule("r1", "nowhere", &["f"])]),
+            manifest(&["new"], &["f"], vec![r(&["f"]), r(&["g"])]),
+            manifest(&["new"], &["f"], vec![r(&["f", "f"])]),
+            manifest(&["new", "new"], &["f"], vec![]),
+            manifest(&["new"], &["f", "f"], vec![]),
+            unknown_component,
+            wrong_digest,
+        ];
+        for step in steps {
+            let outcome = apply(&subject, step);
+            assert!(matches!(outcome, StepOutcome::Denied(_)), "{outcome:?}");
+            assert_eq!(subject.store.catalog().unwrap(), before);
+        }
+        // A function that the store has may be named without being declared again.
+        let outcome = apply(&subject, manifest(&[], &[], vec![r(&["g"])]));
+        assert_eq!(outcome, StepOutcome::Applied { version: 2 });
+    }
+}
+
+#[test]
+fn a_deployment_makes_a_revision_only_if_something_differs() {
+    for mut subject in Subject::all() {
+        let deploy = |text: &'static str, config: Option<FunctionConfig>, at| {
+            Step::Deploy(Box::new(Deploy {
+                function: name("f"),
+                component: Bytes::from_static(text.as_bytes()),
+                config,
+                now: Timestamp(at),
+            }))
+        };
+        let configured = FunctionConfig {
+            secrets: vec!["S".into()],
+            ..FunctionConfig::default()
+        };
+        let table = [
+            (deploy("one", None, 1), 1, 1, 1),
+            (deploy("one", None, 2), 1, 1, 1),
+            (deploy("one", Some(configured.clone()), 3), 2, 2, 3),
+            (deploy("two", None, 4), 3, 3, 4),
+            (deploy("two", Some(configured.clone()), 5), 3, 3, 4),
+        ];
+        for (step, version, number, deployed_at) in table {
+            assert_eq!(subject.one(step), StepOutcome::Applied { version });
+            let revision = subject.store.catalog().unwrap().functions[0].clone();
+            assert_eq!(
+                (revision.number, revision.deployed_at.0),
+                (number, deployed_at)
+            );
+        }
+        subject.reopen();
+        let revision = subject.store.catalog().unwrap().functions[0].clone();
+        assert_eq!(revision.config, configured);
+        let component = |text: &[u8]| subject.store.component(Digest::of(text)).unwrap();
+        assert_eq!(component(b"two").as_deref(), Some(&b"two"[..]));
+        assert_eq!(component(b"one"), None, "no function in force needs it");
+    }
+}
+
+#[test]
+fn a_large_component_comes_back_whole() {
+    let bytes: Vec<u8> = (0..3_000_001_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    for mut subject in Subject::all() {
+        subject.one(Step::Deploy(Box::new(Deploy {
+            function: name("f"),
+            component: bytes.clone().into(),
+            config: None,
+            now: NOW,
+        })));
+        subject.reopen();
+        let back = subject
+            .store
+            .component(Digest::of(&bytes))
+            .unwrap()
+            .unwrap();
+        assert!(back == bytes);
+    }
+}
+
+#[test]
+fn a_function_in_use_is_not_removed() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        let remove = |function| {
+            subject.one(Step::Remove {
+                function: name(function),
+            })
+        };
+        assert!(matches!(remove("f"), StepOutcome::Denied(reason) if reason.contains("r1")));
+        assert!(matches!(remove("nobody"), StepOutcome::Denied(_)));
+        apply(
+            &subject,
+            manifest(&["side"], &["f", "g"], vec![rule("r3", "side", &["f"])]),
+        );
+        assert_eq!(remove("g"), StepOutcome::Applied { version: 3 });
+        let catalog = subject.store.catalog().unwrap();
+        assert_eq!(catalog.functions.len(), 1);
+        assert_eq!(subject.store.component(component("g").0).unwrap(), None);
+    }
+}

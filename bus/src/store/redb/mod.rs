@@ -1,0 +1,216 @@
+//! The durable store of one machine, on redb.
+//!
+//! Every commit is one write transaction, two-phase and flushed, because one-phase commit was seen
+//! to roll an acknowledged commit back after rot. redb does not check its checksums on ordinary
+//! reads, so every record carries its own. After any error of a commit the handle answers
+//! [`Kind::Unknown`] for ever. Tables and transactions of redb never leave this folder.
+
+mod catalog;
+mod dedupe;
+mod open;
+mod read;
+mod steps;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
+
+use self::catalog::Identity;
+use self::dedupe::Fingerprints;
+use self::steps::{Memory, Pending, Work};
+use self::tables::{HarmLog, Snapshot, Tables, engine};
+use super::codec::{Table, Writer};
+use super::{Error, Kind, Step, StepOutcome};
+
+/// How the store uses the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Memory for cached pages, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for Settings {
+    /// 64 MiB of cache.
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// An open store.
+pub struct RedbStore {
+    database: Database,
+    identity: Identity,
+    /// Counts opens, this one included.
+    epoch: u64,
+    /// What the last process left.
+    was_clean: bool,
+    /// A plain lock held through each commit: there is one writer, and it waits for the disk anyway.
+    memory: Mutex<Memory>,
+    /// Set by the first commit that fails, for ever.
+    dead: AtomicBool,
+    harmed: HarmLog,
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = u128::from_be_bytes(self.identity.store_id);
+        write!(out, "RedbStore({id:032x}, epoch {})", self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod planted {
+    //! Bugs that the tests must catch, on the thread that turns them on.
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Commits in one phase.
+        pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
+        /// Answers before anything is flushed.
+        pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
+        /// Settles whatever the fence says.
+        pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+        /// Commits each step for itself, so that a batch's transaction is torn apart.
+        pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
+    }
+}
+
+/// Turns a panic of the engine, which a harmed page can cause, into an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "redb panicked: a page of the file is harmed";
+        Err(Error::new(Kind::Corrupt, message))
+    })
+}
+
+impl RedbStore {
+    /// Begins an open: checks who the store is, counts the open, notes that it runs, and builds what
+    /// is kept in memory.
+    fn start(database: Database, store_id: [u8; 16]) -> Result<Self, Error> {
+        guarded(move || {
+            let rows = Snapshot::new(database.begin_read().map_err(engine)?);
+            let identity = open::check_identity(&rows, store_id)?;
+            let (opens, was_clean) = catalog::read_opens(&rows)?;
+            let mut memory = Memory {
+                known: catalog::read_known(&rows)?,
+                heads: catalog::read_heads(&rows)?,
+                state_version: catalog::read_counter(&rows)?,
+                dedupe: dedupe::Index::default(),
+                prints: Fingerprints::new(&identity.secret),
+            };
+            drop(rows);
+            let harmed = HarmLog::default();
+            let epoch = opens + 1;
+            let transaction = begin(&database)?;
+            let mut tables = Tables::new(&transaction);
+            load_dedupe(&mut tables, &mut memory, &harmed)?;
+            tables.put(Table::Meta, catalog::OPENS, |out| {
+                out.u64(epoch);
+                out.flag(false);
+            })?;
+            drop(tables);
+            transaction.commit().map_err(engine)?;
+            Ok(Self {
+                database,
+                identity,
+                epoch,
+                was_clean,
+                memory: Mutex::new(memory),
+                dead: AtomicBool::new(false),
+                harmed,
+            })
+        })
+    }
+
+    fn commit_batch(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
+        // A writer that panicked under this lock left the handle dead; the lock's poison adds nothing.
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.dead.load(Ordering::Acquire) {
+            let message = "an earlier commit failed: this handle is dead, open again";
+            return Err(Error::new(Kind::Unknown, message));
+        }
+        let done = guarded(|| self.transact(&memory, batch));
+        match done {
+            Ok((outcomes, pending)) => {
+                memory.absorb(pending);
+                Ok(outcomes)
+            }
+            Err(error) => {
+                self.dead.store(true, Ordering::Release);
+                Err(Error::new(Kind::Unknown, error.message))
+            }
+        }
+    }
+
+    fn transact(
+        &self,
+        memory: &Memory,
+        batch: &[Step],
+    ) -> Result<(Vec<StepOutcome>, Pending), Error> {
+        let transaction = begin(&self.database)?;
+        let mut work = Work {
+            tables: Tables::new(&transaction),
+            memory,
+            pending: Pending::default(),
+            harmed: &self.harmed,
+            epoch: self.epoch,
+        };
+        let outcomes = batch
+            .iter()
+            .map(|step| work.step(step))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pending = work.finish()?;
+        transaction.commit().map_err(engine)?;
+        Ok((outcomes, pending))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Error> {
+        Ok(Snapshot::new(self.database.begin_read().map_err(engine)?))
+    }
+}
+
+/// A write transaction as RELIABILITY asks for it.
+fn begin(database: &Database) -> Result<WriteTransaction, Error> {
+    let mut transaction = database.begin_write().map_err(engine)?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(engine)?;
+    transaction.set_two_phase_commit(true);
+    #[cfg(test)]
+    {
+        transaction.set_two_phase_commit(!planted::ONE_PHASE.get());
+        if planted::NO_FLUSH.get() {
+            transaction
+                .set_durability(Durability::None)
+                .map_err(engine)?;
+        }
+    }
+    Ok(transaction)
+}
+
+fn load_dedupe(
+    tables: &mut Tables<'_>,
+    memory: &mut Memory,
+    harmed: &HarmLog,
+) -> Result<(), Error> {
+    let heads: HashMap<_, _> = memory.heads.clone();
+    for (bus, head) in heads {
+        let mut context = dedupe::Context {
+            tables: &mut *tables,
+            prints: &memory.prints,
+            harmed,
+        };
+        memory.dedupe.load(&mut context, bus, head)?;
+    }
+    Ok(())
+}

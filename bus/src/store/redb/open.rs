@@ -1,0 +1,256 @@
+//! Making a store and opening one: only what was asked for, and nothing else is touched.
+//!
+//! A store is two files in a folder: `edgebus.redb` and `edgebus.id`, which names the store's id, so
+//! that a wrong mount, a swapped file or an empty folder is noticed. Making goes: the id file (it
+//! must not exist, which also keeps two makers apart), the database under another name, flushed,
+//! given its name, folder flushed. Never here: making where opening was asked, or the reverse.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
+
+use super::catalog::{self, Identity, STORE_FORMAT};
+use super::tables::{Snapshot, Tables, engine};
+use super::{RedbStore, Settings};
+use crate::store::{Error, Kind};
+
+/// The database's name in the folder.
+pub(super) const FILE: &str = "edgebus.redb";
+/// Its name until it is whole.
+const MAKING: &str = "edgebus.redb.making";
+/// The name of the file with the store's id.
+pub(super) const ID_FILE: &str = "edgebus.id";
+/// What every redb file begins with.
+const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
+const ID_HEAD: &str = "edgebus store id 1: ";
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::new(Kind::Refused, message)
+}
+
+fn at<'p>(path: &'p Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error + 'p {
+    move |error| refused(format!("can't {doing} {}: {error}", path.display()))
+}
+
+impl RedbStore {
+    /// Makes a new store in `folder`, which may be missing, and opens it.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if a store or a part of one is there already (it is not touched), or if
+    /// the folder can't be written.
+    pub fn create(folder: &Path, settings: Settings) -> Result<Self, Error> {
+        let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
+        if exists(&file)? {
+            let place = folder.display();
+            return Err(refused(format!("there is a store in {place} already")));
+        }
+        if exists(&id_file)? {
+            return Err(refused(format!(
+                "{} names a store, but its {FILE} is not there: a wrong mount, or creation was \
+                 interrupted; remove {ID_FILE} only if the folder never held a store",
+                id_file.display()
+            )));
+        }
+        fs::create_dir_all(folder).map_err(at(folder, "make the folder"))?;
+        let identity = new_identity()?;
+        write_id(&id_file, identity.store_id)?;
+        let making = folder.join(MAKING);
+        let made = make(&making, &identity)
+            .and_then(|()| fs::rename(&making, &file).map_err(at(&file, "name")))
+            .and_then(|()| flush_folder(folder));
+        if let Err(error) = made {
+            // Nothing was promised yet: the folder is left as it was, as far as that can be done.
+            for part in [&making, &id_file] {
+                let _ = fs::remove_file(part);
+            }
+            return Err(error);
+        }
+        if let Some(parent) = folder.parent().filter(|parent| parent.is_dir()) {
+            flush_folder(parent)?;
+        }
+        Self::open(folder, settings)
+    }
+
+    /// Opens the store in `folder`. It counts as unclean from here until a `MarkClean(true)`.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if there is none, if it is empty, foreign, of a newer release, another
+    /// one than `edgebus.id` names, or in use. [`Kind::Corrupt`] if what it knows of itself is harmed.
+    pub fn open(folder: &Path, settings: Settings) -> Result<Self, Error> {
+        let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
+        let store_id = read_id(&id_file, exists(&file)?)?;
+        check_file(&file)?;
+        peek(&file, store_id)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(settings.cache_bytes);
+        let open = super::guarded(|| Ok(builder.open(&file)))?;
+        let database = open.map_err(|error| not_opened(&file, error))?;
+        Self::start(database, store_id)
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, Error> {
+    path.try_exists().map_err(at(path, "look at"))
+}
+
+fn new_identity() -> Result<Identity, Error> {
+    let mut identity = Identity {
+        format: STORE_FORMAT,
+        store_id: [0; 16],
+        secret: [0; 32],
+    };
+    for bytes in [&mut identity.store_id[..], &mut identity.secret[..]] {
+        SysRng
+            .try_fill_bytes(bytes)
+            .map_err(|error| refused(format!("the system gives no random bytes: {error}")))?;
+    }
+    Ok(identity)
+}
+
+fn write_id(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(at(path, "make"))?;
+    let mut text = ID_HEAD.to_owned();
+    text.extend(store_id.iter().map(|byte| format!("{byte:02x}")));
+    text.push('\n');
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(at(path, "write"))
+}
+
+fn read_id(path: &Path, store_is_there: bool) -> Result<[u8; 16], Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path).display();
+            return Err(refused(if store_is_there {
+                format!(
+                    "{} is missing: the store's file is not where it was made",
+                    path.display()
+                )
+            } else {
+                format!("there is no store in {folder}; `--create` makes one")
+            }));
+        }
+        Err(error) => return Err(at(path, "read")(error)),
+    };
+    let hex = text
+        .strip_prefix(ID_HEAD)
+        .and_then(|rest| rest.strip_suffix('\n'));
+    hex.and_then(from_hex)
+        .ok_or_else(|| refused(format!("{} does not hold a store id", path.display())))
+}
+
+fn from_hex(text: &str) -> Option<[u8; 16]> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+/// Writes a whole new database to `path`, flushed and closed.
+fn make(path: &Path, identity: &Identity) -> Result<(), Error> {
+    if exists(path)? {
+        fs::remove_file(path).map_err(at(path, "remove the left-over"))?;
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .map_err(at(path, "make"))?;
+    let flushing = file.try_clone().map_err(at(path, "make"))?;
+    let database = Builder::new().create_file(file).map_err(engine)?;
+    write_new(&database, identity)?;
+    drop(database);
+    flushing.sync_all().map_err(at(path, "flush"))
+}
+
+/// Writes the rows of a new store into an empty database.
+pub(super) fn write_new(database: &Database, identity: &Identity) -> Result<(), Error> {
+    let mut transaction = database.begin_write().map_err(engine)?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(engine)?;
+    transaction.set_two_phase_commit(true);
+    catalog::write_genesis(&mut Tables::new(&transaction), identity)?;
+    transaction.commit().map_err(engine)
+}
+
+fn flush_folder(folder: &Path) -> Result<(), Error> {
+    let open = File::open(folder).and_then(|folder| folder.sync_all());
+    open.map_err(at(folder, "flush the folder"))
+}
+
+/// Refuses what the engine would refuse too, and what it would make new, before it sees the file.
+fn check_file(path: &Path) -> Result<(), Error> {
+    let missing = |error: std::io::Error| {
+        refused(format!(
+            "the store's file {} can't be read: {error}",
+            path.display()
+        ))
+    };
+    let mut head = Vec::with_capacity(MAGIC.len());
+    let mut file = File::open(path).map_err(missing)?;
+    (&mut file)
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut head)
+        .map_err(missing)?;
+    if head.is_empty() {
+        return Err(refused(format!(
+            "the store's file {} is empty",
+            path.display()
+        )));
+    }
+    if head != MAGIC {
+        let path = path.display();
+        return Err(refused(format!("{path} is not a store's file")));
+    }
+    Ok(())
+}
+
+/// Looks at the identity without changing a byte. A file that was not closed in order can't be
+/// looked at so; then the same check follows after the engine's recovery.
+fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
+    let open = super::guarded(|| Ok(Builder::new().open_read_only(path)))?;
+    let database = match open {
+        Ok(database) => database,
+        Err(DatabaseError::RepairAborted) => return Ok(()),
+        Err(error) => return Err(not_opened(path, error)),
+    };
+    super::guarded(|| {
+        let rows = Snapshot::new(database.begin_read().map_err(engine)?);
+        check_identity(&rows, store_id).map(|_| ())
+    })
+}
+
+/// Reads the identity and refuses a foreign, newer or other store.
+pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
+    let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
+        Kind::Unknown => refused(format!("the file is not an edgebus store: {error}")),
+        _ => error,
+    })?;
+    catalog::judge(&identity, store_id)?;
+    Ok(identity)
+}
+
+fn not_opened(path: &Path, error: DatabaseError) -> Error {
+    let place: PathBuf = path.to_owned();
+    let place = place.display();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => refused(format!(
+            "{place} is in use by another process: one bus at a time"
+        )),
+        DatabaseError::UpgradeRequired(version) => refused(format!(
+            "{place} has engine format {version}, which this release does not read"
+        )),
+        error => refused(format!("{place} can't be opened: {error}")),
+    }
+}

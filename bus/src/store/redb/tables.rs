@@ -1,0 +1,264 @@
+//! Rows: the tables' keys, and reading and writing records inside one transaction.
+//!
+//! Every table maps bytes to bytes; keys are big-endian numbers in append order, so that a commit
+//! touches few pages. Only plain insert, get, range and remove are used. Never here: what a record
+//! means, or a transaction that outlives its caller.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::{Mutex, PoisonError};
+
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+
+use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
+use crate::store::codec::{Harm, Reader, Table, seal, unseal};
+use crate::store::{Error, Harmed, Kind};
+
+/// How a table is declared to the engine.
+pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+/// An engine's failure: nothing is known of what it was doing.
+pub(super) fn engine(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        error @ redb::Error::Corrupted(_) => Error::new(Kind::Corrupt, format!("redb: {error}")),
+        error => Error::new(Kind::Unknown, format!("redb: {error}")),
+    }
+}
+
+/// The key of an event, and of its count of descendants.
+pub(super) fn event_key(bus: BusId, position: Position) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&bus.0.to_be_bytes());
+    key[4..].copy_from_slice(&position.0.to_be_bytes());
+    key
+}
+
+/// The position in a key that [`event_key`] made.
+pub(super) fn position_of(key: &[u8]) -> Option<Position> {
+    let (_, position) = key.split_last_chunk::<8>()?;
+    Some(Position(u64::from_be_bytes(*position)))
+}
+
+/// The key of a delivery, wherever its life has brought it.
+pub(super) fn delivery_key(key: DeliveryKey) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&key.subscription.0.to_be_bytes());
+    bytes[4..8].copy_from_slice(&key.replay.to_be_bytes());
+    bytes[8..].copy_from_slice(&key.position.0.to_be_bytes());
+    bytes
+}
+
+/// Reads what [`delivery_key`] made.
+pub(super) fn delivery_of(key: &[u8]) -> Option<DeliveryKey> {
+    let (subscription, rest) = key.split_first_chunk::<4>()?;
+    let (replay, rest) = rest.split_first_chunk::<4>()?;
+    Some(DeliveryKey {
+        subscription: SubscriptionId(u32::from_be_bytes(*subscription)),
+        replay: u32::from_be_bytes(*replay),
+        position: Position(u64::from_be_bytes(rest.try_into().ok()?)),
+    })
+}
+
+/// The key of a delivery that waits.
+pub(super) fn due_key(due: Timestamp, key: DeliveryKey) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&due.0.to_be_bytes());
+    bytes[8..].copy_from_slice(&delivery_key(key));
+    bytes
+}
+
+/// The key of a function's state: the name, a zero byte (no name holds one), the guest's key.
+pub(super) fn state_key(function: &Name, key: &[u8]) -> Vec<u8> {
+    let name = function.as_str().as_bytes();
+    let mut bytes = Vec::with_capacity(name.len() + 1 + key.len());
+    bytes.extend_from_slice(name);
+    bytes.push(0);
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// Harmed records that were met; bounded.
+#[derive(Debug, Default)]
+pub(super) struct HarmLog {
+    /// A plain lock: taken only when harm is met or asked for, never across input or output.
+    names: Mutex<BTreeSet<String>>,
+}
+
+impl HarmLog {
+    pub(super) fn note(&self, harm: &Harm) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < Harmed::NAMES_MAX {
+            names.insert(harm.name.clone());
+        }
+    }
+
+    pub(super) fn seen(&self) -> Harmed {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        Harmed {
+            records: names.len() as u64,
+            names: names.iter().cloned().collect(),
+        }
+    }
+}
+
+/// What one row may be.
+pub(super) type Row<T> = Result<Option<Result<T, Harm>>, Error>;
+
+/// The tables of a write transaction, each opened when it is first used.
+pub(super) struct Tables<'txn> {
+    transaction: &'txn WriteTransaction,
+    open: [Option<redb::Table<'txn, &'static [u8], &'static [u8]>>; Table::ALL.len()],
+    /// Records are put together here, one after the other.
+    scratch: Vec<u8>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(super) fn new(transaction: &'txn WriteTransaction) -> Self {
+        Self {
+            transaction,
+            open: std::array::from_fn(|_| None),
+            scratch: Vec::with_capacity(4096),
+        }
+    }
+
+    fn table(
+        &mut self,
+        table: Table,
+    ) -> Result<&mut redb::Table<'txn, &'static [u8], &'static [u8]>, Error> {
+        let slot = &mut self.open[table as usize - 1];
+        match slot {
+            Some(open) => Ok(open),
+            None => {
+                let opened = self
+                    .transaction
+                    .open_table(definition(table))
+                    .map_err(engine)?;
+                Ok(slot.insert(opened))
+            }
+        }
+    }
+
+    /// Makes sure that the table exists.
+    pub(super) fn touch(&mut self, table: Table) -> Result<(), Error> {
+        self.table(table).map(|_| ())
+    }
+
+    pub(super) fn get<T>(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+    ) -> Row<T> {
+        let row = self.table(table)?.get(key).map_err(engine)?;
+        Ok(row.map(|record| unseal(table, key, record.value(), read)))
+    }
+
+    pub(super) fn has(&mut self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        Ok(self.table(table)?.get(key).map_err(engine)?.is_some())
+    }
+
+    pub(super) fn put(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Error> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        seal(&mut scratch, table, key, fill);
+        let done = self.table(table)?.insert(key, scratch.as_slice());
+        let done = done.map(|_| ()).map_err(engine);
+        self.scratch = scratch;
+        done
+    }
+
+    pub(super) fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), Error> {
+        let removed = self.table(table)?.remove(key);
+        removed.map(|_| ()).map_err(engine)
+    }
+
+    /// Every row from `from` to `to` inclusive, in order; `each` says whether to go on.
+    pub(super) fn scan(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let rows = self
+            .table(table)?
+            .range::<&[u8]>((Bound::Included(from), Bound::Included(to)))
+            .map_err(engine)?;
+        walk(rows, each)
+    }
+}
+
+/// A consistent view of everything committed, for one call.
+pub(super) struct Snapshot {
+    transaction: ReadTransaction,
+}
+
+impl Snapshot {
+    pub(super) fn new(transaction: ReadTransaction) -> Self {
+        Self { transaction }
+    }
+
+    pub(super) fn get<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+    ) -> Row<T> {
+        let rows = self
+            .transaction
+            .open_table(definition(table))
+            .map_err(engine)?;
+        let row = rows.get(key).map_err(engine)?;
+        Ok(row.map(|record| unseal(table, key, record.value(), read)))
+    }
+
+    /// Every row between the bounds, in order; `each` says whether to go on.
+    pub(super) fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let rows = self
+            .transaction
+            .open_table(definition(table))
+            .map_err(engine)?;
+        let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
+        walk(rows, each)
+    }
+
+    /// True if some row's key begins with `prefix`.
+    pub(super) fn any(&self, table: Table, prefix: &[u8]) -> Result<bool, Error> {
+        let mut found = false;
+        self.scan(
+            table,
+            Bound::Included(prefix),
+            Bound::Unbounded,
+            |key, _| {
+                found = key.starts_with(prefix);
+                false
+            },
+        )?;
+        Ok(found)
+    }
+}
+
+fn walk(
+    rows: redb::Range<'_, &'static [u8], &'static [u8]>,
+    mut each: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), Error> {
+    for row in rows {
+        let (key, record) = row.map_err(engine)?;
+        if !each(key.value(), record.value()) {
+            break;
+        }
+    }
+    Ok(())
+}
