@@ -5,6 +5,12 @@
 //! Never here: retries, settlement, anything that outlives the attempt.
 
 pub mod error;
+pub mod wasmtime;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+#[cfg(test)]
+pub(crate) mod fake;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,0 +1,65 @@
+;; A function that returns no events, beside as many memories as the test puts in.
+(component
+  (import "edgebus:function/types@0.1.0" (instance $types
+    (type $data-shape (variant (case "json" (list u8)) (case "opaque" (list u8))))
+    (export "data" (type $data (eq $data-shape)))
+    (type $event-shape (record
+      (field "id" string)
+      (field "source" string)
+      (field "type" string)
+      (field "subject" (option string))
+      (field "time" (option string))
+      (field "data-content-type" (option string))
+      (field "data-schema" (option string))
+      (field "extensions" (list (tuple string string)))
+      (field "data" (option $data))))
+    (export "event" (type (eq $event-shape)))
+    (type $context-shape (record
+      (field "delivery" string)
+      (field "idempotency-key" string)
+      (field "attempt" u32)
+      (field "function" string)
+      (field "rule" string)
+      (field "bus" string)
+      (field "position" u64)
+      (field "accepted-at-ms" u64)))
+    (export "context" (type (eq $context-shape)))
+    (type $new-event-shape (record
+      (field "type" string)
+      (field "bus" (option string))
+      (field "source" (option string))
+      (field "subject" (option string))
+      (field "data-content-type" (option string))
+      (field "extensions" (list (tuple string string)))
+      (field "data" (option (list u8)))))
+    (export "new-event" (type (eq $new-event-shape)))
+    (type $retry-shape (record (field "after-ms" (option u64)) (field "message" string)))
+    (export "retry" (type $retry (eq $retry-shape)))
+    (type $failure-shape (variant (case "retry" $retry) (case "reject" string)))
+    (export "failure" (type (eq $failure-shape)))
+  ))
+  (alias export $types "event" (type $event))
+  (alias export $types "context" (type $context))
+  (alias export $types "new-event" (type $new-event))
+  (alias export $types "failure" (type $failure))
+  ;; MEMORIES
+  (core module $main
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.set $next
+        (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      global.get $next
+      (global.set $next (i32.add (global.get $next) (local.get 3))))
+    ;; The answer is at 16: zeros, which are success and an empty list.
+    (func (export "handle") (param i32) (result i32) i32.const 16)
+  )
+  (core instance $main (instantiate $main))
+  (func $handle
+    (param "event" $event) (param "context" $context)
+    (result (result (list $new-event) (error $failure)))
+    (canon lift (core func $main "handle")
+      (memory (core memory $main "memory")) (realloc (core func $main "realloc"))))
+  (instance $handler (export "handle" (func $handle)))
+  (export "edgebus:function/handler@0.1.0" (instance $handler))
+)

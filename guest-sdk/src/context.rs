@@ -1,0 +1,38 @@
+//! What a function may know of its delivery.
+
+/// What a function may know of the delivery that it handles.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// The delivery's id, as the bus's API shows it.
+    pub delivery: String,
+    /// The same on all attempts of one delivery, and not to be guessed: pass it on to other services.
+    pub idempotency_key: String,
+    /// Which attempt this is; counts from 1.
+    pub attempt: u32,
+    /// The function's name.
+    pub function: String,
+    /// The rule that matched.
+    pub rule: String,
+    /// The bus that the event is on.
+    pub bus: String,
+    /// The event's place in that bus.
+    pub position: u64,
+    /// When the bus accepted the event, in milliseconds since 1970.
+    pub accepted_at_ms: u64,
+}
+
+impl Default for Context {
+    /// A first attempt, for tests.
+    fn default() -> Self {
+        Self {
+            delivery: "1-1".to_owned(),
+            idempotency_key: "0000".to_owned(),
+            attempt: 1,
+            function: "function".to_owned(),
+            rule: "rule".to_owned(),
+            bus: "default".to_owned(),
+            position: 1,
+            accepted_at_ms: 0,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The component's side: generated bindings to the world in `wit/`, and the conversions from and to them.
+
+use bindings::edgebus::function::{config, log as wire_log, secrets, state, types};
+
+use crate::log::Level;
+use crate::{Context, Emit, Event, Failure, Payload};
+
+/// The generated bindings.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "function",
+        pub_export_macro: true,
+        export_macro_name: "export_function",
+        default_bindings_module: "guest_sdk::__private::bindings",
+    });
+}
+
+#[doc(hidden)]
+pub use bindings::export_function;
+
+/// Calls `function` with the bus's event in this crate's types, and answers in the bus's.
+#[doc(hidden)]
+pub fn handle(
+    event: types::Event,
+    context: types::Context,
+    function: impl FnOnce(Event<Payload>, Context) -> Result<Vec<Emit>, Failure>,
+) -> Result<Vec<types::NewEvent>, types::Failure> {
+    match function(event_in(event), context_in(context)) {
+        Ok(emits) => Ok(emits.into_iter().map(emit_out).collect()),
+        Err(failure) => Err(failure_out(failure)),
+    }
+}
+
+fn event_in(event: types::Event) -> Event<Payload> {
+    Event {
+        id: event.id,
+        source: event.source,
+        kind: event.type_,
+        subject: event.subject,
+        time: event.time,
+        data_content_type: event.data_content_type,
+        data_schema: event.data_schema,
+        extensions: event.extensions,
+        data: match event.data {
+            None => Payload::Absent,
+            Some(types::Data::Json(bytes)) => Payload::Json(bytes),
+            Some(types::Data::Opaque(bytes)) => Payload::Opaque(bytes),
+        },
+    }
+}
+
+fn context_in(context: types::Context) -> Context {
+    Context {
+        delivery: context.delivery,
+        idempotency_key: context.idempotency_key,
+        attempt: context.attempt,
+        function: context.function,
+        rule: context.rule,
+        bus: context.bus,
+        position: context.position,
+        accepted_at_ms: context.accepted_at_ms,
+    }
+}
+
+fn emit_out(emit: Emit) -> types::NewEvent {
+    types::NewEvent {
+        type_: emit.kind,
+        bus: emit.bus,
+        source: emit.source,
+        subject: emit.subject,
+        data_content_type: emit.data_content_type,
+        extensions: emit.extensions,
+        data: emit.data,
+    }
+}
+
+fn failure_out(failure: Failure) -> types::Failure {
+    match failure {
+        Failure::Retry { after, message } => types::Failure::Retry(types::Retry {
+            after_ms: after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            message,
+        }),
+        Failure::Reject { message } => types::Failure::Reject(message),
+    }
+}
+
+pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
+    state::get(key)
+}
+
+pub(crate) fn state_set(key: &str, value: &[u8]) {
+    state::set(key, value);
+}
+
+pub(crate) fn state_delete(key: &str) {
+    state::delete(key);
+}
+
+pub(crate) fn state_list_keys(prefix: &str, after: Option<&str>, limit: u32) -> Vec<String> {
+    state::list_keys(prefix, after, limit)
+}
+
+pub(crate) fn state_compare_and_set(
+    key: &str,
+    expected: Option<&[u8]>,
+    new: Option<&[u8]>,
+) -> bool {
+    state::compare_and_set(key, expected, new)
+}
+
+pub(crate) fn state_increment(key: &str, delta: i64) -> i64 {
+    state::increment(key, delta)
+}
+
+pub(crate) fn config_get(key: &str) -> Option<String> {
+    config::get(key)
+}
+
+pub(crate) fn secret_get(name: &str) -> Option<String> {
+    secrets::get(name)
+}
+
+pub(crate) fn log(level: Level, message: &str) {
+    let level = match level {
+        Level::Trace => wire_log::Level::Trace,
+        Level::Debug => wire_log::Level::Debug,
+        Level::Info => wire_log::Level::Info,
+        Level::Warn => wire_log::Level::Warn,
+        Level::Error => wire_log::Level::Error,
+    };
+    wire_log::write(level, message);
+}
