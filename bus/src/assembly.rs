@@ -43,7 +43,7 @@ pub enum Error {
 /// The folder can't be opened as asked; nothing was changed then.
 pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::Error> {
     let engine = StoreSettings { cache_bytes: settings.cache_bytes };
-    let store = if settings.create && !RedbStore::exists(&settings.data) {
+    let store = if settings.create && !RedbStore::present(&settings.data)? {
         RedbStore::create(&settings.data, engine)?
     } else {
         RedbStore::open(&settings.data, engine)?

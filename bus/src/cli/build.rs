@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use super::output::Progress;
 
 /// The target that functions are compiled for.
-pub const TARGET: &str = "wasm32-wasip2";
+pub(super) const TARGET: &str = "wasm32-wasip2";
 
 /// The folder of the repository that this binary was built from, if it is still there.
 ///
 /// # Errors
 /// Says how to get a checkout.
-pub fn repository() -> Result<PathBuf, String> {
+pub(super) fn repository() -> Result<PathBuf, String> {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
     for candidate in [PathBuf::from("."), built_in] {
         if candidate.join("samples/edgebus.yaml").is_file() && candidate.join("Cargo.toml").is_file() {
@@ -29,7 +29,7 @@ pub fn repository() -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// The last lines of what the tool said.
-pub fn build_functions(repository: &Path, packages: &[&str], progress: &Progress) -> Result<PathBuf, String> {
+pub(super) fn build_functions(repository: &Path, packages: &[&str], progress: &Progress) -> Result<PathBuf, String> {
     ensure_target(repository, progress)?;
     progress.say("building the functions with cargo");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -14,14 +14,14 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Talks to one bus; cheap to clone.
 #[derive(Clone)]
-pub struct Client {
+pub(super) struct Client {
     pool: Pool<HttpConnector, Full<Bytes>>,
     base: String,
 }
 
 /// A request that did not bring what was wanted.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// The bus could not be reached.
     #[error("no bus answers at {url}: {reason}; is `edgebus serve` running there? Name another one with --url or EDGEBUS_URL")]
     Unreachable {
@@ -82,7 +82,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Address`].
-    pub fn new(url: &str) -> Result<Self, Error> {
+    pub(super) fn new(url: &str) -> Result<Self, Error> {
         let base = url.trim_end_matches('/').to_owned();
         match base.parse::<Uri>() {
             Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => {}
@@ -93,17 +93,11 @@ impl Client {
         Ok(Self { pool: Pool::builder(TokioExecutor::new()).build(connector), base })
     }
 
-    /// Where the bus is.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.base
-    }
-
     /// Reads `path` (with its query) and returns the answer's body.
     ///
     /// # Errors
     /// Anything but a 2xx answer.
-    pub async fn get(&self, path: &str) -> Result<Bytes, Error> {
+    pub(super) async fn get(&self, path: &str) -> Result<Bytes, Error> {
         self.send(Method::GET, path, None, Bytes::new()).await
     }
 
@@ -111,7 +105,7 @@ impl Client {
     ///
     /// # Errors
     /// Anything but a 2xx answer.
-    pub async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Bytes, Error> {
+    pub(super) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Bytes, Error> {
         self.send(Method::POST, path, Some(content_type), body).await
     }
 

@@ -93,7 +93,14 @@ async fn free(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Publishes the events in the file over HTTP, one request each, and returns how many there were.
+#[derive(serde::Deserialize)]
+struct Accepted {
+    id: String,
+    position: u64,
+    duplicate: bool,
+}
+
+/// Publishes the events in the file over HTTP, one request each, and returns how many were new.
 async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
     let client = Client::new(url)?;
     let text = tokio::fs::read_to_string(file)
@@ -101,8 +108,14 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
         .map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?;
     let mut events = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        client.post("/v1/events", "application/cloudevents+json", Bytes::copy_from_slice(line.as_bytes())).await?;
-        events += 1;
+        let answer = client.post("/v1/events", "application/cloudevents+json", Bytes::copy_from_slice(line.as_bytes())).await?;
+        let accepted: Accepted = serde_json::from_slice(&answer)
+            .map_err(|error| Failure::new(format!("the bus gave an answer that can't be read: {error}")))?;
+        if accepted.duplicate {
+            output::print(&format!("{} is a duplicate of #{}: answered, and not delivered again", accepted.id, accepted.position));
+        } else {
+            events += 1;
+        }
     }
     Ok(events)
 }

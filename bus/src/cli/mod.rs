@@ -18,21 +18,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 /// Done.
-pub const OK: u8 = 0;
+const OK: u8 = 0;
 /// Failed.
-pub const FAILURE: u8 = 1;
+const FAILURE: u8 = 1;
 /// The store failed while it was written: `EX_IOERR` of sysexits.h.
-pub const STORE_FAILED: u8 = 74;
+const STORE_FAILED: u8 = 74;
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
-pub const CONFIGURATION: u8 = 78;
+const CONFIGURATION: u8 = 78;
 
 /// What a command could not do: its exit code and the words for standard error.
 #[derive(Debug)]
-pub struct Failure {
+struct Failure {
     /// The exit code.
-    pub code: u8,
+    code: u8,
     /// What went wrong and what to do.
-    pub message: String,
+    message: String,
 }
 
 impl Failure {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
-pub struct Progress {
+pub(super) struct Progress {
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
     /// Starts to show progress.
     #[must_use]
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { bar: None };
         }
@@ -26,7 +26,7 @@ impl Progress {
     }
 
     /// Begins a new step.
-    pub fn say(&self, step: &str) {
+    pub(super) fn say(&self, step: &str) {
         match &self.bar {
             Some(bar) => {
                 bar.set_prefix(step.to_owned());
@@ -37,14 +37,14 @@ impl Progress {
     }
 
     /// Shows what the step is busy with; only on a terminal.
-    pub fn detail(&self, text: &str) {
+    pub(super) fn detail(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
         }
     }
 
     /// Ends it, leaving nothing on the screen.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -52,26 +52,26 @@ impl Progress {
 }
 
 /// Prints a line on standard error.
-pub fn note(text: &str) {
+pub(super) fn note(text: &str) {
     // A closed standard error is nothing that a command could report.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints a line on standard output; `false` if nobody reads it any more.
-pub fn print(text: &str) -> bool {
+pub(super) fn print(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
 }
 
 /// Whether words may be coloured: on a terminal, and `NO_COLOR` not set.
 #[must_use]
-pub fn coloured() -> bool {
+pub(super) fn coloured() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A duration in the unit that reads best.
 #[must_use]
-pub fn duration(micros: u64) -> String {
+pub(super) fn duration(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),

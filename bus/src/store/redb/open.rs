@@ -93,6 +93,16 @@ impl RedbStore {
     }
 }
 
+impl RedbStore {
+    /// True if `folder` holds a store, or a part of one that [`RedbStore::create`] would refuse to touch.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if the folder can't be looked at.
+    pub fn present(folder: &Path) -> Result<bool, Error> {
+        Ok(exists(&folder.join(FILE))? || exists(&folder.join(ID_FILE))?)
+    }
+}
+
 fn exists(path: &Path) -> Result<bool, Error> {
     path.try_exists().map_err(at(path, "look at"))
 }
