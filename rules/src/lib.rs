@@ -1,1 +1,51 @@
-//! rules.
+//! EventBridge-style content rules over raw JSON bytes: parse, validate, match, explain.
+//!
+//! `PATTERNS.md` beside this crate is the language. Nothing here knows of a bus, does input or
+//! output, or keeps state between events, and no input makes it panic.
+//!
+//! ```
+//! use rules::{Duplicates, ParseOptions, Part, Pattern, RuleSet, explain};
+//!
+//! let options = ParseOptions {
+//!     aliases: &[("detail", "data")],
+//!     ..ParseOptions::default()
+//! };
+//! let opened = br#"{"type": ["order.opened"], "detail": {"total": [{"numeric": [">", 100]}]}}"#;
+//! let opened = Pattern::parse(opened, &options).expect("the pattern is valid");
+//!
+//! let event = [
+//!     Part::Text { name: "type", value: "order.opened" },
+//!     Part::Raw { name: "data", json: br#"{"total": 250, "currency": "EUR"}"# },
+//! ];
+//! let explanation = explain(&opened, &event).expect("the event is valid");
+//! assert!(explanation.matched);
+//!
+//! let rules = RuleSet::new([("large orders", opened)]);
+//! assert_eq!(rules.matches(&event, Duplicates::Refuse), Ok(vec![&"large orders"]));
+//!
+//! let faults = Pattern::parse(br#"{"type": [{"prefx": "order."}]}"#, &options).unwrap_err();
+//! assert_eq!(
+//!     faults[0].to_string(),
+//!     r#"byte 11, at /type/0/prefx: unknown operator "prefx"; write "prefix""#,
+//! );
+//! ```
+
+mod array_trail;
+mod error;
+mod explain;
+mod filter;
+mod flatten;
+mod json;
+mod limits;
+mod naive;
+mod operator;
+mod path;
+mod pattern;
+mod scalar;
+
+pub use error::{EventFault, Fault};
+pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};
+pub use filter::Filter;
+pub use flatten::{Duplicates, Part};
+pub use naive::RuleSet;
+pub use pattern::{Dialect, ParseOptions, Pattern};

@@ -1,0 +1,326 @@
+//! Which elements of which arrays enclose a value, and whether values can be chosen together.
+//!
+//! The values chosen for a sub-rule must never come from different elements of one array. Searching
+//! all combinations would take the product of the arrays' lengths. Instead the search walks down
+//! the arrays: inside one element, every array that holds a wanted value must offer *one* element
+//! in which all the values wanted from it can be found; arrays beside each other don't interact.
+//! Each value is looked at once for every array around it, so the work is linear in the event, for
+//! every sub-rule. Only when one path leads into several arrays (`{"a.b":[…],"a":{"b":[…]}}`) must
+//! the search choose between them; such choices are counted, and too many refuse the event.
+//! Recursion goes as deep as arrays nest (bounded by the event's depth) or as many paths are spelled
+//! twice (bounded by the fields of a pattern).
+
+use crate::flatten::Occurrence;
+use crate::limits::SPELLING_CHOICES_MAX;
+
+/// An element of an array, numbered in reading order; or the whole event.
+pub(crate) type Element = u32;
+/// An array, numbered in reading order.
+pub(crate) type Array = u32;
+
+#[derive(Debug)]
+struct ElementExtent {
+    /// The element around the array that this one is in.
+    parent: Element,
+    array: Array,
+    /// How many arrays are around it.
+    depth: u32,
+    /// One past the last element inside this one.
+    end: Element,
+}
+
+/// The arrays of an event, as far as they hold values that rules mention.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    elements: Vec<ElementExtent>,
+    /// For each array, one past the last element inside it.
+    array_ends: Vec<Element>,
+}
+
+impl Trail {
+    /// Outside of all arrays.
+    pub(crate) const WHOLE: Element = 0;
+
+    pub(crate) fn new() -> Self {
+        let whole = ElementExtent {
+            parent: 0,
+            array: Array::MAX,
+            depth: 0,
+            end: Element::MAX,
+        };
+        Trail {
+            elements: vec![whole],
+            array_ends: Vec::new(),
+        }
+    }
+
+    pub(crate) fn open_array(&mut self) -> Array {
+        self.array_ends.push(Element::MAX);
+        (self.array_ends.len() - 1) as Array
+    }
+
+    pub(crate) fn close_array(&mut self, array: Array) {
+        self.array_ends[array as usize] = self.elements.len() as Element;
+    }
+
+    pub(crate) fn open_element(&mut self, parent: Element, array: Array) -> Element {
+        let depth = self.elements[parent as usize].depth + 1;
+        self.elements.push(ElementExtent {
+            parent,
+            array,
+            depth,
+            end: Element::MAX,
+        });
+        (self.elements.len() - 1) as Element
+    }
+
+    /// Ends an element; one without values is forgotten.
+    pub(crate) fn close_element(&mut self, element: Element, empty: bool) {
+        if empty {
+            self.elements.truncate(element as usize);
+        } else {
+            self.elements[element as usize].end = self.elements.len() as Element;
+        }
+    }
+
+    /// Whether no value is in an array.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.elements.len() == 1
+    }
+
+    fn depth(&self, element: Element) -> u32 {
+        self.elements[element as usize].depth
+    }
+
+    /// The element at this depth that is, or is around, `element`.
+    fn enclosing(&self, mut element: Element, depth: u32) -> Element {
+        while self.depth(element) > depth {
+            element = self.elements[element as usize].parent;
+        }
+        element
+    }
+}
+
+/// What a sub-rule wants of one path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'f> {
+    /// The values at the path, in reading order.
+    pub(crate) values: &'f [Occurrence<'f>],
+    /// Which of them meet the condition, in the same order.
+    pub(crate) held: &'f [bool],
+    /// Whether the condition may also be met by there being no value.
+    pub(crate) absence: Absence,
+}
+
+/// What the absence of values does for a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// A value is needed.
+    Fails,
+    /// A value that meets the condition will do, and so will none at all.
+    Serves,
+    /// Only absence will do, because the search has decided so.
+    Required,
+}
+
+impl<'f> Wanted<'f> {
+    fn slice(&self, from: usize, to: usize) -> Wanted<'f> {
+        Wanted {
+            values: &self.values[from..to],
+            held: &self.held[from..to],
+            absence: self.absence,
+        }
+    }
+
+    fn with(self, absence: Absence) -> Wanted<'f> {
+        Wanted { absence, ..self }
+    }
+
+    /// How many values come before this element.
+    fn before(&self, element: Element) -> usize {
+        self.values.partition_point(|value| value.element < element)
+    }
+}
+
+/// The event spells paths in so many ways that the search was given up.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooManySpellings;
+
+/// Whether one value (or the absence of all) can be chosen for each path, array-consistently.
+pub(crate) fn consistent(trail: &Trail, wanted: &[Wanted<'_>]) -> Result<bool, TooManySpellings> {
+    let mut search = Search { trail, choices: 0 };
+    search.element_offers(0, wanted)
+}
+
+/// What one array must offer.
+type Demand<'f> = (Array, Vec<Wanted<'f>>);
+
+struct Search<'t> {
+    trail: &'t Trail,
+    choices: usize,
+}
+
+impl Search<'_> {
+    /// Whether all that is wanted can be found inside one element at this depth.
+    fn element_offers(
+        &mut self,
+        depth: u32,
+        wanted: &[Wanted<'_>],
+    ) -> Result<bool, TooManySpellings> {
+        let mut demands: Vec<Demand<'_>> = Vec::new();
+        let mut open: Vec<Vec<(Array, Wanted<'_>)>> = Vec::new();
+        for want in wanted {
+            if want.values.is_empty() {
+                if want.absence == Absence::Fails {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let (direct, mut arrays) = self.sources(depth, want);
+            match direct {
+                // A value beside all arrays goes with every other choice.
+                Some(true) if want.absence != Absence::Required => continue,
+                // It is present whatever is chosen, so absence no longer serves.
+                Some(_) if want.absence == Absence::Required || arrays.is_empty() => {
+                    return Ok(false);
+                }
+                Some(_) => {
+                    for (_, inside) in &mut arrays {
+                        inside.absence = Absence::Fails;
+                    }
+                }
+                None => {}
+            }
+            if arrays.len() == 1 || want.absence == Absence::Required {
+                for (array, inside) in arrays {
+                    demand(&mut demands, array, inside);
+                }
+            } else {
+                open.push(arrays);
+            }
+        }
+        self.choose(depth, &open, demands)
+    }
+
+    /// Where in this element the values of one path are: beside all arrays (and whether one of
+    /// those is held), and in which arrays.
+    fn sources<'f>(
+        &self,
+        depth: u32,
+        want: &Wanted<'f>,
+    ) -> (Option<bool>, Vec<(Array, Wanted<'f>)>) {
+        let mut direct = None;
+        let mut arrays = Vec::new();
+        let mut at = 0;
+        while let Some(value) = want.values.get(at) {
+            if self.trail.depth(value.element) == depth {
+                direct = Some(direct == Some(true) || want.held[at]);
+                at += 1;
+                continue;
+            }
+            let inside = self.trail.enclosing(value.element, depth + 1);
+            let array = self.trail.elements[inside as usize].array;
+            let end = want.before(self.trail.array_ends[array as usize]);
+            arrays.push((array, want.slice(at, end)));
+            at = end;
+        }
+        (direct, arrays)
+    }
+
+    /// Decides, for each path that leads into several arrays, which of them is to meet it.
+    fn choose(
+        &mut self,
+        depth: u32,
+        open: &[Vec<(Array, Wanted<'_>)>],
+        demands: Vec<Demand<'_>>,
+    ) -> Result<bool, TooManySpellings> {
+        let Some((first, rest)) = open.split_first() else {
+            for (_, wanted) in &demands {
+                if !self.array_offers(depth + 1, wanted)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        };
+        for (array, inside) in first {
+            self.count_choice()?;
+            let mut chosen = demands.clone();
+            demand(&mut chosen, *array, inside.with(Absence::Fails));
+            if self.choose(depth, rest, chosen)? {
+                return Ok(true);
+            }
+        }
+        let absence_serves = first
+            .iter()
+            .all(|(_, want)| want.absence == Absence::Serves);
+        if !absence_serves {
+            return Ok(false);
+        }
+        self.count_choice()?;
+        let mut chosen = demands;
+        for (array, inside) in first {
+            demand(&mut chosen, *array, inside.with(Absence::Required));
+        }
+        self.choose(depth, rest, chosen)
+    }
+
+    fn count_choice(&mut self) -> Result<(), TooManySpellings> {
+        self.choices += 1;
+        if self.choices > SPELLING_CHOICES_MAX {
+            return Err(TooManySpellings);
+        }
+        Ok(())
+    }
+
+    /// Whether one element of an array offers all that is wanted from the array.
+    fn array_offers(
+        &mut self,
+        depth: u32,
+        wanted: &[Wanted<'_>],
+    ) -> Result<bool, TooManySpellings> {
+        let mut rest = wanted.to_vec();
+        let mut inside = Vec::with_capacity(rest.len());
+        loop {
+            let next = rest
+                .iter()
+                .filter_map(|want| want.values.first())
+                .map(|value| value.element)
+                .min();
+            let Some(next) = next else {
+                return Ok(false);
+            };
+            let element = self.trail.enclosing(next, depth);
+            let end = self.trail.elements[element as usize].end;
+            inside.clear();
+            for want in &mut rest {
+                let count = leading(want.values, end);
+                inside.push(want.slice(0, count));
+                *want = want.slice(count, want.values.len());
+            }
+            if self.element_offers(depth, &inside)? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// How many of the first values come before element `end`: found by doubling steps, so that a
+/// short answer is cheap however many values follow.
+fn leading(values: &[Occurrence<'_>], end: Element) -> usize {
+    let mut reach = 1;
+    while reach < values.len() && values[reach - 1].element < end {
+        reach *= 2;
+    }
+    let reach = reach.min(values.len());
+    values[..reach].partition_point(|value| value.element < end)
+}
+
+fn demand<'f>(demands: &mut Vec<Demand<'f>>, array: Array, inside: Wanted<'f>) {
+    match demands.iter_mut().find(|(known, _)| *known == array) {
+        Some((_, wanted)) => wanted.push(inside),
+        None => demands.push((array, vec![inside])),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! `where`: a JSONPath (RFC 9535) query that has to select something.
+//!
+//! The only room that knows jsonpath-rust; its types don't leave. A query is compiled once. Its
+//! length, its nesting and its descendant segments are bounded before the library sees it, because
+//! each of them multiplies the work for every event. A query is never completed or corrected.
+
+use crate::error::Fault;
+use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
+use jsonpath_rust::parser::model::JpQuery;
+use jsonpath_rust::parser::parse_json_path;
+use jsonpath_rust::query::js_path_process;
+
+/// A compiled `where` query.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    query: JpQuery,
+}
+
+impl Filter {
+    /// Compiles a query.
+    ///
+    /// # Errors
+    /// A [`Fault`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
+    /// of the query; its pointer is empty.
+    pub fn parse(jsonpath: &str) -> Result<Filter, Fault> {
+        check_limits(jsonpath)?;
+        match parse_json_path(jsonpath) {
+            Ok(query) => Ok(Filter { query }),
+            Err(error) => Err(syntax_fault(jsonpath, &error.to_string())),
+        }
+    }
+
+    /// Whether the query selects at least one node of the event.
+    ///
+    /// A query that can't be evaluated on this event selects nothing.
+    pub fn holds(&self, event: &serde_json::Value) -> bool {
+        js_path_process(&self.query, event).is_ok_and(|nodes| !nodes.is_empty())
+    }
+}
+
+fn fault(offset: usize, reason: String, remedy: &str) -> Fault {
+    Fault {
+        offset,
+        pointer: String::new(),
+        reason,
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn check_limits(query: &str) -> Result<(), Fault> {
+    if query.len() > FILTER_BYTES_MAX {
+        let reason = format!("longer than {FILTER_BYTES_MAX} bytes, the limit for queries");
+        return Err(fault(0, reason, "split it into several queries"));
+    }
+    let mut depth = 0_usize;
+    let mut descendants = 0;
+    let mut quote = None;
+    let mut bytes = query.bytes().enumerate();
+    while let Some((offset, byte)) = bytes.next() {
+        match (quote, byte) {
+            (Some(_), b'\\') => {
+                bytes.next();
+            }
+            (Some(open), _) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'(' | b'[') => depth += 1,
+            (None, b')' | b']') => depth = depth.saturating_sub(1),
+            (None, b'.') if query.as_bytes().get(offset + 1) == Some(&b'.') => descendants += 1,
+            (None, _) => {}
+        }
+        if depth > FILTER_DEPTH_MAX {
+            let reason =
+                format!("more than {FILTER_DEPTH_MAX} open brackets, the limit for queries");
+            return Err(fault(offset, reason, "split it into several queries"));
+        }
+        if descendants > FILTER_DESCENDANTS_MAX {
+            let reason = format!("more than {FILTER_DESCENDANTS_MAX} `..`, the limit for queries");
+            return Err(fault(offset, reason, "name the fields on the way instead"));
+        }
+    }
+    Ok(())
+}
+
+fn syntax_fault(query: &str, message: &str) -> Fault {
+    let remedy = "write a query as in RFC 9535: $.data.labels[?@.name == 'bug']";
+    // The library's report has a line with an arrow and the place, and one with what it wanted.
+    let place = message
+        .lines()
+        .find_map(|line| line.split_once("--> "))
+        .and_then(|(_, place)| place.trim().split_once(':'))
+        .and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
+    let expected = message.lines().find_map(|line| line.split_once("= "));
+    let reason = match (expected, message.lines().next()) {
+        (Some((_, expected)), _) => format!("not a JSONPath query: {}", expected.trim()),
+        (None, Some(first)) => format!("not a JSONPath query: {}", first.trim()),
+        (None, None) => "not a JSONPath query".to_owned(),
+    };
+    let offset = place.map_or(0, |(line, column)| offset_of(query, line, column));
+    fault(offset, crate::scalar::shorten(&reason), remedy)
+}
+
+/// The byte offset of a place given by line and column, both counted from one.
+fn offset_of(query: &str, line: usize, column: usize) -> usize {
+    let before: usize = query
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let rest = &query[before..];
+    let column = rest.char_indices().nth(column.saturating_sub(1));
+    before + column.map_or(rest.len(), |(offset, _)| offset)
+}
+
+#[cfg(test)]
+mod tests;

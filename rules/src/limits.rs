@@ -1,0 +1,43 @@
+//! Every bound of this crate, in one place, because a bound nobody finds is a bound nobody keeps.
+//!
+//! A refusal names the limit it met. Nothing here is a setting: a pattern that one bus accepts,
+//! every bus accepts.
+
+/// Bytes of a pattern's text in the project's own dialect.
+pub(crate) const PATTERN_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a pattern's text in EventBridge's dialect (its documented quota).
+pub(crate) const PATTERN_CHARACTERS_MAX_EVENTBRIDGE: usize = 4096;
+/// Brackets open at once in a pattern.
+pub(crate) const PATTERN_DEPTH_MAX: usize = 128;
+/// Fields (leaf arrays) of a pattern, as written.
+pub(crate) const PATTERN_FIELDS_MAX: usize = 256;
+/// Segments of one field's path, dotted keys split.
+pub(crate) const PATH_SEGMENTS_MAX: usize = 64;
+/// Sub-rules of a pattern after every `$or` is multiplied out.
+pub(crate) const SUB_RULES_MAX: usize = 1000;
+/// Unescaped `*` in one wildcard: each is a place the match may have to come back to.
+pub(crate) const WILDCARD_STARS_MAX: usize = 5;
+/// Faults reported for one pattern; the rest appear once these are mended.
+pub(crate) const FAULTS_MAX: usize = 100;
+
+/// Brackets open at once in an event, the event's own object counted.
+pub(crate) const EVENT_DEPTH_MAX: usize = 64;
+/// Bytes of one part of an event. The bus has a much smaller bound; this one keeps offsets in 32 bits.
+pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Choices tried, for one sub-rule and one event, between several arrays that spell one path
+/// (`{"a.b":[…],"a":{"b":[…]}}`). Events that spell each path once never choose.
+pub(crate) const SPELLING_CHOICES_MAX: usize = 1000;
+
+/// Bytes of a `where` query.
+pub(crate) const FILTER_BYTES_MAX: usize = 4096;
+/// Brackets and parentheses open at once in a `where` query.
+pub(crate) const FILTER_DEPTH_MAX: usize = 16;
+/// Descendant segments (`..`) in a `where` query: each multiplies the nodes visited.
+pub(crate) const FILTER_DESCENDANTS_MAX: usize = 2;
+
+/// Sub-rules shown in one explanation.
+pub(crate) const EXPLAINED_BRANCHES_MAX: usize = 50;
+/// Values shown for one condition of an explanation.
+pub(crate) const EXPLAINED_VALUES_MAX: usize = 5;
+/// Characters shown of one value or operand.
+pub(crate) const EXCERPT_CHARACTERS_MAX: usize = 80;

@@ -1,0 +1,159 @@
+//! `{"anything-but": …}`: a value that is present and outside a set.
+//!
+//! The set is a string, a number, or a list of one kind of them; or `prefix`, `suffix`,
+//! `equals-ignore-case` or `wildcard` with a string or a list of strings. A value of any other kind
+//! is outside, null too. Absence never meets it, and neither does an empty array. Nothing nests
+//! deeper: what is inside is only ever one of these.
+
+use super::{Operator, exact, nearest};
+use crate::limits::EXPLAINED_VALUES_MAX;
+use crate::pattern::document::{Json, Member, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::Scalar;
+
+/// The set.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    outside: Box<[Operator]>,
+}
+
+/// The operators that may be inside.
+const INSIDE: [&str; 4] = ["prefix", "suffix", "equals-ignore-case", "wildcard"];
+
+const REMEDY: &str = "write a string, a number, a list of strings or of numbers, \
+                      or one of prefix, suffix, equals-ignore-case, wildcard in braces";
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    let outside = match &node.json {
+        Json::Text(_) | Json::Number(_) => {
+            vec![Operator::Exact(exact::parse(node, place, faults)?)]
+        }
+        Json::List(elements) => literals(node, elements, place, faults)?,
+        Json::Object(members) => match members.as_slice() {
+            [only] => inside(only, place, faults)?,
+            _ => {
+                let reason = "anything-but takes an object of exactly one key";
+                faults.add(node.offset, place, reason, REMEDY);
+                return None;
+            }
+        },
+        Json::Null | Json::Bool(_) => {
+            let reason = format!("anything-but doesn't take {}", node.kind());
+            faults.add(node.offset, place, reason, REMEDY);
+            return None;
+        }
+    };
+    Some(Operand {
+        outside: outside.into(),
+    })
+}
+
+fn literals(
+    node: &Node<'_>,
+    elements: &[Node<'_>],
+    place: &Place<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<Operator>> {
+    let Some(first) = elements.first() else {
+        faults.add(node.offset, place, "an empty list in anything-but", REMEDY);
+        return None;
+    };
+    let mut literals = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        let place = Place::Index(place, index);
+        let reason = match &element.json {
+            Json::Text(_) | Json::Number(_) if element.kind() == first.kind() => {
+                literals.extend(exact::parse(element, &place, faults).map(Operator::Exact));
+                continue;
+            }
+            Json::Text(_) | Json::Number(_) => {
+                format!("{} after {} in one list", element.kind(), first.kind())
+            }
+            _ => format!("{} in anything-but's list", element.kind()),
+        };
+        let remedy = "write a list of strings or a list of numbers";
+        faults.add(element.offset, &place, reason, remedy);
+        return None;
+    }
+    Some(literals)
+}
+
+fn inside(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Vec<Operator>> {
+    let name = member.key.as_ref();
+    let inner = Place::Key(place, name);
+    if !INSIDE.contains(&name) {
+        let reason = format!("anything-but doesn't take {}", crate::scalar::quote(name));
+        faults.add(member.offset, &inner, reason, nearest(name, &INSIDE));
+        return None;
+    }
+    let Json::List(elements) = &member.value.json else {
+        return Some(vec![text(
+            name,
+            member.offset,
+            &member.value,
+            &inner,
+            faults,
+        )?]);
+    };
+    if elements.is_empty() {
+        let reason = format!("an empty list in anything-but's {name}");
+        faults.add(
+            member.value.offset,
+            &inner,
+            reason,
+            "write at least one string",
+        );
+        return None;
+    }
+    let read = elements.iter().enumerate().map(|(index, element)| {
+        let place = Place::Index(&inner, index);
+        text(name, member.offset, element, &place, faults)
+    });
+    read.collect()
+}
+
+/// One string of the inner operator.
+fn text(
+    name: &str,
+    name_offset: usize,
+    node: &Node<'_>,
+    place: &Place<'_>,
+    faults: &mut Faults,
+) -> Option<Operator> {
+    let empty_invalid = matches!(name, "prefix" | "suffix");
+    match &node.json {
+        Json::Text(text) if text.is_empty() && empty_invalid => {
+            let reason = format!("an empty {name} excludes every string");
+            faults.add(node.offset, place, reason, "write at least one character");
+            None
+        }
+        Json::Text(_) => Operator::parse(name, name_offset, node, place, faults),
+        _ => {
+            let reason = format!("anything-but's {name} takes strings, not {}", node.kind());
+            let remedy = format!("write {{\"{name}\": \"…\"}} or {{\"{name}\": [\"…\", \"…\"]}}");
+            faults.add(node.offset, place, reason, remedy);
+            None
+        }
+    }
+}
+
+impl Operand {
+    /// Whether the value is outside the set.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        !self.outside.iter().any(|operator| operator.matches(value))
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
+        let shown: Vec<String> = shown.map(Operator::describe).collect();
+        let more = self.outside.len() - shown.len();
+        let more = if more > 0 {
+            format!(", … {more} more")
+        } else {
+            String::new()
+        };
+        format!("{{\"anything-but\": [{}{more}]}}", shown.join(", "))
+    }
+}

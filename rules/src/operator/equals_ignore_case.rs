@@ -1,0 +1,86 @@
+//! `{"equals-ignore-case": "x"}`: the same string, letter case aside.
+//!
+//! Each character of the pattern stands for itself, its lower and its upper form (Unicode's default
+//! mappings, which may have several characters): "straße" meets "STRASSE", but "STRASSE" doesn't
+//! meet "straße". No locale, no normalisation. Of the forms of one character none is a proper
+//! beginning or end of another (a test walks all of Unicode), so taking the first that fits is
+//! right and nothing is ever tried twice.
+
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::{Scalar, quote};
+
+/// The string, as the pattern has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    text: Box<str>,
+}
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    if let Json::Text(text) = &node.json {
+        return Some(Operand {
+            text: text.as_ref().into(),
+        });
+    }
+    let reason = format!("equals-ignore-case takes a string, not {}", node.kind());
+    let remedy = "write {\"equals-ignore-case\": \"…\"}, once for each alternative";
+    faults.add(node.offset, place, reason, remedy);
+    None
+}
+
+impl Operand {
+    /// Whether the value is a string of these characters, in whatever case.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        match value {
+            Scalar::Text(value) => self.strip_front(value).is_some_and(str::is_empty),
+            _ => false,
+        }
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        format!("{{\"equals-ignore-case\": {}}}", quote(&self.text))
+    }
+
+    /// What follows these characters, if the value starts with them.
+    pub(crate) fn strip_front<'v>(&self, value: &'v str) -> Option<&'v str> {
+        self.text.chars().try_fold(value, |value, wanted| {
+            front(value, [wanted])
+                .or_else(|| front(value, wanted.to_lowercase()))
+                .or_else(|| front(value, wanted.to_uppercase()))
+        })
+    }
+
+    /// What precedes these characters, if the value ends with them.
+    pub(crate) fn strip_back<'v>(&self, value: &'v str) -> Option<&'v str> {
+        self.text.chars().rev().try_fold(value, |value, wanted| {
+            back(value, [wanted])
+                .or_else(|| back(value, wanted.to_lowercase()))
+                .or_else(|| back(value, wanted.to_uppercase()))
+        })
+    }
+}
+
+fn front(value: &str, form: impl IntoIterator<Item = char>) -> Option<&str> {
+    let mut characters = value.chars();
+    for wanted in form {
+        if characters.next() != Some(wanted) {
+            return None;
+        }
+    }
+    Some(characters.as_str())
+}
+
+fn back<I>(value: &str, form: I) -> Option<&str>
+where
+    I: IntoIterator<Item = char, IntoIter: DoubleEndedIterator>,
+{
+    let mut characters = value.chars();
+    for wanted in form.into_iter().rev() {
+        if characters.next_back() != Some(wanted) {
+            return None;
+        }
+    }
+    Some(characters.as_str())
+}

@@ -1,0 +1,76 @@
+//! A literal: `"x"`, `300`, `true`, `false`, `null`.
+//!
+//! Strings are equal by code points, without normalisation; strings that are IP addresses are equal
+//! as addresses. Numbers are equal as numbers where binary64 holds them, else by their text. A
+//! string never equals a number.
+
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::{Number, Scalar, quote, shorten};
+use std::net::IpAddr;
+
+/// The literal.
+#[derive(Debug, Clone)]
+pub(crate) enum Operand {
+    Null,
+    Bool(bool),
+    Number(Number<'static>),
+    Text(Box<str>),
+    /// A string that is an IP address: as written, and as it compares.
+    Address(Box<str>, IpAddr),
+}
+
+/// Reads a scalar.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    match &node.json {
+        Json::Null => Some(Operand::Null),
+        Json::Bool(value) => Some(Operand::Bool(*value)),
+        Json::Number(text) => Some(Operand::Number(Number::read(text).into_owned())),
+        Json::Text(text) => Some(match address(text) {
+            Some(address) => Operand::Address(text.as_ref().into(), address),
+            None => Operand::Text(text.as_ref().into()),
+        }),
+        Json::List(_) | Json::Object(_) => {
+            let reason = format!("{} where a literal is needed", node.kind());
+            faults.add(node.offset, place, reason, "write a string or a number");
+            None
+        }
+    }
+}
+
+/// The address that a string spells; an IPv4-mapped IPv6 address is the IPv4 address.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    // The longest spelling of an IPv6 address has 45 bytes, and all of them start like this.
+    let possible = text.len() <= 45
+        && text.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':');
+    if !possible {
+        return None;
+    }
+    text.parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+impl Operand {
+    /// Whether the value is this literal.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        match (self, value) {
+            (Operand::Null, Scalar::Null) => true,
+            (Operand::Bool(wanted), Scalar::Bool(value)) => wanted == value,
+            (Operand::Number(wanted), Scalar::Number(value)) => wanted.equals(value),
+            (Operand::Text(wanted), Scalar::Text(value)) => **wanted == **value,
+            (Operand::Address(_, wanted), Scalar::Text(value)) => address(value) == Some(*wanted),
+            _ => false,
+        }
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Operand::Null => "null".to_owned(),
+            Operand::Bool(value) => value.to_string(),
+            Operand::Number(number) => shorten(number.text()),
+            Operand::Text(text) | Operand::Address(text, _) => quote(text),
+        }
+    }
+}

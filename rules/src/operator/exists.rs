@@ -1,0 +1,46 @@
+//! `{"exists": true}` and `{"exists": false}`: whether there is a value at all.
+//!
+//! Only scalars are values: `{}` and `[]` are absent, `null` is present. Absence can't be seen in
+//! one value, so `matches` says only what a value does; the rooms above ask `by_absence`.
+
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::Scalar;
+
+/// Whether a value is wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    wanted: bool,
+}
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    if let Json::Bool(wanted) = node.json {
+        return Some(Operand { wanted });
+    }
+    let reason = format!("exists takes true or false, not {}", node.kind());
+    faults.add(
+        node.offset,
+        place,
+        reason,
+        "write {\"exists\": true} or {\"exists\": false}",
+    );
+    None
+}
+
+impl Operand {
+    /// Whether this value meets it.
+    pub(crate) fn matches(&self, _value: &Scalar<'_>) -> bool {
+        self.wanted
+    }
+
+    /// Whether there being no value meets it.
+    pub(crate) fn by_absence(&self) -> bool {
+        !self.wanted
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        format!("{{\"exists\": {}}}", self.wanted)
+    }
+}

@@ -1,0 +1,146 @@
+//! `{"numeric": ["<", 5]}` and `{"numeric": [">=", 1, "<", 5]}`: a number in a range.
+//!
+//! Only JSON numbers meet it, compared as binary64; strings of digits never do. The operands must
+//! be exact in binary64, because a bound that silently moved would be a bound nobody wrote. A range
+//! is written low bound first, and must have room between its bounds. There is no `!=`.
+
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::{Number, Scalar, quote};
+
+/// A bound of the range.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    value: f64,
+    inclusive: bool,
+}
+
+/// A range, open where there is no bound.
+#[derive(Debug, Clone)]
+pub(crate) struct Operand {
+    low: Option<Bound>,
+    high: Option<Bound>,
+    /// As written.
+    text: Box<str>,
+}
+
+const REMEDY: &str = "write [\"=\", 5], [\"<\", 5] (or <= > >=), or [\">=\", 1, \"<\", 5]";
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    let Json::List(elements) = &node.json else {
+        let reason = format!("numeric takes a list, not {}", node.kind());
+        faults.add(node.offset, place, reason, REMEDY);
+        return None;
+    };
+    let read = match elements.as_slice() {
+        [sign, number] => one_bound(sign, number),
+        [low_sign, low, high_sign, high] => two_bounds(low_sign, low, high_sign, high),
+        _ => Err((
+            node.offset,
+            format!(
+                "numeric takes one or two comparisons, not {} elements",
+                elements.len()
+            ),
+        )),
+    };
+    match read {
+        Ok(operand) => Some(operand),
+        Err((offset, reason)) => {
+            faults.add(offset, place, reason, REMEDY);
+            None
+        }
+    }
+}
+
+type Refused = (usize, String);
+
+fn one_bound(sign: &Node<'_>, number: &Node<'_>) -> Result<Operand, Refused> {
+    let name = comparison(sign, &["=", "<", "<=", ">", ">="])?;
+    let (value, text) = operand(number)?;
+    let bound = Some(Bound {
+        value,
+        inclusive: name.contains('='),
+    });
+    Ok(Operand {
+        low: bound.filter(|_| !name.starts_with('<')),
+        high: bound.filter(|_| !name.starts_with('>')),
+        text: format!("[\"{name}\", {text}]").into(),
+    })
+}
+
+fn two_bounds(
+    low_sign: &Node<'_>,
+    low: &Node<'_>,
+    high_sign: &Node<'_>,
+    high: &Node<'_>,
+) -> Result<Operand, Refused> {
+    let low_name = comparison(low_sign, &[">", ">="])?;
+    let (low_value, low_text) = operand(low)?;
+    let high_name = comparison(high_sign, &["<", "<="])?;
+    let (high_value, high_text) = operand(high)?;
+    if low_value >= high_value {
+        let reason = format!("the range from {low_text} to {high_text} is empty");
+        return Err((high.offset, reason));
+    }
+    Ok(Operand {
+        low: Some(Bound {
+            value: low_value,
+            inclusive: low_name == ">=",
+        }),
+        high: Some(Bound {
+            value: high_value,
+            inclusive: high_name == "<=",
+        }),
+        text: format!("[\"{low_name}\", {low_text}, \"{high_name}\", {high_text}]").into(),
+    })
+}
+
+fn comparison(node: &Node<'_>, allowed: &[&'static str]) -> Result<&'static str, Refused> {
+    let found = match &node.json {
+        Json::Text(text) => allowed.iter().find(|name| *name == text).ok_or(quote(text)),
+        _ => Err(node.kind().to_owned()),
+    };
+    found.copied().map_err(|found| {
+        let reason = format!("{found} where one of {} is needed", allowed.join(" "));
+        (node.offset, reason)
+    })
+}
+
+fn operand<'p>(node: &Node<'p>) -> Result<(f64, &'p str), Refused> {
+    let Json::Number(text) = node.json else {
+        let reason = format!("{} where a number is needed", node.kind());
+        return Err((node.offset, reason));
+    };
+    let number = Number::read(text);
+    if number.exact() {
+        return Ok((number.value(), text));
+    }
+    let reason = format!(
+        "{} has more digits or a larger exponent than binary64 holds",
+        crate::scalar::shorten(text)
+    );
+    Err((node.offset, reason))
+}
+
+impl Operand {
+    /// Whether the value is a number in the range.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        let Scalar::Number(number) = value else {
+            return false;
+        };
+        let value = number.value();
+        let above = self
+            .low
+            .is_none_or(|low| value > low.value || (low.inclusive && value == low.value));
+        let below = self
+            .high
+            .is_none_or(|high| value < high.value || (high.inclusive && value == high.value));
+        above && below
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        format!("{{\"numeric\": {}}}", crate::scalar::shorten(&self.text))
+    }
+}

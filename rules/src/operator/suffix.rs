@@ -1,0 +1,68 @@
+//! `{"suffix": "x"}` and `{"suffix": {"equals-ignore-case": "x"}}`: a string that ends so.
+//!
+//! `""` is met by every string. Nothing but strings ever meets it.
+
+use super::equals_ignore_case;
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::{Scalar, quote};
+
+/// How the string has to end.
+#[derive(Debug, Clone)]
+pub(crate) enum Operand {
+    Text(Box<str>),
+    IgnoreCase(equals_ignore_case::Operand),
+}
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    match &node.json {
+        Json::Text(text) => Some(Operand::Text(text.as_ref().into())),
+        Json::Object(members) => {
+            let remedy = "write {\"suffix\": {\"equals-ignore-case\": \"…\"}}";
+            match members.as_slice() {
+                [only] if only.key == "equals-ignore-case" => {
+                    let place = Place::Key(place, &only.key);
+                    equals_ignore_case::parse(&only.value, &place, faults).map(Operand::IgnoreCase)
+                }
+                [only] => {
+                    let reason = format!("unknown operator {} in suffix", quote(&only.key));
+                    faults.add(only.offset, place, reason, remedy);
+                    None
+                }
+                _ => {
+                    let reason = "suffix takes an object of exactly one key";
+                    faults.add(node.offset, place, reason, remedy);
+                    None
+                }
+            }
+        }
+        _ => {
+            let reason = format!("suffix takes a string, not {}", node.kind());
+            let remedy = "write {\"suffix\": \"…\"}, once for each alternative";
+            faults.add(node.offset, place, reason, remedy);
+            None
+        }
+    }
+}
+
+impl Operand {
+    /// Whether the value is a string that ends so.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        let Scalar::Text(value) = value else {
+            return false;
+        };
+        match self {
+            Operand::Text(wanted) => value.ends_with(&**wanted),
+            Operand::IgnoreCase(wanted) => wanted.strip_back(value).is_some(),
+        }
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Operand::Text(text) => format!("{{\"suffix\": {}}}", quote(text)),
+            Operand::IgnoreCase(operand) => format!("{{\"suffix\": {}}}", operand.describe()),
+        }
+    }
+}

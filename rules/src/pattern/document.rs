@@ -1,0 +1,125 @@
+//! A pattern's text as a tree that remembers where everything stood.
+//!
+//! Patterns are small and read once, so unlike events they get a tree; each node keeps its byte
+//! offset for the faults that later rooms find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+
+use crate::json::{Scanner, Syntax};
+use crate::limits::PATTERN_DEPTH_MAX;
+use std::borrow::Cow;
+
+/// A value in a pattern's text.
+#[derive(Debug)]
+pub(crate) struct Node<'p> {
+    /// Byte offset of its first byte.
+    pub(crate) offset: usize,
+    /// What it is.
+    pub(crate) json: Json<'p>,
+}
+
+/// A JSON value whose parts have places.
+#[derive(Debug)]
+pub(crate) enum Json<'p> {
+    Null,
+    Bool(bool),
+    /// The number's text.
+    Number(&'p str),
+    /// The string, decoded.
+    Text(Cow<'p, str>),
+    List(Vec<Node<'p>>),
+    Object(Vec<Member<'p>>),
+}
+
+/// A member of an object.
+#[derive(Debug)]
+pub(crate) struct Member<'p> {
+    /// Byte offset of the key.
+    pub(crate) offset: usize,
+    pub(crate) key: Cow<'p, str>,
+    pub(crate) value: Node<'p>,
+}
+
+impl Node<'_> {
+    /// What kind of value it is, with its article, for faults.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.json {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Number(_) => "a number",
+            Json::Text(_) => "a string",
+            Json::List(_) => "a list",
+            Json::Object(_) => "an object",
+        }
+    }
+}
+
+/// Reads the whole text.
+pub(crate) fn read(bytes: &[u8]) -> Result<Node<'_>, Syntax> {
+    let mut scanner = Scanner::new(bytes)?;
+    let node = value(&mut scanner, PATTERN_DEPTH_MAX)?;
+    scanner.finish()?;
+    Ok(node)
+}
+
+fn value<'p>(scanner: &mut Scanner<'p>, room: usize) -> Result<Node<'p>, Syntax> {
+    let first = scanner.peek()?;
+    let offset = scanner.offset();
+    let json = match first {
+        b'{' | b'[' if room == 0 => {
+            return Err(scanner.fault(format!(
+                "nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit for patterns"
+            )));
+        }
+        b'{' => object(scanner, room - 1)?,
+        b'[' => list(scanner, room - 1)?,
+        b'"' => Json::Text(scanner.string()?),
+        b't' => {
+            scanner.word("true")?;
+            Json::Bool(true)
+        }
+        b'f' => {
+            scanner.word("false")?;
+            Json::Bool(false)
+        }
+        b'n' => {
+            scanner.word("null")?;
+            Json::Null
+        }
+        b'-' | b'0'..=b'9' => Json::Number(scanner.number()?),
+        _ => return Err(scanner.unexpected("a JSON value")),
+    };
+    Ok(Node { offset, json })
+}
+
+fn object<'p>(scanner: &mut Scanner<'p>, room: usize) -> Result<Json<'p>, Syntax> {
+    scanner.bump();
+    let mut members = Vec::new();
+    if scanner.peek()? == b'}' {
+        scanner.bump();
+        return Ok(Json::Object(members));
+    }
+    loop {
+        scanner.peek()?;
+        let offset = scanner.offset();
+        let key = scanner.key()?;
+        let value = value(scanner, room)?;
+        members.push(Member { offset, key, value });
+        if !scanner.another(b'}')? {
+            return Ok(Json::Object(members));
+        }
+    }
+}
+
+fn list<'p>(scanner: &mut Scanner<'p>, room: usize) -> Result<Json<'p>, Syntax> {
+    scanner.bump();
+    let mut elements = Vec::new();
+    if scanner.peek()? == b']' {
+        scanner.bump();
+        return Ok(Json::List(elements));
+    }
+    loop {
+        elements.push(value(scanner, room)?);
+        if !scanner.another(b']')? {
+            return Ok(Json::List(elements));
+        }
+    }
+}

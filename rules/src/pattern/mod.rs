@@ -1,0 +1,135 @@
+//! A pattern: text in, validated sub-rules out.
+//!
+//! Four steps: the text becomes a tree with places (`document`), the tree's objects become fields
+//! and disjunctions (`fields`), each field's list becomes its alternatives (`leaf`), and every
+//! `$or` is multiplied out (`expand`). All faults are found in one go, except those of JSON itself.
+//! A pattern that parsed can be matched: there is no later error, and nothing of it is ignored.
+
+pub(crate) mod document;
+mod expand;
+mod fields;
+mod leaf;
+pub(crate) mod place;
+
+use crate::error::Fault;
+use crate::limits::{PATTERN_BYTES_MAX, PATTERN_CHARACTERS_MAX_EVENTBRIDGE, SUB_RULES_MAX};
+use crate::path::Path;
+pub(crate) use leaf::Condition;
+use place::{Faults, Place};
+
+/// Whose limits a pattern is held to. Both take the same operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// The project's own: up to 64 KiB of text.
+    #[default]
+    Edgebus,
+    /// Amazon EventBridge's: up to 4,096 characters of text.
+    EventBridge,
+}
+
+/// How to read a pattern.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ParseOptions<'a> {
+    /// Whose limits apply.
+    pub dialect: Dialect,
+    /// Other names of a path's first segment, as (written, meant): `("detail", "data")`. They count
+    /// in `$or` and in dotted keys too.
+    pub aliases: &'a [(&'a str, &'a str)],
+}
+
+/// A compiled pattern: immutable, and free of the text it was read from.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    /// The distinct paths of its fields.
+    paths: Vec<Path>,
+    /// What is asked at those paths, in reading order.
+    conditions: Vec<Condition>,
+    /// The sub-rules: the conditions that each one needs, in reading order.
+    branches: Vec<Branch>,
+}
+
+/// A sub-rule: indexes of conditions that must be met together.
+pub(crate) type Branch = Vec<u16>;
+
+impl Pattern {
+    /// Parses and validates a pattern.
+    ///
+    /// # Errors
+    /// Every fault found, in reading order; text that isn't JSON has one.
+    pub fn parse(json: &[u8], options: &ParseOptions<'_>) -> Result<Pattern, Vec<Fault>> {
+        let mut faults = Faults::default();
+        if let Some((reason, remedy)) = too_long(json, options.dialect) {
+            faults.add(0, &Place::Top, reason, remedy);
+            return faults.or(Pattern::empty());
+        }
+        let document = match document::read(json) {
+            Ok(document) => document,
+            Err(syntax) => {
+                let remedy = "write the pattern as one JSON object";
+                faults.add(syntax.offset, &Place::Top, syntax.reason, remedy);
+                return faults.or(Pattern::empty());
+            }
+        };
+        let (fields, clauses) = fields::collect(&document, options.aliases, &mut faults);
+        let sub_rules = expand::count(&clauses);
+        if sub_rules > SUB_RULES_MAX {
+            let reason = format!(
+                "more than {SUB_RULES_MAX} sub-rules after multiplying out every $or, the limit"
+            );
+            let remedy = "use fewer $or beside each other, or several rules";
+            faults.add(document.offset, &Place::Top, reason, remedy);
+        }
+        if faults.any() {
+            return faults.or(Pattern::empty());
+        }
+        let branches = expand::branches(&clauses, &fields.conditions);
+        faults.or(Pattern {
+            paths: fields.paths,
+            conditions: fields.conditions,
+            branches,
+        })
+    }
+
+    fn empty() -> Pattern {
+        Pattern {
+            paths: Vec::new(),
+            conditions: Vec::new(),
+            branches: Vec::new(),
+        }
+    }
+
+    /// The distinct paths of its fields.
+    pub(crate) fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    /// What is asked at those paths, in reading order.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// Its sub-rules; at least one, each with at least one condition.
+    pub(crate) fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+}
+
+fn too_long(json: &[u8], dialect: Dialect) -> Option<(String, &'static str)> {
+    let remedy = "split it into several rules";
+    if json.len() > PATTERN_BYTES_MAX {
+        let reason = format!("longer than {PATTERN_BYTES_MAX} bytes, the limit for patterns");
+        return Some((reason, remedy));
+    }
+    // Every byte that doesn't continue a character starts one.
+    let characters = json.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
+    if dialect == Dialect::EventBridge && characters > PATTERN_CHARACTERS_MAX_EVENTBRIDGE {
+        let reason = format!(
+            "longer than {PATTERN_CHARACTERS_MAX_EVENTBRIDGE} characters, EventBridge's limit"
+        );
+        return Some((reason, remedy));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The values that conditions are about: a JSON scalar, borrowed from the event.
+//!
+//! Numbers keep both their text and their binary64 value, because some of them have only one of
+//! the two: an identifier of twenty digits is not a binary64 and may be compared by its text alone.
+//! Nothing here allocates for a number or for a string without escapes.
+
+use std::borrow::Cow;
+
+/// One scalar.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scalar<'e> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number.
+    Number(Number<'e>),
+    /// A string, decoded.
+    Text(Cow<'e, str>),
+}
+
+/// A JSON number.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Number<'e> {
+    /// As it was written.
+    text: Cow<'e, str>,
+    /// The nearest binary64; infinite beyond its range.
+    value: f64,
+    /// Whether the text says exactly what the shortest form of `value` says.
+    exact: bool,
+}
+
+impl<'e> Number<'e> {
+    /// Reads the text of a JSON number.
+    pub(crate) fn read(text: &'e str) -> Self {
+        // JSON's numbers are a subset of what Rust parses, so the fallback is never taken; were it
+        // taken, the number would equal and compare to nothing.
+        let value: f64 = text.parse().unwrap_or(f64::NAN);
+        let exact = value.is_finite() && is_exact(text, value);
+        Number {
+            text: Cow::Borrowed(text),
+            value,
+            exact,
+        }
+    }
+
+    /// The same number, independent of the text it was read from.
+    pub(crate) fn into_owned(self) -> Number<'static> {
+        Number {
+            text: Cow::Owned(self.text.into_owned()),
+            ..self
+        }
+    }
+
+    /// The nearest binary64.
+    pub(crate) fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// Whether binary64 holds it: its shortest form says the same as the text.
+    pub(crate) fn exact(&self) -> bool {
+        self.exact
+    }
+
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Equal as numbers where binary64 holds both, else equal as text.
+    pub(crate) fn equals(&self, other: &Number<'_>) -> bool {
+        if self.exact && other.exact {
+            self.value == other.value
+        } else {
+            self.text == other.text
+        }
+    }
+}
+
+/// Any decimal of so many significant digits survives the way through binary64 and back.
+const DIGITS_ALWAYS_EXACT: usize = 15;
+/// No shortest form of a binary64 has more significant digits.
+const DIGITS_NEVER_EXACT: usize = 18;
+/// Well inside binary64's range of normal numbers, where the first constant holds.
+const EXPONENT_ALWAYS_NORMAL: i64 = 300;
+
+fn is_exact(text: &str, value: f64) -> bool {
+    if text.len() <= DIGITS_ALWAYS_EXACT && !text.contains(['e', 'E']) {
+        return true;
+    }
+    let Some(written) = Decimal::of(text) else {
+        return false;
+    };
+    match written.digits.len() {
+        0 => true,
+        DIGITS_NEVER_EXACT.. => false,
+        ..=DIGITS_ALWAYS_EXACT if written.exponent.abs() < EXPONENT_ALWAYS_NORMAL => true,
+        _ => Decimal::of(&format!("{value:e}")).is_some_and(|shortest| shortest == written),
+    }
+}
+
+/// A decimal as its significant digits and the power of ten of the first one; no digits are zero.
+#[derive(Debug, PartialEq)]
+struct Decimal {
+    digits: Vec<u8>,
+    exponent: i64,
+}
+
+impl Decimal {
+    /// None where the exponent itself is past all bounds and the number isn't zero.
+    fn of(text: &str) -> Option<Decimal> {
+        let unsigned = text.trim_start_matches('-');
+        let (mantissa, power) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = || whole.bytes().chain(fraction.bytes());
+        let leading = all().take_while(|&digit| digit == b'0').count();
+        let nonzero = all().enumerate().filter(|&(_, digit)| digit != b'0');
+        let Some(last) = nonzero.map(|(place, _)| place).last() else {
+            return Some(Decimal {
+                digits: Vec::new(),
+                exponent: 0,
+            });
+        };
+        let significant = last + 1 - leading;
+        let power: i64 = power.trim_start_matches('+').parse().ok()?;
+        let first_digit = i64::try_from(whole.len()).ok()? - 1 - i64::try_from(leading).ok()?;
+        Some(Decimal {
+            digits: all()
+                .skip(leading)
+                .take(significant.min(DIGITS_NEVER_EXACT))
+                .collect(),
+            exponent: power.checked_add(first_digit)?,
+        })
+    }
+}
+
+impl Scalar<'_> {
+    /// As JSON, cut to a bounded excerpt.
+    pub(crate) fn excerpt(&self) -> String {
+        match self {
+            Scalar::Null => "null".to_owned(),
+            Scalar::Bool(value) => value.to_string(),
+            Scalar::Number(number) => shorten(number.text()),
+            Scalar::Text(text) => quote(text),
+        }
+    }
+}
+
+/// The text as a JSON string, cut to a bounded excerpt.
+pub(crate) fn quote(text: &str) -> String {
+    let shortened = shorten(text);
+    serde_json::to_string(&shortened).unwrap_or(shortened)
+}
+
+/// The text, cut to a bounded excerpt.
+pub(crate) fn shorten(text: &str) -> String {
+    let limit = crate::limits::EXCERPT_CHARACTERS_MAX;
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
