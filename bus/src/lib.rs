@@ -4,6 +4,7 @@
 //! `runtime` are doors to what is outside; `pipeline` is the way of an event; `bus` is the handle;
 //! `api` and `cli` are its faces. `docs/ARCHITECTURE.md` has the map and the import table.
 
+pub mod api;
 pub mod bus;
 pub mod error;
 pub mod model;

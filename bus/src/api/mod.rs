@@ -1,0 +1,5 @@
+//! The HTTP face of a bus.
+
+mod json;
+mod problem;
+pub mod wire;
