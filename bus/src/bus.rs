@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Kind};
 use crate::model::{DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription};
-use crate::store::{DeliveryState, StoredEvent};
+
+pub use crate::store::{DeliveryState, StoredEvent};
 
 /// A running bus.
 #[derive(Clone)]
