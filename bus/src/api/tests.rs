@@ -356,6 +356,88 @@ async fn a_full_house_answers_for_its_health() {
     );
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Each case is many requests on one server: 4xx at worst, or the 503 of a bus that starts.
+    #[test]
+    fn malformed_input_is_never_our_fault(requests in proptest::collection::vec(request(), 1..24)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answers = runtime.block_on(async {
+            let server = start(Limits::default()).await;
+            let mut answers = Vec::new();
+            for request in &requests {
+                let mut client = TcpStream::connect(server.address).await.unwrap();
+                let _ = client.write_all(request).await;
+                client.shutdown().await.unwrap();
+                let mut answer = Vec::new();
+                let _ = client.read_to_end(&mut answer).await;
+                answers.push(String::from_utf8_lossy(&answer).into_owned());
+            }
+            answers
+        });
+        for (request, answer) in requests.iter().zip(answers) {
+            let shown = String::from_utf8_lossy(request);
+            if let Some(rest) = answer.strip_prefix("HTTP/1.1 ") {
+                let status: u16 = rest[..3].parse().unwrap();
+                // The head of an answer has no words that would say it.
+                let starting = shown.starts_with("HEAD")
+                    || answer.contains("starting")
+                    || answer.contains("not ready");
+                proptest::prop_assert!(
+                    status < 500 || status == 503 && starting,
+                    "{shown:?}: {answer}"
+                );
+            } else {
+                proptest::prop_assert!(answer.is_empty(), "{shown:?}: {answer}");
+            }
+        }
+    }
+}
+
+fn request() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::prelude::*;
+    let path = prop_oneof![
+        "/v1/(events|rules|rules/test|functions|functions/a|manifest|deliveries|dead-letters|subscriptions)",
+        "/v1/buses/[a-z%0-9.-]{0,6}/events(/[a-z0-9-]{0,4})?",
+        "/(livez|readyz|version|metrics)",
+        "/[!-~]{0,16}",
+    ];
+    let query = prop_oneof![
+        Just(String::new()),
+        r"\?(after|limit|type|stage|x)=[!-~]{0,6}"
+    ];
+    let header = prop_oneof![
+        Just("Content-Type: application/cloudevents+json".to_owned()),
+        Just("Content-Type: application/json".to_owned()),
+        Just("Content-Type: application/wasm".to_owned()),
+        "ce-[a-z]{1,6}: [ -~]{0,8}",
+        "[A-Za-z-]{1,8}:[ -~]{0,8}",
+        "[ -~]{0,12}",
+    ];
+    (
+        "GET|POST|PUT|DELETE|HEAD|OPTIONS|[A-Z]{0,4}",
+        path,
+        query,
+        proptest::collection::vec(header, 0..6),
+        prop_oneof![
+            Just(EVENT.as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..40)
+        ],
+        any::<bool>(),
+    )
+        .prop_map(|(method, path, query, headers, body, honest)| {
+            let mut request = format!("{method} {path}{query} HTTP/1.1\r\nHost: x\r\n");
+            for header in headers {
+                request.push_str(&header);
+                request.push_str("\r\n");
+            }
+            let length = if honest { body.len() } else { body.len() + 7 };
+            request.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+            [request.into_bytes(), body].concat()
+        })
+}
+
 #[tokio::test]
 async fn http_2_is_served_on_the_same_port() {
     use http_body_util::{BodyExt as _, Full};
