@@ -1,0 +1,67 @@
+//! Health, version and metrics: cheap, without locks, and answered when everything else is refused.
+
+use hyper::StatusCode;
+
+use super::call::{Answer, Call, json, text};
+use super::json::Object;
+
+/// True for the paths that a full house still answers.
+pub(super) fn is_health(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/version" | "/metrics")
+}
+
+/// `GET /livez`: whether the process should go on.
+pub(super) async fn live(call: Call) -> Answer {
+    call.query(&[])?;
+    Ok(word(
+        call.app.bus.live(),
+        "ok\n",
+        "the store failed; this process ends\n".into(),
+    ))
+}
+
+/// `GET /readyz(?verbose)`: whether it should get requests.
+pub(super) async fn ready(call: Call) -> Answer {
+    let verbose = call.query(&["verbose"])?.flag("verbose")?;
+    let stopping = *call.app.stopping.borrow();
+    let ready = if stopping {
+        Err("stopping".to_owned())
+    } else {
+        call.app.bus.ready()
+    };
+    Ok(match (ready, verbose) {
+        (Ok(()), _) => word(true, "ready\n", String::new()),
+        (Err(reason), true) => word(false, "", format!("not ready: {reason}\n")),
+        (Err(_), false) => word(false, "", "not ready\n".to_owned()),
+    })
+}
+
+fn word(well: bool, good: &'static str, bad: String) -> axum::response::Response {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    if well {
+        text(PLAIN, good)
+    } else {
+        let mut response = text(PLAIN, bad);
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+    }
+}
+
+/// `GET /version`.
+pub(super) async fn version(call: Call) -> Answer {
+    call.query(&[])?;
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.text("name", "edgebus");
+    object.text("version", env!("CARGO_PKG_VERSION"));
+    object.end();
+    Ok(json(out))
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(call: Call) -> Answer {
+    Ok(text(
+        "text/plain; version=0.0.4; charset=utf-8",
+        (call.app.metrics)(),
+    ))
+}

@@ -1,0 +1,151 @@
+//! Server-sent events of what happens to deliveries, as their settlements become durable.
+//!
+//! A live view, not a log: a reader that falls behind loses the oldest, and is told how many in a
+//! comment. What happened before can be read from the deliveries themselves.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::Frame;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::call::{Answer, Call, text};
+use super::json::Object;
+use super::problem::Problem;
+use crate::bus::{AttemptEnded, Happening};
+
+/// How long it may be quiet before a comment is sent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Bytes after which a frame is sent, although more is waiting.
+const FRAME_BYTES: usize = 64 << 10;
+
+/// `GET /v1/deliveries/stream`: one event for each attempt that ends.
+pub(super) async fn open(call: Call) -> Answer {
+    call.query(&[])?;
+    let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
+        return Err(Problem::busy("too many streams of events are open"));
+    };
+    let source = Source {
+        told: call.app.bus.listen(),
+        stopping: call.app.stopping.clone(),
+        _place: place,
+    };
+    let stream = Stream {
+        next: Some(Box::pin(source.next())),
+    };
+    let mut response = text("text/event-stream", Body::new(stream));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+struct Source {
+    told: Receiver<Happening>,
+    stopping: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Source {
+    /// The next bytes; none at the end.
+    async fn next(mut self) -> Option<(Vec<u8>, Self)> {
+        let mut out = Vec::new();
+        while out.is_empty() {
+            let told = tokio::select! {
+                told = timeout(KEEP_ALIVE, self.told.recv()) => told,
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+            };
+            match told {
+                Err(_) => out.extend_from_slice(b": quiet\n\n"),
+                Ok(Ok(happening)) => write(&mut out, &happening),
+                Ok(Err(RecvError::Lagged(lost))) => note_lost(&mut out, lost),
+                Ok(Err(RecvError::Closed)) => return None,
+            }
+            while out.len() < FRAME_BYTES {
+                match self.told.try_recv() {
+                    Ok(happening) => write(&mut out, &happening),
+                    Err(TryRecvError::Lagged(lost)) => note_lost(&mut out, lost),
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+        }
+        Some((out, self))
+    }
+}
+
+fn note_lost(out: &mut Vec<u8>, lost: u64) {
+    out.extend_from_slice(format!(": {lost} lost, this reader is too slow\n\n").as_bytes());
+}
+
+fn write(out: &mut Vec<u8>, happening: &Happening) {
+    let Happening::Attempt(attempt) = happening else {
+        return;
+    };
+    out.extend_from_slice(b"event: attempt\ndata: ");
+    write_attempt(out, attempt);
+    out.extend_from_slice(b"\n\n");
+}
+
+fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded) {
+    let mut object = Object::new(out);
+    object.shown("id", &attempt.key);
+    object.text("bus", &attempt.bus);
+    object.number("position", attempt.key.position.0);
+    object.text("type", &attempt.kind);
+    object.text("rule", &attempt.rule);
+    object.text("function", &attempt.function);
+    object.number("attempt", u64::from(attempt.attempt));
+    object.text("outcome", attempt.outcome.class());
+    if !attempt.outcome.is_success() {
+        object.shown("message", &attempt.outcome);
+    }
+    object.number("duration_us", attempt.duration_us);
+    object.number("age_ms", attempt.age_ms);
+    if let Some(at) = attempt.retry_at {
+        object.shown("retry_at", &at);
+    }
+    if let Some(reason) = attempt.dead {
+        object.text("reason", reason.word());
+    }
+    object.end();
+}
+
+type Next = Pin<Box<dyn Future<Output = Option<(Vec<u8>, Source)>> + Send>>;
+
+/// The body: one future at a time.
+struct Stream {
+    next: Option<Next>,
+}
+
+impl hyper::body::Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(next) = &mut self.next else {
+            return Poll::Ready(None);
+        };
+        match next.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.next = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some((bytes, source))) => {
+                self.next = Some(Box::pin(source.next()));
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from(bytes)))))
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The HTTP face of a bus: every route on one screen, and the door that all requests come through.
+//!
+//! A handler takes a `Call` and answers JSON or a `Problem`; the status of a problem is chosen in
+//! `problem`, the limits are kept in `serve`, CloudEvents are read in `wire`. Publishing goes around
+//! the router, because it is what a bus does all day. Never here: decisions of the bus, the store, the
+//! pipeline; types of hyper and axum never leave this room.
+
+mod body;
+mod call;
+mod deliveries;
+mod events;
+mod functions;
+mod health;
+mod json;
+mod live;
+mod manifest;
+mod page;
+mod problem;
+mod rules;
+mod serve;
+mod stream;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Method, Request, Response};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt as _;
+
+use crate::bus::Bus;
+use crate::model::rule::DEFAULT_BUS;
+use body::{Charge, Gauge};
+use problem::{Cause, Problem};
+use serve::{Payload, Standing};
+
+pub use serve::Limits;
+
+/// Renders the metrics as Prometheus text.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+#[rustfmt::skip]
+fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/events", post(events::publish_default))
+        .route("/v1/buses/{bus}/events", post(events::publish).get(events::list))
+        .route("/v1/buses/{bus}/events/stream", get(stream::open))
+        .route("/v1/buses/{bus}/events/{position}", get(events::get))
+        .route("/v1/functions", get(functions::list))
+        .route("/v1/functions/{name}", put(functions::deploy).get(functions::get).delete(functions::remove))
+        .route("/v1/manifest", put(manifest::apply).get(manifest::get))
+        .route("/v1/rules", get(rules::list))
+        .route("/v1/rules/test", post(rules::test))
+        .route("/v1/subscriptions", get(subscriptions::list))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/stream", get(live::open))
+        .route("/v1/deliveries/{id}", get(deliveries::get))
+        .route("/v1/dead-letters", get(deliveries::list_dead))
+        .route("/v1/dead-letters/{id}", get(deliveries::get_dead))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/version", get(health::version))
+        .route("/metrics", get(health::metrics))
+        .method_not_allowed_fallback(async || Problem::new(Cause::MethodNotAllowed, "see Allow for the methods of this path"))
+        .fallback(async || Problem::new(Cause::NoRoute, "the routes of the API begin with /v1/"))
+}
+
+/// Serves the API of `bus` on `listener` until `shutdown`, then drains within the limits; resolves
+/// when no connection and no task of the server is left.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    bus: Bus,
+    metrics: Metrics,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let door = Door::new(bus, metrics, limits.clone(), stopping);
+    let shutdown = async move {
+        shutdown.await;
+        // Streams of events have no end of their own.
+        stop.send_replace(true);
+    };
+    serve::run(listener, limits, door, shutdown).await
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct App(Arc<Shared>);
+
+struct Shared {
+    bus: Bus,
+    metrics: Metrics,
+    limits: Limits,
+    /// Request bodies that are held.
+    requests: Gauge,
+    /// Pages that are held until their readers have them.
+    answers: Gauge,
+    /// Places for readers of server-sent events.
+    streams: Arc<Semaphore>,
+    /// True when the server stops.
+    stopping: watch::Receiver<bool>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The one way in and out.
+#[derive(Clone)]
+struct Door {
+    app: App,
+    router: Router,
+}
+
+impl Door {
+    fn new(bus: Bus, metrics: Metrics, limits: Limits, stopping: watch::Receiver<bool>) -> Self {
+        let app = App(Arc::new(Shared {
+            bus,
+            metrics,
+            requests: Gauge::new(limits.request_bytes_in_flight_max),
+            answers: Gauge::new(limits.answer_bytes_in_flight_max),
+            streams: Arc::new(Semaphore::new(limits.event_streams_max)),
+            limits,
+            stopping,
+        }));
+        let router = routes().with_state(app.clone());
+        Self { app, router }
+    }
+
+    async fn answer(self, request: Request<Incoming>, standing: Standing) -> Response<Payload> {
+        let path = request.uri().path();
+        let problem = if request.headers().len() > self.app.limits.headers_max {
+            let fields_max = self.app.limits.headers_max;
+            Some(Problem::new(
+                Cause::HeadersTooLarge,
+                format!("a request may have {fields_max} header fields at most"),
+            ))
+        } else if standing == Standing::Observer && !health::is_health(path) {
+            Some(Problem::busy("too many connections are open"))
+        } else {
+            body::check_encoding(request.headers()).err()
+        };
+        if let Some(problem) = problem {
+            return payload(problem.render(path));
+        }
+        let (head, body) = request.into_parts();
+        if head.method == Method::POST
+            && let Some(bus) = published_bus(head.uri.path())
+        {
+            let query = head.uri.query();
+            return match events::accept(&self.app, bus, query, &head.headers, body).await {
+                Ok(answer) => answer,
+                Err(problem) => payload(problem.render(head.uri.path())),
+            };
+        }
+        let uri = head.uri.clone();
+        let request = Request::from_parts(head, body);
+        let response = match self.router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        match response.extensions().get::<Problem>() {
+            None => payload(response),
+            Some(problem) => {
+                let mut rendered = problem.render(uri.path());
+                // The router says which methods there are.
+                if let Some(allow) = response.headers().get(hyper::header::ALLOW) {
+                    rendered
+                        .headers_mut()
+                        .insert(hyper::header::ALLOW, allow.clone());
+                }
+                payload(rendered)
+            }
+        }
+    }
+}
+
+impl serve::Handler for Door {
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        standing: Standing,
+    ) -> impl Future<Output = Response<Payload>> + Send + 'static {
+        let door = self.clone();
+        async move {
+            let mut response = door.answer(request, standing).await;
+            if standing == Standing::Observer {
+                // An observer's place is for the next one.
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    }
+}
+
+fn payload(response: axum::response::Response) -> Response<Payload> {
+    let held = response.extensions().get::<Arc<Charge>>().cloned();
+    response.map(|body| Payload::stream(body, held))
+}
+
+/// The bus that a POST to `path` publishes on, if it is a path to publish on and needs no decoding.
+fn published_bus(path: &str) -> Option<&str> {
+    match path.strip_prefix("/v1/")? {
+        "events" => Some(DEFAULT_BUS),
+        rest => {
+            let bus = rest.strip_prefix("buses/")?.strip_suffix("/events")?;
+            (!bus.is_empty() && !bus.contains(['/', '%'])).then_some(bus)
+        }
+    }
+}

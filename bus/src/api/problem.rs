@@ -1,0 +1,349 @@
+//! Problem documents (RFC 9457), and the one place where an HTTP status is chosen.
+//!
+//! A handler answers `Err(Problem)`; the door of the room gives it its `instance` and prints it.
+//! Never here: a stack trace, a path of the host, or another detail that a caller can't act on.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+
+use super::json;
+use crate::error::{Error, Fault, Kind};
+
+/// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
+const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
+/// How long a client is told to wait when the outcome is unknown or the bus is not ready.
+const RESTART_RETRY_SECONDS: u64 = 1;
+
+/// What went wrong, as far as HTTP tells it apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    /// What the handle answered.
+    Handle(Kind),
+    /// No such route.
+    NoRoute,
+    /// The route has other methods; the router says which in `Allow`.
+    MethodNotAllowed,
+    /// A media type, format or encoding that is not understood here.
+    UnsupportedMedia,
+    /// The body came too slowly.
+    BodyTimeout,
+    /// The connection broke before the body ended.
+    BodyBroken,
+    /// Too many header fields.
+    HeadersTooLarge,
+}
+
+impl Cause {
+    /// Status, slug and title; nothing else in the project chooses a status for an error.
+    fn shown(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Handle(Kind::Invalid) => {
+                (StatusCode::BAD_REQUEST, "invalid", "The input is invalid")
+            }
+            Self::Handle(Kind::NotFound) => {
+                (StatusCode::NOT_FOUND, "not-found", "There is no such thing")
+            }
+            Self::Handle(Kind::Conflict) => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "It can't be done in the present state",
+            ),
+            Self::Handle(Kind::TooLarge) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "Larger than a limit",
+            ),
+            Self::Handle(Kind::Busy { .. }) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "The node is full for the moment",
+            ),
+            Self::Handle(Kind::StorageFull) => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage-full",
+                "The disk is nearly full",
+            ),
+            Self::Handle(Kind::Unknown) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unknown",
+                "The outcome is unknown: repeat with the same source and id",
+            ),
+            Self::Handle(Kind::Corrupt) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "corrupt",
+                "A stored record is harmed and was not used",
+            ),
+            Self::Handle(Kind::Unavailable) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Not now: starting or stopping",
+            ),
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                "no-route",
+                "There is nothing at this path",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The path has other methods",
+            ),
+            Self::UnsupportedMedia => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body's type or encoding is not supported",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                "The body came too slowly",
+            ),
+            Self::BodyBroken => (
+                StatusCode::BAD_REQUEST,
+                "body-broken",
+                "The body ended before its end",
+            ),
+            Self::HeadersTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "Too many header fields",
+            ),
+        }
+    }
+
+    /// Whole seconds for `Retry-After`, with up to as much again and one more as jitter, so that
+    /// clients that were refused together do not come back together.
+    fn retry_after_seconds(self) -> Option<u64> {
+        let seconds = match self {
+            Self::Handle(Kind::Busy { retry_after_ms }) => retry_after_ms.div_ceil(1_000).max(1),
+            Self::Handle(Kind::StorageFull) => STORAGE_FULL_RETRY_SECONDS,
+            Self::Handle(Kind::Unknown | Kind::Unavailable) => RESTART_RETRY_SECONDS,
+            _ => return None,
+        };
+        Some(seconds.saturating_add(rand::random_range(0..=seconds.min(3_600))))
+    }
+
+    /// True where what is left of the request can't be read past, so that the connection must end.
+    fn closes(self) -> bool {
+        matches!(
+            self,
+            Self::BodyTimeout | Self::BodyBroken | Self::HeadersTooLarge
+        )
+    }
+}
+
+/// Why a request was not done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Problem {
+    /// What went wrong.
+    pub(crate) cause: Cause,
+    /// This occurrence, in words.
+    pub(crate) detail: String,
+    /// Every fault of the input.
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Problem {
+    /// A problem without a list of faults.
+    pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self {
+            cause,
+            detail: detail.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// An invalid input with its faults.
+    pub(crate) fn invalid(detail: impl Into<String>, faults: Vec<Fault>) -> Self {
+        Self {
+            cause: Cause::Handle(Kind::Invalid),
+            detail: detail.into(),
+            faults,
+        }
+    }
+
+    /// An invalid input with one fault.
+    pub(crate) fn fault(
+        pointer: impl Into<String>,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let fault = Fault {
+            pointer: pointer.into(),
+            place: None,
+            reason: reason.into(),
+            remedy: remedy.into(),
+        };
+        Self::invalid(fault.reason.clone(), vec![fault])
+    }
+
+    /// Something larger than a limit.
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(Cause::Handle(Kind::TooLarge), detail)
+    }
+
+    /// The node is full: come back in about a second.
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self::new(
+            Cause::Handle(Kind::Busy {
+                retry_after_ms: 1_000,
+            }),
+            detail,
+        )
+    }
+
+    /// The status, for the tests of the rooms that make problems.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> u16 {
+        self.cause.shown().0.as_u16()
+    }
+
+    /// The answer, with `path` as its `instance`.
+    pub(crate) fn render(&self, path: &str) -> Response {
+        let (status, slug, title) = self.cause.shown();
+        let mut out = Vec::with_capacity(256);
+        let mut object = json::Object::new(&mut out);
+        object.text("type", &format!("urn:edgebus:problem:{slug}"));
+        object.text("title", title);
+        object.number("status", u64::from(status.as_u16()));
+        object.text("detail", &self.detail);
+        object.text("instance", path);
+        if !self.faults.is_empty() {
+            object.array("errors", &self.faults, fault);
+        }
+        object.end();
+        let mut response = Response::new(Body::from(out));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.cause.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.cause.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn fault(out: &mut Vec<u8>, fault: &Fault) {
+    let mut object = json::Object::new(out);
+    object.text("pointer", &fault.pointer);
+    if let Some((line, column)) = fault.place {
+        object.number("line", line);
+        object.number("column", column);
+    }
+    object.text("reason", &fault.reason);
+    if !fault.remedy.is_empty() {
+        object.text("remedy", &fault.remedy);
+    }
+    object.end();
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self {
+            cause: Cause::Handle(error.kind),
+            detail: error.message,
+            faults: error.faults,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Only carries the problem to the door of the room, which knows the path and prints it.
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.cause.shown().0;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(cause: Cause, status: u16, retry: bool) {
+        let response = Problem::new(cause, "words").render("/v1/x");
+        assert_eq!(response.status().as_u16(), status, "{cause:?}");
+        assert_eq!(
+            response.headers().contains_key(RETRY_AFTER),
+            retry,
+            "{cause:?}"
+        );
+    }
+
+    #[test]
+    fn a_status_follows_from_the_cause() {
+        check(Cause::Handle(Kind::Invalid), 400, false);
+        check(Cause::Handle(Kind::NotFound), 404, false);
+        check(Cause::Handle(Kind::Conflict), 409, false);
+        check(Cause::Handle(Kind::TooLarge), 413, false);
+        check(Cause::Handle(Kind::Busy { retry_after_ms: 1 }), 503, true);
+        check(Cause::Handle(Kind::StorageFull), 507, true);
+        check(Cause::Handle(Kind::Unknown), 503, true);
+        check(Cause::Handle(Kind::Corrupt), 500, false);
+        check(Cause::Handle(Kind::Unavailable), 503, true);
+        check(Cause::NoRoute, 404, false);
+        check(Cause::MethodNotAllowed, 405, false);
+        check(Cause::UnsupportedMedia, 415, false);
+        check(Cause::BodyTimeout, 408, false);
+        check(Cause::BodyBroken, 400, false);
+        check(Cause::HeadersTooLarge, 431, false);
+    }
+
+    #[test]
+    fn retry_after_is_jittered_and_bounded() {
+        for _ in 0..100 {
+            let busy = Cause::Handle(Kind::Busy {
+                retry_after_ms: 2_500,
+            });
+            let seconds = busy.retry_after_seconds().unwrap();
+            assert!((3..=6).contains(&seconds), "{seconds}");
+            let endless = Cause::Handle(Kind::Busy {
+                retry_after_ms: u64::MAX,
+            });
+            assert!(endless.retry_after_seconds().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_printed_with_every_fault() {
+        let problem = Problem::invalid(
+            "two faults",
+            vec![
+                Fault {
+                    pointer: "/3/source".into(),
+                    place: None,
+                    reason: "is \"missing\"".into(),
+                    remedy: String::new(),
+                },
+                Fault {
+                    pointer: String::new(),
+                    place: Some((3, 7)),
+                    reason: "no".into(),
+                    remedy: "yes".into(),
+                },
+            ],
+        );
+        let response = problem.render("/v1/events");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            std::str::from_utf8(&body).unwrap(),
+            concat!(
+                r#"{"type":"urn:edgebus:problem:invalid","title":"The input is invalid","status":400,"#,
+                r#""detail":"two faults","instance":"/v1/events","errors":[{"pointer":"/3/source","#,
+                r#""reason":"is \"missing\""},{"pointer":"","line":3,"column":7,"reason":"no","remedy":"yes"}]}"#
+            )
+        );
+    }
+}

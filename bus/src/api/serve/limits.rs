@@ -1,0 +1,89 @@
+//! Every bound of the HTTP edge, as plain data. The defaults are RELIABILITY's.
+
+use std::time::Duration;
+
+use crate::model::limits::{BATCH_BYTES_MAX, COMPONENT_BYTES_MAX, EVENT_BYTES_MAX};
+
+/// Bounds of the HTTP edge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// From accepting a connection to its first byte, in milliseconds.
+    pub first_byte_ms_max: u64,
+    /// From the first byte of a request to the end of its headers, in milliseconds.
+    pub header_ms_max: u64,
+    /// From the end of the headers to the end of the body, in milliseconds.
+    pub body_ms_max: u64,
+    /// The rate that a body must keep up after its first five seconds.
+    pub body_bytes_per_second_min: u64,
+    /// A connection without a request is closed after this long, in milliseconds.
+    pub idle_ms_max: u64,
+    /// A client that takes nothing of its answer for this long is cut off, in milliseconds.
+    pub stalled_ms_max: u64,
+    /// What running requests get to end in when the server stops, in milliseconds.
+    pub drain_ms_max: u64,
+    /// All headers of a request together with its first line, in bytes.
+    pub header_bytes_max: usize,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// A body that holds one event, and every other JSON body, in bytes.
+    pub event_bytes_max: usize,
+    /// A body that holds a batch, in bytes.
+    pub batch_bytes_max: usize,
+    /// A component, in bytes.
+    pub component_bytes_max: usize,
+    /// A manifest, in bytes.
+    pub manifest_bytes_max: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Connections at once from one IPv4 address or one IPv6 /64.
+    pub connections_per_address_max: usize,
+    /// Connections beyond either bound that get health and metrics only.
+    pub connections_reserved: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams_per_connection_max: u32,
+    /// Bytes of request bodies that are held at once.
+    pub request_bytes_in_flight_max: usize,
+    /// Bytes of pages that are held at once until their readers have taken them.
+    pub answer_bytes_in_flight_max: usize,
+    /// Readers of server-sent events at once.
+    pub event_streams_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_byte_ms_max: 10_000,
+            header_ms_max: 10_000,
+            body_ms_max: 30_000,
+            body_bytes_per_second_min: 1_024,
+            idle_ms_max: 75_000,
+            stalled_ms_max: 30_000,
+            drain_ms_max: 20_000,
+            header_bytes_max: 32 << 10,
+            headers_max: 64,
+            event_bytes_max: EVENT_BYTES_MAX,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            component_bytes_max: COMPONENT_BYTES_MAX,
+            manifest_bytes_max: 1 << 20,
+            connections_max: 1_024,
+            connections_per_address_max: 64,
+            connections_reserved: 16,
+            streams_per_connection_max: 64,
+            request_bytes_in_flight_max: 64 << 20,
+            answer_bytes_in_flight_max: 64 << 20,
+            event_streams_max: 128,
+        }
+    }
+}
+
+impl Limits {
+    /// How often a connection is looked at: each time limit is kept to within a quarter of the shortest.
+    pub(super) fn tick(&self) -> Duration {
+        let shortest = self
+            .first_byte_ms_max
+            .min(self.header_ms_max)
+            .min(self.idle_ms_max)
+            .min(self.stalled_ms_max);
+        Duration::from_millis((shortest / 4).max(1))
+    }
+}

@@ -1,0 +1,308 @@
+//! The server under clients that are slow, silent, greedy or wrong; over real sockets, with small limits.
+
+use super::*;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::api::body::{self, Gauge};
+
+/// Answers a body with its length; `/hang` says that it was entered and waits for `release`.
+#[derive(Clone)]
+struct Echo {
+    limits: Limits,
+    release: watch::Receiver<bool>,
+    entered: Arc<Notify>,
+}
+
+impl Handler for Echo {
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        standing: Standing,
+    ) -> impl Future<Output = Response<Payload>> + Send + 'static {
+        let mut echo = self.clone();
+        async move {
+            if request.uri().path() == "/hang" {
+                echo.entered.notify_one();
+                let _ = echo.release.wait_for(|go| *go).await;
+            }
+            if request.uri().path() == "/large" {
+                return Response::new(Payload::whole(Bytes::from(vec![b'x'; 64 << 20])));
+            }
+            let (head, body) = request.into_parts();
+            let gauge = Gauge::new(1 << 20);
+            let (status, text) = match body::read(&head.headers, body, 16, &echo.limits, &gauge)
+                .await
+            {
+                Ok((bytes, _charge)) => (StatusCode::OK, format!("{standing:?} {}", bytes.len())),
+                Err(problem) => {
+                    let response = problem.render("/");
+                    return response.map(|body| Payload::stream(body, None));
+                }
+            };
+            let mut response = Response::new(Payload::whole(text));
+            *response.status_mut() = status;
+            response
+        }
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    release: watch::Sender<bool>,
+    entered: Arc<Notify>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// Short times, so that no test waits long; the client's side waits on the server alone.
+fn short() -> Limits {
+    Limits {
+        first_byte_ms_max: 250,
+        header_ms_max: 250,
+        body_ms_max: 250,
+        idle_ms_max: 500,
+        stalled_ms_max: 250,
+        drain_ms_max: 500,
+        ..Limits::default()
+    }
+}
+
+async fn start(limits: Limits) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let (release, released) = watch::channel(false);
+    let entered = Arc::new(Notify::new());
+    let echo = Echo {
+        limits: limits.clone(),
+        release: released,
+        entered: Arc::clone(&entered),
+    };
+    let task = tokio::spawn(run(listener, limits, echo, async {
+        let _ = stopped.await;
+    }));
+    Server {
+        address,
+        stop,
+        release,
+        entered,
+        task,
+    }
+}
+
+/// Sends `bytes` and reads until the server hangs up.
+async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // The server may hang up before it has read everything.
+    let _ = client.write_all(bytes).await;
+    let mut out = Vec::new();
+    let _ = client.read_to_end(&mut out).await;
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+async fn check(limits: Limits, request: &[u8], expected: &[&str]) {
+    let server = start(limits).await;
+    let answer = exchange(server.address, request).await;
+    let lines: Vec<&str> = answer
+        .match_indices("HTTP/1.1 ")
+        .filter_map(|(start, _)| answer[start..].lines().next())
+        .collect();
+    assert_eq!(lines, expected, "{:?}", String::from_utf8_lossy(request));
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn slow_and_silent_clients_are_cut_off() {
+    // Not a byte; half a head; half a preface of HTTP/2; a head without its body; silence after an answer.
+    check(short(), b"", &[]).await;
+    check(short(), b"GET / HTTP/1.1\r\nHost: x\r\nX: ", &[]).await;
+    check(short(), b"PRI * HTTP/2.0\r\n", &[]).await;
+    check(short(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]).await;
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc";
+    check(short(), head, &["HTTP/1.1 408 Request Timeout"]).await;
+    let chunk = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    check(short(), chunk, &["HTTP/1.1 408 Request Timeout"]).await;
+    check(
+        short(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        &["HTTP/1.1 200 OK"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off_too() {
+    let server = start(short()).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let mut drip = interval(Duration::from_millis(10));
+    let started = tokio::time::Instant::now();
+    loop {
+        drip.tick().await;
+        if client.write_all(b"a: b\r\n").await.is_err() {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "it drips on");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_before_it_is_read() {
+    let limits = Limits::default;
+    let announced = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n";
+    check(limits(), announced, &["HTTP/1.1 413 Payload Too Large"]).await;
+    let chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n0123456789abcdef0123456789abcdef\r\n";
+    check(limits(), chunked, &["HTTP/1.1 413 Payload Too Large"]).await;
+    let mut fields = b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec();
+    fields.extend(b"a: b\r\n".repeat(200));
+    fields.extend(b"\r\n");
+    check(
+        limits(),
+        &fields,
+        &["HTTP/1.1 431 Request Header Fields Too Large"],
+    )
+    .await;
+    let mut head = b"GET / HTTP/1.1\r\nHost: x\r\na: ".to_vec();
+    head.extend(b"b".repeat(40_000));
+    check(
+        limits(),
+        &head,
+        &["HTTP/1.1 431 Request Header Fields Too Large"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn garbage_is_a_bad_request_and_what_came_before_it_is_answered() {
+    check(
+        Limits::default(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        &["HTTP/1.1 400 Bad Request"],
+    )
+    .await;
+    check(
+        Limits::default(),
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: x\r\n\r\n\0\0\0 garbage\r\n\r\n",
+        &["HTTP/1.1 200 OK", "HTTP/1.1 200 OK", "HTTP/1.1 400 Bad Request"],
+    )
+    .await;
+    for bad in [
+        &b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"[..],
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+    ] {
+        check(Limits::default(), bad, &["HTTP/1.1 400 Bad Request"]).await;
+    }
+    check(
+        Limits::default(),
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        &["HTTP/1.1 400 Bad Request"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_cut_off() {
+    // One place in all, so that a second client is served only once the first has lost it.
+    let server = start(Limits {
+        connections_max: 1,
+        connections_reserved: 0,
+        ..short()
+    })
+    .await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled
+        .write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    stalled.readable().await.unwrap();
+    let freed = timeout(Duration::from_secs(20), async {
+        while exchange(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+    freed.await.expect("the place was not given back");
+    let mut out = Vec::new();
+    let _ = stalled.read_to_end(&mut out).await;
+    assert!(out.len() < 64 << 20, "the whole answer came");
+}
+
+#[tokio::test]
+async fn a_full_house_still_has_places_for_observers() {
+    let server = start(Limits {
+        connections_per_address_max: 1,
+        connections_reserved: 1,
+        ..Limits::default()
+    })
+    .await;
+    let ask = async |client: &mut TcpStream| {
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = vec![0; 512];
+        let length = client.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    let mut guest = TcpStream::connect(server.address).await.unwrap();
+    assert!(ask(&mut guest).await.ends_with("Guest 0"));
+    let mut observer = TcpStream::connect(server.address).await.unwrap();
+    assert!(ask(&mut observer).await.ends_with("Observer 0"));
+    assert_eq!(
+        exchange(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await,
+        ""
+    );
+    assert!(ask(&mut guest).await.ends_with("Guest 0"));
+}
+
+#[tokio::test]
+async fn a_stop_lets_running_requests_end_and_refuses_new_ones() {
+    let server = start(Limits::default()).await;
+    let mut quiet = TcpStream::connect(server.address).await.unwrap();
+    let mut running = TcpStream::connect(server.address).await.unwrap();
+    running
+        .write_all(
+            b"POST /hang HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    server.stop.send(()).unwrap();
+    // The quiet connection ends at once, which also shows that the stop has begun.
+    assert_eq!(quiet.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    assert!(TcpStream::connect(server.address).await.is_err());
+    server.release.send_replace(true);
+    running.write_all(b"abc").await.unwrap();
+    let mut answer = String::new();
+    running.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.contains("200 OK") && answer.ends_with("Guest 3"),
+        "{answer}"
+    );
+    server.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_has_a_deadline() {
+    let server = start(short()).await;
+    let mut running = TcpStream::connect(server.address).await.unwrap();
+    running
+        .write_all(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    server.stop.send(()).unwrap();
+    server.task.await.unwrap().unwrap();
+    assert_eq!(running.read(&mut [0; 8]).await.unwrap_or(0), 0);
+}

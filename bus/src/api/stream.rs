@@ -1,0 +1,173 @@
+//! Server-sent events: a bus's log from a position on, as it grows.
+//!
+//! A reader holds one page at most; the next is read when the socket has taken it. Keep-alive comments
+//! tell a quiet log from a broken line. The stream ends when the server stops, and the client comes
+//! back with `Last-Event-ID`, which every browser does by itself.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::Frame;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::call::{Answer, Call, text};
+use super::problem::Problem;
+use super::{App, events, page};
+use crate::model::{Name, Position};
+
+/// How long the log may be quiet before a comment is sent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /v1/buses/{bus}/events/stream?after=`; `Last-Event-ID` goes before `after`.
+pub(super) async fn open(call: Call) -> Answer {
+    let bus = call.name("bus")?;
+    let query = call.query(&["after"])?;
+    let after = match call.headers.get("last-event-id") {
+        None => query.number("after", 0, u64::MAX)?.unwrap_or(0),
+        Some(id) => id
+            .to_str()
+            .ok()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| Problem::fault("", "Last-Event-ID must be a position", ""))?,
+    };
+    let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
+        return Err(Problem::busy("too many streams of events are open"));
+    };
+    let mut cursor = Cursor {
+        app: call.app,
+        bus,
+        after: Position(after),
+        rows: 1,
+        _place: place,
+    };
+    // A bus that isn't there is told with a status, before the stream begins.
+    let first = cursor.read().await?;
+    let stream = Stream {
+        first: Some(first).filter(|bytes| !bytes.is_empty()),
+        next: Some(Box::pin(cursor.next())),
+    };
+    let mut response = text("text/event-stream", Body::new(stream));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Where a reader is.
+struct Cursor {
+    app: App,
+    bus: Name,
+    after: Position,
+    /// How many events are read at once.
+    rows: usize,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Cursor {
+    /// What the log has after this place, at most a page; empty if nothing.
+    async fn read(&mut self) -> Result<Bytes, Problem> {
+        let page = self
+            .app
+            .bus
+            .events(self.bus.as_str(), self.after, self.rows, None)
+            .await?;
+        let mut out = Vec::new();
+        let mut one = Vec::new();
+        for stored in page.items {
+            one.clear();
+            events::write_stored(&mut one, &stored);
+            write_message(&mut out, stored.position, &one);
+            self.after = stored.position;
+        }
+        self.rows = page::rows_next(self.rows, out.len());
+        Ok(Bytes::from(out))
+    }
+
+    /// Waits for the next piece; `None` when the stream ends.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let mut stopping = self.app.stopping.clone();
+        loop {
+            let wait = self.app.bus.wait_for_event(self.bus.as_str(), self.after);
+            tokio::select! {
+                biased;
+                // An error means that the server is gone, which is a stop too.
+                _ = stopping.wait_for(|stop| *stop) => return None,
+                grown = timeout(KEEP_ALIVE, wait) => match grown {
+                    Err(_) => return Some((Bytes::from_static(b": still here\n\n"), self)),
+                    Ok(Err(_)) => return None,
+                    Ok(Ok(())) => {}
+                },
+            }
+            let piece = self.read().await.ok()?;
+            if !piece.is_empty() {
+                return Some((piece, self));
+            }
+        }
+    }
+}
+
+/// One message. JSON holds line ends only between its tokens, so that cutting there changes no value.
+fn write_message(out: &mut Vec<u8>, position: Position, json: &[u8]) {
+    out.extend_from_slice(format!("id: {position}\n").as_bytes());
+    for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
+
+type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Cursor)>> + Send>>;
+
+/// The body: a cursor that moves on when it is polled.
+struct Stream {
+    first: Option<Bytes>,
+    next: Option<Next>,
+}
+
+impl hyper::body::Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(next) = &mut self.next else {
+            return Poll::Ready(None);
+        };
+        match next.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.next = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some((piece, cursor))) => {
+                self.next = Some(Box::pin(cursor.next()));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_its_json_over_line_ends() {
+        let mut out = Vec::new();
+        write_message(&mut out, Position(7), b"{\"a\":\r\n 1}");
+        assert_eq!(out, b"id: 7\ndata: {\"a\":\ndata: \ndata:  1}\n\n");
+    }
+}

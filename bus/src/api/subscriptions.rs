@@ -1,0 +1,49 @@
+//! Subscriptions: lag and policy.
+
+use super::call::{Answer, Call};
+use super::json::Object;
+use super::page;
+use crate::bus::SubscriptionStatus;
+use crate::model::TargetConfig;
+
+/// `GET /v1/subscriptions`.
+pub(super) async fn list(call: Call) -> Answer {
+    call.query(&[])?;
+    let list = call.app.bus.subscriptions().await?;
+    page::whole(&call.app, "subscriptions", list, |out, status| {
+        write(out, &status);
+    })
+}
+
+fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
+    let subscription = &status.subscription;
+    let mut object = Object::new(out);
+    object.number("id", u64::from(subscription.id.0));
+    object.text("label", &subscription.label());
+    object.text("rule", subscription.rule.as_str());
+    object.text("function", subscription.target.function.as_str());
+    object.text("bus", status.bus.as_str());
+    object.boolean("active", subscription.active);
+    object.number("in_memory", status.in_memory);
+    match status.oldest_owed {
+        Some(key) => object.shown("oldest_owed", &key),
+        None => object.member("oldest_owed").extend_from_slice(b"null"),
+    }
+    write_policy(&mut object, &subscription.target);
+    object.end();
+}
+
+/// How failures are retried and dead letters kept.
+pub(super) fn write_policy(object: &mut Object<'_>, target: &TargetConfig) {
+    let retry = &target.retry;
+    let mut own = Object::new(object.member("retry"));
+    own.number("attempts", u64::from(retry.attempts_max));
+    own.number("initial_ms", retry.backoff.initial_ms);
+    serde_json::to_writer(own.member("factor"), &retry.backoff.factor)
+        .expect("a Vec takes every byte and a factor is finite");
+    own.number("max_ms", retry.backoff.ms_max);
+    own.boolean("jitter", retry.backoff.jitter);
+    own.number("max_age_ms", retry.age_ms_max);
+    own.end();
+    object.number("dead_letter_ms", target.dead_letter_ms);
+}

@@ -1,0 +1,102 @@
+//! Media types, as far as they decide how data is read.
+
+/// True if a `datacontenttype` declares JSON: `*/json` or `*/*+json`, parameters aside.
+pub(super) fn is_json(media_type: &str) -> bool {
+    let Some((_, subtype)) = essence(media_type).split_once('/') else {
+        return false;
+    };
+    subtype.eq_ignore_ascii_case("json") || ends_with(subtype, "+json")
+}
+
+/// True if data of this type reads well as text: `text/*` and XML. All else is Base64 in JSON.
+pub(super) fn is_text(media_type: &str) -> bool {
+    let Some((family, subtype)) = essence(media_type).split_once('/') else {
+        return false;
+    };
+    family.eq_ignore_ascii_case("text")
+        || subtype.eq_ignore_ascii_case("xml")
+        || ends_with(subtype, "+xml")
+}
+
+/// True if what follows `application/cloudevents` or its `-batch` is `+json`, with no other character
+/// set than UTF-8 among its parameters.
+pub(super) fn is_json_format(rest: &[u8]) -> bool {
+    let Ok(rest) = std::str::from_utf8(rest) else {
+        return false;
+    };
+    let mut parts = rest.split(';');
+    if !parts
+        .next()
+        .is_some_and(|format| format.trim().eq_ignore_ascii_case("+json"))
+    {
+        return false;
+    }
+    parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    })
+}
+
+fn essence(media_type: &str) -> &str {
+    media_type
+        .split_once(';')
+        .map_or(media_type, |(essence, _)| essence)
+        .trim()
+}
+
+fn ends_with(text: &str, end: &str) -> bool {
+    text.len() > end.len()
+        && text.as_bytes()[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_the_subtype() {
+        for yes in [
+            "application/json",
+            "text/json",
+            "Application/JSON ; charset=utf-8",
+            "application/vnd.github+json",
+            "image/x+JSON",
+        ] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in [
+            "",
+            "json",
+            "+json",
+            "application/+json",
+            "application/jsonl",
+            "text/plain; a=+json",
+            "ü/ü",
+        ] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf_8_is_a_known_format() {
+        for yes in [
+            "+json",
+            "+JSON; charset=UTF-8",
+            "+json;charset=\"utf-8\"; x=y",
+        ] {
+            assert!(is_json_format(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "",
+            ";",
+            "+avro",
+            "foo+json",
+            "+json; charset=latin1",
+            "+jsonx",
+        ] {
+            assert!(!is_json_format(no.as_bytes()), "{no}");
+        }
+    }
+}
