@@ -5,7 +5,7 @@
 mod catalog;
 mod life;
 mod log;
-mod random;
+pub(super) mod random;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -100,6 +100,9 @@ impl RedbStore {
         guarded(move || {
             let rows = Snapshot::new(database.begin_read().map_err(engine)?);
             let identity = open::check_identity(&rows, store_id)?;
+            for table in Table::ALL {
+                rows.check(table)?;
+            }
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let mut memory = Memory {
                 known: catalog::read_known(&rows)?,

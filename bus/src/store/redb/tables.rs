@@ -218,6 +218,12 @@ impl Snapshot {
         Ok(row.map(|record| unseal(table, key, record.value(), read)))
     }
 
+    /// Makes sure that the table is there: a write transaction would silently make it anew.
+    pub(super) fn check(&self, table: Table) -> Result<(), Error> {
+        let open = self.transaction.open_table(definition(table));
+        open.map(|_| ()).map_err(engine)
+    }
+
     /// Every row between the bounds, in order; `each` says whether to go on.
     pub(super) fn scan(
         &self,
