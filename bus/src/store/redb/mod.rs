@@ -7,8 +7,12 @@
 
 mod catalog;
 mod dedupe;
+mod fingerprint;
 mod open;
+#[cfg(test)]
+mod planted;
 mod read;
+mod settle;
 mod steps;
 mod tables;
 #[cfg(test)]
@@ -24,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
 use self::catalog::Identity;
-use self::dedupe::Fingerprints;
+use self::fingerprint::Fingerprints;
 use self::steps::{Memory, Pending, Work};
 use self::tables::{HarmLog, Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
@@ -65,23 +69,6 @@ impl fmt::Debug for RedbStore {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u128::from_be_bytes(self.identity.store_id);
         write!(out, "RedbStore({id:032x}, epoch {})", self.epoch)
-    }
-}
-
-#[cfg(test)]
-mod planted {
-    //! Bugs that the tests must catch, on the thread that turns them on.
-    use std::cell::Cell;
-
-    thread_local! {
-        /// Commits in one phase.
-        pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
-        /// Answers before anything is flushed.
-        pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
-        /// Settles whatever the fence says.
-        pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
-        /// Commits each step for itself, so that a batch's transaction is torn apart.
-        pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
     }
 }
 
