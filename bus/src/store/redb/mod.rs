@@ -52,7 +52,8 @@ impl Default for Settings {
 
 /// An open store.
 pub struct RedbStore {
-    database: Database,
+    /// There until the drop, which closes it.
+    database: Option<Database>,
     identity: Identity,
     /// Counts opens, this one included.
     epoch: u64,
@@ -111,7 +112,7 @@ impl RedbStore {
             drop(tables);
             transaction.commit().map_err(engine)?;
             Ok(Self {
-                database,
+                database: Some(database),
                 identity,
                 epoch,
                 was_clean,
@@ -120,6 +121,11 @@ impl RedbStore {
                 harmed,
             })
         })
+    }
+
+    fn database(&self) -> &Database {
+        let database = self.database.as_ref();
+        database.expect("the database is there until the drop")
     }
 
     fn commit_batch(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
@@ -147,7 +153,7 @@ impl RedbStore {
         memory: &Memory,
         batch: &[Step],
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
-        let transaction = begin(&self.database)?;
+        let transaction = begin(self.database())?;
         let mut work = Work {
             tables: Tables::new(&transaction),
             memory,
@@ -165,7 +171,20 @@ impl RedbStore {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(self.database.begin_read().map_err(engine)?))
+        Ok(Snapshot::new(self.database().begin_read().map_err(engine)?))
+    }
+}
+
+impl Drop for RedbStore {
+    /// Closing writes the engine's own records; a harmed page can make it panic there, too. Nothing
+    /// that was acknowledged depends on it: the next open recovers.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        drop(closed);
     }
 }
 
