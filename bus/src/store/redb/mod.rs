@@ -7,8 +7,12 @@
 
 mod catalog;
 mod dedupe;
+mod fingerprint;
 mod open;
+#[cfg(test)]
+mod planted;
 mod read;
+mod settle;
 mod steps;
 mod tables;
 #[cfg(test)]
@@ -24,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
 use self::catalog::Identity;
-use self::dedupe::Fingerprints;
+use self::fingerprint::Fingerprints;
 use self::steps::{Memory, Pending, Work};
 use self::tables::{HarmLog, Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
@@ -48,7 +52,8 @@ impl Default for Settings {
 
 /// An open store.
 pub struct RedbStore {
-    database: Database,
+    /// There until the drop, which closes it.
+    database: Option<Database>,
     identity: Identity,
     /// Counts opens, this one included.
     epoch: u64,
@@ -65,23 +70,6 @@ impl fmt::Debug for RedbStore {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u128::from_be_bytes(self.identity.store_id);
         write!(out, "RedbStore({id:032x}, epoch {})", self.epoch)
-    }
-}
-
-#[cfg(test)]
-mod planted {
-    //! Bugs that the tests must catch, on the thread that turns them on.
-    use std::cell::Cell;
-
-    thread_local! {
-        /// Commits in one phase.
-        pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
-        /// Answers before anything is flushed.
-        pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
-        /// Settles whatever the fence says.
-        pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
-        /// Commits each step for itself, so that a batch's transaction is torn apart.
-        pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
     }
 }
 
@@ -124,7 +112,7 @@ impl RedbStore {
             drop(tables);
             transaction.commit().map_err(engine)?;
             Ok(Self {
-                database,
+                database: Some(database),
                 identity,
                 epoch,
                 was_clean,
@@ -133,6 +121,11 @@ impl RedbStore {
                 harmed,
             })
         })
+    }
+
+    fn database(&self) -> &Database {
+        let database = self.database.as_ref();
+        database.expect("the database is there until the drop")
     }
 
     fn commit_batch(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
@@ -160,7 +153,7 @@ impl RedbStore {
         memory: &Memory,
         batch: &[Step],
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
-        let transaction = begin(&self.database)?;
+        let transaction = begin(self.database())?;
         let mut work = Work {
             tables: Tables::new(&transaction),
             memory,
@@ -178,7 +171,20 @@ impl RedbStore {
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(self.database.begin_read().map_err(engine)?))
+        Ok(Snapshot::new(self.database().begin_read().map_err(engine)?))
+    }
+}
+
+impl Drop for RedbStore {
+    /// Closing writes the engine's own records; a harmed page can make it panic there, too. Nothing
+    /// that was acknowledged depends on it: the next open recovers.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        drop(closed);
     }
 }
 

@@ -10,6 +10,9 @@ fn refusal(result: Result<RedbStore, Error>) -> String {
     error.message
 }
 
+/// What is done to a folder, and what the refusal says.
+type Case = (&'static str, &'static str, fn(&Path));
+
 /// Names and bytes of everything in a folder.
 fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(folder)
@@ -59,7 +62,7 @@ fn harmed_folders_are_refused_and_not_changed() {
         drop(RedbStore::create(folder.path(), small()).unwrap());
         folder
     };
-    let table: [(&str, &str, fn(&Path)); 8] = [
+    let table: [Case; 8] = [
         ("missing file", "can't be read", |folder| {
             fs::remove_file(folder.join(FILE)).unwrap();
         }),

@@ -181,7 +181,7 @@ fn a_harmed_event_hinders_nobody() {
     let events = (1..=5).map(|id| event(&id.to_string(), vec![1; 100]));
     store.commit(&[append(events.collect(), 1)]).unwrap();
     let harm = |table, row: &[u8]| {
-        let transaction = begin(&store.database).unwrap();
+        let transaction = begin(store.database()).unwrap();
         let mut rows = transaction.open_table(tables::definition(table)).unwrap();
         rows.insert(row, &b"rot and nothing else"[..]).unwrap();
         drop(rows);

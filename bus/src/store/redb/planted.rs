@@ -1,0 +1,14 @@
+//! Bugs that the tests must catch, on the thread that turns them on. Never in a release.
+
+use std::cell::Cell;
+
+thread_local! {
+    /// Commits in one phase.
+    pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
+    /// Answers before anything is flushed.
+    pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
+    /// Settles whatever the fence says.
+    pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+    /// Commits each step for itself, so that a batch's transaction is torn apart.
+    pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
+}

@@ -1,0 +1,189 @@
+//! How an attempt ends in the tables: everything together, or nothing.
+//!
+//! The order is: fence, state versions, limits of the chain, and only then the first write.
+
+use std::collections::BTreeMap;
+
+use super::steps::Work;
+use super::tables::{delivery_key, due_key, event_key, state_key};
+use crate::model::{
+    Attempt, BusId, DeadLetter, DeadReason, Delivery, EventRef, Lineage, Settled, Timestamp,
+};
+use crate::store::codec::{Reader, Table, Writer, delivery, event};
+use crate::store::{Appended, Effects, Error, Settle, SettleEnd, StepOutcome, hollow_event};
+
+impl Work<'_, '_> {
+    pub(super) fn settle(&mut self, settle: &Settle) -> Result<StepOutcome, Error> {
+        let Some(delivery) = self.owed(settle.key, settle.fence)? else {
+            return Ok(StepOutcome::Stale);
+        };
+        let due_before = delivery.due_at;
+        let mut ended = ended(delivery, &settle.attempt);
+        let key = delivery_key(settle.key);
+        let mut emitted = Vec::new();
+        if let SettleEnd::Done(effects) = &settle.end {
+            if let Some(refusal) = self.state_refusal(effects)? {
+                return Ok(refusal);
+            }
+            match self.emit(effects, settle.now)? {
+                Ok(places) => emitted = places,
+                Err(refusal) => return Ok(refusal),
+            }
+            self.write_state(effects)?;
+        }
+        if let Some(due) = due_before {
+            self.tables.remove(Table::Due, &due_key(due, settle.key))?;
+        }
+        match &settle.end {
+            SettleEnd::Done(effects) => {
+                self.tables.remove(Table::Deliveries, &key)?;
+                let row = Settled {
+                    delivery: ended,
+                    settled_at: settle.now,
+                    emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
+                };
+                self.tables.put(Table::Settled, &key, |out| {
+                    delivery::write_settled(out, &row);
+                })?;
+            }
+            SettleEnd::Retry { due_at } => {
+                ended.due_at = Some(*due_at);
+                self.put_delivery(&ended)?;
+                self.tables
+                    .put(Table::Due, &due_key(*due_at, settle.key), |_| {})?;
+            }
+            SettleEnd::Dead { reason } => {
+                self.tables.remove(Table::Deliveries, &key)?;
+                self.bury(ended, *reason, settle.now)?;
+            }
+        }
+        Ok(StepOutcome::Settled(emitted))
+    }
+
+    /// Checks the versions that the attempt read.
+    fn state_refusal(&mut self, effects: &Effects) -> Result<Option<StepOutcome>, Error> {
+        let Some(function) = &effects.function else {
+            let idle = effects.reads.is_empty() && effects.writes.is_empty();
+            let reason = "state is read or written, but no function is named";
+            return Ok((!idle).then(|| StepOutcome::Denied(reason.to_owned())));
+        };
+        for (key, version) in &effects.reads {
+            let row = state_key(function, key);
+            let current = match self.tables.get(Table::State, &row, read_version)? {
+                None => 0,
+                Some(Ok(current)) => current,
+                Some(Err(harm)) => {
+                    self.harmed.note(&harm);
+                    return Ok(Some(StepOutcome::Conflict));
+                }
+            };
+            if current != *version {
+                return Ok(Some(StepOutcome::Conflict));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends the emitted events and counts them under their roots, or says why not.
+    fn emit(
+        &mut self,
+        effects: &Effects,
+        now: Timestamp,
+    ) -> Result<Result<Vec<(BusId, Appended)>, StepOutcome>, Error> {
+        for (bus, new) in &effects.emits {
+            if let Err(reason) = self.known().stranger(*bus, &new.subscriptions) {
+                return Ok(Err(StepOutcome::Denied(reason)));
+            }
+            if new.lineage.hops > Lineage::HOPS_MAX {
+                return Ok(Err(StepOutcome::Refused(DeadReason::HopLimit)));
+            }
+        }
+        let events = effects.emits.iter().map(|(bus, new)| (*bus, new));
+        let planned = self.plan(events, now)?;
+        let mut grown: BTreeMap<EventRef, u32> = BTreeMap::new();
+        for event in planned.iter().filter(|event| !event.appended.duplicate) {
+            if let Some(root) = event.new.lineage.root {
+                *grown.entry(root).or_default() += 1;
+            }
+        }
+        for (root, count) in &mut grown {
+            let key = event_key(root.bus, root.position);
+            let before = self.sound(Table::Descendants, &key, |from| from.u32())?;
+            *count = count.saturating_add(before.unwrap_or(0));
+            if *count > Lineage::DESCENDANTS_MAX {
+                return Ok(Err(StepOutcome::Refused(DeadReason::FanOutLimit)));
+            }
+        }
+        for (root, count) in grown {
+            let key = event_key(root.bus, root.position);
+            self.tables
+                .put(Table::Descendants, &key, |out| out.u32(count))?;
+        }
+        self.write(&planned, now)?;
+        let places = planned.iter().map(|event| (event.bus, event.appended));
+        Ok(Ok(places.collect()))
+    }
+
+    fn write_state(&mut self, effects: &Effects) -> Result<(), Error> {
+        let Some(function) = &effects.function else {
+            return Ok(());
+        };
+        for (key, value) in &effects.writes {
+            let last = self
+                .pending
+                .state_version
+                .unwrap_or(self.memory.state_version);
+            let version = last + 1;
+            self.pending.state_version = Some(version);
+            let row = state_key(function, key);
+            match value {
+                Some(value) => self.tables.put(Table::State, &row, |out| {
+                    out.u64(version);
+                    out.extend_from_slice(value);
+                })?,
+                None => self.tables.remove(Table::State, &row)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the ended delivery a dead letter with a copy of its event.
+    fn bury(&mut self, ended: Delivery, reason: DeadReason, now: Timestamp) -> Result<(), Error> {
+        let key = ended.key;
+        let known = self.known().subscriptions.get(&key.subscription);
+        let stored = match known.map(|known| event_key(known.bus, key.position)) {
+            Some(row) => self.sound(Table::Events, &row, |from| {
+                event::read_stored(from, key.position)
+            })?,
+            None => None,
+        };
+        let letter = DeadLetter {
+            delivery: ended,
+            reason: stored.as_ref().map_or(DeadReason::Corrupt, |_| reason),
+            died_at: now,
+            lineage: stored
+                .as_ref()
+                .map_or_else(Lineage::default, |stored| stored.lineage),
+            event: stored.map_or_else(|| hollow_event().into(), |stored| stored.event),
+        };
+        self.tables
+            .put(Table::DeadLetters, &delivery_key(key), |out| {
+                delivery::write_dead(out, &letter);
+            })
+    }
+}
+
+fn read_version(from: &mut Reader<'_>) -> Option<u64> {
+    let version = from.u64();
+    from.rest();
+    version
+}
+
+/// The delivery with the attempt behind it and the next fence.
+fn ended(mut delivery: Delivery, attempt: &Attempt) -> Delivery {
+    delivery.due_at = None;
+    delivery.fence += 1;
+    delivery.attempts_made = delivery.attempts_made.max(attempt.number);
+    delivery.record(attempt.clone());
+    delivery
+}
