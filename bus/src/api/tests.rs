@@ -9,9 +9,11 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// A bus that answers "starting" to everything; the one place that knows how to make it.
-fn starting_bus() -> Bus {
-    Bus {}
+/// A bus that has stopped: it takes no publishes, and what it reads is empty.
+async fn stopped_bus() -> Bus {
+    let pipeline = crate::pipeline::tests::memory_pipeline().await;
+    pipeline.stop().await;
+    Bus::new(pipeline)
 }
 
 struct Server {
@@ -25,7 +27,7 @@ async fn start(limits: Limits) -> Server {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let metrics: Metrics = Arc::new(|| "edgebus_up 1\n".to_owned());
-    let task = tokio::spawn(serve(listener, starting_bus(), metrics, limits, async {
+    let task = tokio::spawn(serve(listener, stopped_bus().await, metrics, limits, async {
         let _ = stopped.await;
     }));
     Server {
@@ -473,7 +475,7 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
         answer_bytes_in_flight_max: 8 << 20,
         ..Limits::default()
     };
-    let app = Door::new(starting_bus(), Arc::new(String::new), limits, stopping).app;
+    let app = Door::new(stopped_bus().await, Arc::new(String::new), limits, stopping).app;
     let check =
         async |rows: usize, limit: usize, bytes: usize, count: usize, next: Option<&str>| {
             let response = page::collect(

@@ -21,6 +21,8 @@ mod recover;
 mod services;
 mod settle;
 mod snapshot;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timer;
 mod writer;
 

@@ -173,6 +173,8 @@ fn run(
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
+                // Nobody may hear of the failure before the bus counts as failed.
+                failed(&error.message);
                 for reply in replies.drain(..) {
                     refuse(reply);
                 }
@@ -180,7 +182,6 @@ fn run(
                 while let Ok(item) = items.try_recv() {
                     refuse(item.reply);
                 }
-                failed(&error.message);
                 return;
             }
         }
