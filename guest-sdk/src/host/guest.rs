@@ -7,7 +7,7 @@ use crate::{Context, Emit, Event, Failure, Payload};
 
 /// The generated bindings.
 #[doc(hidden)]
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated")]
+#[allow(missing_docs, clippy::all, clippy::mem_forget, reason = "generated")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",

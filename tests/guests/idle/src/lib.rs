@@ -1,0 +1,8 @@
+//! A function that does nothing with any event: what it costs is what calling a function costs.
+
+use guest_sdk::{Event, Failure, Raw, function};
+
+#[function]
+fn handle(_: Event<Raw>) -> Result<(), Failure> {
+    Ok(())
+}
