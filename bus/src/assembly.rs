@@ -42,7 +42,9 @@ pub enum Error {
 /// # Errors
 /// The folder can't be opened as asked; nothing was changed then.
 pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::Error> {
-    let engine = StoreSettings { cache_bytes: settings.cache_bytes };
+    let engine = StoreSettings {
+        cache_bytes: settings.cache_bytes,
+    };
     let store = if settings.create && !RedbStore::present(&settings.data)? {
         RedbStore::create(&settings.data, engine)?
     } else {
@@ -59,7 +61,9 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
     let opening = settings.clone();
     let store = tokio::task::spawn_blocking(move || open_store(&opening))
         .await
-        .map_err(|_| crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping"))??;
+        .map_err(|_| {
+            crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping")
+        })??;
     let catalog = store.catalog()?;
     let mut newest = Timestamp(0);
     for (bus, _, last) in &catalog.buses {
@@ -84,7 +88,11 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
         secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
     })
     .await?;
-    Ok(Running { bus: Bus::new(pipeline.clone()), pipeline, telemetry })
+    Ok(Running {
+        bus: Bus::new(pipeline.clone()),
+        pipeline,
+        telemetry,
+    })
 }
 
 /// Free space on the disk of `folder`, in bytes; `None` if the system does not say.

@@ -11,7 +11,9 @@ use tokio::sync::broadcast;
 use crate::error::{Error, Fault, Kind};
 use crate::manifest;
 use crate::model::limits::PAGE_ROWS_MAX;
-use crate::model::{DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, SubscriptionId};
+use crate::model::{
+    DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, SubscriptionId,
+};
 use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
 use crate::store::Store;
 
@@ -95,7 +97,11 @@ impl Bus {
         Ok(ids
             .into_iter()
             .zip(places)
-            .map(|(id, place)| Accepted { id, position: place.position, duplicate: place.duplicate })
+            .map(|(id, place)| Accepted {
+                id,
+                position: place.position,
+                duplicate: place.duplicate,
+            })
             .collect())
     }
 
@@ -103,7 +109,13 @@ impl Bus {
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus, and what reading can meet.
-    pub async fn events(&self, bus: &str, after: Position, limit: usize, kind: Option<&str>) -> Result<Page<StoredEvent>, Error> {
+    pub async fn events(
+        &self,
+        bus: &str,
+        after: Position,
+        limit: usize,
+        kind: Option<&str>,
+    ) -> Result<Page<StoredEvent>, Error> {
         let bus = self.bus_id(bus)?;
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let kind = kind.map(str::to_owned);
@@ -119,7 +131,10 @@ impl Bus {
                     if kind.as_ref().is_none_or(|kind| *kind == stored.event.kind) {
                         items.push(stored);
                         if items.len() == limit {
-                            return Ok(Page { items, next: Some(after.to_string()) });
+                            return Ok(Page {
+                                items,
+                                next: Some(after.to_string()),
+                            });
                         }
                     }
                 }
@@ -127,7 +142,10 @@ impl Bus {
                     return Ok(Page { items, next: None });
                 }
             }
-            Ok(Page { items, next: Some(after.to_string()) })
+            Ok(Page {
+                items,
+                next: Some(after.to_string()),
+            })
         })
         .await
     }
@@ -140,7 +158,12 @@ impl Bus {
         let id = self.bus_id(bus)?;
         self.read(move |store| store.event(id, position))
             .await?
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("the bus `{bus}` holds no event at position {position}")))
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    format!("the bus `{bus}` holds no event at position {position}"),
+                )
+            })
     }
 
     /// Waits until `bus` has an event after `after`, or until the bus stops.
@@ -150,7 +173,9 @@ impl Bus {
     pub async fn wait_for_event(&self, bus: &str, after: Position) -> Result<(), Error> {
         let id = self.bus_id(bus)?;
         self.pipeline.wait_for_event(id, after).await;
-        self.pipeline.ready().map_err(|reason| Error::new(Kind::Unavailable, reason))
+        self.pipeline
+            .ready()
+            .map_err(|reason| Error::new(Kind::Unavailable, reason))
     }
 
     /// What happens from now on; a listener that falls behind loses the oldest.
@@ -167,7 +192,11 @@ impl Bus {
     /// The deployed functions.
     #[must_use]
     pub fn functions(&self) -> Vec<Revision> {
-        self.snapshot().functions.values().map(|deployed| deployed.revision.clone()).collect()
+        self.snapshot()
+            .functions
+            .values()
+            .map(|deployed| deployed.revision.clone())
+            .collect()
     }
 
     /// Compiles and deploys a component under `name`; what it is given stays as it was.
@@ -193,26 +222,37 @@ impl Bus {
     /// # Errors
     /// [`Kind::Invalid`] with every fault, each with its place.
     pub async fn apply_manifest(&self, text: &str, dry_run: bool) -> Result<Plan, Error> {
-        self.apply_with_components(text, &BTreeMap::new(), dry_run).await
+        self.apply_with_components(text, &BTreeMap::new(), dry_run)
+            .await
     }
 
     /// As [`Bus::apply_manifest`], with the components of the functions that bring one.
     ///
     /// # Errors
     /// [`Kind::Invalid`] with every fault, each with its place.
-    pub async fn apply_with_components(&self, text: &str, components: &BTreeMap<Name, Bytes>, dry_run: bool) -> Result<Plan, Error> {
-        let manifest = manifest::parse(text)
-            .map_err(|faults| Error::invalid("the manifest can't be applied; nothing was changed", faults))?;
+    pub async fn apply_with_components(
+        &self,
+        text: &str,
+        components: &BTreeMap<Name, Bytes>,
+        dry_run: bool,
+    ) -> Result<Plan, Error> {
+        let manifest = manifest::parse(text).map_err(|faults| {
+            Error::invalid("the manifest can't be applied; nothing was changed", faults)
+        })?;
         let snapshot = self.snapshot();
         let mut functions = Vec::with_capacity(manifest.functions.len());
         let mut missing = Vec::new();
         for declared in &manifest.functions {
             let source = match (components.get(&declared.name), &declared.component) {
                 (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
-                (None, Some(manifest::ComponentSource::Digest(digest))) => FunctionSource::Stored(*digest),
+                (None, Some(manifest::ComponentSource::Digest(digest))) => {
+                    FunctionSource::Stored(*digest)
+                }
                 (None, _) => FunctionSource::Deployed,
             };
-            if matches!(source, FunctionSource::Deployed) && !snapshot.functions.contains_key(&declared.name) {
+            if matches!(source, FunctionSource::Deployed)
+                && !snapshot.functions.contains_key(&declared.name)
+            {
                 missing.push(Fault {
                     pointer: format!("/functions/{}/component", declared.name),
                     place: None,
@@ -223,18 +263,27 @@ impl Bus {
             functions.push((declared.name.clone(), source, declared.config.clone()));
         }
         if !missing.is_empty() {
-            return Err(Error::invalid("the manifest can't be applied; nothing was changed", missing));
+            return Err(Error::invalid(
+                "the manifest can't be applied; nothing was changed",
+                missing,
+            ));
         }
         let changes = self.plan(&manifest, &functions);
         let version = if dry_run {
             snapshot.version
         } else {
-            self.pipeline.apply_manifest(text.to_owned(), manifest.buses, functions, manifest.rules).await?
+            self.pipeline
+                .apply_manifest(text.to_owned(), manifest.buses, functions, manifest.rules)
+                .await?
         };
         Ok(Plan { changes, version })
     }
 
-    fn plan(&self, new: &manifest::Manifest, functions: &[(Name, FunctionSource, crate::model::FunctionConfig)]) -> Vec<String> {
+    fn plan(
+        &self,
+        new: &manifest::Manifest,
+        functions: &[(Name, FunctionSource, crate::model::FunctionConfig)],
+    ) -> Vec<String> {
         let snapshot = self.snapshot();
         let replaced = functions
             .iter()
@@ -244,7 +293,10 @@ impl Bus {
                     FunctionSource::Stored(digest) => *digest,
                     FunctionSource::Deployed => return false,
                 };
-                snapshot.functions.get(name).is_some_and(|deployed| deployed.revision.digest != digest)
+                snapshot
+                    .functions
+                    .get(name)
+                    .is_some_and(|deployed| deployed.revision.digest != digest)
             })
             .map(|(name, _, _)| name.clone())
             .collect();
@@ -280,7 +332,9 @@ impl Bus {
             for subscription in subscriptions {
                 let oldest = store.deliveries(subscription.id, None, 1)?;
                 rows.push(SubscriptionStatus {
-                    bus: snapshot.bus(subscription.bus).map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
+                    bus: snapshot
+                        .bus(subscription.bus)
+                        .map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
                     in_memory: pipeline.in_memory(subscription.id) as u64,
                     oldest_owed: oldest.first().map(|delivery| delivery.key),
                     subscription: (*subscription).clone(),
@@ -295,7 +349,13 @@ impl Bus {
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the subscription, [`Kind::Invalid`] for `after`, and what reading can meet.
-    pub async fn deliveries(&self, subscription: Option<&str>, stage: DeliveryStage, after: Option<&str>, limit: usize) -> Result<Page<DeliveryState>, Error> {
+    pub async fn deliveries(
+        &self,
+        subscription: Option<&str>,
+        stage: DeliveryStage,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeliveryState>, Error> {
         let snapshot = self.snapshot();
         let wanted = match subscription {
             Some(text) => Some(find_subscription(&snapshot, text)?),
@@ -303,12 +363,18 @@ impl Bus {
         };
         let after = match after {
             Some(text) => Some(text.parse::<DeliveryKey>().map_err(|()| {
-                Error::new(Kind::Invalid, "`after` must be a page's `next`, as in 3-1042")
+                Error::new(
+                    Kind::Invalid,
+                    "`after` must be a page's `next`, as in 3-1042",
+                )
             })?),
             None => None,
         };
         let mut ids: Vec<SubscriptionId> = snapshot.subscriptions.keys().copied().collect();
-        ids.retain(|id| wanted.is_none_or(|wanted| wanted == *id) && after.is_none_or(|after| *id >= after.subscription));
+        ids.retain(|id| {
+            wanted.is_none_or(|wanted| wanted == *id)
+                && after.is_none_or(|after| *id >= after.subscription)
+        });
         ids.sort_unstable();
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         self.read(move |store| {
@@ -317,15 +383,34 @@ impl Bus {
                 let after = after.filter(|after| after.subscription == id);
                 let room = limit - items.len();
                 match stage {
-                    DeliveryStage::Owed => items.extend(store.deliveries(id, after, room)?.into_iter().map(DeliveryState::Owed)),
-                    DeliveryStage::Succeeded => items.extend(store.settled(id, after, room)?.into_iter().map(DeliveryState::Settled)),
-                    DeliveryStage::Dead => items.extend(store.dead_letters(id, after, room)?.into_iter().map(DeliveryState::Dead)),
+                    DeliveryStage::Owed => items.extend(
+                        store
+                            .deliveries(id, after, room)?
+                            .into_iter()
+                            .map(DeliveryState::Owed),
+                    ),
+                    DeliveryStage::Succeeded => items.extend(
+                        store
+                            .settled(id, after, room)?
+                            .into_iter()
+                            .map(DeliveryState::Settled),
+                    ),
+                    DeliveryStage::Dead => items.extend(
+                        store
+                            .dead_letters(id, after, room)?
+                            .into_iter()
+                            .map(DeliveryState::Dead),
+                    ),
                 }
                 if items.len() >= limit {
                     break;
                 }
             }
-            let next = if items.len() >= limit { items.last().map(|state| delivery_of(state).key.to_string()) } else { None };
+            let next = if items.len() >= limit {
+                items.last().map(|state| delivery_of(state).key.to_string())
+            } else {
+                None
+            };
             Ok(Page { items, next })
         })
         .await
@@ -344,7 +429,10 @@ impl Bus {
     /// The subscription with this number, for showing deliveries.
     #[must_use]
     pub fn subscription(&self, id: SubscriptionId) -> Option<Subscription> {
-        self.snapshot().subscriptions.get(&id).map(|subscription| (**subscription).clone())
+        self.snapshot()
+            .subscriptions
+            .get(&id)
+            .map(|subscription| (**subscription).clone())
     }
 
     /// True when recovery is done and the bus is not stopping; else why not.
@@ -374,7 +462,12 @@ impl Bus {
             .buses
             .get(name)
             .map(|bus| bus.id)
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no bus `{}`", name.escape_debug())))
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    format!("there is no bus `{}`", name.escape_debug()),
+                )
+            })
     }
 
     /// Reads on a blocking worker, because a page may have to come from the disk.
@@ -409,5 +502,13 @@ fn find_subscription(snapshot: &Snapshot, text: &str) -> Result<SubscriptionId, 
         .values()
         .find(|subscription| subscription.label() == text || subscription.id.0.to_string() == text)
         .map(|subscription| subscription.id)
-        .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no subscription `{}`; GET /v1/subscriptions lists them", text.escape_debug())))
+        .ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!(
+                    "there is no subscription `{}`; GET /v1/subscriptions lists them",
+                    text.escape_debug()
+                ),
+            )
+        })
 }

@@ -16,9 +16,14 @@ pub(super) const TARGET: &str = "wasm32-wasip2";
 /// # Errors
 /// Says how to get a checkout.
 pub(super) fn repository() -> Result<PathBuf, String> {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned();
     for candidate in [PathBuf::from("."), built_in] {
-        if candidate.join("samples/edgebus.yaml").is_file() && candidate.join("Cargo.toml").is_file() {
+        if candidate.join("samples/edgebus.yaml").is_file()
+            && candidate.join("Cargo.toml").is_file()
+        {
             return Ok(candidate);
         }
     }
@@ -29,16 +34,23 @@ pub(super) fn repository() -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// The last lines of what the tool said.
-pub(super) fn build_functions(repository: &Path, packages: &[&str], progress: &Progress) -> Result<PathBuf, String> {
+pub(super) fn build_functions(
+    repository: &Path,
+    packages: &[&str],
+    progress: &Progress,
+) -> Result<PathBuf, String> {
     ensure_target(repository, progress)?;
     progress.say("building the functions with cargo");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository).args(["build", "--release", "--target", TARGET]);
+    command
+        .current_dir(repository)
+        .args(["build", "--release", "--target", TARGET]);
     for package in packages {
         command.args(["-p", package]);
     }
     run(&mut command, progress)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository.join("target"), PathBuf::from);
     Ok(target.join(TARGET).join("release"))
 }
 
@@ -47,14 +59,21 @@ fn ensure_target(repository: &Path, progress: &Progress) -> Result<(), String> {
         .current_dir(repository)
         .args(["--print", "sysroot"])
         .output()
-        .map_err(|error| format!("rustc can't be run: {error}; install Rust from https://rustup.rs"))?;
+        .map_err(|error| {
+            format!("rustc can't be run: {error}; install Rust from https://rustup.rs")
+        })?;
     let root = PathBuf::from(String::from_utf8_lossy(&root.stdout).trim());
     if root.join("lib/rustlib").join(TARGET).is_dir() {
         return Ok(());
     }
     progress.say("adding the target wasm32-wasip2");
-    run(Command::new("rustup").current_dir(repository).args(["target", "add", TARGET]), progress)
-        .map_err(|error| format!("the target {TARGET} is missing and rustup could not add it: {error}"))
+    run(
+        Command::new("rustup")
+            .current_dir(repository)
+            .args(["target", "add", TARGET]),
+        progress,
+    )
+    .map_err(|error| format!("the target {TARGET} is missing and rustup could not add it: {error}"))
 }
 
 /// Runs a command, shows its last line as progress, and keeps the last lines for the case that it fails.
@@ -76,9 +95,14 @@ fn run(command: &mut Command, progress: &Progress) -> Result<(), String> {
             last.push_back(line);
         }
     }
-    let status = child.wait().map_err(|error| format!("`{name}` was lost: {error}"))?;
+    let status = child
+        .wait()
+        .map_err(|error| format!("`{name}` was lost: {error}"))?;
     if status.success() {
         return Ok(());
     }
-    Err(format!("`{name}` failed ({status}):\n{}", Vec::from(last).join("\n")))
+    Err(format!(
+        "`{name}` failed ({status}):\n{}",
+        Vec::from(last).join("\n")
+    ))
 }

@@ -23,7 +23,9 @@ pub(super) struct Client {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// The bus could not be reached.
-    #[error("no bus answers at {url}: {reason}; is `edgebus serve` running there? Name another one with --url or EDGEBUS_URL")]
+    #[error(
+        "no bus answers at {url}: {reason}; is `edgebus serve` running there? Name another one with --url or EDGEBUS_URL"
+    )]
     Unreachable {
         /// Where it was looked for.
         url: String,
@@ -90,7 +92,10 @@ impl Client {
         }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Ok(Self { pool: Pool::builder(TokioExecutor::new()).build(connector), base })
+        Ok(Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            base,
+        })
     }
 
     /// Reads `path` (with its query) and returns the answer's body.
@@ -105,25 +110,52 @@ impl Client {
     ///
     /// # Errors
     /// Anything but a 2xx answer.
-    pub(super) async fn post(&self, path: &str, content_type: &str, body: Bytes) -> Result<Bytes, Error> {
-        self.send(Method::POST, path, Some(content_type), body).await
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        self.send(Method::POST, path, Some(content_type), body)
+            .await
     }
 
-    async fn send(&self, method: Method, path: &str, content_type: Option<&str>, body: Bytes) -> Result<Bytes, Error> {
-        let unreachable = |reason: &dyn std::error::Error| Error::Unreachable { url: self.base.clone(), reason: root(reason) };
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let unreachable = |reason: &dyn std::error::Error| Error::Unreachable {
+            url: self.base.clone(),
+            reason: root(reason),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let request = request.body(Full::new(body)).map_err(|_| Error::Address(format!("{}{path}", self.base)))?;
-        let answer = self.pool.request(request).await.map_err(|error| unreachable(&error))?;
+        let request = request
+            .body(Full::new(body))
+            .map_err(|_| Error::Address(format!("{}{path}", self.base)))?;
+        let answer = self
+            .pool
+            .request(request)
+            .await
+            .map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let body = http_body_util::Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await
             .map_err(|error| unreachable(&*error))?
             .to_bytes();
-        if status.is_success() { Ok(body) } else { Err(problem(status, &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(problem(status, &body))
+        }
     }
 }
 
@@ -131,14 +163,26 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     Error::Refused {
         status: status.as_u16(),
-        title: if problem.title.is_empty() { status.canonical_reason().unwrap_or("").to_owned() } else { problem.title },
+        title: if problem.title.is_empty() {
+            status.canonical_reason().unwrap_or("").to_owned()
+        } else {
+            problem.title
+        },
         detail: problem.detail,
         errors: problem
             .errors
             .into_iter()
             .map(|fault| {
-                let reason = if fault.reason.is_empty() { fault.detail } else { fault.reason };
-                let remedy = if fault.remedy.is_empty() { String::new() } else { format!(" ({})", fault.remedy) };
+                let reason = if fault.reason.is_empty() {
+                    fault.detail
+                } else {
+                    fault.reason
+                };
+                let remedy = if fault.remedy.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", fault.remedy)
+                };
                 format!("{}: {reason}{remedy}", fault.pointer)
             })
             .collect(),

@@ -63,9 +63,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let serving = Serving::start(&settings).await?;
     let url = format!("http://{}", serving.address);
     output::print(&format!("edgebus listens on {url}"));
-    output::print(&format!("  functions  {} from {} (built in {:.1} s)", PACKAGES.join(", "), built.display(), built_after.as_secs_f64()));
+    output::print(&format!(
+        "  functions  {} from {} (built in {:.1} s)",
+        PACKAGES.join(", "),
+        built.display(),
+        built_after.as_secs_f64()
+    ));
     output::print(&format!("  store      {}", folder.display()));
-    output::print(&format!("  manifest   {}\n", samples.join("edgebus.yaml").display()));
+    output::print(&format!(
+        "  manifest   {}\n",
+        samples.join("edgebus.yaml").display()
+    ));
     let told = serving.running.bus.listen();
     let events = publish(&url, &samples.join("events.jsonl")).await?;
     let dead = tokio::time::timeout(DELIVERIES_MAX, watch(told, events)).await;
@@ -73,10 +81,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Ok(dead) => dead?,
         Err(_) => {
             serving.stop().await;
-            return Err(Failure::new(format!("some deliveries did not end within {} s", DELIVERIES_MAX.as_secs())));
+            return Err(Failure::new(format!(
+                "some deliveries did not end within {} s",
+                DELIVERIES_MAX.as_secs()
+            )));
         }
     };
-    output::print(&format!("\n{events} events published; the whole took {:.1} s, building included.", began.elapsed().as_secs_f64()));
+    output::print(&format!(
+        "\n{events} events published; the whole took {:.1} s, building included.",
+        began.elapsed().as_secs_f64()
+    ));
     next_steps(arguments.keep, &url, &folder, &samples, dead.as_deref());
     if arguments.keep {
         signals.stop().await;
@@ -108,11 +122,23 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
         .map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?;
     let mut events = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let answer = client.post("/v1/events", "application/cloudevents+json", Bytes::copy_from_slice(line.as_bytes())).await?;
-        let accepted: Accepted = serde_json::from_slice(&answer)
-            .map_err(|error| Failure::new(format!("the bus gave an answer that can't be read: {error}")))?;
+        let answer = client
+            .post(
+                "/v1/events",
+                "application/cloudevents+json",
+                Bytes::copy_from_slice(line.as_bytes()),
+            )
+            .await?;
+        let accepted: Accepted = serde_json::from_slice(&answer).map_err(|error| {
+            Failure::new(format!(
+                "the bus gave an answer that can't be read: {error}"
+            ))
+        })?;
         if accepted.duplicate {
-            output::print(&format!("{} is a duplicate of #{}: answered, and not delivered again", accepted.id, accepted.position));
+            output::print(&format!(
+                "{} is a duplicate of #{}: answered, and not delivered again",
+                accepted.id, accepted.position
+            ));
         } else {
             events += 1;
         }
@@ -121,7 +147,10 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
 }
 
 /// Prints what happens until every accepted event's deliveries have ended; returns a dead letter's id.
-async fn watch(mut told: tokio::sync::broadcast::Receiver<Happening>, published: usize) -> Result<Option<String>, Failure> {
+async fn watch(
+    mut told: tokio::sync::broadcast::Receiver<Happening>,
+    published: usize,
+) -> Result<Option<String>, Failure> {
     let mut accepted = 0;
     let mut owed: HashMap<(String, u64), usize> = HashMap::new();
     let mut ended_early: HashMap<(String, u64), usize> = HashMap::new();
@@ -137,7 +166,10 @@ async fn watch(mut told: tokio::sync::broadcast::Receiver<Happening>, published:
                 // Emitted events are accepted too; the published ones come first or in between.
                 accepted += 1;
                 if event.subscriptions.is_empty() {
-                    output::print(&format!("{:<34} → no rule matched", format!("{} #{}", event.kind, event.position)));
+                    output::print(&format!(
+                        "{:<34} → no rule matched",
+                        format!("{} #{}", event.kind, event.position)
+                    ));
                 }
                 let key = (event.bus.to_string(), event.position.0);
                 let done = ended_early.remove(&key).unwrap_or(0);
@@ -167,10 +199,28 @@ async fn watch(mut told: tokio::sync::broadcast::Receiver<Happening>, published:
 pub(super) fn line(attempt: &AttemptEnded) -> String {
     let outcome = match (attempt.dead, attempt.outcome.is_success()) {
         (_, true) => paint("32", "success"),
-        (Some(reason), _) => paint("31", &format!("dead letter ({}): {}", reason.word(), first_line(&attempt.outcome.to_string()))),
-        (None, _) => paint("33", &format!("{}, tried again: {}", attempt.outcome.class(), first_line(&attempt.outcome.to_string()))),
+        (Some(reason), _) => paint(
+            "31",
+            &format!(
+                "dead letter ({}): {}",
+                reason.word(),
+                first_line(&attempt.outcome.to_string())
+            ),
+        ),
+        (None, _) => paint(
+            "33",
+            &format!(
+                "{}, tried again: {}",
+                attempt.outcome.class(),
+                first_line(&attempt.outcome.to_string())
+            ),
+        ),
     };
-    let count = if attempt.attempt > 1 || !attempt.outcome.is_success() { format!(" (attempt {})", attempt.attempt) } else { String::new() };
+    let count = if attempt.attempt > 1 || !attempt.outcome.is_success() {
+        format!(" (attempt {})", attempt.attempt)
+    } else {
+        String::new()
+    };
     format!(
         "{:<34} → {} → {}{count} → {outcome}  [ran {}, settled {} ms after it was accepted]",
         format!("{} #{}", attempt.kind, attempt.key.position),
@@ -186,11 +236,19 @@ fn first_line(text: &str) -> &str {
 }
 
 fn paint(colour: &str, text: &str) -> String {
-    if output::coloured() { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    if output::coloured() {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option<&str>) {
-    let program = if std::env::var_os("CARGO").is_some() { "cargo run --release --".to_owned() } else { shown_program() };
+    let program = if std::env::var_os("CARGO").is_some() {
+        "cargo run --release --".to_owned()
+    } else {
+        shown_program()
+    };
     output::print("Try next:");
     let mut url = url.to_owned();
     if keep {
@@ -204,16 +262,26 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
         ));
         output::print("  and in another terminal:");
     }
-    output::print(&format!("  curl -s {url}/v1/buses/default/events                     # the log"));
-    output::print(&format!("  curl -s '{url}/v1/deliveries?stage=succeeded'             # what succeeded, attempt by attempt"));
+    output::print(&format!(
+        "  curl -s {url}/v1/buses/default/events                     # the log"
+    ));
+    output::print(&format!(
+        "  curl -s '{url}/v1/deliveries?stage=succeeded'             # what succeeded, attempt by attempt"
+    ));
     if let Some(dead) = dead {
-        output::print(&format!("  curl -s {url}/v1/dead-letters/{dead}                       # why one event did not"));
+        output::print(&format!(
+            "  curl -s {url}/v1/dead-letters/{dead}                       # why one event did not"
+        ));
     }
-    output::print(&format!("  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}", samples.join("order.json").display()));
+    output::print(&format!(
+        "  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}",
+        samples.join("order.json").display()
+    ));
 }
 
 fn shown_program() -> String {
-    std::env::args_os()
-        .next()
-        .map_or_else(|| "edgebus".to_owned(), |program| PathBuf::from(program).display().to_string())
+    std::env::args_os().next().map_or_else(
+        || "edgebus".to_owned(),
+        |program| PathBuf::from(program).display().to_string(),
+    )
 }

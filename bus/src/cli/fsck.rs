@@ -18,7 +18,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let settings = settings::Serve { data: arguments.data.clone(), ..settings::Serve::default() };
+    let settings = settings::Serve {
+        data: arguments.data.clone(),
+        ..settings::Serve::default()
+    };
     let progress = Progress::start();
     progress.say("opening the store");
     let store = assembly::open_store(&settings).map_err(|error| {
@@ -30,7 +33,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         output::print(&harm);
     });
     progress.finish();
-    let verified = verified.map_err(|error| Failure::new(format!("the check can't go on: {error}")))?;
-    output::print(&format!("{} records, {} harmed", verified.records, verified.harmed));
+    let verified =
+        verified.map_err(|error| Failure::new(format!("the check can't go on: {error}")))?;
+    output::print(&format!(
+        "{} records, {} harmed",
+        verified.records, verified.harmed
+    ));
     Ok(if verified.harmed == 0 { OK } else { FAILURE })
 }

@@ -37,11 +37,17 @@ struct Failure {
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Self { code: FAILURE, message: message.into() }
+        Self {
+            code: FAILURE,
+            message: message.into(),
+        }
     }
 
     fn configuration(message: impl Into<String>) -> Self {
-        Self { code: CONFIGURATION, message: message.into() }
+        Self {
+            code: CONFIGURATION,
+            message: message.into(),
+        }
     }
 }
 
@@ -55,10 +61,15 @@ impl From<client::Error> for Failure {
 ///
 /// Publishers POST events, YAML rules match their content, matching events run sandboxed functions.
 #[derive(Parser, Debug)]
-#[command(name = "edgebus", version, propagate_version = true, after_help = "Examples:
+#[command(
+    name = "edgebus",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
   edgebus demo                                        see it work, on real events
   edgebus serve --data ./data --create --manifest edgebus.yaml
-  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'")]
+  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

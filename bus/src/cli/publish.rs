@@ -62,7 +62,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = Client::new(&arguments.url)?;
-    let lines_wait = arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
+    let lines_wait =
+        arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
     if arguments.file.is_some() || arguments.data_path.is_some() || lines_wait {
         return publish_lines(&arguments, &client).await;
     }
@@ -70,7 +71,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut body = Vec::new();
     wire::encode(&mut body, &event);
     let answer = client
-        .post(&path(&arguments.bus), "application/cloudevents+json", Bytes::from(body))
+        .post(
+            &path(&arguments.bus),
+            "application/cloudevents+json",
+            Bytes::from(body),
+        )
         .await?;
     output::print(&String::from_utf8_lossy(&answer));
     Ok(OK)
@@ -89,15 +94,22 @@ fn single(arguments: &Arguments) -> Result<Event, Failure> {
         Some(text) => {
             let bytes = match text.strip_prefix('@') {
                 None => text.as_bytes().to_vec(),
-                Some(file) => std::fs::read(file).map_err(|error| Failure::new(format!("{file} can't be read: {error}")))?,
+                Some(file) => std::fs::read(file)
+                    .map_err(|error| Failure::new(format!("{file} can't be read: {error}")))?,
             };
-            serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-                .map_err(|error| Failure::new(format!("the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'")))?;
+            serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
+                Failure::new(format!(
+                    "the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'"
+                ))
+            })?;
             Data::Json(Bytes::from(bytes))
         }
     };
     let event = Event {
-        id: arguments.id.clone().unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        id: arguments
+            .id
+            .clone()
+            .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
         source: required(&arguments.source, "--source")?,
         kind: required(&arguments.kind, "--type")?,
         subject: arguments.subject.clone(),
@@ -107,16 +119,25 @@ fn single(arguments: &Arguments) -> Result<Event, Failure> {
         extensions: Vec::new(),
         data,
     };
-    event.check().map_err(|fault| Failure::new(format!("the event can't be published: {fault}")))?;
+    event
+        .check()
+        .map_err(|fault| Failure::new(format!("the event can't be published: {fault}")))?;
     Ok(event)
 }
 
 fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
-    let Some(kind) = &arguments.kind else { return Ok(None) };
-    let template = |flag: &str, text: &str| {
-        text.parse::<Template>().map_err(|error| Failure { code: 2, message: format!("{flag}: {error}") })
+    let Some(kind) = &arguments.kind else {
+        return Ok(None);
     };
-    let optional = |flag: &str, text: &Option<String>| text.as_ref().map(|text| template(flag, text)).transpose();
+    let template = |flag: &str, text: &str| {
+        text.parse::<Template>().map_err(|error| Failure {
+            code: 2,
+            message: format!("{flag}: {error}"),
+        })
+    };
+    let optional = |flag: &str, text: &Option<String>| {
+        text.as_ref().map(|text| template(flag, text)).transpose()
+    };
     let source = arguments.source.as_ref().ok_or_else(|| Failure {
         code: 2,
         message: "--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github".to_owned(),
@@ -130,7 +151,12 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
         data: arguments
             .data_path
             .as_ref()
-            .map(|path| path.parse::<MemberPath>().map_err(|error| Failure { code: 2, message: format!("--data-path: {error}") }))
+            .map(|path| {
+                path.parse::<MemberPath>().map_err(|error| Failure {
+                    code: 2,
+                    message: format!("--data-path: {error}"),
+                })
+            })
             .transpose()?,
     }))
 }
@@ -148,19 +174,35 @@ async fn publish_lines(arguments: &Arguments, client: &Client) -> Result<u8, Fai
     let input: Box<dyn AsyncBufRead + Unpin + Send> = match arguments.file.as_deref() {
         Some(file) if file != Path::new("-") => {
             let opened = tokio::fs::File::open(file).await;
-            Box::new(BufReader::new(opened.map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?))
+            Box::new(BufReader::new(opened.map_err(|error| {
+                Failure::new(format!("{} can't be read: {error}", file.display()))
+            })?))
         }
         _ => Box::new(BufReader::new(tokio::io::stdin())),
     };
     let progress = Progress::start();
     let mut tally = Tally::default();
-    let sent = send_all(arguments, client, mapping.as_ref(), input, &progress, &mut tally).await;
+    let sent = send_all(
+        arguments,
+        client,
+        mapping.as_ref(),
+        input,
+        &progress,
+        &mut tally,
+    )
+    .await;
     progress.finish();
     let summary = format!(
         "{} events accepted, {} of them duplicates, in {} requests",
         tally.accepted, tally.duplicates, tally.requests
     );
-    sent.map_err(|failure| Failure { message: format!("{}\n{summary} before that; a repeat is safe", failure.message), ..failure })?;
+    sent.map_err(|failure| Failure {
+        message: format!(
+            "{}\n{summary} before that; a repeat is safe",
+            failure.message
+        ),
+        ..failure
+    })?;
     output::print(&summary);
     Ok(OK)
 }
@@ -220,10 +262,17 @@ fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event
 }
 
 /// Reads one line into `line`; `false` at the end. A line without an end is refused before it fills the memory.
-async fn read_line(input: &mut (dyn AsyncBufRead + Unpin + Send), line: &mut Vec<u8>, number: u64) -> Result<bool, Failure> {
+async fn read_line(
+    input: &mut (dyn AsyncBufRead + Unpin + Send),
+    line: &mut Vec<u8>,
+    number: u64,
+) -> Result<bool, Failure> {
     loop {
         let (used, done) = {
-            let buffer = input.fill_buf().await.map_err(|error| Failure::new(format!("line {number} can't be read: {error}")))?;
+            let buffer = input
+                .fill_buf()
+                .await
+                .map_err(|error| Failure::new(format!("line {number} can't be read: {error}")))?;
             if buffer.is_empty() {
                 return Ok(!line.is_empty());
             }
@@ -234,7 +283,9 @@ async fn read_line(input: &mut (dyn AsyncBufRead + Unpin + Send), line: &mut Vec
         };
         input.consume(used);
         if line.len() > LINE_BYTES_MAX + 2 {
-            return Err(Failure::new(format!("line {number} is longer than {LINE_BYTES_MAX} bytes")));
+            return Err(Failure::new(format!(
+                "line {number} is longer than {LINE_BYTES_MAX} bytes"
+            )));
         }
         if done {
             return Ok(true);
@@ -252,15 +303,32 @@ struct Accepted {
     duplicate: bool,
 }
 
-async fn flush(arguments: &Arguments, client: &Client, body: &mut Vec<u8>, waiting: &mut u64, tally: &mut Tally) -> Result<(), Failure> {
+async fn flush(
+    arguments: &Arguments,
+    client: &Client,
+    body: &mut Vec<u8>,
+    waiting: &mut u64,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     body.push(b']');
     let answer = client
-        .post(&path(&arguments.bus), "application/cloudevents-batch+json", Bytes::from(std::mem::take(body)))
+        .post(
+            &path(&arguments.bus),
+            "application/cloudevents-batch+json",
+            Bytes::from(std::mem::take(body)),
+        )
         .await?;
-    let results: Results = serde_json::from_slice(&answer)
-        .map_err(|error| Failure::new(format!("the bus gave an answer that can't be read: {error}")))?;
+    let results: Results = serde_json::from_slice(&answer).map_err(|error| {
+        Failure::new(format!(
+            "the bus gave an answer that can't be read: {error}"
+        ))
+    })?;
     tally.accepted += *waiting;
-    tally.duplicates += results.results.iter().filter(|accepted| accepted.duplicate).count() as u64;
+    tally.duplicates += results
+        .results
+        .iter()
+        .filter(|accepted| accepted.duplicate)
+        .count() as u64;
     tally.requests += 1;
     *waiting = 0;
     Ok(())

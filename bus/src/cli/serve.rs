@@ -38,13 +38,28 @@ pub(super) struct Arguments {
     #[arg(long)]
     create: bool,
     /// Refuse publishes while the disk has less free space than this, in MiB.
-    #[arg(long, env = "EDGEBUS_FREE_MIB_MIN", value_name = "MIB", default_value_t = 256)]
+    #[arg(
+        long,
+        env = "EDGEBUS_FREE_MIB_MIN",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
     free_mib_min: u64,
     /// Memory for pages of the store, in MiB.
-    #[arg(long, env = "EDGEBUS_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
+    #[arg(
+        long,
+        env = "EDGEBUS_CACHE_MIB",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
     cache_mib: usize,
     /// Connections from one address.
-    #[arg(long, env = "EDGEBUS_CONNECTIONS_PER_ADDRESS", value_name = "N", default_value_t = 64)]
+    #[arg(
+        long,
+        env = "EDGEBUS_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value_t = 64
+    )]
     connections_per_address: usize,
 }
 
@@ -62,7 +77,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut signals = Signals::install()?;
     let serving = Serving::start(&settings).await?;
     output::print(&format!("edgebus listens on http://{}", serving.address));
-    output::print(&format!("  try: curl -s http://{}/v1/rules", serving.address));
+    output::print(&format!(
+        "  try: curl -s http://{}/v1/rules",
+        serving.address
+    ));
     tokio::select! {
         () = signals.stop() => {}
         reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
@@ -101,8 +119,13 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn install() -> Result<Self, Failure> {
-        let install = |kind| signal(kind).map_err(|error| Failure::new(format!("signals can't be handled: {error}")));
-        Ok(Self { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+        let install = |kind| {
+            signal(kind).map_err(|error| Failure::new(format!("signals can't be handled: {error}")))
+        };
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
     }
 
     /// Resolves at the next signal.
@@ -133,9 +156,16 @@ impl Serving {
                 settings.listen.port()
             )));
         }
-        let configuration = settings.manifest.as_deref().map(Configuration::read).transpose()?;
+        let configuration = settings
+            .manifest
+            .as_deref()
+            .map(Configuration::read)
+            .transpose()?;
         let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            Failure::new(format!("{} can't be listened on: {error}; choose another with --listen", settings.listen))
+            Failure::new(format!(
+                "{} can't be listened on: {error}; choose another with --listen",
+                settings.listen
+            ))
         })?;
         let address = listener
             .local_addr()
@@ -152,10 +182,16 @@ impl Serving {
         })?;
         if let Some(configuration) = configuration {
             progress.say("putting the manifest in force");
-            let applied = running.bus.apply_with_components(&configuration.text, &configuration.components, false).await;
+            let applied = running
+                .bus
+                .apply_with_components(&configuration.text, &configuration.components, false)
+                .await;
             progress.finish();
             match applied {
-                Ok(plan) => plan.changes.iter().for_each(|change| output::note(&format!("  {change}"))),
+                Ok(plan) => plan
+                    .changes
+                    .iter()
+                    .for_each(|change| output::note(&format!("  {change}"))),
                 Err(error) => {
                     running.pipeline.stop().await;
                     return Err(configuration.failure(&error));
@@ -165,7 +201,10 @@ impl Serving {
         progress.finish();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let telemetry = running.telemetry.clone();
-        let limits = api::Limits { connections_per_address_max: settings.connections_per_address_max, ..api::Limits::default() };
+        let limits = api::Limits {
+            connections_per_address_max: settings.connections_per_address_max,
+            ..api::Limits::default()
+        };
         let api = tokio::spawn(api::serve(
             listener,
             running.bus.clone(),
@@ -176,7 +215,12 @@ impl Serving {
                 let _ = stopped.await;
             },
         ));
-        Ok(Self { running, address, stop, api })
+        Ok(Self {
+            running,
+            address,
+            stop,
+            api,
+        })
     }
 
     /// Stops in order: the API drains, then the pipeline.
@@ -197,24 +241,41 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads and checks a manifest and the components beside it.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::configuration(format!("the manifest {} can't be read: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::configuration(format!(
+                "the manifest {} can't be read: {error}",
+                path.display()
+            ))
+        })?;
         let shown = path.display().to_string();
-        let parsed = manifest::parse(&text)
-            .map_err(|faults| Failure::configuration(format!("the manifest has faults; nothing was changed\n{}", manifest::show(&faults, &text, &shown))))?;
+        let parsed = manifest::parse(&text).map_err(|faults| {
+            Failure::configuration(format!(
+                "the manifest has faults; nothing was changed\n{}",
+                manifest::show(&faults, &text, &shown)
+            ))
+        })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut components = BTreeMap::new();
         for function in &parsed.functions {
             if let Some(manifest::ComponentSource::Path(component)) = &function.component {
                 let file = folder.join(component);
                 let bytes = read_component(&file).map_err(|reason| {
-                    let build = function.build.as_ref().map_or_else(String::new, |build| format!("; build it with `{}`", build.command));
-                    Failure::configuration(format!("the component of function `{}` can't be read: {reason}{build}", function.name))
+                    let build = function.build.as_ref().map_or_else(String::new, |build| {
+                        format!("; build it with `{}`", build.command)
+                    });
+                    Failure::configuration(format!(
+                        "the component of function `{}` can't be read: {reason}{build}",
+                        function.name
+                    ))
                 })?;
                 components.insert(function.name.clone(), bytes);
             }
         }
-        Ok(Self { path: path.to_owned(), text, components })
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+            components,
+        })
     }
 
     fn failure(&self, error: &crate::error::Error) -> Failure {
@@ -230,9 +291,16 @@ impl Configuration {
 }
 
 fn read_component(file: &Path) -> Result<Bytes, String> {
-    let size = std::fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?.len();
+    let size = std::fs::metadata(file)
+        .map_err(|error| format!("{}: {error}", file.display()))?
+        .len();
     if size > COMPONENT_BYTES_MAX as u64 {
-        return Err(format!("{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed", file.display()));
+        return Err(format!(
+            "{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed",
+            file.display()
+        ));
     }
-    std::fs::read(file).map(Bytes::from).map_err(|error| format!("{}: {error}", file.display()))
+    std::fs::read(file)
+        .map(Bytes::from)
+        .map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -124,7 +124,8 @@ impl Pipeline {
     /// Counts an append and tells the live stream.
     pub(super) fn tell_accepted(&self, append: &Append, places: &[Appended]) {
         let duplicates = places.iter().filter(|place| place.duplicate).count() as u64;
-        self.telemetry().count_accepted(places.len() as u64 - duplicates, duplicates);
+        self.telemetry()
+            .count_accepted(places.len() as u64 - duplicates, duplicates);
         for (new, place) in append.events.iter().zip(places) {
             self.tell_stored(append.bus, new, *place);
         }

@@ -15,7 +15,10 @@ use crate::model::{Attribute, Data, Event, SubscriptionId};
 /// # Errors
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
-pub(super) fn subscriptions(bus: &BusRules, event: &Event) -> Result<Vec<SubscriptionId>, EventFault> {
+pub(super) fn subscriptions(
+    bus: &BusRules,
+    event: &Event,
+) -> Result<Vec<SubscriptionId>, EventFault> {
     let mut scratch = String::new();
     let spans = number_spans(event, &mut scratch);
     let parts = parts(event, &scratch, &spans);

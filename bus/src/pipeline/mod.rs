@@ -352,7 +352,10 @@ impl Pipeline {
     }
 
     fn tell_position(&self, bus: BusId, position: Position) {
-        let positions = self.positions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(sender) = positions.get(&bus) {
             sender.send_if_modified(|known| {
                 let later = position > *known;
@@ -447,6 +450,9 @@ impl Pipeline {
     }
 
     fn keep_house(&self) {
+        if self.store.harmed().records > 0 && !self.harmed.swap(true, Ordering::Relaxed) {
+            self.telemetry.count_harmed("a page passed over harmed records");
+        }
         self.low_space.store((self.free_space)(), Ordering::Relaxed);
         self.telemetry
             .set_in_memory(self.dispatcher.ready_count() + self.dispatcher.held_count());

@@ -9,7 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::{Attribute, BusConfig, Data, Event, FunctionConfig, Name, RuleConfig, RetryPolicy, TargetConfig, Timestamp};
+use crate::model::{
+    Attribute, BusConfig, Data, Event, FunctionConfig, Name, RetryPolicy, RuleConfig, TargetConfig,
+    Timestamp,
+};
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
 use crate::store::{Appended, DeliveryState, StepOutcome, StoredEvent, Versioned};
@@ -48,12 +51,23 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
     let name = |kind: &str| Name::new(&kind.replace('.', "-")).unwrap();
     let retry = RetryPolicy {
         attempts_max,
-        backoff: crate::model::Backoff { initial_ms: 1, factor: 1.0, ms_max: 2, jitter: true },
+        backoff: crate::model::Backoff {
+            initial_ms: 1,
+            factor: 1.0,
+            ms_max: 2,
+            jitter: true,
+        },
         ..RetryPolicy::default()
     };
     let functions = rules
         .iter()
-        .map(|(kind, script)| (name(kind), FunctionSource::Component(Bytes::copy_from_slice(script.as_bytes())), FunctionConfig::default()))
+        .map(|(kind, script)| {
+            (
+                name(kind),
+                FunctionSource::Component(Bytes::copy_from_slice(script.as_bytes())),
+                FunctionConfig::default(),
+            )
+        })
         .collect();
     let rules = rules
         .iter()
@@ -62,11 +76,18 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
             bus: Name::new("default").unwrap(),
             pattern: Some(format!(r#"{{"type":["{kind}"]}}"#)),
             filters: Vec::new(),
-            targets: vec![TargetConfig { function: name(kind), retry, dead_letter_ms: 1_000_000 }],
+            targets: vec![TargetConfig {
+                function: name(kind),
+                retry,
+                dead_letter_ms: 1_000_000,
+            }],
         })
         .collect();
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
-    pipeline.apply_manifest("test".to_owned(), buses, functions, rules).await.unwrap();
+    pipeline
+        .apply_manifest("test".to_owned(), buses, functions, rules)
+        .await
+        .unwrap();
 }
 
 /// Waits until nothing is owed.
@@ -74,30 +95,44 @@ async fn settled(pipeline: &Pipeline) {
     let wait = async {
         loop {
             let snapshot = pipeline.snapshot();
-            let owed = snapshot
-                .subscriptions
-                .keys()
-                .any(|id| !pipeline.store().deliveries(*id, None, 1).unwrap().is_empty());
+            let owed = snapshot.subscriptions.keys().any(|id| {
+                !pipeline
+                    .store()
+                    .deliveries(*id, None, 1)
+                    .unwrap()
+                    .is_empty()
+            });
             if !owed {
                 return;
             }
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("everything ends");
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .expect("everything ends");
 }
 
 /// Stage, attempts and last outcome of each delivery, by position.
-fn stories(store: &dyn Store, pipeline: &Pipeline) -> BTreeMap<u64, (&'static str, u32, &'static str)> {
+fn stories(
+    store: &dyn Store,
+    pipeline: &Pipeline,
+) -> BTreeMap<u64, (&'static str, u32, &'static str)> {
     let mut found = BTreeMap::new();
     for id in pipeline.snapshot().subscriptions.keys() {
         for settled in store.settled(*id, None, 100_000).unwrap() {
             let last = settled.delivery.attempts.last().unwrap();
-            found.insert(settled.delivery.key.position.0, ("succeeded", last.number, last.outcome.class()));
+            found.insert(
+                settled.delivery.key.position.0,
+                ("succeeded", last.number, last.outcome.class()),
+            );
         }
         for letter in store.dead_letters(*id, None, 100_000).unwrap() {
             let last = letter.delivery.attempts.last().unwrap();
-            found.insert(letter.delivery.key.position.0, (letter.reason.word(), last.number, last.outcome.class()));
+            found.insert(
+                letter.delivery.key.position.0,
+                (letter.reason.word(), last.number, last.outcome.class()),
+            );
         }
     }
     found
@@ -115,10 +150,16 @@ async fn each_script_ends_as_it_says() {
         ("hot", "memory", ("attempts-exhausted", 3, "memory")),
         ("overflow", "count big", ("attempts-exhausted", 3, "limit")),
     ];
-    let rules: Vec<_> = table.iter().map(|(kind, script, _)| (*kind, *script)).collect();
+    let rules: Vec<_> = table
+        .iter()
+        .map(|(kind, script, _)| (*kind, *script))
+        .collect();
     apply(&pipeline, &rules, 3).await;
     for (index, (kind, ..)) in table.iter().enumerate().take(6) {
-        let places = pipeline.publish("default", vec![event(&format!("e{index}"), kind, "{}")]).await.unwrap();
+        let places = pipeline
+            .publish("default", vec![event(&format!("e{index}"), kind, "{}")])
+            .await
+            .unwrap();
         assert_eq!(places[0].position.0, index as u64 + 1);
     }
     settled(&pipeline).await;
@@ -134,7 +175,10 @@ async fn each_script_ends_as_it_says() {
 async fn emitted_events_carry_origin_and_a_loop_stops_after_sixteen_hops() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("loop", "emit loop")], 3).await;
-    pipeline.publish("default", vec![event("start", "loop", "{}")]).await.unwrap();
+    pipeline
+        .publish("default", vec![event("start", "loop", "{}")])
+        .await
+        .unwrap();
     settled(&pipeline).await;
     let bus = pipeline.snapshot().buses["default"].id;
     let log = pipeline.store().events(bus, Position(0), 100).unwrap();
@@ -143,10 +187,25 @@ async fn emitted_events_carry_origin_and_a_loop_stops_after_sixteen_hops() {
         assert_eq!(usize::from(stored.lineage.hops), hop);
     }
     let last = &log[16];
-    assert_eq!(last.lineage.root.map(|root| root.position), Some(Position(1)));
-    let of = |name: &str| last.event.extensions.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
-    assert_eq!(of("correlationid"), Some(Attribute::Text("start".to_owned())));
-    assert_eq!(of("causationid"), Some(Attribute::Text(log[15].event.id.clone())));
+    assert_eq!(
+        last.lineage.root.map(|root| root.position),
+        Some(Position(1))
+    );
+    let of = |name: &str| {
+        last.event
+            .extensions
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.clone())
+    };
+    assert_eq!(
+        of("correlationid"),
+        Some(Attribute::Text("start".to_owned()))
+    );
+    assert_eq!(
+        of("causationid"),
+        Some(Attribute::Text(log[15].event.id.clone()))
+    );
     let seen = stories(&**pipeline.store(), &pipeline);
     assert_eq!(seen[&17], ("hop-limit", 1, "limit"));
 }
@@ -155,37 +214,66 @@ async fn emitted_events_carry_origin_and_a_loop_stops_after_sixteen_hops() {
 async fn state_is_counted_once_for_each_event_under_contention() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("tick", "count total")], 3).await;
-    let events = (0..500).map(|number| event(&format!("t{number}"), "tick", "{}")).collect();
+    let events = (0..500)
+        .map(|number| event(&format!("t{number}"), "tick", "{}"))
+        .collect();
     pipeline.publish("default", events).await.unwrap();
     settled(&pipeline).await;
-    let total = pipeline.store().state(&Name::new("tick").unwrap(), b"total").unwrap().map(|Versioned { value, .. }| value);
+    let total = pipeline
+        .store()
+        .state(&Name::new("tick").unwrap(), b"total")
+        .unwrap()
+        .map(|Versioned { value, .. }| value);
     assert_eq!(total, Some(Bytes::from_static(b"500")));
-    assert!(stories(&**pipeline.store(), &pipeline).values().all(|(stage, ..)| *stage == "succeeded"));
+    assert!(
+        stories(&**pipeline.store(), &pipeline)
+            .values()
+            .all(|(stage, ..)| *stage == "succeeded")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_owed_at_an_unclean_stop_is_delivered_after_the_start() {
     let store = Arc::new(MemoryStore::new());
     let pipeline = start(store.clone()).await;
-    apply(&pipeline, &[("slow", "count done\nhang"), ("tick", "count total")], 3).await;
+    apply(
+        &pipeline,
+        &[("slow", "count done\nhang"), ("tick", "count total")],
+        3,
+    )
+    .await;
     pipeline.stop().await;
     // Accepted by a process that died before it could attempt anything.
     let catalog = store.catalog().unwrap();
     let bus = catalog.buses[0].0;
-    let tick = catalog.subscriptions.iter().find(|subscription| subscription.rule.as_str() == "tick").unwrap().id;
+    let tick = catalog
+        .subscriptions
+        .iter()
+        .find(|subscription| subscription.rule.as_str() == "tick")
+        .unwrap()
+        .id;
     let new = |number: u32| crate::store::NewEvent {
         event: Arc::new(event(&format!("n{number}"), "tick", "{}")),
         lineage: crate::model::Lineage::default(),
         subscriptions: vec![tick],
         rules_version: catalog.version,
     };
-    let append = crate::store::Append { bus, events: (0..2_000).map(new).collect(), now: Timestamp(1) };
-    let outcomes = store.commit(&[Step::MarkClean(false), Step::Append(append)]).unwrap();
+    let append = crate::store::Append {
+        bus,
+        events: (0..2_000).map(new).collect(),
+        now: Timestamp(1),
+    };
+    let outcomes = store
+        .commit(&[Step::MarkClean(false), Step::Append(append)])
+        .unwrap();
     assert!(matches!(outcomes[1], StepOutcome::Appended(_)));
     let store = Arc::new(store.reopen());
     let pipeline = start(store.clone()).await;
     settled(&pipeline).await;
-    let total = store.state(&Name::new("tick").unwrap(), b"total").unwrap().map(|found| found.value);
+    let total = store
+        .state(&Name::new("tick").unwrap(), b"total")
+        .unwrap()
+        .map(|found| found.value);
     assert_eq!(total, Some(Bytes::from_static(b"2000")));
 }
 
@@ -209,27 +297,56 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
     };
     store.commit(&[Step::Append(append)]).unwrap();
     // Three processes claim the attempt and die in it; each start counts the death of the one before.
-    let key = DeliveryKey { subscription, replay: 0, position: Position(1) };
+    let key = DeliveryKey {
+        subscription,
+        replay: 0,
+        position: Position(1),
+    };
     for _ in 0..3 {
-        let Some(DeliveryState::Owed(owed)) = store.delivery(key).unwrap() else { panic!("it is owed") };
-        store.commit(&[Step::MarkClean(false), Step::Claim { key, fence: owed.fence }]).unwrap();
-        let Some(DeliveryState::Owed(claimed)) = store.delivery(key).unwrap() else { panic!("it is owed") };
+        let Some(DeliveryState::Owed(owed)) = store.delivery(key).unwrap() else {
+            panic!("it is owed")
+        };
+        store
+            .commit(&[
+                Step::MarkClean(false),
+                Step::Claim {
+                    key,
+                    fence: owed.fence,
+                },
+            ])
+            .unwrap();
+        let Some(DeliveryState::Owed(claimed)) = store.delivery(key).unwrap() else {
+            panic!("it is owed")
+        };
         if claimed.attempts_made < 3 {
             let attempt = crate::model::Attempt {
                 number: claimed.attempts_made,
                 started_at: Timestamp(0),
                 duration_us: 0,
-                outcome: crate::model::Outcome::Host { message: "died".to_owned() },
+                outcome: crate::model::Outcome::Host {
+                    message: "died".to_owned(),
+                },
                 output: String::new(),
             };
-            let settle = crate::store::Settle { key, fence: claimed.fence, attempt, end: crate::store::SettleEnd::Retry { due_at: Timestamp(0) }, now: Timestamp(0) };
+            let settle = crate::store::Settle {
+                key,
+                fence: claimed.fence,
+                attempt,
+                end: crate::store::SettleEnd::Retry {
+                    due_at: Timestamp(0),
+                },
+                now: Timestamp(0),
+            };
             store.commit(&[Step::Settle(Box::new(settle))]).unwrap();
         }
     }
     let store = Arc::new(store.reopen());
     let pipeline = start(store.clone()).await;
     settled(&pipeline).await;
-    assert_eq!(stories(&*store, &pipeline)[&1], ("attempts-exhausted", 3, "host"));
+    assert_eq!(
+        stories(&*store, &pipeline)[&1],
+        ("attempts-exhausted", 3, "host")
+    );
 }
 
 /// A store that fails or lies on demand, in front of a good one.
@@ -249,12 +366,24 @@ macro_rules! forward {
 
 impl Store for Bad {
     fn commit(&self, steps: &[Step]) -> Result<Vec<StepOutcome>, crate::store::Error> {
-        let left = self.commits_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1))).unwrap();
+        let left = self
+            .commits_left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(1))
+            })
+            .unwrap();
         if left > 0 {
             return self.inner.commit(steps);
         }
         if self.lies {
-            let places = |append: &crate::store::Append| (0..append.events.len() as u64).map(|index| Appended { position: Position(1_000 + index), duplicate: false }).collect();
+            let places = |append: &crate::store::Append| {
+                (0..append.events.len() as u64)
+                    .map(|index| Appended {
+                        position: Position(1_000 + index),
+                        duplicate: false,
+                    })
+                    .collect()
+            };
             return Ok(steps
                 .iter()
                 .map(|step| match step {
@@ -263,7 +392,10 @@ impl Store for Bad {
                 })
                 .collect());
         }
-        Err(crate::store::Error::new(crate::store::Kind::Unknown, "planted"))
+        Err(crate::store::Error::new(
+            crate::store::Kind::Unknown,
+            "planted",
+        ))
     }
 
     forward! {
@@ -284,14 +416,21 @@ impl Store for Bad {
 
 /// Publishes until the store fails, and gives the accepted events that are not in the log.
 async fn lost_after_a_failed_commit(lies: bool) -> Vec<String> {
-    let store = Arc::new(Bad { inner: MemoryStore::new(), commits_left: AtomicUsize::new(20), lies });
+    let store = Arc::new(Bad {
+        inner: MemoryStore::new(),
+        commits_left: AtomicUsize::new(20),
+        lies,
+    });
     let pipeline = start(store.clone()).await;
     let bus = pipeline.snapshot().buses["default"].id;
     let mut accepted = Vec::new();
     let mut refused = None;
     for number in 0..40 {
         let id = format!("p{number}");
-        match pipeline.publish("default", vec![event(&id, "t", "{}")]).await {
+        match pipeline
+            .publish("default", vec![event(&id, "t", "{}")])
+            .await
+        {
             Ok(_) => accepted.push(id),
             Err(error) => {
                 refused.get_or_insert(error.kind);
@@ -299,29 +438,74 @@ async fn lost_after_a_failed_commit(lies: bool) -> Vec<String> {
         }
     }
     if !lies {
-        assert_eq!(refused, Some(Kind::Unknown), "the first refusal says that the outcome is unknown");
+        assert_eq!(
+            refused,
+            Some(Kind::Unknown),
+            "the first refusal says that the outcome is unknown"
+        );
         assert!(!pipeline.live());
         assert_eq!(pipeline.failure().await, "planted");
-        assert_eq!(pipeline.publish("default", vec![event("x", "t", "{}")]).await.unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(
+            pipeline
+                .publish("default", vec![event("x", "t", "{}")])
+                .await
+                .unwrap_err()
+                .kind,
+            Kind::Unavailable
+        );
     }
-    let log: Vec<String> = store.inner.events(bus, Position(0), 1_000).unwrap().into_iter().map(|stored| stored.event.id.clone()).collect();
+    let log: Vec<String> = store
+        .inner
+        .events(bus, Position(0), 1_000)
+        .unwrap()
+        .into_iter()
+        .map(|stored| stored.event.id.clone())
+        .collect();
     accepted.retain(|id| !log.contains(id));
     accepted
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_accepted_is_lost_when_a_commit_fails() {
-    assert_eq!(lost_after_a_failed_commit(false).await, Vec::<String>::new());
-    assert!(!lost_after_a_failed_commit(true).await.is_empty(), "the check must see an acknowledgement without a commit");
+    assert_eq!(
+        lost_after_a_failed_commit(false).await,
+        Vec::<String>::new()
+    );
+    assert!(
+        !lost_after_a_failed_commit(true).await.is_empty(),
+        "the check must see an acknowledgement without a commit"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_event_refuses_the_whole_request() {
     let pipeline = memory_pipeline().await;
-    let bad = vec![event("good", "t", "{}"), Event { source: String::new(), ..event("bad", "t", "{}") }];
+    let bad = vec![
+        event("good", "t", "{}"),
+        Event {
+            source: String::new(),
+            ..event("bad", "t", "{}")
+        },
+    ];
     let error = pipeline.publish("default", bad).await.unwrap_err();
-    assert_eq!((error.kind, error.faults[0].pointer.as_str()), (Kind::Invalid, "/1/source"));
+    assert_eq!(
+        (error.kind, error.faults[0].pointer.as_str()),
+        (Kind::Invalid, "/1/source")
+    );
     let bus = pipeline.snapshot().buses["default"].id;
-    assert!(pipeline.store().events(bus, Position(0), 10).unwrap().is_empty());
-    assert_eq!(pipeline.publish("nowhere", vec![event("a", "t", "{}")]).await.unwrap_err().kind, Kind::NotFound);
+    assert!(
+        pipeline
+            .store()
+            .events(bus, Position(0), 10)
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        pipeline
+            .publish("nowhere", vec![event("a", "t", "{}")])
+            .await
+            .unwrap_err()
+            .kind,
+        Kind::NotFound
+    );
 }

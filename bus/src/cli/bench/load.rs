@@ -90,21 +90,35 @@ fn histogram() -> Result<Histogram<u64>, Failure> {
 }
 
 fn record(histogram: &mut Histogram<u64>, latency: Duration) {
-    histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
+    histogram.saturating_record(
+        u64::try_from(latency.as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1),
+    );
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Publishes for `duration` and waits until everything is settled.
-pub(super) async fn run(server: &Server, plan: &Plan, duration: Duration) -> Result<Measured, Failure> {
+pub(super) async fn run(
+    server: &Server,
+    plan: &Plan,
+    duration: Duration,
+) -> Result<Measured, Failure> {
     let shared = Arc::new(Shared {
         numbers: AtomicU64::new(rand::random::<u64>() >> 16),
         accepted: AtomicU64::new(0),
         refused: AtomicU64::new(0),
         to_accepted: Mutex::new(histogram()?),
-        settlements: Mutex::new(Settlements { due: HashMap::new(), early: HashMap::new(), to_settled: histogram()? }),
+        settlements: Mutex::new(Settlements {
+            due: HashMap::new(),
+            early: HashMap::new(),
+            to_settled: histogram()?,
+        }),
     });
     // Hearing of each settlement costs both sides processor time: only where latency is the question.
     let listener = match plan.rate {
@@ -119,7 +133,15 @@ pub(super) async fn run(server: &Server, plan: &Plan, duration: Duration) -> Res
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..plan.connections {
         let connection = connect(&server.authority).await?;
-        workers.spawn(publish(connection, server.authority.clone(), shared.clone(), due.clone(), end, plan.batch, plan.bytes));
+        workers.spawn(publish(
+            connection,
+            server.authority.clone(),
+            shared.clone(),
+            due.clone(),
+            end,
+            plan.batch,
+            plan.bytes,
+        ));
     }
     drop(due);
     while let Some(ended) = workers.join_next().await {
@@ -127,7 +149,10 @@ pub(super) async fn run(server: &Server, plan: &Plan, duration: Duration) -> Res
     }
     let took = began.elapsed();
     let settled = server.counter("edgebus_attempts_total", "success").await? - settled_before;
-    let (server_cpu, client_cpu) = (server.cpu_seconds() - server_before, cpu_seconds("self") - client_before);
+    let (server_cpu, client_cpu) = (
+        server.cpu_seconds() - server_before,
+        cpu_seconds("self") - client_before,
+    );
     let accepted = shared.accepted.load(Ordering::Relaxed);
     let mut all = settled;
     while all < accepted && began.elapsed() < took + DRAIN_MAX {
@@ -135,14 +160,21 @@ pub(super) async fn run(server: &Server, plan: &Plan, duration: Duration) -> Res
         all = server.counter("edgebus_attempts_total", "success").await? - settled_before;
     }
     if all < accepted {
-        return Err(Failure::new(format!("{} of {accepted} accepted events were not settled within {} s", accepted - all, DRAIN_MAX.as_secs())));
+        return Err(Failure::new(format!(
+            "{} of {accepted} accepted events were not settled within {} s",
+            accepted - all,
+            DRAIN_MAX.as_secs()
+        )));
     }
     let drained_after = began.elapsed().saturating_sub(took);
     if let Some(listener) = listener {
         // What is settled has been told; give the last lines a moment to arrive.
         let _ = tokio::time::timeout(Duration::from_millis(200), listener).await;
     }
-    let (to_accepted, to_settled) = (lock(&shared.to_accepted).clone(), lock(&shared.settlements).to_settled.clone());
+    let (to_accepted, to_settled) = (
+        lock(&shared.to_accepted).clone(),
+        lock(&shared.settlements).to_settled.clone(),
+    );
     Ok(Measured {
         took,
         accepted,
@@ -163,7 +195,10 @@ type Due = Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Instant>>>;
 fn pace(plan: &Plan, began: Instant, end: Instant) -> Option<Due> {
     let rate = plan.rate?;
     let (sender, receiver) = tokio::sync::mpsc::channel(DUE_MAX);
-    #[expect(clippy::cast_precision_loss, reason = "rates and batches are far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rates and batches are far below 2^53"
+    )]
     let interval = Duration::from_secs_f64(plan.batch as f64 / rate as f64);
     std::thread::spawn(move || {
         let mut next = began;
@@ -181,10 +216,15 @@ fn pace(plan: &Plan, began: Instant, end: Instant) -> Option<Due> {
 }
 
 async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
-    let lost = |error: &dyn std::fmt::Display| Failure::new(format!("no connection to the bus: {error}"));
-    let stream = TcpStream::connect(authority).await.map_err(|error| lost(&error))?;
+    let lost =
+        |error: &dyn std::fmt::Display| Failure::new(format!("no connection to the bus: {error}"));
+    let stream = TcpStream::connect(authority)
+        .await
+        .map_err(|error| lost(&error))?;
     stream.set_nodelay(true).map_err(|error| lost(&error))?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| lost(&error))?;
     tokio::spawn(async move {
         // An error shows at the sender's side as well.
         let _ = connection.await;
@@ -244,15 +284,25 @@ async fn publish(
 }
 
 fn positions(batch: u64, body: &[u8]) -> Result<Vec<u64>, Failure> {
-    let unreadable = |error: serde_json::Error| Failure::new(format!("an answer that can't be read: {error}"));
+    let unreadable =
+        |error: serde_json::Error| Failure::new(format!("an answer that can't be read: {error}"));
     if batch == 1 {
-        return Ok(vec![serde_json::from_slice::<One>(body).map_err(unreadable)?.position]);
+        return Ok(vec![
+            serde_json::from_slice::<One>(body)
+                .map_err(unreadable)?
+                .position,
+        ]);
     }
     let many: Many = serde_json::from_slice(body).map_err(unreadable)?;
     Ok(many.results.into_iter().map(|one| one.position).collect())
 }
 
-fn request(authority: &str, number: u64, batch: u64, bytes: usize) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(
+    authority: &str,
+    number: u64,
+    batch: u64,
+    bytes: usize,
+) -> Result<Request<Full<Bytes>>, Failure> {
     let mut body = String::with_capacity((bytes + 1) * usize::try_from(batch).unwrap_or(1) + 2);
     let kind = if batch == 1 {
         event(&mut body, number, bytes);
@@ -289,7 +339,10 @@ fn event(out: &mut String, number: u64, bytes: usize) {
 }
 
 /// Hears of each settlement as it happens.
-async fn listen(server: &Server, shared: Arc<Shared>) -> Result<tokio::task::JoinHandle<()>, Failure> {
+async fn listen(
+    server: &Server,
+    shared: Arc<Shared>,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let mut connection = connect(&server.authority).await?;
     let request = Request::get("/v1/deliveries/stream")
         .header("host", &server.authority)
@@ -306,9 +359,14 @@ async fn listen(server: &Server, shared: Arc<Shared>) -> Result<tokio::task::Joi
         let mut rest = Vec::new();
         while let Some(Ok(frame)) = body.frame().await {
             let at = Instant::now();
-            let Some(data) = frame.data_ref() else { continue };
+            let Some(data) = frame.data_ref() else {
+                continue;
+            };
             rest.extend_from_slice(data);
-            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let whole = rest
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1);
             let mut settlements = lock(&shared.settlements);
             for line in rest[..whole].split(|byte| *byte == b'\n') {
                 if let Some(json) = line.strip_prefix(b"data:")

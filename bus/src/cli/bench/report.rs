@@ -8,7 +8,10 @@ use super::load::{Measured, Plan};
 use crate::cli::output::duration;
 
 /// Prints what was measured.
-#[expect(clippy::cast_precision_loss, reason = "rates and shares are shown with two or three digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates and shares are shown with two or three digits"
+)]
 pub(super) fn show(plan: &Plan, seen: &Measured, json: bool) -> String {
     let seconds = seen.took.as_secs_f64();
     let per_second = |events: u64| events as f64 / seconds;
@@ -25,12 +28,34 @@ pub(super) fn show(plan: &Plan, seen: &Measured, json: bool) -> String {
         .to_string();
     }
     let mut out = String::new();
-    let pace = plan.rate.map_or_else(|| "flat out".to_owned(), |rate| format!("at {rate} events a second"));
-    let alone = if plan.batch == 1 { "alone".to_owned() } else { format!("in batches of {}", plan.batch) };
+    let pace = plan.rate.map_or_else(
+        || "flat out".to_owned(),
+        |rate| format!("at {rate} events a second"),
+    );
+    let alone = if plan.batch == 1 {
+        "alone".to_owned()
+    } else {
+        format!("in batches of {}", plan.batch)
+    };
     // Writing into a String can't fail.
-    let _ = writeln!(out, "{} B events, {alone}, {} connections, {pace}, {seconds:.1} s", plan.bytes, plan.connections);
-    let _ = writeln!(out, "  accepted  {:>9.0} events/s  ({} in all, {} refused)", per_second(seen.accepted), seen.accepted, seen.refused);
-    let _ = writeln!(out, "  settled   {:>9.0} events/s  (the rest {:.0} ms after the load)", per_second(seen.settled), seen.drained_after.as_secs_f64() * 1e3);
+    let _ = writeln!(
+        out,
+        "{} B events, {alone}, {} connections, {pace}, {seconds:.1} s",
+        plan.bytes, plan.connections
+    );
+    let _ = writeln!(
+        out,
+        "  accepted  {:>9.0} events/s  ({} in all, {} refused)",
+        per_second(seen.accepted),
+        seen.accepted,
+        seen.refused
+    );
+    let _ = writeln!(
+        out,
+        "  settled   {:>9.0} events/s  (the rest {:.0} ms after the load)",
+        per_second(seen.settled),
+        seen.drained_after.as_secs_f64() * 1e3
+    );
     let _ = writeln!(out, "  to accepted  {}", line(&seen.to_accepted));
     if !seen.to_settled.is_empty() {
         let _ = writeln!(out, "  to settled   {}", line(&seen.to_settled));

@@ -29,14 +29,18 @@ impl Server {
     pub(super) async fn start(connections: u64) -> Result<Self, Failure> {
         let progress = Progress::start();
         let repository = repository().map_err(Failure::new)?;
-        let components = build_functions(&repository, &[FUNCTION], &progress).map_err(Failure::new)?;
+        let components =
+            build_functions(&repository, &[FUNCTION], &progress).map_err(Failure::new)?;
         progress.say("starting a bus");
-        let folder = std::env::temp_dir().join(format!("edgebus-bench-{:016x}", rand::random::<u64>()));
+        let folder =
+            std::env::temp_dir().join(format!("edgebus-bench-{:016x}", rand::random::<u64>()));
         let fault = |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()));
         std::fs::create_dir(&folder).map_err(fault)?;
         let manifest = folder.join("edgebus.yaml");
         let component = components.join("bench_parse.wasm");
-        let component = component.canonicalize().map_err(|error| Failure::new(format!("{}: {error}", component.display())))?;
+        let component = component
+            .canonicalize()
+            .map_err(|error| Failure::new(format!("{}: {error}", component.display())))?;
         std::fs::write(
             &manifest,
             format!(
@@ -45,9 +49,17 @@ impl Server {
             ),
         )
         .map_err(fault)?;
-        let program = std::env::current_exe().map_err(|error| Failure::new(format!("this binary can't be found: {error}")))?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(format!("this binary can't be found: {error}")))?;
         let mut child = Command::new(program)
-            .args(["serve", "--create", "--listen", "127.0.0.1:0", "--free-mib-min", "64"])
+            .args([
+                "serve",
+                "--create",
+                "--listen",
+                "127.0.0.1:0",
+                "--free-mib-min",
+                "64",
+            ])
             .arg("--connections-per-address")
             .arg((connections + 8).to_string())
             .arg("--data")
@@ -73,7 +85,9 @@ impl Server {
             .filter(|word| word.starts_with("http://"))
             .ok_or_else(|| Failure::new(format!("the bus did not start: it said `{banner}`")))?
             .to_owned();
-        let pid = child.id().ok_or_else(|| Failure::new("the bus ended at once"))?;
+        let pid = child
+            .id()
+            .ok_or_else(|| Failure::new("the bus ended at once"))?;
         Ok(Self {
             child,
             pid,
@@ -101,12 +115,23 @@ impl Server {
 
     /// Stops the bus in order and removes its folder.
     pub(super) async fn stop(mut self) -> Result<(), Failure> {
-        if let Some(pid) = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) = i32::try_from(self.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+        {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
-        let status = self.child.wait().await.map_err(|error| Failure::new(format!("the bus was lost: {error}")))?;
+        let status = self
+            .child
+            .wait()
+            .await
+            .map_err(|error| Failure::new(format!("the bus was lost: {error}")))?;
         let _ = std::fs::remove_dir_all(&self.folder);
-        if status.success() { Ok(()) } else { Err(Failure::new(format!("the bus ended with {status}"))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("the bus ended with {status}")))
+        }
     }
 }
 
@@ -114,9 +139,17 @@ impl Server {
 pub(super) fn cpu_seconds(pid: &str) -> f64 {
     /// `USER_HZ`, which Linux fixes at 100 for `/proc`.
     const TICKS_PER_SECOND: f64 = 100.0;
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0.0 };
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return 0.0;
+    };
     // The second field is a name in brackets that may hold spaces; utime and stime are fields 14 and 15.
-    let Some((_, rest)) = stat.rsplit_once(')') else { return 0.0 };
-    let mut fields = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return 0.0;
+    };
+    let mut fields = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok());
     (fields.next().unwrap_or(0.0) + fields.next().unwrap_or(0.0)) / TICKS_PER_SECOND
 }

@@ -22,7 +22,11 @@ struct Line {
 #[function]
 fn handle(event: Event<Order>) -> Result<(), Failure> {
     let order = event.data;
-    let cents: u64 = order.lines.iter().map(|line| u64::from(line.quantity) * line.cents).sum();
+    let cents: u64 = order
+        .lines
+        .iter()
+        .map(|line| u64::from(line.quantity) * line.cents)
+        .sum();
     let named = order.lines.iter().all(|line| !line.sku.is_empty());
     if order.customer.is_empty() || !named || cents == 0 {
         return Err(Failure::reject(format!("order {} is none", order.number)));
@@ -37,8 +41,16 @@ mod tests {
 
     #[test]
     fn an_order_is_read() {
-        let line = Line { sku: "A-1".to_owned(), quantity: 2, cents: 1999 };
-        let order = Order { number: 1, customer: "c-1".to_owned(), lines: vec![line] };
+        let line = Line {
+            sku: "A-1".to_owned(),
+            quantity: 2,
+            cents: 1999,
+        };
+        let order = Order {
+            number: 1,
+            customer: "c-1".to_owned(),
+            lines: vec![line],
+        };
         assert_eq!(handle(testing::event("com.example.bench", order)), Ok(()));
     }
 }
