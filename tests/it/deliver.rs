@@ -34,10 +34,21 @@ pub(crate) fn play(server: &Server, id: &str, script: &str) -> u64 {
 pub(crate) fn counter(server: &Server, id: &str, key: &str) -> i64 {
     let position = play(server, id, &format!("show {key}"));
     let path = format!("/v1/deliveries/1-{position}");
-    wait_for("the counter to be told", || server.get(&path).json()["stage"] == "succeeded");
+    wait_for("the counter to be told", || {
+        server.get(&path).json()["stage"] == "succeeded"
+    });
     let story = server.get(&path).json();
-    let output = story["attempts"].as_array().unwrap().last().unwrap()["output"].as_str().unwrap().to_owned();
-    output.trim().rsplit(' ').next().unwrap().parse().unwrap_or(0)
+    let output = story["attempts"].as_array().unwrap().last().unwrap()["output"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    output
+        .trim()
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap_or(0)
 }
 
 #[test]
@@ -54,18 +65,33 @@ fn each_outcome_ends_where_it_should() {
         ("trap now", "dead", 3, "trap", Some("attempts-exhausted")),
         ("config GREETING", "succeeded", 1, "success", None),
     ];
-    let positions: Vec<u64> = table.iter().enumerate().map(|(index, row)| play(&server, &format!("o{index}"), row.0)).collect();
+    let positions: Vec<u64> = table
+        .iter()
+        .enumerate()
+        .map(|(index, row)| play(&server, &format!("o{index}"), row.0))
+        .collect();
     server.settle();
     for (position, (script, stage, attempts, class, reason)) in positions.iter().zip(table) {
-        let story = server.get(&format!("/v1/deliveries/1-{position}")).expect(200).json();
+        let story = server
+            .get(&format!("/v1/deliveries/1-{position}"))
+            .expect(200)
+            .json();
         assert_eq!(story["stage"], stage, "{script}: {story}");
         let made = story["attempts"].as_array().unwrap();
         assert_eq!(made.len(), attempts, "{script}: {story}");
         assert_eq!(made.last().unwrap()["outcome"], class, "{script}: {story}");
         assert_eq!(story["reason"].as_str(), reason, "{script}: {story}");
     }
-    let greeting = server.get(&format!("/v1/deliveries/1-{}", positions[6])).json();
-    assert!(greeting["attempts"][0]["output"].as_str().unwrap().contains("hello"), "{greeting}");
+    let greeting = server
+        .get(&format!("/v1/deliveries/1-{}", positions[6]))
+        .json();
+    assert!(
+        greeting["attempts"][0]["output"]
+            .as_str()
+            .unwrap()
+            .contains("hello"),
+        "{greeting}"
+    );
 }
 
 #[test]
@@ -76,7 +102,13 @@ fn state_counts_each_event_once_however_attempts_collide() {
         .map(|number| json!({"specversion": "1.0", "id": format!("c{number}"), "source": "/test", "type": "play", "data": {"do": "count total"}}))
         .collect();
     for batch in events.chunks(100) {
-        server.post("/v1/events", "application/cloudevents-batch+json", json!(batch).to_string().as_bytes()).expect(202);
+        server
+            .post(
+                "/v1/events",
+                "application/cloudevents-batch+json",
+                json!(batch).to_string().as_bytes(),
+            )
+            .expect(202);
     }
     server.settle();
     assert_eq!(server.list("/v1/dead-letters", "dead_letters").len(), 0);
@@ -91,9 +123,16 @@ fn a_failed_attempt_leaves_no_state_and_no_events() {
     play(&server, "half", "count half\nemit again\ntrap after both");
     play(&server, "late", "count half\nuntil 2");
     server.settle();
-    assert_eq!(counter(&server, "tell", "half"), 1, "only the attempt that succeeded counts");
+    assert_eq!(
+        counter(&server, "tell", "half"),
+        1,
+        "only the attempt that succeeded counts"
+    );
     let log = server.list("/v1/buses/default/events", "events");
-    assert!(log.iter().all(|row| row["event"]["type"] != "again"), "{log:?}");
+    assert!(
+        log.iter().all(|row| row["event"]["type"] != "again"),
+        "{log:?}"
+    );
 }
 
 #[test]
@@ -122,7 +161,13 @@ fn a_backlog_larger_than_the_queues_is_worked_off_from_the_store() {
         let events: Vec<Value> = (0..1_000)
             .map(|number| json!({"specversion": "1.0", "id": format!("{batch}-{number}"), "source": "/test", "type": "play", "data": {"do": "ok"}}))
             .collect();
-        server.post("/v1/events", "application/cloudevents-batch+json", json!(events).to_string().as_bytes()).expect(202);
+        server
+            .post(
+                "/v1/events",
+                "application/cloudevents-batch+json",
+                json!(events).to_string().as_bytes(),
+            )
+            .expect(202);
     }
     server.settle();
     let mut seen = BTreeMap::new();
@@ -140,21 +185,53 @@ fn a_changed_manifest_keeps_subscriptions_and_history() {
     let first = play(&server, "one", "ok");
     server.settle();
     let text = server.get("/v1/manifest").expect(200).text();
-    let changed = text.replace("type: [play, again]", "type: [play]").replace("attempts: 1", "attempts: 2");
+    let changed = text
+        .replace("type: [play, again]", "type: [play]")
+        .replace("attempts: 1", "attempts: 2");
     assert_ne!(text, changed);
-    let dry = server.request("PUT", "/v1/manifest?dry_run=true", &[("content-type", "application/yaml")], changed.as_bytes()).expect(200);
+    let dry = server
+        .request(
+            "PUT",
+            "/v1/manifest?dry_run=true",
+            &[("content-type", "application/yaml")],
+            changed.as_bytes(),
+        )
+        .expect(200);
     assert!(dry.text().contains("~ rule plays"), "{}", dry.text());
-    assert_eq!(server.get("/v1/manifest").text(), text, "a dry run changes nothing");
-    server.request("PUT", "/v1/manifest", &[("content-type", "application/yaml")], changed.as_bytes()).expect(200);
+    assert_eq!(
+        server.get("/v1/manifest").text(),
+        text,
+        "a dry run changes nothing"
+    );
+    server
+        .request(
+            "PUT",
+            "/v1/manifest",
+            &[("content-type", "application/yaml")],
+            changed.as_bytes(),
+        )
+        .expect(200);
     let second = play(&server, "two", "until 2");
     server.settle();
     for position in [first, second] {
-        let story = server.get(&format!("/v1/deliveries/1-{position}")).expect(200).json();
+        let story = server
+            .get(&format!("/v1/deliveries/1-{position}"))
+            .expect(200)
+            .json();
         assert_eq!(story["stage"], "succeeded", "{story}");
     }
-    let broken = server.request("PUT", "/v1/manifest", &[("content-type", "application/yaml")], b"version: 1\nrulez: {}\nrules: { r: { to: [] } }\n").expect(400);
+    let broken = server
+        .request(
+            "PUT",
+            "/v1/manifest",
+            &[("content-type", "application/yaml")],
+            b"version: 1\nrulez: {}\nrules: { r: { to: [] } }\n",
+        )
+        .expect(400);
     let errors = broken.json()["errors"].as_array().unwrap().len();
     assert!(errors >= 2, "all faults at once: {}", broken.text());
     assert_eq!(server.get("/v1/manifest").text(), changed);
-    server.request("DELETE", "/v1/functions/play", &[], b"").expect(409);
+    server
+        .request("DELETE", "/v1/functions/play", &[], b"")
+        .expect(409);
 }

@@ -10,13 +10,21 @@ use crate::support::server::{Home, wait_for};
 
 #[test]
 fn every_hostile_guest_is_bounded_and_leaves_its_story() {
-    let home = Home::new(&manifest("memory: 16MiB, cpu: 100ms, timeout: 1s", "attempts: 1"));
+    let home = Home::new(&manifest(
+        "memory: 48MiB, cpu: 100ms, timeout: 1s",
+        "attempts: 1",
+    ));
     let server = home.serve();
     // script → class of the outcome, words in its message, words in its output
     let table = [
         ("log before\nspin", "timeout", "processor time", "before"),
         ("log before\nhang", "timeout", "limits.timeout", "before"),
-        ("trap by order", "trap", "fall_over", "the guest fell over: by order"),
+        (
+            "trap by order",
+            "trap",
+            "fall_over",
+            "the guest fell over: by order",
+        ),
         ("recurse", "trap", "stack", ""),
         ("hoard", "memory", "limits.memory", "MiB"),
         ("flood-output", "timeout", "processor time", "truncated"),
@@ -24,7 +32,7 @@ fn every_hostile_guest_is_bounded_and_leaves_its_story() {
         ("flood-emits", "limit", "", ""),
         ("fat-emit", "limit", "", ""),
         ("flood-state", "limit", "state", ""),
-        ("fat-state", "limit", "state", ""),
+        ("fat-state", "limit", "2048 KiB", ""),
         ("reject no thanks", "reject", "no thanks", ""),
         ("retry not now", "retry", "not now", ""),
     ];
@@ -34,20 +42,42 @@ fn every_hostile_guest_is_bounded_and_leaves_its_story() {
     // A neighbour goes on meanwhile.
     let began = Instant::now();
     let neighbour = play(&server, "neighbour", "log served");
-    wait_for("the neighbour", || server.get(&format!("/v1/deliveries/1-{neighbour}")).json()["stage"] == "succeeded");
-    assert!(began.elapsed() < Duration::from_secs(20), "the neighbour waited {:?}", began.elapsed());
+    wait_for("the neighbour", || {
+        server.get(&format!("/v1/deliveries/1-{neighbour}")).json()["stage"] == "succeeded"
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "the neighbour waited {:?}",
+        began.elapsed()
+    );
     server.settle();
     let dead = server.list("/v1/dead-letters", "dead_letters");
     assert_eq!(dead.len(), table.len());
     for (index, (script, class, message, output)) in table.iter().enumerate() {
         let id = dead[index]["id"].as_str().unwrap();
-        let letter = server.get(&format!("/v1/dead-letters/{id}")).expect(200).json();
+        let letter = server
+            .get(&format!("/v1/dead-letters/{id}"))
+            .expect(200)
+            .json();
         let attempt = &letter["attempts"][0];
         assert_eq!(attempt["outcome"], *class, "{script}: {attempt}");
-        assert!(attempt["message"].as_str().unwrap().contains(message), "{script}: {attempt}");
-        assert!(attempt["output"].as_str().unwrap_or("").contains(output), "{script}: {attempt}");
-        assert!(attempt["output"].as_str().unwrap_or("").len() <= 65 * 1024, "{script}: the output is not bounded");
-        assert_eq!(letter["event"]["id"], json!(format!("hostile-{index}")), "{script}");
+        assert!(
+            attempt["message"].as_str().unwrap().contains(message),
+            "{script}: {attempt}"
+        );
+        assert!(
+            attempt["output"].as_str().unwrap_or("").contains(output),
+            "{script}: {attempt}"
+        );
+        assert!(
+            attempt["output"].as_str().unwrap_or("").len() <= 65 * 1024,
+            "{script}: the output is not bounded"
+        );
+        assert_eq!(
+            letter["event"]["id"],
+            json!(format!("hostile-{index}")),
+            "{script}"
+        );
     }
     assert!(server.stop().success());
 }
@@ -56,8 +86,19 @@ fn every_hostile_guest_is_bounded_and_leaves_its_story() {
 fn a_component_that_is_none_is_refused_with_what_it_lacks() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
-    for (bytes, said) in [(b"hello".as_slice(), "component"), (b"\0asm\x01\0\0\0".as_slice(), "component"), (b"".as_slice(), "component")] {
-        let answer = server.request("PUT", "/v1/functions/f", &[("content-type", "application/wasm")], bytes).expect(400);
+    for (bytes, said) in [
+        (b"hello".as_slice(), "component"),
+        (b"\0asm\x01\0\0\0".as_slice(), "component"),
+        (b"".as_slice(), "component"),
+    ] {
+        let answer = server
+            .request(
+                "PUT",
+                "/v1/functions/f",
+                &[("content-type", "application/wasm")],
+                bytes,
+            )
+            .expect(400);
         assert!(answer.text().contains(said), "{}", answer.text());
     }
     server.get("/v1/functions/f").expect(404);

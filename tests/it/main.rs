@@ -1,6 +1,11 @@
 //! Integration tests: the real binary over real HTTP, one file for each concern.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test fails by panicking, and its name is its documentation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a test fails by panicking, and its name is its documentation"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

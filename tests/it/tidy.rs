@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
@@ -29,24 +32,42 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         .into_iter()
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
-            (path.strip_prefix(root()).unwrap().display().to_string(), text)
+            (
+                path.strip_prefix(root()).unwrap().display().to_string(),
+                text,
+            )
         })
         .collect()
 }
 
-/// The lines before the file's unit tests.
+/// The lines before the file's own module of unit tests.
 fn without_tests(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().take_while(|line| *line != "#[cfg(test)]" && !line.starts_with("mod tests {"))
+    text.lines()
+        .take_while(|line| !(line.starts_with("mod ") && line.ends_with("tests {")))
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests") || path.ends_with("tests.rs") || path.ends_with("conformance.rs") || path.ends_with("fake.rs")
+    ["/tests/", "tests.rs", "conformance", "fake.rs"]
+        .iter()
+        .any(|mark| path.contains(mark))
 }
 
 /// Room → the rooms of ours that it may import.
 fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
     let all = vec![
-        "api", "assembly", "bus", "cli", "clock", "error", "manifest", "model", "pipeline", "runtime", "settings", "store", "telemetry",
+        "api",
+        "assembly",
+        "bus",
+        "cli",
+        "clock",
+        "error",
+        "manifest",
+        "model",
+        "pipeline",
+        "runtime",
+        "settings",
+        "store",
+        "telemetry",
     ];
     BTreeMap::from([
         ("model", vec![]),
@@ -57,12 +78,30 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("manifest", vec!["model", "error"]),
         ("store", vec!["model"]),
         ("runtime", vec!["model"]),
-        ("pipeline", vec!["model", "error", "clock", "telemetry", "store", "runtime"]),
+        (
+            "pipeline",
+            vec!["model", "error", "clock", "telemetry", "store", "runtime"],
+        ),
         // The handle reads manifests and shows store pages; it decides nothing.
-        ("bus", vec!["model", "error", "manifest", "pipeline", "store", "telemetry"]),
+        (
+            "bus",
+            vec![
+                "model",
+                "error",
+                "manifest",
+                "pipeline",
+                "store",
+                "telemetry",
+            ],
+        ),
         ("api", vec!["bus", "model", "error"]),
         // `serve` joins the faces to a running bus; publishing encodes with the API's wire format.
-        ("cli", vec!["api", "assembly", "bus", "error", "manifest", "model", "settings", "store"]),
+        (
+            "cli",
+            vec![
+                "api", "assembly", "bus", "error", "manifest", "model", "settings", "store",
+            ],
+        ),
         ("assembly", all.clone()),
         ("lib", all),
         ("main", vec!["cli"]),
@@ -78,7 +117,11 @@ fn room(path: &str) -> &str {
 fn imports(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (index, _) in line.match_indices("crate::") {
-        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let word = |text: &str| {
+            text.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect::<String>()
+        };
         let rest = &line[index + "crate::".len()..];
         match rest.strip_prefix('{') {
             None => found.push(word(rest)),
@@ -93,9 +136,14 @@ fn imports(line: &str) -> Vec<String> {
 fn rooms_import_only_what_the_table_allows() {
     let table = table();
     let mut wrong = Vec::new();
-    for (path, text) in sources("bus/src") {
+    for (path, text) in sources("bus/src")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+    {
         let room = room(&path);
-        let allowed = table.get(room).unwrap_or_else(|| panic!("{path}: the room `{room}` is not in the table"));
+        let allowed = table
+            .get(room)
+            .unwrap_or_else(|| panic!("{path}: the room `{room}` is not in the table"));
         for line in without_tests(&text).filter(|line| !line.trim_start().starts_with("//")) {
             for name in imports(line) {
                 if name != room && !allowed.contains(&name.as_str()) {
@@ -105,7 +153,11 @@ fn rooms_import_only_what_the_table_allows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(imports("use crate::{model::Event, store};"), ["model", "store"], "the reader of imports sees both");
+    assert_eq!(
+        imports("use crate::{model::Event, store};"),
+        ["model", "store"],
+        "the reader of imports sees both"
+    );
 }
 
 #[test]
@@ -115,7 +167,14 @@ fn each_foreign_library_stays_in_its_room() {
         ("redb::", &["bus/src/store/redb/", "bus/src/assembly.rs"]),
         ("wasmtime", &["bus/src/runtime/", "bus/src/assembly.rs"]),
         ("axum::", &["bus/src/api/"]),
-        ("hyper::", &["bus/src/api/", "bus/src/cli/client.rs", "bus/src/cli/bench/"]),
+        (
+            "hyper::",
+            &[
+                "bus/src/api/",
+                "bus/src/cli/client.rs",
+                "bus/src/cli/bench/",
+            ],
+        ),
         ("clap::", &["bus/src/cli/"]),
         ("indicatif::", &["bus/src/cli/"]),
         ("serde_saphyr", &["bus/src/manifest/"]),
@@ -126,7 +185,11 @@ fn each_foreign_library_stays_in_its_room() {
         for (library, allowed) in &rooms {
             let named = without_tests(&text)
                 .filter(|line| !line.trim_start().starts_with("//"))
-                .any(|line| line.contains(&format!("use {library}")) || line.contains(&format!(" {library}")) || line.contains(&format!("({library}")));
+                .any(|line| {
+                    line.contains(&format!("use {library}"))
+                        || line.contains(&format!(" {library}"))
+                        || line.contains(&format!("({library}"))
+                });
             if named && !allowed.iter().any(|folder| path.starts_with(folder)) {
                 wrong.push(format!("{path} names {library}"));
             }
@@ -146,18 +209,29 @@ fn files_stay_small() {
             }
         }
     }
-    assert!(wrong.is_empty(), "over 600 lines before their tests:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "over 600 lines before their tests:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn every_crate_inherits_the_lints() {
     let mut manifests = Vec::new();
     files(&root(), "Cargo.toml", &mut manifests);
-    let crates: Vec<_> = manifests.into_iter().filter(|path| *path != root().join("Cargo.toml")).collect();
+    let crates: Vec<_> = manifests
+        .into_iter()
+        .filter(|path| *path != root().join("Cargo.toml"))
+        .collect();
     assert!(crates.len() >= 5, "{crates:?}");
     for path in crates {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("[lints]\nworkspace = true"), "{} does not inherit the lints", path.display());
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} does not inherit the lints",
+            path.display()
+        );
     }
     let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(workspace.contains("unsafe_code = \"forbid\""));
@@ -167,20 +241,31 @@ fn every_crate_inherits_the_lints() {
 fn banned_calls_stay_out() {
     // What is banned → where it may stand, with the reason there.
     let banned: [(&str, &[&str]); 7] = [
-        ("SystemTime::now", &["bus/src/clock.rs"]),
+        // The code cache marks its files as used; no decision of the bus sees that time.
+        (
+            "SystemTime::now",
+            &["bus/src/clock.rs", "bus/src/runtime/wasmtime/cache.rs"],
+        ),
         ("unbounded_channel", &[]),
         ("mpsc::channel()", &[]),
-        ("std::thread::sleep", &["bus/src/cli/bench/", "bus/src/runtime/wasmtime/"]),
+        (
+            "std::thread::sleep",
+            &["bus/src/cli/bench/", "bus/src/runtime/wasmtime/"],
+        ),
         (".unwrap()", &[]),
         ("todo!(", &[]),
         ("unsafe {", &[]),
     ];
     let mut wrong = Vec::new();
     for folder in ["bus/src", "rules/src"] {
-        for (path, text) in sources(folder).into_iter().filter(|(path, _)| !is_test(path)) {
+        for (path, text) in sources(folder)
+            .into_iter()
+            .filter(|(path, _)| !is_test(path))
+        {
             for line in without_tests(&text).filter(|line| !line.trim_start().starts_with("//")) {
                 for (call, allowed) in &banned {
-                    if line.contains(call) && !allowed.iter().any(|folder| path.starts_with(folder)) {
+                    if line.contains(call) && !allowed.iter().any(|folder| path.starts_with(folder))
+                    {
                         wrong.push(format!("{path}: {}", line.trim()));
                     }
                 }
@@ -193,8 +278,14 @@ fn banned_calls_stay_out() {
 #[test]
 fn modules_open_with_what_they_are() {
     for folder in ["bus/src", "rules/src"] {
-        for (path, text) in sources(folder) {
-            assert!(text.starts_with("//!"), "{path} does not open with what it is");
+        for (path, text) in sources(folder)
+            .into_iter()
+            .filter(|(path, _)| !is_test(path))
+        {
+            assert!(
+                text.starts_with("//!"),
+                "{path} does not open with what it is"
+            );
         }
     }
 }

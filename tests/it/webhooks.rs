@@ -1,4 +1,4 @@
-//! Real payloads through a manifest of seven rules, matches equal to an independent count.
+//! Real payloads through a manifest of seven rules and two functions that work and one that fails, matches equal to an independent count.
 //!
 //! The project brings no payloads of its own: `EDGEBUS_GITHUB_WEBHOOKS` names a file of JSON Lines with
 //! `event` and `payload`. Without it the same manifest runs on a few payloads written here.
@@ -16,6 +16,7 @@ fn manifest() -> String {
         "version: 1
 functions:
   triage: {{ component: {} }}
+  tally: {{ component: {} }}
   play: {{ component: {} }}
 rules:
   opened:
@@ -23,25 +24,29 @@ rules:
     to: [{{ function: triage }}]
   outsiders:
     match: {{ data: {{ issue: {{ author_association: [{{ anything-but: [OWNER, MEMBER] }}] }} }} }}
-    to: [{{ function: triage }}]
+    to: [{{ function: tally }}]
   bugs:
     match: {{ data: {{ issue: {{ labels: {{ name: [bug] }} }} }} }}
-    to: [{{ function: triage }}]
+    to: [{{ function: tally }}]
   many-issues:
     match: {{ data: {{ repository: {{ open_issues_count: [{{ numeric: ['>', 1] }}] }} }} }}
-    to: [{{ function: triage }}]
+    to: [{{ function: tally }}]
   private:
     match: {{ data: {{ repository: {{ private: [true] }} }} }}
-    to: [{{ function: triage }}]
+    to: [{{ function: tally }}]
   bug-labels:
     match: {{ type: [com.github.issues] }}
     where: $.data.issue.labels[?@.name == 'bug']
-    to: [{{ function: triage }}]
+    to: [{{ function: tally }}]
+  show:
+    match: {{ type: [tally.show] }}
+    to: [{{ function: tally }}]
   always-fails:
     match: {{ type: [com.github.ping, com.github.star] }}
     to: [{{ function: play, retry: {{ attempts: 2, backoff: {{ initial: 10ms, max: 20ms }} }} }}]
 ",
         json!(guests::path("triage")),
+        json!(guests::path("tally")),
         json!(guests::path("hostile"))
     )
 }
@@ -51,15 +56,30 @@ fn expected(lines: &[Value]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for line in lines {
         let (event, payload) = (line["event"].as_str().unwrap(), &line["payload"]);
-        let mut count = |rule, matches: bool| *counts.entry(rule).or_insert(0) += usize::from(matches);
+        let mut count =
+            |rule, matches: bool| *counts.entry(rule).or_insert(0) += usize::from(matches);
         let labels = || payload["issue"]["labels"].as_array().into_iter().flatten();
         let association = payload["issue"]["author_association"].as_str();
-        count("opened", ["issues", "pull_request"].contains(&event) && payload["action"] == "opened");
-        count("outsiders", association.is_some_and(|who| who != "OWNER" && who != "MEMBER"));
+        count(
+            "opened",
+            ["issues", "pull_request"].contains(&event) && payload["action"] == "opened",
+        );
+        count(
+            "outsiders",
+            association.is_some_and(|who| who != "OWNER" && who != "MEMBER"),
+        );
         count("bugs", labels().any(|label| label["name"] == "bug"));
-        count("many-issues", payload["repository"]["open_issues_count"].as_f64().is_some_and(|count| count > 1.0));
+        count(
+            "many-issues",
+            payload["repository"]["open_issues_count"]
+                .as_f64()
+                .is_some_and(|count| count > 1.0),
+        );
         count("private", payload["repository"]["private"] == true);
-        count("bug-labels", event == "issues" && labels().any(|label| label["name"] == "bug"));
+        count(
+            "bug-labels",
+            event == "issues" && labels().any(|label| label["name"] == "bug"),
+        );
         count("always-fails", ["ping", "star"].contains(&event));
     }
     counts
@@ -70,7 +90,7 @@ fn payloads(folder: &std::path::Path) -> (std::path::PathBuf, Vec<Value>) {
     let path = match &given {
         Some(path) => path.into(),
         None => {
-            let issue = |association: &str, label: &str| json!({"action": "opened", "issue": {"title": "It breaks", "author_association": association, "labels": [{"name": label}]}, "repository": {"private": false, "open_issues_count": 3}});
+            let issue = |association: &str, label: &str| json!({"action": "opened", "issue": {"number": 7, "title": "It breaks", "author_association": association, "labels": [{"name": label}]}, "repository": {"full_name": "acme/boiler", "private": false, "open_issues_count": 3}});
             let own = [
                 json!({"event": "issues", "payload": issue("NONE", "bug")}),
                 json!({"event": "issues", "payload": issue("OWNER", "docs")}),
@@ -78,22 +98,50 @@ fn payloads(folder: &std::path::Path) -> (std::path::PathBuf, Vec<Value>) {
                 json!({"event": "push", "payload": {"ref": "refs/heads/main"}}),
             ];
             let path = folder.join("webhooks.jsonl");
-            std::fs::write(&path, own.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+            std::fs::write(
+                &path,
+                own.iter()
+                    .map(|line| format!("{line}\n"))
+                    .collect::<String>(),
+            )
+            .unwrap();
             path
         }
     };
-    let lines = std::fs::read_to_string(&path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     (path, lines)
 }
 
 fn publish(server: &Server, file: &std::path::Path) -> String {
     let output = Command::new(binary())
-        .args(["publish", "--url", &format!("http://{}", server.address), "--batch", "50"])
-        .args(["--type", "com.github.{$.event}", "--source", "/github", "--data-path", "$.payload", "--file"])
+        .args([
+            "publish",
+            "--url",
+            &format!("http://{}", server.address),
+            "--batch",
+            "50",
+        ])
+        .args([
+            "--type",
+            "com.github.{$.event}",
+            "--source",
+            "/github",
+            "--data-path",
+            "$.payload",
+            "--file",
+        ])
         .arg(file)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -104,16 +152,33 @@ fn matches_equal_an_independent_count_and_everything_ends() {
     let (file, lines) = payloads(folder.path());
     let server = home.serve();
     let said = publish(&server, &file);
-    assert!(said.starts_with(&format!("{} events accepted, 0 of them duplicates", lines.len())), "{said}");
+    assert!(
+        said.starts_with(&format!(
+            "{} events accepted, 0 of them duplicates",
+            lines.len()
+        )),
+        "{said}"
+    );
     // A kill in the middle of the work, and the same file again: nothing is missing, nothing doubled.
     server.kill();
     let server = home.serve();
     let said = publish(&server, &file);
-    assert!(said.starts_with(&format!("{0} events accepted, {0} of them duplicates", lines.len())), "{said}");
+    assert!(
+        said.starts_with(&format!(
+            "{0} events accepted, {0} of them duplicates",
+            lines.len()
+        )),
+        "{said}"
+    );
     server.settle();
-    let published = server.list("/v1/buses/default/events", "events").into_iter().filter(|row| row["event"]["source"] == "/github").count();
+    let published = server
+        .list("/v1/buses/default/events", "events")
+        .into_iter()
+        .filter(|row| row["event"]["source"] == "/github")
+        .count();
     assert_eq!(published, lines.len());
-    let mut counts: BTreeMap<&str, usize> = expected(&lines).into_keys().map(|rule| (rule, 0)).collect();
+    let mut counts: BTreeMap<&str, usize> =
+        expected(&lines).into_keys().map(|rule| (rule, 0)).collect();
     let github: std::collections::BTreeSet<u64> = server
         .list("/v1/buses/default/events", "events")
         .iter()
@@ -121,11 +186,60 @@ fn matches_equal_an_independent_count_and_everything_ends() {
         .map(|row| row["position"].as_u64().unwrap())
         .collect();
     let (succeeded, dead) = (server.deliveries("succeeded"), server.deliveries("dead"));
-    for row in succeeded.iter().chain(&dead).filter(|row| github.contains(&row["position"].as_u64().unwrap())) {
-        let rule = row["subscription"].as_str().unwrap().split('/').next().unwrap();
+    for row in succeeded
+        .iter()
+        .chain(&dead)
+        .filter(|row| github.contains(&row["position"].as_u64().unwrap()))
+    {
+        let rule = row["subscription"]
+            .as_str()
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap();
         *counts.get_mut(rule).unwrap() += 1;
     }
     assert_eq!(counts, expected(&lines));
-    assert!(dead.iter().all(|row| row["subscription"] == "always-fails/play"), "{dead:?}");
+    assert!(
+        dead.iter()
+            .all(|row| row["subscription"] == "always-fails/play"),
+        "{dead:?}"
+    );
     assert_eq!(dead.len(), expected(&lines)["always-fails"]);
+    assert_eq!(
+        tallies(&server),
+        counted_in_state(&lines),
+        "state misses or doubles an event"
+    );
+}
+
+/// What the function's state says of each rule.
+fn tallies(server: &Server) -> BTreeMap<String, usize> {
+    let position = server.publish("show", "tally.show", &json!({}));
+    server.settle();
+    let rows = server.deliveries("succeeded");
+    let row = rows.iter().find(|row| row["position"] == position).unwrap();
+    let story = server
+        .get(&format!("/v1/deliveries/{}", row["id"].as_str().unwrap()))
+        .json();
+    let output = story["attempts"][0]["output"].as_str().unwrap().to_owned();
+    output
+        .lines()
+        .map(|line| {
+            let (rule, count) = line
+                .strip_prefix("INFO rule/")
+                .unwrap()
+                .split_once(' ')
+                .unwrap();
+            (rule.to_owned(), count.parse().unwrap())
+        })
+        .collect()
+}
+
+fn counted_in_state(lines: &[Value]) -> BTreeMap<String, usize> {
+    expected(lines)
+        .into_iter()
+        .filter(|(rule, count)| !["opened", "always-fails"].contains(rule) && *count > 0)
+        .map(|(rule, count)| (rule.to_owned(), count))
+        .collect()
 }

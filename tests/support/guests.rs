@@ -8,7 +8,14 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Everything that [`path`] knows.
-const PACKAGES: [&str; 5] = ["hostile", "idle", "triage", "order-totals", "enricher"];
+const PACKAGES: [&str; 6] = [
+    "hostile",
+    "idle",
+    "tally",
+    "triage",
+    "order-totals",
+    "enricher",
+];
 const TARGET: &str = "wasm32-wasip2";
 
 /// The component that the package `name` makes; builds all of them when first called.

@@ -32,7 +32,9 @@ pub struct Home {
 impl Home {
     /// A new folder with this manifest.
     pub fn new(manifest: &str) -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap() };
+        let home = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         home.write_manifest(manifest);
         home
     }
@@ -53,7 +55,14 @@ impl Home {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(["serve", "--create", "--listen", "127.0.0.1:0", "--free-mib-min", "1"])
+            .args([
+                "serve",
+                "--create",
+                "--listen",
+                "127.0.0.1:0",
+                "--free-mib-min",
+                "1",
+            ])
             .arg("--data")
             .arg(self.data())
             .arg("--manifest")
@@ -76,7 +85,9 @@ impl Server {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut banner = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut banner).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut banner)
+            .unwrap();
         let address = banner
             .trim()
             .rsplit("http://")
@@ -94,14 +105,28 @@ impl Server {
         self.request("POST", path, &[("content-type", content_type)], body)
     }
 
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        http::try_request(self.address, method, path, headers, body).unwrap_or_else(|| panic!("no answer to {method} {path}"))
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        http::try_request(self.address, method, path, headers, body)
+            .unwrap_or_else(|| panic!("no answer to {method} {path}"))
     }
 
     /// Publishes one event on the default bus and gives its position.
     pub fn publish(&self, id: &str, kind: &str, data: &Value) -> u64 {
-        let event = json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "data": data});
-        let answer = self.post("/v1/events", "application/cloudevents+json", event.to_string().as_bytes()).expect(202);
+        let event =
+            json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "data": data});
+        let answer = self
+            .post(
+                "/v1/events",
+                "application/cloudevents+json",
+                event.to_string().as_bytes(),
+            )
+            .expect(202);
         answer.json()["position"].as_u64().unwrap()
     }
 
@@ -110,8 +135,20 @@ impl Server {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
-            let page = self.get(&format!("{path}{}limit=1000{after}", if path.contains('?') { '&' } else { '?' })).expect(200).json();
-            all.extend(page[rows].as_array().unwrap_or_else(|| panic!("no `{rows}` in {page}")).iter().cloned());
+            let page = self
+                .get(&format!(
+                    "{path}{}limit=1000{after}",
+                    if path.contains('?') { '&' } else { '?' }
+                ))
+                .expect(200)
+                .json();
+            all.extend(
+                page[rows]
+                    .as_array()
+                    .unwrap_or_else(|| panic!("no `{rows}` in {page}"))
+                    .iter()
+                    .cloned(),
+            );
             match page["next"].as_str() {
                 Some(next) => after = format!("&after={next}"),
                 None => match page["next"].as_u64() {
@@ -129,7 +166,9 @@ impl Server {
 
     /// Waits until nothing is owed any more.
     pub fn settle(&self) {
-        wait_for("every delivery to end", || self.deliveries("owed").is_empty());
+        wait_for("every delivery to end", || {
+            self.deliveries("owed").is_empty()
+        });
     }
 
     /// Kills it as `kill -9` does.

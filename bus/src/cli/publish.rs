@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// `source`; with lines, a template.
     #[arg(long)]
     source: Option<String>,
-    /// `id`; with lines, a template. Without it: random for one event, made of the line's bytes for lines.
+    /// `id`; with lines, a template. Without it: random for one event; for lines made of the line's number and bytes, so that a repeated input is a duplicate.
     #[arg(long)]
     id: Option<String>,
     /// `subject`; with lines, a template.

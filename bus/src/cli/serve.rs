@@ -254,6 +254,9 @@ impl Configuration {
                 manifest::show(&faults, &text, &shown)
             ))
         })?;
+        for line in not_yet(&parsed) {
+            output::note(&line);
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut components = BTreeMap::new();
         for function in &parsed.functions {
@@ -288,6 +291,31 @@ impl Configuration {
             manifest::show(&error.faults, &self.text, &self.path.display().to_string())
         ))
     }
+}
+
+/// What the manifest asks for and this release does not do yet, so that nobody relies on it.
+fn not_yet(manifest: &manifest::Manifest) -> Vec<String> {
+    let mut lines = Vec::new();
+    let defaults = |name: &Name| crate::model::BusConfig::with_defaults(name.clone());
+    for bus in &manifest.buses {
+        let default = defaults(&bus.name);
+        if (bus.retention_age_ms, bus.retention_bytes)
+            != (default.retention_age_ms, default.retention_bytes)
+        {
+            lines.push(format!("note: bus `{}`: `retention` is checked and kept, but not applied yet: the log keeps everything", bus.name));
+        }
+    }
+    for function in manifest
+        .functions
+        .iter()
+        .filter(|function| !function.config.allow_http.is_empty())
+    {
+        lines.push(format!(
+            "note: function `{}`: outgoing HTTP is not there yet, so `allow_http` allows nothing",
+            function.name
+        ));
+    }
+    lines
 }
 
 fn read_component(file: &Path) -> Result<Bytes, String> {

@@ -451,7 +451,8 @@ impl Pipeline {
 
     fn keep_house(&self) {
         if self.store.harmed().records > 0 && !self.harmed.swap(true, Ordering::Relaxed) {
-            self.telemetry.count_harmed("a page passed over harmed records");
+            self.telemetry
+                .count_harmed("a page passed over harmed records");
         }
         self.low_space.store((self.free_space)(), Ordering::Relaxed);
         self.telemetry

@@ -2,7 +2,7 @@
 //!
 //! Attributes are templates with JSONPath placeholders, as in `com.github.{$.event}`. The data is a
 //! part of the line as the publisher wrote it, byte for byte: it is cut out, never parsed and printed
-//! again. An event without an `--id` gets one from the line's bytes, so that a repeated line is a
+//! again. An event without an `--id` gets one from the line's number and bytes, so that a repeated input is a
 //! duplicate. Never here: reading files, and lines that are CloudEvents already.
 
 mod path;
@@ -32,8 +32,9 @@ pub struct Mapping {
     pub kind: Template,
     /// `source`.
     pub source: Template,
-    /// `id`; without it, the first 128 bits of BLAKE3 over the line's bytes (its line break left out)
-    /// as 32 hexadecimal digits: the same line has the same id, and any other byte another one.
+    /// `id`; without it, the first 128 bits of BLAKE3 over the line's number (64 bits, big-endian) and its
+    /// bytes (its line break left out) as 32 hexadecimal digits: a repeated input has the same ids, and
+    /// equal lines of one input have different ones.
     pub id: Option<Template>,
     /// `subject`.
     pub subject: Option<Template>,
@@ -101,7 +102,7 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
         })?,
     };
     let event = Event {
-        id: optional("id", &mapping.id)?.unwrap_or_else(|| stable_id(line)),
+        id: optional("id", &mapping.id)?.unwrap_or_else(|| stable_id(line, line_number)),
         source: render("source", &mapping.source)?,
         kind: render("type", &mapping.kind)?,
         subject: optional("subject", &mapping.subject)?,
@@ -115,8 +116,10 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
 }
 
 /// The id of a line that no template names.
-fn stable_id(line: &[u8]) -> String {
-    let mut hex = blake3::hash(line).to_hex().to_string();
+fn stable_id(line: &[u8], line_number: u64) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&line_number.to_be_bytes()).update(line);
+    let mut hex = hasher.finalize().to_hex().to_string();
     hex.truncate(32);
     hex
 }

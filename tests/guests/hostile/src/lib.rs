@@ -47,6 +47,10 @@ fn obey(
         "count" => {
             state::increment(argument, 1);
         }
+        "show" => {
+            let value = state::get(argument).unwrap_or_default();
+            log::info!("{argument} {}", String::from_utf8_lossy(&value));
+        }
         "log" => log::info!("{argument}"),
         "print" => println!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),

@@ -7,32 +7,28 @@
 //! One lock holds all of it, a plain mutex: every section under it is a few map operations, nothing in
 //! it awaits or calls the store, and no other lock is taken under it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering};
+mod contention;
+mod queues;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::model::{
     BusId, Delivery, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Timestamp,
 };
-use crate::store::{Append, Appended, NewEvent, Settle, SettleEnd, StepOutcome, StoredEvent};
+use crate::store::{Append, Appended, Settle, SettleEnd, StepOutcome, StoredEvent};
 
 use super::Pipeline;
 use super::snapshot::Deployed;
+use contention::Contention;
+use queues::{Queue, READY_PER_SUBSCRIPTION_MAX, State};
 
 type Functions = std::collections::BTreeMap<Name, Arc<Deployed>>;
 
-/// Deliveries of one subscription that wait in memory.
-const READY_PER_SUBSCRIPTION_MAX: usize = 1_024;
 /// Below this a queue that lags behind its log is filled again.
 const READY_LOW: usize = 256;
-/// Bytes of events that wait in memory, all subscriptions together.
-const READY_BYTES_MAX: usize = 64 << 20;
 /// Attempts at the same time, all functions together.
 pub(super) const LANES_MAX: usize = 256;
-/// Deliveries that a lane takes from one subscription before it turns to the next.
-const RUN_LENGTH: u32 = 16;
-/// Attempts that run one by one after a conflict over state.
-const CONTENDED_ATTEMPTS: u32 = 64;
 
 /// A delivery in memory, with its event.
 #[derive(Clone, Debug)]
@@ -68,65 +64,6 @@ pub(super) struct SettleTicket {
     pub(super) job: Job,
     /// Held until the settlement is durable, where attempts of a function run one by one.
     pub(super) _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
-}
-
-/// One subscription's queue.
-struct Queue {
-    function: Name,
-    ready: VecDeque<Job>,
-    /// The last position that came into memory; later ones are still in the store alone.
-    cursor: Position,
-    /// True while the store holds owed deliveries past the cursor.
-    behind: bool,
-    /// True if a delivery was left to the store since the last page was read.
-    passed_over: bool,
-    filling: bool,
-    /// True while the subscription stands in the rotation.
-    queued: bool,
-}
-
-/// How attempts of one function get along.
-#[derive(Default)]
-pub(super) struct Contention {
-    /// Attempts that still run one by one.
-    remaining: AtomicU32,
-    /// Whose turn it is.
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Contention {
-    /// Waits for the function's turn if it is contended.
-    pub(super) async fn enter(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
-        let left = self.remaining.load(Ordering::Relaxed);
-        if left == 0 {
-            return None;
-        }
-        let guard = self.turn.clone().lock_owned().await;
-        let _ = self
-            .remaining
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            });
-        Some(guard)
-    }
-
-    fn note_conflict(&self) {
-        self.remaining.store(CONTENDED_ATTEMPTS, Ordering::Relaxed);
-    }
-}
-
-#[derive(Default)]
-struct State {
-    queues: HashMap<SubscriptionId, Queue>,
-    rotation: VecDeque<SubscriptionId>,
-    running: HashMap<Name, u32>,
-    contention: HashMap<Name, Arc<Contention>>,
-    lanes: usize,
-    ready: usize,
-    ready_bytes: usize,
-    /// Retried deliveries that are in memory, so that the timer does not bring them twice.
-    held: HashSet<DeliveryKey>,
-    stopping: bool,
 }
 
 /// The ready queues and lanes.
@@ -478,139 +415,4 @@ impl Dispatcher {
             self.fill(id);
         }
     }
-}
-
-impl State {
-    /// True if a subscription's queue may grow.
-    fn room(&self, id: SubscriptionId) -> bool {
-        self.ready_bytes < READY_BYTES_MAX
-            && self
-                .queues
-                .get(&id)
-                .is_some_and(|queue| queue.ready.len() < READY_PER_SUBSCRIPTION_MAX)
-    }
-
-    /// Takes a stored event to its subscriptions' queues, or leaves it to the store.
-    fn accept(&mut self, bus: BusId, new: &NewEvent, place: Appended, now: Timestamp) {
-        if place.duplicate {
-            return;
-        }
-        for id in &new.subscriptions {
-            let room = self.room(*id);
-            let Some(queue) = self.queues.get_mut(id) else {
-                continue;
-            };
-            if queue.behind || !room {
-                queue.behind = true;
-                queue.passed_over = true;
-                continue;
-            }
-            if place.position <= queue.cursor {
-                continue;
-            }
-            queue.cursor = place.position;
-            let key = DeliveryKey {
-                subscription: *id,
-                replay: 0,
-                position: place.position,
-            };
-            let job = Job {
-                key,
-                bus,
-                fence: 0,
-                attempts_made: 0,
-                accepted_at: now,
-                event: new.event.clone(),
-                lineage: new.lineage,
-                conflicts: 0,
-            };
-            self.push(*id, job, false);
-        }
-    }
-
-    fn push(&mut self, id: SubscriptionId, job: Job, front: bool) {
-        let Some(queue) = self.queues.get_mut(&id) else {
-            return;
-        };
-        self.ready += 1;
-        self.ready_bytes += job.event.size();
-        if front {
-            queue.ready.push_front(job);
-        } else {
-            queue.ready.push_back(job);
-        }
-        if !queue.queued {
-            queue.queued = true;
-            self.rotation.push_back(id);
-        }
-    }
-
-    /// How many more attempts could begin now.
-    fn runnable(&self, functions: &Functions) -> usize {
-        self.rotation
-            .iter()
-            .filter_map(|id| self.queues.get(id))
-            .map(|queue| {
-                let limit = concurrency(functions, &queue.function);
-                let running = self.running.get(&queue.function).copied().unwrap_or(0);
-                queue
-                    .ready
-                    .len()
-                    .min(limit.saturating_sub(running) as usize)
-            })
-            .sum()
-    }
-
-    fn next(
-        &mut self,
-        last: &mut (Option<SubscriptionId>, u32),
-        functions: &Functions,
-    ) -> Option<Job> {
-        if let (Some(id), left @ 1..) = *last
-            && let Some(job) = self.pop(id, functions)
-        {
-            last.1 = left - 1;
-            return Some(job);
-        }
-        for _ in 0..self.rotation.len() {
-            let id = self.rotation.pop_front()?;
-            let job = self.pop(id, functions);
-            if let Some(queue) = self.queues.get_mut(&id) {
-                queue.queued = !queue.ready.is_empty();
-                if queue.queued {
-                    self.rotation.push_back(id);
-                }
-            }
-            if job.is_some() {
-                *last = (Some(id), RUN_LENGTH - 1);
-                return job;
-            }
-        }
-        None
-    }
-
-    /// Takes a job of one subscription if its function has room for another attempt.
-    fn pop(&mut self, id: SubscriptionId, functions: &Functions) -> Option<Job> {
-        let queue = self.queues.get_mut(&id)?;
-        let limit = concurrency(functions, &queue.function);
-        let running = match self.running.get_mut(&queue.function) {
-            Some(running) => running,
-            None => self.running.entry(queue.function.clone()).or_insert(0),
-        };
-        if *running >= limit {
-            return None;
-        }
-        let job = queue.ready.pop_front()?;
-        *running += 1;
-        self.ready -= 1;
-        self.ready_bytes = self.ready_bytes.saturating_sub(job.event.size());
-        Some(job)
-    }
-}
-
-/// How many attempts of a function may run at once; a missing function's deliveries die one by one.
-fn concurrency(functions: &Functions, function: &Name) -> u32 {
-    functions.get(function).map_or(1, |deployed| {
-        deployed.revision.config.limits.concurrency_max
-    })
 }
