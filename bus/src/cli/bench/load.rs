@@ -22,8 +22,44 @@ const DUE_MAX: usize = 65_536;
 /// How long after the load the last settlements may take.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
+/// How far events go.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Read and checked, for a bus that there isn't.
+    Http,
+    /// Stored, for no rule.
+    Append,
+    /// Stored, matched, handled, settled.
+    Whole,
+}
+
+impl Stage {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Http => "/v1/buses/nowhere/events",
+            Self::Append | Self::Whole => "/v1/events",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Http | Self::Append => "com.example.unmatched",
+            Self::Whole => "com.example.bench",
+        }
+    }
+
+    fn status(self) -> hyper::StatusCode {
+        match self {
+            Self::Http => hyper::StatusCode::NOT_FOUND,
+            Self::Append | Self::Whole => hyper::StatusCode::ACCEPTED,
+        }
+    }
+}
+
 /// What to do.
+#[derive(Clone, Copy)]
 pub(super) struct Plan {
+    pub(super) stage: Stage,
     pub(super) connections: u64,
     pub(super) batch: u64,
     pub(super) rate: Option<u64>,
@@ -122,8 +158,8 @@ pub(super) async fn run(
     });
     // Hearing of each settlement costs both sides processor time: only where latency is the question.
     let listener = match plan.rate {
-        Some(_) => Some(listen(server, shared.clone()).await?),
-        None => None,
+        Some(_) if plan.stage == Stage::Whole => Some(listen(server, shared.clone()).await?),
+        _ => None,
     };
     let settled_before = server.counter("edgebus_attempts_total", "success").await?;
     let (server_before, client_before) = (server.cpu_seconds(), cpu_seconds("self"));
@@ -139,8 +175,7 @@ pub(super) async fn run(
             shared.clone(),
             due.clone(),
             end,
-            plan.batch,
-            plan.bytes,
+            *plan,
         ));
     }
     drop(due);
@@ -154,15 +189,20 @@ pub(super) async fn run(
         cpu_seconds("self") - client_before,
     );
     let accepted = shared.accepted.load(Ordering::Relaxed);
+    let owed = if plan.stage == Stage::Whole {
+        accepted
+    } else {
+        0
+    };
     let mut all = settled;
-    while all < accepted && began.elapsed() < took + DRAIN_MAX {
+    while all < owed && began.elapsed() < took + DRAIN_MAX {
         tokio::time::sleep(Duration::from_millis(5)).await;
         all = server.counter("edgebus_attempts_total", "success").await? - settled_before;
     }
-    if all < accepted {
+    if all < owed {
         return Err(Failure::new(format!(
-            "{} of {accepted} accepted events were not settled within {} s",
-            accepted - all,
+            "{} of {owed} accepted events were not settled within {} s",
+            owed - all,
             DRAIN_MAX.as_secs()
         )));
     }
@@ -248,9 +288,9 @@ async fn publish(
     shared: Arc<Shared>,
     paced: Option<Due>,
     end: Instant,
-    batch: u64,
-    bytes: usize,
+    plan: Plan,
 ) -> Result<(), Failure> {
+    let batch = plan.batch;
     let mut latencies = histogram()?;
     loop {
         let due = match &paced {
@@ -259,11 +299,11 @@ async fn publish(
         };
         let Some(due) = due else { break };
         let number = shared.numbers.fetch_add(batch, Ordering::Relaxed);
-        let request = request(&authority, number, batch, bytes)?;
+        let request = request(&authority, number, &plan)?;
         let lost = |error: hyper::Error| Failure::new(format!("the bus broke off: {error}"));
         connection.ready().await.map_err(lost)?;
         let answer = connection.send_request(request).await.map_err(lost)?;
-        let accepted = answer.status() == hyper::StatusCode::ACCEPTED;
+        let accepted = answer.status() == plan.stage.status();
         let body = answer.into_body().collect().await.map_err(lost)?.to_bytes();
         if !accepted {
             shared.refused.fetch_add(batch, Ordering::Relaxed);
@@ -271,7 +311,7 @@ async fn publish(
         }
         shared.accepted.fetch_add(batch, Ordering::Relaxed);
         record(&mut latencies, due.elapsed());
-        if paced.is_some() {
+        if paced.is_some() && plan.stage == Stage::Whole {
             let mut settlements = lock(&shared.settlements);
             for position in positions(batch, &body)? {
                 settlements.due(position, due);
@@ -297,38 +337,35 @@ fn positions(batch: u64, body: &[u8]) -> Result<Vec<u64>, Failure> {
     Ok(many.results.into_iter().map(|one| one.position).collect())
 }
 
-fn request(
-    authority: &str,
-    number: u64,
-    batch: u64,
-    bytes: usize,
-) -> Result<Request<Full<Bytes>>, Failure> {
-    let mut body = String::with_capacity((bytes + 1) * usize::try_from(batch).unwrap_or(1) + 2);
-    let kind = if batch == 1 {
-        event(&mut body, number, bytes);
+fn request(authority: &str, number: u64, plan: &Plan) -> Result<Request<Full<Bytes>>, Failure> {
+    let (batch, kind) = (plan.batch, plan.stage.kind());
+    let room = (plan.bytes + 1) * usize::try_from(batch).unwrap_or(1) + 2;
+    let mut body = String::with_capacity(room);
+    let content_type = if batch == 1 {
+        event(&mut body, number, kind, plan.bytes);
         "application/cloudevents+json"
     } else {
         for index in 0..batch {
             body.push(if index == 0 { '[' } else { ',' });
-            event(&mut body, number + index, bytes);
+            event(&mut body, number + index, kind, plan.bytes);
         }
         body.push(']');
         "application/cloudevents-batch+json"
     };
-    Request::post("/v1/events")
+    Request::post(plan.stage.path())
         .header("host", authority)
-        .header("content-type", kind)
+        .header("content-type", content_type)
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Appends one event of `bytes` bytes: an order with lines, filled up by a note.
-fn event(out: &mut String, number: u64, bytes: usize) {
+fn event(out: &mut String, number: u64, kind: &str, bytes: usize) {
     let start = out.len();
     // Writing into a String can't fail.
     let _ = write!(
         out,
-        r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"com.example.bench","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,
+        r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"{kind}","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,
         number % 5_000,
         number % 977,
         number % 331

@@ -12,14 +12,15 @@ mod server;
 use std::time::Duration;
 
 use super::{Failure, OK};
-use load::Plan;
+use load::{Plan, Stage};
 
 /// Arguments of `bench`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus bench                                       flat out, 64 connections, 10 s
   edgebus bench --batch 100                           in batches
-  edgebus bench --rate 1000 --connections 16          latencies at 1,000 events a second")]
+  edgebus bench --rate 1000 --connections 16          latencies at 1,000 events a second
+  edgebus bench --stage http                          the HTTP request alone")]
 pub(super) struct Arguments {
     /// How long to publish, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
@@ -39,6 +40,10 @@ pub(super) struct Arguments {
     /// Seconds of load before the measurement begins.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
     warm_up: u64,
+    /// How far events go: `http` is read and refused, `append` is stored and matches no rule, `whole` is
+    /// handled by a function.
+    #[arg(long, value_enum, default_value_t = Stage::Whole)]
+    stage: Stage,
     /// Print the numbers as JSON.
     #[arg(long)]
     json: bool,
@@ -50,6 +55,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         connections: arguments.connections,
         batch: arguments.batch,
         rate: arguments.rate,
+        stage: arguments.stage,
         bytes: usize::try_from(arguments.bytes).unwrap_or(usize::MAX),
     };
     if arguments.warm_up > 0 {

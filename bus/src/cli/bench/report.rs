@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::load::{Measured, Plan};
+use super::load::{Measured, Plan, Stage};
 use crate::cli::output::duration;
 
 /// Prints what was measured.
@@ -18,7 +18,7 @@ pub(super) fn show(plan: &Plan, seen: &Measured, json: bool) -> String {
     let per_event = |cpu: f64| cpu * 1e6 / seen.accepted.max(1) as f64;
     if json {
         return serde_json::json!({
-            "seconds": seconds, "connections": plan.connections, "batch": plan.batch, "rate": plan.rate, "bytes": plan.bytes,
+            "seconds": seconds, "stage": format!("{:?}", plan.stage).to_lowercase(), "connections": plan.connections, "batch": plan.batch, "rate": plan.rate, "bytes": plan.bytes,
             "accepted": seen.accepted, "refused": seen.refused,
             "accepted_per_second": per_second(seen.accepted), "settled_per_second": per_second(seen.settled),
             "drained_after_seconds": seen.drained_after.as_secs_f64(),
@@ -40,8 +40,14 @@ pub(super) fn show(plan: &Plan, seen: &Measured, json: bool) -> String {
     // Writing into a String can't fail.
     let _ = writeln!(
         out,
-        "{} B events, {alone}, {} connections, {pace}, {seconds:.1} s",
-        plan.bytes, plan.connections
+        "{} B events, {alone}, {} connections, {pace}, {seconds:.1} s{}",
+        plan.bytes,
+        plan.connections,
+        match plan.stage {
+            Stage::Http => ", HTTP alone: read, checked and refused",
+            Stage::Append => ", HTTP and append alone: stored for no rule",
+            Stage::Whole => "",
+        }
     );
     let _ = writeln!(
         out,
