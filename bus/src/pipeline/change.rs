@@ -3,13 +3,14 @@
 //! Functions compile first, beside the running bus; then one transaction; then a new snapshot takes the
 //! old one's place. A fault at any point leaves everything as it was.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::snapshot::{Deployed, Snapshot};
-use super::{Pipeline, read_error};
+use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
 use crate::model::{BusConfig, Digest, FunctionConfig, Name, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
@@ -25,8 +26,6 @@ pub enum FunctionSource {
     /// A component that the store has, by digest.
     Stored(Digest),
 }
-
-type Secrets = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Compiles every deployed function, at the start.
 pub(super) async fn compile_all(
@@ -133,8 +132,8 @@ impl Pipeline {
                 })?,
                 FunctionSource::Component(bytes) => {
                     let digest = Digest::of(&bytes);
-                    if !ready.contains_key(&digest) {
-                        ready.insert(digest, self.prepare(&name, digest, bytes.clone()).await?);
+                    if let Entry::Vacant(place) = ready.entry(digest) {
+                        place.insert(self.prepare(&name, digest, bytes.clone()).await?);
                     }
                     components.push((digest, bytes));
                     digest
@@ -161,11 +160,8 @@ impl Pipeline {
         let _changing = self.changing.lock().await;
         let mut ready = self.compiled();
         let digest = Digest::of(&component);
-        if !ready.contains_key(&digest) {
-            ready.insert(
-                digest,
-                self.prepare(&name, digest, component.clone()).await?,
-            );
+        if let Entry::Vacant(place) = ready.entry(digest) {
+            place.insert(self.prepare(&name, digest, component.clone()).await?);
         }
         let step = Step::Deploy(Box::new(Deploy {
             function: name.clone(),

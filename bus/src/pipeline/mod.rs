@@ -51,6 +51,9 @@ use writer::Writer;
 /// How long running attempts may go on after the stop began.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
+/// Reads a secret by its name; `None` if it isn't set.
+pub type Secrets = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What a pipeline is made of.
 pub struct Parts {
     /// The durable store.
@@ -66,7 +69,7 @@ pub struct Parts {
     /// True while the disk is below its floor of free space; asked once a second.
     pub low_space: Box<dyn Fn() -> bool + Send + Sync>,
     /// Reads the secrets that manifests name; `None` if one isn't set.
-    pub secrets: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub secrets: Secrets,
 }
 
 /// Where the pipeline stands.
@@ -87,7 +90,7 @@ pub struct Pipeline {
     telemetry: Arc<Telemetry>,
     /// The store's secret, from which the keys that guests see are made.
     secret: [u8; 32],
-    secrets: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    secrets: Secrets,
     /// Asked by the housekeeping task.
     free_space: Box<dyn Fn() -> bool + Send + Sync>,
     snapshot: ArcSwap<Snapshot>,
