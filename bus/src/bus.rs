@@ -205,7 +205,8 @@ impl Bus {
     /// [`Kind::Invalid`] if it is not a function that this bus can run.
     pub async fn deploy(&self, name: &str, component: Bytes) -> Result<Revision, Error> {
         let name = Name::new(name).map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
-        self.pipeline.deploy(name, component).await
+        let pipeline = self.pipeline.clone();
+        whole(async move { pipeline.deploy(name, component).await }).await
     }
 
     /// Removes a function.
@@ -213,7 +214,8 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Conflict`] while a rule names it.
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
-        self.pipeline.remove_function(name).await
+        let (pipeline, name) = (self.pipeline.clone(), name.to_owned());
+        whole(async move { pipeline.remove_function(&name).await }).await
     }
 
     /// Plans (`dry_run`) or applies a manifest text. A function whose component is a path, or not
@@ -272,9 +274,13 @@ impl Bus {
         let version = if dry_run {
             snapshot.version
         } else {
-            self.pipeline
-                .apply_manifest(text.to_owned(), manifest.buses, functions, manifest.rules)
-                .await?
+            let (pipeline, text) = (self.pipeline.clone(), text.to_owned());
+            whole(async move {
+                pipeline
+                    .apply_manifest(text, manifest.buses, functions, manifest.rules)
+                    .await
+            })
+            .await?
         };
         Ok(Plan { changes, version })
     }
@@ -331,6 +337,10 @@ impl Bus {
             let mut rows = Vec::with_capacity(subscriptions.len());
             for subscription in subscriptions {
                 let oldest = store.deliveries(subscription.id, None, 1)?;
+                // One that left the manifest is shown as long as it owes something.
+                if !subscription.active && oldest.is_empty() {
+                    continue;
+                }
                 rows.push(SubscriptionStatus {
                     bus: snapshot
                         .bus(subscription.bus)
@@ -480,6 +490,16 @@ impl Bus {
             Ok(result) => result.map_err(read_error),
             Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
         }
+    }
+}
+
+/// Runs a change to its end, whether or not the one who asked for it still waits.
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
     }
 }
 

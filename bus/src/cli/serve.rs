@@ -87,7 +87,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     }
     output::note("stopping: running attempts have 20 s; a second signal stops at once");
     tokio::select! {
-        () = serving.stop() => Ok(OK),
+        live = serving.stop() => Ok(if live { OK } else { STORE_FAILED }),
         () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
     }
 }
@@ -193,8 +193,10 @@ impl Serving {
                     .iter()
                     .for_each(|change| output::note(&format!("  {change}"))),
                 Err(error) => {
-                    running.pipeline.stop().await;
-                    return Err(configuration.failure(&error));
+                    let live = running.pipeline.stop().await;
+                    let failure = configuration.failure(&error);
+                    let code = if live { failure.code } else { STORE_FAILED };
+                    return Err(Failure { code, ..failure });
                 }
             }
         }
@@ -224,10 +226,12 @@ impl Serving {
     }
 
     /// Stops in order: the API drains, then the pipeline.
-    pub(super) async fn stop(self) {
+    /// False if the log failed meanwhile.
+    pub(super) async fn stop(self) -> bool {
         let _ = self.stop.send(());
         let drained = tokio::time::timeout(Duration::from_secs(6), self.api);
-        let ((), _) = tokio::join!(self.running.pipeline.stop(), drained);
+        let (live, _) = tokio::join!(self.running.pipeline.stop(), drained);
+        live
     }
 }
 

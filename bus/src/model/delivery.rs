@@ -91,8 +91,15 @@ impl Delivery {
     /// Ended attempts that are kept with the delivery; of more, the first and the latest stay.
     pub const ATTEMPTS_KEPT: usize = 16;
 
-    /// Puts an ended attempt behind the others, and lets the second oldest go where there are too many.
+    /// Output of an attempt that is not the last one, in bytes.
+    pub const OUTPUT_BYTES_KEPT: usize = 1 << 10;
+
+    /// Puts an ended attempt behind the others, whose output is cut, and lets the second oldest go where
+    /// there are too many.
     pub fn record(&mut self, attempt: Attempt) {
+        if let Some(before) = self.attempts.last_mut() {
+            super::outcome::cut(&mut before.output, Self::OUTPUT_BYTES_KEPT);
+        }
         if self.attempts.len() >= Self::ATTEMPTS_KEPT {
             self.attempts.remove(1);
         }

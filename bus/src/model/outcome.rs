@@ -76,10 +76,32 @@ impl Outcome {
         }
     }
 
+    /// The outcome with its message cut to `bytes_max` bytes, at a character's end.
+    #[must_use]
+    pub fn cut(mut self, bytes_max: usize) -> Self {
+        if let Self::Retry { message, .. }
+        | Self::Reject { message }
+        | Self::Trap { message }
+        | Self::Limit { message }
+        | Self::Host { message } = &mut self
+        {
+            cut(message, bytes_max);
+        }
+        self
+    }
+
     /// True for [`Outcome::Success`].
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Success)
+    }
+}
+
+/// Cuts `text` to at most `bytes_max` bytes and says so with an ellipsis.
+pub(super) fn cut(text: &mut String, bytes_max: usize) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8())));
+        text.push('…');
     }
 }
 

@@ -251,6 +251,17 @@ impl Pipeline {
                 ));
             }
         }
+        // The change is durable: what fails from here on would leave the process on the old rules.
+        let taken = self.take_over(ready).await;
+        taken.inspect_err(|error| {
+            self.fail(&format!(
+                "a durable change could not be taken over: {error}"
+            ))
+        })
+    }
+
+    /// Makes a snapshot of what the store has now, and puts it in the place of the one in force.
+    async fn take_over(&self, ready: &HashMap<Digest, Arc<dyn Function>>) -> Result<u64, Error> {
         let catalog = self.store().catalog().map_err(read_error)?;
         let functions = deployed(
             &**self.store(),

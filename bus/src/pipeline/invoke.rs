@@ -2,17 +2,19 @@
 //!
 //! Never here: what becomes of the delivery (`settle` decides that).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::Pipeline;
 use super::dispatch::{Job, SettleTicket};
 use super::services::Services;
 use super::settle::{self, Ran};
 use super::snapshot::{Deployed, Snapshot};
+use super::{Pipeline, recover};
 use crate::model::{DeadReason, Outcome, Subscription};
 use crate::runtime::{Context, Emitted, Invocation};
-use crate::store::{Effects, Settle, Step};
+use crate::store::{Effects, Settle, SettleEnd, Step};
 
 /// Runs deliveries, one after the other, until there are none for it.
 pub(super) async fn lane(pipeline: Arc<Pipeline>) {
@@ -20,34 +22,80 @@ pub(super) async fn lane(pipeline: Arc<Pipeline>) {
     while let Some(job) = pipeline.dispatcher().take(&mut last) {
         let snapshot = pipeline.snapshot();
         let id = job.key.subscription;
+        // After an unclean stop what was owed then is claimed durably first.
+        let job = match recover::claim(&pipeline, job).await {
+            Some(job) => job,
+            None => {
+                pipeline.dispatcher().finished(id);
+                continue;
+            }
+        };
         let turn = match snapshot.subscriptions.get(&id) {
             Some(subscription) => {
-                pipeline
-                    .dispatcher()
-                    .contention(&subscription.target.function)
-                    .enter()
-                    .await
+                let function = &subscription.target.function;
+                pipeline.dispatcher().contention(function).enter().await
             }
             None => None,
         };
-        let settle = attempt(&pipeline, &snapshot, &job).await;
+        let settle = guarded(&pipeline, &snapshot, &job).await;
         pipeline.dispatcher().finished(id);
         send(&pipeline, settle, SettleTicket { job, _turn: turn }).await;
     }
 }
 
+/// An attempt whose panic is a failed attempt, not the end of a lane.
+pub(super) async fn guarded(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job) -> Settle {
+    let started_at = pipeline.clock().now();
+    let mut attempt = std::pin::pin!(attempt(pipeline, snapshot, job));
+    let ended = std::future::poll_fn(|context| {
+        // What the attempt shares is behind locks that survive a panic, and its own state is dropped.
+        let polled = AssertUnwindSafe(|| attempt.as_mut().poll(context));
+        match catch_unwind(polled) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await;
+    ended.unwrap_or_else(|| {
+        tracing::error!(delivery = %job.key, "the host panicked during an attempt");
+        let policy = snapshot
+            .subscriptions
+            .get(&job.key.subscription)
+            .map(|subscription| subscription.target.retry)
+            .unwrap_or_default();
+        let ran = Ran::host(
+            "the host panicked during this attempt".to_owned(),
+            started_at,
+        );
+        settle::failed(pipeline, job, &policy, ran)
+    })
+}
+
 /// Hands a settlement to the writer.
 pub(super) async fn send(pipeline: &Pipeline, settle: Settle, ticket: SettleTicket) {
-    let bytes = match &settle.end {
-        crate::store::SettleEnd::Done(effects) => {
-            effects.emits.iter().map(|(_, new)| new.event.size()).sum()
+    let effects = match &settle.end {
+        SettleEnd::Done(effects) => {
+            let emitted: usize = effects.emits.iter().map(|(_, new)| new.event.size()).sum();
+            let size = |value: &Option<bytes::Bytes>| value.as_ref().map_or(0, bytes::Bytes::len);
+            let written: usize = effects
+                .writes
+                .iter()
+                .map(|(key, value)| key.len() + size(value))
+                .sum();
+            emitted + written
         }
-        _ => 0,
+        _ => job_size(&ticket),
     };
+    let bytes = effects + settle.attempt.output.len();
     pipeline
         .writer()
         .settle(Step::Settle(Box::new(settle)), bytes, ticket)
         .await;
+}
+
+/// A dead letter copies its event.
+fn job_size(ticket: &SettleTicket) -> usize {
+    ticket.job.event.size()
 }
 
 /// Makes one attempt of `job` and says how it is to be settled.

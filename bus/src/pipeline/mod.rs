@@ -48,6 +48,8 @@ use dispatch::{Dispatcher, Job};
 use timer::Timer;
 use writer::Writer;
 
+/// What one page of owed events may weigh, in bytes; the event that passes it still belongs to the page.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 /// How long running attempts may go on after the stop began.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
@@ -105,6 +107,10 @@ pub struct Pipeline {
     low_space: AtomicBool,
     /// True after a record was found harmed, until the next start.
     harmed: AtomicBool,
+    /// Which deliveries are claimed before their attempt, after an unclean stop.
+    careful: recover::Careful,
+    /// Whether the deliveries that a process died in are through; `None` while they run.
+    suspects_done: watch::Sender<Option<bool>>,
     /// The last position of each bus, for those that wait for events. A plain mutex around a small map.
     positions: Mutex<HashMap<BusId, watch::Sender<Position>>>,
     /// Changes of manifest and functions, one at a time, held while functions compile.
@@ -150,6 +156,7 @@ impl Pipeline {
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
         })?;
+        let suspects = recover::suspects(&*parts.store, &parts.catalog).map_err(read_error)?;
         let positions = parts
             .catalog
             .buses
@@ -174,17 +181,21 @@ impl Pipeline {
             failed,
             low_space: AtomicBool::new(false),
             harmed: AtomicBool::new(false),
+            careful: recover::care(&parts.catalog),
+            suspects_done: watch::Sender::new(None),
             positions: Mutex::new(positions),
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),
         });
         pipeline.dispatcher.connect(&pipeline);
-        let suspects = recover::prepare(&pipeline, &parts.catalog).map_err(read_error)?;
+        pipeline.prepare_queues(&parts.catalog, &suspects);
         pipeline.keep_house();
-        pipeline.dispatcher.fill_all();
-        pipeline
-            .tasks
-            .spawn(recover::run_suspects(pipeline.clone(), suspects));
+        pipeline.dispatcher.fill_lagging();
+        let caring = pipeline.clone();
+        pipeline.tasks.spawn(async move {
+            let done = recover::run_suspects(&caring, suspects).await;
+            caring.suspects_done.send_replace(Some(done));
+        });
         pipeline.tasks.spawn(timer::run(pipeline.clone()));
         pipeline.tasks.spawn(housekeeping(pipeline.clone()));
         let _ = pipeline.phase.compare_exchange(
@@ -198,30 +209,43 @@ impl Pipeline {
 
     /// Stops in order: no new publishes or attempts, running attempts get [`DRAIN_MAX`], then a durable
     /// mark of the clean stop. Calling it again waits for nothing.
-    pub async fn stop(&self) {
+    ///
+    /// False if the log failed before the mark was durable: the process must say so with its exit code.
+    pub async fn stop(&self) -> bool {
         if self.phase.swap(Phase::Stopping as u8, Ordering::SeqCst) == Phase::Failed as u8 {
             self.phase.store(Phase::Failed as u8, Ordering::SeqCst);
         }
         self.stop.send_replace(true);
-        let drained = tokio::time::timeout(DRAIN_MAX, self.dispatcher.drain())
-            .await
-            .is_ok();
-        if !drained {
+        let mut suspects_done = self.suspects_done.subscribe();
+        let quiet = async {
+            let done = suspects_done
+                .wait_for(Option::is_some)
+                .await
+                .is_ok_and(|done| *done == Some(true));
+            self.dispatcher.drain().await;
+            done
+        };
+        self.dispatcher.stop();
+        let drained = tokio::time::timeout(DRAIN_MAX, quiet).await;
+        if drained.is_err() {
             tracing::warn!(
                 "some attempts did not end within 20 s; they run again after the next start"
             );
         }
-        // An attempt that was cut short may have run, so the next start must look at it: not clean.
-        if self.writer.apply(Step::MarkClean(drained)).await.is_ok() {
-            let thread = self
-                .writer_thread
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .take();
-            if let Some(thread) = thread {
-                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-            }
+        // An attempt that was cut short may have run, so the next start must take care: not clean.
+        let clean = drained.unwrap_or(false);
+        if self.writer.apply(Step::MarkClean(clean)).await.is_err() {
+            return self.live();
         }
+        let thread = self
+            .writer_thread
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        self.live()
     }
 
     /// Ok when publishes and reads are welcome, else why not.
@@ -318,6 +342,23 @@ impl Pipeline {
         *self.stop.borrow()
     }
 
+    fn careful(&self) -> &recover::Careful {
+        &self.careful
+    }
+
+    /// Makes a queue for each subscription, and keeps the suspects out of them.
+    fn prepare_queues(&self, catalog: &Catalog, suspects: &[DeliveryKey]) {
+        for key in suspects {
+            self.dispatcher.hold(*key);
+        }
+        self.dispatcher.pause(!suspects.is_empty());
+        for subscription in &catalog.subscriptions {
+            let function = &subscription.target.function;
+            self.dispatcher
+                .add_queue(subscription.id, function, Position(0), true);
+        }
+    }
+
     fn writer(&self) -> &Writer {
         &self.writer
     }
@@ -369,54 +410,61 @@ impl Pipeline {
     }
 
     /// A page of a subscription's first attempts after `cursor`: the jobs, the last position that was
-    /// looked at, and whether the page reached the end. `None` if the store can't be read.
+    /// looked at, and whether the page reached the end. It ends early where its events weigh more than
+    /// [`PAGE_BYTES_MAX`]. `None` if the store can't be read; the process stops then.
     fn read_owed(
         &self,
         id: SubscriptionId,
         cursor: Position,
         limit: usize,
     ) -> Option<(Vec<Job>, Position, bool)> {
-        let after = DeliveryKey {
-            subscription: id,
-            replay: 0,
-            position: cursor,
-        };
-        let page = match self.store.deliveries(id, Some(after), limit) {
-            Ok(page) => page,
-            Err(error) => {
-                self.reading_failed("owed deliveries", &error);
-                return None;
+        let read = || {
+            let after = DeliveryKey {
+                subscription: id,
+                replay: 0,
+                position: cursor,
+            };
+            let page = self.store.deliveries(id, Some(after), limit)?;
+            let (mut jobs, mut last, mut bytes) = (Vec::new(), cursor, 0);
+            for delivery in &page {
+                last = delivery.key.position;
+                // Those that wait for a retry are the timer's.
+                if delivery.due_at.is_some() || self.dispatcher.held(delivery.key) {
+                    continue;
+                }
+                if let Some(job) = self.with_event(delivery)? {
+                    bytes += job.event.size();
+                    jobs.push(job);
+                    if bytes > PAGE_BYTES_MAX {
+                        return Ok((jobs, last, false));
+                    }
+                }
             }
+            Ok((jobs, last, page.len() < limit))
         };
-        let last = page.last().map_or(cursor, |delivery| delivery.key.position);
-        let whole = page.len() < limit;
-        let jobs = page
-            .iter()
-            .filter(|delivery| delivery.due_at.is_none() && !self.dispatcher.held(delivery.key))
-            .filter_map(|delivery| self.with_event(delivery))
-            .collect();
-        Some((jobs, last, whole))
+        read()
+            .inspect_err(|error| self.reading_failed("owed deliveries", error))
+            .ok()
     }
 
-    /// The job for an owed delivery; `None` if its event can't be read, and then the delivery is on its
-    /// way to the dead letters.
-    fn with_event(&self, delivery: &Delivery) -> Option<Job> {
+    /// The job for an owed delivery; `None` if its event can't be read unharmed, and then the delivery is
+    /// on its way to the dead letters.
+    fn with_event(&self, delivery: &Delivery) -> Result<Option<Job>, crate::store::Error> {
         let snapshot = self.snapshot();
-        let bus = snapshot.subscriptions.get(&delivery.key.subscription)?.bus;
+        let Some(subscription) = snapshot.subscriptions.get(&delivery.key.subscription) else {
+            return Ok(None);
+        };
+        let bus = subscription.bus;
         match self.store.event(bus, delivery.key.position) {
-            Ok(Some(stored)) => Some(Job::of(delivery, bus, &stored)),
-            Ok(None) => {
-                self.bury(delivery, bus, "the event is no longer in the log");
-                None
-            }
-            Err(error) => {
+            Ok(Some(stored)) => return Ok(Some(Job::of(delivery, bus, &stored))),
+            Ok(None) => self.bury(delivery, bus, "the event is no longer in the log"),
+            Err(error) if error.kind == crate::store::Kind::Corrupt => {
                 self.reading_failed("an event", &error);
-                if error.kind == crate::store::Kind::Corrupt {
-                    self.bury(delivery, bus, &error.message);
-                }
-                None
+                self.bury(delivery, bus, &error.message);
             }
+            Err(error) => return Err(error),
         }
+        Ok(None)
     }
 
     /// Sends a delivery whose event can't be read to the dead letters.
@@ -442,14 +490,22 @@ impl Pipeline {
         });
     }
 
-    /// Takes note of a failed read; harm degrades readiness, and the record is never used.
+    /// Takes note of a failed read. Harm degrades readiness, and the record is never used; an engine
+    /// that can't read can't be trusted to write, so the process stops and recovers at the next start.
     fn reading_failed(&self, what: &str, error: &crate::store::Error) {
         if error.kind == crate::store::Kind::Corrupt {
             self.harmed.store(true, Ordering::Relaxed);
             self.telemetry.count_harmed(&error.message);
         } else {
             tracing::error!(%error, "{what} can't be read");
+            self.fail(&error.message);
         }
+    }
+
+    /// Ends the bus: it is no longer live, and whoever awaits [`Pipeline::failure`] hears of it.
+    fn fail(&self, reason: &str) {
+        self.phase.store(Phase::Failed as u8, Ordering::SeqCst);
+        self.failed.send_replace(Some(reason.to_owned()));
     }
 
     fn keep_house(&self) {

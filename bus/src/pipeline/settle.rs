@@ -17,7 +17,10 @@ use crate::store::{Appended, Effects, NewEvent, Settle, SettleEnd, StepOutcome};
 use crate::telemetry::{AttemptEnded, Happening};
 
 /// Conflicts over state after which an attempt counts as failed.
-const CONFLICTS_MAX: u8 = 64;
+pub(super) const CONFLICTS_MAX: u8 = 64;
+
+/// The longest message of an outcome, in bytes; guests choose the words of a retry or a rejection.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// How an attempt went.
 pub(super) struct Ran {
@@ -96,7 +99,7 @@ fn settle(pipeline: &Pipeline, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
             number: job.attempts_made + 1,
             started_at: ran.started_at,
             duration_us: u64::try_from(ran.duration.as_micros()).unwrap_or(u64::MAX),
-            outcome: ran.outcome,
+            outcome: ran.outcome.cut(MESSAGE_BYTES_MAX),
             output: ran.output,
         },
         end,
@@ -231,7 +234,8 @@ impl Pipeline {
                 }
                 self.tell_attempt(&job, &settle, &places);
             }
-            StepOutcome::Conflict if job.conflicts < CONFLICTS_MAX => {
+            // Denied: an emitted event was matched for a rule that left meanwhile.
+            StepOutcome::Conflict | StepOutcome::Denied(_) if job.conflicts < CONFLICTS_MAX => {
                 let snapshot = self.snapshot();
                 if let Some(subscription) = snapshot.subscriptions.get(&job.key.subscription) {
                     let again = Job {
@@ -242,7 +246,7 @@ impl Pipeline {
                         .again(again, &subscription.target.function);
                 }
             }
-            StepOutcome::Conflict | StepOutcome::Refused(_) => {
+            StepOutcome::Conflict | StepOutcome::Denied(_) | StepOutcome::Refused(_) => {
                 let settle = self.after_refusal(&job, settle, &outcome);
                 let pipeline = self.clone();
                 self.tasks().clone().spawn(async move {

@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub manifest: Arc<str>,
     /// Buses by name.
     pub buses: BTreeMap<Name, Arc<BusRules>>,
+    /// The same by number.
+    by_id: HashMap<BusId, Arc<BusRules>>,
     /// The rules as the manifest has them.
     pub rules: Vec<RuleConfig>,
     /// Subscriptions, the inactive ones that still owe something included.
@@ -80,6 +82,10 @@ impl Snapshot {
         Ok(Self {
             version: catalog.version,
             manifest: Arc::from(catalog.manifest.as_str()),
+            by_id: buses
+                .values()
+                .map(|bus: &Arc<BusRules>| (bus.id, bus.clone()))
+                .collect(),
             buses,
             rules: catalog.rules.clone(),
             subscriptions: catalog
@@ -94,7 +100,7 @@ impl Snapshot {
     /// The bus with this number.
     #[must_use]
     pub fn bus(&self, id: BusId) -> Option<&Arc<BusRules>> {
-        self.buses.values().find(|bus| bus.id == id)
+        self.by_id.get(&id)
     }
 }
 

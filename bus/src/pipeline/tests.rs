@@ -233,6 +233,69 @@ async fn state_is_counted_once_for_each_event_under_contention() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn emitted_and_published_events_of_one_subscription_all_arrive() {
+    let pipeline = memory_pipeline().await;
+    apply(
+        &pipeline,
+        &[("source", "emit sink"), ("sink", "count total")],
+        3,
+    )
+    .await;
+    // Settlements that emit and publishes share batches, and both feed `sink`.
+    for round in 0..40 {
+        let pair = |kind: &str| {
+            (0..10)
+                .map(|number| event(&format!("{kind}{round}-{number}"), kind, "{}"))
+                .collect()
+        };
+        let (first, second) = tokio::join!(
+            pipeline.publish("default", pair("source")),
+            pipeline.publish("default", pair("sink"))
+        );
+        assert_eq!(first.unwrap().len() + second.unwrap().len(), 20);
+    }
+    settled(&pipeline).await;
+    let total = pipeline
+        .store()
+        .state(&Name::new("sink").unwrap(), b"total")
+        .unwrap();
+    assert_eq!(
+        total.map(|found| found.value),
+        Some(Bytes::from_static(b"800"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_found_no_room_is_filled_when_it_has_nothing_to_do() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("slow", "hang"), ("quick", "count total")], 1).await;
+    // More large events than memory takes wait for a function that does not move.
+    let large = format!("{:?}", "x".repeat(900_000));
+    for number in 0..100 {
+        pipeline
+            .publish(
+                "default",
+                vec![event(&format!("l{number}"), "slow", &large)],
+            )
+            .await
+            .unwrap();
+    }
+    pipeline
+        .publish("default", vec![event("q", "quick", "{}")])
+        .await
+        .unwrap();
+    let quick = Name::new("quick").unwrap();
+    let wait = async {
+        while pipeline.store().state(&quick, b"total").unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("the neighbour is served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_owed_at_an_unclean_stop_is_delivered_after_the_start() {
     let store = Arc::new(MemoryStore::new());
     let pipeline = start(store.clone()).await;

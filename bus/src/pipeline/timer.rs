@@ -10,12 +10,17 @@ use super::dispatch::Job;
 use crate::model::{DeliveryKey, Timestamp};
 use crate::store::DeliveryState;
 
-/// Due deliveries that are read at a time.
+/// Due times that are read at a time.
 const PAGE_ROWS: usize = 512;
-/// How soon the timer looks again when the queues had no room.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(20);
+/// Due times that one pass looks at.
+const PASS_ROWS_MAX: usize = 4_096;
+/// How soon the timer looks again when some queue had no room.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(50);
 /// How long the timer rests at most.
 const REST_MAX: Duration = Duration::from_secs(60);
+
+/// A place in the order of due times.
+type Place = Option<(Timestamp, DeliveryKey)>;
 
 /// The timer's own state.
 pub(super) struct Timer {
@@ -42,15 +47,18 @@ impl Timer {
 
 /// Runs until the pipeline stops.
 pub(super) async fn run(pipeline: Arc<Pipeline>) {
+    // Where the next pass begins: one that met full queues goes on behind them, so that the retries of
+    // one subscription don't stand in the way of all others.
+    let mut from: Place = None;
     loop {
         pipeline.timer().next_ms.store(u64::MAX, Ordering::SeqCst);
         let reader = pipeline.clone();
-        let read = pipeline
-            .tasks()
-            .spawn_blocking(move || hand_out_due(&reader))
-            .await;
-        let rest = match read {
-            Ok(Ok(rest)) => rest,
+        let read = move || hand_out_due(&reader, from);
+        let rest = match pipeline.tasks().spawn_blocking(read).await {
+            Ok(Ok((next, rest))) => {
+                from = next;
+                rest
+            }
             Ok(Err(error)) => {
                 pipeline.reading_failed("due retries", &error);
                 REST_MAX
@@ -66,27 +74,39 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
     }
 }
 
-/// Hands out what is due now and says how long to rest.
-fn hand_out_due(pipeline: &Pipeline) -> Result<Duration, crate::store::Error> {
+/// Hands out what is due now, from a place on; says where the next pass begins and how long to rest.
+fn hand_out_due(
+    pipeline: &Pipeline,
+    from: Place,
+) -> Result<(Place, Duration), crate::store::Error> {
     let now = pipeline.clock().now();
-    let mut after: Option<(Timestamp, DeliveryKey)> = None;
+    let (mut after, mut looked, mut full) = (from, 0, false);
     loop {
         let page = pipeline.store().waiting(now, after, PAGE_ROWS)?;
-        let mut jobs = Vec::new();
         for (due_at, key) in &page {
             after = Some((*due_at, *key));
-            if !pipeline.dispatcher().held(*key)
-                && let Some(job) = read_due(pipeline, *key, now)?
-            {
-                jobs.push(job);
+            match pipeline.dispatcher().room_for(*key) {
+                // It is in memory already.
+                None => {}
+                Some(false) => full = true,
+                Some(true) => {
+                    if let Some(job) = read_due(pipeline, *key, now)? {
+                        pipeline.dispatcher().take_due(job);
+                    }
+                }
             }
         }
-        if pipeline.dispatcher().take_due(jobs) > 0 {
-            return Ok(NO_ROOM_PAUSE);
-        }
+        pipeline.dispatcher().start_lanes();
+        looked += page.len();
         if page.len() < PAGE_ROWS {
             break;
         }
+        if looked >= PASS_ROWS_MAX {
+            return Ok((after, if full { NO_ROOM_PAUSE } else { Duration::ZERO }));
+        }
+    }
+    if full || from.is_some() {
+        return Ok((None, NO_ROOM_PAUSE));
     }
     // What is due next, behind everything that is due now.
     let next = pipeline
@@ -95,10 +115,11 @@ fn hand_out_due(pipeline: &Pipeline) -> Result<Duration, crate::store::Error> {
         .first()
         .map(|(due_at, _)| *due_at);
     let Some(next) = next else {
-        return Ok(REST_MAX);
+        return Ok((None, REST_MAX));
     };
     pipeline.timer().next_ms.fetch_min(next.0, Ordering::SeqCst);
-    Ok(Duration::from_millis(next.ms_since(pipeline.clock().now())).min(REST_MAX))
+    let rest = Duration::from_millis(next.ms_since(pipeline.clock().now())).min(REST_MAX);
+    Ok((None, rest))
 }
 
 /// Behind every key of one due time.
@@ -120,5 +141,5 @@ pub(super) fn read_due(
     if delivery.due_at.is_some_and(|due_at| due_at > now) {
         return Ok(None);
     }
-    Ok(pipeline.with_event(&delivery))
+    pipeline.with_event(&delivery)
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::{Error, Kind};
 use crate::store::{Appended, Step, StepOutcome, Store};
@@ -22,11 +22,16 @@ const BATCH_STEPS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Steps that may wait for the writer.
 const INBOX_STEPS_MAX: usize = 8_192;
+/// What the waiting steps may weigh, in KiB.
+const INBOX_KIB_MAX: usize = 64 << 10;
 
 /// A cheap handle on the writer.
 #[derive(Clone)]
 pub(super) struct Writer {
     inbox: mpsc::Sender<Item>,
+    /// KiB that the inbox has room for; a waiting step holds its share, so a publisher who goes away
+    /// leaves nothing that is not counted.
+    room: Arc<Semaphore>,
 }
 
 /// A step on its way, and who waits for what comes of it.
@@ -34,6 +39,24 @@ struct Item {
     step: Step,
     bytes: usize,
     reply: Reply,
+    _room: OwnedSemaphorePermit,
+}
+
+/// A step that was committed, with what came of it, for the dispatcher; in the order of the commit.
+pub(super) enum Committed {
+    /// Events that were published.
+    Appended(crate::store::Append, Vec<Appended>),
+    /// A settlement, with its ticket unless it was awaited.
+    Settled(
+        Option<Box<SettleTicket>>,
+        Box<crate::store::Settle>,
+        StepOutcome,
+    ),
+}
+
+/// How many of the inbox's permits `bytes` take.
+fn share(bytes: usize) -> u32 {
+    u32::try_from((bytes / 1024 + 1).min(INBOX_KIB_MAX / 4)).unwrap_or(1)
 }
 
 /// Who waits for a step.
@@ -77,7 +100,8 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("edgebus-writer".to_owned())
             .spawn(move || run(items, &*store, &dispatcher, &telemetry, &failed))?;
-        Ok((Self { inbox }, thread))
+        let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
+        Ok((Self { inbox, room }, thread))
     }
 
     /// Appends and returns where the events went, after the flush.
@@ -86,22 +110,28 @@ impl Writer {
         append: crate::store::Append,
         bytes: usize,
     ) -> Result<Vec<Appended>, Error> {
+        let busy = || {
+            Error::new(
+                Kind::Busy {
+                    retry_after_ms: 1_000,
+                },
+                "the writer's inbox is full; nothing was written",
+            )
+        };
+        let room = self.room.clone();
+        let room = room
+            .try_acquire_many_owned(share(bytes))
+            .map_err(|_| busy())?;
         let (reply, answer) = oneshot::channel();
         let item = Item {
             step: Step::Append(append),
             bytes,
             reply: Reply::Publish(reply),
+            _room: room,
         };
         match self.inbox.try_send(item) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(Error::new(
-                    Kind::Busy {
-                        retry_after_ms: 1_000,
-                    },
-                    "the writer's inbox is full; nothing was written",
-                ));
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
         }
         answer.await.unwrap_or_else(|_| Err(unknown()))
@@ -109,15 +139,25 @@ impl Writer {
 
     /// Sends a settlement; the dispatcher hears what came of it.
     pub(super) async fn settle(&self, step: Step, bytes: usize, ticket: SettleTicket) {
+        let reply = Reply::Settle(Box::new(ticket));
         // After the writer's end nothing can be settled: the delivery stays owed in the store.
-        let _ = self
-            .inbox
-            .send(Item {
-                step,
-                bytes,
-                reply: Reply::Settle(Box::new(ticket)),
-            })
-            .await;
+        let _ = self.send(step, bytes, reply).await;
+    }
+
+    async fn send(&self, step: Step, bytes: usize, reply: Reply) -> Result<(), Error> {
+        let room = self
+            .room
+            .clone()
+            .acquire_many_owned(share(bytes))
+            .await
+            .map_err(|_| stopped())?;
+        let item = Item {
+            step,
+            bytes,
+            reply,
+            _room: room,
+        };
+        self.inbox.send(item).await.map_err(|_| stopped())
     }
 
     /// Applies one step and returns its outcome, after the flush.
@@ -128,16 +168,12 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let bytes = match &step {
             Step::Deploy(deploy) => deploy.component.len(),
+            Step::ApplyManifest(apply) => {
+                apply.components.iter().map(|(_, bytes)| bytes.len()).sum()
+            }
             _ => 0,
         };
-        self.inbox
-            .send(Item {
-                step,
-                bytes,
-                reply: Reply::Outcome(reply),
-            })
-            .await
-            .map_err(|_| stopped())?;
+        self.send(step, bytes, Reply::Outcome(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
@@ -149,6 +185,7 @@ fn run(
     telemetry: &Telemetry,
     failed: &dyn Fn(&str),
 ) {
+    let _alive = Alive(failed);
     let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
     let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
     while let Some(first) = items.blocking_recv() {
@@ -188,41 +225,50 @@ fn run(
     }
 }
 
+/// Ends the process in order if the writer's thread panics: without a writer there is no bus.
+struct Alive<'a>(&'a dyn Fn(&str));
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)("the writer panicked");
+        }
+    }
+}
+
 /// Tells the waiters first, so that a publisher's answer leaves before the dispatcher's work begins.
+/// The dispatcher hears of everything in the order of the commit, because queues go by position.
 fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
     dispatcher: &Arc<Dispatcher>,
 ) {
-    let mut settled = Vec::new();
-    let mut appended = Vec::new();
+    let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
         match (reply, outcome, step) {
             (Reply::Publish(reply), StepOutcome::Appended(places), Step::Append(append)) => {
                 // A publisher that has gone away needs no answer.
                 let _ = reply.send(Ok(places.clone()));
-                appended.push((append, places));
+                committed.push(Committed::Appended(append, places));
             }
             (Reply::Settle(ticket), outcome, Step::Settle(settle)) => {
-                settled.push((ticket, settle, outcome))
+                committed.push(Committed::Settled(Some(ticket), settle, outcome));
             }
             (Reply::Outcome(reply), outcome, step) => {
-                if let (Step::Settle(settle), StepOutcome::Settled(places)) = (&step, &outcome) {
-                    dispatcher.take_emitted(settle, places);
+                if let Step::Settle(settle) = step {
+                    committed.push(Committed::Settled(None, settle, outcome.clone()));
                 }
                 let _ = reply.send(Ok(outcome));
             }
             (Reply::Publish(reply), outcome, _) => {
-                let _ = reply.send(Err(Error::new(
-                    Kind::Conflict,
-                    format!("the log refused the events: {outcome:?}"),
-                )));
+                let message = format!("the log refused the events: {outcome:?}");
+                let _ = reply.send(Err(Error::new(Kind::Conflict, message)));
             }
             (Reply::Settle(_), _, _) => {}
         }
     }
-    dispatcher.committed(appended, settled);
+    dispatcher.committed(committed);
 }
 
 fn refuse(reply: Reply) {

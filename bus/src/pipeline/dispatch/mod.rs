@@ -16,10 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use crate::model::{
     BusId, Delivery, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Timestamp,
 };
-use crate::store::{Append, Appended, Settle, SettleEnd, StepOutcome, StoredEvent};
+use crate::store::StoredEvent;
 
 use super::Pipeline;
 use super::snapshot::Deployed;
+use super::writer::Committed;
 use contention::Contention;
 use queues::{Queue, READY_PER_SUBSCRIPTION_MAX, State};
 
@@ -29,6 +30,10 @@ type Functions = std::collections::BTreeMap<Name, Arc<Deployed>>;
 const READY_LOW: usize = 256;
 /// Attempts at the same time, all functions together.
 pub(super) const LANES_MAX: usize = 256;
+/// The same, with the lanes for functions of which nothing runs.
+const LANES_HARD_MAX: usize = 512;
+/// Queues that are filled from the store at the same time.
+const FILLS_MAX: usize = 4;
 
 /// A delivery in memory, with its event.
 #[derive(Clone, Debug)]
@@ -72,6 +77,7 @@ pub(super) struct Dispatcher {
     /// Set once, right after the pipeline is made; the two know each other.
     pipeline: OnceLock<std::sync::Weak<Pipeline>>,
     idle: tokio::sync::Notify,
+    filling: Arc<tokio::sync::Semaphore>,
 }
 
 impl Dispatcher {
@@ -82,6 +88,7 @@ impl Dispatcher {
             state: Mutex::new(State::default()),
             pipeline: OnceLock::new(),
             idle: tokio::sync::Notify::new(),
+            filling: Arc::new(tokio::sync::Semaphore::new(FILLS_MAX)),
         })
     }
 
@@ -120,67 +127,44 @@ impl Dispatcher {
         });
     }
 
-    /// Starts the reading of every queue that lags.
-    pub(super) fn fill_all(&self) {
-        let lagging: Vec<SubscriptionId> = {
-            let mut state = self.state();
-            state
-                .queues
-                .iter_mut()
-                .filter(|(_, queue)| queue.behind && !queue.filling)
-                .map(|(id, queue)| {
-                    queue.filling = true;
-                    *id
-                })
-                .collect()
-        };
+    /// Starts the reading of every queue that lags and has nothing to do.
+    pub(super) fn fill_lagging(&self) {
+        let lagging = self.state().lagging();
         for id in lagging {
             self.fill(id);
         }
     }
 
-    /// Takes note of a commit: new deliveries into the queues, settlements out of memory.
-    pub(super) fn committed(
-        &self,
-        appended: Vec<(Append, Vec<Appended>)>,
-        settled: Vec<(Box<SettleTicket>, Box<Settle>, StepOutcome)>,
-    ) {
+    /// Holds back or lets go the lanes.
+    pub(super) fn pause(&self, paused: bool) {
+        self.state().paused = paused;
+        if !paused {
+            self.start_lanes();
+        }
+    }
+
+    /// Takes note of a commit, in its order: new deliveries into the queues, settlements out of memory.
+    pub(super) fn committed(&self, committed: Vec<Committed>) {
         let Some(pipeline) = self.pipeline() else {
             return;
         };
-        {
+        let lagging = {
             let mut state = self.state();
-            for (append, places) in &appended {
-                for (new, place) in append.events.iter().zip(places) {
-                    state.accept(append.bus, new, *place, append.now);
-                }
+            for step in &committed {
+                state.note(step);
             }
-            for (ticket, settle, outcome) in &settled {
-                if let (StepOutcome::Settled(places), SettleEnd::Done(effects)) =
-                    (outcome, &settle.end)
-                {
-                    for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
-                        state.accept(*bus, new, *place, settle.now);
-                    }
+            state.lagging()
+        };
+        for id in lagging {
+            self.fill(id);
+        }
+        for step in committed {
+            match step {
+                Committed::Appended(append, places) => pipeline.tell_accepted(&append, &places),
+                Committed::Settled(Some(ticket), settle, outcome) => {
+                    pipeline.settled(*ticket, *settle, outcome);
                 }
-                state.held.remove(&ticket.job.key);
-            }
-        }
-        for (append, places) in &appended {
-            pipeline.tell_accepted(append, places);
-        }
-        for (ticket, settle, outcome) in settled {
-            pipeline.settled(*ticket, *settle, outcome);
-        }
-        self.start_lanes();
-    }
-
-    /// Takes a settlement's emitted events into the queues, for a settlement that was awaited.
-    pub(super) fn take_emitted(&self, settle: &Settle, places: &[(BusId, Appended)]) {
-        if let SettleEnd::Done(effects) = &settle.end {
-            let mut state = self.state();
-            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
-                state.accept(*bus, new, *place, settle.now);
+                Committed::Settled(None, ..) => {}
             }
         }
         self.start_lanes();
@@ -206,27 +190,21 @@ impl Dispatcher {
             .clone()
     }
 
-    /// Gives due retries to their queues; returns those that found no room.
-    pub(super) fn take_due(&self, jobs: Vec<Job>) -> usize {
-        let mut left = 0;
-        let mut state = self.state();
-        for job in jobs {
-            let id = job.key.subscription;
-            if !state.held.contains(&job.key) {
-                if state.room(id) {
-                    state.held.insert(job.key);
-                    state.push(id, job, false);
-                } else {
-                    left += 1;
-                }
-            }
-        }
-        drop(state);
-        self.start_lanes();
-        left
+    /// True if a due retry of this key may come into memory now; `None` if it is there already.
+    pub(super) fn room_for(&self, key: DeliveryKey) -> Option<bool> {
+        let state = self.state();
+        (!state.held.contains(&key)).then(|| state.room(key.subscription))
     }
 
-    /// Which of `keys` are in memory already.
+    /// Gives a due retry to its queue.
+    pub(super) fn take_due(&self, job: Job) {
+        let mut state = self.state();
+        if state.held.insert(job.key) {
+            state.push(job.key.subscription, job, false);
+        }
+    }
+
+    /// True if a retried delivery is in memory already.
     pub(super) fn held(&self, key: DeliveryKey) -> bool {
         self.state().held.contains(&key)
     }
@@ -316,12 +294,15 @@ impl Dispatcher {
         let snapshot = pipeline.snapshot();
         let wanted = {
             let mut state = self.state();
-            if state.stopping {
+            if state.stopping || state.paused {
                 return;
             }
-            let wanted = state
-                .runnable(&snapshot.functions)
-                .min(LANES_MAX.saturating_sub(state.lanes));
+            let (runnable, idle) = state.runnable(&snapshot.functions);
+            let mut wanted = runnable.min(LANES_MAX.saturating_sub(state.lanes));
+            // Functions that hold all lanes don't keep out one of which nothing runs.
+            if wanted == 0 && idle && state.lanes < LANES_HARD_MAX {
+                wanted = 1;
+            }
             state.lanes += wanted;
             wanted
         };
@@ -334,9 +315,13 @@ impl Dispatcher {
         }
     }
 
-    /// Starts no further attempt, and returns when the running ones have ended.
-    pub(super) async fn drain(&self) {
+    /// Starts no further attempt.
+    pub(super) fn stop(&self) {
         self.state().stopping = true;
+    }
+
+    /// Returns when no attempt runs.
+    pub(super) async fn drain(&self) {
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
@@ -353,9 +338,14 @@ impl Dispatcher {
         let Some(pipeline) = self.pipeline() else {
             return;
         };
-        let tasks = pipeline.tasks().clone();
-        tasks.spawn_blocking(move || {
-            pipeline.dispatcher().fill_now(&pipeline, id);
+        let (tasks, places) = (pipeline.tasks().clone(), self.filling.clone());
+        tasks.clone().spawn(async move {
+            // The semaphore is never closed; a page is bounded in bytes, and so are the pages at once.
+            let Ok(_place) = places.acquire_owned().await else {
+                return;
+            };
+            let read = move || pipeline.dispatcher().fill_now(&pipeline, id);
+            let _ = tasks.spawn_blocking(read).await;
         });
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::contention::Contention;
 use super::{Functions, Job};
 use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
-use crate::store::{Appended, NewEvent};
+use crate::pipeline::writer::Committed;
+use crate::store::{Appended, NewEvent, SettleEnd, StepOutcome};
 
 /// Deliveries of one subscription that wait in memory.
 pub(super) const READY_PER_SUBSCRIPTION_MAX: usize = 1_024;
@@ -45,6 +46,8 @@ pub(super) struct State {
     /// Retried deliveries that are in memory, so that the timer does not bring them twice.
     pub(super) held: HashSet<DeliveryKey>,
     pub(super) stopping: bool,
+    /// True while deliveries that a process died in run alone.
+    pub(super) paused: bool,
 }
 
 impl State {
@@ -112,20 +115,62 @@ impl State {
         }
     }
 
-    /// How many more attempts could begin now.
-    pub(super) fn runnable(&self, functions: &Functions) -> usize {
-        self.rotation
+    /// Takes note of one committed step.
+    pub(super) fn note(&mut self, step: &Committed) {
+        match step {
+            Committed::Appended(append, places) => {
+                for (new, place) in append.events.iter().zip(places) {
+                    self.accept(append.bus, new, *place, append.now);
+                }
+            }
+            Committed::Settled(ticket, settle, outcome) => {
+                if let (StepOutcome::Settled(places), SettleEnd::Done(effects)) =
+                    (outcome, &settle.end)
+                {
+                    for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                        self.accept(*bus, new, *place, settle.now);
+                    }
+                }
+                // After a conflict or a refusal the delivery stays in memory.
+                if ticket.is_some()
+                    && matches!(outcome, StepOutcome::Settled(_) | StepOutcome::Stale)
+                {
+                    self.held.remove(&settle.key);
+                }
+            }
+        }
+    }
+
+    /// The queues that lag and have nothing to do, marked as being filled.
+    pub(super) fn lagging(&mut self) -> Vec<SubscriptionId> {
+        self.queues
+            .iter_mut()
+            .filter(|(_, queue)| queue.behind && !queue.filling && queue.ready.is_empty())
+            .map(|(id, queue)| {
+                queue.filling = true;
+                *id
+            })
+            .collect()
+    }
+
+    /// How many more attempts could begin now, and whether there is one of a function of which nothing runs.
+    pub(super) fn runnable(&self, functions: &Functions) -> (usize, bool) {
+        let mut idle = false;
+        let runnable = self
+            .rotation
             .iter()
             .filter_map(|id| self.queues.get(id))
             .map(|queue| {
                 let limit = concurrency(functions, &queue.function);
                 let running = self.running.get(&queue.function).copied().unwrap_or(0);
+                idle |= running == 0 && !queue.ready.is_empty();
                 queue
                     .ready
                     .len()
                     .min(limit.saturating_sub(running) as usize)
             })
-            .sum()
+            .sum();
+        (runnable, idle)
     }
 
     pub(super) fn next(

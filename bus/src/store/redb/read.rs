@@ -114,16 +114,6 @@ impl Store for RedbStore {
             let rows = self.snapshot()?;
             let known = catalog::read_known(&rows)?;
             let heads = catalog::read_heads(&rows)?;
-            let mut subscriptions = Vec::with_capacity(known.subscriptions.len());
-            for (id, subscription) in known.subscriptions {
-                let prefix = id.0.to_be_bytes();
-                if subscription.active
-                    || rows.any(Table::Deliveries, &prefix)?
-                    || rows.any(Table::DeadLetters, &prefix)?
-                {
-                    subscriptions.push(subscription);
-                }
-            }
             let head = |id: &BusId| Position(heads.get(id).copied().unwrap_or(0));
             let buses = known.buses.into_iter();
             Ok(Catalog {
@@ -136,7 +126,7 @@ impl Store for RedbStore {
                 buses: buses.map(|(id, config)| (id, config, head(&id))).collect(),
                 functions: known.functions.into_values().collect(),
                 rules: known.rules,
-                subscriptions,
+                subscriptions: known.subscriptions.into_values().collect(),
             })
         })
     }

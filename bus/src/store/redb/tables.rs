@@ -239,21 +239,6 @@ impl Snapshot {
         let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
         walk(rows, each)
     }
-
-    /// True if some row's key begins with `prefix`.
-    pub(super) fn any(&self, table: Table, prefix: &[u8]) -> Result<bool, Error> {
-        let mut found = false;
-        self.scan(
-            table,
-            Bound::Included(prefix),
-            Bound::Unbounded,
-            |key, _| {
-                found = key.starts_with(prefix);
-                false
-            },
-        )?;
-        Ok(found)
-    }
 }
 
 fn walk(
