@@ -24,18 +24,23 @@ use crate::bus::{AttemptEnded, Happening};
 
 /// How long it may be quiet before a comment is sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The thinnest sample.
+const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
 
-/// `GET /v1/deliveries/stream`: one event for each attempt that ends.
+/// `GET /v1/deliveries/stream?every=`: one event for each attempt that ends, or for one of so many.
 pub(super) async fn open(call: Call) -> Answer {
-    call.query(&[])?;
+    let query = call.query(&["every"])?;
+    let every = query.number("every", 1, EVERY_MAX)?.unwrap_or(1);
     let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
         return Err(Problem::busy("too many streams of events are open"));
     };
     let source = Source {
         told: call.app.bus.listen(),
         stopping: call.app.stopping.clone(),
+        every,
+        seen: 0,
         _place: place,
     };
     let stream = Stream {
@@ -51,6 +56,8 @@ pub(super) async fn open(call: Call) -> Answer {
 struct Source {
     told: Receiver<Happening>,
     stopping: watch::Receiver<bool>,
+    every: u64,
+    seen: u64,
     _place: OwnedSemaphorePermit,
 }
 
@@ -65,13 +72,13 @@ impl Source {
             };
             match told {
                 Err(_) => out.extend_from_slice(b": quiet\n\n"),
-                Ok(Ok(happening)) => write(&mut out, &happening),
+                Ok(Ok(happening)) => self.write(&mut out, &happening),
                 Ok(Err(RecvError::Lagged(lost))) => note_lost(&mut out, lost),
                 Ok(Err(RecvError::Closed)) => return None,
             }
             while out.len() < FRAME_BYTES {
                 match self.told.try_recv() {
-                    Ok(happening) => write(&mut out, &happening),
+                    Ok(happening) => self.write(&mut out, &happening),
                     Err(TryRecvError::Lagged(lost)) => note_lost(&mut out, lost),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
@@ -79,19 +86,22 @@ impl Source {
         }
         Some((out, self))
     }
+
+    fn write(&mut self, out: &mut Vec<u8>, happening: &Happening) {
+        let Happening::Attempt(attempt) = happening else {
+            return;
+        };
+        self.seen += 1;
+        if self.seen.is_multiple_of(self.every) {
+            out.extend_from_slice(b"event: attempt\ndata: ");
+            write_attempt(out, attempt);
+            out.extend_from_slice(b"\n\n");
+        }
+    }
 }
 
 fn note_lost(out: &mut Vec<u8>, lost: u64) {
     out.extend_from_slice(format!(": {lost} lost, this reader is too slow\n\n").as_bytes());
-}
-
-fn write(out: &mut Vec<u8>, happening: &Happening) {
-    let Happening::Attempt(attempt) = happening else {
-        return;
-    };
-    out.extend_from_slice(b"event: attempt\ndata: ");
-    write_attempt(out, attempt);
-    out.extend_from_slice(b"\n\n");
 }
 
 fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded) {

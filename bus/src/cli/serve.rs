@@ -75,7 +75,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         connections_per_address_max: arguments.connections_per_address,
     };
     let mut signals = Signals::install()?;
-    let serving = Serving::start(&settings).await?;
+    let mut serving = Serving::start(&settings).await?;
     output::print(&format!("edgebus listens on http://{}", serving.address));
     output::print(&format!(
         "  try: curl -s http://{}/v1/rules",
@@ -84,6 +84,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     tokio::select! {
         () = signals.stop() => {}
         reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
+        ended = &mut serving.api => {
+            serving.running.pipeline.stop().await;
+            let reason = match ended {
+                Ok(Err(error)) => error.to_string(),
+                _ => "its task ended".to_owned(),
+            };
+            return Err(Failure::new(format!("the API no longer listens: {reason}")));
+        }
     }
     output::note("stopping: running attempts have 20 s; a second signal stops at once");
     tokio::select! {

@@ -67,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Delivery>, Error>;
 
     /// A page of deliveries that wait for a due time at or before `until`, in order of due time,
-    /// strictly after the place `after`.
+    /// strictly after the place `after`. A harmed row may be told too: the delivery itself says when it is due.
     /// # Errors
     /// As every read.
     fn waiting(

@@ -1,6 +1,6 @@
 //! The load: connections that publish, a clock that says when, and a listener that hears of settlements.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,8 @@ use crate::cli::Failure;
 
 /// Requests that may be due and not yet taken by a connection: beyond it the clock waits, and the wait counts.
 const DUE_MAX: usize = 65_536;
+/// Flat out, one settlement of so many is timed.
+const FLAT_OUT_SAMPLE: u64 = 64;
 /// How long after the load the last settlements may take.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
@@ -90,33 +92,35 @@ struct Shared {
 
 /// Joins two streams: when an event was due, and when it was settled; either may come first.
 struct Settlements {
-    due: HashMap<u64, Instant>,
-    early: HashMap<u64, Instant>,
+    due: BTreeMap<u64, Instant>,
+    early: BTreeMap<u64, Instant>,
     to_settled: Histogram<u64>,
 }
 
-/// Positions without their counterpart that are kept at most.
-const UNJOINED_MAX: usize = 200_000;
+/// Positions without their counterpart that are kept at most; the oldest go first, because flat out most
+/// settlements are never told.
+const UNJOINED_MAX: usize = 100_000;
 
 impl Settlements {
     fn due(&mut self, position: u64, due: Instant) {
         match self.early.remove(&position) {
             Some(settled) => record(&mut self.to_settled, settled.saturating_duration_since(due)),
-            None if self.due.len() < UNJOINED_MAX => {
-                self.due.insert(position, due);
-            }
-            None => {}
+            None => keep(&mut self.due, position, due),
         }
     }
 
     fn settled(&mut self, position: u64, at: Instant) {
         match self.due.remove(&position) {
             Some(due) => record(&mut self.to_settled, at.saturating_duration_since(due)),
-            None if self.early.len() < UNJOINED_MAX => {
-                self.early.insert(position, at);
-            }
-            None => {}
+            None => keep(&mut self.early, position, at),
         }
+    }
+}
+
+fn keep(unjoined: &mut BTreeMap<u64, Instant>, position: u64, at: Instant) {
+    unjoined.insert(position, at);
+    if unjoined.len() > UNJOINED_MAX {
+        unjoined.pop_first();
     }
 }
 
@@ -151,14 +155,19 @@ pub(super) async fn run(
         refused: AtomicU64::new(0),
         to_accepted: Mutex::new(histogram()?),
         settlements: Mutex::new(Settlements {
-            due: HashMap::new(),
-            early: HashMap::new(),
+            due: BTreeMap::new(),
+            early: BTreeMap::new(),
             to_settled: histogram()?,
         }),
     });
-    // Hearing of each settlement costs both sides processor time: only where latency is the question.
-    let listener = match plan.rate {
-        Some(_) if plan.stage == Stage::Whole => Some(listen(server, shared.clone()).await?),
+    // Hearing of each settlement costs both sides processor time: flat out a sample is enough.
+    let every = if plan.rate.is_some() {
+        1
+    } else {
+        FLAT_OUT_SAMPLE
+    };
+    let listener = match plan.stage {
+        Stage::Whole => Some(listen(server, shared.clone(), every).await?),
         _ => None,
     };
     let settled_before = server.counter("edgebus_attempts_total", "success").await?;
@@ -311,7 +320,7 @@ async fn publish(
         }
         shared.accepted.fetch_add(batch, Ordering::Relaxed);
         record(&mut latencies, due.elapsed());
-        if paced.is_some() && plan.stage == Stage::Whole {
+        if plan.stage == Stage::Whole {
             let mut settlements = lock(&shared.settlements);
             for position in positions(batch, &body)? {
                 settlements.due(position, due);
@@ -379,9 +388,10 @@ fn event(out: &mut String, number: u64, kind: &str, bytes: usize) {
 async fn listen(
     server: &Server,
     shared: Arc<Shared>,
+    every: u64,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let mut connection = connect(&server.authority).await?;
-    let request = Request::get("/v1/deliveries/stream")
+    let request = Request::get(format!("/v1/deliveries/stream?every={every}"))
         .header("host", &server.authority)
         .body(Full::new(Bytes::new()))
         .map_err(|error| Failure::new(error.to_string()))?;
