@@ -3,27 +3,18 @@
 //! A live view, not a log: a reader that falls behind loses the oldest, and is told how many in a
 //! comment. What happened before can be read from the deliveries themselves.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::Frame;
-use hyper::header::{CACHE_CONTROL, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::call::{Answer, Call, text};
+use super::call::{Answer, Call};
 use super::json::Object;
 use super::problem::Problem;
+use super::sse::{self, KEEP_ALIVE};
 use crate::bus::{AttemptEnded, Happening};
 
-/// How long it may be quiet before a comment is sent.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The thinnest sample.
 const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
@@ -36,24 +27,17 @@ pub(super) async fn open(call: Call) -> Answer {
     let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
         return Err(Problem::busy("too many streams of events are open"));
     };
-    let source = Source {
+    let source = Told {
         told: call.app.bus.listen(),
         stopping: call.app.stopping.clone(),
         every,
         seen: 0,
         _place: place,
     };
-    let stream = Stream {
-        next: Some(Box::pin(source.next())),
-    };
-    let mut response = text("text/event-stream", Body::new(stream));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(sse::answer(None, source))
 }
 
-struct Source {
+struct Told {
     told: Receiver<Happening>,
     stopping: watch::Receiver<bool>,
     every: u64,
@@ -61,9 +45,8 @@ struct Source {
     _place: OwnedSemaphorePermit,
 }
 
-impl Source {
-    /// The next bytes; none at the end.
-    async fn next(mut self) -> Option<(Vec<u8>, Self)> {
+impl sse::Source for Told {
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut out = Vec::new();
         while out.is_empty() {
             let told = tokio::select! {
@@ -84,9 +67,11 @@ impl Source {
                 }
             }
         }
-        Some((out, self))
+        Some((Bytes::from(out), self))
     }
+}
 
+impl Told {
     fn write(&mut self, out: &mut Vec<u8>, happening: &Happening) {
         let Happening::Attempt(attempt) = happening else {
             return;
@@ -126,36 +111,4 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded) {
         object.text("reason", reason.word());
     }
     object.end();
-}
-
-type Next = Pin<Box<dyn Future<Output = Option<(Vec<u8>, Source)>> + Send>>;
-
-/// The body: one future at a time.
-struct Stream {
-    next: Option<Next>,
-}
-
-impl hyper::body::Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(next) = &mut self.next else {
-            return Poll::Ready(None);
-        };
-        match next.as_mut().poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                self.next = None;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some((bytes, source))) => {
-                self.next = Some(Box::pin(source.next()));
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from(bytes)))))
-            }
-        }
-    }
 }

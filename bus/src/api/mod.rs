@@ -18,6 +18,7 @@ mod page;
 mod problem;
 mod rules;
 mod serve;
+mod sse;
 mod stream;
 mod subscriptions;
 #[cfg(test)]

@@ -4,26 +4,15 @@
 //! tell a quiet log from a broken line. The stream ends when the server stops, and the client comes
 //! back with `Last-Event-ID`, which every browser does by itself.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use axum::body::Body;
 use bytes::Bytes;
-use hyper::body::Frame;
-use hyper::header::{CACHE_CONTROL, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::call::{Answer, Call, text};
+use super::call::{Answer, Call};
 use super::problem::Problem;
+use super::sse::{self, KEEP_ALIVE};
 use super::{App, events, page};
 use crate::model::{Name, Position};
-
-/// How long the log may be quiet before a comment is sent.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /v1/buses/{bus}/events/stream?after=`; `Last-Event-ID` goes before `after`.
 pub(super) async fn open(call: Call) -> Answer {
@@ -49,15 +38,10 @@ pub(super) async fn open(call: Call) -> Answer {
     };
     // A bus that isn't there is told with a status, before the stream begins.
     let first = cursor.read().await?;
-    let stream = Stream {
-        first: Some(first).filter(|bytes| !bytes.is_empty()),
-        next: Some(Box::pin(cursor.next())),
-    };
-    let mut response = text("text/event-stream", Body::new(stream));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(sse::answer(
+        Some(first).filter(|bytes| !bytes.is_empty()),
+        cursor,
+    ))
 }
 
 /// Where a reader is.
@@ -89,8 +73,9 @@ impl Cursor {
         self.rows = page::rows_next(self.rows, out.len());
         Ok(Bytes::from(out))
     }
+}
 
-    /// Waits for the next piece; `None` when the stream ends.
+impl sse::Source for Cursor {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut stopping = self.app.stopping.clone();
         loop {
@@ -122,42 +107,6 @@ fn write_message(out: &mut Vec<u8>, position: Position, json: &[u8]) {
         out.push(b'\n');
     }
     out.push(b'\n');
-}
-
-type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Cursor)>> + Send>>;
-
-/// The body: a cursor that moves on when it is polled.
-struct Stream {
-    first: Option<Bytes>,
-    next: Option<Next>,
-}
-
-impl hyper::body::Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        let Some(next) = &mut self.next else {
-            return Poll::Ready(None);
-        };
-        match next.as_mut().poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                self.next = None;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some((piece, cursor))) => {
-                self.next = Some(Box::pin(cursor.next()));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

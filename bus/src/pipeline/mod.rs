@@ -17,6 +17,7 @@ mod dispatch;
 mod ingest;
 mod invoke;
 mod matching;
+mod reading;
 mod recover;
 mod services;
 mod settle;
@@ -39,17 +40,15 @@ pub use snapshot::Snapshot;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{BusId, Delivery, DeliveryKey, Position, SubscriptionId};
+use crate::model::{BusId, DeliveryKey, Position, SubscriptionId};
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
 
-use dispatch::{Dispatcher, Job};
+use dispatch::Dispatcher;
 use timer::Timer;
 use writer::Writer;
 
-/// What one page of owed events may weigh, in bytes; the event that passes it still belongs to the page.
-const PAGE_BYTES_MAX: usize = 4 << 20;
 /// How long running attempts may go on after the stop began.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
@@ -406,99 +405,6 @@ impl Pipeline {
                 *known = position.max(*known);
                 later
             });
-        }
-    }
-
-    /// A page of a subscription's first attempts after `cursor`: the jobs, the last position that was
-    /// looked at, and whether the page reached the end. It ends early where its events weigh more than
-    /// [`PAGE_BYTES_MAX`]. `None` if the store can't be read; the process stops then.
-    fn read_owed(
-        &self,
-        id: SubscriptionId,
-        cursor: Position,
-        limit: usize,
-    ) -> Option<(Vec<Job>, Position, bool)> {
-        let read = || {
-            let after = DeliveryKey {
-                subscription: id,
-                replay: 0,
-                position: cursor,
-            };
-            let page = self.store.deliveries(id, Some(after), limit)?;
-            let (mut jobs, mut last, mut bytes) = (Vec::new(), cursor, 0);
-            for delivery in &page {
-                last = delivery.key.position;
-                // Those that wait for a retry are the timer's.
-                if delivery.due_at.is_some() || self.dispatcher.held(delivery.key) {
-                    continue;
-                }
-                if let Some(job) = self.with_event(delivery)? {
-                    bytes += job.event.size();
-                    jobs.push(job);
-                    if bytes > PAGE_BYTES_MAX {
-                        return Ok((jobs, last, false));
-                    }
-                }
-            }
-            Ok((jobs, last, page.len() < limit))
-        };
-        read()
-            .inspect_err(|error| self.reading_failed("owed deliveries", error))
-            .ok()
-    }
-
-    /// The job for an owed delivery; `None` if its event can't be read unharmed, and then the delivery is
-    /// on its way to the dead letters.
-    fn with_event(&self, delivery: &Delivery) -> Result<Option<Job>, crate::store::Error> {
-        let snapshot = self.snapshot();
-        let Some(subscription) = snapshot.subscriptions.get(&delivery.key.subscription) else {
-            return Ok(None);
-        };
-        let bus = subscription.bus;
-        match self.store.event(bus, delivery.key.position) {
-            Ok(Some(stored)) => return Ok(Some(Job::of(delivery, bus, &stored))),
-            Ok(None) => self.bury(delivery, bus, "the event is no longer in the log"),
-            Err(error) if error.kind == crate::store::Kind::Corrupt => {
-                self.reading_failed("an event", &error);
-                self.bury(delivery, bus, &error.message);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(None)
-    }
-
-    /// Sends a delivery whose event can't be read to the dead letters.
-    fn bury(&self, delivery: &Delivery, bus: BusId, why: &str) {
-        let job = Job {
-            key: delivery.key,
-            bus,
-            fence: delivery.fence,
-            attempts_made: delivery.attempts_made,
-            accepted_at: delivery.accepted_at,
-            event: Arc::new(crate::model::Event::unreadable()),
-            lineage: crate::model::Lineage::default(),
-            conflicts: 0,
-        };
-        let ran = settle::Ran::host(why.to_owned(), self.clock.now());
-        let settle = settle::dead(self, &job, ran, crate::model::DeadReason::Corrupt);
-        let writer = self.writer.clone();
-        self.tasks.spawn(async move {
-            let ticket = dispatch::SettleTicket { job, _turn: None };
-            writer
-                .settle(Step::Settle(Box::new(settle)), 0, ticket)
-                .await;
-        });
-    }
-
-    /// Takes note of a failed read. Harm degrades readiness, and the record is never used; an engine
-    /// that can't read can't be trusted to write, so the process stops and recovers at the next start.
-    fn reading_failed(&self, what: &str, error: &crate::store::Error) {
-        if error.kind == crate::store::Kind::Corrupt {
-            self.harmed.store(true, Ordering::Relaxed);
-            self.telemetry.count_harmed(&error.message);
-        } else {
-            tracing::error!(%error, "{what} can't be read");
-            self.fail(&error.message);
         }
     }
 
