@@ -11,27 +11,27 @@ use serde_json::{Value, json};
 use super::http::{self, Answer};
 
 /// How long anything may take that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
-pub fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_edgebus"))
 }
 
 /// A serving process; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// A folder with a store and a manifest; removed when dropped.
-pub struct Home {
+pub(crate) struct Home {
     folder: tempfile::TempDir,
 }
 
 impl Home {
     /// A new folder with this manifest.
-    pub fn new(manifest: &str) -> Self {
+    pub(crate) fn new(manifest: &str) -> Self {
         let home = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -39,20 +39,20 @@ impl Home {
         home
     }
 
-    pub fn write_manifest(&self, manifest: &str) {
+    pub(crate) fn write_manifest(&self, manifest: &str) {
         std::fs::write(self.manifest(), manifest).unwrap();
     }
 
-    pub fn manifest(&self) -> PathBuf {
+    pub(crate) fn manifest(&self) -> PathBuf {
         self.folder.path().join("edgebus.yaml")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// The command that serves this folder.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(binary());
         command
             .args([
@@ -75,14 +75,14 @@ impl Home {
     }
 
     /// Serves it.
-    pub fn serve(&self) -> Server {
+    pub(crate) fn serve(&self) -> Server {
         Server::start(&mut self.command())
     }
 }
 
 impl Server {
     /// Starts a command that serves, and waits for its banner.
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut banner = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -97,15 +97,15 @@ impl Server {
         Self { child, address }
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], b"")
     }
 
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
+    pub(crate) fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
         self.request("POST", path, &[("content-type", content_type)], body)
     }
 
-    pub fn request(
+    pub(crate) fn request(
         &self,
         method: &str,
         path: &str,
@@ -117,7 +117,7 @@ impl Server {
     }
 
     /// Publishes one event on the default bus and gives its position.
-    pub fn publish(&self, id: &str, kind: &str, data: &Value) -> u64 {
+    pub(crate) fn publish(&self, id: &str, kind: &str, data: &Value) -> u64 {
         let event =
             json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "data": data});
         let answer = self
@@ -131,7 +131,7 @@ impl Server {
     }
 
     /// All rows of a listing, page by page.
-    pub fn list(&self, path: &str, rows: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, path: &str, rows: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
@@ -160,36 +160,36 @@ impl Server {
     }
 
     /// Everything that is owed in one stage.
-    pub fn deliveries(&self, stage: &str) -> Vec<Value> {
+    pub(crate) fn deliveries(&self, stage: &str) -> Vec<Value> {
         self.list(&format!("/v1/deliveries?stage={stage}"), "deliveries")
     }
 
     /// Waits until nothing is owed any more.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         wait_for("every delivery to end", || {
             self.deliveries("owed").is_empty()
         });
     }
 
     /// Kills it as `kill -9` does.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Stops it in order and gives its exit status.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         self.terminate();
         self.child.wait().unwrap()
     }
 
     /// Sends SIGTERM.
-    pub fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
-    pub fn wait(mut self) -> ExitStatus {
+    pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
@@ -202,7 +202,7 @@ impl Drop for Server {
 }
 
 /// Asks until it is so; fails with the words after [`PATIENCE`].
-pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
         assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");

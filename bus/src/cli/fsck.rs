@@ -6,6 +6,7 @@ use super::output::{self, Progress};
 use super::{FAILURE, Failure, OK};
 use crate::assembly;
 use crate::settings;
+use crate::store::{Error, Step, Store};
 
 /// Arguments of `fsck`.
 #[derive(clap::Args, Debug)]
@@ -39,5 +40,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         "{} records, {} harmed",
         verified.records, verified.harmed
     ));
-    Ok(if verified.harmed == 0 { OK } else { FAILURE })
+    if verified.harmed > 0 {
+        return Ok(FAILURE);
+    }
+    keep_clean(&*store)?;
+    Ok(OK)
+}
+
+/// Opening counts as a start that has not stopped: a store that was stopped in order stays so.
+fn keep_clean(store: &dyn Store) -> Result<(), Failure> {
+    let marked = store.catalog().and_then(|catalog| {
+        if catalog.clean {
+            store.commit(&[Step::MarkClean(true)])?;
+        }
+        Ok(())
+    });
+    marked.map_err(|error: Error| {
+        Failure::new(format!(
+            "the store can't be closed as it was found: {error}; the next start recovers"
+        ))
+    })
 }

@@ -249,7 +249,8 @@ async fn send_all(
 fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event, Failure> {
     match mapping {
         Some(mapping) => mapping::map_line(mapping, line, number).map_err(|fault| {
-            Failure::new(format!("line {number}: {}{}; {}", fault.pointer, if fault.pointer.is_empty() { String::new() } else { format!(" {}", fault.reason) }, fault.remedy))
+            let space = if fault.pointer.is_empty() { "" } else { " " };
+            Failure::new(format!("line {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy))
         }),
         None => wire::decode_structured(&Bytes::copy_from_slice(line)).map_err(|error| {
             let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();

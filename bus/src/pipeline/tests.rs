@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::model::{
-    Attribute, BusConfig, Data, Event, FunctionConfig, Name, RetryPolicy, RuleConfig, TargetConfig,
-    Timestamp,
+    Attribute, BusConfig, Data, Delivery, Event, FunctionConfig, Name, RetryPolicy, RuleConfig,
+    TargetConfig, Timestamp,
 };
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
