@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::deliver;
 use crate::support::guests;
 use crate::support::http::{Answer, Connection, Silence};
