@@ -84,7 +84,9 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
         runtime,
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
-        low_space: Box::new(move || free_bytes(&folder).is_some_and(|free| free < floor)),
+        space: Box::new(move || {
+            free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
+        }),
         secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
     })
     .await?;

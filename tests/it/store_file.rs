@@ -160,7 +160,7 @@ fn a_full_disk_refuses_publishes_and_drains_deliveries() {
                 .map_or("", |before| arguments[before].as_str());
             match before {
                 "--data" => changed.arg(&data),
-                "--free-mib-min" => changed.arg("10"),
+                "--free-mib-min" => changed.arg("6"),
                 _ => changed.arg(word),
             };
         }
@@ -171,7 +171,7 @@ fn a_full_disk_refuses_publishes_and_drains_deliveries() {
     let fill = "x".repeat(64 << 10);
     let mut accepted = 0;
     let refused = loop {
-        let event = json!({"specversion": "1.0", "id": format!("f{accepted}"), "source": "/t", "type": "play", "data": {"do": "nap 2", "fill": fill}});
+        let event = json!({"specversion": "1.0", "id": format!("f{accepted}"), "source": "/t", "type": "play", "data": {"do": "ok", "fill": fill}});
         let answer = server.post(
             "/v1/events",
             "application/cloudevents+json",
@@ -181,10 +181,6 @@ fn a_full_disk_refuses_publishes_and_drains_deliveries() {
             break answer;
         }
         accepted += 1;
-        // Free space is looked at once a second: no faster than deliveries go, ten of them behind.
-        wait_for("a delivery", || {
-            server.deliveries("succeeded").len() + 10 >= accepted
-        });
         assert!(accepted < 1_000, "it never filled");
     };
     assert!([503, 507].contains(&refused.status), "{}", refused.text());

@@ -4,7 +4,7 @@
 //! request and nothing is half-applied. Never here: a parse that is printed again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Pipeline, matching};
 use crate::error::{Error, Fault, Kind};
@@ -12,6 +12,9 @@ use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use crate::model::{BusId, Event, Lineage};
 use crate::store::{Append, Appended, NewEvent};
 use crate::telemetry::{EventAccepted, Happening};
+
+/// Bytes on the disk for each byte of an event, for the reserve: pages are copied on write.
+const WRITE_AMPLIFICATION: u64 = 8;
 
 impl Pipeline {
     /// Publishes `events` on the bus called `bus` and returns their places, after the flush.
@@ -92,6 +95,7 @@ impl Pipeline {
                 faults,
             ));
         }
+        self.reserve_space(bytes)?;
         let append = Append {
             bus: rules.id,
             events: checked,
@@ -107,18 +111,34 @@ impl Pipeline {
             })
     }
 
-    /// Refuses publishes while the bus starts or stops, or the disk is below its floor.
+    /// Refuses publishes while the bus starts or stops.
     fn accepting(&self) -> Result<(), Error> {
         self.ready()
-            .map_err(|reason| Error::new(Kind::Unavailable, reason))?;
-        if self.low_space.load(Ordering::Relaxed) {
-            self.telemetry().count_refused();
-            return Err(Error::new(
-                Kind::StorageFull,
-                "the disk is below its floor of free space; deliveries go on, and publishing opens again when there is room",
-            ));
+            .map_err(|reason| Error::new(Kind::Unavailable, reason))
+    }
+
+    /// Refuses publishes that would bring the disk below its floor of free space. What is written counts
+    /// at once, so that a burst can't outrun the housekeeping's look at the disk.
+    fn reserve_space(&self, bytes: usize) -> Result<(), Error> {
+        let wanted = (bytes as u64).saturating_mul(WRITE_AMPLIFICATION);
+        let take = |left: u64| left.checked_sub(wanted);
+        let taken = |space: &AtomicU64| {
+            space
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                .is_ok()
+        };
+        if taken(&self.space_left) {
+            return Ok(());
         }
-        Ok(())
+        self.space_left.store((self.space)(), Ordering::Relaxed);
+        if taken(&self.space_left) {
+            return Ok(());
+        }
+        self.telemetry().count_refused();
+        Err(Error::new(
+            Kind::StorageFull,
+            "the disk is at its floor of free space; deliveries go on, and publishing opens again when there is room",
+        ))
     }
 
     /// Counts an append and tells the live stream.

@@ -28,7 +28,7 @@ mod timer;
 mod writer;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Metrics and the live stream.
     pub telemetry: Arc<Telemetry>,
-    /// True while the disk is below its floor of free space; asked once a second.
-    pub low_space: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
+    pub space: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Reads the secrets that manifests name; `None` if one isn't set.
     pub secrets: Secrets,
 }
@@ -92,8 +92,8 @@ pub struct Pipeline {
     /// The store's secret, from which the keys that guests see are made.
     secret: [u8; 32],
     secrets: Secrets,
-    /// Asked by the housekeeping task.
-    free_space: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Free space above the floor.
+    space: Box<dyn Fn() -> u64 + Send + Sync>,
     snapshot: ArcSwap<Snapshot>,
     dispatcher: Arc<Dispatcher>,
     timer: Timer,
@@ -103,7 +103,8 @@ pub struct Pipeline {
     phase: Arc<AtomicU8>,
     stop: watch::Sender<bool>,
     failed: watch::Sender<Option<String>>,
-    low_space: AtomicBool,
+    /// What may still be written before the disk is asked again, in bytes.
+    space_left: AtomicU64,
     /// True after a record was found harmed, until the next start.
     harmed: AtomicBool,
     /// Which deliveries are claimed before their attempt, after an unclean stop.
@@ -155,6 +156,11 @@ impl Pipeline {
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
         })?;
+        if !parts.catalog.clean {
+            tracing::info!(
+                "the last process did not stop in order: what it owed is claimed before it is attempted"
+            );
+        }
         let suspects = recover::suspects(&*parts.store, &parts.catalog).map_err(read_error)?;
         let positions = parts
             .catalog
@@ -169,7 +175,7 @@ impl Pipeline {
             telemetry: parts.telemetry,
             secret: parts.catalog.secret,
             secrets: parts.secrets,
-            free_space: parts.low_space,
+            space: parts.space,
             snapshot: ArcSwap::from_pointee(snapshot),
             dispatcher,
             timer: Timer::new(),
@@ -178,7 +184,7 @@ impl Pipeline {
             phase,
             stop: watch::Sender::new(false),
             failed,
-            low_space: AtomicBool::new(false),
+            space_left: AtomicU64::new(0),
             harmed: AtomicBool::new(false),
             careful: recover::care(&parts.catalog),
             suspects_done: watch::Sender::new(None),
@@ -419,7 +425,7 @@ impl Pipeline {
             self.telemetry
                 .count_harmed("a page passed over harmed records");
         }
-        self.low_space.store((self.free_space)(), Ordering::Relaxed);
+        self.space_left.store((self.space)(), Ordering::Relaxed);
         self.telemetry
             .set_in_memory(self.dispatcher.ready_count() + self.dispatcher.held_count());
         self.telemetry.upkeep();

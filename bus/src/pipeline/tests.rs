@@ -29,7 +29,7 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
         runtime: Arc::new(FakeRuntime),
         clock: Clock::system(Timestamp(0)),
         telemetry: Telemetry::new(),
-        low_space: Box::new(|| false),
+        space: Box::new(|| u64::MAX),
         secrets: Box::new(|name| (name == "KEY").then(|| "hush".to_owned())),
     })
     .await

@@ -70,7 +70,7 @@ fn retry(argument: &str) -> Failure {
     let (delay, message) = argument.split_once(' ').unwrap_or((argument, ""));
     match delay.parse() {
         Ok(delay) => Failure::retry_after(Duration::from_millis(delay), message),
-        Err(_) => Failure::retry(message),
+        Err(_) => Failure::retry(argument),
     }
 }
 
