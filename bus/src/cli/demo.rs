@@ -151,7 +151,7 @@ async fn watch(
     mut told: tokio::sync::broadcast::Receiver<Happening>,
     published: usize,
 ) -> Result<Option<String>, Failure> {
-    let mut accepted = 0;
+    let (mut accepted, mut expected) = (0, published);
     let mut owed: HashMap<(String, u64), usize> = HashMap::new();
     let mut ended_early: HashMap<(String, u64), usize> = HashMap::new();
     let mut dead = None;
@@ -163,7 +163,7 @@ async fn watch(
         };
         match happening {
             Happening::Accepted(event) => {
-                // Emitted events are accepted too; the published ones come first or in between.
+                // Emitted events are accepted too, after the attempt that emitted them.
                 accepted += 1;
                 if event.subscriptions.is_empty() {
                     output::print(&format!(
@@ -177,6 +177,7 @@ async fn watch(
             }
             Happening::Attempt(attempt) => {
                 output::print(&line(&attempt));
+                expected += attempt.emitted;
                 if attempt.retry_at.is_none() {
                     let key = (attempt.bus.to_string(), attempt.key.position.0);
                     match owed.get_mut(&key) {
@@ -189,7 +190,7 @@ async fn watch(
                 }
             }
         }
-        if accepted >= published && ended_early.is_empty() && owed.values().all(|left| *left == 0) {
+        if accepted >= expected && ended_early.is_empty() && owed.values().all(|left| *left == 0) {
             return Ok(dead);
         }
     }

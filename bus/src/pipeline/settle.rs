@@ -292,12 +292,6 @@ impl Pipeline {
 
     /// Counts an ended attempt and what it emitted, and tells the live stream.
     pub(super) fn tell_attempt(&self, job: &Job, settle: &Settle, places: &[(BusId, Appended)]) {
-        self.telemetry().count_emitted(places.len() as u64);
-        if let SettleEnd::Done(effects) = &settle.end {
-            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
-                self.tell_stored(*bus, new, *place);
-            }
-        }
         let age_ms = settle.now.ms_since(job.accepted_at);
         let (retry_at, dead) = match &settle.end {
             SettleEnd::Done(_) => (None, None),
@@ -312,9 +306,27 @@ impl Pipeline {
             retry_at.is_some(),
             dead.is_some(),
         );
-        if !self.telemetry().heard() {
-            return;
+        if self.telemetry().heard() {
+            let emitted = places.iter().filter(|(_, place)| !place.duplicate).count();
+            self.tell_ended(job, settle, emitted, retry_at, dead);
         }
+        self.telemetry().count_emitted(places.len() as u64);
+        if let SettleEnd::Done(effects) = &settle.end {
+            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                self.tell_stored(*bus, new, *place);
+            }
+        }
+    }
+
+    fn tell_ended(
+        &self,
+        job: &Job,
+        settle: &Settle,
+        emitted: usize,
+        retry_at: Option<Timestamp>,
+        dead: Option<DeadReason>,
+    ) {
+        let attempt = &settle.attempt;
         let snapshot = self.snapshot();
         let subscription = snapshot.subscriptions.get(&job.key.subscription);
         self.telemetry()
@@ -333,7 +345,8 @@ impl Pipeline {
                 attempt: attempt.number,
                 outcome: attempt.outcome.clone(),
                 duration_us: attempt.duration_us,
-                age_ms,
+                age_ms: settle.now.ms_since(job.accepted_at),
+                emitted,
                 retry_at,
                 dead,
                 output: attempt.output.clone(),

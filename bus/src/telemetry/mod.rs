@@ -50,6 +50,8 @@ pub struct AttemptEnded {
     pub duration_us: u64,
     /// From acceptance to settlement, in milliseconds.
     pub age_ms: u64,
+    /// How many new events it emitted; they are told after it.
+    pub emitted: usize,
     /// When it is tried again.
     pub retry_at: Option<Timestamp>,
     /// Why it is a dead letter.
