@@ -16,6 +16,7 @@ fn main() {
     // Built and compiled before anything is measured.
     function("idle");
     function("triage");
+    function("bench-parse");
     divan::main();
 }
 
@@ -138,4 +139,15 @@ fn triage(bencher: Bencher) {
         "words and words ".repeat(55)
     );
     bench(bencher, "triage", &event("com.github.issues", data));
+}
+
+/// The function of `edgebus bench`: reads 1 KiB of JSON and does nothing with it.
+#[divan::bench(threads = [1, 2], sample_count = 200, sample_size = 100)]
+fn parse(bencher: Bencher) {
+    let data = format!(
+        "{{\"kind\":\"order\",\"number\":7,\"customer\":\"c-7\",\"lines\":[{{\"sku\":\"A-7\",\"quantity\":2,\
+         \"cents\":1999}},{{\"sku\":\"B-7\",\"quantity\":1,\"cents\":495}}],\"note\":\"{}\"}}",
+        "n".repeat(880)
+    );
+    bench(bencher, "bench-parse", &event("com.example.bench", data));
 }

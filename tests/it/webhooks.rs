@@ -23,7 +23,12 @@ rules:
     match: {{ type: [com.github.issues, com.github.pull_request], data: {{ action: [opened] }} }}
     to: [{{ function: triage }}]
   outsiders:
-    match: {{ data: {{ issue: {{ author_association: [{{ anything-but: [OWNER, MEMBER] }}] }} }} }}
+    match:
+      data:
+        $or:
+          - comment: {{ author_association: [{{ anything-but: [OWNER, MEMBER] }}] }}
+          - pull_request: {{ author_association: [{{ anything-but: [OWNER, MEMBER] }}] }}
+          - discussion: {{ author_association: [{{ anything-but: [OWNER, MEMBER] }}] }}
     to: [{{ function: tally }}]
   bugs:
     match: {{ data: {{ issue: {{ labels: {{ name: [bug] }} }} }} }}
@@ -59,14 +64,19 @@ fn expected(lines: &[Value]) -> BTreeMap<&'static str, usize> {
         let mut count =
             |rule, matches: bool| *counts.entry(rule).or_insert(0) += usize::from(matches);
         let labels = || payload["issue"]["labels"].as_array().into_iter().flatten();
-        let association = payload["issue"]["author_association"].as_str();
+        let outside = |who: &str| {
+            let association = payload[who]["author_association"].as_str();
+            association.is_some_and(|association| association != "OWNER" && association != "MEMBER")
+        };
         count(
             "opened",
             ["issues", "pull_request"].contains(&event) && payload["action"] == "opened",
         );
         count(
             "outsiders",
-            association.is_some_and(|who| who != "OWNER" && who != "MEMBER"),
+            ["comment", "pull_request", "discussion"]
+                .into_iter()
+                .any(outside),
         );
         count("bugs", labels().any(|label| label["name"] == "bug"));
         count(
@@ -95,6 +105,7 @@ fn payloads(folder: &std::path::Path) -> (std::path::PathBuf, Vec<Value>) {
                 json!({"event": "issues", "payload": issue("NONE", "bug")}),
                 json!({"event": "issues", "payload": issue("OWNER", "docs")}),
                 json!({"event": "ping", "payload": {"zen": "Keep it logically awesome.", "repository": {"private": true, "open_issues_count": 1}}}),
+                json!({"event": "issue_comment", "payload": {"comment": {"author_association": "NONE"}}}),
                 json!({"event": "push", "payload": {"ref": "refs/heads/main"}}),
             ];
             let path = folder.join("webhooks.jsonl");

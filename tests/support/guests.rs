@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Everything that [`path`] knows.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
+    "bench-parse",
     "hostile",
     "idle",
     "tally",

@@ -183,7 +183,9 @@ impl Serving {
         let running = assembly::start(settings).await.map_err(|error| {
             progress.finish();
             let mut message = error.to_string();
-            if matches!(&error, assembly::Error::Store(error) if error.kind == crate::store::Kind::Refused) && !settings.create {
+            let nothing_there =
+                std::fs::read_dir(&settings.data).map_or(true, |mut files| files.next().is_none());
+            if nothing_there && !settings.create {
                 message.push_str("\n  to make a new store there: add --create");
             }
             Failure::new(message)
