@@ -22,6 +22,8 @@ const BATCH_STEPS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Steps that may wait for the writer.
 const INBOX_STEPS_MAX: usize = 8_192;
+/// Settlements among them: the rest of the inbox is for publishers, who are refused rather than kept waiting.
+const INBOX_SETTLEMENTS_MAX: usize = 4_096;
 /// What the waiting steps may weigh, in KiB.
 const INBOX_KIB_MAX: usize = 64 << 10;
 
@@ -32,6 +34,7 @@ pub(super) struct Writer {
     /// KiB that the inbox has room for; a waiting step holds its share, so a publisher who goes away
     /// leaves nothing that is not counted.
     room: Arc<Semaphore>,
+    settlements: Arc<Semaphore>,
 }
 
 /// A step on its way, and who waits for what comes of it.
@@ -40,6 +43,7 @@ struct Item {
     bytes: usize,
     reply: Reply,
     _room: OwnedSemaphorePermit,
+    _settlement: Option<OwnedSemaphorePermit>,
 }
 
 /// A step that was committed, with what came of it, for the dispatcher; in the order of the commit.
@@ -101,7 +105,15 @@ impl Writer {
             .name("edgebus-writer".to_owned())
             .spawn(move || run(items, &*store, &dispatcher, &telemetry, &failed))?;
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
-        Ok((Self { inbox, room }, thread))
+        let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
+        Ok((
+            Self {
+                inbox,
+                room,
+                settlements,
+            },
+            thread,
+        ))
     }
 
     /// Appends and returns where the events went, after the flush.
@@ -128,6 +140,7 @@ impl Writer {
             bytes,
             reply: Reply::Publish(reply),
             _room: room,
+            _settlement: None,
         };
         match self.inbox.try_send(item) {
             Ok(()) => {}
@@ -141,10 +154,18 @@ impl Writer {
     pub(super) async fn settle(&self, step: Step, bytes: usize, ticket: SettleTicket) {
         let reply = Reply::Settle(Box::new(ticket));
         // After the writer's end nothing can be settled: the delivery stays owed in the store.
-        let _ = self.send(step, bytes, reply).await;
+        if let Ok(place) = self.settlements.clone().acquire_owned().await {
+            let _ = self.send(step, bytes, reply, Some(place)).await;
+        }
     }
 
-    async fn send(&self, step: Step, bytes: usize, reply: Reply) -> Result<(), Error> {
+    async fn send(
+        &self,
+        step: Step,
+        bytes: usize,
+        reply: Reply,
+        settlement: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Error> {
         let room = self
             .room
             .clone()
@@ -156,6 +177,7 @@ impl Writer {
             bytes,
             reply,
             _room: room,
+            _settlement: settlement,
         };
         self.inbox.send(item).await.map_err(|_| stopped())
     }
@@ -173,7 +195,7 @@ impl Writer {
             }
             _ => 0,
         };
-        self.send(step, bytes, Reply::Outcome(reply)).await?;
+        self.send(step, bytes, Reply::Outcome(reply), None).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
