@@ -264,6 +264,10 @@ fn serve_refuses_a_wrong_configuration_and_changes_nothing() {
     assert!(!home.data().exists(), "a store was made");
     home.write_manifest("version: 1\nfunctions:\n  f:\n    component: none.wasm\n    build: { command: make none.wasm }\n");
     no_start(&home, &[]).fails(78, &["`f`", "none.wasm", "`make none.wasm`"]);
+    // A file that is there and no component, before the store is made.
+    std::fs::write(home.data().with_file_name("none.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    no_start(&home, &[]).fails(78, &["none.wasm", "a core module", "wasm32-wasip2"]);
+    assert!(!home.data().exists(), "a store was made");
     home.write_manifest("version: 1\n");
     for address in ["0.0.0.0:0", "[::]:0"] {
         let mut command = home.command();

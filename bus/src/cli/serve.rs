@@ -332,6 +332,9 @@ fn not_yet(manifest: &manifest::Manifest) -> Vec<String> {
     lines
 }
 
+/// The first bytes of every component: magic, version 13, layer 1.
+const COMPONENT_HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
+
 fn read_component(file: &Path) -> Result<Bytes, String> {
     let size = std::fs::metadata(file)
         .map_err(|error| format!("{}: {error}", file.display()))?
@@ -342,7 +345,18 @@ fn read_component(file: &Path) -> Result<Bytes, String> {
             file.display()
         ));
     }
-    std::fs::read(file)
-        .map(Bytes::from)
-        .map_err(|error| format!("{}: {error}", file.display()))
+    let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    // The whole check is the runtime's; this one comes before a store is opened or made.
+    if !bytes.starts_with(COMPONENT_HEAD) {
+        let what = if bytes.starts_with(b"\0asm") {
+            "a core module"
+        } else {
+            "no WebAssembly"
+        };
+        return Err(format!(
+            "{} is {what}, not a component: build it with cargo build --release --target wasm32-wasip2",
+            file.display()
+        ));
+    }
+    Ok(Bytes::from(bytes))
 }
