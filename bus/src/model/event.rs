@@ -121,6 +121,26 @@ impl Event {
         }
     }
 
+    /// The core attributes that are there, `specversion` first, by their CloudEvents names.
+    pub fn text_attributes(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let required = [
+            ("specversion", "1.0"),
+            ("id", self.id.as_str()),
+            ("source", &self.source),
+            ("type", &self.kind),
+        ];
+        let optional = [
+            ("subject", &self.subject),
+            ("time", &self.time),
+            ("datacontenttype", &self.data_content_type),
+            ("dataschema", &self.data_schema),
+        ];
+        let present = optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        required.into_iter().chain(present)
+    }
+
     /// The size that limits count: attributes and data, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod event;
 pub mod function;
 pub mod limits;
+pub mod media_type;
 pub mod name;
 pub mod outcome;
 pub mod position;

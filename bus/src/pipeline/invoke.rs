@@ -84,18 +84,14 @@ pub(super) async fn send(pipeline: &Pipeline, settle: Settle, ticket: SettleTick
                 .sum();
             emitted + written
         }
-        _ => job_size(&ticket),
+        // A dead letter copies its event.
+        _ => ticket.job.event.size(),
     };
     let bytes = effects + settle.attempt.output.len();
     pipeline
         .writer()
         .settle(Step::Settle(Box::new(settle)), bytes, ticket)
         .await;
-}
-
-/// A dead letter copies its event.
-fn job_size(ticket: &SettleTicket) -> usize {
-    ticket.job.event.size()
 }
 
 /// Makes one attempt of `job` and says how it is to be settled.

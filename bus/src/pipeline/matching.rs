@@ -70,32 +70,11 @@ fn parts<'a>(
     spans: &[std::ops::Range<usize>],
 ) -> Vec<Part<'a>> {
     let mut parts = Vec::with_capacity(9 + event.extensions.len());
-    parts.push(Part::Text {
-        name: "specversion",
-        value: "1.0",
-    });
-    parts.push(Part::Text {
-        name: "id",
-        value: &event.id,
-    });
-    parts.push(Part::Text {
-        name: "source",
-        value: &event.source,
-    });
-    parts.push(Part::Text {
-        name: "type",
-        value: &event.kind,
-    });
-    for (name, value) in [
-        ("subject", &event.subject),
-        ("time", &event.time),
-        ("datacontenttype", &event.data_content_type),
-        ("dataschema", &event.data_schema),
-    ] {
-        if let Some(value) = value {
-            parts.push(Part::Text { name, value });
-        }
-    }
+    parts.extend(
+        event
+            .text_attributes()
+            .map(|(name, value)| Part::Text { name, value }),
+    );
     for ((name, value), span) in event.extensions.iter().zip(spans) {
         parts.push(match value {
             Attribute::Text(value) => Part::Text { name, value },
@@ -113,24 +92,10 @@ fn parts<'a>(
 
 /// The event as a tree, for JSONPath alone.
 fn as_tree(event: &Event) -> serde_json::Value {
-    let mut tree = serde_json::Map::new();
-    let mut text = |name: &str, value: &str| {
-        tree.insert(name.to_owned(), value.into());
-    };
-    text("specversion", "1.0");
-    text("id", &event.id);
-    text("source", &event.source);
-    text("type", &event.kind);
-    for (name, value) in [
-        ("subject", &event.subject),
-        ("time", &event.time),
-        ("datacontenttype", &event.data_content_type),
-        ("dataschema", &event.data_schema),
-    ] {
-        if let Some(value) = value {
-            text(name, value);
-        }
-    }
+    let mut tree: serde_json::Map<_, _> = event
+        .text_attributes()
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     for (name, value) in &event.extensions {
         let value = match value {
             Attribute::Text(value) => value.as_str().into(),

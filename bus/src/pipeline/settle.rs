@@ -10,7 +10,7 @@ use super::matching;
 use super::snapshot::Snapshot;
 use crate::model::{
     Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
-    Timestamp, delivery,
+    Timestamp, delivery, media_type,
 };
 use crate::runtime::Emitted;
 use crate::store::{Appended, Effects, NewEvent, Settle, SettleEnd, StepOutcome};
@@ -182,7 +182,10 @@ fn emitted_event(
             extensions.push((name.to_owned(), value));
         }
     }
-    let json = emitted.data_content_type.as_deref().is_none_or(is_json);
+    let json = emitted
+        .data_content_type
+        .as_deref()
+        .is_none_or(media_type::is_json);
     Ok(Event {
         id: pipeline.emitted_id(job.key, index),
         source: emitted
@@ -205,17 +208,6 @@ fn emitted_event(
             Some(bytes) => Data::Opaque(bytes),
         },
     })
-}
-
-/// True for the media types whose content is JSON.
-fn is_json(media_type: &str) -> bool {
-    let essence = media_type
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
 impl Pipeline {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
-use super::{At, Faults, finish, media, payload, percent};
+use super::{At, Faults, finish, payload, percent};
+use crate::model::media_type;
 use crate::model::{Attribute, Data, Event};
 
 const PLACE: At = At { index: None };
@@ -120,7 +121,7 @@ fn data(event: &Event, body: Bytes) -> Result<Data, String> {
     if event
         .data_content_type
         .as_deref()
-        .is_some_and(media::is_json)
+        .is_some_and(media_type::is_json)
     {
         payload::check_json(&kept)?;
         Ok(Data::Json(kept))

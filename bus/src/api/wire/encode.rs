@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::media;
 use crate::api::json::{Object, string};
+use crate::model::media_type;
 use crate::model::{Attribute, Data, Event};
 
 /// Appends the event in the JSON format. JSON data goes in unchanged; text of a text type as a
@@ -12,19 +13,8 @@ use crate::model::{Attribute, Data, Event};
 pub fn encode(out: &mut Vec<u8>, event: &Event) {
     out.reserve(event.size() + 160);
     let mut object = Object::new(out);
-    object.text("specversion", "1.0");
-    object.text("id", &event.id);
-    object.text("source", &event.source);
-    object.text("type", &event.kind);
-    for (name, value) in [
-        ("subject", &event.subject),
-        ("time", &event.time),
-        ("datacontenttype", &event.data_content_type),
-        ("dataschema", &event.data_schema),
-    ] {
-        if let Some(value) = value {
-            object.text(name, value);
-        }
+    for (name, value) in event.text_attributes() {
+        object.text(name, value);
     }
     for (name, value) in &event.extensions {
         match value {
@@ -54,7 +44,7 @@ pub fn encode(out: &mut Vec<u8>, event: &Event) {
 /// The bytes as text, if their type says that they are and they are.
 fn text<'a>(media_type: Option<&str>, bytes: &'a [u8]) -> Option<&'a str> {
     let media_type = media_type?;
-    if media::is_text(media_type) && !media::is_json(media_type) {
+    if media::is_text(media_type) && !media_type::is_json(media_type) {
         std::str::from_utf8(bytes).ok()
     } else {
         None

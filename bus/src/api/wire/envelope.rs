@@ -11,9 +11,10 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 use serde_json::value::RawValue;
 
 use super::attribute::{Text, Value};
-use super::{At, Faults, Problem, finish, media, payload};
+use super::{At, Faults, Problem, finish, payload};
 use crate::error::Fault;
 use crate::model::limits::BATCH_EVENTS_MAX;
+use crate::model::media_type;
 use crate::model::{Attribute, Data, Event};
 
 /// One event of a structured body.
@@ -262,7 +263,7 @@ impl<'de> Draft<'de> {
                     Ok(bytes) => Bytes::from(bytes),
                     Err(_) => return wrong("data_base64", "is not Base64 with padding".into(), ""),
                 };
-                if media_type.is_some_and(media::is_json) {
+                if media_type.is_some_and(media_type::is_json) {
                     match payload::check_json(&bytes) {
                         Ok(()) => Ok(Data::Json(bytes)),
                         Err(reason) => wrong("data_base64", reason, "correct datacontenttype"),
@@ -271,7 +272,7 @@ impl<'de> Draft<'de> {
                     Ok(Data::Opaque(bytes))
                 }
             }
-            (Some(raw), None) if media_type.is_none_or(media::is_json) => {
+            (Some(raw), None) if media_type.is_none_or(media_type::is_json) => {
                 match payload::check_depth(raw.get().as_bytes()) {
                     Ok(()) => Ok(Data::Json(payload::keep(body, raw.get().as_bytes()))),
                     Err(reason) => wrong("data", reason, ""),

@@ -1,12 +1,6 @@
-//! Media types, as far as they decide how data is read.
+//! Media types of CloudEvents over HTTP; what counts as JSON is the model's word.
 
-/// True if a `datacontenttype` declares JSON: `*/json` or `*/*+json`, parameters aside.
-pub(super) fn is_json(media_type: &str) -> bool {
-    let Some((_, subtype)) = essence(media_type).split_once('/') else {
-        return false;
-    };
-    subtype.eq_ignore_ascii_case("json") || ends_with(subtype, "+json")
-}
+use crate::model::media_type::{ends_with, essence};
 
 /// True if data of this type reads well as text: `text/*` and XML. All else is Base64 in JSON.
 pub(super) fn is_text(media_type: &str) -> bool {
@@ -39,45 +33,9 @@ pub(super) fn is_json_format(rest: &[u8]) -> bool {
     })
 }
 
-fn essence(media_type: &str) -> &str {
-    media_type
-        .split_once(';')
-        .map_or(media_type, |(essence, _)| essence)
-        .trim()
-}
-
-fn ends_with(text: &str, end: &str) -> bool {
-    text.len() > end.len()
-        && text.as_bytes()[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_is_told_by_the_subtype() {
-        for yes in [
-            "application/json",
-            "text/json",
-            "Application/JSON ; charset=utf-8",
-            "application/vnd.github+json",
-            "image/x+JSON",
-        ] {
-            assert!(is_json(yes), "{yes}");
-        }
-        for no in [
-            "",
-            "json",
-            "+json",
-            "application/+json",
-            "application/jsonl",
-            "text/plain; a=+json",
-            "ü/ü",
-        ] {
-            assert!(!is_json(no), "{no}");
-        }
-    }
 
     #[test]
     fn only_json_in_utf_8_is_a_known_format() {
