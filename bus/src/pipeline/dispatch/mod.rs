@@ -366,6 +366,8 @@ impl Dispatcher {
         let page = pipeline.read_owed(id, cursor, wanted);
         let mut state = self.state();
         let mut full = false;
+        // A store that can't be read ends the process: there is nothing to try again.
+        let readable = page.is_some();
         if let Some((jobs, last, whole)) = page {
             for job in jobs {
                 if !state.room(id)
@@ -394,7 +396,7 @@ impl Dispatcher {
         if let Some(queue) = state.queues.get_mut(&id) {
             queue.filling = false;
             // A page of rows that all wait for a retry brings nothing into the queue: read on.
-            if queue.behind && queue.ready.is_empty() {
+            if readable && queue.behind && queue.ready.is_empty() {
                 queue.filling = true;
                 once_more = true;
             }
