@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod client;
+mod connection;
 mod demo;
 mod fsck;
 pub mod mapping;
@@ -21,6 +22,8 @@ use clap::{Parser, Subcommand};
 const OK: u8 = 0;
 /// Failed.
 const FAILURE: u8 = 1;
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
 /// The store failed while it was written: `EX_IOERR` of sysexits.h.
 const STORE_FAILED: u8 = 74;
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
@@ -39,6 +42,13 @@ impl Failure {
     fn new(message: impl Into<String>) -> Self {
         Self {
             code: FAILURE,
+            message: message.into(),
+        }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: USAGE,
             message: message.into(),
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::client::Client;
+use super::connection::Connection;
 use super::mapping::{self, LINE_BYTES_MAX, Mapping, MemberPath, Template};
 use super::output::{self, Progress};
 use super::{Failure, OK};
@@ -25,9 +26,8 @@ const BATCH_SLACK: usize = 4 << 10;
   edgebus publish --file webhooks.jsonl --type 'com.github.{$.event}' --source /github --data-path '$.payload'
   tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --batch 10")]
 pub(super) struct Arguments {
-    /// The bus's address.
-    #[arg(long, env = "EDGEBUS_URL", default_value = "http://127.0.0.1:7070")]
-    url: String,
+    #[command(flatten)]
+    connection: Connection,
     /// The bus.
     #[arg(long, default_value = crate::model::rule::DEFAULT_BUS)]
     bus: String,
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let client = Client::new(&arguments.url)?;
+    let client = arguments.connection.client()?;
     let lines_wait =
         arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
     if arguments.file.is_some() || arguments.data_path.is_some() || lines_wait {
@@ -87,7 +87,9 @@ fn path(bus: &str) -> String {
 
 fn single(arguments: &Arguments) -> Result<Event, Failure> {
     let required = |value: &Option<String>, flag: &str| {
-        value.clone().ok_or_else(|| Failure { code: 2, message: format!("{flag} is required for an event from flags; or give --file FILE with events in lines") })
+        value.clone().ok_or_else(|| {
+            Failure::usage(format!("{flag} is required for an event from flags; or give --file FILE with events in lines"))
+        })
     };
     let data = match arguments.data.as_deref() {
         None => Data::Absent,
@@ -130,17 +132,14 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
         return Ok(None);
     };
     let template = |flag: &str, text: &str| {
-        text.parse::<Template>().map_err(|error| Failure {
-            code: 2,
-            message: format!("{flag}: {error}"),
-        })
+        text.parse::<Template>()
+            .map_err(|error| Failure::usage(format!("{flag}: {error}")))
     };
     let optional = |flag: &str, text: &Option<String>| {
         text.as_ref().map(|text| template(flag, text)).transpose()
     };
-    let source = arguments.source.as_ref().ok_or_else(|| Failure {
-        code: 2,
-        message: "--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github".to_owned(),
+    let source = arguments.source.as_ref().ok_or_else(|| {
+        Failure::usage("--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github")
     })?;
     Ok(Some(Mapping {
         kind: template("--type", kind)?,
@@ -152,10 +151,8 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
             .data_path
             .as_ref()
             .map(|path| {
-                path.parse::<MemberPath>().map_err(|error| Failure {
-                    code: 2,
-                    message: format!("--data-path: {error}"),
-                })
+                path.parse::<MemberPath>()
+                    .map_err(|error| Failure::usage(format!("--data-path: {error}")))
             })
             .transpose()?,
     }))
