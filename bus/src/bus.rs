@@ -13,12 +13,13 @@ use crate::manifest;
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{
     DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, SubscriptionId,
+    Timestamp,
 };
 use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
 use crate::store::Store;
 
 pub use crate::store::{DeliveryState, StoredEvent};
-pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening};
+pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 
 /// A running bus.
 #[derive(Clone)]
@@ -68,6 +69,12 @@ pub struct SubscriptionStatus {
     pub in_memory: u64,
     /// The oldest delivery that is still owed.
     pub oldest_owed: Option<DeliveryKey>,
+    /// When its event was accepted.
+    pub oldest_accepted_at: Option<Timestamp>,
+    /// How long that was ago, in milliseconds: the subscription's lag.
+    pub oldest_age_ms: Option<u64>,
+    /// What its deliveries came to since the process started.
+    pub tally: Tally,
 }
 
 /// What applying a manifest would do or did.
@@ -333,6 +340,7 @@ impl Bus {
         let mut subscriptions: Vec<_> = snapshot.subscriptions.values().cloned().collect();
         subscriptions.sort_by_key(|subscription| subscription.id);
         let pipeline = self.pipeline.clone();
+        let now = pipeline.clock().now();
         self.read(move |store| {
             let mut rows = Vec::with_capacity(subscriptions.len());
             for subscription in subscriptions {
@@ -347,6 +355,11 @@ impl Bus {
                         .map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
                     in_memory: pipeline.in_memory(subscription.id) as u64,
                     oldest_owed: oldest.first().map(|delivery| delivery.key),
+                    oldest_accepted_at: oldest.first().map(|delivery| delivery.accepted_at),
+                    oldest_age_ms: oldest
+                        .first()
+                        .map(|delivery| now.ms_since(delivery.accepted_at)),
+                    tally: pipeline.telemetry().tally(subscription.id),
                     subscription: (*subscription).clone(),
                 });
             }

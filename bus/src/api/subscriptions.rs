@@ -29,6 +29,19 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
         Some(key) => object.shown("oldest_owed", &key),
         None => object.member("oldest_owed").extend_from_slice(b"null"),
     }
+    if let Some(at) = status.oldest_accepted_at {
+        object.shown("oldest_accepted_at", &at);
+    }
+    if let Some(age_ms) = status.oldest_age_ms {
+        object.number("oldest_age_ms", age_ms);
+    }
+    let tally = &status.tally;
+    let mut own = Object::new(object.member("since_start"));
+    own.number("succeeded", tally.succeeded);
+    own.number("retried", tally.retried);
+    own.number("dead", tally.dead);
+    own.number("run_us", tally.run_us);
+    own.end();
     write_policy(&mut object, &subscription.target);
     object.end();
 }

@@ -292,6 +292,7 @@ impl Pipeline {
         };
         let attempt = &settle.attempt;
         self.telemetry().count_attempt(
+            job.key.subscription,
             &attempt.outcome,
             attempt.duration_us,
             age_ms,

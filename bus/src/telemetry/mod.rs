@@ -3,13 +3,18 @@
 //!
 //! Never here: decisions, or labels without a bound.
 
+mod tallies;
+
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::broadcast;
 
-use crate::model::{DeadReason, DeliveryKey, Outcome, Position, Timestamp};
+use crate::model::{DeadReason, DeliveryKey, Outcome, Position, SubscriptionId, Timestamp};
+use tallies::Tallies;
+
+pub use tallies::Tally;
 
 /// Things that the live stream keeps for a slow listener before it loses the oldest.
 const STREAM_KEPT_MAX: usize = 4096;
@@ -87,6 +92,7 @@ pub struct Telemetry {
     attempt_seconds: Histogram,
     delivery_seconds: Histogram,
     in_memory: Gauge,
+    tallies: Tallies,
 }
 
 /// Every class that [`Outcome::class`] can say.
@@ -173,6 +179,7 @@ impl Telemetry {
                 &metadata,
             ),
             metrics: recorder.handle(),
+            tallies: Tallies::default(),
         })
     }
 
@@ -217,6 +224,7 @@ impl Telemetry {
     /// Counts an ended attempt.
     pub fn count_attempt(
         &self,
+        subscription: SubscriptionId,
         outcome: &Outcome,
         duration_us: u64,
         age_ms: u64,
@@ -238,6 +246,13 @@ impl Telemetry {
         if dead {
             self.dead.increment(1);
         }
+        self.tallies.count(subscription, retry, dead, duration_us);
+    }
+
+    /// What a subscription's deliveries came to since this process started.
+    #[must_use]
+    pub fn tally(&self, subscription: SubscriptionId) -> Tally {
+        self.tallies.of(subscription)
     }
 
     /// Counts a record that failed its checksum.
