@@ -53,6 +53,15 @@ pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::E
     Ok(Arc::new(store))
 }
 
+/// Looks at the store in `folder` without opening it: `None` if there is none, else whether a process
+/// has it open.
+///
+/// # Errors
+/// The folder can't be looked at, or what is in it is no store.
+pub fn store_in_use(folder: &Path) -> Result<Option<bool>, store::Error> {
+    RedbStore::in_use(folder)
+}
+
 /// Opens the store and starts a bus on it; ready when this returns.
 ///
 /// # Errors
@@ -98,7 +107,8 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
 }
 
 /// Free space on the disk of `folder`, in bytes; `None` if the system does not say.
-fn free_bytes(folder: &Path) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }

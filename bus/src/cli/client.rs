@@ -44,6 +44,11 @@ pub(super) enum Error {
         /// Its list of faults, one line each.
         errors: Vec<String>,
     },
+    /// The bus's answer is not what this command expects.
+    #[error(
+        "the bus gave an answer that can't be read: {0}; `edgebus version` and the bus's /version should be the same"
+    )]
+    Unreadable(String),
     /// The address is none.
     #[error("`{0}` is not the address of a bus: write it as http://HOST:PORT")]
     Address(String),

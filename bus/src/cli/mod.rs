@@ -8,11 +8,14 @@ mod build;
 mod client;
 mod connection;
 mod demo;
+mod doctor;
 mod fsck;
 pub mod mapping;
 mod output;
 mod publish;
 mod serve;
+mod shell;
+mod top;
 
 use std::process::ExitCode;
 
@@ -95,9 +98,19 @@ enum Command {
     Publish(Box<publish::Arguments>),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
+    /// Watch rates, lag and failures by subscription.
+    Top(top::Arguments),
+    /// Look at what building and serving need: toolchain, folder, disk, port, clock.
+    Doctor(doctor::Arguments),
     /// Check every record of a store that no bus has open.
     Fsck(fsck::Arguments),
+    /// Print a completion script for a shell.
+    Completions(shell::CompletionsArguments),
+    /// Print the manual, or write a page for each command.
+    Man(shell::ManArguments),
     /// Print the version.
+    #[command(after_help = "Example:
+  edgebus version")]
     Version,
 }
 
@@ -110,7 +123,11 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
+        Command::Top(arguments) => with_runtime(top::run(arguments)),
+        Command::Doctor(arguments) => with_runtime(doctor::run(arguments)),
         Command::Fsck(arguments) => fsck::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)

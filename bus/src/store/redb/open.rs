@@ -101,6 +101,27 @@ impl RedbStore {
     pub fn present(folder: &Path) -> Result<bool, Error> {
         Ok(exists(&folder.join(FILE))? || exists(&folder.join(ID_FILE))?)
     }
+
+    /// Looks at the store in `folder` without opening it, so that nothing of it changes: `None` if there
+    /// is none, else whether a process has it open.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if the folder can't be looked at or is not a store's.
+    pub fn in_use(folder: &Path) -> Result<Option<bool>, Error> {
+        if !Self::present(folder)? {
+            return Ok(None);
+        }
+        let file = folder.join(FILE);
+        read_id(&folder.join(ID_FILE), exists(&file)?)?;
+        check_file(&file)?;
+        let opened = File::open(&file).map_err(at(&file, "read"))?;
+        // redb holds this lock as long as it has the file open.
+        match opened.try_lock_shared() {
+            Ok(()) => Ok(Some(false)),
+            Err(fs::TryLockError::WouldBlock) => Ok(Some(true)),
+            Err(fs::TryLockError::Error(error)) => Err(at(&file, "lock")(error)),
+        }
+    }
 }
 
 fn exists(path: &Path) -> Result<bool, Error> {
