@@ -43,6 +43,7 @@ mod operator;
 mod path;
 mod pattern;
 mod scalar;
+mod template;
 
 pub use error::{EventFault, Fault};
 pub use event::{Duplicates, Part};
@@ -50,3 +51,4 @@ pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain}
 pub use filter::Filter;
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
+pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};

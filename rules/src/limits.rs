@@ -35,6 +35,21 @@ pub(crate) const FILTER_DEPTH_MAX: usize = 16;
 /// Descendant segments (`..`) in a `where` query: each multiplies the nodes visited.
 pub(crate) const FILTER_DESCENDANTS_MAX: usize = 2;
 
+/// Bytes of a template or a constant, as JSON.
+pub(crate) const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a template in EventBridge's form (its documented quota).
+pub(crate) const TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE: usize = 8192;
+/// Different paths of one template; EventBridge's quota for variables too.
+pub(crate) const TEMPLATE_PATHS_MAX: usize = 100;
+/// Placeholders of one template, repeated ones counted.
+pub(crate) const TEMPLATE_PLACEHOLDERS_MAX: usize = 1000;
+/// Characters of a variable's name in EventBridge's form (its documented quota).
+pub(crate) const VARIABLE_CHARACTERS_MAX: usize = 256;
+/// Values that one query of a template may select from one event.
+pub(crate) const TRANSFORM_VALUES_MAX: usize = 10_000;
+/// Bytes of the input that a transform makes.
+pub(crate) const TRANSFORM_BYTES_MAX: usize = 1024 * 1024;
+
 /// Sub-rules shown in one explanation.
 pub(crate) const EXPLAINED_BRANCHES_MAX: usize = 50;
 /// Values shown for one condition of an explanation.
