@@ -68,6 +68,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         "settings",
         "store",
         "telemetry",
+        "view",
     ];
     BTreeMap::from([
         ("model", vec![]),
@@ -75,12 +76,21 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("settings", vec![]),
         ("clock", vec!["model"]),
         ("telemetry", vec!["model"]),
-        ("manifest", vec!["model", "error"]),
+        ("manifest", vec!["model", "error", "view"]),
+        ("view", vec!["model"]),
         ("store", vec!["model"]),
         ("runtime", vec!["model"]),
         (
             "pipeline",
-            vec!["model", "error", "clock", "telemetry", "store", "runtime"],
+            vec![
+                "model",
+                "error",
+                "clock",
+                "telemetry",
+                "store",
+                "runtime",
+                "view",
+            ],
         ),
         // The handle reads manifests and shows store pages; it decides nothing.
         (
@@ -94,14 +104,14 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "telemetry",
             ],
         ),
-        ("api", vec!["bus", "model", "error"]),
+        ("api", vec!["bus", "model", "error", "view"]),
         // `serve` joins the faces to a running bus; publishing encodes with the API's wire format; what
         // people type as `15m` ago counts from the clock.
         (
             "cli",
             vec![
                 "api", "assembly", "bus", "clock", "error", "manifest", "model", "settings",
-                "store",
+                "store", "view",
             ],
         ),
         ("assembly", all.clone()),

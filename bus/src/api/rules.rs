@@ -12,10 +12,9 @@ use super::json::{Object, string};
 use super::problem::Problem;
 use super::{page, subscriptions};
 use crate::error::Fault;
-use crate::model::RuleConfig;
+use crate::model::{InputConfig, RuleConfig, TargetConfig};
+use crate::view::ALIASES;
 
-/// EventBridge's names, translated as the manifest does.
-const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
 /// Filters of one test.
 const FILTERS_MAX: usize = 32;
 
@@ -38,10 +37,31 @@ fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
     object.array("to", &rule.targets, |out, target| {
         let mut object = Object::new(out);
         object.text("function", target.function.as_str());
+        write_input(&mut object, target);
         subscriptions::write_policy(&mut object, target);
         object.end();
     });
     object.end();
+}
+
+/// How the target's input is made, as the manifest writes it.
+fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
+    match &target.input {
+        None => {}
+        Some(InputConfig::Path(path)) => object.text("input", path),
+        // The template is JSON already.
+        Some(InputConfig::Template(json)) => {
+            object.member("input").extend_from_slice(json.as_bytes());
+        }
+        Some(InputConfig::EventBridge { paths, template }) => {
+            let mut own = Object::new(object.member("input_paths"));
+            for (name, path) in paths {
+                own.text(name, path);
+            }
+            own.end();
+            object.text("input_template", template);
+        }
+    }
 }
 
 /// What `POST /v1/rules/test` takes. The event may be a part of one: only what the rule names counts.

@@ -323,6 +323,7 @@ fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
         .and_then(|at| at.duration_ms(RETENTION, faults));
     Some(TargetConfig {
         function: function?,
+        input: None,
         retry: retry.unwrap_or_default(),
         dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
     })

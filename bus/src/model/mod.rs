@@ -23,5 +23,5 @@ pub use name::{Name, NameError};
 pub use outcome::{Outcome, TimeoutKind};
 pub use position::{BusId, EventRef, Position, SubscriptionId};
 pub use retry::{Backoff, RetryPolicy};
-pub use rule::{BusConfig, RuleConfig, Subscription, TargetConfig};
+pub use rule::{BusConfig, InputConfig, RuleConfig, Subscription, TargetConfig};
 pub use timestamp::Timestamp;
