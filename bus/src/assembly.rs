@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::model::Timestamp;
+use crate::model::{Progress, Timestamp};
 use crate::pipeline::{Parts, Pipeline};
 use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
@@ -41,14 +41,18 @@ pub enum Error {
 ///
 /// # Errors
 /// The folder can't be opened as asked; nothing was changed then.
-pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::Error> {
+pub fn open_store(
+    settings: &settings::Serve,
+    progress: &Progress,
+) -> Result<Arc<dyn Store>, store::Error> {
+    progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
     };
     let store = if settings.create && !RedbStore::present(&settings.data)? {
         RedbStore::create(&settings.data, engine)?
     } else {
-        RedbStore::open(&settings.data, engine)?
+        RedbStore::open_telling(&settings.data, engine, progress)?
     };
     Ok(Arc::new(store))
 }
@@ -66,9 +70,9 @@ pub fn store_in_use(folder: &Path) -> Result<Option<bool>, store::Error> {
 ///
 /// # Errors
 /// The store, the runtime or the recovery failed.
-pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
-    let opening = settings.clone();
-    let store = tokio::task::spawn_blocking(move || open_store(&opening))
+pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Running, Error> {
+    let (opening, telling) = (settings.clone(), progress.clone());
+    let store = tokio::task::spawn_blocking(move || open_store(&opening, &telling))
         .await
         .map_err(|_| {
             crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping")
@@ -93,6 +97,7 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
         runtime,
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
+        progress: progress.clone(),
         space: Box::new(move || {
             free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
         }),

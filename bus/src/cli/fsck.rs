@@ -1,6 +1,7 @@
 //! `edgebus fsck`: reads every record of a store and names the harmed ones.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::output::{self, Progress};
 use super::{FAILURE, Failure, OK};
@@ -23,9 +24,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         data: arguments.data.clone(),
         ..settings::Serve::default()
     };
-    let progress = Progress::start();
-    progress.say("opening the store");
-    let store = assembly::open_store(&settings).map_err(|error| {
+    let progress = Arc::new(Progress::start());
+    let store = assembly::open_store(&settings, &progress.of_start()).map_err(|error| {
         progress.finish();
         Failure::new(format!("the store can't be opened: {error}"))
     })?;

@@ -1,6 +1,7 @@
 //! What the command line prints: data on standard output, progress on standard error, colour only on a terminal.
 
 use std::io::{IsTerminal, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,6 +36,21 @@ impl Progress {
             }
             None => note(step),
         }
+    }
+
+    /// What a start tells goes here: a new step is said, and how far it is shown.
+    #[must_use]
+    pub(super) fn of_start(self: &Arc<Self>) -> crate::model::Progress {
+        let (shown, last) = (self.clone(), Mutex::new(""));
+        crate::model::Progress::new(move |step, detail| {
+            // Held for a comparison; a teller that panicked took nothing along.
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if *last != step {
+                *last = step;
+                shown.say(step);
+            }
+            shown.detail(detail);
+        })
     }
 
     /// Shows what the step is busy with; only on a terminal.

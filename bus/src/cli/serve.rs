@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -178,18 +179,19 @@ impl Serving {
         let address = listener
             .local_addr()
             .map_err(|error| Failure::new(format!("the listener has no address: {error}")))?;
-        let progress = Progress::start();
-        progress.say("opening the store and compiling functions");
-        let running = assembly::start(settings).await.map_err(|error| {
-            progress.finish();
-            let mut message = error.to_string();
-            let nothing_there =
-                std::fs::read_dir(&settings.data).map_or(true, |mut files| files.next().is_none());
-            if nothing_there && !settings.create {
-                message.push_str("\n  to make a new store there: add --create");
-            }
-            Failure::new(message)
-        })?;
+        let progress = Arc::new(Progress::start());
+        let running = assembly::start(settings, &progress.of_start())
+            .await
+            .map_err(|error| {
+                progress.finish();
+                let mut message = error.to_string();
+                let nothing_there = std::fs::read_dir(&settings.data)
+                    .map_or(true, |mut files| files.next().is_none());
+                if nothing_there && !settings.create {
+                    message.push_str("\n  to make a new store there: add --create");
+                }
+                Failure::new(message)
+            })?;
         if let Some(configuration) = configuration {
             progress.say("putting the manifest in force");
             let applied = running

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Digest, FunctionConfig, Name, Revision, RuleConfig};
+use crate::model::{BusConfig, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -33,8 +33,10 @@ pub(super) async fn compile_all(
     runtime: &Arc<dyn Runtime>,
     catalog: &Catalog,
     secrets: &Secrets,
+    progress: &Progress,
 ) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
-    deployed(store, runtime, catalog, secrets, &HashMap::new()).await
+    let none = HashMap::new();
+    deployed(store, runtime, catalog, secrets, &none, progress).await
 }
 
 /// The catalog's functions, compiled; those of `ready` are taken from there.
@@ -44,9 +46,13 @@ async fn deployed(
     catalog: &Catalog,
     secrets: &Secrets,
     ready: &HashMap<Digest, Arc<dyn Function>>,
+    progress: &Progress,
 ) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
     let mut functions = BTreeMap::new();
-    for revision in &catalog.functions {
+    for (index, revision) in catalog.functions.iter().enumerate() {
+        let count = catalog.functions.len();
+        let detail = format!("{} of {count}: {}", index + 1, revision.name);
+        progress.tell("compiling functions", &detail);
         let function = match ready.get(&revision.digest) {
             Some(function) => function.clone(),
             None => {
@@ -269,6 +275,7 @@ impl Pipeline {
             &catalog,
             &self.secrets,
             ready,
+            &Progress::silent(),
         )
         .await?;
         let snapshot = Snapshot::compile(&catalog, functions)

@@ -40,7 +40,7 @@ pub use snapshot::Snapshot;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{BusId, DeliveryKey, Position, SubscriptionId};
+use crate::model::{BusId, DeliveryKey, Position, Progress, SubscriptionId};
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
@@ -67,6 +67,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Metrics and the live stream.
     pub telemetry: Arc<Telemetry>,
+    /// Is told how far the start is.
+    pub progress: Progress,
     /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
     pub space: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Reads the secrets that manifests name; `None` if one isn't set.
@@ -148,6 +150,7 @@ impl Pipeline {
             &parts.runtime,
             &parts.catalog,
             &parts.secrets,
+            &parts.progress,
         )
         .await?;
         let snapshot = Snapshot::compile(&parts.catalog, functions).map_err(|fault| {
@@ -161,6 +164,7 @@ impl Pipeline {
                 "the last process did not stop in order: what it owed is claimed before it is attempted"
             );
         }
+        parts.progress.tell("looking for what was owed", "");
         let suspects = recover::suspects(&*parts.store, &parts.catalog).map_err(read_error)?;
         let positions = parts
             .catalog

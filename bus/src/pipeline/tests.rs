@@ -29,6 +29,7 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
         runtime: Arc::new(FakeRuntime),
         clock: Clock::system(Timestamp(0)),
         telemetry: Telemetry::new(),
+        progress: Progress::silent(),
         space: Box::new(|| u64::MAX),
         secrets: Box::new(|name| (name == "KEY").then(|| "hush".to_owned())),
     })

@@ -16,6 +16,7 @@ use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
 use super::catalog::{self, Identity, STORE_FORMAT};
 use super::tables::{Snapshot, Tables, engine};
 use super::{RedbStore, Settings};
+use crate::model::Progress;
 use crate::store::{Error, Kind};
 
 /// The database's name in the folder.
@@ -81,14 +82,32 @@ impl RedbStore {
     /// [`Kind::Refused`] if there is none, if it is empty, foreign, of a newer release, another
     /// one than `edgebus.id` names, or in use. [`Kind::Corrupt`] if what it knows of itself is harmed.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self, Error> {
+        Self::open_telling(folder, settings, &Progress::silent())
+    }
+
+    /// As [`RedbStore::open`], and says how far it is.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_telling(
+        folder: &Path,
+        settings: Settings,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
         let store_id = read_id(&id_file, exists(&file)?)?;
         check_file(&file)?;
         peek(&file, store_id)?;
         let mut builder = Builder::new();
         builder.set_cache_size(settings.cache_bytes);
+        let repairing = progress.clone();
+        builder.set_repair_callback(move |session| {
+            let percent = format!("{:.0} %", session.progress() * 100.0);
+            repairing.tell("checking the store after an unclean stop", &percent);
+        });
         let open = super::guarded(|| Ok(builder.open(&file)))?;
         let database = open.map_err(|error| not_opened(&file, error))?;
+        progress.tell("reading what was published lately", "");
         Self::start(database, store_id)
     }
 }
