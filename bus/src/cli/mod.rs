@@ -53,6 +53,14 @@ impl Failure {
         }
     }
 
+    /// The end of a command whose reader went away: no words, and no fault.
+    fn quiet() -> Self {
+        Self {
+            code: OK,
+            message: String::new(),
+        }
+    }
+
     fn configuration(message: impl Into<String>) -> Self {
         Self {
             code: CONFIGURATION,
@@ -118,6 +126,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code),
+        Err(failure) if failure.code == OK => ExitCode::from(OK),
         Err(failure) => {
             output::note(&format!("error: {}", failure.message));
             ExitCode::from(failure.code)

@@ -1,0 +1,197 @@
+//! What the command line prints: data on standard output, progress on standard error, colour only on a terminal.
+//!
+//! `table`, `json` and `yaml` print what the API gives, `rows` prints lists of it page by page, `words`
+//! has durations, times and colours. Never here: requests.
+
+pub(super) mod json;
+mod rows;
+mod table;
+mod words;
+mod yaml;
+
+use std::io::{IsTerminal, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Failure;
+
+pub(super) use rows::Rows;
+pub(super) use table::Column;
+pub(super) use words::{Paint, bytes, duration, parse_time, plain, span, time};
+
+/// Columns that indented JSON may fill before an object is broken into lines.
+pub(super) const JSON_COLUMNS: usize = 80;
+
+/// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts to show progress.
+    #[must_use]
+    pub(super) fn start() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self { bar: None };
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar: Some(bar) }
+    }
+
+    /// Progress of a request that is usually over at once: words on a terminal only.
+    #[must_use]
+    pub(super) fn of_request(step: &str) -> Self {
+        let progress = Self::start();
+        if progress.bar.is_some() {
+            progress.say(step);
+        }
+        progress
+    }
+
+    /// Begins a new step.
+    pub(super) fn say(&self, step: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(step.to_owned());
+                bar.set_message("");
+            }
+            None => note(step),
+        }
+    }
+
+    /// Shows what the step is busy with; only on a terminal.
+    pub(super) fn detail(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    /// Ends it, leaving nothing on the screen.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// A command that fails leaves no spinner beside its words.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Prints a line on standard error.
+pub(super) fn note(text: &str) {
+    // A closed standard error is nothing that a command could report.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a line on standard output; `false` if nobody reads it any more.
+pub(super) fn print(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+}
+
+/// Whether words may be coloured: on a terminal, and `NO_COLOR` not set.
+#[must_use]
+pub(super) fn coloured() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints text on standard output as it is. A reader that went away ends the command quietly.
+///
+/// # Errors
+/// A quiet failure when nobody reads any more; a loud one when the output can't be written.
+pub(super) fn write(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::quiet(),
+            _ => Failure::new(format!("standard output can't be written: {error}")),
+        })
+}
+
+/// The width of the terminal that standard output goes to, in columns; `None` elsewhere.
+#[must_use]
+pub(super) fn width() -> Option<u16> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    comfy_table::Table::new().width()
+}
+
+/// How to colour what goes to standard output.
+#[must_use]
+pub(super) fn paint() -> Paint {
+    Paint { on: coloured() }
+}
+
+/// How data is printed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Format {
+    /// For people: columns, or a story.
+    #[default]
+    Table,
+    /// JSON as the API gives it, laid out; a list is one array.
+    Json,
+    /// JSON, one value on each line, as it comes.
+    Jsonl,
+    /// YAML.
+    Yaml,
+}
+
+/// The flag that chooses the format.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// How to print.
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub(super) format: Format,
+}
+
+/// Prints one thing that the API gave as JSON; `story` tells it to people.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn one(
+    format: Format,
+    json: &str,
+    story: impl FnOnce() -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let mut text = match format {
+        Format::Table => story()?,
+        Format::Json => json::indented(json, JSON_COLUMNS),
+        Format::Jsonl => json::compact(json),
+        Format::Yaml => yaml::document(json)?,
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    write(&text)
+}
+
+/// Reads what the API gave, to show parts of it.
+///
+/// # Errors
+/// It is not JSON.
+pub(super) fn parse(json: &str) -> Result<serde_json::Value, Failure> {
+    serde_json::from_str(json).map_err(|error| {
+        Failure::new(format!(
+            "the bus gave an answer that can't be read: {error}; -o json shows it as it is"
+        ))
+    })
+}
