@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use rules::{Duplicates, EventFault, Part};
+use rules::{Duplicates, EventFault, Part, RuleSet};
 
 use super::snapshot::BusRules;
 use crate::model::{Attribute, Data, Event, SubscriptionId};
@@ -43,6 +43,18 @@ pub(super) fn subscriptions(
         found.extend_from_slice(&rule.subscriptions);
     }
     Ok(found)
+}
+
+/// Whether one of `patterns` matches `event`. Data that a pattern looks into and that can't be read
+/// exactly is matched by none.
+#[must_use]
+pub fn matches<K>(patterns: &RuleSet<K>, event: &Event) -> bool {
+    let mut scratch = String::new();
+    let spans = number_spans(event, &mut scratch);
+    let parts = parts(event, &scratch, &spans);
+    patterns
+        .matches(&parts, Duplicates::Refuse)
+        .is_ok_and(|found| !found.is_empty())
 }
 
 /// Prints the attributes that are numbers or booleans into `scratch` and tells where each one stands.

@@ -26,9 +26,8 @@ pub(in crate::cli) fn entry(json: &str) -> Result<String, Failure> {
 }
 
 fn read(json: &str) -> Result<Tree, Failure> {
-    serde_json::from_str(json).map_err(|error| {
-        Failure::new(format!("this can't be shown as YAML: {error}; try -o json"))
-    })
+    serde_json::from_str(json)
+        .map_err(|error| Failure::new(format!("this can't be shown as YAML: {error}; try -o json")))
 }
 
 fn print(tree: &Tree) -> Result<String, Failure> {
