@@ -7,12 +7,23 @@ mod bench;
 mod build;
 mod client;
 mod connection;
+mod dead_letters;
+mod deliveries;
 mod demo;
+mod events;
 mod fsck;
+mod functions;
+mod listing;
 pub mod mapping;
+mod moment;
 mod output;
 mod publish;
+mod query;
+mod rules;
 mod serve;
+mod sse;
+mod story;
+mod subscriptions;
 
 use std::process::ExitCode;
 
@@ -101,6 +112,18 @@ enum Command {
     Serve(serve::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
+    /// Look at a bus's log, follow it, take it out.
+    Events(events::Arguments),
+    /// Deploy functions, look at them, hear what they write, try them.
+    Functions(functions::Arguments),
+    /// Look at the rules in force.
+    Rules(rules::Arguments),
+    /// Look at subscriptions: each rule with each of its targets, and its lag.
+    Subscriptions(subscriptions::Arguments),
+    /// Look at deliveries: what is owed and what happened, attempt by attempt.
+    Deliveries(deliveries::Arguments),
+    /// Look at what ended without success.
+    DeadLetters(dead_letters::Arguments),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
     /// Check every record of a store that no bus has open.
@@ -117,6 +140,12 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
+        Command::Events(arguments) => with_runtime(events::run(arguments)),
+        Command::Functions(arguments) => with_runtime(functions::run(arguments)),
+        Command::Rules(arguments) => with_runtime(rules::run(arguments)),
+        Command::Subscriptions(arguments) => with_runtime(subscriptions::run(arguments)),
+        Command::Deliveries(arguments) => with_runtime(deliveries::run(arguments)),
+        Command::DeadLetters(arguments) => with_runtime(dead_letters::run(arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Version => {

@@ -18,6 +18,7 @@ use super::Failure;
 
 pub(super) use rows::Rows;
 pub(super) use table::Column;
+pub(super) use yaml::entry as yaml_entry;
 pub(super) use words::{Paint, bytes, duration, parse_time, plain, span, time};
 
 /// Columns that indented JSON may fill before an object is broken into lines.
