@@ -4,6 +4,8 @@
 
 mod log;
 mod owed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -244,6 +244,11 @@ fn unreachable(base: &str, reason: &dyn std::error::Error) -> Error {
 
 fn problem(status: StatusCode, body: &[u8]) -> Error {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let errors = problem
+        .errors
+        .iter()
+        .filter_map(|fault| line(fault, &problem.detail))
+        .collect();
     Error::Refused {
         status: status.as_u16(),
         title: if problem.title.is_empty() {
@@ -252,23 +257,34 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
             problem.title
         },
         detail: problem.detail,
-        errors: problem
-            .errors
-            .into_iter()
-            .map(|fault| {
-                let reason = if fault.reason.is_empty() {
-                    fault.detail
-                } else {
-                    fault.reason
-                };
-                let remedy = if fault.remedy.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", fault.remedy)
-                };
-                format!("{}: {reason}{remedy}", fault.pointer)
-            })
-            .collect(),
+        errors,
+    }
+}
+
+/// A fault on a line of its own; `None` if the problem's detail said it already.
+fn line(fault: &ProblemFault, detail: &str) -> Option<String> {
+    let reason = if fault.reason.is_empty() {
+        &fault.detail
+    } else {
+        &fault.reason
+    };
+    let said = fault.pointer.is_empty() && reason == detail;
+    match (said, fault.remedy.as_str()) {
+        (true, "") => None,
+        (true, remedy) => Some(remedy.to_owned()),
+        (false, remedy) => {
+            let place = if fault.pointer.is_empty() {
+                String::new()
+            } else {
+                format!("{}: ", fault.pointer)
+            };
+            let remedy = if remedy.is_empty() {
+                String::new()
+            } else {
+                format!(" ({remedy})")
+            };
+            Some(format!("{place}{reason}{remedy}"))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::output::{Paint, plain};
 
-/// Columns of the names of facts.
+/// Columns of the names of facts, with the blank behind them; a longer name has one blank, too.
 const NAME_COLUMNS: usize = 10;
 
 /// A story that is being written.
@@ -33,7 +33,7 @@ impl Facts {
 
     /// A fact of the part. The value may be coloured: what comes from elsewhere went through `plain`.
     pub(in crate::cli) fn fact(&mut self, name: &str, value: &str) {
-        let name = format!("  {name:<NAME_COLUMNS$}");
+        let name = format!("  {name:<width$} ", width = NAME_COLUMNS - 1);
         self.out.push_str(&self.paint.faint(&name));
         let margin = " ".repeat(NAME_COLUMNS + 2);
         self.line_end(&value.replace('\n', &format!("\n{margin}")));
