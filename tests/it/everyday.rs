@@ -420,7 +420,16 @@ fn a_delivery_is_told_as_a_story() {
     told(&server, &["dead-letters", "get", &id(good)]).fails(1, &["404", "no dead letter"]);
     told(&server, &["deliveries", "get", "9-9"]).fails(1, &["404"]);
     told(&server, &["deliveries", "get", "x"]).fails(1, &["SUBSCRIPTION-POSITION"]);
-    // The commands that the story ends with.
+}
+
+#[test]
+fn what_a_story_tells_to_try_can_be_tried() {
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 2"));
+    let server = home.serve();
+    play(&server, "good", "log hello");
+    let bad = play(&server, "bad", "log before\ntrap over");
+    server.settle();
+    let id = |position: u64| format!("1-{position}");
     let file = home.data().with_file_name("event.json");
     let path = file.to_str().unwrap();
     told(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::call::{Answer, Call};
 use super::json::Object;
@@ -19,6 +19,9 @@ use crate::bus::{AttemptEnded, Happening};
 const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
+
+/// The comment that tells a quiet stream from a broken line.
+const QUIET: &[u8] = b": quiet\n\n";
 
 /// `GET /v1/deliveries/stream?every=&function=&rule=&output=`: one event for each attempt that ends, or
 /// for one of so many; with `output`, what the function wrote is in it.
@@ -58,13 +61,15 @@ struct Told {
 impl sse::Source for Told {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut out = Vec::new();
+        // Counted from the last piece, because much may happen that this reader does not want.
+        let quiet_at = Instant::now() + KEEP_ALIVE;
         while out.is_empty() {
             let told = tokio::select! {
-                told = timeout(KEEP_ALIVE, self.told.recv()) => told,
+                told = timeout_at(quiet_at, self.told.recv()) => told,
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
             };
             match told {
-                Err(_) => out.extend_from_slice(b": quiet\n\n"),
+                Err(_) => out.extend_from_slice(QUIET),
                 Ok(Ok(happening)) => self.write(&mut out, &happening),
                 Ok(Err(RecvError::Lagged(lost))) => note_lost(&mut out, lost),
                 Ok(Err(RecvError::Closed)) => return None,
@@ -75,6 +80,12 @@ impl sse::Source for Told {
                     Err(TryRecvError::Lagged(lost)) => note_lost(&mut out, lost),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
+                if Instant::now() >= quiet_at {
+                    break;
+                }
+            }
+            if out.is_empty() && Instant::now() >= quiet_at {
+                out.extend_from_slice(QUIET);
             }
         }
         Some((Bytes::from(out), self))

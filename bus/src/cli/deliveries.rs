@@ -68,14 +68,11 @@ impl Whose {
     }
 }
 
-/// A stage of a delivery's life.
+/// A stage of a delivery's life: still to be tried, ended in success, ended without.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// Waits for its first attempt, runs, or waits for the next one.
     Owed,
-    /// Ended in success.
     Succeeded,
-    /// Ended without.
     Dead,
 }
 
@@ -87,7 +84,7 @@ enum Stage {
 struct List {
     #[command(flatten)]
     connection: Connection,
-    /// Where their life has brought them.
+    /// Still to be tried, ended in success, or ended without.
     #[arg(long, value_enum, default_value_t = Stage::Owed)]
     stage: Stage,
     #[command(flatten)]

@@ -23,7 +23,11 @@ const BACKOFF_MS_MAX: u64 = 10_000;
 struct Parser {
     line: Vec<u8>,
     data: String,
-    /// The id of the last message, which says where to go on.
+    /// The id of the message that is being read.
+    id: Option<String>,
+    /// Comments on messages that the bus passed over.
+    lost: Vec<String>,
+    /// The id of the last whole message, which says where to go on.
     last_id: Option<String>,
 }
 
@@ -47,6 +51,9 @@ impl Parser {
 
     fn end_line(&mut self, line: &str, out: &mut VecDeque<String>) {
         if line.is_empty() {
+            if let Some(id) = self.id.take() {
+                self.last_id = Some(id);
+            }
             if !self.data.is_empty() {
                 // Every line of data left one behind it.
                 self.data.pop();
@@ -61,7 +68,11 @@ impl Parser {
                 self.data.push_str(value);
                 self.data.push('\n');
             }
-            "id" => self.last_id = Some(value.to_owned()),
+            "id" => self.id = Some(value.to_owned()),
+            // A comment; one that begins with a number says how many messages were lost.
+            "" if value.starts_with(|first: char| first.is_ascii_digit()) => {
+                self.lost.push(value.to_owned());
+            }
             _ => {}
         }
     }
@@ -122,6 +133,9 @@ impl<'a> Following<'a> {
                 Ok(Ok(Some(bytes))) => {
                     self.backoff_ms = BACKOFF_MS_MIN;
                     self.parser.feed(&bytes, &mut self.ready)?;
+                    for lost in self.parser.lost.drain(..) {
+                        output::note(&format!("note: {}", output::plain(&lost)));
+                    }
                     continue;
                 }
                 Ok(Ok(None)) => "the bus ended the stream".to_owned(),
@@ -168,7 +182,7 @@ mod tests {
 
     #[test]
     fn messages_come_whole_however_the_bytes_are_cut() {
-        let bytes = b": hello\n\nid: 3\ndata: {\"a\":\ndata:  1}\n\nid: 9\n\nevent: attempt\ndata: x\n\ndata: half";
+        let bytes = b": hello\n\n: 7 lost\n\nid: 3\ndata: {\"a\":\ndata:  1}\n\nid: 9\n\nevent: attempt\ndata: x\n\nid: 12\ndata: half";
         for size in [1, 2, 7, 1_000] {
             let mut parser = Parser::default();
             let mut out = VecDeque::new();
@@ -177,6 +191,7 @@ mod tests {
             }
             assert_eq!(out, ["{\"a\":\n 1}", "x"], "{size}");
             assert_eq!(parser.last_id.as_deref(), Some("9"));
+            assert_eq!(parser.lost, ["7 lost"]);
         }
     }
 

@@ -10,10 +10,14 @@ use bytes::Bytes;
 
 use super::dispatch::Job;
 use super::services::Services;
+use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, settle};
 use crate::error::{Error, Kind};
-use crate::model::{DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId};
+use crate::model::{
+    BusId, DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId,
+};
 use crate::runtime::{Context, Invocation};
+use crate::store::NewEvent;
 
 /// What a trial showed.
 #[derive(Clone, Debug)]
@@ -84,20 +88,7 @@ impl Pipeline {
             lineage: Lineage::default(),
             conflicts: 0,
         };
-        let invocation = Invocation {
-            event: job.event.clone(),
-            context: Context {
-                delivery: "invoke".to_owned(),
-                idempotency_key: self.idempotency_key(job.key),
-                attempt: 1,
-                function: function.to_owned(),
-                rule: String::new(),
-                bus: bus.to_owned(),
-                position: 0,
-                accepted_at_ms: job.accepted_at.0,
-            },
-            limits: deployed.revision.config.limits,
-        };
+        let invocation = self.trial_of(&job, deployed, bus);
         let mut services = Services::new(self.store().clone(), deployed.clone());
         let invoked = deployed.function.invoke(invocation, &mut services).await;
         let mut trial = Trial {
@@ -114,26 +105,46 @@ impl Pipeline {
                 Err(outcome) => trial.outcome = outcome,
                 Ok(events) => {
                     trial.writes = services.into_effects().writes;
-                    trial.emitted = events
-                        .into_iter()
-                        .map(|(bus, new)| WouldEmit {
-                            bus: snapshot
-                                .bus(bus)
-                                .map(|bus| bus.name.to_string())
-                                .unwrap_or_default(),
-                            subscriptions: new
-                                .subscriptions
-                                .iter()
-                                .filter_map(|id| snapshot.subscriptions.get(id))
-                                .map(|own| own.label())
-                                .collect(),
-                            event: new.event,
-                        })
-                        .collect();
+                    trial.emitted = would_emit(&snapshot, events);
                 }
             }
         }
         trial.outcome = trial.outcome.cut(settle::MESSAGE_BYTES_MAX);
         Ok(trial)
     }
+
+    fn trial_of(&self, job: &Job, deployed: &Deployed, bus: &str) -> Invocation {
+        Invocation {
+            event: job.event.clone(),
+            context: Context {
+                delivery: "invoke".to_owned(),
+                idempotency_key: self.idempotency_key(job.key),
+                attempt: 1,
+                function: deployed.revision.name.to_string(),
+                rule: String::new(),
+                bus: bus.to_owned(),
+                position: 0,
+                accepted_at_ms: job.accepted_at.0,
+            },
+            limits: deployed.revision.config.limits,
+        }
+    }
+}
+
+/// Emitted events in names instead of numbers.
+fn would_emit(snapshot: &Snapshot, events: Vec<(BusId, NewEvent)>) -> Vec<WouldEmit> {
+    let shown = |(bus, new): (BusId, NewEvent)| WouldEmit {
+        bus: snapshot
+            .bus(bus)
+            .map(|bus| bus.name.to_string())
+            .unwrap_or_default(),
+        subscriptions: new
+            .subscriptions
+            .iter()
+            .filter_map(|id| snapshot.subscriptions.get(id))
+            .map(|own| own.label())
+            .collect(),
+        event: new.event,
+    };
+    events.into_iter().map(shown).collect()
 }

@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     /// Write to this file; without it, to standard output.
-    #[arg(long, short = 'F', value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
     wanted: Wanted,

@@ -18,8 +18,8 @@ use super::Failure;
 
 pub(super) use rows::Rows;
 pub(super) use table::Column;
-pub(super) use yaml::entry as yaml_entry;
 pub(super) use words::{Paint, bytes, duration, parse_time, plain, span, time};
+pub(super) use yaml::entry as yaml_entry;
 
 /// Columns that indented JSON may fill before an object is broken into lines.
 pub(super) const JSON_COLUMNS: usize = 80;
@@ -136,24 +136,22 @@ pub(super) fn paint() -> Paint {
     Paint { on: coloured() }
 }
 
-/// How data is printed.
+/// How data is printed: for people in columns or as a story, or as the API gives it, in JSON (a list is
+/// one array), in JSON Lines as they come, in YAML.
+// The variants have no words of their own: clap would print a paragraph for each in every help.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Format {
-    /// For people: columns, or a story.
     #[default]
     Table,
-    /// JSON as the API gives it, laid out; a list is one array.
     Json,
-    /// JSON, one value on each line, as it comes.
     Jsonl,
-    /// YAML.
     Yaml,
 }
 
 /// The flag that chooses the format.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct Output {
-    /// How to print.
+    /// How to print: for people, or as the API gives it.
     #[arg(
         short = 'o',
         long = "output",

@@ -59,8 +59,8 @@ pub(in crate::cli) fn span(ms: u64) -> String {
 pub(in crate::cli) fn bytes(bytes: u64) -> String {
     match bytes {
         0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{}.{} KiB", bytes >> 10, (bytes & 1_023) * 10 >> 10),
-        _ => format!("{}.{} MiB", bytes >> 20, (bytes & 1_048_575) * 10 >> 20),
+        1_024..1_048_576 => format!("{}.{} KiB", bytes >> 10, ((bytes & 1_023) * 10) >> 10),
+        _ => format!("{}.{} MiB", bytes >> 20, ((bytes & 1_048_575) * 10) >> 20),
     }
 }
 
