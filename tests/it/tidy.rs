@@ -99,7 +99,8 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         (
             "cli",
             vec![
-                "api", "assembly", "bus", "clock", "error", "manifest", "model", "settings", "store",
+                "api", "assembly", "bus", "clock", "error", "manifest", "model", "settings",
+                "store",
             ],
         ),
         ("assembly", all.clone()),

@@ -32,7 +32,9 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
         }
         None => {
             object.member("oldest_owed").extend_from_slice(b"null");
-            object.member("oldest_accepted_at").extend_from_slice(b"null");
+            object
+                .member("oldest_accepted_at")
+                .extend_from_slice(b"null");
         }
     }
     object.number("behind", status.behind);

@@ -56,11 +56,11 @@ struct List {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::words("ID"),
-    Column::words("REASON"),
+    Column::whole("ID"),
+    Column::whole("REASON"),
     Column::words("SUBSCRIPTION"),
     Column::words("TYPE"),
-    Column::words("DIED"),
+    Column::whole("DIED"),
     Column::number("ATTEMPTS"),
     Column::words("LAST OUTCOME"),
 ];

@@ -96,11 +96,11 @@ struct List {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::words("ID"),
+    Column::whole("ID"),
     Column::words("SUBSCRIPTION"),
-    Column::words("ACCEPTED"),
+    Column::whole("ACCEPTED"),
     Column::number("ATTEMPTS"),
-    Column::words("DUE"),
+    Column::whole("DUE"),
     Column::words("LAST OUTCOME"),
 ];
 

@@ -54,8 +54,8 @@ const COLUMNS: &[Column] = &[
     Column::words("SUBSCRIPTION"),
     Column::words("BUS"),
     Column::number("BEHIND"),
-    Column::words("OLDEST OWED"),
-    Column::words("ACCEPTED"),
+    Column::whole("OLDEST OWED"),
+    Column::whole("ACCEPTED"),
     Column::number("IN MEMORY"),
     Column::words("STATE"),
 ];

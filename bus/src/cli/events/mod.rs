@@ -125,7 +125,7 @@ struct List {
 
 const COLUMNS: &[Column] = &[
     Column::number("POSITION"),
-    Column::words("ACCEPTED"),
+    Column::whole("ACCEPTED"),
     Column::words("TYPE"),
     Column::words("SOURCE"),
     Column::words("SUBJECT"),

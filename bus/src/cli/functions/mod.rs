@@ -74,8 +74,8 @@ struct List {
 const COLUMNS: &[Column] = &[
     Column::words("NAME"),
     Column::number("REVISION"),
-    Column::words("DIGEST"),
-    Column::words("DEPLOYED"),
+    Column::whole("DIGEST"),
+    Column::whole("DEPLOYED"),
     Column::number("MEMORY"),
     Column::number("CPU"),
     Column::number("TIMEOUT"),

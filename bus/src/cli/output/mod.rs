@@ -27,32 +27,55 @@ pub(super) const JSON_COLUMNS: usize = 80;
 /// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
+    /// Shows the bar later, if it is still wanted then.
+    waking: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a request may take before it is worth a word.
+const REQUEST_QUIET: Duration = Duration::from_millis(500);
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    match ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 impl Progress {
     /// Starts to show progress.
     #[must_use]
     pub(super) fn start() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self { bar: None };
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg}")
-        {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar: Some(bar) }
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = spinner();
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Self { bar, waking: None }
     }
 
-    /// Progress of a request that is usually over at once: words on a terminal only.
+    /// Progress of a request that is usually over at once: on a terminal only, and not before
+    /// [`REQUEST_QUIET`] is over, so that nothing flickers. Needs the runtime of commands.
     #[must_use]
     pub(super) fn of_request(step: &str) -> Self {
-        let progress = Self::start();
-        if progress.bar.is_some() {
-            progress.say(step);
+        if !std::io::stderr().is_terminal() {
+            return Self {
+                bar: None,
+                waking: None,
+            };
         }
-        progress
+        let bar = spinner().with_prefix(step.to_owned());
+        let sleeping = bar.clone();
+        let waking = tokio::spawn(async move {
+            tokio::time::sleep(REQUEST_QUIET).await;
+            sleeping.enable_steady_tick(TICK);
+        });
+        Self {
+            bar: Some(bar),
+            waking: Some(waking),
+        }
     }
 
     /// Begins a new step.
@@ -75,6 +98,9 @@ impl Progress {
 
     /// Ends it, leaving nothing on the screen.
     pub(super) fn finish(&self) {
+        if let Some(waking) = &self.waking {
+            waking.abort();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -13,6 +13,8 @@ const GAP: u16 = 2;
 pub(in crate::cli) struct Column {
     title: &'static str,
     right: bool,
+    /// Never cut, however narrow the terminal is.
+    whole: bool,
 }
 
 impl Column {
@@ -22,13 +24,28 @@ impl Column {
         Self {
             title,
             right: false,
+            whole: false,
+        }
+    }
+
+    /// A column of words that are short or make no sense when cut: times, ids, stages.
+    #[must_use]
+    pub(in crate::cli) const fn whole(title: &'static str) -> Self {
+        Self {
+            title,
+            right: false,
+            whole: true,
         }
     }
 
     /// A column of numbers.
     #[must_use]
     pub(in crate::cli) const fn number(title: &'static str) -> Self {
-        Self { title, right: true }
+        Self {
+            title,
+            right: true,
+            whole: true,
+        }
     }
 }
 
@@ -85,6 +102,8 @@ impl Pieces {
             if self.width_max.is_none() {
                 let lower = Width::Fixed(*width + GAP);
                 own.set_constraint(ColumnConstraint::LowerBoundary(lower));
+            } else if column.whole {
+                own.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
         table.trim_fmt()
@@ -119,6 +138,8 @@ mod tests {
 
     #[test]
     fn rows_are_cut_to_the_width_and_what_a_terminal_obeys_is_shown() {
+        const COLUMNS: &[Column] = &[Column::words("NAME"), Column::whole("AT")];
+        let row = |name: &str, number: u32| vec![name.to_owned(), format!("12:30:{number:02}Z")];
         let mut table = Pieces::new(COLUMNS, Some(20));
         let text = table.next(vec![row(&"long ".repeat(20), 1), row("\x1b[31mred\n", 2)]);
         assert!(
@@ -126,6 +147,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains("12:30:02Z"), "{text}");
         assert!(text.contains('…') && !text.contains('\x1b'), "{text}");
     }
 }
