@@ -14,6 +14,7 @@ mod clients;
 mod commands;
 mod crash;
 mod deliver;
+mod everyday;
 mod guests;
 mod help;
 mod malformed;

@@ -58,6 +58,7 @@ fn routes() -> Router<App> {
         .route("/v1/buses/{bus}/events/{position}", get(events::get))
         .route("/v1/functions", get(functions::list))
         .route("/v1/functions/{name}", put(functions::deploy).get(functions::get).delete(functions::remove))
+        .route("/v1/functions/{name}/invoke", post(functions::invoke))
         .route("/v1/manifest", put(manifest::apply).get(manifest::get))
         .route("/v1/rules", get(rules::list))
         .route("/v1/rules/test", post(rules::test))
@@ -111,6 +112,8 @@ struct Shared {
     answers: Gauge,
     /// Places for readers of server-sent events.
     streams: Arc<Semaphore>,
+    /// Places for trials of functions.
+    trials: Semaphore,
     /// True when the server stops.
     stopping: watch::Receiver<bool>,
 }
@@ -137,6 +140,7 @@ impl Door {
             requests: Gauge::new(limits.request_bytes_in_flight_max),
             answers: Gauge::new(limits.answer_bytes_in_flight_max),
             streams: Arc::new(Semaphore::new(limits.event_streams_max)),
+            trials: Semaphore::new(limits.trials_max),
             limits,
             stopping,
         }));

@@ -175,12 +175,7 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
 }
 
 fn explained(pattern: &RawValue, event: &RawValue) -> Result<Explanation, Problem> {
-    let options = ParseOptions {
-        aliases: &ALIASES,
-        ..ParseOptions::default()
-    };
-    let pattern = Pattern::parse(pattern.get().as_bytes(), &options)
-        .map_err(|all| faults("the pattern can't be read", "/match", all))?;
+    let pattern = parsed(pattern.get())?;
     let Members(members) =
         serde_json::from_str(event.get()).map_err(|error| malformed("/event", &error))?;
     let parts: Vec<Part<'_>> = members
@@ -191,6 +186,16 @@ fn explained(pattern: &RawValue, event: &RawValue) -> Result<Explanation, Proble
         })
         .collect();
     explain(&pattern, &parts).map_err(|fault| event_fault(&fault))
+}
+
+/// A pattern as the manifest takes it; its faults are told below `/match`.
+pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
+    let options = ParseOptions {
+        aliases: &ALIASES,
+        ..ParseOptions::default()
+    };
+    Pattern::parse(pattern.as_bytes(), &options)
+        .map_err(|all| faults("the pattern can't be read", "/match", all))
 }
 
 fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {

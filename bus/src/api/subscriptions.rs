@@ -26,11 +26,16 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     object.boolean("active", subscription.active);
     object.number("in_memory", status.in_memory);
     match status.oldest_owed {
-        Some(key) => object.shown("oldest_owed", &key),
-        None => object.member("oldest_owed").extend_from_slice(b"null"),
-    }
-    if let Some(at) = status.oldest_accepted_at {
-        object.shown("oldest_accepted_at", &at);
+        Some((key, accepted_at)) => {
+            object.shown("oldest_owed", &key);
+            object.shown("oldest_accepted_at", &accepted_at);
+        }
+        None => {
+            object.member("oldest_owed").extend_from_slice(b"null");
+            object
+                .member("oldest_accepted_at")
+                .extend_from_slice(b"null");
+        }
     }
     if let Some(age_ms) = status.oldest_age_ms {
         object.number("oldest_age_ms", age_ms);
@@ -42,6 +47,7 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     own.number("dead", tally.dead);
     own.number("run_us", tally.run_us);
     own.end();
+    object.number("behind", status.behind);
     write_policy(&mut object, &subscription.target);
     object.end();
 }

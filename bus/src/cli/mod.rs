@@ -7,14 +7,25 @@ mod bench;
 mod build;
 mod client;
 mod connection;
+mod dead_letters;
+mod deliveries;
 mod demo;
 mod doctor;
+mod events;
 mod fsck;
+mod functions;
+mod listing;
 pub mod mapping;
+mod moment;
 mod output;
 mod publish;
+mod query;
+mod rules;
 mod serve;
 mod shell;
+mod sse;
+mod story;
+mod subscriptions;
 mod top;
 
 use std::process::ExitCode;
@@ -53,6 +64,14 @@ impl Failure {
         Self {
             code: USAGE,
             message: message.into(),
+        }
+    }
+
+    /// The end of a command whose reader went away: no words, and no fault.
+    fn quiet() -> Self {
+        Self {
+            code: OK,
+            message: String::new(),
         }
     }
 
@@ -96,6 +115,18 @@ enum Command {
     Serve(serve::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
+    /// Look at a bus's log, follow it, take it out.
+    Events(events::Arguments),
+    /// Deploy functions, look at them, hear what they write, try them.
+    Functions(functions::Arguments),
+    /// Look at the rules in force.
+    Rules(rules::Arguments),
+    /// Look at subscriptions: each rule with each of its targets, and its lag.
+    Subscriptions(subscriptions::Arguments),
+    /// Look at deliveries: what is owed and what happened, attempt by attempt.
+    Deliveries(deliveries::Arguments),
+    /// Look at what ended without success.
+    DeadLetters(dead_letters::Arguments),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
     /// Watch rates, lag and failures by subscription.
@@ -122,6 +153,12 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
+        Command::Events(arguments) => with_runtime(events::run(arguments)),
+        Command::Functions(arguments) => with_runtime(functions::run(arguments)),
+        Command::Rules(arguments) => with_runtime(rules::run(arguments)),
+        Command::Subscriptions(arguments) => with_runtime(subscriptions::run(arguments)),
+        Command::Deliveries(arguments) => with_runtime(deliveries::run(arguments)),
+        Command::DeadLetters(arguments) => with_runtime(dead_letters::run(arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Top(arguments) => with_runtime(top::run(arguments)),
         Command::Doctor(arguments) => with_runtime(doctor::run(arguments)),
@@ -135,6 +172,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code),
+        Err(failure) if failure.code == OK => ExitCode::from(OK),
         Err(failure) => {
             output::note(&format!("error: {}", failure.message));
             ExitCode::from(failure.code)

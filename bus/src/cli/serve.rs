@@ -337,7 +337,11 @@ fn not_yet(manifest: &manifest::Manifest) -> Vec<String> {
 /// The first bytes of every component: magic, version 13, layer 1.
 const COMPONENT_HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
 
-fn read_component(file: &Path) -> Result<Bytes, String> {
+/// A component's bytes, if the file holds one.
+///
+/// # Errors
+/// What the file is instead, and how to build a component.
+pub(super) fn read_component(file: &Path) -> Result<Bytes, String> {
     let size = std::fs::metadata(file)
         .map_err(|error| format!("{}: {error}", file.display()))?
         .len();

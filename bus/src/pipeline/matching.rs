@@ -3,7 +3,7 @@
 //! The data is matched as bytes; a tree is built only for an event that passes the pattern of a rule
 //! with a JSONPath filter. Never here: anything that changes the event.
 
-use rules::{Duplicates, EventFault};
+use rules::{Duplicates, EventFault, RuleSet};
 
 use super::snapshot::BusRules;
 use crate::model::{Event, SubscriptionId};
@@ -40,4 +40,13 @@ pub(super) fn subscriptions(
         found.extend_from_slice(&rule.subscriptions);
     }
     Ok(found)
+}
+
+/// Whether one of `patterns` matches `event`. Data that a pattern looks into and that can't be read
+/// exactly is matched by none.
+#[must_use]
+pub fn matches<K>(patterns: &RuleSet<K>, event: &Event) -> bool {
+    patterns
+        .matches(&View::new(event).parts(), Duplicates::Refuse)
+        .is_ok_and(|found| !found.is_empty())
 }

@@ -25,6 +25,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timer;
+mod trial;
 mod writer;
 
 use std::collections::HashMap;
@@ -36,7 +37,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use change::FunctionSource;
+pub use matching::matches;
 pub use snapshot::Snapshot;
+pub use trial::Trial;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
@@ -322,6 +325,16 @@ impl Pipeline {
     #[must_use]
     pub fn in_memory(&self, id: SubscriptionId) -> usize {
         self.dispatcher.in_memory(id)
+    }
+
+    /// The newest position of `bus`; 0 while it is empty.
+    #[must_use]
+    pub fn last_position(&self, bus: BusId) -> Position {
+        self.positions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&bus)
+            .map_or(Position(0), |last| *last.borrow())
     }
 
     /// Resolves when `bus` has an event after `after`, or the pipeline stops.

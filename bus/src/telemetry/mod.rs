@@ -49,6 +49,8 @@ pub struct AttemptEnded {
     pub function: String,
     /// Counts from 1.
     pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
     /// How it ended.
     pub outcome: Outcome,
     /// How long it ran, in microseconds.
