@@ -47,7 +47,9 @@ mod template;
 
 pub use error::{EventFault, Fault};
 pub use event::{Duplicates, Part};
-pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};
+pub use explain::{
+    BranchExplanation, ConditionExplanation, Explanation, Nearness, Style, explain, explain_json,
+};
 pub use filter::Filter;
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};

@@ -8,7 +8,7 @@
 use crate::array_trail::{self, Absence, TooManySpellings, Trail, Wanted};
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
-use crate::flatten::{self, Flat};
+use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
@@ -136,8 +136,22 @@ impl<'f> Sight<'f> {
         }
     }
 
+    /// The values at a condition's path, in reading order.
+    pub(crate) fn values(&self, condition: &Condition) -> &'f [Occurrence<'f>] {
+        self.flat.values(self.path(condition))
+    }
+
+    /// The first alternative of a condition that some value meets.
+    pub(crate) fn first_met(&self, condition: &Condition) -> Option<usize> {
+        let values = self.values(condition);
+        condition
+            .alternatives()
+            .iter()
+            .position(|operator| values.iter().any(|value| operator.matches(&value.scalar)))
+    }
+
     /// The path of a condition in the event.
-    pub(crate) fn path(&self, condition: &Condition) -> PathId {
+    fn path(&self, condition: &Condition) -> PathId {
         self.paths[usize::from(condition.path)]
     }
 

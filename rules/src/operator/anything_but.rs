@@ -156,4 +156,15 @@ impl Operand {
         };
         format!("{{\"anything-but\": [{}{more}]}}", shown.join(", "))
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
+        let shown: Vec<String> = shown.map(Operator::in_words).collect();
+        let more = match self.outside.len() - shown.len() {
+            0 => String::new(),
+            more => format!(", {more} more"),
+        };
+        format!("anything but {}{more}", shown.join(", "))
+    }
 }

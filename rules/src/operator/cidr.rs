@@ -7,7 +7,7 @@
 use super::exact::address;
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
-use crate::scalar::{Scalar, quote};
+use crate::scalar::{Scalar, quote, shorten};
 use std::net::IpAddr;
 
 /// A block of addresses.
@@ -75,5 +75,10 @@ impl Operand {
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"cidr\": {}}}", quote(&self.text))
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("an IP address in {}", shorten(&self.text))
     }
 }

@@ -43,6 +43,11 @@ impl Operand {
         format!("{{\"equals-ignore-case\": {}}}", quote(&self.text))
     }
 
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{} in any letter case", quote(&self.text))
+    }
+
     /// What follows these characters, if the value starts with them.
     pub(crate) fn strip_front<'v>(&self, value: &'v str) -> Option<&'v str> {
         self.text.chars().try_fold(value, |value, wanted| {

@@ -79,6 +79,16 @@ impl Operand {
         }
     }
 
+    /// Its text: of a string the characters.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Operand::Null => "null".to_owned(),
+            Operand::Bool(value) => value.to_string(),
+            Operand::Number(number) => number.text().to_owned(),
+            Operand::Text(text) | Operand::Address(text, _) => text.to_string(),
+        }
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -87,5 +97,10 @@ impl Operand {
             Operand::Number(number) => shorten(number.text()),
             Operand::Text(text) | Operand::Address(text, _) => quote(text),
         }
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        self.describe()
     }
 }

@@ -1,6 +1,7 @@
 //! The operators: what a pattern may ask of one value.
 //!
-//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe`.
+//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as
+//! a pattern writes it) and `in_words` (as a person would say it).
 //! An operator sees one scalar and nothing else; presence, arrays and alternatives are dealt with
 //! by the rooms above. What `parse` accepts, `matches` can't fail on.
 
@@ -91,6 +92,11 @@ impl Operator {
         }
     }
 
+    /// Whether there being no value meets it.
+    pub(crate) fn by_absence(&self) -> bool {
+        matches!(self, Operator::Exists(exists) if exists.by_absence())
+    }
+
     /// As a pattern writes it, cut to a bounded excerpt.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -103,6 +109,21 @@ impl Operator {
             Operator::Numeric(operand) => operand.describe(),
             Operator::Exists(operand) => operand.describe(),
             Operator::Cidr(operand) => operand.describe(),
+        }
+    }
+
+    /// What it wants, in words, cut to a bounded excerpt.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Operator::Exact(operand) => operand.in_words(),
+            Operator::Prefix(operand) => operand.in_words(),
+            Operator::Suffix(operand) => operand.in_words(),
+            Operator::EqualsIgnoreCase(operand) => operand.in_words(),
+            Operator::Wildcard(operand) => operand.in_words(),
+            Operator::AnythingBut(operand) => operand.in_words(),
+            Operator::Numeric(operand) => operand.in_words(),
+            Operator::Exists(operand) => operand.in_words(),
+            Operator::Cidr(operand) => operand.in_words(),
         }
     }
 }

@@ -144,4 +144,20 @@ impl Operand {
     pub(crate) fn describe(&self) -> String {
         format!("{{\"numeric\": {}}}", shorten(&self.text))
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        let signs = shorten(&self.text).replace(['[', ']', '"', ','], "");
+        let mut words = signs.split(' ');
+        let mut said = String::from("a number");
+        for joint in [" ", " and "] {
+            if let (Some(sign), Some(number)) = (words.next(), words.next()) {
+                said.push_str(joint);
+                said.push_str(sign);
+                said.push(' ');
+                said.push_str(number);
+            }
+        }
+        said
+    }
 }

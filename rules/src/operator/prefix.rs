@@ -65,4 +65,14 @@ impl Operand {
             Operand::IgnoreCase(operand) => format!("{{\"prefix\": {}}}", operand.describe()),
         }
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Operand::Text(text) => format!("a string starting with {}", quote(text)),
+            Operand::IgnoreCase(operand) => {
+                format!("a string starting with {}", operand.in_words())
+            }
+        }
+    }
 }

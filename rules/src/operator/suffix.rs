@@ -65,4 +65,12 @@ impl Operand {
             Operand::IgnoreCase(operand) => format!("{{\"suffix\": {}}}", operand.describe()),
         }
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Operand::Text(text) => format!("a string ending with {}", quote(text)),
+            Operand::IgnoreCase(operand) => format!("a string ending with {}", operand.in_words()),
+        }
+    }
 }

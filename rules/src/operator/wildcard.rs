@@ -111,4 +111,9 @@ impl Operand {
     pub(crate) fn describe(&self) -> String {
         format!("{{\"wildcard\": {}}}", quote(&self.text))
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("a string like {}", quote(&self.text))
+    }
 }

@@ -20,9 +20,7 @@ pub(crate) struct Condition {
 
 impl Condition {
     pub(crate) fn new(path: u16, alternatives: Vec<Operator>) -> Condition {
-        let by_absence = alternatives
-            .iter()
-            .any(|operator| matches!(operator, Operator::Exists(exists) if exists.by_absence()));
+        let by_absence = alternatives.iter().any(Operator::by_absence);
         Condition {
             path,
             by_absence,
