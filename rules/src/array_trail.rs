@@ -83,8 +83,30 @@ impl Trail {
         }
     }
 
-    fn depth(&self, element: Element) -> u32 {
+    /// How many arrays are around and including this element's.
+    pub(crate) fn depth(&self, element: Element) -> u32 {
         self.elements[element as usize].depth
+    }
+
+    /// The array that this is an element of; none for the whole.
+    pub(crate) fn array_of(&self, element: Element) -> Option<Array> {
+        (element != Trail::WHOLE).then(|| self.elements[element as usize].array)
+    }
+
+    /// The element around this one's array; the whole is around itself.
+    pub(crate) fn around(&self, element: Element) -> Element {
+        self.elements[element as usize].parent
+    }
+
+    /// Whether an element is one of this array's, or inside one.
+    pub(crate) fn is_inside(&self, mut element: Element, array: Array) -> bool {
+        while element != Trail::WHOLE {
+            if self.elements[element as usize].array == array {
+                return true;
+            }
+            element = self.around(element);
+        }
+        false
     }
 
     /// The element at this depth that is, or is around, `element`.

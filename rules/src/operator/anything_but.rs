@@ -6,7 +6,6 @@
 //! deeper: what is inside is only ever one of these.
 
 use super::{Operator, exact, nearest};
-use crate::limits::EXPLAINED_VALUES_MAX;
 use crate::pattern::document::{Json, Member, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
@@ -146,25 +145,15 @@ impl Operand {
 
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
-        let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
-        let shown: Vec<String> = shown.map(Operator::describe).collect();
-        let more = self.outside.len() - shown.len();
-        let more = if more > 0 {
-            format!(", … {more} more")
-        } else {
-            String::new()
-        };
-        format!("{{\"anything-but\": [{}{more}]}}", shown.join(", "))
+        let outside = super::listed(&self.outside, Operator::describe);
+        format!("{{\"anything-but\": [{outside}]}}")
     }
 
     /// What it wants, in words.
     pub(crate) fn in_words(&self) -> String {
-        let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
-        let shown: Vec<String> = shown.map(Operator::in_words).collect();
-        let more = match self.outside.len() - shown.len() {
-            0 => String::new(),
-            more => format!(", {more} more"),
-        };
-        format!("anything but {}{more}", shown.join(", "))
+        format!(
+            "anything but {}",
+            super::listed(&self.outside, Operator::in_words)
+        )
     }
 }

@@ -38,21 +38,6 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
     }
 }
 
-/// Reads the operand of `exactly`.
-pub(crate) fn parse_exactly(
-    node: &Node<'_>,
-    place: &Place<'_>,
-    faults: &mut Faults,
-) -> Option<Operand> {
-    if matches!(node.json, Json::Text(_)) {
-        return parse(node, place, faults);
-    }
-    let reason = format!("exactly takes a string, not {}", node.kind());
-    let remedy = "write {\"exactly\": \"…\"}, or the plain value without an operator";
-    faults.add(node.offset, place, reason, remedy);
-    None
-}
-
 /// The address that a string spells; an IPv4-mapped IPv6 address is the IPv4 address.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     // The longest spelling of an IPv6 address has 45 bytes, and all of them start like this.
