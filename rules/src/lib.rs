@@ -38,6 +38,7 @@ mod filter;
 mod flatten;
 mod json;
 mod limits;
+pub mod lint;
 mod naive;
 mod operator;
 mod path;

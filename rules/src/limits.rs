@@ -63,6 +63,9 @@ pub(crate) const TRANSFORM_VALUES_MAX: usize = 10_000;
 /// Bytes of the input that a transform makes.
 pub(crate) const TRANSFORM_BYTES_MAX: usize = 1024 * 1024;
 
+/// Pairs of operators that one question about patterns may compare; past that it stays open.
+pub(crate) const LINT_COMPARISONS_MAX: usize = 200_000;
+
 /// Sub-rules shown in one explanation.
 pub(crate) const EXPLAINED_BRANCHES_MAX: usize = 50;
 /// Values shown for one condition of an explanation.

@@ -9,7 +9,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// What a value has to meet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     each: Box<[Operator]>,
 }
@@ -26,6 +26,11 @@ impl Operand {
     /// Whether the value meets every condition.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         self.each.iter().all(|operator| operator.matches(value))
+    }
+
+    /// What a value has to meet.
+    pub(crate) fn each(&self) -> &[Operator] {
+        &self.each
     }
 
     /// As a pattern writes it.

@@ -11,7 +11,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// The set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     outside: Box<[Operator]>,
 }
@@ -141,6 +141,11 @@ impl Operand {
     /// Whether the value is outside the set.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         !self.outside.iter().any(|operator| operator.matches(value))
+    }
+
+    /// What a value must not meet.
+    pub(crate) fn outside(&self) -> &[Operator] {
+        &self.outside
     }
 
     /// As a pattern writes it.

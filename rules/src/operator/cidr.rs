@@ -11,7 +11,7 @@ use crate::scalar::{Scalar, quote, shorten};
 use std::net::IpAddr;
 
 /// A block of addresses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     /// Any address of the block.
     inside: IpAddr,
@@ -61,15 +61,31 @@ impl Operand {
         let Scalar::Text(value) = value else {
             return false;
         };
-        match (self.inside, address(value)) {
-            (IpAddr::V4(inside), Some(IpAddr::V4(address))) => {
+        address(value).is_some_and(|address| self.has(address))
+    }
+
+    /// Whether every address of this block is in the other.
+    pub(crate) fn is_within(&self, other: &Operand) -> bool {
+        self.bits >= other.bits && other.has(self.inside)
+    }
+
+    /// Whether an address is in the block.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        match (self.inside, address) {
+            (IpAddr::V4(inside), IpAddr::V4(address)) => {
                 (inside.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
             }
-            (IpAddr::V6(inside), Some(IpAddr::V6(address))) => {
+            (IpAddr::V6(inside), IpAddr::V6(address)) => {
                 (inside.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
             }
             _ => false,
         }
+    }
+
+    /// Whether the two have no address in common.
+    pub(crate) fn is_apart(&self, other: &Operand) -> bool {
+        // Of two blocks that touch, one is inside the other.
+        !self.is_within(other) && !other.is_within(self)
     }
 
     /// As a pattern writes it.

@@ -11,7 +11,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// What has to occur.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     each: Box<[Operator]>,
 }
@@ -34,6 +34,11 @@ impl Operand {
     pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
         let met = |operator: &Operator| values.iter().any(|value| operator.matches(value));
         self.each.iter().all(met)
+    }
+
+    /// What has to occur.
+    pub(crate) fn each(&self) -> &[Operator] {
+        &self.each
     }
 
     /// As a pattern writes it.

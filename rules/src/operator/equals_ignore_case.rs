@@ -11,7 +11,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// The string, as the pattern has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     text: Box<str>,
 }

@@ -7,10 +7,11 @@
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Number, Scalar, quote, shorten};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The literal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
     Null,
     Bool(bool),
@@ -71,6 +72,17 @@ impl Operand {
             Operand::Bool(value) => value.to_string(),
             Operand::Number(number) => number.text().to_owned(),
             Operand::Text(text) | Operand::Address(text, _) => text.to_string(),
+        }
+    }
+
+    /// The value itself; none for an address, which has many spellings.
+    pub(crate) fn scalar(&self) -> Option<Scalar<'_>> {
+        match self {
+            Operand::Null => Some(Scalar::Null),
+            Operand::Bool(value) => Some(Scalar::Bool(*value)),
+            Operand::Number(number) => Some(Scalar::Number(number.clone())),
+            Operand::Text(text) => Some(Scalar::Text(Cow::Borrowed(text))),
+            Operand::Address(..) => None,
         }
     }
 

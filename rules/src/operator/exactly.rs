@@ -12,7 +12,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// The values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     values: Box<[exact::Operand]>,
 }
@@ -70,6 +70,11 @@ impl Operand {
             let place = wanted.iter().position(|literal| literal.matches(value));
             place.map(|place| wanted.swap_remove(place)).is_some()
         })
+    }
+
+    /// The values, in reading order.
+    pub(crate) fn values(&self) -> &[exact::Operand] {
+        &self.values
     }
 
     /// As a pattern writes it.

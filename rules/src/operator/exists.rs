@@ -11,7 +11,7 @@ use crate::scalar::Scalar;
 pub(crate) const NO_VALUE: &str = "no value";
 
 /// Whether a value is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     wanted: bool,
 }

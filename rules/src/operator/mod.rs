@@ -27,7 +27,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// One alternative of a field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operator {
     Exact(exact::Operand),
     Prefix(prefix::Operand),

@@ -10,7 +10,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// What a value must not meet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     none: Box<[Operator]>,
 }
@@ -31,6 +31,11 @@ impl Operand {
     /// Whether the value meets none of the conditions.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         !self.none.iter().any(|operator| operator.matches(value))
+    }
+
+    /// What a value must not meet.
+    pub(crate) fn outside(&self) -> &[Operator] {
+        &self.none
     }
 
     /// As a pattern writes it.

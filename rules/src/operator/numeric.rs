@@ -9,14 +9,14 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Number, Scalar, quote, shorten};
 
 /// A bound of the range.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Bound {
     value: f64,
     inclusive: bool,
 }
 
 /// A range, open where there is no bound.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     low: Option<Bound>,
     high: Option<Bound>,
@@ -138,6 +138,38 @@ impl Operand {
             .high
             .is_none_or(|high| value < high.value || (high.inclusive && value == high.value));
         above && below
+    }
+
+    /// Whether every number in this range is in the other.
+    pub(crate) fn is_within(&self, other: &Operand) -> bool {
+        let low = match (self.low, other.low) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => {
+                own.value > other.value
+                    || (own.value == other.value && (other.inclusive || !own.inclusive))
+            }
+        };
+        let high = match (self.high, other.high) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => {
+                own.value < other.value
+                    || (own.value == other.value && (other.inclusive || !own.inclusive))
+            }
+        };
+        low && high
+    }
+
+    /// Whether this range ends before the other begins.
+    pub(crate) fn is_below(&self, other: &Operand) -> bool {
+        match (self.high, other.low) {
+            (Some(high), Some(low)) => {
+                high.value < low.value
+                    || (high.value == low.value && !(high.inclusive && low.inclusive))
+            }
+            _ => false,
+        }
     }
 
     /// As a pattern writes it.

@@ -19,6 +19,12 @@ pub(crate) struct Operand {
     compiled: regex::Regex,
 }
 
+impl PartialEq for Operand {
+    fn eq(&self, other: &Operand) -> bool {
+        self.text == other.text
+    }
+}
+
 /// Reads the operand.
 pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
     let Json::Text(text) = &node.json else {

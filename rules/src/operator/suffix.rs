@@ -8,7 +8,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// How the string has to end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
     Text(Box<str>),
     IgnoreCase(equals_ignore_case::Operand),

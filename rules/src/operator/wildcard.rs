@@ -12,7 +12,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// A string with holes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     /// As written.
     text: Box<str>,
@@ -155,6 +155,19 @@ impl Operand {
             }
         }
         back(last, open).is_some()
+    }
+
+    /// What the value starts with and ends with, where letter case counts.
+    pub(crate) fn ends(&self) -> Option<(&str, &str)> {
+        let last = self.rest.last().unwrap_or(&self.first);
+        (!self.ignore_case).then_some((&self.first, last))
+    }
+
+    /// Whether it says no more than what `ends` tells of one end: its only star is at the other one.
+    pub(crate) fn is_one_end(&self) -> bool {
+        !self.ignore_case
+            && self.rest.len() == 1
+            && (self.first.is_empty() || self.rest[0].is_empty())
     }
 
     /// As a pattern writes it.
