@@ -33,6 +33,8 @@ struct ElementExtent {
 #[derive(Debug)]
 pub(crate) struct Trail {
     elements: Vec<ElementExtent>,
+    /// For each array, the first element inside it.
+    array_starts: Vec<Element>,
     /// For each array, one past the last element inside it.
     array_ends: Vec<Element>,
 }
@@ -50,11 +52,13 @@ impl Trail {
         };
         Trail {
             elements: vec![whole],
+            array_starts: Vec::new(),
             array_ends: Vec::new(),
         }
     }
 
     pub(crate) fn open_array(&mut self) -> Array {
+        self.array_starts.push(self.elements.len() as Element);
         self.array_ends.push(Element::MAX);
         (self.array_ends.len() - 1) as Array
     }
@@ -99,14 +103,9 @@ impl Trail {
     }
 
     /// Whether an element is one of this array's, or inside one.
-    pub(crate) fn is_inside(&self, mut element: Element, array: Array) -> bool {
-        while element != Trail::WHOLE {
-            if self.elements[element as usize].array == array {
-                return true;
-            }
-            element = self.around(element);
-        }
-        false
+    pub(crate) fn is_inside(&self, element: Element, array: Array) -> bool {
+        let array = array as usize;
+        (self.array_starts[array]..self.array_ends[array]).contains(&element)
     }
 
     /// The element at this depth that is, or is around, `element`.

@@ -28,14 +28,16 @@ pub(crate) fn of<'f>(trail: &Trail, values: &'f [Occurrence<'f>]) -> Vec<List<'f
     for (place, value) in values.iter().enumerate() {
         let array = trail.array_of(value.element);
         let list = *known.entry(array).or_insert_with(|| {
-            let inside = |place: usize| match array {
-                Some(array) => trail.is_inside(values[place].element, array),
-                None => false,
+            // What is inside the array stands together, up to this value or further.
+            let first = match array {
+                Some(array) => {
+                    values[..place].partition_point(|value| !trail.is_inside(value.element, array))
+                }
+                None => place,
             };
-            let before = (0..place).rev().take_while(|&place| inside(place)).count();
             lists.push(List {
                 around: trail.around(value.element),
-                first: place - before,
+                first,
                 values: Vec::new(),
             });
             lists.len() - 1

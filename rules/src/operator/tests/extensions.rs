@@ -181,6 +181,21 @@ fn arrays_that_contain_all() {
     );
 }
 
+/// Values deep inside, and one beside them in each array around: no list is searched for twice.
+#[test]
+fn deep_and_long_arrays_take_linear_work() {
+    let many = "1,".repeat(100_000);
+    let deep = format!("{}{many}2{}", "[".repeat(60), ",3]".repeat(60));
+    let start = std::time::Instant::now();
+    events(
+        r#"{"contains-all":[1,2,3]}"#,
+        &[&format!("{{\"a\":{deep}}}")],
+        &[&format!("{{\"a\":{}}}", deep.replace(",2,", ","))],
+    );
+    events(r#"{"exactly":[3]}"#, &[&format!("{{\"a\":{deep}}}")], &[]);
+    assert!(start.elapsed().as_secs() < 60);
+}
+
 #[test]
 fn arrays_of_exactly_these() {
     events(
