@@ -33,8 +33,6 @@ struct ElementExtent {
 #[derive(Debug)]
 pub(crate) struct Trail {
     elements: Vec<ElementExtent>,
-    /// For each array, the first element inside it.
-    array_starts: Vec<Element>,
     /// For each array, one past the last element inside it.
     array_ends: Vec<Element>,
 }
@@ -52,13 +50,11 @@ impl Trail {
         };
         Trail {
             elements: vec![whole],
-            array_starts: Vec::new(),
             array_ends: Vec::new(),
         }
     }
 
     pub(crate) fn open_array(&mut self) -> Array {
-        self.array_starts.push(self.elements.len() as Element);
         self.array_ends.push(Element::MAX);
         (self.array_ends.len() - 1) as Array
     }
@@ -102,10 +98,10 @@ impl Trail {
         self.elements[element as usize].parent
     }
 
-    /// Whether an element is one of this array's, or inside one.
-    pub(crate) fn is_inside(&self, element: Element, array: Array) -> bool {
-        let array = array as usize;
-        (self.array_starts[array]..self.array_ends[array]).contains(&element)
+    /// Whether a value in `element` is anywhere inside the array that `own` is an element of.
+    pub(crate) fn is_beside(&self, element: Element, own: Element) -> bool {
+        let around = self.enclosing(element, self.depth(own));
+        self.array_of(around) == self.array_of(own)
     }
 
     /// The element at this depth that is, or is around, `element`.

@@ -74,7 +74,7 @@ fn any_text(operator: &Operator) -> bool {
 fn starts(operator: &Operator) -> Option<&str> {
     match operator {
         Operator::Prefix(prefix::Operand::Text(text)) => Some(text),
-        Operator::Wildcard(operand) => operand.ends().map(|(first, _)| first),
+        Operator::Wildcard(operand) => operand.anchors().map(|(first, _)| first),
         _ => None,
     }
 }
@@ -83,7 +83,10 @@ fn starts(operator: &Operator) -> Option<&str> {
 fn ends(operator: &Operator) -> Option<&str> {
     match operator {
         Operator::Suffix(suffix::Operand::Text(text)) => Some(text),
-        Operator::Wildcard(operand) => operand.ends().map(|(_, last)| last),
+        Operator::Wildcard(operand) => {
+            let (first, rest) = operand.anchors()?;
+            Some(rest.last().map_or(first, |last| last))
+        }
         _ => None,
     }
 }
@@ -94,7 +97,10 @@ fn says_only_ends(operator: &Operator) -> bool {
         Operator::Prefix(prefix::Operand::Text(_)) | Operator::Suffix(suffix::Operand::Text(_)) => {
             true
         }
-        Operator::Wildcard(operand) => operand.is_one_end(),
+        Operator::Wildcard(operand) => match operand.anchors() {
+            Some((first, [last])) => first.is_empty() || last.is_empty(),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -29,9 +29,10 @@ pub(crate) fn of<'f>(trail: &Trail, values: &'f [Occurrence<'f>]) -> Vec<List<'f
         let array = trail.array_of(value.element);
         let list = *known.entry(array).or_insert_with(|| {
             // What is inside the array stands together, up to this value or further.
+            let before = &values[..place];
             let first = match array {
-                Some(array) => {
-                    values[..place].partition_point(|value| !trail.is_inside(value.element, array))
+                Some(_) => {
+                    before.partition_point(|other| !trail.is_beside(other.element, value.element))
                 }
                 None => place,
             };

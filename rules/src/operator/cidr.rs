@@ -56,14 +56,6 @@ fn block(text: &str) -> Result<(IpAddr, u32), &'static str> {
 }
 
 impl Operand {
-    /// Whether the value is a string that is an address inside the block.
-    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
-        let Scalar::Text(value) = value else {
-            return false;
-        };
-        address(value).is_some_and(|address| self.has(address))
-    }
-
     /// Whether every address of this block is in the other.
     pub(crate) fn is_within(&self, other: &Operand) -> bool {
         self.bits >= other.bits && other.has(self.inside)
@@ -86,6 +78,14 @@ impl Operand {
     pub(crate) fn is_apart(&self, other: &Operand) -> bool {
         // Of two blocks that touch, one is inside the other.
         !self.is_within(other) && !other.is_within(self)
+    }
+
+    /// Whether the value is a string that is an address inside the block.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        let Scalar::Text(value) = value else {
+            return false;
+        };
+        address(value).is_some_and(|address| self.has(address))
     }
 
     /// As a pattern writes it.

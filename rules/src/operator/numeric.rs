@@ -125,21 +125,6 @@ fn operand<'p>(node: &Node<'p>) -> Result<(f64, &'p str), Refused> {
 }
 
 impl Operand {
-    /// Whether the value is a number in the range.
-    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
-        let Scalar::Number(number) = value else {
-            return false;
-        };
-        let value = number.value();
-        let above = self
-            .low
-            .is_none_or(|low| value > low.value || (low.inclusive && value == low.value));
-        let below = self
-            .high
-            .is_none_or(|high| value < high.value || (high.inclusive && value == high.value));
-        above && below
-    }
-
     /// Whether every number in this range is in the other.
     pub(crate) fn is_within(&self, other: &Operand) -> bool {
         let low = match (self.low, other.low) {
@@ -170,6 +155,21 @@ impl Operand {
             }
             _ => false,
         }
+    }
+
+    /// Whether the value is a number in the range.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        let Scalar::Number(number) = value else {
+            return false;
+        };
+        let value = number.value();
+        let above = self
+            .low
+            .is_none_or(|low| value > low.value || (low.inclusive && value == low.value));
+        let below = self
+            .high
+            .is_none_or(|high| value < high.value || (high.inclusive && value == high.value));
+        above && below
     }
 
     /// As a pattern writes it.

@@ -157,17 +157,10 @@ impl Operand {
         back(last, open).is_some()
     }
 
-    /// What the value starts with and ends with, where letter case counts.
-    pub(crate) fn ends(&self) -> Option<(&str, &str)> {
-        let last = self.rest.last().unwrap_or(&self.first);
-        (!self.ignore_case).then_some((&self.first, last))
-    }
-
-    /// Whether it says no more than what `ends` tells of one end: its only star is at the other one.
-    pub(crate) fn is_one_end(&self) -> bool {
-        !self.ignore_case
-            && self.rest.len() == 1
-            && (self.first.is_empty() || self.rest[0].is_empty())
+    /// What every value of this shape starts with, and what follows each star; none where that
+    /// isn't literally so, because letter case says nothing.
+    pub(crate) fn anchors(&self) -> Option<(&str, &[Box<str>])> {
+        (!self.ignore_case).then_some((&self.first, &self.rest))
     }
 
     /// As a pattern writes it.
