@@ -1,7 +1,9 @@
 //! EventBridge-style content rules over raw JSON bytes: parse, validate, match, explain.
 //!
-//! `PATTERNS.md` beside this crate is the language. Nothing here knows of a bus, does input or
-//! output, or keeps state between events, and no input makes it panic.
+//! `PATTERNS.md` beside this crate is the language. Beside rules there are [`Transform`]s, which make a
+//! target's input from an event, and [`lint`], which finds what is wrong with patterns without an
+//! event. Nothing here knows of a bus, does input or output, or keeps state between events, and no
+//! input makes it panic.
 //!
 //! ```
 //! use rules::{Duplicates, ParseOptions, Part, Pattern, RuleSet, explain};
@@ -38,6 +40,7 @@ mod filter;
 mod flatten;
 mod json;
 mod limits;
+pub mod lint;
 mod naive;
 mod operator;
 mod path;
@@ -47,7 +50,9 @@ mod template;
 
 pub use error::{EventFault, Fault};
 pub use event::{Duplicates, Part};
-pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};
+pub use explain::{
+    BranchExplanation, ConditionExplanation, Explanation, Nearness, Style, explain, explain_json,
+};
 pub use filter::Filter;
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};

@@ -132,11 +132,17 @@ fn rfc9535(path: &str) -> Cow<'_, str> {
         let in_name =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
         let length = after.bytes().take_while(|byte| in_name(byte)).count();
-        if length == 0 {
-            break;
-        }
-        written.push_str(&format!("['{}']", &after[..length]));
-        rest = &after[length..];
+        rest = match after.strip_prefix('*') {
+            Some(rest) => {
+                written.push_str("[*]");
+                rest
+            }
+            None if length == 0 => break,
+            None => {
+                written.push_str(&format!("['{}']", &after[..length]));
+                &after[length..]
+            }
+        };
         // Indexes and wildcards are the same in both.
         let plain = rest.find('.').unwrap_or(rest.len());
         if rest[..plain].contains(['?', '\'', '"', '(']) {

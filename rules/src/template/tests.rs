@@ -205,6 +205,19 @@ fn names_in_eventbridges_form() {
         r#""<kind>: \"<title>\" <first> <by>""#,
         r#""issue.opened: \"say \"hi\"\n\u00e4/\\\" {\"name\":\"bug\",\"id\":1.0} null""#,
     );
+    let spec = TransformSpec::EventBridge {
+        paths: &[
+            ("a", "$.detail.*.user-id"),
+            ("b", "$.detail.issue.labels[?@.name == 'p1'].id"),
+            ("c", "$.detail.issue.labels[*]['name']"),
+            ("d", "$..user"),
+        ],
+        template: "[<a>,<b>,<c>,<d>]",
+    };
+    assert_eq!(
+        apply(&spec, DATA).as_deref(),
+        Ok(r#"[[7],[20000000000000000000001],["bug","p1"],[]]"#)
+    );
     // As recorded from AWS: what isn't there is nothing in a string, and "" outside.
     eventbridge(r#"{"a":<none>,"b":"[<none>]"}"#, r#"{"a":"","b":"[]"}"#);
     eventbridge(
