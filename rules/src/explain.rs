@@ -22,7 +22,7 @@ use std::cmp::{Ordering, Reverse};
 
 /// Why a pattern matches an event, or doesn't. As text it is for people, in several lines; serialized
 /// it is for programs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Explanation {
     /// Whether the pattern matches: whether one of its sub-rules does.
     pub matched: bool,
@@ -33,7 +33,7 @@ pub struct Explanation {
 }
 
 /// What one sub-rule made of the event.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BranchExplanation {
     /// Its number among the sub-rules, counted from zero.
     pub sub_rule: usize,
@@ -48,7 +48,7 @@ pub struct BranchExplanation {
 }
 
 /// What one condition made of the event.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConditionExplanation {
     /// The field, its segments joined by dots, after aliases.
     pub path: String,

@@ -1,8 +1,10 @@
-//! An event as rules see it: attributes and extensions at the top, `data` beside them; and inputs made
-//! from that sight for targets.
+//! An event as rules see it: attributes and extensions at the top, `data` beside them; inputs made from
+//! that sight for targets; and verdicts of rules with their reasons.
 //!
 //! Matching, explaining and input transforms all look through here, so that they see the same. Never
 //! here: a change to the event's bytes, a tree that nobody asked for.
+
+mod verdict;
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -10,6 +12,8 @@ use std::ops::Range;
 use rules::{Part, Transform, TransformSpec};
 
 use crate::model::{Attribute, Data, Event, InputConfig};
+
+pub use verdict::{FilterVerdict, InputVerdict, Verdict, judge};
 
 /// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
 pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
