@@ -99,6 +99,9 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded) {
     object.text("function", &attempt.function);
     object.number("attempt", u64::from(attempt.attempt));
     object.text("outcome", attempt.outcome.class());
+    if let Some(code) = attempt.outcome.code() {
+        object.text("code", code.as_str());
+    }
     if !attempt.outcome.is_success() {
         object.shown("message", &attempt.outcome);
     }
@@ -109,6 +112,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded) {
     }
     if let Some(reason) = attempt.dead {
         object.text("reason", reason.word());
+        object.text("reason_code", reason.code().as_str());
     }
     object.end();
 }

@@ -10,6 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 use super::json;
 use crate::error::{Error, Fault, Kind};
+use crate::model::Code;
 
 /// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
@@ -113,6 +114,19 @@ impl Cause {
         }
     }
 
+    /// The code of a problem of this cause that nothing more is known of.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Handle(kind) => kind.code(),
+            Self::NoRoute => Code::NoRoute,
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            Self::UnsupportedMedia => Code::MediaUnsupported,
+            Self::BodyTimeout => Code::BodyTimeout,
+            Self::BodyBroken => Code::BodyBroken,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+        }
+    }
+
     /// Whole seconds for `Retry-After`, with up to as much again and one more as jitter, so that
     /// clients that were refused together do not come back together.
     fn retry_after_seconds(self) -> Option<u64> {
@@ -139,6 +153,8 @@ impl Cause {
 pub(crate) struct Problem {
     /// What went wrong.
     pub(crate) cause: Cause,
+    /// Which page tells more.
+    pub(crate) code: Code,
     /// This occurrence, in words.
     pub(crate) detail: String,
     /// Every fault of the input.
@@ -150,17 +166,22 @@ impl Problem {
     pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
         Self {
             cause,
+            code: cause.code(),
             detail: detail.into(),
             faults: Vec::new(),
         }
     }
 
+    /// The same problem with a code that tells more than its cause does.
+    pub(crate) fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
+    }
+
     /// An invalid input with its faults.
     pub(crate) fn invalid(detail: impl Into<String>, faults: Vec<Fault>) -> Self {
         Self {
-            cause: Cause::Handle(Kind::Invalid),
-            detail: detail.into(),
             faults,
+            ..Self::new(Cause::Handle(Kind::Invalid), detail)
         }
     }
 
@@ -206,6 +227,7 @@ impl Problem {
         let mut out = Vec::with_capacity(256);
         let mut object = json::Object::new(&mut out);
         object.text("type", &format!("urn:edgebus:problem:{slug}"));
+        object.text("code", self.code.as_str());
         object.text("title", title);
         object.number("status", u64::from(status.as_u16()));
         object.text("detail", &self.detail);
@@ -249,6 +271,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self {
             cause: Cause::Handle(error.kind),
+            code: error.code,
             detail: error.message,
             faults: error.faults,
         }
@@ -340,7 +363,7 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             concat!(
-                r#"{"type":"urn:edgebus:problem:invalid","title":"The input is invalid","status":400,"#,
+                r#"{"type":"urn:edgebus:problem:invalid","code":"EB0301","title":"The input is invalid","status":400,"#,
                 r#""detail":"two faults","instance":"/v1/events","errors":[{"pointer":"/3/source","#,
                 r#""reason":"is \"missing\""},{"pointer":"","line":3,"column":7,"reason":"no","remedy":"yes"}]}"#
             )

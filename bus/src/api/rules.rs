@@ -12,7 +12,7 @@ use super::json::{Object, string};
 use super::problem::Problem;
 use super::{page, subscriptions};
 use crate::error::Fault;
-use crate::model::RuleConfig;
+use crate::model::{Code, RuleConfig};
 
 /// EventBridge's names, translated as the manifest does.
 const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
@@ -184,7 +184,7 @@ fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
 fn event_fault(fault: &EventFault) -> Problem {
     let part = fault.part.as_deref().unwrap_or("");
     let escaped = part.replace('~', "~0").replace('/', "~1");
-    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "")
+    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "").coded(Code::EventInvalid)
 }
 
 fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
@@ -197,7 +197,7 @@ fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
             remedy: fault.remedy,
         })
         .collect();
-    Problem::invalid(detail, faults)
+    Problem::invalid(detail, faults).coded(Code::PatternInvalid)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod build;
 mod client;
 mod connection;
 mod demo;
+mod explain;
 mod fsck;
 pub mod mapping;
 mod output;
@@ -17,6 +18,8 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::model::Code;
 
 /// Done.
 const OK: u8 = 0;
@@ -36,6 +39,8 @@ struct Failure {
     code: u8,
     /// What went wrong and what to do.
     message: String,
+    /// Which page tells more; wrong usage has the help instead.
+    page: Option<Code>,
 }
 
 impl Failure {
@@ -43,27 +48,56 @@ impl Failure {
         Self {
             code: FAILURE,
             message: message.into(),
+            page: None,
         }
     }
 
     fn usage(message: impl Into<String>) -> Self {
         Self {
             code: USAGE,
-            message: message.into(),
+            ..Self::new(message)
         }
     }
 
     fn configuration(message: impl Into<String>) -> Self {
         Self {
             code: CONFIGURATION,
-            message: message.into(),
+            ..Self::new(message)
         }
+    }
+
+    /// The same failure with the page that tells more.
+    fn coded(self, code: Code) -> Self {
+        Self {
+            page: Some(code),
+            ..self
+        }
+    }
+
+    /// Says it on standard error.
+    fn tell(&self) {
+        output::note(&match self.page {
+            None => format!("error: {}", self.message),
+            Some(code) => format!(
+                "error[{code}]: {}\nsee: edgebus explain {code}",
+                self.message.trim_end()
+            ),
+        });
     }
 }
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        Self::new(error.to_string())
+        let code = match &error {
+            client::Error::Unreachable { .. } => Some(Code::BusUnreachable),
+            client::Error::Address(_) => Some(Code::AddressInvalid),
+            // The bus's own word; one of a newer bus may be unknown here.
+            client::Error::Refused { code, .. } => Code::find(code),
+        };
+        Self {
+            page: code,
+            ..Self::new(error.to_string())
+        }
     }
 }
 
@@ -97,6 +131,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Check every record of a store that no bus has open.
     Fsck(fsck::Arguments),
+    /// Explain an error by its code, as in EB0201.
+    Explain(explain::Arguments),
     /// Print the version.
     Version,
 }
@@ -111,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Fsck(arguments) => fsck::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)
@@ -119,7 +156,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            output::note(&format!("error: {}", failure.message));
+            failure.tell();
             ExitCode::from(failure.code)
         }
     }
@@ -129,7 +166,9 @@ fn with_runtime(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("the system gives no threads: {error}")))?;
+        .map_err(|error| {
+            Failure::new(format!("the system gives no threads: {error}")).coded(Code::SystemRefused)
+        })?;
     let result = runtime.block_on(command);
     // A blocking worker that still reads must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));

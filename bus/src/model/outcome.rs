@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Code;
+
 /// Which clock ran out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeoutKind {
@@ -73,6 +75,22 @@ impl Outcome {
             Self::Limit { .. } => "limit",
             Self::Conflict => "conflict",
             Self::Host { .. } => "host",
+        }
+    }
+
+    /// The class's code, for its page; success has none.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Success => None,
+            Self::Retry { .. } => Some(Code::OutcomeRetry),
+            Self::Reject { .. } => Some(Code::OutcomeReject),
+            Self::Trap { .. } => Some(Code::OutcomeTrap),
+            Self::Timeout { .. } => Some(Code::OutcomeTimeout),
+            Self::Memory { .. } => Some(Code::OutcomeMemory),
+            Self::Limit { .. } => Some(Code::OutcomeLimit),
+            Self::Conflict => Some(Code::OutcomeConflict),
+            Self::Host { .. } => Some(Code::OutcomeHost),
         }
     }
 

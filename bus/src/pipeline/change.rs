@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Digest, FunctionConfig, Name, Revision, RuleConfig};
+use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -73,6 +73,7 @@ async fn deployed(
                                 revision.name
                             ),
                         )
+                        .coded(Code::NoLongerCompiles)
                     })?
             }
         };
@@ -129,6 +130,7 @@ impl Pipeline {
                             remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
                         }],
                     )
+                    .coded(Code::FunctionNotDeployed)
                 })?,
                 FunctionSource::Component(bytes) => {
                     let digest = Digest::of(&bytes);
@@ -224,6 +226,7 @@ impl Pipeline {
                         remedy: String::new(),
                     }],
                 )
+                .coded(error.code)
             })
     }
 
@@ -271,8 +274,9 @@ impl Pipeline {
             ready,
         )
         .await?;
-        let snapshot = Snapshot::compile(&catalog, functions)
-            .map_err(|fault| Error::new(Kind::Corrupt, fault.reason))?;
+        let snapshot = Snapshot::compile(&catalog, functions).map_err(|fault| {
+            Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
+        })?;
         for subscription in &catalog.subscriptions {
             self.dispatcher().add_queue(
                 subscription.id,

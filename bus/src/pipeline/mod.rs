@@ -155,6 +155,7 @@ impl Pipeline {
                 Kind::Corrupt,
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
+            .coded(crate::model::Code::NoLongerCompiles)
         })?;
         if !parts.catalog.clean {
             tracing::info!(
@@ -449,5 +450,5 @@ pub(crate) fn read_error(error: crate::store::Error) -> Error {
         crate::store::Kind::Corrupt => Kind::Corrupt,
         crate::store::Kind::Unknown | crate::store::Kind::Refused => Kind::Unavailable,
     };
-    Error::new(kind, error.message)
+    Error::new(kind, error.message).coded(error.code)
 }
