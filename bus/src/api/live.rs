@@ -16,7 +16,7 @@ use super::sse::{self, KEEP_ALIVE};
 use crate::bus::{AttemptEnded, Happening};
 
 /// The thinnest sample.
-const EVERY_MAX: u64 = 1_000_000;
+pub(super) const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
 

@@ -37,6 +37,42 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// Every cause there is, for the description of the API and its tests.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Handle(Kind::Invalid),
+        Self::BodyBroken,
+        Self::Handle(Kind::NotFound),
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::BodyTimeout,
+        Self::Handle(Kind::Conflict),
+        Self::Handle(Kind::TooLarge),
+        Self::UnsupportedMedia,
+        Self::HeadersTooLarge,
+        Self::Handle(Kind::Corrupt),
+        Self::Handle(Kind::Busy {
+            retry_after_ms: 1_000,
+        }),
+        Self::Handle(Kind::Unavailable),
+        Self::Handle(Kind::Unknown),
+        Self::Handle(Kind::StorageFull),
+    ];
+
+    /// The status.
+    pub(crate) fn status(self) -> u16 {
+        self.shown().0.as_u16()
+    }
+
+    /// One word, the end of the problem's type.
+    pub(crate) fn slug(self) -> &'static str {
+        self.shown().1
+    }
+
+    /// The problem's type.
+    pub(crate) fn urn(self) -> String {
+        format!("urn:edgebus:problem:{}", self.slug())
+    }
+
     /// Status, slug and title; nothing else in the project chooses a status for an error.
     fn shown(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -129,7 +165,7 @@ impl Cause {
 
     /// Whole seconds for `Retry-After`, with up to as much again and one more as jitter, so that
     /// clients that were refused together do not come back together.
-    fn retry_after_seconds(self) -> Option<u64> {
+    pub(crate) fn retry_after_seconds(self) -> Option<u64> {
         let seconds = match self {
             Self::Handle(Kind::Busy { retry_after_ms }) => retry_after_ms.div_ceil(1_000).max(1),
             Self::Handle(Kind::StorageFull) => STORAGE_FULL_RETRY_SECONDS,
@@ -218,15 +254,15 @@ impl Problem {
     /// The status, for the tests of the rooms that make problems.
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {
-        self.cause.shown().0.as_u16()
+        self.cause.status()
     }
 
-    /// The answer, with `path` as its `instance`.
-    pub(crate) fn render(&self, path: &str) -> Response {
-        let (status, slug, title) = self.cause.shown();
+    /// The document, with `path` as its `instance`.
+    pub(crate) fn print(&self, path: &str) -> Vec<u8> {
+        let (status, _, title) = self.cause.shown();
         let mut out = Vec::with_capacity(256);
         let mut object = json::Object::new(&mut out);
-        object.text("type", &format!("urn:edgebus:problem:{slug}"));
+        object.text("type", &self.cause.urn());
         object.text("code", self.code.as_str());
         object.text("title", title);
         object.number("status", u64::from(status.as_u16()));
@@ -236,8 +272,13 @@ impl Problem {
             object.array("errors", &self.faults, fault);
         }
         object.end();
-        let mut response = Response::new(Body::from(out));
-        *response.status_mut() = status;
+        out
+    }
+
+    /// The answer, with `path` as its `instance`.
+    pub(crate) fn render(&self, path: &str) -> Response {
+        let mut response = Response::new(Body::from(self.print(path)));
+        *response.status_mut() = self.cause.shown().0;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -319,6 +360,37 @@ mod tests {
         check(Cause::BodyTimeout, 408, false);
         check(Cause::BodyBroken, 400, false);
         check(Cause::HeadersTooLarge, 431, false);
+    }
+
+    /// What the list has to be, told by a match that does not compile where a cause is missing.
+    #[test]
+    fn the_list_of_causes_is_whole() {
+        let after = |cause: Cause| match cause {
+            Cause::Handle(Kind::Invalid) => Some(Cause::Handle(Kind::NotFound)),
+            Cause::Handle(Kind::NotFound) => Some(Cause::Handle(Kind::Conflict)),
+            Cause::Handle(Kind::Conflict) => Some(Cause::Handle(Kind::TooLarge)),
+            Cause::Handle(Kind::TooLarge) => Some(Cause::Handle(Kind::Busy {
+                retry_after_ms: 1_000,
+            })),
+            Cause::Handle(Kind::Busy { .. }) => Some(Cause::Handle(Kind::StorageFull)),
+            Cause::Handle(Kind::StorageFull) => Some(Cause::Handle(Kind::Unknown)),
+            Cause::Handle(Kind::Unknown) => Some(Cause::Handle(Kind::Corrupt)),
+            Cause::Handle(Kind::Corrupt) => Some(Cause::Handle(Kind::Unavailable)),
+            Cause::Handle(Kind::Unavailable) => Some(Cause::NoRoute),
+            Cause::NoRoute => Some(Cause::MethodNotAllowed),
+            Cause::MethodNotAllowed => Some(Cause::UnsupportedMedia),
+            Cause::UnsupportedMedia => Some(Cause::BodyTimeout),
+            Cause::BodyTimeout => Some(Cause::BodyBroken),
+            Cause::BodyBroken => Some(Cause::HeadersTooLarge),
+            Cause::HeadersTooLarge => None,
+        };
+        let mut cause = Some(Cause::Handle(Kind::Invalid));
+        let mut count = 0;
+        while let Some(own) = cause {
+            assert!(Cause::ALL.contains(&own), "{own:?}");
+            (cause, count) = (after(own), count + 1);
+        }
+        assert_eq!(count, Cause::ALL.len());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::model::{Code, RuleConfig};
 /// EventBridge's names, translated as the manifest does.
 const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
 /// Filters of one test.
-const FILTERS_MAX: usize = 32;
+pub(super) const FILTERS_MAX: usize = 32;
 
 /// `GET /v1/rules`.
 pub(super) async fn list(call: Call) -> Answer {

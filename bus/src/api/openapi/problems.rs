@@ -1,0 +1,236 @@
+//! Problems as the description shows them: their shape, and an example of each, printed by the same
+//! code that prints the real ones.
+
+use serde_json::{Map, Value, json};
+
+use super::schema::{code, list, number, object, reference, text};
+use crate::api::problem::{Cause, Problem};
+use crate::error::{Fault, Kind};
+use crate::model::Code;
+
+/// The shape of all problem documents.
+pub(super) fn schema() -> Value {
+    let kinds: Vec<String> = Cause::ALL.iter().map(|cause| cause.urn()).collect();
+    let status: Vec<u16> = {
+        let mut all: Vec<u16> = Cause::ALL.iter().map(|cause| cause.status()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    object(
+        "Why a request was not done (RFC 9457).",
+        &[
+            (
+                "type",
+                json!({"type": "string", "enum": kinds, "description": "What went wrong, for programs."}),
+            ),
+            ("code", code("What went wrong, more exactly.")),
+            ("title", text("The type in words.")),
+            (
+                "status",
+                json!({"type": "integer", "enum": status, "description": "The HTTP status."}),
+            ),
+            ("detail", text("This occurrence in words.")),
+            ("instance", text("The path that was asked.")),
+        ],
+        &[(
+            "errors",
+            list("Every fault of an invalid input.", reference("Fault")),
+        )],
+    )
+}
+
+/// The shape of one fault.
+pub(super) fn fault() -> Value {
+    object(
+        "One fault of an input.",
+        &[
+            (
+                "pointer",
+                text("A JSON pointer into the input (RFC 6901); empty is the whole."),
+            ),
+            ("reason", text("What is wrong.")),
+        ],
+        &[
+            ("line", number("The line, where the input is text.", 1)),
+            ("column", number("The column.", 1)),
+            ("remedy", text("How to write it right.")),
+        ],
+    )
+}
+
+/// A fault.
+pub(super) fn fault_example() -> Value {
+    json!({"pointer": "/3/source", "reason": "is required and must not be empty"})
+}
+
+/// A problem.
+pub(super) fn example() -> Value {
+    document(&sample(Cause::Handle(Kind::Invalid), Code::EventInvalid))
+}
+
+/// What the example of a problem is called.
+pub(super) fn example_name(cause: Cause, code: Code) -> String {
+    format!("{}-{code}", cause.slug())
+}
+
+/// The codes that problems have which tell more than their cause.
+const FINER: [(Cause, Code); 9] = [
+    (INVALID, Code::EventInvalid),
+    (INVALID, Code::PatternInvalid),
+    (INVALID, Code::ManifestFaulty),
+    (INVALID, Code::FunctionNotDeployed),
+    (INVALID, Code::NoComponent),
+    (INVALID, Code::ComponentUnfit),
+    (INVALID, Code::ComponentNotCompiled),
+    (INVALID, Code::ComponentTooLarge),
+    (INVALID, Code::RuntimeFailed),
+];
+const INVALID: Cause = Cause::Handle(Kind::Invalid);
+
+/// An example of every problem.
+pub(super) fn examples() -> Map<String, Value> {
+    let plain = Cause::ALL.iter().map(|cause| (*cause, cause.code()));
+    plain
+        .chain(FINER)
+        .map(|(cause, code)| {
+            let value = document(&sample(cause, code));
+            let example = json!({"summary": code.title(), "value": value});
+            (example_name(cause, code), example)
+        })
+        .collect()
+}
+
+/// The problem as it would be printed.
+fn document(problem: &(Problem, &'static str)) -> Value {
+    let (problem, path) = problem;
+    serde_json::from_slice(&problem.print(path)).unwrap_or_default()
+}
+
+/// A problem that comes, and the path that is asked.
+fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
+    let (detail, path) = match code {
+        Code::EventInvalid => ("/source: is required and must not be empty", "/v1/events"),
+        Code::PatternInvalid => ("the pattern can't be read", "/v1/rules/test"),
+        Code::ManifestFaulty | Code::FunctionNotDeployed => (
+            "the manifest can't be applied; nothing was changed",
+            "/v1/manifest",
+        ),
+        Code::NoComponent
+        | Code::ComponentUnfit
+        | Code::ComponentNotCompiled
+        | Code::ComponentTooLarge
+        | Code::RuntimeFailed => (
+            "the function `f` can't be deployed; nothing was changed",
+            "/v1/functions/f",
+        ),
+        Code::InputInvalid => ("unknown query parameter `limt`", "/v1/deliveries"),
+        Code::NotFound => ("there is no delivery 3-99", "/v1/deliveries/3-99"),
+        Code::Conflict => (
+            "function `f` is a target of rule `r`; take it out of the manifest first",
+            "/v1/functions/f",
+        ),
+        Code::TooLarge => ("the body may have 1048576 bytes at most", "/v1/events"),
+        Code::Busy => (
+            "the writer's inbox is full; nothing was written",
+            "/v1/events",
+        ),
+        Code::DiskNearlyFull => (
+            "the disk is at its floor of free space; deliveries go on, and publishing opens again when there is room",
+            "/v1/events",
+        ),
+        Code::LogFailed => (
+            "the outcome is unknown: the log failed while it was written; repeat with the same source and id and get the first answer",
+            "/v1/events",
+        ),
+        Code::RecordHarmed => (
+            "events/default/17: the checksum differs",
+            "/v1/buses/default/events",
+        ),
+        Code::Unavailable => ("the bus is stopping; nothing was written", "/v1/events"),
+        Code::NoRoute => ("the routes of the API begin with /v1/", "/v2/events"),
+        Code::MethodNotAllowed => ("see Allow for the methods of this path", "/v1/rules"),
+        Code::MediaUnsupported => ("Content-Type must be application/wasm", "/v1/functions/f"),
+        Code::BodyTimeout => ("only 512 bytes came in time", "/v1/events"),
+        Code::BodyBroken => ("the body broke off after 512 bytes", "/v1/events"),
+        Code::HeadersTooLarge => ("a request may have 64 header fields at most", "/v1/events"),
+        other => (other.title(), "/v1/events"),
+    };
+    let problem = Problem::new(cause, detail).coded(code);
+    (
+        Problem {
+            faults: faults(code),
+            ..problem
+        },
+        path,
+    )
+}
+
+fn faults(code: Code) -> Vec<Fault> {
+    let fault = |pointer: &str, place, reason: &str, remedy: &str| {
+        vec![Fault {
+            pointer: pointer.to_owned(),
+            place,
+            reason: reason.to_owned(),
+            remedy: remedy.to_owned(),
+        }]
+    };
+    match code {
+        Code::InputInvalid => fault(
+            "",
+            None,
+            "unknown query parameter `limt`",
+            "there are subscription, stage, after, limit",
+        ),
+        Code::EventInvalid => fault("/source", None, "is required and must not be empty", ""),
+        Code::PatternInvalid => fault(
+            "/match/type/0/prefx",
+            None,
+            "`prefx` is no operator",
+            "write `prefix`",
+        ),
+        Code::ManifestFaulty => fault(
+            "/busses",
+            Some((2, 1)),
+            "unknown key `busses`",
+            "write `buses`",
+        ),
+        Code::FunctionNotDeployed => fault(
+            "/functions/f/component",
+            None,
+            "the function `f` is not deployed, and only the command line reads component files",
+            "deploy it first: curl -T f.wasm -H 'content-type: application/wasm' URL/v1/functions/f",
+        ),
+        Code::NoComponent => fault(
+            "/functions/f/component",
+            None,
+            "this is no WebAssembly component: build it with guest-sdk and `cargo build --release --target wasm32-wasip2`",
+            "",
+        ),
+        Code::ComponentUnfit => fault(
+            "/functions/f/component",
+            None,
+            "the component exports nothing; `edgebus:function/handler@0.1.0` is missing: build it with guest-sdk and `cargo build --release --target wasm32-wasip2`",
+            "",
+        ),
+        Code::ComponentNotCompiled => fault(
+            "/functions/f/component",
+            None,
+            "the component doesn't compile: unexpected end-of-file",
+            "",
+        ),
+        Code::ComponentTooLarge => fault(
+            "/functions/f/component",
+            None,
+            "the component has 20000000 bytes; 16777216 are allowed. Build it with --release",
+            "",
+        ),
+        Code::RuntimeFailed => fault(
+            "/functions/f/component",
+            None,
+            "16 components wait for the compiler; try again",
+            "",
+        ),
+        _ => Vec::new(),
+    }
+}

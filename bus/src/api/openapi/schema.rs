@@ -1,0 +1,83 @@
+//! JSON Schema, as far as the shapes here need it: each function makes one schema with its words.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::Name;
+
+/// A schema that stands among the components.
+pub(super) fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// Text.
+pub(super) fn text(words: &str) -> Value {
+    json!({"type": "string", "description": words})
+}
+
+/// Text of these words only.
+pub(super) fn word(words: &str, known: &[&str]) -> Value {
+    json!({"type": "string", "enum": known, "description": words})
+}
+
+/// A whole number of at least `least`.
+pub(super) fn number(words: &str, least: u64) -> Value {
+    json!({"type": "integer", "minimum": least, "description": words})
+}
+
+/// True or false.
+pub(super) fn flag(words: &str) -> Value {
+    json!({"type": "boolean", "description": words})
+}
+
+/// A time.
+pub(super) fn time(words: &str) -> Value {
+    json!({"type": "string", "format": "date-time", "description": format!("{words} RFC 3339 in UTC, with milliseconds.")})
+}
+
+/// An error's code.
+pub(super) fn code(words: &str) -> Value {
+    json!({"type": "string", "pattern": "^EB[0-9]{4}$", "description": format!("{words} `edgebus explain CODE` prints its page.")})
+}
+
+/// The name of a bus, a function or a rule.
+pub(super) fn name(words: &str) -> Value {
+    json!({
+        "type": "string",
+        "pattern": format!("^[A-Za-z0-9][A-Za-z0-9._-]{{0,{}}}$", Name::BYTES_MAX - 1),
+        "description": words,
+    })
+}
+
+/// A delivery's id.
+pub(super) fn delivery_id(words: &str) -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[0-9]+-[0-9]+(-r[0-9]+)?$",
+        "description": format!("{words} SUBSCRIPTION-POSITION, and -rREPLAY behind it for a replayed one."),
+    })
+}
+
+/// The cursor of a page.
+pub(super) fn next(words: &str) -> Value {
+    json!({"type": ["string", "null"], "description": words})
+}
+
+/// A list.
+pub(super) fn list(words: &str, items: Value) -> Value {
+    json!({"type": "array", "items": items, "description": words})
+}
+
+/// An object whose members have these names, given with their schemas: those that are always there, and those that may be.
+pub(super) fn object(words: &str, always: &[(&str, Value)], maybe: &[(&str, Value)]) -> Value {
+    let mut properties = Map::new();
+    for (name, schema) in always.iter().chain(maybe) {
+        properties.insert((*name).to_owned(), schema.clone());
+    }
+    let required: Vec<&str> = always.iter().map(|(name, _)| *name).collect();
+    json!({
+        "type": "object",
+        "description": words,
+        "required": required,
+        "properties": properties,
+    })
+}
