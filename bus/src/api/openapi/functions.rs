@@ -37,11 +37,6 @@ fn compiles(operation: Operation) -> Operation {
         )
         .coded_problem(
             INVALID,
-            Code::ComponentTooLarge,
-            "It is larger than the runtime takes.",
-        )
-        .coded_problem(
-            INVALID,
             Code::RuntimeFailed,
             "The compiler's queue is full.",
         )
@@ -79,8 +74,8 @@ pub(in crate::api) fn deploy(limits: &Limits) -> Operation {
     let operation = Operation::new("deployFunction", "functions", "Deploy a component")
         .about("Compiles the component and puts it in the place of the one before, in one transaction. Limits, configuration and secrets stay what the manifest says. Attempts that run go on with the revision that they began with.")
         .takes(body, "application/wasm", shape, &[])
-        .answers_shape(200, "Another revision is deployed.", "Function")
-        .answers_shape(201, "The first revision is deployed.", "Function");
+        .answers_shape(200, "A later revision is deployed.", "Function")
+        .answers_shape(201, "The first revision is deployed; also for the same component again, which is no new revision.", "Function");
     compiles(function(operation))
         .problem(
             Cause::UnsupportedMedia,

@@ -100,7 +100,7 @@ pub(in crate::api) fn metrics(_: &Limits) -> Operation {
             json!({"type": "string"}),
             &[(
                 "one",
-                json!("# TYPE edgebus_events_total counter\nedgebus_events_total 8\n"),
+                json!("# TYPE edgebus_events_accepted_total counter\nedgebus_events_accepted_total 8\n"),
             )],
         )
 }

@@ -75,7 +75,7 @@ pub(super) fn example_name(cause: Cause, code: Code) -> String {
 }
 
 /// The codes that problems have which tell more than their cause.
-const FINER: [(Cause, Code); 9] = [
+const FINER: [(Cause, Code); 8] = [
     (INVALID, Code::EventInvalid),
     (INVALID, Code::PatternInvalid),
     (INVALID, Code::ManifestFaulty),
@@ -83,7 +83,6 @@ const FINER: [(Cause, Code); 9] = [
     (INVALID, Code::NoComponent),
     (INVALID, Code::ComponentUnfit),
     (INVALID, Code::ComponentNotCompiled),
-    (INVALID, Code::ComponentTooLarge),
     (INVALID, Code::RuntimeFailed),
 ];
 const INVALID: Cause = Cause::Handle(Kind::Invalid);
@@ -119,7 +118,6 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
         Code::NoComponent
         | Code::ComponentUnfit
         | Code::ComponentNotCompiled
-        | Code::ComponentTooLarge
         | Code::RuntimeFailed => (
             "the function `f` can't be deployed; nothing was changed",
             "/v1/functions/f",
@@ -144,7 +142,7 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "/v1/events",
         ),
         Code::RecordHarmed => (
-            "events/default/17: the checksum differs",
+            "events/00000001000000000000002a: does not match its checksum",
             "/v1/buses/default/events",
         ),
         Code::Unavailable => ("the bus is stopping; nothing was written", "/v1/events"),
@@ -217,12 +215,6 @@ fn faults(code: Code) -> Vec<Fault> {
             "/functions/f/component",
             None,
             "the component doesn't compile: unexpected end-of-file",
-            "",
-        ),
-        Code::ComponentTooLarge => fault(
-            "/functions/f/component",
-            None,
-            "the component has 20000000 bytes; 16777216 are allowed. Build it with --release",
             "",
         ),
         Code::RuntimeFailed => fault(
