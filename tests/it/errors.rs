@@ -268,11 +268,10 @@ fn a_publish_that_fails_says_its_code() {
     let lines = home.data().with_file_name("lines");
     std::fs::write(&lines, "{\"id\":\"x\"}\n").unwrap();
     publish(&["--file", lines.to_str().unwrap()], "EB0504");
-    // A key that is there twice is refused by the bus, where a rule may look into the data.
-    publish(
-        &[&event[..], &["--data", "{\"a\":1,\"a\":2}"]].concat(),
-        "EB0302",
-    );
+    let large = home.data().with_file_name("large.json");
+    std::fs::write(&large, format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
+    let data = format!("@{}", large.display());
+    publish(&[&event[..], &["--data", &data]].concat(), "EB0308");
     check(
         &[&["publish", "--url", "127.0.0.1:7070"], &event[..]].concat(),
         1,

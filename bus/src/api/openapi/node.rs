@@ -111,6 +111,7 @@ pub(in crate::api) fn openapi(_: &Limits) -> Operation {
         "type": "object",
         "description": "An OpenAPI document.",
         "required": ["openapi", "info", "paths"],
+        "additionalProperties": true,
         "properties": {"openapi": {"const": "3.1.0"}, "info": {"type": "object"}, "paths": {"type": "object"}},
     });
     let example = json!({"openapi": "3.1.0", "info": {"title": "edgebus", "version": env!("CARGO_PKG_VERSION")}, "paths": {}});

@@ -17,46 +17,35 @@ pub(super) fn schema() -> Value {
         all.dedup();
         all
     };
-    object(
-        "Why a request was not done (RFC 9457).",
-        &[
-            (
-                "type",
-                json!({"type": "string", "enum": kinds, "description": "What went wrong, for programs."}),
-            ),
-            ("code", code("What went wrong, more exactly.")),
-            ("title", text("The type in words.")),
-            (
-                "status",
-                json!({"type": "integer", "enum": status, "description": "The HTTP status."}),
-            ),
-            ("detail", text("This occurrence in words.")),
-            ("instance", text("The path that was asked.")),
-        ],
-        &[(
+    let kind =
+        json!({"type": "string", "enum": kinds, "description": "What went wrong, for programs."});
+    let status = json!({"type": "integer", "enum": status, "description": "The HTTP status."});
+    object("Why a request was not done (RFC 9457).")
+        .has("type", kind)
+        .has("code", code("What went wrong, more exactly."))
+        .has("title", text("The type in words."))
+        .has("status", status)
+        .has("detail", text("This occurrence in words."))
+        .has("instance", text("The path that was asked."))
+        .may(
             "errors",
             list("Every fault of an invalid input.", reference("Fault")),
-        )],
-    )
+        )
+        .done()
 }
 
 /// The shape of one fault.
 pub(super) fn fault() -> Value {
-    object(
-        "One fault of an input.",
-        &[
-            (
-                "pointer",
-                text("A JSON pointer into the input (RFC 6901); empty is the whole."),
-            ),
-            ("reason", text("What is wrong.")),
-        ],
-        &[
-            ("line", number("The line, where the input is text.", 1)),
-            ("column", number("The column.", 1)),
-            ("remedy", text("How to write it right.")),
-        ],
-    )
+    object("One fault of an input.")
+        .has(
+            "pointer",
+            text("A JSON pointer into the input (RFC 6901); empty is the whole."),
+        )
+        .has("reason", text("What is wrong."))
+        .may("line", number("The line, where the input is text.", 1))
+        .may("column", number("The column.", 1))
+        .may("remedy", text("How to write it right."))
+        .done()
 }
 
 /// A fault.

@@ -26,23 +26,23 @@ pub(in crate::api) fn test(limits: &Limits) -> Operation {
         limits.event_bytes_max
     );
     let query = json!({"type": "string", "description": "A JSONPath query."});
-    let shape = object(
-        "A rule and the event to try it on.",
-        &[(
-            "event",
-            json!({"type": "object", "description": "A CloudEvent, or a part of one: only what the rule names counts."}),
-        )],
-        &[
-            (
-                "match",
-                json!({"type": ["object", "null"], "description": "The pattern; none matches every event. `detail` and `detail-type` are taken for `data` and `type`."}),
-            ),
-            (
-                "where",
-                json!({"description": "Filters that must all select something.", "anyOf": [query, {"type": "array", "maxItems": FILTERS_MAX, "items": query}, {"type": "null"}]}),
-            ),
-        ],
-    );
+    let event = json!({
+        "type": "object",
+        "description": "A CloudEvent, or a part of one: only what the rule names counts.",
+    });
+    let pattern = json!({
+        "type": ["object", "null"],
+        "description": "The pattern; none matches every event. `detail` and `detail-type` are taken for `data` and `type`.",
+    });
+    let filters = json!({
+        "description": "Filters that must all select something.",
+        "anyOf": [query, {"type": "array", "maxItems": FILTERS_MAX, "items": query}, {"type": "null"}],
+    });
+    let shape = object("A rule and the event to try it on.")
+        .has("event", event)
+        .may("match", pattern)
+        .may("where", filters)
+        .done();
     let example = json!({
         "match": {"type": ["com.example.order.placed"], "data": {"currency": [{"anything-but": ["EUR"]}]}},
         "where": "$.data.lines[?@.quantity > 0]",

@@ -67,17 +67,42 @@ pub(super) fn list(words: &str, items: Value) -> Value {
     json!({"type": "array", "items": items, "description": words})
 }
 
-/// An object whose members have these names, given with their schemas: those that are always there, and those that may be.
-pub(super) fn object(words: &str, always: &[(&str, Value)], maybe: &[(&str, Value)]) -> Value {
-    let mut properties = Map::new();
-    for (name, schema) in always.iter().chain(maybe) {
-        properties.insert((*name).to_owned(), schema.clone());
+/// An object that is being described; [`Object::done`] ends it.
+pub(super) struct Object {
+    words: &'static str,
+    required: Vec<&'static str>,
+    properties: Map<String, Value>,
+}
+
+/// Begins an object.
+pub(super) fn object(words: &'static str) -> Object {
+    Object {
+        words,
+        required: Vec::new(),
+        properties: Map::new(),
     }
-    let required: Vec<&str> = always.iter().map(|(name, _)| *name).collect();
-    json!({
-        "type": "object",
-        "description": words,
-        "required": required,
-        "properties": properties,
-    })
+}
+
+impl Object {
+    /// A member that is always there.
+    pub(super) fn has(mut self, name: &'static str, schema: Value) -> Self {
+        self.required.push(name);
+        self.may(name, schema)
+    }
+
+    /// A member that may be there.
+    pub(super) fn may(mut self, name: &'static str, schema: Value) -> Self {
+        self.properties.insert(name.to_owned(), schema);
+        self
+    }
+
+    /// The schema.
+    pub(super) fn done(self) -> Value {
+        json!({
+            "type": "object",
+            "description": self.words,
+            "required": self.required,
+            "properties": self.properties,
+        })
+    }
 }
