@@ -169,136 +169,54 @@ rules:
 }
 
 /// Every operation but the streams, in an order in which each has what it needs.
+#[rustfmt::skip]
 fn asks() -> Vec<Ask> {
     let (component, other) = (guests::component("idle"), guests::component("tally"));
-    let batch = [
-        b"[",
-        &event("b1", &json!(1))[..],
-        b",",
-        &event("b2", &json!(2)),
-        b"]",
-    ]
-    .concat();
+    let batch = [b"[", &event("b1", &json!(1))[..], b",", &event("b2", &json!(2)), b"]"].concat();
     let trial = br#"{"match":{"type":["play"],"data":{"n":[{"numeric":[">",1]}]}},"where":"$.data","event":{"type":"play","data":{"n":1}}}"#;
     let untried = br#"{"where":["$.type"],"event":{"type":"play"}}"#;
-    let yaml = "application/yaml";
+    let unread = br#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#;
+    let (json, yaml, wasm, many) = ("application/json", "application/yaml", "application/wasm", "application/cloudevents-batch+json");
     let get = |id, path| ask(id, path, "", b"", 200);
+    let none = |id, path| ask(id, path, "", b"", 404);
     vec![
-        ask(
-            "publish",
-            "/v1/events",
-            EVENT,
-            &event("p1", &json!({})),
-            202,
-        ),
+        ask("publish", "/v1/events", EVENT, &event("p1", &json!({})), 202),
         ask("publish", "/v1/events", EVENT, b"{}", 400),
-        ask(
-            "publishOnBus",
-            "/v1/buses/default/events",
-            "application/cloudevents-batch+json",
-            &batch,
-            202,
-        ),
-        ask(
-            "publishOnBus",
-            "/v1/buses/nowhere/events",
-            EVENT,
-            &event("p1", &json!({})),
-            404,
-        ),
-        get(
-            "listEvents",
-            "/v1/buses/default/events?limit=3&type=play&after=1",
-        ),
+        ask("publishOnBus", "/v1/buses/default/events", many, &batch, 202),
+        ask("publishOnBus", "/v1/buses/nowhere/events", EVENT, &event("p1", &json!({})), 404),
+        get("listEvents", "/v1/buses/default/events?limit=3&type=play&after=1"),
         get("listEvents", "/v1/buses/default/events"),
         get("getEvent", "/v1/buses/default/events/1"),
-        ask("getEvent", "/v1/buses/default/events/999", "", b"", 404),
-        ask(
-            "deployFunction",
-            "/v1/functions/spare",
-            "application/wasm",
-            &component,
-            201,
-        ),
-        ask(
-            "deployFunction",
-            "/v1/functions/spare",
-            "application/wasm",
-            &other,
-            200,
-        ),
-        ask(
-            "deployFunction",
-            "/v1/functions/spare",
-            "application/wasm",
-            b"no",
-            400,
-        ),
+        none("getEvent", "/v1/buses/default/events/999"),
+        ask("deployFunction", "/v1/functions/spare", wasm, &component, 201),
+        ask("deployFunction", "/v1/functions/spare", wasm, &other, 200),
+        ask("deployFunction", "/v1/functions/spare", wasm, b"no", 400),
         get("listFunctions", "/v1/functions"),
         get("getFunction", "/v1/functions/play"),
-        ask("getFunction", "/v1/functions/none", "", b"", 404),
+        none("getFunction", "/v1/functions/none"),
         ask("removeFunction", "/v1/functions/play", "", b"", 409),
         ask("removeFunction", "/v1/functions/spare", "", b"", 204),
-        ask("removeFunction", "/v1/functions/spare", "", b"", 404),
+        none("removeFunction", "/v1/functions/spare"),
         get("getManifest", "/v1/manifest"),
-        ask(
-            "applyManifest",
-            "/v1/manifest?dry_run=true",
-            yaml,
-            b"version: 1\nbuses: { b: {} }\n",
-            200,
-        ),
-        ask(
-            "applyManifest",
-            "/v1/manifest?dry_run=true",
-            yaml,
-            b"version: 2\n",
-            400,
-        ),
-        ask(
-            "applyManifest",
-            "/v1/manifest?dry_run",
-            yaml,
-            b"version: 1\nfunctions: { f: {} }\n",
-            400,
-        ),
+        ask("applyManifest", "/v1/manifest?dry_run=true", yaml, b"version: 1\nbuses: { b: {} }\n", 200),
+        ask("applyManifest", "/v1/manifest?dry_run=true", yaml, b"version: 2\n", 400),
+        ask("applyManifest", "/v1/manifest?dry_run", yaml, b"version: 1\nfunctions: { f: {} }\n", 400),
         get("listRules", "/v1/rules"),
-        ask("testRule", "/v1/rules/test", "application/json", trial, 200),
-        ask(
-            "testRule",
-            "/v1/rules/test",
-            "application/json",
-            untried,
-            200,
-        ),
-        ask(
-            "testRule",
-            "/v1/rules/test",
-            "application/json",
-            br#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#,
-            400,
-        ),
+        ask("testRule", "/v1/rules/test", json, trial, 200),
+        ask("testRule", "/v1/rules/test", json, untried, 200),
+        ask("testRule", "/v1/rules/test", json, unread, 400),
         get("listSubscriptions", "/v1/subscriptions"),
         get("listDeliveries", "/v1/deliveries"),
         get("listDeliveries", "/v1/deliveries?stage=succeeded&limit=1"),
-        get(
-            "listDeliveries",
-            "/v1/deliveries?stage=dead&subscription=plays/play&after=1-1",
-        ),
-        ask(
-            "listDeliveries",
-            "/v1/deliveries?subscription=no",
-            "",
-            b"",
-            404,
-        ),
+        get("listDeliveries", "/v1/deliveries?stage=dead&subscription=plays/play&after=1-1"),
+        none("listDeliveries", "/v1/deliveries?subscription=no"),
         get("getDelivery", "/v1/deliveries/1-1"),
-        get("getDelivery", "/v1/deliveries/1-4"),
         get("getDelivery", "/v1/deliveries/1-3"),
-        ask("getDelivery", "/v1/deliveries/1-999", "", b"", 404),
+        get("getDelivery", "/v1/deliveries/1-4"),
+        none("getDelivery", "/v1/deliveries/1-999"),
         get("listDeadLetters", "/v1/dead-letters?limit=1"),
         get("getDeadLetter", "/v1/dead-letters/1-3"),
-        ask("getDeadLetter", "/v1/dead-letters/1-1", "", b"", 404),
+        none("getDeadLetter", "/v1/dead-letters/1-1"),
         get("live", "/livez"),
         get("ready", "/readyz?verbose"),
         get("version", "/version"),

@@ -138,6 +138,17 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::AttemptsExhausted,
+        Self::AgeExceeded,
+        Self::HopLimit,
+        Self::FanOutLimit,
+        Self::FunctionMissing,
+        Self::Corrupt,
+    ];
+
     /// One stable word.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -62,6 +62,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every class that [`Outcome::class`] can say.
+    pub const CLASSES: [&'static str; 9] = [
+        "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
+    ];
+
     /// The error class: one stable word that lists and metrics use.
     #[must_use]
     pub fn class(&self) -> &'static str {

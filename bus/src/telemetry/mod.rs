@@ -89,11 +89,6 @@ pub struct Telemetry {
     in_memory: Gauge,
 }
 
-/// Every class that [`Outcome::class`] can say.
-const CLASSES: [&str; 9] = [
-    "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
-];
-
 impl Telemetry {
     /// Fresh metrics, all at zero.
     #[must_use]
@@ -150,7 +145,7 @@ impl Telemetry {
             duplicates: counter("edgebus_events_duplicate_total"),
             refused: counter("edgebus_publishes_refused_total"),
             emitted: counter("edgebus_events_emitted_total"),
-            attempts: CLASSES
+            attempts: Outcome::CLASSES
                 .iter()
                 .map(|class| {
                     let key = Key::from_parts(

@@ -50,7 +50,7 @@ pub(super) fn fault() -> Value {
 
 /// A fault.
 pub(super) fn fault_example() -> Value {
-    json!({"pointer": "/3/source", "reason": "is required and must not be empty"})
+    json!({"pointer": "/3/source", "reason": "is required"})
 }
 
 /// A problem.
@@ -98,7 +98,7 @@ fn document(problem: &(Problem, &'static str)) -> Value {
 /// A problem that comes, and the path that is asked.
 fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
     let (detail, path) = match code {
-        Code::EventInvalid => ("/source: is required and must not be empty", "/v1/events"),
+        Code::EventInvalid => ("/source: is required", "/v1/events"),
         Code::PatternInvalid => ("the pattern can't be read", "/v1/rules/test"),
         Code::ManifestFaulty | Code::FunctionNotDeployed => (
             "the manifest can't be applied; nothing was changed",
@@ -131,7 +131,7 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "/v1/events",
         ),
         Code::RecordHarmed => (
-            "events/00000001000000000000002a: does not match its checksum",
+            "events bus 1 position 42: does not match its checksum",
             "/v1/buses/default/events",
         ),
         Code::Unavailable => ("the bus is stopping; nothing was written", "/v1/events"),
@@ -169,12 +169,12 @@ fn faults(code: Code) -> Vec<Fault> {
             "unknown query parameter `limt`",
             "there are subscription, stage, after, limit",
         ),
-        Code::EventInvalid => fault("/source", None, "is required and must not be empty", ""),
+        Code::EventInvalid => fault("/source", None, "is required", ""),
         Code::PatternInvalid => fault(
             "/match/type/0/prefx",
             None,
-            "`prefx` is no operator",
-            "write `prefix`",
+            "unknown operator \"prefx\"",
+            "write \"prefix\"",
         ),
         Code::ManifestFaulty => fault(
             "/busses",
@@ -203,7 +203,7 @@ fn faults(code: Code) -> Vec<Fault> {
         Code::ComponentNotCompiled => fault(
             "/functions/f/component",
             None,
-            "the component doesn't compile: unexpected end-of-file",
+            "the component doesn't compile: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x9)",
             "",
         ),
         Code::RuntimeFailed => fault(

@@ -6,19 +6,15 @@ use super::super::schema::{
     Object, code, delivery_id, list, name, next, number, object, reference, text, time, word,
 };
 use super::{AT, Shape, order};
+use crate::model::{DeadReason, Outcome};
 
-const OUTCOMES: [&str; 9] = [
-    "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
-];
-const REASONS: [&str; 7] = [
-    "rejected",
-    "attempts-exhausted",
-    "age-exceeded",
-    "hop-limit",
-    "fan-out-limit",
-    "function-missing",
-    "corrupt",
-];
+fn outcome(words: &str) -> Value {
+    word(words, &Outcome::CLASSES)
+}
+
+fn reason(words: &str) -> Value {
+    word(words, &DeadReason::ALL.map(DeadReason::word))
+}
 
 /// The delivery shapes.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -89,7 +85,7 @@ fn attempt(object: Object) -> Object {
             "duration_us",
             number("How long it ran, in microseconds.", 0),
         )
-        .has("outcome", word("How it ended.", &OUTCOMES))
+        .has("outcome", outcome("How it ended."))
 }
 
 /// What an attempt that failed has besides.
@@ -127,7 +123,7 @@ fn delivery(object: Object) -> Object {
             "emitted",
             number("Succeeded: how many events it emitted.", 0),
         )
-        .may("reason", word("Dead: why.", &REASONS))
+        .may("reason", reason("Dead: why."))
         .may("reason_code", code("Dead: the reason's code."))
         .may("died_at", time("Dead: when."))
 }
@@ -153,7 +149,7 @@ fn told() -> Value {
         .has("rule", name("The rule."))
         .has("function", name("The function."))
         .has("attempt", number("The attempt's number.", 1))
-        .has("outcome", word("How it ended.", &OUTCOMES))
+        .has("outcome", outcome("How it ended."))
         .has(
             "duration_us",
             number("How long it ran, in microseconds.", 0),
@@ -163,10 +159,7 @@ fn told() -> Value {
             number("From acceptance to settlement, in milliseconds.", 0),
         )
         .may("retry_at", time("When it is tried again, if it is."))
-        .may(
-            "reason",
-            word("Why it is a dead letter, if it is.", &REASONS),
-        )
+        .may("reason", reason("Why it is a dead letter, if it is."))
         .may("reason_code", code("The reason's code."))
         .done()
 }

@@ -8,35 +8,58 @@ use super::{AT, Shape};
 /// The function shapes.
 pub(super) fn shapes() -> Vec<Shape> {
     let revision = revision();
-    let limits = object("What one attempt may use.")
+    let functions = object("What is deployed.")
+        .has("functions", list("By name.", reference("Function")))
+        .done();
+    let changes = list("`+` added, `~` changed, `-` removed.", text("One change."));
+    let plan = object("What applying a manifest did, or would do.")
+        .has("dry_run", flag("True if nothing was changed."))
+        .has(
+            "version",
+            number("The rule-set version in force afterwards.", 0),
+        )
+        .has("changes", changes)
+        .done();
+    let version = object("What answers here.")
+        .has("name", json!({"const": "edgebus"}))
+        .has("version", text("The release."))
+        .done();
+    let planned = json!({"dry_run": true, "version": 1, "changes": ["+ bus `audit`"]});
+    let here = json!({"name": "edgebus", "version": env!("CARGO_PKG_VERSION")});
+    vec![
+        ("FunctionLimits", limits(), revision["limits"].clone()),
+        ("Function", function(), revision.clone()),
+        ("FunctionList", functions, json!({"functions": [revision]})),
+        ("Plan", plan, planned),
+        ("Version", version, here),
+    ]
+}
+
+fn limits() -> Value {
+    let bound = |words| number(words, 0);
+    object("What one attempt may use.")
         .has(
             "memory_bytes",
-            number("All memories and tables together, in bytes.", 0),
+            bound("All memories and tables together, in bytes."),
         )
-        .has(
-            "cpu_ms",
-            number("Time on the processor, in milliseconds.", 0),
-        )
+        .has("cpu_ms", bound("Time on the processor, in milliseconds."))
         .has(
             "timeout_ms",
-            number("Wall-clock time around it all, in milliseconds.", 0),
+            bound("Wall-clock time around it all, in milliseconds."),
         )
         .has(
             "concurrency",
-            number("Attempts of this function at the same time.", 0),
+            bound("Attempts of this function at the same time."),
         )
-        .has("emits", number("Events that it may emit.", 0))
-        .has(
-            "emit_bytes",
-            number("Bytes of all events that it emits.", 0),
-        )
-        .has("state_writes", number("State keys that it may write.", 0))
-        .has(
-            "state_bytes",
-            number("Bytes of all state that it writes.", 0),
-        )
-        .has("output_bytes", number("Bytes of output that are kept.", 0))
-        .done();
+        .has("emits", bound("Events that it may emit."))
+        .has("emit_bytes", bound("Bytes of all events that it emits."))
+        .has("state_writes", bound("State keys that it may write."))
+        .has("state_bytes", bound("Bytes of all state that it writes."))
+        .has("output_bytes", bound("Bytes of output that are kept."))
+        .done()
+}
+
+fn function() -> Value {
     let digest = json!({
         "type": "string",
         "pattern": "^[0-9a-f]{64}$",
@@ -47,7 +70,15 @@ pub(super) fn shapes() -> Vec<Shape> {
         "additionalProperties": {"type": "string"},
         "description": "What its `config` interface answers.",
     });
-    let function = object("A deployed function.")
+    let secrets = list(
+        "Secrets that it may read: names, never values.",
+        text("A name."),
+    );
+    let origins = list(
+        "Origins; outgoing HTTP is not there yet.",
+        text("An origin."),
+    );
+    object("A deployed function.")
         .has("name", name("Its name."))
         .has("digest", digest)
         .has(
@@ -57,54 +88,9 @@ pub(super) fn shapes() -> Vec<Shape> {
         .has("deployed_at", time("When it was deployed."))
         .has("limits", reference("FunctionLimits"))
         .has("config", config)
-        .has(
-            "secrets",
-            list(
-                "Secrets that it may read: names, never values.",
-                text("A name."),
-            ),
-        )
-        .has(
-            "allow_http",
-            list(
-                "Origins; outgoing HTTP is not there yet.",
-                text("An origin."),
-            ),
-        )
-        .done();
-    let functions = object("What is deployed.")
-        .has("functions", list("By name.", reference("Function")))
-        .done();
-    let plan = object("What applying a manifest did, or would do.")
-        .has("dry_run", flag("True if nothing was changed."))
-        .has(
-            "version",
-            number("The rule-set version in force afterwards.", 0),
-        )
-        .has(
-            "changes",
-            list("`+` added, `~` changed, `-` removed.", text("One change.")),
-        )
-        .done();
-    let version = object("What answers here.")
-        .has("name", json!({"const": "edgebus"}))
-        .has("version", text("The release."))
-        .done();
-    vec![
-        ("FunctionLimits", limits, revision["limits"].clone()),
-        ("Function", function, revision.clone()),
-        ("FunctionList", functions, json!({"functions": [revision]})),
-        (
-            "Plan",
-            plan,
-            json!({"dry_run": true, "version": 1, "changes": ["+ bus `audit`"]}),
-        ),
-        (
-            "Version",
-            version,
-            json!({"name": "edgebus", "version": env!("CARGO_PKG_VERSION")}),
-        ),
-    ]
+        .has("secrets", secrets)
+        .has("allow_http", origins)
+        .done()
 }
 
 fn revision() -> Value {
