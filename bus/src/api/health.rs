@@ -50,7 +50,7 @@ fn word(well: bool, good: &'static str, bad: String) -> axum::response::Response
 /// `GET /openapi.json`: the description of this API, made once.
 pub(super) async fn openapi(call: Call) -> Answer {
     call.query(&[])?;
-    Ok(json(call.app.description.to_vec()))
+    Ok(text("application/json", call.app.description.clone()))
 }
 
 /// `GET /version`.

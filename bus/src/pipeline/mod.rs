@@ -450,5 +450,5 @@ pub(crate) fn read_error(error: crate::store::Error) -> Error {
         crate::store::Kind::Corrupt => Kind::Corrupt,
         crate::store::Kind::Unknown | crate::store::Kind::Refused => Kind::Unavailable,
     };
-    Error::new(kind, error.message).coded(error.code)
+    Error::new(kind, error.message)
 }

@@ -127,7 +127,7 @@ const TAGS: [(&str, &str); 5] = [
 pub(super) fn document(routes: &[Route], limits: &Limits) -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
-        let operation = (route.describe)(limits).document(route.path);
+        let operation = (route.describe)(limits).document();
         let methods = paths.entry(route.path).or_insert_with(|| json!({}));
         methods[route.method] = operation;
     }

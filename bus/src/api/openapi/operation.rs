@@ -225,7 +225,7 @@ impl Operation {
     }
 
     /// The operation as the document has it.
-    pub(super) fn document(self, path: &str) -> Value {
+    pub(super) fn document(self) -> Value {
         let mut answers: Map<String, Value> = Map::new();
         for (status, answer) in self.answers {
             answers.insert(status.to_string(), answer);
@@ -240,15 +240,6 @@ impl Operation {
             "summary": self.summary,
             "responses": answers,
         });
-        debug_assert!(
-            path.matches('{').count()
-                == self
-                    .parameters
-                    .iter()
-                    .filter(|own| own["in"] == "path")
-                    .count(),
-            "{path}"
-        );
         if !self.description.is_empty() {
             out["description"] = self.description.into();
         }
@@ -296,7 +287,7 @@ fn problem_answers(problems: &[(Cause, Code, &'static str)]) -> BTreeMap<u16, Va
         let content =
             json!({PROBLEM: {"schema": schema::reference("Problem"), "examples": examples}});
         let mut answer = json!({"description": lines.join("\n"), "content": content});
-        if waits.contains_key(&status) && waits[&status] {
+        if waits.get(&status).is_some_and(|wait| *wait) {
             answer["headers"]["Retry-After"] = json!({
                 "description": "When to come back, in seconds; jittered.",
                 "schema": {"type": "integer", "minimum": 1},
