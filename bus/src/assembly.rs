@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::model::{Progress, Timestamp};
+use crate::model::{Code, Progress, Timestamp};
 use crate::pipeline::{Parts, Pipeline};
 use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
@@ -35,6 +35,18 @@ pub enum Error {
     /// Recovery failed.
     #[error("the bus can't start: {0}")]
     Start(#[from] crate::error::Error),
+}
+
+impl Error {
+    /// Which page tells more.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code,
+            Self::Runtime(error) => error.code,
+            Self::Start(error) => error.code,
+        }
+    }
 }
 
 /// Opens the store as the settings ask.

@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use crate::error::{Error, Fault, Kind};
 use crate::manifest;
 use crate::model::{
-    DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
+    Code, DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
 };
 use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
 use crate::store::Store;
@@ -189,6 +189,7 @@ impl Bus {
     ) -> Result<Plan, Error> {
         let manifest = manifest::parse(text).map_err(|faults| {
             Error::invalid("the manifest can't be applied; nothing was changed", faults)
+                .coded(Code::ManifestFaulty)
         })?;
         let snapshot = self.snapshot();
         let mut functions = Vec::with_capacity(manifest.functions.len());
@@ -217,7 +218,8 @@ impl Bus {
             return Err(Error::invalid(
                 "the manifest can't be applied; nothing was changed",
                 missing,
-            ));
+            )
+            .coded(Code::FunctionNotDeployed));
         }
         let changes = self.plan(&manifest, &functions);
         let version = if dry_run {
@@ -280,7 +282,7 @@ impl Bus {
     pub fn ready(&self) -> Result<(), String> {
         self.pipeline.ready()?;
         if self.pipeline.harmed() {
-            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR`".to_owned());
+            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR` (EB0207)".to_owned());
         }
         Ok(())
     }

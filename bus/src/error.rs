@@ -1,5 +1,7 @@
 //! The error of the handle: a coarse kind that says what to do next, and words for people.
 
+use crate::model::Code;
+
 /// What to do about an error. The HTTP status is chosen from this, in `api/problem.rs` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -26,6 +28,24 @@ pub enum Kind {
     Unavailable,
 }
 
+impl Kind {
+    /// The code of an error of this kind that nothing more is known of.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Invalid => Code::InputInvalid,
+            Self::NotFound => Code::NotFound,
+            Self::Conflict => Code::Conflict,
+            Self::TooLarge => Code::TooLarge,
+            Self::Busy { .. } => Code::Busy,
+            Self::StorageFull => Code::DiskNearlyFull,
+            Self::Unknown => Code::LogFailed,
+            Self::Corrupt => Code::RecordHarmed,
+            Self::Unavailable => Code::Unavailable,
+        }
+    }
+}
+
 /// One fault of an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fault {
@@ -45,6 +65,8 @@ pub struct Fault {
 pub struct Error {
     /// What to do.
     pub kind: Kind,
+    /// Which page tells more.
+    pub code: Code,
     /// What happened, for people; free to change.
     pub message: String,
     /// Every fault of an invalid input.
@@ -56,6 +78,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            code: kind.code(),
             message: message.into(),
             faults: Vec::new(),
         }
@@ -64,9 +87,14 @@ impl Error {
     /// An invalid input with its faults.
     pub fn invalid(message: impl Into<String>, faults: Vec<Fault>) -> Self {
         Self {
-            kind: Kind::Invalid,
-            message: message.into(),
             faults,
+            ..Self::new(Kind::Invalid, message)
         }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 }

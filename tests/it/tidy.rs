@@ -72,7 +72,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
     ];
     BTreeMap::from([
         ("model", vec![]),
-        ("error", vec![]),
+        ("error", vec!["model"]),
         ("settings", vec![]),
         ("clock", vec!["model"]),
         ("telemetry", vec!["model"]),

@@ -3,4 +3,5 @@
 
 pub(crate) mod guests;
 pub(crate) mod http;
+pub(crate) mod python;
 pub(crate) mod server;

@@ -266,6 +266,9 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt, whole: bool) {
     object.shown("started_at", &attempt.started_at);
     object.number("duration_us", attempt.duration_us);
     object.text("outcome", attempt.outcome.class());
+    if let Some(code) = attempt.outcome.code() {
+        object.text("code", code.as_str());
+    }
     if !attempt.outcome.is_success() {
         object.shown("message", &attempt.outcome);
     }
@@ -277,6 +280,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt, whole: bool) {
 
 fn write_letter(object: &mut Object<'_>, letter: &DeadLetter, whole: bool) {
     object.text("reason", letter.reason.word());
+    object.text("reason_code", letter.reason.code().as_str());
     object.shown("died_at", &letter.died_at);
     if whole {
         wire::encode(object.member("event"), &letter.event);

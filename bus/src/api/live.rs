@@ -16,7 +16,7 @@ use super::sse::{self, KEEP_ALIVE};
 use crate::bus::{AttemptEnded, Happening};
 
 /// The thinnest sample.
-const EVERY_MAX: u64 = 1_000_000;
+pub(super) const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
 
@@ -127,6 +127,9 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded, output: bool) {
     object.number("attempt", u64::from(attempt.attempt));
     object.shown("started_at", &attempt.started_at);
     object.text("outcome", attempt.outcome.class());
+    if let Some(code) = attempt.outcome.code() {
+        object.text("code", code.as_str());
+    }
     if !attempt.outcome.is_success() {
         object.shown("message", &attempt.outcome);
     }
@@ -137,6 +140,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded, output: bool) {
     }
     if let Some(reason) = attempt.dead {
         object.text("reason", reason.word());
+        object.text("reason_code", reason.code().as_str());
     }
     if output {
         object.text("output", &attempt.output);

@@ -8,7 +8,7 @@ use super::problem::{Cause, Problem};
 use crate::error::Kind;
 
 /// What YAML is called; RFC 9512 says the first.
-const TYPES: [&str; 4] = [
+pub(super) const TYPES: [&str; 4] = [
     "application/yaml",
     "text/yaml",
     "application/x-yaml",

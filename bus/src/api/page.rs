@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::model::limits::PAGE_ROWS_MAX;
 
 /// Rows of a page if none are asked for.
-const ROWS_DEFAULT: u64 = 100;
+pub(super) const ROWS_DEFAULT: u64 = 100;
 /// A page that has grown past this ends, whatever was asked for.
 const BYTES_MAX: usize = 4 << 20;
 /// Rows that are asked of the bus at once: few at first, because each may weigh a mebibyte.

@@ -12,11 +12,11 @@ use super::json::{Object, string};
 use super::problem::Problem;
 use super::{page, subscriptions};
 use crate::error::Fault;
-use crate::model::{InputConfig, RuleConfig, TargetConfig};
+use crate::model::{Code, InputConfig, RuleConfig, TargetConfig};
 use crate::view::ALIASES;
 
 /// Filters of one test.
-const FILTERS_MAX: usize = 32;
+pub(super) const FILTERS_MAX: usize = 32;
 
 /// `GET /v1/rules`.
 pub(super) async fn list(call: Call) -> Answer {
@@ -209,7 +209,7 @@ fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
 fn event_fault(fault: &EventFault) -> Problem {
     let part = fault.part.as_deref().unwrap_or("");
     let escaped = part.replace('~', "~0").replace('/', "~1");
-    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "")
+    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "").coded(Code::EventInvalid)
 }
 
 fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
@@ -222,7 +222,7 @@ fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
             remedy: fault.remedy,
         })
         .collect();
-    Problem::invalid(detail, faults)
+    Problem::invalid(detail, faults).coded(Code::PatternInvalid)
 }
 
 #[cfg(test)]

@@ -6,10 +6,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::Failure;
 use super::output::Progress;
+use crate::model::Code;
 
 /// The target that functions are compiled for.
 pub(super) const TARGET: &str = "wasm32-wasip2";
+
+/// A build that failed, with what the tool said.
+pub(super) fn failed(reason: String) -> Failure {
+    Failure::new(reason).coded(Code::BuildFailed)
+}
 
 /// The folder of the repository that this binary was built from, if it is still there.
 ///

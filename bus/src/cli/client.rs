@@ -36,6 +36,8 @@ pub(super) enum Error {
     /// The bus refused.
     #[error("{}", refused(.status, .title, .detail, .errors))]
     Refused {
+        /// The problem's code; empty if it has none.
+        code: String,
         /// The HTTP status.
         status: u16,
         /// The problem's title.
@@ -71,6 +73,7 @@ fn refused(status: &u16, title: &str, detail: &str, errors: &[String]) -> String
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Problem {
+    code: String,
     title: String,
     detail: String,
     errors: Vec<ProblemFault>,
@@ -255,6 +258,7 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
         .filter_map(|fault| line(fault, &problem.detail))
         .collect();
     Error::Refused {
+        code: problem.code,
         status: status.as_u16(),
         title: if problem.title.is_empty() {
             status.canonical_reason().unwrap_or("").to_owned()

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::build::{build_functions, repository};
+use super::build::{self, build_functions, repository};
 use super::client::Client;
 use super::output::{self, Progress};
 use super::serve::{Serving, Signals};
 use super::{FAILURE, Failure, OK};
 use crate::bus::{AttemptEnded, Happening};
+use crate::model::Code;
 use crate::settings;
 
 /// The sample functions.
@@ -39,7 +40,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let began = Instant::now();
     let mut signals = Signals::install()?;
     let progress = Progress::start();
-    let repository = repository().map_err(Failure::new)?;
+    let repository = repository().map_err(build::failed)?;
     let samples = repository.join("samples");
     let building = repository.clone();
     let built = tokio::task::spawn_blocking(move || {
@@ -48,8 +49,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         built
     })
     .await
-    .map_err(|error| Failure::new(error.to_string()))?
-    .map_err(Failure::new)?;
+    .map_err(|error| Failure::new(error.to_string()).coded(Code::SystemRefused))?
+    .map_err(build::failed)?;
     let built_after = began.elapsed();
     let folder = std::env::temp_dir().join(format!("edgebus-demo-{:08x}", rand::random::<u32>()));
     let settings = settings::Serve {
@@ -84,7 +85,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             return Err(Failure::new(format!(
                 "some deliveries did not end within {} s",
                 DELIVERIES_MAX.as_secs()
-            )));
+            ))
+            .coded(Code::NotSettledInTime));
         }
     };
     output::print(&format!(
@@ -117,9 +119,10 @@ struct Accepted {
 /// Publishes the events in the file over HTTP, one request each, and returns how many were new.
 async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
     let client = Client::new(url)?;
-    let text = tokio::fs::read_to_string(file)
-        .await
-        .map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?;
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| {
+        Failure::new(format!("{} can't be read: {error}", file.display()))
+            .coded(Code::FileUnreadable)
+    })?;
     let mut events = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let answer = client
@@ -133,6 +136,7 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
             Failure::new(format!(
                 "the bus gave an answer that can't be read: {error}"
             ))
+            .coded(Code::AnswerUnreadable)
         })?;
         if accepted.duplicate {
             output::print(&format!(
@@ -159,7 +163,9 @@ async fn watch(
         let happening = match told.recv().await {
             Ok(happening) => happening,
             Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return Err(Failure::new("the bus stopped")),
+            Err(RecvError::Closed) => {
+                return Err(Failure::new("the bus stopped").coded(Code::NotSettledInTime));
+            }
         };
         match happening {
             Happening::Accepted(event) => {

@@ -12,6 +12,7 @@ mod deliveries;
 mod demo;
 mod doctor;
 mod events;
+mod explain;
 mod fsck;
 mod functions;
 mod listing;
@@ -32,6 +33,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::model::Code;
+
 /// Done.
 const OK: u8 = 0;
 /// Failed.
@@ -50,6 +53,8 @@ struct Failure {
     code: u8,
     /// What went wrong and what to do.
     message: String,
+    /// Which page tells more; wrong usage has the help instead.
+    page: Option<Code>,
 }
 
 impl Failure {
@@ -57,13 +62,14 @@ impl Failure {
         Self {
             code: FAILURE,
             message: message.into(),
+            page: None,
         }
     }
 
     fn usage(message: impl Into<String>) -> Self {
         Self {
             code: USAGE,
-            message: message.into(),
+            ..Self::new(message)
         }
     }
 
@@ -71,21 +77,50 @@ impl Failure {
     fn quiet() -> Self {
         Self {
             code: OK,
-            message: String::new(),
+            ..Self::new("")
         }
     }
 
     fn configuration(message: impl Into<String>) -> Self {
         Self {
             code: CONFIGURATION,
-            message: message.into(),
+            ..Self::new(message)
         }
+    }
+
+    /// The same failure with the page that tells more.
+    fn coded(self, code: Code) -> Self {
+        Self {
+            page: Some(code),
+            ..self
+        }
+    }
+
+    /// Says it on standard error.
+    fn tell(&self) {
+        output::note(&match self.page {
+            None => format!("error: {}", self.message),
+            Some(code) => format!(
+                "error[{code}]: {}\nsee: edgebus explain {code}",
+                self.message.trim_end()
+            ),
+        });
     }
 }
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        Self::new(error.to_string())
+        let code = match &error {
+            client::Error::Unreachable { .. } => Some(Code::BusUnreachable),
+            client::Error::Address(_) => Some(Code::AddressInvalid),
+            client::Error::Unreadable(_) => None,
+            // The bus's own word; one of a newer bus may be unknown here.
+            client::Error::Refused { code, .. } => Code::find(code),
+        };
+        Self {
+            page: code,
+            ..Self::new(error.to_string())
+        }
     }
 }
 
@@ -139,6 +174,8 @@ enum Command {
     Completions(shell::CompletionsArguments),
     /// Print the manual, or write a page for each command.
     Man(shell::ManArguments),
+    /// Explain an error by its code, as in EB0201.
+    Explain(explain::Arguments),
     /// Print the version.
     #[command(after_help = "Example:
   edgebus version")]
@@ -165,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Fsck(arguments) => fsck::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)
@@ -174,7 +212,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) if failure.code == OK => ExitCode::from(OK),
         Err(failure) => {
-            output::note(&format!("error: {}", failure.message));
+            failure.tell();
             ExitCode::from(failure.code)
         }
     }
@@ -184,7 +222,9 @@ fn with_runtime(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("the system gives no threads: {error}")))?;
+        .map_err(|error| {
+            Failure::new(format!("the system gives no threads: {error}")).coded(Code::SystemRefused)
+        })?;
     let result = runtime.block_on(command);
     // A blocking worker that still reads must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));

@@ -13,7 +13,7 @@ use super::output::{self, Progress};
 use super::{Failure, OK};
 use crate::api::wire;
 use crate::model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
-use crate::model::{Data, Event};
+use crate::model::{Code, Data, Event};
 
 /// Room that a batch keeps for brackets and commas, in bytes.
 const BATCH_SLACK: usize = 4 << 10;
@@ -96,13 +96,16 @@ fn single(arguments: &Arguments) -> Result<Event, Failure> {
         Some(text) => {
             let bytes = match text.strip_prefix('@') {
                 None => text.as_bytes().to_vec(),
-                Some(file) => std::fs::read(file)
-                    .map_err(|error| Failure::new(format!("{file} can't be read: {error}")))?,
+                Some(file) => std::fs::read(file).map_err(|error| {
+                    Failure::new(format!("{file} can't be read: {error}"))
+                        .coded(Code::FileUnreadable)
+                })?,
             };
             serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
                 Failure::new(format!(
                     "the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'"
                 ))
+                .coded(Code::LineUnfit)
             })?;
             Data::Json(Bytes::from(bytes))
         }
@@ -121,9 +124,9 @@ fn single(arguments: &Arguments) -> Result<Event, Failure> {
         extensions: Vec::new(),
         data,
     };
-    event
-        .check()
-        .map_err(|fault| Failure::new(format!("the event can't be published: {fault}")))?;
+    event.check().map_err(|fault| {
+        Failure::new(format!("the event can't be published: {fault}")).coded(Code::LineUnfit)
+    })?;
     Ok(event)
 }
 
@@ -173,6 +176,7 @@ async fn publish_lines(arguments: &Arguments, client: &Client) -> Result<u8, Fai
             let opened = tokio::fs::File::open(file).await;
             Box::new(BufReader::new(opened.map_err(|error| {
                 Failure::new(format!("{} can't be read: {error}", file.display()))
+                    .coded(Code::FileUnreadable)
             })?))
         }
         _ => Box::new(BufReader::new(tokio::io::stdin())),
@@ -247,7 +251,7 @@ fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event
     match mapping {
         Some(mapping) => mapping::map_line(mapping, line, number).map_err(|fault| {
             let space = if fault.pointer.is_empty() { "" } else { " " };
-            Failure::new(format!("line {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy))
+            Failure::new(format!("line {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy)).coded(Code::LineUnfit)
         }),
         None => wire::decode_structured(&Bytes::copy_from_slice(line)).map_err(|error| {
             let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();
@@ -255,6 +259,7 @@ fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event
                 "line {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
                 if faults.is_empty() { error.message } else { faults.join("; ") }
             ))
+            .coded(Code::LineUnfit)
         }),
     }
 }
@@ -267,10 +272,10 @@ async fn read_line(
 ) -> Result<bool, Failure> {
     loop {
         let (used, done) = {
-            let buffer = input
-                .fill_buf()
-                .await
-                .map_err(|error| Failure::new(format!("line {number} can't be read: {error}")))?;
+            let buffer = input.fill_buf().await.map_err(|error| {
+                Failure::new(format!("line {number} can't be read: {error}"))
+                    .coded(Code::FileUnreadable)
+            })?;
             if buffer.is_empty() {
                 return Ok(!line.is_empty());
             }
@@ -283,7 +288,8 @@ async fn read_line(
         if line.len() > LINE_BYTES_MAX + 2 {
             return Err(Failure::new(format!(
                 "line {number} is longer than {LINE_BYTES_MAX} bytes"
-            )));
+            ))
+            .coded(Code::LineUnfit));
         }
         if done {
             return Ok(true);
@@ -320,6 +326,7 @@ async fn flush(
         Failure::new(format!(
             "the bus gave an answer that can't be read: {error}"
         ))
+        .coded(Code::AnswerUnreadable)
     })?;
     tally.accepted += *waiting;
     tally.duplicates += results

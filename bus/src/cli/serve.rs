@@ -16,8 +16,8 @@ use super::{Failure, OK, STORE_FAILED};
 use crate::api;
 use crate::assembly::{self, Running};
 use crate::manifest;
-use crate::model::Name;
 use crate::model::limits::COMPONENT_BYTES_MAX;
+use crate::model::{Code, Name};
 use crate::settings;
 
 /// Arguments of `serve`.
@@ -91,20 +91,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
                 Ok(Err(error)) => error.to_string(),
                 _ => "its task ended".to_owned(),
             };
-            return Err(Failure::new(format!("the API no longer listens: {reason}")));
+            return Err(Failure::new(format!("the API no longer listens: {reason}"))
+                .coded(Code::SystemRefused));
         }
     }
     output::note("stopping: running attempts have 20 s; a second signal stops at once");
     tokio::select! {
-        live = serving.stop() => Ok(if live { OK } else { STORE_FAILED }),
-        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
+        live = serving.stop() => Ok(if live { OK } else { failed("while the bus stopped") }),
+        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce)),
     }
 }
 
 fn failed(reason: &str) -> u8 {
-    output::note(&format!(
-        "error: the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
-    ));
+    let message = format!(
+        "the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
+    );
+    Failure::new(message).coded(Code::LogFailed).tell();
     STORE_FAILED
 }
 
@@ -129,7 +131,10 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn install() -> Result<Self, Failure> {
         let install = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("signals can't be handled: {error}")))
+            signal(kind).map_err(|error| {
+                Failure::new(format!("signals can't be handled: {error}"))
+                    .coded(Code::SystemRefused)
+            })
         };
         Ok(Self {
             terminate: install(SignalKind::terminate())?,
@@ -163,7 +168,8 @@ impl Serving {
                 "{} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
                 settings.listen,
                 settings.listen.port()
-            )));
+            ))
+            .coded(Code::ListenNotLoopback));
         }
         let configuration = settings
             .manifest
@@ -175,10 +181,11 @@ impl Serving {
                 "{} can't be listened on: {error}; choose another with --listen",
                 settings.listen
             ))
+            .coded(Code::ListenRefused)
         })?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Failure::new(format!("the listener has no address: {error}")))?;
+        let address = listener.local_addr().map_err(|error| {
+            Failure::new(format!("the listener has no address: {error}")).coded(Code::SystemRefused)
+        })?;
         let progress = Arc::new(Progress::start());
         let running = assembly::start(settings, &progress.of_start())
             .await
@@ -190,7 +197,7 @@ impl Serving {
                 if nothing_there && !settings.create {
                     message.push_str("\n  to make a new store there: add --create");
                 }
-                Failure::new(message)
+                Failure::new(message).coded(error.code())
             })?;
         if let Some(configuration) = configuration {
             progress.say("putting the manifest in force");
@@ -262,6 +269,7 @@ impl Configuration {
                 "the manifest {} can't be read: {error}",
                 path.display()
             ))
+            .coded(Code::ManifestUnreadable)
         })?;
         let shown = path.display().to_string();
         let parsed = manifest::parse(&text).map_err(|faults| {
@@ -269,6 +277,7 @@ impl Configuration {
                 "the manifest has faults; nothing was changed\n{}",
                 manifest::show(&faults, &text, &shown)
             ))
+            .coded(Code::ManifestFaulty)
         })?;
         for line in not_yet(&parsed) {
             output::note(&line);
@@ -278,7 +287,7 @@ impl Configuration {
         for function in &parsed.functions {
             if let Some(manifest::ComponentSource::Path(component)) = &function.component {
                 let file = folder.join(component);
-                let bytes = read_component(&file).map_err(|reason| {
+                let bytes = read_component(&file).map_err(|(code, reason)| {
                     let build = function.build.as_ref().map_or_else(String::new, |build| {
                         format!("; build it with `{}`", build.command)
                     });
@@ -286,6 +295,7 @@ impl Configuration {
                         "the component of function `{}` can't be read: {reason}{build}",
                         function.name
                     ))
+                    .coded(code)
                 })?;
                 components.insert(function.name.clone(), bytes);
             }
@@ -299,13 +309,14 @@ impl Configuration {
 
     fn failure(&self, error: &crate::error::Error) -> Failure {
         if error.faults.is_empty() {
-            return Failure::configuration(error.message.clone());
+            return Failure::configuration(error.message.clone()).coded(error.code);
         }
         Failure::configuration(format!(
             "{}\n{}",
             error.message,
             manifest::show(&error.faults, &self.text, &self.path.display().to_string())
         ))
+        .coded(error.code)
     }
 }
 
@@ -341,17 +352,20 @@ const COMPONENT_HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
 ///
 /// # Errors
 /// What the file is instead, and how to build a component.
-pub(super) fn read_component(file: &Path) -> Result<Bytes, String> {
-    let size = std::fs::metadata(file)
-        .map_err(|error| format!("{}: {error}", file.display()))?
-        .len();
+pub(super) fn read_component(file: &Path) -> Result<Bytes, (Code, String)> {
+    let unreadable = |error: std::io::Error| {
+        let reason = format!("{}: {error}", file.display());
+        (Code::ComponentUnreadable, reason)
+    };
+    let size = std::fs::metadata(file).map_err(unreadable)?.len();
     if size > COMPONENT_BYTES_MAX as u64 {
-        return Err(format!(
+        let reason = format!(
             "{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed",
             file.display()
-        ));
+        );
+        return Err((Code::ComponentTooLarge, reason));
     }
-    let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let bytes = std::fs::read(file).map_err(unreadable)?;
     // The whole check is the runtime's; this one comes before a store is opened or made.
     if !bytes.starts_with(COMPONENT_HEAD) {
         let what = if bytes.starts_with(b"\0asm") {
@@ -359,10 +373,11 @@ pub(super) fn read_component(file: &Path) -> Result<Bytes, String> {
         } else {
             "no WebAssembly"
         };
-        return Err(format!(
+        let reason = format!(
             "{} is {what}, not a component: build it with cargo build --release --target wasm32-wasip2",
             file.display()
-        ));
+        );
+        return Err((Code::NoComponent, reason));
     }
     Ok(Bytes::from(bytes))
 }

@@ -3,6 +3,7 @@
 //! Every other room speaks these words. Nothing here does I/O, awaits, reads a clock or draws a
 //! random number, so that everything decided here can be tested as a table.
 
+pub mod code;
 pub mod delivery;
 pub mod event;
 pub mod function;
@@ -16,6 +17,7 @@ pub mod retry;
 pub mod rule;
 pub mod timestamp;
 
+pub use code::Code;
 pub use delivery::{Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Settled};
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};

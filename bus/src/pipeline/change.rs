@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
+use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -79,6 +79,7 @@ async fn deployed(
                                 revision.name
                             ),
                         )
+                        .coded(Code::NoLongerCompiles)
                     })?
             }
         };
@@ -135,6 +136,7 @@ impl Pipeline {
                             remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
                         }],
                     )
+                    .coded(Code::FunctionNotDeployed)
                 })?,
                 FunctionSource::Component(bytes) => {
                     let digest = Digest::of(&bytes);
@@ -230,6 +232,7 @@ impl Pipeline {
                         remedy: String::new(),
                     }],
                 )
+                .coded(error.code)
             })
     }
 
@@ -278,8 +281,9 @@ impl Pipeline {
             &Progress::silent(),
         )
         .await?;
-        let snapshot = Snapshot::compile(&catalog, functions)
-            .map_err(|fault| Error::new(Kind::Corrupt, fault.reason))?;
+        let snapshot = Snapshot::compile(&catalog, functions).map_err(|fault| {
+            Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
+        })?;
         for subscription in &catalog.subscriptions {
             self.dispatcher().add_queue(
                 subscription.id,

@@ -161,6 +161,7 @@ impl Pipeline {
                 Kind::Corrupt,
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
+            .coded(crate::model::Code::NoLongerCompiles)
         })?;
         if !parts.catalog.clean {
             tracing::info!(

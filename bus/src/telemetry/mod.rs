@@ -97,11 +97,6 @@ pub struct Telemetry {
     tallies: Tallies,
 }
 
-/// Every class that [`Outcome::class`] can say.
-const CLASSES: [&str; 9] = [
-    "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
-];
-
 impl Telemetry {
     /// Fresh metrics, all at zero.
     #[must_use]
@@ -158,7 +153,7 @@ impl Telemetry {
             duplicates: counter("edgebus_events_duplicate_total"),
             refused: counter("edgebus_publishes_refused_total"),
             emitted: counter("edgebus_events_emitted_total"),
-            attempts: CLASSES
+            attempts: Outcome::CLASSES
                 .iter()
                 .map(|class| {
                     let key = Key::from_parts(

@@ -32,8 +32,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let component = read_component(&arguments.file)
-        .map_err(|reason| Failure::new(format!("the component can't be deployed: {reason}")))?;
+    let component = read_component(&arguments.file).map_err(|(code, reason)| {
+        Failure::new(format!("the component can't be deployed: {reason}")).coded(code)
+    })?;
     let progress = Progress::start();
     progress.say(&format!(
         "sending {}, and compiling it on the bus",

@@ -16,7 +16,7 @@ use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
 use super::catalog::{self, Identity, STORE_FORMAT};
 use super::tables::{Snapshot, Tables, engine};
 use super::{RedbStore, Settings};
-use crate::model::Progress;
+use crate::model::{Code, Progress};
 use crate::store::{Error, Kind};
 
 /// The database's name in the folder.
@@ -47,14 +47,17 @@ impl RedbStore {
         let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
         if exists(&file)? {
             let place = folder.display();
-            return Err(refused(format!("there is a store in {place} already")));
+            return Err(
+                refused(format!("there is a store in {place} already")).coded(Code::StoreMismatch)
+            );
         }
         if exists(&id_file)? {
             return Err(refused(format!(
                 "{} names a store, but its {FILE} is not there: a wrong mount, or creation was \
                  interrupted; remove {ID_FILE} only if the folder never held a store",
                 id_file.display()
-            )));
+            ))
+            .coded(Code::StoreMismatch));
         }
         fs::create_dir_all(folder).map_err(at(folder, "make the folder"))?;
         let identity = new_identity()?;
@@ -180,22 +183,27 @@ fn read_id(path: &Path, store_is_there: bool) -> Result<[u8; 16], Error> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let folder = path.parent().unwrap_or(path).display();
-            return Err(refused(if store_is_there {
-                format!(
+            return Err(if store_is_there {
+                refused(format!(
                     "{} is missing: the store's file is not where it was made",
                     path.display()
-                )
+                ))
+                .coded(Code::StoreMismatch)
             } else {
-                format!("there is no store in {folder}; `--create` makes one")
-            }));
+                refused(format!(
+                    "there is no store in {folder}; `--create` makes one"
+                ))
+                .coded(Code::StoreMissing)
+            });
         }
         Err(error) => return Err(at(path, "read")(error)),
     };
     let hex = text
         .strip_prefix(ID_HEAD)
         .and_then(|rest| rest.strip_suffix('\n'));
-    hex.and_then(from_hex)
-        .ok_or_else(|| refused(format!("{} does not hold a store id", path.display())))
+    hex.and_then(from_hex).ok_or_else(|| {
+        refused(format!("{} does not hold a store id", path.display())).coded(Code::StoreMismatch)
+    })
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {
@@ -242,10 +250,16 @@ fn flush_folder(folder: &Path) -> Result<(), Error> {
 /// Refuses what the engine would refuse too, and what it would make new, before it sees the file.
 fn check_file(path: &Path) -> Result<(), Error> {
     let missing = |error: std::io::Error| {
+        let code = if error.kind() == std::io::ErrorKind::NotFound {
+            Code::StoreMismatch
+        } else {
+            Code::StoreInaccessible
+        };
         refused(format!(
             "the store's file {} can't be read: {error}",
             path.display()
         ))
+        .coded(code)
     };
     let mut head = Vec::with_capacity(MAGIC.len());
     let mut file = File::open(path).map_err(missing)?;
@@ -254,14 +268,14 @@ fn check_file(path: &Path) -> Result<(), Error> {
         .read_to_end(&mut head)
         .map_err(missing)?;
     if head.is_empty() {
-        return Err(refused(format!(
-            "the store's file {} is empty",
-            path.display()
-        )));
+        return Err(
+            refused(format!("the store's file {} is empty", path.display()))
+                .coded(Code::StoreForeign),
+        );
     }
     if head != MAGIC {
         let path = path.display();
-        return Err(refused(format!("{path} is not a store's file")));
+        return Err(refused(format!("{path} is not a store's file")).coded(Code::StoreForeign));
     }
     Ok(())
 }
@@ -284,7 +298,9 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
 /// Reads the identity and refuses a foreign, newer or other store.
 pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
     let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
-        Kind::Unknown => refused(format!("the file is not an edgebus store: {error}")),
+        Kind::Unknown => {
+            refused(format!("the file is not an edgebus store: {error}")).coded(Code::StoreForeign)
+        }
         _ => error,
     })?;
     catalog::judge(&identity, store_id)?;
@@ -297,10 +313,12 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => refused(format!(
             "{place} is in use by another process: one bus at a time"
-        )),
+        ))
+        .coded(Code::StoreInUse),
         DatabaseError::UpgradeRequired(version) => refused(format!(
             "{place} has engine format {version}, which this release does not read"
-        )),
+        ))
+        .coded(Code::StoreNewer),
         error => refused(format!("{place} can't be opened: {error}")),
     }
 }
