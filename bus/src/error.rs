@@ -9,6 +9,8 @@ pub enum Kind {
     NotFound,
     /// It can't be done in the present state of things.
     Conflict,
+    /// Another version is in force than the one that was asked for: look again.
+    Changed,
     /// Larger than a limit.
     TooLarge,
     /// The node is full for the moment: come back after so many milliseconds.

@@ -58,6 +58,7 @@ fn routes() -> Router<App> {
         .route("/v1/buses/{bus}/events/{position}", get(events::get))
         .route("/v1/functions", get(functions::list))
         .route("/v1/functions/{name}", put(functions::deploy).get(functions::get).delete(functions::remove))
+        .route("/v1/components/{digest}", put(manifest::stage))
         .route("/v1/manifest", put(manifest::apply).get(manifest::get))
         .route("/v1/rules", get(rules::list))
         .route("/v1/rules/test", post(rules::test))

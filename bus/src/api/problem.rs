@@ -50,6 +50,11 @@ impl Cause {
                 "conflict",
                 "It can't be done in the present state",
             ),
+            Self::Handle(Kind::Changed) => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "Another version is in force",
+            ),
             Self::Handle(Kind::TooLarge) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
@@ -284,6 +289,7 @@ mod tests {
         check(Cause::Handle(Kind::Invalid), 400, false);
         check(Cause::Handle(Kind::NotFound), 404, false);
         check(Cause::Handle(Kind::Conflict), 409, false);
+        check(Cause::Handle(Kind::Changed), 412, false);
         check(Cause::Handle(Kind::TooLarge), 413, false);
         check(Cause::Handle(Kind::Busy { retry_after_ms: 1 }), 503, true);
         check(Cause::Handle(Kind::StorageFull), 507, true);

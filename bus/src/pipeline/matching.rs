@@ -15,7 +15,7 @@ use crate::model::{Attribute, Data, Event, SubscriptionId};
 /// # Errors
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
-pub(super) fn subscriptions(
+pub(crate) fn subscriptions(
     bus: &BusRules,
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {
@@ -43,6 +43,13 @@ pub(super) fn subscriptions(
         found.extend_from_slice(&rule.subscriptions);
     }
     Ok(found)
+}
+
+/// Shows the event to `look` as patterns see it, for explanations.
+pub(crate) fn with_parts<T>(event: &Event, look: impl FnOnce(&[Part<'_>]) -> T) -> T {
+    let mut scratch = String::new();
+    let spans = number_spans(event, &mut scratch);
+    look(&parts(event, &scratch, &spans))
 }
 
 /// Prints the attributes that are numbers or booleans into `scratch` and tells where each one stands.
@@ -91,7 +98,7 @@ fn parts<'a>(
 }
 
 /// The event as a tree, for JSONPath alone.
-fn as_tree(event: &Event) -> serde_json::Value {
+pub(crate) fn as_tree(event: &Event) -> serde_json::Value {
     let mut tree: serde_json::Map<_, _> = event
         .text_attributes()
         .map(|(name, value)| (name.to_owned(), value.into()))

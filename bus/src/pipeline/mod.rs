@@ -36,6 +36,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use change::FunctionSource;
+pub(crate) use change::changed;
+pub(crate) use matching::{as_tree, subscriptions, with_parts};
 pub use snapshot::Snapshot;
 
 use crate::clock::Clock;
