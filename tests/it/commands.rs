@@ -12,14 +12,14 @@ use super::deliver;
 use crate::support::server::{Home, Server, binary, wait_for};
 
 /// What a command came to.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -28,7 +28,7 @@ impl Said {
     }
 
     /// Exits with `code` and names all of `words` on standard error, and nothing on standard output.
-    fn fails(self, code: i32, words: &[&str]) -> Self {
+    pub(crate) fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
         assert_eq!(self.out, "", "{}", self.err);
         for word in words {
@@ -41,13 +41,13 @@ impl Said {
         self
     }
 
-    fn succeeds(self) -> Self {
+    pub(crate) fn succeeds(self) -> Self {
         assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
         self
     }
 }
 
-fn run(arguments: &[&str], input: &str) -> Said {
+pub(crate) fn run(arguments: &[&str], input: &str) -> Said {
     let mut command = Command::new(binary());
     // What is set around the tests neither changes defaults nor shows in the help.
     for (name, _) in
@@ -441,7 +441,8 @@ fn the_version_is_told() {
 fn help_is_as_it_was() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/formats/help");
     for command in [
-        "edgebus", "demo", "serve", "publish", "bench", "fsck", "version",
+        "edgebus", "demo", "serve", "validate", "test", "apply", "publish", "bench", "fsck",
+        "schema", "version",
     ] {
         let arguments = if command == "edgebus" {
             vec!["--help"]

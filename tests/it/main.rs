@@ -16,6 +16,7 @@ mod crash;
 mod deliver;
 mod guests;
 mod malformed;
+mod manifest;
 mod publish;
 mod store_file;
 mod tidy;

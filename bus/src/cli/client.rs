@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::http::request as http_request;
 use hyper::{Method, Request, StatusCode, Uri, header};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -79,6 +80,7 @@ struct ProblemFault {
     remedy: String,
 }
 
+#[allow(dead_code, reason = "`delete` is for the commands on functions")]
 impl Client {
     /// A client of the bus at `url`, as in `http://127.0.0.1:7070`.
     ///
@@ -120,6 +122,27 @@ impl Client {
             .await
     }
 
+    /// Puts `body` at `path`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn put(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        self.send(Method::PUT, path, Some(content_type), body).await
+    }
+
+    /// Deletes what is at `path`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn delete(&self, path: &str) -> Result<Bytes, Error> {
+        self.send(Method::DELETE, path, None, Bytes::new()).await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -127,16 +150,44 @@ impl Client {
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<Bytes, Error> {
-        let unreachable = |reason: &dyn std::error::Error| Error::Unreachable {
-            url: self.base.clone(),
-            reason: root(reason),
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
+        self.exchange(request, path, body).await
+    }
+
+    /// Puts `body` at `path` if what is there still has this `tag`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer; 412 where something else is there by now.
+    pub(super) async fn put_if_match(
+        &self,
+        path: &str,
+        content_type: &str,
+        tag: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{}{path}", self.base))
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::IF_MATCH, tag);
+        self.exchange(request, path, body).await
+    }
+
+    async fn exchange(
+        &self,
+        request: http_request::Builder,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let unreachable = |reason: &dyn std::error::Error| Error::Unreachable {
+            url: self.base.clone(),
+            reason: root(reason),
+        };
         let request = request
             .body(Full::new(body))
             .map_err(|_| Error::Address(format!("{}{path}", self.base)))?;

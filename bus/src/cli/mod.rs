@@ -3,6 +3,7 @@
 //! Data goes to standard output; logs, progress and errors to standard error. Exit codes: 0 done,
 //! 1 failed, 2 wrong usage, 74 the store failed while it was written, 78 wrong configuration.
 
+mod apply;
 mod bench;
 mod build;
 mod client;
@@ -12,7 +13,10 @@ mod fsck;
 pub mod mapping;
 mod output;
 mod publish;
+mod schema;
 mod serve;
+mod test;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -91,12 +95,20 @@ enum Command {
     Demo(demo::Arguments),
     /// Serve a bus: open its store, put the manifest in force, listen.
     Serve(serve::Arguments),
+    /// Check a manifest and the files that it names; tell every fault at once.
+    Validate(validate::Arguments),
+    /// Run the tests of a manifest: events with the rules that they must match.
+    Test(test::Arguments),
+    /// Show what a manifest would change on a running bus, ask, and put it in force.
+    Apply(apply::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
     /// Check every record of a store that no bus has open.
     Fsck(fsck::Arguments),
+    /// Print the JSON Schema of the manifest, for editors.
+    Schema(schema::Arguments),
     /// Print the version.
     Version,
 }
@@ -108,9 +120,13 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Apply(arguments) => with_runtime(apply::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Fsck(arguments) => fsck::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)
