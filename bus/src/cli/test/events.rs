@@ -53,6 +53,7 @@ pub(in crate::cli) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Na
 }
 
 const REMEDY: &str = "paths begin in the manifest's folder; write a CloudEvent in JSON there";
+const EVENT_REMEDY: &str = "write a CloudEvent as in { specversion: '1.0', id: a1, source: /shop, type: com.example.order.placed, data: {} }; written in the manifest, `type` is enough";
 
 fn fault(reason: String, remedy: &str) -> Fault {
     Fault {
@@ -79,19 +80,26 @@ fn completed(json: &str) -> Bytes {
 
 fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
     wire::decode_structured(json).map_err(|error| {
-        if error.faults.is_empty() {
-            return vec![fault(format!("{label} is no CloudEvent: {error}"), REMEDY)];
-        }
-        let told = error.faults.into_iter().map(|found| {
+        let told = |mut found: Fault| {
             let member = found.pointer.trim_start_matches('/');
-            let reason = match member {
+            found.reason = match member {
+                "" if found.reason.starts_with("is ") => format!("{label} {}", found.reason),
                 "" => format!("{label} is no CloudEvent: {}", found.reason),
                 member => format!("{label} is no CloudEvent: `{member}` {}", found.reason),
             };
-
-            Fault { reason, ..found }
-        });
-        told.collect()
+            if found.remedy.is_empty() {
+                EVENT_REMEDY.clone_into(&mut found.remedy);
+            }
+            found
+        };
+        if error.faults.is_empty() {
+            vec![fault(
+                format!("{label} is no CloudEvent: {error}"),
+                EVENT_REMEDY,
+            )]
+        } else {
+            error.faults.into_iter().map(told).collect()
+        }
     })
 }
 
