@@ -110,15 +110,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         return Ok(OK);
     }
     if !arguments.yes && !agreed()? {
-        output::note("nothing was changed");
-        return Err(Failure::new("the plan was declined"));
+        return Err(Failure::new("the plan was declined; nothing was changed"));
     }
-    send_missing(&client, &plan.missing, &components).await?;
-    let tag = format!("\"{}\"", plan.version);
-    let applied = client
-        .put_if_match("/v1/manifest", JSON, &tag, body)
-        .await?;
-    let version = answer(&applied)?.version;
+    let progress = Progress::start();
+    let applied = carry_out(&client, &plan, &components, body, &progress).await;
+    progress.finish();
+    let version = applied?.version;
     let plan = Plan { version, ..plan };
     told(&arguments, &plan, true, "applied");
     Ok(OK)
@@ -203,38 +200,38 @@ fn agreed() -> Result<bool, Failure> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
-/// Sends the components that the bus does not have; none of them is deployed by that.
-async fn send_missing(
+/// Sends the components that the bus does not have, none of which is deployed by that, and applies
+/// the plan if it still is the plan.
+async fn carry_out(
     client: &Client,
-    missing: &[String],
+    plan: &Plan,
     components: &BTreeMap<Digest, Bytes>,
-) -> Result<(), Failure> {
-    let progress = Progress::start();
-    for (number, text) in (1..).zip(missing) {
-        let digest = text.strip_prefix("blake3:").and_then(Digest::from_hex);
-        let found = digest.and_then(|digest| components.get(&digest));
+    body: Bytes,
+    progress: &Progress,
+) -> Result<Plan, Failure> {
+    for (number, text) in (1..).zip(&plan.missing) {
+        let hex = text.trim_start_matches("blake3:");
+        let found = Digest::from_hex(hex).and_then(|digest| components.get(&digest));
         let Some(bytes) = found else {
-            progress.finish();
             return Err(Failure::configuration(format!(
                 "the manifest names the component {text} by digest, and the bus does not have it; nothing was changed: name its file instead"
             )));
         };
         progress.say(&format!(
             "sending component {number} of {} ({} KiB)",
-            missing.len(),
+            plan.missing.len(),
             bytes.len().div_ceil(1_024)
         ));
-        let hex = text.trim_start_matches("blake3:");
         let path = format!("/v1/components/{hex}");
-        let sent = client.put(&path, "application/wasm", bytes.clone()).await;
-        if sent.is_err() {
-            progress.finish();
-        }
-        sent?;
+        client.put(&path, "application/wasm", bytes.clone()).await?;
     }
     progress.say("compiling functions and applying");
-    progress.finish();
-    Ok(())
+    let tag = format!("\"{}\"", plan.version);
+    answer(
+        &client
+            .put_if_match("/v1/manifest", JSON, &tag, body)
+            .await?,
+    )
 }
 
 #[cfg(test)]

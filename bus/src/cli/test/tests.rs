@@ -135,7 +135,10 @@ fn an_event_that_is_none_is_a_fault_of_the_manifest() {
             "event: [small.json, nowhere.json]\nexpect: []",
             "edgebus.yaml:13:25: ",
         ),
-        ("event: edgebus.yaml\nexpect: []", "no CloudEvent"),
+        (
+            "event: edgebus.yaml\nexpect: []",
+            "edgebus.yaml is not JSON",
+        ),
     ] {
         let said = check(lines);
         assert!(said.contains(words), "{lines}: {said}");
