@@ -460,6 +460,15 @@ fn components_are_sent_ahead_and_named_by_digest() {
         .replace("function: f", "function: g");
     let other = other.replace("\"f\"", "\"g\"");
     put("/v1/manifest", &[json_type], other.as_bytes()).expect(200);
+    // A function that was deleted beside the manifest would come back, and the plan says so.
+    let alone = other.replace("rules: { r: { to: [{ function: g }] } }", "");
+    put("/v1/manifest", &[json_type], alone.as_bytes()).expect(200);
+    let again = put("/v1/manifest?dry_run=true", &[json_type], alone.as_bytes()).expect(200);
+    assert_eq!(again.json()["changes"], json!([]));
+    let deleted = server.request("DELETE", "/v1/functions/g", &[], b"");
+    deleted.expect(204);
+    let again = put("/v1/manifest?dry_run=true", &[json_type], alone.as_bytes()).expect(200);
+    assert_eq!(again.json()["changes"][0]["kind"], "add");
     let stranger = envelope.replace("\"f\"", "\"h\"");
     put("/v1/manifest", &[json_type], stranger.as_bytes()).expect(400);
 }

@@ -260,7 +260,10 @@ impl Bus {
             .map(|(name, _, _)| name.clone())
             .collect();
         // Before the first manifest, and for a text of an older format, everything is new.
-        let old = manifest::parse(&snapshot.manifest).unwrap_or_default();
+        let mut old = manifest::parse(&snapshot.manifest).unwrap_or_default();
+        // One that was deleted since then would come back.
+        old.functions
+            .retain(|function| snapshot.functions.contains_key(&function.name));
         let (new, snapshot) = (new.clone(), snapshot.clone());
         self.read(move |store| {
             let mut failed = None;
