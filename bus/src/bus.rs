@@ -2,35 +2,42 @@
 //!
 //! Never here: decisions. The handle resolves names, asks the pipeline or the store, and translates errors.
 
+mod apply;
 mod log;
 mod owed;
+mod rulebook;
+mod staging;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::error::{Error, Fault, Kind};
-use crate::manifest;
+use crate::error::{Error, Kind};
 use crate::model::{
-    Code, DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
+    DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
 };
-use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
+use crate::pipeline::{Pipeline, Snapshot, read_error};
 use crate::store::Store;
+
+use staging::Staging;
 
 pub use crate::pipeline::Trial;
 pub use crate::store::{DeliveryState, StoredEvent};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
+pub use apply::{Application, Plan};
 pub use log::{EventFilter, EventPage};
 pub use owed::{DeliveryFilter, delivery_of};
+pub use rulebook::Rulebook;
 
 /// A running bus.
 #[derive(Clone)]
 pub struct Bus {
     pipeline: Arc<Pipeline>,
+    /// Components that wait for the manifest that names them.
+    staging: Arc<Staging>,
 }
 
 /// The answer to one published event.
@@ -83,20 +90,14 @@ pub struct SubscriptionStatus {
     pub tally: Tally,
 }
 
-/// What applying a manifest would do or did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Plan {
-    /// One line for each change: `+ rule outside-bugs`, `~ function triage`, `- bus old`.
-    pub changes: Vec<String>,
-    /// The rule-set version in force afterwards; unchanged for a dry run.
-    pub version: u64,
-}
-
 impl Bus {
     /// The handle of a running pipeline.
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
-        Self { pipeline }
+        Self {
+            pipeline,
+            staging: Arc::default(),
+        }
     }
 
     /// Publishes `events` on `bus`, in order, all in one transaction; returns after the flush.
@@ -165,101 +166,6 @@ impl Bus {
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
         let (pipeline, name) = (self.pipeline.clone(), name.to_owned());
         whole(async move { pipeline.remove_function(&name).await }).await
-    }
-
-    /// Plans (`dry_run`) or applies a manifest text. A function whose component is a path, or not
-    /// named, stays as it is deployed: only the command line reads files.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
-    pub async fn apply_manifest(&self, text: &str, dry_run: bool) -> Result<Plan, Error> {
-        self.apply_with_components(text, &BTreeMap::new(), dry_run)
-            .await
-    }
-
-    /// As [`Bus::apply_manifest`], with the components of the functions that bring one.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
-    pub async fn apply_with_components(
-        &self,
-        text: &str,
-        components: &BTreeMap<Name, Bytes>,
-        dry_run: bool,
-    ) -> Result<Plan, Error> {
-        let manifest = manifest::parse(text).map_err(|faults| {
-            Error::invalid("the manifest can't be applied; nothing was changed", faults)
-                .coded(Code::ManifestFaulty)
-        })?;
-        let snapshot = self.snapshot();
-        let mut functions = Vec::with_capacity(manifest.functions.len());
-        let mut missing = Vec::new();
-        for declared in &manifest.functions {
-            let source = match (components.get(&declared.name), &declared.component) {
-                (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
-                (None, Some(manifest::ComponentSource::Digest(digest))) => {
-                    FunctionSource::Stored(*digest)
-                }
-                (None, _) => FunctionSource::Deployed,
-            };
-            if matches!(source, FunctionSource::Deployed)
-                && !snapshot.functions.contains_key(&declared.name)
-            {
-                missing.push(Fault {
-                    pointer: format!("/functions/{}/component", declared.name),
-                    place: None,
-                    reason: format!("the function `{}` is not deployed, and only the command line reads component files", declared.name),
-                    remedy: format!("deploy it first: curl -T {0}.wasm -H 'content-type: application/wasm' URL/v1/functions/{0}", declared.name),
-                });
-            }
-            functions.push((declared.name.clone(), source, declared.config.clone()));
-        }
-        if !missing.is_empty() {
-            return Err(Error::invalid(
-                "the manifest can't be applied; nothing was changed",
-                missing,
-            )
-            .coded(Code::FunctionNotDeployed));
-        }
-        let changes = self.plan(&manifest, &functions);
-        let version = if dry_run {
-            snapshot.version
-        } else {
-            let (pipeline, text) = (self.pipeline.clone(), text.to_owned());
-            whole(async move {
-                pipeline
-                    .apply_manifest(text, manifest.buses, functions, manifest.rules)
-                    .await
-            })
-            .await?
-        };
-        Ok(Plan { changes, version })
-    }
-
-    fn plan(
-        &self,
-        new: &manifest::Manifest,
-        functions: &[(Name, FunctionSource, crate::model::FunctionConfig)],
-    ) -> Vec<String> {
-        let snapshot = self.snapshot();
-        let replaced = functions
-            .iter()
-            .filter(|(name, source, _)| {
-                let digest = match source {
-                    FunctionSource::Component(bytes) => Digest::of(bytes),
-                    FunctionSource::Stored(digest) => *digest,
-                    FunctionSource::Deployed => return false,
-                };
-                snapshot
-                    .functions
-                    .get(name)
-                    .is_some_and(|deployed| deployed.revision.digest != digest)
-            })
-            .map(|(name, _, _)| name.clone())
-            .collect();
-        // Before the first manifest, and for a text of an older format, everything is new.
-        let old = manifest::parse(&snapshot.manifest).unwrap_or_default();
-        manifest::plan(&old, new, &replaced)
     }
 
     /// The manifest in force and the rule-set version.

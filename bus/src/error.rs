@@ -11,6 +11,8 @@ pub enum Kind {
     NotFound,
     /// It can't be done in the present state of things.
     Conflict,
+    /// Another version is in force than the one that was asked for: look again.
+    Changed,
     /// Larger than a limit.
     TooLarge,
     /// The node is full for the moment: come back after so many milliseconds.
@@ -36,6 +38,7 @@ impl Kind {
             Self::Invalid => Code::InputInvalid,
             Self::NotFound => Code::NotFound,
             Self::Conflict => Code::Conflict,
+            Self::Changed => Code::Changed,
             Self::TooLarge => Code::TooLarge,
             Self::Busy { .. } => Code::Busy,
             Self::StorageFull => Code::DiskNearlyFull,

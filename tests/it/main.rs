@@ -19,6 +19,7 @@ mod everyday;
 mod guests;
 mod help;
 mod malformed;
+mod manifest;
 mod openapi;
 mod operate;
 mod publish;

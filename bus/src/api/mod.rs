@@ -65,6 +65,7 @@ fn table() -> Vec<Route> {
         get("/v1/functions/{name}", functions::get, describe::functions::get),
         delete("/v1/functions/{name}", functions::remove, describe::functions::remove),
         post("/v1/functions/{name}/invoke", functions::invoke, describe::functions::invoke),
+        put("/v1/components/{digest}", manifest::stage, describe::functions::stage),
         put("/v1/manifest", manifest::apply, describe::functions::apply),
         get("/v1/manifest", manifest::get, describe::functions::manifest),
         get("/v1/rules", rules::list, describe::rules::list),

@@ -38,7 +38,7 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// Every cause there is, for the description of the API and its tests.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Handle(Kind::Invalid),
         Self::BodyBroken,
         Self::Handle(Kind::NotFound),
@@ -46,6 +46,7 @@ impl Cause {
         Self::MethodNotAllowed,
         Self::BodyTimeout,
         Self::Handle(Kind::Conflict),
+        Self::Handle(Kind::Changed),
         Self::Handle(Kind::TooLarge),
         Self::UnsupportedMedia,
         Self::HeadersTooLarge,
@@ -86,6 +87,11 @@ impl Cause {
                 StatusCode::CONFLICT,
                 "conflict",
                 "It can't be done in the present state",
+            ),
+            Self::Handle(Kind::Changed) => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "Another version is in force",
             ),
             Self::Handle(Kind::TooLarge) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -348,6 +354,7 @@ mod tests {
         check(Cause::Handle(Kind::Invalid), 400, false);
         check(Cause::Handle(Kind::NotFound), 404, false);
         check(Cause::Handle(Kind::Conflict), 409, false);
+        check(Cause::Handle(Kind::Changed), 412, false);
         check(Cause::Handle(Kind::TooLarge), 413, false);
         check(Cause::Handle(Kind::Busy { retry_after_ms: 1 }), 503, true);
         check(Cause::Handle(Kind::StorageFull), 507, true);
@@ -368,7 +375,8 @@ mod tests {
         let after = |cause: Cause| match cause {
             Cause::Handle(Kind::Invalid) => Some(Cause::Handle(Kind::NotFound)),
             Cause::Handle(Kind::NotFound) => Some(Cause::Handle(Kind::Conflict)),
-            Cause::Handle(Kind::Conflict) => Some(Cause::Handle(Kind::TooLarge)),
+            Cause::Handle(Kind::Conflict) => Some(Cause::Handle(Kind::Changed)),
+            Cause::Handle(Kind::Changed) => Some(Cause::Handle(Kind::TooLarge)),
             Cause::Handle(Kind::TooLarge) => Some(Cause::Handle(Kind::Busy {
                 retry_after_ms: 1_000,
             })),

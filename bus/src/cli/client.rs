@@ -88,6 +88,7 @@ struct ProblemFault {
     remedy: String,
 }
 
+#[allow(dead_code, reason = "`delete` is for the commands on functions")]
 impl Client {
     /// A client of the bus at `url`, as in `http://127.0.0.1:7070`.
     ///
@@ -183,6 +184,32 @@ impl Client {
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
+        self.exchange(path, request, body).await
+    }
+
+    /// Puts `body` at `path` if what is there still has this `tag`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer; 412 where something else is there by now.
+    pub(super) async fn put_if_match(
+        &self,
+        path: &str,
+        content_type: &str,
+        tag: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let request = Request::put(format!("{}{path}", self.base))
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::IF_MATCH, tag);
+        self.exchange(path, request, body).await
+    }
+
+    async fn exchange(
+        &self,
+        path: &str,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
         let answer = self.answer(path, request, body).await?;
         let status = answer.status();
         let body = self.whole(answer.into_body()).await?;

@@ -3,6 +3,7 @@
 //! Data goes to standard output; logs, progress and errors to standard error. Exit codes: 0 done,
 //! 1 failed, 2 wrong usage, 74 the store failed while it was written, 78 wrong configuration.
 
+mod apply;
 mod bench;
 mod build;
 mod client;
@@ -22,12 +23,15 @@ mod output;
 mod publish;
 mod query;
 mod rules;
+mod schema;
 mod serve;
 mod shell;
 mod sse;
 mod story;
 mod subscriptions;
+mod test;
 mod top;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -148,6 +152,12 @@ enum Command {
     Demo(demo::Arguments),
     /// Serve a bus: open its store, put the manifest in force, listen.
     Serve(serve::Arguments),
+    /// Check a manifest and the files that it names; tell every fault at once.
+    Validate(validate::Arguments),
+    /// Run the tests of a manifest: events with the rules that they must match.
+    Test(test::Arguments),
+    /// Show what a manifest would change on a running bus, ask, and put it in force.
+    Apply(apply::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
     /// Look at a bus's log, follow it, take it out.
@@ -176,6 +186,8 @@ enum Command {
     Man(shell::ManArguments),
     /// Explain an error by its code, as in EB0201.
     Explain(explain::Arguments),
+    /// Print the JSON Schema of the manifest, for editors.
+    Schema(schema::Arguments),
     /// Print the version.
     #[command(after_help = "Example:
   edgebus version")]
@@ -189,6 +201,9 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Apply(arguments) => with_runtime(apply::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
         Command::Events(arguments) => with_runtime(events::run(arguments)),
         Command::Functions(arguments) => with_runtime(functions::run(arguments)),
@@ -203,6 +218,7 @@ pub fn main() -> ExitCode {
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{self, Progress};
+use super::validate::{self, Checked, Purpose};
 use super::{Failure, OK, STORE_FAILED};
 use crate::api;
 use crate::assembly::{self, Running};
@@ -264,46 +265,21 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads and checks a manifest and the components beside it.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::configuration(format!(
-                "the manifest {} can't be read: {error}",
-                path.display()
-            ))
-            .coded(Code::ManifestUnreadable)
-        })?;
-        let shown = path.display().to_string();
-        let parsed = manifest::parse(&text).map_err(|faults| {
-            Failure::configuration(format!(
+        let checked = Checked::read(path, Purpose::Run)?;
+        if !checked.faults.is_empty() {
+            return Err(Failure::configuration(format!(
                 "the manifest has faults; nothing was changed\n{}",
-                manifest::show(&faults, &text, &shown)
+                checked.show(validate::style())
             ))
-            .coded(Code::ManifestFaulty)
-        })?;
-        for line in not_yet(&parsed) {
-            output::note(&line);
+            .coded(checked.code()));
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut components = BTreeMap::new();
-        for function in &parsed.functions {
-            if let Some(manifest::ComponentSource::Path(component)) = &function.component {
-                let file = folder.join(component);
-                let bytes = read_component(&file).map_err(|(code, reason)| {
-                    let build = function.build.as_ref().map_or_else(String::new, |build| {
-                        format!("; build it with `{}`", build.command)
-                    });
-                    Failure::configuration(format!(
-                        "the component of function `{}` can't be read: {reason}{build}",
-                        function.name
-                    ))
-                    .coded(code)
-                })?;
-                components.insert(function.name.clone(), bytes);
-            }
+        for line in checked.warning_lines() {
+            output::note(&line);
         }
         Ok(Self {
             path: path.to_owned(),
-            text,
-            components,
+            text: checked.text,
+            components: checked.components,
         })
     }
 
@@ -314,35 +290,15 @@ impl Configuration {
         Failure::configuration(format!(
             "{}\n{}",
             error.message,
-            manifest::show(&error.faults, &self.text, &self.path.display().to_string())
+            manifest::show(
+                &error.faults,
+                &self.text,
+                &self.path.display().to_string(),
+                validate::style()
+            )
         ))
         .coded(error.code)
     }
-}
-
-/// What the manifest asks for and this release does not do yet, so that nobody relies on it.
-fn not_yet(manifest: &manifest::Manifest) -> Vec<String> {
-    let mut lines = Vec::new();
-    let defaults = |name: &Name| crate::model::BusConfig::with_defaults(name.clone());
-    for bus in &manifest.buses {
-        let default = defaults(&bus.name);
-        if (bus.retention_age_ms, bus.retention_bytes)
-            != (default.retention_age_ms, default.retention_bytes)
-        {
-            lines.push(format!("note: bus `{}`: `retention` is checked and kept, but not applied yet: the log keeps everything", bus.name));
-        }
-    }
-    for function in manifest
-        .functions
-        .iter()
-        .filter(|function| !function.config.allow_http.is_empty())
-    {
-        lines.push(format!(
-            "note: function `{}`: outgoing HTTP is not there yet, so `allow_http` allows nothing",
-            function.name
-        ));
-    }
-    lines
 }
 
 /// The first bytes of every component: magic, version 13, layer 1.

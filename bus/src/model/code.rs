@@ -74,6 +74,7 @@ codes! {
     BodyTimeout = "EB0312" "The body came too slowly",
     BodyBroken = "EB0313" "The body ended before its end",
     HeadersTooLarge = "EB0314" "Too many header fields",
+    Changed = "EB0315" "Another version is in force",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",

@@ -27,6 +27,16 @@ pub enum FunctionSource {
     Stored(Digest),
 }
 
+/// The answer where another version is in force than the one that was planned for.
+pub(crate) fn changed(expected: u64, found: u64) -> Error {
+    Error::new(
+        Kind::Changed,
+        format!(
+            "the plan was made at rule-set version {expected} and version {found} is in force now; nothing was changed: plan again"
+        ),
+    )
+}
+
 /// Compiles every deployed function, at the start.
 pub(super) async fn compile_all(
     store: &dyn Store,
@@ -107,10 +117,11 @@ async fn deployed(
 }
 
 impl Pipeline {
-    /// Puts a manifest in force; its text is `source`.
+    /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
+    /// is in force until then.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
+    /// [`Kind::Changed`] for another version; [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
     /// nothing is changed then.
     pub async fn apply_manifest(
         &self,
@@ -118,8 +129,14 @@ impl Pipeline {
         buses: Vec<BusConfig>,
         functions: Vec<(Name, FunctionSource, FunctionConfig)>,
         rules: Vec<RuleConfig>,
+        expected: Option<u64>,
     ) -> Result<u64, Error> {
         let _changing = self.changing.lock().await;
+        // Every change holds the lock, so that the version stays what it is until this one is made.
+        let version = self.snapshot().version;
+        if let Some(expected) = expected.filter(|expected| *expected != version) {
+            return Err(changed(expected, version));
+        }
         let mut ready = self.compiled();
         let mut named = Vec::with_capacity(functions.len());
         let mut components = Vec::new();

@@ -14,7 +14,7 @@ use crate::view::View;
 /// # Errors
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
-pub(super) fn subscriptions(
+pub(crate) fn subscriptions(
     bus: &BusRules,
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {

@@ -37,7 +37,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use change::FunctionSource;
+pub(crate) use change::changed;
 pub use matching::matches;
+pub(crate) use matching::subscriptions;
 pub use snapshot::Snapshot;
 pub use trial::Trial;
 

@@ -87,7 +87,7 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .collect();
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     pipeline
-        .apply_manifest("test".to_owned(), buses, functions, rules)
+        .apply_manifest("test".to_owned(), buses, functions, rules, None)
         .await
         .unwrap();
 }
@@ -105,7 +105,7 @@ async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
         FunctionConfig::default(),
     )];
     pipeline
-        .apply_manifest("input".to_owned(), buses, functions, rules)
+        .apply_manifest("input".to_owned(), buses, functions, rules, None)
         .await
         .unwrap();
 }

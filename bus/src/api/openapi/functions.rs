@@ -127,6 +127,27 @@ pub(in crate::api) fn invoke(limits: &Limits) -> Operation {
         .reads()
 }
 
+/// `PUT /v1/components/{digest}`.
+pub(in crate::api) fn stage(limits: &Limits) -> Operation {
+    let body = format!(
+        "The component's bytes, at most {}.",
+        limits.component_bytes_max
+    );
+    let digest = json!({"type": "string", "pattern": "^(blake3:)?[0-9a-fA-F]{64}$", "description": "BLAKE3 of the component's bytes."});
+    Operation::new("stageComponent", "functions", "Send a component ahead of a manifest")
+        .about("Keeps the component in memory for a manifest that names its digest within ten minutes, so that functions and rules change in one transaction. Nothing is deployed; sending it again changes nothing.")
+        .path("digest", digest, "The component's digest.", json!("6b3c0f3ce1a1d2a1f6d2a2a9a3a3b1b0c7f1c8d1e9a4f0b2c3d4e5f60718293a"))
+        .takes(body, "application/wasm", json!({"type": "string", "format": "binary"}), &[])
+        .answers_empty(204, "It waits for its manifest.")
+        .problem(INVALID, "This is no digest, or another component's.")
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/wasm.",
+        )
+        .reads_body()
+        .everyday()
+}
+
 const MANIFEST: &str = "version: 1\nbuses: { audit: {} }\n";
 
 fn yaml() -> Value {

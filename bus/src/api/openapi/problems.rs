@@ -117,6 +117,10 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "function `f` is a target of rule `r`; take it out of the manifest first",
             "/v1/functions/f",
         ),
+        Code::Changed => (
+            "version 2 of the rules is in force, not 1: plan again; nothing was changed",
+            "/v1/manifest",
+        ),
         Code::TooLarge => ("the body may have 1048576 bytes at most", "/v1/events"),
         Code::Busy => (
             "the writer's inbox is full; nothing was written",
