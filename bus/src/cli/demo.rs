@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -248,7 +248,7 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
     let program = if std::env::var_os("CARGO").is_some() {
         "cargo run --release --".to_owned()
     } else {
-        shown_program()
+        super::shown_program()
     };
     output::print("Try next:");
     let mut url = url.to_owned();
@@ -278,11 +278,4 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
         "  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}",
         samples.join("order.json").display()
     ));
-}
-
-fn shown_program() -> String {
-    std::env::args_os().next().map_or_else(
-        || "edgebus".to_owned(),
-        |program| PathBuf::from(program).display().to_string(),
-    )
 }

@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod demo;
 mod fsck;
+mod init;
 pub mod mapping;
 mod output;
 mod publish;
@@ -77,6 +78,7 @@ impl From<client::Error> for Failure {
     propagate_version = true,
     after_help = "Examples:
   edgebus demo                                        see it work, on real events
+  edgebus init hello                                  a project of your own, to start with
   edgebus serve --data ./data --create --manifest edgebus.yaml
   edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'"
 )]
@@ -87,6 +89,8 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make a project: a manifest, a function with its unit test, an event, and what to type next.
+    Init(init::Arguments),
     /// Build the sample functions, serve them, publish sample events and show what happens.
     Demo(demo::Arguments),
     /// Serve a bus: open its store, put the manifest in force, listen.
@@ -106,6 +110,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Init(arguments) => init::run(&arguments),
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),
@@ -121,6 +126,21 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             output::note(&format!("error: {}", failure.message));
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// How this program was called, for the commands that are shown to try next: they may be typed in
+/// another folder, so a path is shown whole.
+fn shown_program() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let path = std::path::Path::new(&program);
+    match path.components().count() {
+        0 => "edgebus".to_owned(),
+        1 => path.display().to_string(),
+        _ => {
+            let whole = path.canonicalize();
+            whole.as_deref().unwrap_or(path).display().to_string()
         }
     }
 }
