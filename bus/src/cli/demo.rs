@@ -41,15 +41,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let progress = Progress::start();
     let repository = repository().map_err(Failure::new)?;
     let samples = repository.join("samples");
-    let building = repository.clone();
-    let built = tokio::task::spawn_blocking(move || {
-        let built = build_functions(&building, &PACKAGES, &progress);
-        progress.finish();
-        built
-    })
-    .await
-    .map_err(|error| Failure::new(error.to_string()))?
-    .map_err(Failure::new)?;
+    let built = build_functions(&repository, &PACKAGES, &progress).await;
+    progress.finish();
+    let built = built.map_err(Failure::new)?;
     let built_after = began.elapsed();
     let folder = std::env::temp_dir().join(format!("edgebus-demo-{:08x}", rand::random::<u32>()));
     let settings = settings::Serve {

@@ -8,6 +8,7 @@ mod build;
 mod client;
 mod connection;
 mod demo;
+mod dev;
 mod fsck;
 mod init;
 pub mod mapping;
@@ -91,6 +92,8 @@ struct Arguments {
 enum Command {
     /// Make a project: a manifest, a function with its unit test, an event, and what to type next.
     Init(init::Arguments),
+    /// Build a project, serve it, watch it, and print the way of each event.
+    Dev(dev::Arguments),
     /// Build the sample functions, serve them, publish sample events and show what happens.
     Demo(demo::Arguments),
     /// Serve a bus: open its store, put the manifest in force, listen.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Dev(arguments) => with_runtime(dev::run(arguments)),
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),

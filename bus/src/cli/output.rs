@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
+#[derive(Clone)]
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
 }
@@ -41,6 +42,14 @@ impl Progress {
     pub(super) fn detail(&self, text: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text.to_owned());
+        }
+    }
+
+    /// Lets something else be written meanwhile, so that neither stands in the other's line.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 

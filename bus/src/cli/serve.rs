@@ -64,7 +64,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    init_logs();
+    init_logs("info");
     let settings = settings::Serve {
         data: arguments.data,
         create: arguments.create,
@@ -81,36 +81,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         "  try: curl -s http://{}/v1/rules",
         serving.address
     ));
-    tokio::select! {
-        () = signals.stop() => {}
-        reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
-        ended = &mut serving.api => {
-            serving.running.pipeline.stop().await;
-            let reason = match ended {
-                Ok(Err(error)) => error.to_string(),
-                _ => "its task ended".to_owned(),
-            };
-            return Err(Failure::new(format!("the API no longer listens: {reason}")));
-        }
-    }
-    output::note("stopping: running attempts have 20 s; a second signal stops at once");
-    tokio::select! {
-        live = serving.stop() => Ok(if live { OK } else { STORE_FAILED }),
-        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
-    }
+    serving.until(signals.stop()).await?;
+    serving.finish(&mut signals).await
 }
 
-fn failed(reason: &str) -> u8 {
-    output::note(&format!(
-        "error: the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
-    ));
-    STORE_FAILED
-}
-
-/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`).
-pub(super) fn init_logs() {
+/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`), else `usual`.
+pub(super) fn init_logs(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EDGEBUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     // A second initialisation, in tests, is no fault.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -235,6 +213,42 @@ impl Serving {
         })
     }
 
+    /// Waits for `stop`, or for what ends the bus before that.
+    ///
+    /// # Errors
+    /// The log failed, or the API listens no longer.
+    pub(super) async fn until(&mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        tokio::select! {
+            () = stop => Ok(()),
+            reason = self.running.pipeline.failure() => Err(Failure {
+                code: STORE_FAILED,
+                message: format!(
+                    "the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
+                ),
+            }),
+            ended = &mut self.api => {
+                self.running.pipeline.stop().await;
+                let reason = match ended {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => "its task ended".to_owned(),
+                };
+                Err(Failure::new(format!("the API no longer listens: {reason}")))
+            }
+        }
+    }
+
+    /// Stops in order, or at once at the next signal.
+    ///
+    /// # Errors
+    /// It did not come to its end.
+    pub(super) async fn finish(self, signals: &mut Signals) -> Result<u8, Failure> {
+        output::note("stopping: running attempts have 20 s; a second signal stops at once");
+        tokio::select! {
+            live = self.stop() => Ok(if live { OK } else { STORE_FAILED }),
+            () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
+        }
+    }
+
     /// Stops in order: the API drains, then the pipeline.
     /// False if the log failed meanwhile.
     pub(super) async fn stop(self) -> bool {
@@ -255,20 +269,17 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads and checks a manifest and the components beside it.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::configuration(format!(
-                "the manifest {} can't be read: {error}",
-                path.display()
-            ))
-        })?;
-        let shown = path.display().to_string();
-        let parsed = manifest::parse(&text).map_err(|faults| {
-            Failure::configuration(format!(
-                "the manifest has faults; nothing was changed\n{}",
-                manifest::show(&faults, &text, &shown)
-            ))
-        })?;
-        for line in not_yet(&parsed) {
+        let (text, parsed) = read_manifest(path)?;
+        Self::of(path, text, &parsed)
+    }
+
+    /// Reads the components that a manifest names.
+    pub(super) fn of(
+        path: &Path,
+        text: String,
+        parsed: &manifest::Manifest,
+    ) -> Result<Self, Failure> {
+        for line in not_yet(parsed) {
             output::note(&line);
         }
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -295,7 +306,7 @@ impl Configuration {
         })
     }
 
-    fn failure(&self, error: &crate::error::Error) -> Failure {
+    pub(super) fn failure(&self, error: &crate::error::Error) -> Failure {
         if error.faults.is_empty() {
             return Failure::configuration(error.message.clone());
         }
@@ -304,6 +315,23 @@ impl Configuration {
             error.message,
             manifest::show(&error.faults, &self.text, &self.path.display().to_string())
         ))
+    }
+}
+
+/// Reads and checks a manifest alone.
+pub(super) fn read_manifest(path: &Path) -> Result<(String, manifest::Manifest), Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::configuration(format!(
+            "the manifest {} can't be read: {error}",
+            path.display()
+        ))
+    })?;
+    match manifest::parse(&text) {
+        Ok(parsed) => Ok((text, parsed)),
+        Err(faults) => Err(Failure::configuration(format!(
+            "the manifest has faults; nothing was changed\n{}",
+            manifest::show(&faults, &text, &path.display().to_string())
+        ))),
     }
 }
 
