@@ -500,7 +500,7 @@ fn the_version_is_told() {
 fn help_is_as_it_was() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/formats/help");
     for command in [
-        "edgebus", "demo", "serve", "publish", "bench", "fsck", "version",
+        "edgebus", "init", "dev", "demo", "serve", "publish", "bench", "fsck", "version",
     ] {
         let arguments = if command == "edgebus" {
             vec!["--help"]

@@ -123,6 +123,21 @@ impl Signals {
     }
 }
 
+/// Listens; on loopback only.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    if !address.ip().is_loopback() {
+        return Err(Failure::configuration(format!(
+            "{address} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
+            address.port()
+        )));
+    }
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!(
+            "{address} can't be listened on: {error}; choose another with --listen"
+        ))
+    })
+}
+
 /// A bus that serves its API.
 pub(super) struct Serving {
     pub(super) running: Running,
@@ -135,24 +150,12 @@ impl Serving {
     /// Checks the manifest, opens the store, starts the bus, puts the manifest in force, and listens:
     /// in this order, so that a fault of the configuration changes nothing.
     pub(super) async fn start(settings: &settings::Serve) -> Result<Self, Failure> {
-        if !settings.listen.ip().is_loopback() {
-            return Err(Failure::configuration(format!(
-                "{} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
-                settings.listen,
-                settings.listen.port()
-            )));
-        }
         let configuration = settings
             .manifest
             .as_deref()
             .map(Configuration::read)
             .transpose()?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            Failure::new(format!(
-                "{} can't be listened on: {error}; choose another with --listen",
-                settings.listen
-            ))
-        })?;
+        let listener = bind(settings.listen).await?;
         let address = listener
             .local_addr()
             .map_err(|error| Failure::new(format!("the listener has no address: {error}")))?;

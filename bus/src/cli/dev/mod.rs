@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::output;
-use super::serve::{Configuration, Serving, Signals, init_logs};
+use super::serve::{Configuration, Serving, Signals, bind, init_logs};
 use super::{Failure, OK};
 use crate::bus::Bus;
 use crate::model::rule::DEFAULT_BUS;
@@ -67,6 +67,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             arguments.manifest.display()
         )));
     }
+    // An address in use is told at once, not after the build.
+    drop(bind(arguments.listen).await?);
     let mut signals = Signals::install()?;
     let keys = Keys::read();
     let screen = Screen::default();
@@ -92,7 +94,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let bus = serving.running.bus.clone();
     let story = tokio::spawn(story::tell(bus.clone(), bus.listen(), screen.clone()));
     let fault = match found {
-        Found::New(configuration) => apply(&bus, &configuration, None, &screen).await,
+        Found::New(configuration) => apply(&bus, &configuration, project.built_in, &screen).await,
         Found::Fault(words) => Some(words),
         Found::Same => None,
     };

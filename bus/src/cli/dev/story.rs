@@ -54,6 +54,9 @@ impl Story {
         let stored = self.bus.event(&event.bus, event.position).await.ok();
         let margin = margin(stored.as_ref());
         let mut text = head(&margin, &event.bus, &event.kind, event.position);
+        if !event.subscriptions.is_empty() {
+            let _ = write!(text, " → {}", rules(&event.subscriptions));
+        }
         if let Some(stored) = &stored {
             let origin = format!("id {} from {}", event.id, stored.event.source);
             let _ = write!(text, "  {}", paint(DIM, &printable(&origin)));
@@ -62,19 +65,12 @@ impl Story {
         if let Some(data) = stored.as_ref().and_then(|stored| data(&stored.event.data)) {
             let _ = writeln!(text, "{margin}  {}", paint(DIM, &data));
         }
-        let _ = match &event.subscriptions[..] {
-            [] => {
-                let near =
-                    stored.map(|stored| nearest(&self.bus.rules(), &event.bus, &stored.event));
-                let near = near.unwrap_or_else(|| "no rule matched".to_owned());
-                writeln!(
-                    text,
-                    "{margin}  {}",
-                    paint(YELLOW, &cut(&near, LINE_CHARACTERS_MAX))
-                )
-            }
-            matched => writeln!(text, "{margin}  matched {}", rules(matched)),
-        };
+        if event.subscriptions.is_empty() {
+            let near = stored.map(|stored| nearest(&self.bus.rules(), &event.bus, &stored.event));
+            let near = near.unwrap_or_else(|| "no rule matched".to_owned());
+            let near = paint(YELLOW, &cut(&near, LINE_CHARACTERS_MAX));
+            let _ = writeln!(text, "{margin}  {near}");
+        }
         self.last = Some((event.bus.to_string(), event.position));
         text
     }
@@ -102,7 +98,7 @@ impl Story {
         for line in backtrace(&attempt.outcome) {
             let _ = writeln!(text, "{margin}      {}", paint(RED, &line));
         }
-        let lines = attempt.output.lines();
+        let lines = attempt.output.lines().filter(|line| tells(line));
         let count = lines.clone().count();
         for line in lines.take(OUTPUT_LINES_MAX) {
             let _ = writeln!(text, "{margin}    | {}", cut(line, LINE_CHARACTERS_MAX));
@@ -204,39 +200,68 @@ fn times(attempt: &AttemptEnded) -> String {
     )
 }
 
+/// False for what a panic adds to its words: an empty line, and advice that does not help here.
+fn tells(line: &str) -> bool {
+    !line.trim().is_empty() && !line.contains("note: run with `RUST_BACKTRACE=1`")
+}
+
 /// The first frames of a trap that are the function's own code.
 fn backtrace(outcome: &Outcome) -> Vec<String> {
     let Outcome::Trap { message } = outcome else {
         return Vec::new();
     };
-    let frames = message.lines().skip(1).map(str::trim);
-    frames
-        .filter(|frame| frame.strip_prefix("at ").is_some_and(is_own))
+    message
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.trim().strip_prefix("at "))
+        .map(without_numbers)
+        .filter(|name| is_own(name))
         .take(FRAMES_MAX)
-        .map(|frame| cut(frame, LINE_CHARACTERS_MAX))
+        .map(|name| format!("at {}", cut(&name, LINE_CHARACTERS_MAX)))
         .collect()
+}
+
+/// `name` without the number that Rust puts behind the name of each crate, as in `hello[8dc9c5a1b5b3c2d1]`.
+fn without_numbers(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut parts = name.split('[');
+    out.push_str(parts.next().unwrap_or(""));
+    for part in parts {
+        match part.split_once(']') {
+            Some((number, rest))
+                if number.len() >= 12 && number.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+            {
+                out.push_str(rest);
+            }
+            _ => {
+                out.push('[');
+                out.push_str(part);
+            }
+        }
+    }
+    out
 }
 
 /// False for the frames of Rust's library and of the SDK, through which every trap goes.
 fn is_own(name: &str) -> bool {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 14] = [
         "std::",
         "core::",
         "alloc::",
         "guest_sdk::",
+        "guest_sdk_macros::",
         "wit_bindgen",
         "dlmalloc",
         "__rust",
         "rust_",
         "_start",
         "abort",
-        "<unknown>",
         "edgebus:",
+        "<wasm function",
+        "_RNv",
     ];
     let name = name.trim_start_matches(['<', '&']);
-    !OTHERS.iter().any(|other| name.starts_with(other))
-        && !name.contains("export_handle_cabi")
-        && !name.contains("cabi_export")
+    !OTHERS.iter().any(|other| name.starts_with(other)) && !name.contains("cabi")
 }
 
 const BOLD: &str = "1";
@@ -330,13 +355,16 @@ mod tests {
 
     #[test]
     fn a_backtrace_shows_the_functions_own_frames() {
-        let message = "panicked\n  at __rustc::rust_panic\n  at core::panicking::panic_fmt\n  at hello::handle\n  at <hello::__Function as x>::handle\n  at guest_sdk::event::run\n";
+        let message = "panicked\n  at __rustc::rust_panic\n  at core[d123b7a1a2ed1472]::panicking::panic_fmt\n  at hello[c0ffee00c0ffee00]::handle\n  at <hello::__Function as x>::handle::<[u8]>\n  at guest_sdk::event::run\n";
         let trap = Outcome::Trap {
             message: message.to_owned(),
         };
         assert_eq!(
             backtrace(&trap),
-            ["at hello::handle", "at <hello::__Function as x>::handle"]
+            [
+                "at hello::handle",
+                "at <hello::__Function as x>::handle::<[u8]>"
+            ]
         );
         assert!(backtrace(&Outcome::Conflict).is_empty());
     }

@@ -7,6 +7,8 @@
 mod place;
 mod sdk;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -146,35 +148,5 @@ fn sanitised(text: &str) -> String {
         "project".to_owned()
     } else {
         name.to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_made_of_what_the_folder_is_called() {
-        for (text, expected) in [
-            ("hello", "hello"),
-            ("My Project", "my-project"),
-            ("__x--y__", "x-y"),
-            ("Straße 7", "stra-e-7"),
-            ("日本", "project"),
-            ("", "project"),
-        ] {
-            assert_eq!(sanitised(text), expected, "{text}");
-        }
-        assert_eq!(sanitised(&"a-".repeat(100)).len(), NAME_BYTES_MAX - 1);
-        assert_eq!(name_of(Path::new("/tmp/nowhere/Shop 2")), "shop-2");
-        assert!(checked_name("shop-2").is_ok());
-        let said = checked_name("Shop 2").unwrap_err();
-        assert!(said.contains("`shop-2`"), "{said}");
-    }
-
-    #[test]
-    fn paths_are_shown_as_a_shell_takes_them() {
-        assert_eq!(shown_path(Path::new("a/b-c")), "a/b-c");
-        assert_eq!(shown_path(Path::new("it's mine")), r"'it'\''s mine'");
     }
 }

@@ -121,7 +121,7 @@ mod tests {
 
     fn listed(folder: &Path) -> Vec<String> {
         let mut found = Vec::new();
-        super::super::sdk::list(folder, folder, &mut found);
+        super::super::tests::list(folder, folder, &mut found);
         found.sort();
         found
     }

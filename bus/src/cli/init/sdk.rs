@@ -88,23 +88,11 @@ fn is_wanted(line: &str) -> bool {
         .any(|(_, text)| text.contains(&inherits))
 }
 
-/// The files below `folder`, as paths from `root`.
-#[cfg(test)]
-pub(super) fn list(root: &std::path::Path, folder: &std::path::Path, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            list(root, &path, found);
-        } else {
-            found.push(path.strip_prefix(root).unwrap().display().to_string());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::super::tests::list;
     use super::*;
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
     fn every_file_of_the_folder_is_embedded_once() {
         let mut on_disk = Vec::new();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/init/templates");
-        super::super::sdk::list(&root, &root, &mut on_disk);
+        super::super::tests::list(&root, &root, &mut on_disk);
         assert_eq!(on_disk.len(), SHARED.len() + RUST.len() + SENSORS.len());
     }
 
