@@ -197,6 +197,33 @@ fn failures_say_what_is_next() {
 }
 
 #[test]
+fn a_start_with_a_fault_waits_until_it_is_mended() {
+    let home = Home::new("version: 1\nrules: { r: {} }\n");
+    let mut command = Command::new(binary());
+    clean(&mut command)
+        .args([
+            "dev",
+            "--ephemeral",
+            "--listen",
+            "127.0.0.1:0",
+            "--manifest",
+        ])
+        .arg(home.manifest());
+    let mut dev = Dev::start(&mut command);
+    dev.hears("edgebus.yaml:2:");
+    dev.hears("nothing is in force yet");
+    home.write_manifest("version: 1\nbuses: { other: {} }\n");
+    dev.hears("in force: + bus other");
+    dev.publish(&["--bus", "other", "--type", "t", "--source", "/s"]);
+    dev.hears("t #1 on other");
+    dev.hears("no rule matched: the bus `other` has no rules");
+    std::fs::remove_file(home.manifest()).unwrap();
+    dev.hears("can't be read");
+    dev.hears("still serving the last good version");
+    assert!(dev.stop().success());
+}
+
+#[test]
 fn what_is_not_the_projects_fault_ends_it() {
     let home = Home::new("version: 1\n");
     let dev = |arguments: &[&str]| {

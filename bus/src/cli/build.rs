@@ -68,19 +68,21 @@ pub(super) async fn build_functions(
     Ok(target.join(TARGET).join("release"))
 }
 
-/// Runs a manifest's build command in `folder` and gives what the tool had to say, without its progress.
+/// Runs a manifest's build command for `functions` in `folder` and gives what the tool had to say,
+/// without its progress.
 ///
 /// # Errors
 /// What the tool said.
 pub(super) async fn build_with(
     command: &str,
+    functions: &str,
     folder: &Path,
     progress: &Progress,
 ) -> Result<String, String> {
     if command.contains(TARGET) {
         ensure_target(folder, progress).await?;
     }
-    progress.say(&format!("building with `{command}`"));
+    progress.say(&format!("building {functions}"));
     let mut shell = Command::new("sh");
     shell.current_dir(folder).args(["-c", command]);
     run(shell, command, progress).await
@@ -257,7 +259,7 @@ mod tests {
 
     async fn check(script: &str) -> Result<String, String> {
         let folder = std::env::temp_dir();
-        build_with(script, &folder, &Progress::start()).await
+        build_with(script, "f", &folder, &Progress::start()).await
     }
 
     #[tokio::test]

@@ -92,16 +92,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     };
     let mut serving = Serving::start(&settings).await?;
     let bus = serving.running.bus.clone();
-    let story = tokio::spawn(story::tell(bus.clone(), bus.listen(), screen.clone()));
-    let fault = match found {
-        Found::New(configuration) => apply(&bus, &configuration, project.built_in, &screen).await,
-        Found::Fault(words) => Some(words),
-        Found::Same => None,
+    let heard = bus.listen();
+    let applied = match found {
+        Found::New(configuration) => apply(&bus, &configuration, project.built_in).await,
+        Found::Fault(words) => Err(words),
+        Found::Same => Ok("nothing is new".to_owned()),
     };
-    banner(&arguments, &project, serving.address, &store, &keys);
-    if let Some(words) = fault {
-        told(&screen, &words, &bus);
-    }
+    output::print(&format!(
+        "edgebus dev listens on http://{}",
+        serving.address
+    ));
+    told(&screen, applied, &bus);
+    introduce(&arguments, &project, serving.address, &store, &keys);
+    // What came in meanwhile is told now: the address is the first line.
+    let story = tokio::spawn(story::tell(bus.clone(), heard, screen.clone()));
     let stopped = {
         let work = work(&mut project, &bus, &screen);
         let ended = async {
@@ -130,50 +134,44 @@ async fn stop(signals: &mut Signals, keys: &Keys) {
 async fn work(project: &mut Project, bus: &Bus, screen: &Screen) {
     loop {
         project.changed().await;
-        let fault = match project.look(screen).await {
-            Found::Same => None,
-            Found::Fault(words) => Some(words),
-            Found::New(configuration) => apply(bus, &configuration, project.built_in, screen).await,
+        let applied = match project.look(screen).await {
+            Found::Same => continue,
+            Found::Fault(words) => Err(words),
+            Found::New(configuration) => apply(bus, &configuration, project.built_in).await,
         };
-        if let Some(words) = fault {
-            told(screen, &words, bus);
-        }
+        told(screen, applied, bus);
     }
 }
 
-/// Puts a configuration in force and says what changed; the fault if the bus does not take it.
+/// Puts a configuration in force and says what changed, on one line; the fault if the bus does not take
+/// it.
 async fn apply(
     bus: &Bus,
     configuration: &Configuration,
     built_in: Option<Duration>,
-    screen: &Screen,
-) -> Option<String> {
-    let applied = bus
+) -> Result<String, String> {
+    let plan = bus
         .apply_with_components(&configuration.text, &configuration.components, false)
-        .await;
-    let plan = match applied {
-        Ok(plan) => plan,
-        Err(error) => return Some(configuration.failure(&error).message),
-    };
+        .await
+        .map_err(|error| configuration.failure(&error).message)?;
     let built = built_in.map_or_else(String::new, |took| {
         format!(", built in {:.1} s", took.as_secs_f64())
     });
-    let changes = match plan.changes.len() {
-        0 => "nothing that the bus goes by has changed".to_owned(),
-        _ => plan
-            .changes
-            .iter()
-            .map(|change| change.trim())
-            .collect::<Vec<_>>()
-            .join(", "),
+    let changes: Vec<&str> = plan.changes.iter().map(|change| change.trim()).collect();
+    let changes = if changes.is_empty() {
+        "nothing that the bus goes by has changed".to_owned()
+    } else {
+        changes.join(", ")
     };
-    let line = format!("in force{built}: {changes}");
-    screen.note(&story::paint("36", &line));
-    None
+    Ok(format!("in force{built}: {changes}"))
 }
 
-/// Shows a fault, and what goes on nevertheless.
-fn told(screen: &Screen, words: &str, bus: &Bus) {
+/// Shows what was put in force, or a fault and what goes on nevertheless.
+fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
+    let words = match applied {
+        Ok(line) => return screen.note(&story::paint("36", &line)),
+        Err(words) => words,
+    };
     let goes_on = if bus.manifest().1 == 0 {
         "nothing is in force yet; the next change is looked at"
     } else {
@@ -187,8 +185,8 @@ fn told(screen: &Screen, words: &str, bus: &Bus) {
     ));
 }
 
-/// The address first, what to try last.
-fn banner(
+/// What is served from where, and at last what to try.
+fn introduce(
     arguments: &Arguments,
     project: &Project,
     address: SocketAddr,
@@ -200,7 +198,6 @@ fn banner(
     let count = |number: usize, what: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { "s" })
     };
-    output::print(&format!("edgebus dev listens on http://{address}"));
     output::print(&format!(
         "  manifest   {} ({}, {})",
         arguments.manifest.display(),

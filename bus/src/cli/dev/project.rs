@@ -243,15 +243,13 @@ impl Project {
             _ => {}
         }
         let began = Instant::now();
+        let functions = job.functions.join(", ");
         let progress = screen.work();
-        let ran = build::build_with(command, &self.folder, &progress).await;
+        let ran = build::build_with(command, &functions, &self.folder, &progress).await;
         screen.rest();
         self.built_in = Some(self.built_in.unwrap_or_default() + began.elapsed());
         let fault = match ran {
-            Err(words) => Some(format!(
-                "{} can't be built: {words}",
-                job.functions.join(", ")
-            )),
+            Err(words) => Some(format!("{functions} can't be built: {words}")),
             Ok(words) => {
                 // Warnings, mostly.
                 if !words.trim().is_empty() {

@@ -95,7 +95,7 @@ impl Story {
             outcome(attempt, stored.as_ref()),
             paint(DIM, &times(attempt))
         );
-        for line in backtrace(&attempt.outcome) {
+        for line in backtrace(&attempt.outcome, attempt.output.is_empty()) {
             let _ = writeln!(text, "{margin}      {}", paint(RED, &line));
         }
         let lines = attempt.output.lines().filter(|line| tells(line));
@@ -205,19 +205,24 @@ fn tells(line: &str) -> bool {
     !line.trim().is_empty() && !line.contains("note: run with `RUST_BACKTRACE=1`")
 }
 
-/// The first frames of a trap that are the function's own code.
-fn backtrace(outcome: &Outcome) -> Vec<String> {
+/// The first frames of a trap that are the function's own code; where all of it was inlined and nothing
+/// else tells what happened (`silent`), those that there are.
+fn backtrace(outcome: &Outcome, silent: bool) -> Vec<String> {
     let Outcome::Trap { message } = outcome else {
         return Vec::new();
     };
-    message
+    let frames: Vec<String> = message
         .lines()
         .skip(1)
         .filter_map(|line| line.trim().strip_prefix("at "))
         .map(without_numbers)
-        .filter(|name| is_own(name))
+        .collect();
+    let any_own = frames.iter().any(|name| is_own(name));
+    frames
+        .iter()
+        .filter(|name| is_own(name) || (silent && !any_own))
         .take(FRAMES_MAX)
-        .map(|name| format!("at {}", cut(&name, LINE_CHARACTERS_MAX)))
+        .map(|name| format!("at {}", cut(name, LINE_CHARACTERS_MAX)))
         .collect()
 }
 
@@ -360,13 +365,18 @@ mod tests {
             message: message.to_owned(),
         };
         assert_eq!(
-            backtrace(&trap),
+            backtrace(&trap, true),
             [
                 "at hello::handle",
                 "at <hello::__Function as x>::handle::<[u8]>"
             ]
         );
-        assert!(backtrace(&Outcome::Conflict).is_empty());
+        assert!(backtrace(&Outcome::Conflict, true).is_empty());
+        let inlined = Outcome::Trap {
+            message: "panicked\n  at std::process::abort\n".to_owned(),
+        };
+        assert_eq!(backtrace(&inlined, true), ["at std::process::abort"]);
+        assert!(backtrace(&inlined, false).is_empty());
     }
 
     #[test]
