@@ -155,20 +155,20 @@ fn a_new_start_with_a_fault(project: &Project, events: usize) {
     assert!(dev.stop().success());
 }
 
+/// `dev` on this home's manifest, with a store of its own that is gone in the end.
+fn ephemeral(home: &Home) -> Dev {
+    let mut command = Command::new(binary());
+    clean(&mut command)
+        .args(["dev", "--ephemeral", "--listen", "127.0.0.1:0"])
+        .arg("--manifest")
+        .arg(home.manifest());
+    Dev::start(&mut command)
+}
+
 #[test]
 fn failures_say_what_is_next() {
     let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 2"));
-    let mut command = Command::new(binary());
-    clean(&mut command)
-        .args([
-            "dev",
-            "--ephemeral",
-            "--listen",
-            "127.0.0.1:0",
-            "--manifest",
-        ])
-        .arg(home.manifest());
-    let mut dev = Dev::start(&mut command);
+    let mut dev = ephemeral(&home);
     let store = dev.hears("(removed in the end)");
     let store = store.split_whitespace().nth(1).unwrap().to_owned();
     assert!(std::path::Path::new(&store).is_dir());
@@ -199,17 +199,7 @@ fn failures_say_what_is_next() {
 #[test]
 fn a_start_with_a_fault_waits_until_it_is_mended() {
     let home = Home::new("version: 1\nrules: { r: {} }\n");
-    let mut command = Command::new(binary());
-    clean(&mut command)
-        .args([
-            "dev",
-            "--ephemeral",
-            "--listen",
-            "127.0.0.1:0",
-            "--manifest",
-        ])
-        .arg(home.manifest());
-    let mut dev = Dev::start(&mut command);
+    let mut dev = ephemeral(&home);
     dev.hears("edgebus.yaml:2:");
     dev.hears("nothing is in force yet");
     home.write_manifest("version: 1\nbuses: { other: {} }\n");

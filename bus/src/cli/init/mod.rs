@@ -1,9 +1,10 @@
 //! `edgebus init`: a project in a folder, complete to the unit test, and what to type next.
 //!
 //! In reading order: `template` is what a project consists of, `sdk` is what its functions are written
-//! with, `place` puts files into a folder or leaves it as it was. Never here: a build, a network access,
-//! a file that is overwritten.
+//! with, `lock` pins what that is built of, `place` puts files into a folder or leaves it as it was.
+//! Never here: a build, a network access, a file that is overwritten.
 
+mod lock;
 mod place;
 mod sdk;
 mod template;
@@ -51,6 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let mut files = arguments.template.files(&name);
     files.extend(sdk::files());
+    files.push(("Cargo.lock".to_owned(), lock::text()));
     place::place(folder, &files)?;
     tell(folder, arguments.template, &name);
     Ok(OK)
