@@ -141,14 +141,14 @@ impl Project {
         let (text, manifest) = read_manifest(&self.manifest).map_err(|failure| failure.message)?;
         self.summary = self.summarise(&manifest);
         let jobs = self.jobs(&manifest, screen);
-        let digests = self.listen(&manifest, &jobs);
+        let digests = self.listen(&manifest, &jobs, screen);
         if self.builds {
             let mut faults = Vec::new();
             for ((command, job), of) in jobs.iter().zip(digests) {
                 faults.extend(self.build(command, job, of, screen).await.err());
             }
             // A build may have made the folders of its components.
-            self.listen(&manifest, &jobs);
+            self.listen(&manifest, &jobs, screen);
             if !faults.is_empty() {
                 return Err(faults.join("\n"));
             }
@@ -202,7 +202,12 @@ impl Project {
     }
 
     /// Listens where changes of these can happen, and gives the digest of what each job watches.
-    fn listen(&mut self, manifest: &Manifest, jobs: &BTreeMap<String, Job>) -> Vec<blake3::Hash> {
+    fn listen(
+        &mut self,
+        manifest: &Manifest,
+        jobs: &BTreeMap<String, Job>,
+        screen: &Screen,
+    ) -> Vec<blake3::Hash> {
         let mut digests = Vec::new();
         for _ in 0..LOOKS_MAX {
             let looks: Vec<Look> = jobs.values().map(|job| Look::at(&job.watched)).collect();
@@ -214,6 +219,10 @@ impl Project {
                 .filter_map(|own| self.component(own))
             {
                 folders.insert(nearest(component.parent().unwrap_or(&self.folder)).to_owned());
+            }
+            if looks.iter().any(|look| look.cut) {
+                let note = "note: `build.watch` names more files than are looked at, so not every change is seen: name the folders of the sources alone";
+                self.note_once(screen, note.to_owned());
             }
             digests = looks.iter().map(Look::digest).collect();
             self.folders = folders;

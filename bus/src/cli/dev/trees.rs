@@ -21,8 +21,6 @@ const FILLED_BY_TOOLS: [&str; 4] = ["target", "node_modules", "__pycache__", "di
 pub(super) struct Look {
     /// Every folder in which a change may happen.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// Paths that are not there.
-    pub(super) missing: Vec<PathBuf>,
     /// More files or folders than are looked at.
     pub(super) cut: bool,
     files: BTreeSet<PathBuf>,
@@ -38,7 +36,8 @@ impl Look {
                 Ok(_) => {
                     look.files.insert(path.clone());
                 }
-                Err(_) => look.missing.push(path.clone()),
+                // One that is not there is waited for.
+                Err(_) => {}
             }
             // A path itself may be replaced, or come into being.
             look.folders
@@ -167,7 +166,6 @@ mod tests {
     fn a_path_that_is_missing_is_waited_for_where_it_would_be() {
         let home = tempfile::tempdir().unwrap();
         let look = Look::at(&[home.path().join("a/b/c.rs")]);
-        assert_eq!(look.missing.len(), 1);
         assert!(look.folders.contains(home.path()));
         assert_eq!(nearest(Path::new("")), Path::new("."));
     }
