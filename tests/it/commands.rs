@@ -170,6 +170,65 @@ fn events_come_from_flags_a_file_and_lines() {
 }
 
 #[test]
+fn a_json_file_is_one_event_or_an_array() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let file = home.data().with_file_name("event.json");
+    let from_file = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        publish(
+            &server,
+            &[&["--file", file.to_str().unwrap()], more].concat(),
+            "",
+        )
+    };
+    let event = |id: &str| json!({"specversion": "1.0", "id": id, "source": "/j", "type": "t", "data": {"n": 1}});
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap();
+    let summary = |said: Said, expected: &str| {
+        let said = said.succeeds();
+        assert!(said.out.starts_with(expected), "{}", said.out);
+        said
+    };
+    summary(
+        from_file(&pretty(&event("a")), &[]),
+        "1 events accepted, 0 of",
+    );
+    let again = summary(
+        from_file(&pretty(&event("a")), &[]),
+        "1 events accepted, 1 of",
+    );
+    assert!(again.err.contains("--new-id"), "{}", again.err);
+    summary(
+        from_file(&pretty(&event("a")), &["--new-id"]),
+        "1 events accepted, 0 of",
+    );
+    let both = pretty(&json!([event("b"), event("c")]));
+    summary(
+        from_file(&both, &["--batch", "1"]),
+        "2 events accepted, 0 of them duplicates, in 2",
+    );
+    let mapped = [
+        "--type",
+        "t.{$.k}",
+        "--source",
+        "/m",
+        "--data-path",
+        "$.data",
+    ];
+    summary(
+        from_file("[{\"k\": 1,\n \"data\": {\"n\":  1}}]", &mapped),
+        "1 events",
+    );
+    // Lines under this name are lines still.
+    let lines = format!("{}\n{}\n", event("d"), event("e"));
+    summary(from_file(&lines, &[]), "2 events accepted, 0 of");
+    from_file("{\n  \"id\": 1,\n}\n", &[]).fails(1, &["event.json", "line 3 column 1"]);
+    from_file(&pretty(&json!([event("f"), {"id": "g"}])), &[])
+        .fails(1, &["event 2 is no CloudEvent", "0 events accepted"]);
+    assert_eq!(events(&server).len(), 7);
+}
+
+#[test]
 fn what_can_not_be_published_is_said_with_its_line() {
     let home = Home::new("version: 1\n");
     let server = home.serve();

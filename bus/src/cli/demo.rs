@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -42,15 +42,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let progress = Progress::start();
     let repository = repository().map_err(build::failed)?;
     let samples = repository.join("samples");
-    let building = repository.clone();
-    let built = tokio::task::spawn_blocking(move || {
-        let built = build_functions(&building, &PACKAGES, &progress);
-        progress.finish();
-        built
-    })
-    .await
-    .map_err(|error| Failure::new(error.to_string()).coded(Code::SystemRefused))?
-    .map_err(build::failed)?;
+    let built = build_functions(&repository, &PACKAGES, &progress).await;
+    progress.finish();
+    let built = built.map_err(build::failed)?;
     let built_after = began.elapsed();
     let folder = std::env::temp_dir().join(format!("edgebus-demo-{:08x}", rand::random::<u32>()));
     let settings = settings::Serve {
@@ -254,7 +248,7 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
     let program = if std::env::var_os("CARGO").is_some() {
         "cargo run --release --".to_owned()
     } else {
-        shown_program()
+        super::shown_program()
     };
     output::print("Try next:");
     let mut url = url.to_owned();
@@ -284,11 +278,4 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
         "  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}",
         samples.join("order.json").display()
     ));
-}
-
-fn shown_program() -> String {
-    std::env::args_os().next().map_or_else(
-        || "edgebus".to_owned(),
-        |program| PathBuf::from(program).display().to_string(),
-    )
 }

@@ -11,11 +11,13 @@ mod connection;
 mod dead_letters;
 mod deliveries;
 mod demo;
+mod dev;
 mod doctor;
 mod events;
 mod explain;
 mod fsck;
 mod functions;
+mod init;
 mod listing;
 pub mod mapping;
 mod moment;
@@ -138,6 +140,7 @@ impl From<client::Error> for Failure {
     propagate_version = true,
     after_help = "Examples:
   edgebus demo                                        see it work, on real events
+  edgebus init hello                                  a project of your own, to start with
   edgebus serve --data ./data --create --manifest edgebus.yaml
   edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'"
 )]
@@ -148,6 +151,10 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make a project: a manifest, a function with its unit test, an event, and what to type next.
+    Init(init::Arguments),
+    /// Build a project, serve it, watch it, and print the way of each event.
+    Dev(dev::Arguments),
     /// Build the sample functions, serve them, publish sample events and show what happens.
     Demo(demo::Arguments),
     /// Serve a bus: open its store, put the manifest in force, listen.
@@ -199,6 +206,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Dev(arguments) => with_runtime(dev::run(arguments)),
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
         Command::Validate(arguments) => validate::run(&arguments),
@@ -230,6 +239,21 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             failure.tell();
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// How this program was called, for the commands that are shown to try next: they may be typed in
+/// another folder, so a path is shown whole.
+fn shown_program() -> String {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let path = std::path::Path::new(&program);
+    match path.components().count() {
+        0 => "edgebus".to_owned(),
+        1 => path.display().to_string(),
+        _ => {
+            let whole = path.canonicalize();
+            whole.as_deref().unwrap_or(path).display().to_string()
         }
     }
 }

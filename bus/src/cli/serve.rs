@@ -17,7 +17,6 @@ use super::{Failure, OK, STORE_FAILED};
 use crate::api;
 use crate::assembly::{self, Running};
 use crate::manifest;
-use crate::model::limits::COMPONENT_BYTES_MAX;
 use crate::model::{Code, Name};
 use crate::settings;
 
@@ -66,7 +65,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    init_logs();
+    init_logs("info");
     let settings = settings::Serve {
         data: arguments.data,
         create: arguments.create,
@@ -83,38 +82,24 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         "  try: curl -s http://{}/v1/rules",
         serving.address
     ));
-    tokio::select! {
-        () = signals.stop() => {}
-        reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
-        ended = &mut serving.api => {
-            serving.running.pipeline.stop().await;
-            let reason = match ended {
-                Ok(Err(error)) => error.to_string(),
-                _ => "its task ended".to_owned(),
-            };
-            return Err(Failure::new(format!("the API no longer listens: {reason}"))
-                .coded(Code::SystemRefused));
-        }
-    }
-    output::note("stopping: running attempts have 20 s; a second signal stops at once");
-    tokio::select! {
-        live = serving.stop() => Ok(if live { OK } else { failed("while the bus stopped") }),
-        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce)),
-    }
+    serving.until(signals.stop()).await?;
+    serving.finish(&mut signals).await
 }
 
-fn failed(reason: &str) -> u8 {
+fn log_failed(reason: &str) -> Failure {
     let message = format!(
         "the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
     );
-    Failure::new(message).coded(Code::LogFailed).tell();
-    STORE_FAILED
+    Failure {
+        code: STORE_FAILED,
+        ..Failure::new(message).coded(Code::LogFailed)
+    }
 }
 
-/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`).
-pub(super) fn init_logs() {
+/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`), else `usual`.
+pub(super) fn init_logs(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EDGEBUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     // A second initialisation, in tests, is no fault.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -152,6 +137,23 @@ impl Signals {
     }
 }
 
+/// Listens; on loopback only.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    if !address.ip().is_loopback() {
+        return Err(Failure::configuration(format!(
+            "{address} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
+            address.port()
+        ))
+        .coded(Code::ListenNotLoopback));
+    }
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!(
+            "{address} can't be listened on: {error}; choose another with --listen"
+        ))
+        .coded(Code::ListenRefused)
+    })
+}
+
 /// A bus that serves its API.
 pub(super) struct Serving {
     pub(super) running: Running,
@@ -164,26 +166,12 @@ impl Serving {
     /// Checks the manifest, opens the store, starts the bus, puts the manifest in force, and listens:
     /// in this order, so that a fault of the configuration changes nothing.
     pub(super) async fn start(settings: &settings::Serve) -> Result<Self, Failure> {
-        if !settings.listen.ip().is_loopback() {
-            return Err(Failure::configuration(format!(
-                "{} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
-                settings.listen,
-                settings.listen.port()
-            ))
-            .coded(Code::ListenNotLoopback));
-        }
         let configuration = settings
             .manifest
             .as_deref()
             .map(Configuration::read)
             .transpose()?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            Failure::new(format!(
-                "{} can't be listened on: {error}; choose another with --listen",
-                settings.listen
-            ))
-            .coded(Code::ListenRefused)
-        })?;
+        let listener = bind(settings.listen).await?;
         let address = listener.local_addr().map_err(|error| {
             Failure::new(format!("the listener has no address: {error}")).coded(Code::SystemRefused)
         })?;
@@ -245,6 +233,38 @@ impl Serving {
         })
     }
 
+    /// Waits for `stop`, or for what ends the bus before that.
+    ///
+    /// # Errors
+    /// The log failed, or the API listens no longer.
+    pub(super) async fn until(&mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        tokio::select! {
+            () = stop => Ok(()),
+            reason = self.running.pipeline.failure() => Err(log_failed(&reason)),
+            ended = &mut self.api => {
+                self.running.pipeline.stop().await;
+                let reason = match ended {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => "its task ended".to_owned(),
+                };
+                Err(Failure::new(format!("the API no longer listens: {reason}"))
+                    .coded(Code::SystemRefused))
+            }
+        }
+    }
+
+    /// Stops in order, or at once at the next signal.
+    ///
+    /// # Errors
+    /// It did not come to its end.
+    pub(super) async fn finish(self, signals: &mut Signals) -> Result<u8, Failure> {
+        output::note("stopping: running attempts have 20 s; a second signal stops at once");
+        tokio::select! {
+            live = self.stop() => if live { Ok(OK) } else { Err(log_failed("while the bus stopped")) },
+            () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce)),
+        }
+    }
+
     /// Stops in order: the API drains, then the pipeline.
     /// False if the log failed meanwhile.
     pub(super) async fn stop(self) -> bool {
@@ -283,7 +303,7 @@ impl Configuration {
         })
     }
 
-    fn failure(&self, error: &crate::error::Error) -> Failure {
+    pub(super) fn failure(&self, error: &crate::error::Error) -> Failure {
         if error.faults.is_empty() {
             return Failure::configuration(error.message.clone()).coded(error.code);
         }
@@ -299,41 +319,4 @@ impl Configuration {
         ))
         .coded(error.code)
     }
-}
-
-/// The first bytes of every component: magic, version 13, layer 1.
-const COMPONENT_HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
-
-/// A component's bytes, if the file holds one.
-///
-/// # Errors
-/// What the file is instead, and how to build a component.
-pub(super) fn read_component(file: &Path) -> Result<Bytes, (Code, String)> {
-    let unreadable = |error: std::io::Error| {
-        let reason = format!("{}: {error}", file.display());
-        (Code::ComponentUnreadable, reason)
-    };
-    let size = std::fs::metadata(file).map_err(unreadable)?.len();
-    if size > COMPONENT_BYTES_MAX as u64 {
-        let reason = format!(
-            "{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed",
-            file.display()
-        );
-        return Err((Code::ComponentTooLarge, reason));
-    }
-    let bytes = std::fs::read(file).map_err(unreadable)?;
-    // The whole check is the runtime's; this one comes before a store is opened or made.
-    if !bytes.starts_with(COMPONENT_HEAD) {
-        let what = if bytes.starts_with(b"\0asm") {
-            "a core module"
-        } else {
-            "no WebAssembly"
-        };
-        let reason = format!(
-            "{} is {what}, not a component: build it with cargo build --release --target wasm32-wasip2",
-            file.display()
-        );
-        return Err((Code::NoComponent, reason));
-    }
-    Ok(Bytes::from(bytes))
 }

@@ -176,13 +176,25 @@ impl Verdict {
         }
     }
 
-    /// Orders verdicts by how near the rules came to the event: the greatest is the nearest.
+    /// Whether the nearest sub-rule wants another type.
+    fn wants_other_type(&self) -> bool {
+        let explanation = self.explanation.as_ref().filter(|own| !own.matched);
+        let nearest = explanation.and_then(Explanation::nearest_branch);
+        nearest.is_some_and(|branch| {
+            let mut conditions = branch.conditions.iter();
+            conditions.any(|condition| condition.path == "type" && !condition.held)
+        })
+    }
+
+    /// Orders verdicts by how near the rules came to the event: the greatest is the nearest. A rule for
+    /// another type is farther than any for this one.
     #[must_use]
     pub fn nearer(&self, other: &Self) -> Ordering {
         let held = |verdict: &Self| verdict.filters.iter().filter(|filter| filter.held).count();
         let pattern = |verdict: &Self| verdict.explanation.as_ref().map(Explanation::nearness);
         self.matched
             .cmp(&other.matched)
+            .then_with(|| other.wants_other_type().cmp(&self.wants_other_type()))
             .then_with(|| match (pattern(self), pattern(other)) {
                 (Some(own), Some(other)) => own.cmp(&other),
                 // No pattern at all is one that was met.

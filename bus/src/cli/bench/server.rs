@@ -29,8 +29,9 @@ impl Server {
     pub(super) async fn start(connections: u64) -> Result<Self, Failure> {
         let progress = Progress::start();
         let repository = repository().map_err(build::failed)?;
-        let components =
-            build_functions(&repository, &[FUNCTION], &progress).map_err(build::failed)?;
+        let components = build_functions(&repository, &[FUNCTION], &progress)
+            .await
+            .map_err(build::failed)?;
         progress.say("starting a bus");
         let folder =
             std::env::temp_dir().join(format!("edgebus-bench-{:016x}", rand::random::<u64>()));

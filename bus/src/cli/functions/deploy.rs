@@ -8,7 +8,7 @@ use super::path_of;
 use crate::cli::connection::Connection;
 use crate::cli::listing::text;
 use crate::cli::output::{self, Output, Progress, bytes};
-use crate::cli::serve::read_component;
+use crate::cli::validate::files::component_of;
 use crate::cli::{Failure, OK};
 
 #[derive(clap::Args, Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let component = read_component(&arguments.file).map_err(|(code, reason)| {
+    let component = component_of(&arguments.file).map_err(|(code, reason)| {
         Failure::new(format!("the component can't be deployed: {reason}")).coded(code)
     })?;
     let progress = Progress::start();

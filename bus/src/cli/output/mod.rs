@@ -112,6 +112,14 @@ impl Progress {
         }
     }
 
+    /// Lets something else be written meanwhile, so that neither stands in the other's line.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Ends it, leaving nothing on the screen.
     pub(super) fn finish(&self) {
         if let Some(waking) = &self.waking {

@@ -112,6 +112,22 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
     }
 }
 
+/// A component's bytes, if the file holds one.
+///
+/// # Errors
+/// What the file is instead, and how to build a component.
+pub(in crate::cli) fn component_of(file: &Path) -> Result<Bytes, (Code, String)> {
+    let shown = file.display();
+    read_component(file).map_err(|unusable| match unusable {
+        Unusable::Missing => (Code::ComponentUnreadable, format!("{shown} is not there")),
+        Unusable::Other(Code::NoComponent, reason) => (
+            Code::NoComponent,
+            format!("{shown} {reason}: build it with cargo build --release --target wasm32-wasip2"),
+        ),
+        Unusable::Other(code, reason) => (code, format!("{shown} {reason}")),
+    })
+}
+
 /// Why a file can't be used as a component.
 enum Unusable {
     Missing,

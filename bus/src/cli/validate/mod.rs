@@ -1,7 +1,7 @@
 //! `edgebus validate`: a manifest and the files that it names, checked without a bus; every fault and
 //! warning at once.
 
-mod files;
+pub(super) mod files;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -148,6 +148,27 @@ impl Checked {
             Some(code) if self.document.faults.is_empty() => code,
             _ => Code::ManifestFaulty,
         }
+    }
+
+    /// Reads and checks the text of the manifest at `path` alone, without the files that it names.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub(super) fn text_alone(path: &Path) -> Result<Manifest, Failure> {
+        let shown = path.display().to_string();
+        let text = text_of(path).map_err(|reason| {
+            Failure::configuration(format!("the manifest {shown} can't be read: {reason}"))
+                .coded(Code::ManifestUnreadable)
+        })?;
+        let document = Document::read(&text);
+        if document.faults.is_empty() {
+            return Ok(document.manifest);
+        }
+        Err(Failure::configuration(format!(
+            "the manifest has faults; nothing was changed\n{}",
+            manifest::show(&document.faults, &text, &shown, style())
+        ))
+        .coded(Code::ManifestFaulty))
     }
 
     /// Faults and warnings, each under its line.
