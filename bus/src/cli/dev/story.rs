@@ -323,6 +323,7 @@ mod tests {
             rule: "r".to_owned(),
             function: "f".to_owned(),
             attempt: 2,
+            started_at: Timestamp(0),
             outcome,
             duration_us: 1_500,
             age_ms: 40,

@@ -53,10 +53,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut files = arguments.template.files(&name);
     files.extend(sdk::files());
     files.push(("Cargo.lock".to_owned(), lock::text()));
+    files.push((SCHEMA.to_owned(), crate::manifest::schema()));
     place::place(folder, &files)?;
     tell(folder, arguments.template, &name);
     Ok(OK)
 }
+
+/// Where the first line of the manifest tells editors to look.
+const SCHEMA: &str = ".edgebus/edgebus.schema.json";
 
 fn renew_sdk(folder: &Path) -> Result<u8, Failure> {
     if !folder.join(sdk::FOLDER).is_dir() {
@@ -66,6 +70,9 @@ fn renew_sdk(folder: &Path) -> Result<u8, Failure> {
         )));
     }
     place::replace(folder, sdk::FOLDER, &sdk::files())?;
+    let schema = folder.join(SCHEMA);
+    std::fs::write(&schema, crate::manifest::schema())
+        .map_err(|error| Failure::new(format!("{} can't be written: {error}", schema.display())))?;
     output::print(&format!(
         "{} is now that of edgebus {}",
         folder.join(sdk::FOLDER).display(),

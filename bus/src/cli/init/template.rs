@@ -164,12 +164,13 @@ mod tests {
                     "# yaml-language-server: $schema=./.edgebus/edgebus.schema.json\n"
                 )
             );
-            let parsed = manifest::parse(manifest)
-                .map_err(|faults| manifest::show(&faults, manifest, "edgebus.yaml"));
+            let parsed = manifest::parse(manifest).map_err(|faults| {
+                manifest::show(&faults, manifest, "edgebus.yaml", manifest::Style::Plain)
+            });
             let parsed = parsed.unwrap_or_else(|faults| panic!("{faults}"));
             assert!(!parsed.tests.is_empty());
-            for test in parsed.tests {
-                if let manifest::EventSource::Path(path) = test.event {
+            for event in parsed.tests.into_iter().flat_map(|test| test.events) {
+                if let manifest::EventSource::Path(path) = event {
                     text(&path);
                 }
             }
