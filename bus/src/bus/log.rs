@@ -21,6 +21,8 @@ const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 const LAST_BYTES_MAX: usize = 4 << 20;
 /// Events that are read at once: few at first, because each may weigh a mebibyte.
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+/// Pages that are read to find the log's end.
+const ROUNDS_MAX: usize = 16;
 /// Events weigh little while so many at once stay below this, in bytes.
 const BYTES_AT_ONCE: usize = 256 << 10;
 /// How far accepted times of neighbours in the log may be out of order, in milliseconds: a time is taken
@@ -134,12 +136,13 @@ impl Bus {
         filter: &EventFilter,
     ) -> Result<(Vec<StoredEvent>, Position), Error> {
         let id = self.bus_id(bus)?;
-        let newest = self.pipeline.last_position(id);
+        let told = self.pipeline.last_position(id);
         let filter = filter.clone();
-        let items = self
-            .read(move |store| last(store, id, newest, count, &filter))
-            .await?;
-        Ok((items, newest))
+        self.read(move |store| {
+            let newest = end(store, id, told)?;
+            Ok((last(store, id, newest, count, &filter)?, newest))
+        })
+        .await
     }
 
     /// One event.
@@ -169,6 +172,19 @@ impl Bus {
             .ready()
             .map_err(|reason| Error::new(Kind::Unavailable, reason))
     }
+}
+
+/// The log's last position. What was told of it lags behind the answers to publishers, who may ask for
+/// their own event at once; a log that grows faster than it is read is followed for a bounded time.
+fn end(store: &dyn Store, bus: BusId, told: Position) -> Result<Position, store::Error> {
+    let mut newest = told;
+    for _ in 0..ROUNDS_MAX {
+        match store.events(bus, newest, *ROWS.end())?.last() {
+            Some(stored) => newest = stored.position,
+            None => break,
+        }
+    }
+    Ok(newest)
 }
 
 /// How many events to read next, after `rows` of them weighed `bytes`.

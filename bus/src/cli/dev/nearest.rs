@@ -74,12 +74,12 @@ mod tests {
         check(
             rules,
             r#""type":"order","data":{"total":50,"vip":false}"#,
-            r#"no rule matched; nearest: `cheap`, data.total: wanted {"numeric": ["<", 10]}; saw 50"#,
+            r#"no rule matched; nearest: `cheap`, data.total: wanted a number < 10; saw 50"#,
         );
         check(
             rules,
             r#""type":"order","data":{"total":50,"vip":true}"#,
-            r#"no rule matched; nearest: `dear`, data.total: wanted {"numeric": [">", 100]}; saw 50"#,
+            r#"no rule matched; nearest: `dear`, data.total: wanted a number > 100; saw 50"#,
         );
         check(
             rules,

@@ -79,10 +79,10 @@ fn a_failure_says_what_was_missed_and_what_held() {
             "FAIL t
      the event in the manifest (order)
      - large: expected, and it did not match
-         data.total: wanted {\"numeric\": [\">=\", 10]}; saw 5 (sub-rule 1 of 2, the nearest)
+         data.total: wanted a number >= 10; saw 5 (sub-rule 1 of 2, the nearest)
      + small: not expected, and it matched
          type: wanted \"order\"; saw \"order\"
-         data.total: wanted {\"numeric\": [\"<\", 10]}; saw 5",
+         data.total: wanted a number < 10; saw 5",
         ),
         (
             "event: { type: order, data: { total: 50, lines: [{ n: 1 }] } }\nexpect: [filtered, large]",
@@ -111,10 +111,10 @@ fn a_failure_says_what_was_missed_and_what_held() {
             "FAIL t
      lines.jsonl line 3 (order)
      - small: expected, and it did not match
-         data.total: wanted {\"numeric\": [\"<\", 10]}; saw 50
+         data.total: wanted a number < 10; saw 50
      + large: not expected, and it matched
          type: wanted \"order\"; saw \"order\"
-         data.total: wanted {\"numeric\": [\">=\", 10]}; saw 50",
+         data.total: wanted a number >= 10; saw 50",
         ),
     ];
     for (lines, expected) in table {
