@@ -88,7 +88,7 @@ fn a_broken_manifest(dev: &mut Dev, project: &Project) {
         "--data",
         "{}",
     ]);
-    dev.hears("no rule matched; nearest: `greet`, data.name: wanted {\"exists\": true}; no value");
+    dev.hears("no rule matched; nearest: `greet`, data.name: wanted any value; saw nothing");
 }
 
 /// Publishes without a pause while the function is built and exchanged twice.

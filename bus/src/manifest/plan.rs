@@ -109,14 +109,21 @@ impl Subject {
     }
 }
 
+impl Change {
+    /// The change without what it does, as in `~ function triage (limits)`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let mut line = format!("{} {} {}", self.kind.sign(), self.what.word(), self.name);
+        if !self.aspects.is_empty() {
+            line.push_str(&format!(" ({})", self.aspects.join(", ")));
+        }
+        line
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sign, what) = (self.kind.sign(), self.what.word());
-        write!(out, "{sign} {what} {}", self.name)?;
-        if !self.aspects.is_empty() {
-            write!(out, " ({})", self.aspects.join(", "))?;
-        }
-        write!(out, ": {}", self.effect)
+        write!(out, "{}: {}", self.headline(), self.effect)
     }
 }
 

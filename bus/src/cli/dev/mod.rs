@@ -21,6 +21,7 @@ use super::output;
 use super::serve::{Configuration, Serving, Signals, bind, init_logs};
 use super::{Failure, OK};
 use crate::bus::Bus;
+use crate::manifest::Change;
 use crate::model::rule::DEFAULT_BUS;
 use crate::settings;
 use keys::Keys;
@@ -157,11 +158,7 @@ async fn apply(
     let built = built_in.map_or_else(String::new, |took| {
         format!(", built in {:.1} s", took.as_secs_f64())
     });
-    let changes: Vec<String> = plan
-        .changes
-        .iter()
-        .map(|change| change.to_string().trim().to_owned())
-        .collect();
+    let changes: Vec<String> = plan.changes.iter().map(Change::headline).collect();
     let changes = if changes.is_empty() {
         "nothing that the bus goes by has changed".to_owned()
     } else {
