@@ -54,6 +54,12 @@ impl Trail {
         }
     }
 
+    /// Forgets all arrays.
+    pub(crate) fn clear(&mut self) {
+        self.elements.truncate(1);
+        self.array_ends.clear();
+    }
+
     pub(crate) fn open_array(&mut self) -> Array {
         self.array_ends.push(Element::MAX);
         (self.array_ends.len() - 1) as Array
@@ -96,11 +102,29 @@ impl Trail {
     }
 }
 
+/// What says in which element it is.
+pub(crate) trait Located {
+    /// The innermost array element around it.
+    fn element(&self) -> Element;
+}
+
+impl Located for Occurrence<'_> {
+    fn element(&self) -> Element {
+        self.element
+    }
+}
+
+impl Located for Element {
+    fn element(&self) -> Element {
+        *self
+    }
+}
+
 /// What a sub-rule wants of one path.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'f> {
+#[derive(Debug)]
+pub(crate) struct Wanted<'f, V = Occurrence<'f>> {
     /// The values at the path, in reading order.
-    pub(crate) values: &'f [Occurrence<'f>],
+    pub(crate) values: &'f [V],
     /// Which of them meet the condition, in the same order.
     pub(crate) held: &'f [bool],
     /// Whether the condition may also be met by there being no value.
@@ -118,8 +142,16 @@ pub(crate) enum Absence {
     Required,
 }
 
-impl<'f> Wanted<'f> {
-    fn slice(&self, from: usize, to: usize) -> Wanted<'f> {
+impl<V> Clone for Wanted<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Wanted<'_, V> {}
+
+impl<'f, V> Wanted<'f, V> {
+    fn slice(&self, from: usize, to: usize) -> Wanted<'f, V> {
         Wanted {
             values: &self.values[from..to],
             held: &self.held[from..to],
@@ -127,7 +159,7 @@ impl<'f> Wanted<'f> {
         }
     }
 
-    fn with(self, absence: Absence) -> Wanted<'f> {
+    fn with(self, absence: Absence) -> Wanted<'f, V> {
         Wanted { absence, ..self }
     }
 }
@@ -137,13 +169,16 @@ impl<'f> Wanted<'f> {
 pub(crate) struct TooManySpellings;
 
 /// Whether one value (or the absence of all) can be chosen for each path, array-consistently.
-pub(crate) fn consistent(trail: &Trail, wanted: &[Wanted<'_>]) -> Result<bool, TooManySpellings> {
+pub(crate) fn consistent<V: Located>(
+    trail: &Trail,
+    wanted: &[Wanted<'_, V>],
+) -> Result<bool, TooManySpellings> {
     let mut search = Search { trail, choices: 0 };
     search.element_offers(0, wanted)
 }
 
 /// What one array must offer.
-type Demand<'f> = (Array, Vec<Wanted<'f>>);
+type Demand<'f, V> = (Array, Vec<Wanted<'f, V>>);
 
 struct Search<'t> {
     trail: &'t Trail,
@@ -152,13 +187,13 @@ struct Search<'t> {
 
 impl Search<'_> {
     /// Whether all that is wanted can be found inside one element at this depth.
-    fn element_offers(
+    fn element_offers<V: Located>(
         &mut self,
         depth: u32,
-        wanted: &[Wanted<'_>],
+        wanted: &[Wanted<'_, V>],
     ) -> Result<bool, TooManySpellings> {
-        let mut demands: Vec<Demand<'_>> = Vec::new();
-        let mut open: Vec<Vec<(Array, Wanted<'_>)>> = Vec::new();
+        let mut demands: Vec<Demand<'_, V>> = Vec::new();
+        let mut open: Vec<Vec<(Array, Wanted<'_, V>)>> = Vec::new();
         for want in wanted {
             if want.values.is_empty() {
                 if want.absence == Absence::Fails {
@@ -194,21 +229,21 @@ impl Search<'_> {
 
     /// Where in this element the values of one path are: beside all arrays (and whether one of
     /// those is held), and in which arrays.
-    fn sources<'f>(
+    fn sources<'f, V: Located>(
         &self,
         depth: u32,
-        want: &Wanted<'f>,
-    ) -> (Option<bool>, Vec<(Array, Wanted<'f>)>) {
+        want: &Wanted<'f, V>,
+    ) -> (Option<bool>, Vec<(Array, Wanted<'f, V>)>) {
         let mut direct = None;
         let mut arrays = Vec::new();
         let mut at = 0;
         while let Some(value) = want.values.get(at) {
-            if self.trail.depth(value.element) == depth {
+            if self.trail.depth(value.element()) == depth {
                 direct = Some(direct == Some(true) || want.held[at]);
                 at += 1;
                 continue;
             }
-            let inside = self.trail.enclosing(value.element, depth + 1);
+            let inside = self.trail.enclosing(value.element(), depth + 1);
             let array = self.trail.elements[inside as usize].array;
             let end = self.trail.array_ends[array as usize];
             let count = leading(&want.values[at..], inside, end);
@@ -219,11 +254,11 @@ impl Search<'_> {
     }
 
     /// Decides, for each path that leads into several arrays, which of them is to meet it.
-    fn choose(
+    fn choose<V: Located>(
         &mut self,
         depth: u32,
-        open: &[Vec<(Array, Wanted<'_>)>],
-        demands: Vec<Demand<'_>>,
+        open: &[Vec<(Array, Wanted<'_, V>)>],
+        demands: Vec<Demand<'_, V>>,
     ) -> Result<bool, TooManySpellings> {
         let Some((first, rest)) = open.split_first() else {
             for (_, wanted) in &demands {
@@ -264,10 +299,10 @@ impl Search<'_> {
     }
 
     /// Whether one element of an array offers all that is wanted from the array.
-    fn array_offers(
+    fn array_offers<V: Located>(
         &mut self,
         depth: u32,
-        wanted: &[Wanted<'_>],
+        wanted: &[Wanted<'_, V>],
     ) -> Result<bool, TooManySpellings> {
         let mut rest = wanted.to_vec();
         let mut inside = Vec::with_capacity(rest.len());
@@ -275,7 +310,7 @@ impl Search<'_> {
             let next = rest
                 .iter()
                 .filter_map(|want| want.values.first())
-                .map(|value| value.element)
+                .map(Located::element)
                 .min();
             let Some(next) = next else {
                 return Ok(false);
@@ -300,8 +335,8 @@ impl Search<'_> {
 ///
 /// Values in reading order enter such a range once and leave it for good. Their elements' numbers
 /// need not ascend: a value after an array belongs to the element around it.
-fn leading(values: &[Occurrence<'_>], start: Element, end: Element) -> usize {
-    let within = |value: &Occurrence<'_>| (start..end).contains(&value.element);
+fn leading<V: Located>(values: &[V], start: Element, end: Element) -> usize {
+    let within = |value: &V| (start..end).contains(&value.element());
     let mut reach = 1;
     while reach < values.len() && within(&values[reach - 1]) {
         reach *= 2;
@@ -309,7 +344,7 @@ fn leading(values: &[Occurrence<'_>], start: Element, end: Element) -> usize {
     values[..reach.min(values.len())].partition_point(within)
 }
 
-fn demand<'f>(demands: &mut Vec<Demand<'f>>, array: Array, inside: Wanted<'f>) {
+fn demand<'f, V>(demands: &mut Vec<Demand<'f, V>>, array: Array, inside: Wanted<'f, V>) {
     match demands.iter_mut().find(|(known, _)| *known == array) {
         Some((_, wanted)) => wanted.push(inside),
         None => demands.push((array, vec![inside])),

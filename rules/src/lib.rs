@@ -31,6 +31,7 @@
 //! ```
 
 mod array_trail;
+mod automaton;
 mod error;
 mod event;
 mod explain;
@@ -44,6 +45,7 @@ mod path;
 mod pattern;
 mod scalar;
 
+pub use automaton::{Matches, RuleIndex, Scratch, Trust};
 pub use error::{EventFault, Fault};
 pub use event::{Duplicates, Part};
 pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};

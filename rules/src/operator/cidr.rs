@@ -72,6 +72,11 @@ impl Operand {
         }
     }
 
+    /// An address of the block, and how many leading bits its addresses share.
+    pub(crate) fn block(&self) -> (IpAddr, u32) {
+        (self.inside, self.bits)
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"cidr\": {}}}", quote(&self.text))

@@ -140,6 +140,12 @@ impl Operand {
         above && below
     }
 
+    /// The low and the high end, each with whether it belongs to the range.
+    pub(crate) fn bounds(&self) -> (Option<(f64, bool)>, Option<(f64, bool)>) {
+        let pair = |bound: Bound| (bound.value, bound.inclusive);
+        (self.low.map(pair), self.high.map(pair))
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"numeric\": {}}}", shorten(&self.text))

@@ -107,6 +107,12 @@ impl Operand {
         open.ends_with(&**last)
     }
 
+    /// What every value of this shape starts with, and what follows each star; none where that
+    /// isn't literally so.
+    pub(crate) fn anchors(&self) -> Option<(&str, &[Box<str>])> {
+        Some((&self.first, &self.rest))
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"wildcard\": {}}}", quote(&self.text))

@@ -1,0 +1,154 @@
+//! A condition as the engine holds it: one path, and what a value there has to meet.
+//!
+//! Equal conditions of all rules are one. The commonest are compared without building a scalar, long
+//! lists of strings by search; all others ask the operators themselves, as the plain matcher does.
+
+use super::door::Doors;
+use super::hash::Seed;
+use super::order::{self, Range};
+use super::values::{Kind, Value};
+use crate::operator::{Operator, exact};
+use crate::pattern;
+
+/// Lists with so many strings are searched, not read through.
+const SEARCHED_MIN: usize = 9;
+
+/// What a value has to meet.
+#[derive(Debug)]
+enum Test {
+    /// To be this string.
+    Text(Box<str>),
+    /// To be a number whose word is in the range.
+    Range(Range),
+    /// To be one of these strings, which are sorted, or meet one of the operators.
+    OneOf(Box<[Box<str>]>, Box<[Operator]>),
+}
+
+/// A condition.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// The node at which its path ends.
+    pub(super) node: u32,
+    /// Whether there being no value meets it.
+    pub(super) by_absence: bool,
+    test: Test,
+}
+
+impl Condition {
+    pub(super) fn new(node: u32, condition: &pattern::Condition) -> Self {
+        let alternatives = condition.alternatives();
+        let test = match alternatives {
+            [Operator::Exact(exact::Operand::Text(text))] => Test::Text(text.clone()),
+            [Operator::Numeric(operand)] => {
+                let (low, high) = operand.bounds();
+                Test::Range(order::range(low, high))
+            }
+            _ if alternatives.len() < SEARCHED_MIN => Test::OneOf([].into(), alternatives.into()),
+            _ => {
+                let mut texts = Vec::new();
+                let mut others = Vec::new();
+                for operator in alternatives {
+                    match operator {
+                        Operator::Exact(exact::Operand::Text(text)) => texts.push(text.clone()),
+                        _ => others.push(operator.clone()),
+                    }
+                }
+                texts.sort_unstable();
+                texts.dedup();
+                Test::OneOf(texts.into(), others.into())
+            }
+        };
+        Condition {
+            node,
+            by_absence: condition.by_absence,
+            test,
+        }
+    }
+
+    /// A text that is equal for equal conditions and different for different ones; none where the
+    /// operators are of kinds that this room can't vouch for.
+    pub(super) fn identity(&self) -> Option<String> {
+        if let Test::OneOf(_, operators) = &self.test {
+            let known = operators.iter().all(|operator| {
+                matches!(
+                    operator,
+                    Operator::Exact(_)
+                        | Operator::Prefix(_)
+                        | Operator::Suffix(_)
+                        | Operator::EqualsIgnoreCase(_)
+                        | Operator::Wildcard(_)
+                        | Operator::AnythingBut(_)
+                        | Operator::Numeric(_)
+                        | Operator::Exists(_)
+                        | Operator::Cidr(_)
+                )
+            });
+            if !known {
+                return None;
+            }
+        }
+        Some(format!("{} {} {:?}", self.node, self.by_absence, self.test))
+    }
+
+    /// The doors behind which it waits.
+    pub(super) fn doors(&self, seed: Seed) -> Doors {
+        let mut doors = Doors::default();
+        match &self.test {
+            Test::Text(text) => doors.text(seed, self.node, text),
+            Test::Range(range) => doors.range(*range),
+            Test::OneOf(texts, operators) => {
+                for text in texts {
+                    doors.text(seed, self.node, text);
+                }
+                for operator in operators {
+                    doors.add(seed, self.node, operator);
+                }
+            }
+        }
+        if self.by_absence {
+            doors.absent(seed, self.node);
+        }
+        doors
+    }
+
+    /// Whether it needs the words of numbers.
+    pub(super) fn needs_numbers(&self) -> bool {
+        match &self.test {
+            Test::Text(_) => false,
+            Test::Range(_) => true,
+            Test::OneOf(_, operators) => operators.iter().any(|operator| {
+                matches!(
+                    operator,
+                    Operator::Numeric(_) | Operator::Exact(exact::Operand::Number(_))
+                )
+            }),
+        }
+    }
+
+    /// Whether a value meets it.
+    pub(super) fn holds(&self, value: Value<'_>) -> bool {
+        match &self.test {
+            Test::Text(text) => value.kind == Kind::Text && value.bytes == text.as_bytes(),
+            Test::Range((low, high)) => {
+                value.kind == Kind::Number && (*low..=*high).contains(&value.word)
+            }
+            Test::OneOf(texts, operators) => {
+                let listed = !texts.is_empty()
+                    && value.kind == Kind::Text
+                    && texts
+                        .binary_search_by(|text| text.as_bytes().cmp(value.bytes))
+                        .is_ok();
+                if listed {
+                    return true;
+                }
+                if operators.is_empty() {
+                    return false;
+                }
+                let Some(scalar) = value.scalar() else {
+                    return false;
+                };
+                operators.iter().any(|operator| operator.matches(&scalar))
+            }
+        }
+    }
+}

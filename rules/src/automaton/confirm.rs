@@ -1,0 +1,251 @@
+//! Whether a sub-rule that a value has found holds as a whole.
+//!
+//! Each sub-rule is confirmed at most once for an event, whatever number of values find it. What a
+//! condition says of the values of an array is kept, because sub-rules share conditions. Arrays are
+//! only searched for a consistent choice where two conditions of a sub-rule have values in arrays;
+//! below two there is nothing to be consistent with, as long as no path is spelled in two ways.
+
+use super::condition::Condition;
+use super::core::{Branch, Core};
+use super::values::{Event, NONE, Values};
+use crate::array_trail::{self, Absence, Element, TooManySpellings, Wanted};
+
+/// What a condition says of the values at its path, kept for one event.
+#[derive(Debug, Clone, Copy, Default)]
+struct Verdicts {
+    event: u32,
+    from: u32,
+    to: u32,
+    any: bool,
+}
+
+/// What has been found out about the rules, for one event.
+#[derive(Debug)]
+pub(super) struct Findings {
+    event: u32,
+    /// For each sub-rule, the event for which it was confirmed last.
+    tried: Vec<u32>,
+    /// For each rule, the event that matched it last.
+    matched: Vec<u32>,
+    /// The rules that match.
+    pub(super) rules: Vec<u32>,
+    verdicts: Vec<Verdicts>,
+    /// The elements of the values that verdicts are about, and the verdicts.
+    elements: Vec<Element>,
+    held: Vec<bool>,
+}
+
+/// Below so many values a condition is asked again rather than remembered.
+const REMEMBERED_MIN: u32 = 8;
+
+/// The parts of a match that only read.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'m> {
+    pub(super) core: &'m Core,
+    pub(super) values: &'m Values,
+    pub(super) event: Event<'m>,
+}
+
+impl Findings {
+    pub(super) fn new() -> Self {
+        Findings {
+            event: 0,
+            tried: Vec::new(),
+            matched: Vec::new(),
+            rules: Vec::new(),
+            verdicts: Vec::new(),
+            elements: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Forgets the last event.
+    pub(super) fn begin(&mut self, core: &Core, rules: usize) {
+        if self.event == u32::MAX {
+            self.tried.clear();
+            self.matched.clear();
+            self.verdicts.clear();
+            self.event = 0;
+        }
+        self.event += 1;
+        self.rules.clear();
+        self.elements.clear();
+        self.held.clear();
+        if self.tried.len() < core.branches_bound() {
+            self.tried.resize(core.branches_bound(), 0);
+        }
+        if self.matched.len() < rules {
+            self.matched.resize(rules, 0);
+        }
+        if self.verdicts.len() < core.conditions_bound() {
+            self.verdicts
+                .resize(core.conditions_bound(), Verdicts::default());
+        }
+    }
+
+    /// Confirms a sub-rule that the value at `place` has found, or absence (`NONE`).
+    pub(super) fn confirm(
+        &mut self,
+        sight: Sight<'_>,
+        number: u32,
+        place: u32,
+    ) -> Result<(), TooManySpellings> {
+        let Some(tried) = self.tried.get_mut(number as usize) else {
+            return Ok(());
+        };
+        if *tried == self.event {
+            return Ok(());
+        }
+        let Some(branch) = sight.core.branch(number) else {
+            return Ok(());
+        };
+        if sight.values.spelled {
+            // The order of the sub-rules decides what is searched, so the whole rule is asked later.
+            *tried = self.event;
+            self.found(branch.rule);
+            return Ok(());
+        }
+        let by_value = place != NONE;
+        if by_value && !sight.met_by(branch, place) {
+            return Ok(());
+        }
+        *tried = self.event;
+        if self.meets(sight, branch, by_value)? {
+            self.found(branch.rule);
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, rule: u32) {
+        if let Some(matched) = self.matched.get_mut(rule as usize)
+            && *matched != self.event
+        {
+            *matched = self.event;
+            self.rules.push(rule);
+        }
+    }
+
+    /// Whether the event meets all conditions of a sub-rule together; `first_met` says that a value
+    /// is known to meet the first.
+    pub(super) fn meets(
+        &mut self,
+        sight: Sight<'_>,
+        branch: &Branch,
+        first_met: bool,
+    ) -> Result<bool, TooManySpellings> {
+        let numbers = branch.conditions.all();
+        let mut in_arrays = 0;
+        let mut inside = None;
+        for (place, &number) in numbers.iter().enumerate() {
+            let Some(condition) = sight.core.condition(number) else {
+                return Ok(false);
+            };
+            match sight.values.seen(condition.node) {
+                None if condition.by_absence => {}
+                None => return Ok(false),
+                Some(seen) if seen.in_arrays => {
+                    in_arrays += 1;
+                    inside = Some((number, condition, first_met && place == 0));
+                }
+                Some(_) if first_met && place == 0 => {}
+                // Beside all arrays a value goes with every other choice, and is never absent.
+                Some(_) if !sight.any(condition) => return Ok(false),
+                Some(_) => {}
+            }
+        }
+        match inside {
+            None => Ok(true),
+            Some((number, condition, met)) if in_arrays == 1 && !sight.values.spelled => {
+                Ok(met || self.any(sight, number, condition))
+            }
+            Some(_) => self.consistent(sight, numbers),
+        }
+    }
+
+    /// Whether a value meets a condition.
+    fn any(&mut self, sight: Sight<'_>, number: u32, condition: &Condition) -> bool {
+        let seen = sight.values.seen(condition.node);
+        if seen.is_some_and(|seen| seen.count < REMEMBERED_MIN) {
+            return sight.any(condition);
+        }
+        self.verdicts(sight, number, condition).any
+    }
+
+    fn verdicts(&mut self, sight: Sight<'_>, number: u32, condition: &Condition) -> Verdicts {
+        let known = self.verdicts.get(number as usize).copied();
+        if let Some(known) = known.filter(|known| known.event == self.event) {
+            return known;
+        }
+        let from = self.held.len() as u32;
+        let mut any = false;
+        for place in sight.values.places(condition.node) {
+            let Some(found) = sight.values.found.get(place as usize) else {
+                continue;
+            };
+            let held = sight.holds(condition, place);
+            any |= held;
+            self.elements.push(found.element);
+            self.held.push(held);
+        }
+        let verdicts = Verdicts {
+            event: self.event,
+            from,
+            to: self.held.len() as u32,
+            any,
+        };
+        if let Some(kept) = self.verdicts.get_mut(number as usize) {
+            *kept = verdicts;
+        }
+        verdicts
+    }
+
+    /// Whether values can be chosen array-consistently for those conditions that look into arrays.
+    fn consistent(&mut self, sight: Sight<'_>, numbers: &[u32]) -> Result<bool, TooManySpellings> {
+        let in_arrays = |number: u32| {
+            let condition = sight.core.condition(number)?;
+            let seen = sight.values.seen(condition.node)?;
+            seen.in_arrays.then_some((number, condition))
+        };
+        let inside = || numbers.iter().filter_map(|&number| in_arrays(number));
+        for (number, condition) in inside() {
+            if !self.verdicts(sight, number, condition).any && !condition.by_absence {
+                return Ok(false);
+            }
+        }
+        let wanted: Vec<Wanted<'_, Element>> = inside()
+            .filter_map(|(number, condition)| {
+                let kept = self.verdicts.get(number as usize)?;
+                let range = kept.from as usize..kept.to as usize;
+                Some(Wanted {
+                    values: &self.elements[range.clone()],
+                    held: &self.held[range],
+                    absence: if condition.by_absence {
+                        Absence::Serves
+                    } else {
+                        Absence::Fails
+                    },
+                })
+            })
+            .collect();
+        array_trail::consistent(&sight.values.trail, &wanted)
+    }
+}
+
+impl Sight<'_> {
+    /// Whether the value at a place meets the condition behind which a sub-rule waits.
+    fn met_by(self, branch: &Branch, place: u32) -> bool {
+        let first = branch.conditions.all().first();
+        let condition = first.and_then(|&first| self.core.condition(first));
+        condition.is_some_and(|condition| self.holds(condition, place))
+    }
+
+    fn holds(self, condition: &Condition, place: u32) -> bool {
+        let value = self.values.at(self.event, place);
+        value.is_some_and(|value| condition.holds(value))
+    }
+
+    fn any(self, condition: &Condition) -> bool {
+        let mut places = self.values.places(condition.node);
+        places.any(|place| self.holds(condition, place))
+    }
+}

@@ -1,0 +1,376 @@
+//! The fast matcher: rules found by look-up, confirmed by comparison.
+//!
+//! An event passes through four rooms. `walk` goes once over the bytes and notes the values at paths
+//! that rules mention, skipping everything else. `probe` looks up, for each value, the sub-rules that
+//! wait for one like it: each waits behind its most selective condition only (`door`). `confirm` asks
+//! for the rest of a candidate's conditions, and whether its arrays are consistent. Then each rule
+//! that has a sub-rule left is told once. So cost follows the event and the rules whose first
+//! condition holds, not the rules that exist.
+//!
+//! Equal to the plain matcher always: look-ups only ever find candidates, too many rather than too
+//! few, and candidates are judged by the operators' own code and the same search in arrays.
+//!
+//! Bounds. An event costs one walk, linear in its bytes; each value at a rule's path costs one
+//! look-up for each kind and length in use at the path, linear in the value; each candidate is
+//! confirmed once, with work linear in the values at its paths. Nothing here recurses deeper than
+//! `EVENT_DEPTH_MAX`. Adding or removing a rule costs what the rule is long, never what the set is
+//! large, save the list of those who wait behind one same door, which is copied (eight bytes each).
+//!
+//! Never here: an unsafe block, a tree of an event, a lock, a clock.
+
+mod block;
+mod check;
+mod condition;
+mod confirm;
+mod core;
+mod door;
+mod fold;
+mod hash;
+mod multimap;
+mod order;
+mod probe;
+mod slab;
+mod trie;
+mod values;
+mod walk;
+
+use self::confirm::{Findings, Sight};
+use self::core::{Core, Stake};
+use self::multimap::MultiMap;
+use self::slab::Slab;
+use self::values::{Event, Values};
+use self::walk::Walk;
+use crate::array_trail::TooManySpellings;
+use crate::error::EventFault;
+use crate::event::{Duplicates, Part};
+use crate::pattern::Pattern;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// Whether the bytes of an event are known to be JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody has looked: every byte is checked, and what isn't JSON is refused.
+    Unchecked,
+    /// The caller vouches that every raw text is JSON (RFC 8259) in UTF-8 and nests no deeper than
+    /// the limit, because this crate or another strict parser has accepted it before. What rules
+    /// don't mention is then skipped unread. Duplicate keys are still treated as the caller says.
+    /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
+    Json,
+}
+
+/// A set of rules that is matched by look-up and changed one rule at a time.
+///
+/// Copying it is free: copies share what they have in common. So a writer changes its own copy and
+/// hands out clones, each an immutable snapshot that readers use without locks.
+#[derive(Debug, Clone)]
+pub struct RuleIndex<K> {
+    core: Core,
+    rules: Slab<Rule<K>>,
+    /// Rules by the hash of their key.
+    keys: MultiMap,
+    hasher: RandomState,
+    /// How many keys were ever added.
+    added: u64,
+    count: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Rule<K> {
+    /// Its place in the order of addition.
+    order: u64,
+    key: K,
+    stake: Stake,
+}
+
+impl<K: Clone + Eq + Hash> RuleIndex<K> {
+    /// An index of no rules.
+    #[must_use]
+    pub fn new() -> Self {
+        RuleIndex {
+            core: Core::new(),
+            rules: Slab::new(),
+            keys: MultiMap::new(),
+            hasher: RandomState::new(),
+            added: 0,
+            count: 0,
+        }
+    }
+
+    /// Adds a rule, or changes the pattern of the one that has this key, which keeps its place in
+    /// the order. True if the key is new.
+    ///
+    /// The key is cloned whenever a part of the index that holds it is copied; make it cheap.
+    pub fn insert(&mut self, key: K, pattern: &Pattern) -> bool {
+        if let Some(number) = self.number(&key) {
+            let old = self.rules.get(number).map(|rule| rule.stake.clone());
+            let stake = self.core.enter(number, pattern);
+            if let Some(rule) = self.rules.get_mut(number) {
+                rule.stake = stake;
+            }
+            if let Some(old) = old {
+                self.core.leave(&old);
+            }
+            return false;
+        }
+        let hash = self.hash(&key);
+        let order = self.added;
+        self.added += 1;
+        self.count += 1;
+        let stake = Stake::none();
+        let number = self.rules.insert(Rule { order, key, stake });
+        let stake = self.core.enter(number, pattern);
+        if let Some(rule) = self.rules.get_mut(number) {
+            rule.stake = stake;
+        }
+        self.keys.insert(hash, number);
+        true
+    }
+
+    /// Takes the rule with this key away. False if there was none.
+    pub fn remove(&mut self, key: &K) -> bool {
+        let Some(number) = self.number(key) else {
+            return false;
+        };
+        self.keys.remove(self.hash(key), number);
+        if let Some(rule) = self.rules.remove(number) {
+            self.core.leave(&rule.stake);
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// Whether there is a rule with this key.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.number(key).is_some()
+    }
+
+    fn hash(&self, key: &K) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    fn number(&self, key: &K) -> Option<u32> {
+        let mut known = self.keys.find(self.hash(key)).iter().map(|pair| pair.to);
+        known.find(|&number| self.rules.get(number).is_some_and(|rule| rule.key == *key))
+    }
+}
+
+impl<K: Clone> RuleIndex<K> {
+    /// The keys of the rules that match an event given by its top-level members: each once, in the
+    /// order in which the keys were first added.
+    ///
+    /// The scratch keeps buffers between matches, so that none is allocated anew; it may be used
+    /// with any index.
+    ///
+    /// # Errors
+    /// An [`EventFault`] when a part isn't JSON, nests too deep, has a duplicate key that the
+    /// caller refuses, or spells one path in too many ways.
+    pub fn matches<'s>(
+        &'s self,
+        scratch: &'s mut Scratch,
+        event: &[Part<'_>],
+        duplicates: Duplicates,
+        trust: Trust,
+    ) -> Result<Matches<'s, K>, EventFault> {
+        self.matches_event(scratch, Event::Parts(event), duplicates, trust)
+    }
+
+    /// The same for an event that is one JSON document, which must be an object.
+    ///
+    /// # Errors
+    /// As [`RuleIndex::matches`].
+    pub fn matches_json<'s>(
+        &'s self,
+        scratch: &'s mut Scratch,
+        event: &[u8],
+        duplicates: Duplicates,
+        trust: Trust,
+    ) -> Result<Matches<'s, K>, EventFault> {
+        self.matches_event(scratch, Event::Document(event), duplicates, trust)
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn matches_event<'s>(
+        &'s self,
+        scratch: &'s mut Scratch,
+        event: Event<'_>,
+        duplicates: Duplicates,
+        trust: Trust,
+    ) -> Result<Matches<'s, K>, EventFault> {
+        check::size(event)?;
+        if trust == Trust::Unchecked {
+            check::syntax(event)?;
+        }
+        let Scratch {
+            values,
+            findings,
+            folded,
+            ordered,
+        } = &mut *scratch;
+        let core = &self.core;
+        values.begin(core.trie.bound());
+        findings.begin(core, self.rules.bound());
+        ordered.clear();
+        walk_event(core, values, event, duplicates)?;
+        values.join(event, |node| {
+            core.trie.node(node).is_some_and(|node| node.numbers > 0)
+        });
+        let sight = Sight {
+            core,
+            values,
+            event,
+        };
+        probe::all(sight, findings, folded)?;
+        for place in 0..findings.rules.len() {
+            let number = findings.rules[place];
+            let Some(rule) = self.rules.get(number) else {
+                continue;
+            };
+            if !values.spelled || self.meets(sight, findings, rule)? {
+                ordered.push((rule.order, number));
+            }
+        }
+        ordered.sort_unstable();
+        Ok(Matches {
+            rules: &self.rules,
+            ordered: ordered.iter(),
+        })
+    }
+
+    /// Whether a sub-rule holds, in their order, as the plain matcher asks them.
+    fn meets(
+        &self,
+        sight: Sight<'_>,
+        findings: &mut Findings,
+        rule: &Rule<K>,
+    ) -> Result<bool, TooManySpellings> {
+        for &number in &*rule.stake.branches {
+            if let Some(branch) = self.core.branch(number)
+                && findings.meets(sight, branch, false)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn walk_event(
+    core: &Core,
+    values: &mut Values,
+    event: Event<'_>,
+    duplicates: Duplicates,
+) -> Result<(), EventFault> {
+    match event {
+        Event::Document(bytes) => {
+            let mut walk = Walk::new(&core.trie, values, duplicates, (bytes, 0));
+            let walked = walk.document();
+            walked.map_err(|stop| stop.fault(None))
+        }
+        Event::Parts(parts) => {
+            let object = values.open_object();
+            for (source, part) in parts.iter().enumerate() {
+                let (Part::Text { name, .. } | Part::Raw { name, .. }) = *part;
+                let bytes = match part {
+                    Part::Text { value, .. } => value.as_bytes(),
+                    Part::Raw { json, .. } => json,
+                };
+                let text = (bytes, source as u32);
+                let mut walk = Walk::new(&core.trie, values, duplicates, text);
+                let walked = match part {
+                    Part::Text { .. } => walk.member_string(object, name),
+                    Part::Raw { .. } => walk.member_text(object, name),
+                };
+                walked.map_err(|stop| stop.fault(Some(name)))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Default for RuleIndex<K> {
+    fn default() -> Self {
+        RuleIndex::new()
+    }
+}
+
+impl<K: Clone + Eq + Hash> Extend<(K, Pattern)> for RuleIndex<K> {
+    fn extend<I: IntoIterator<Item = (K, Pattern)>>(&mut self, rules: I) {
+        for (key, pattern) in rules {
+            self.insert(key, &pattern);
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> FromIterator<(K, Pattern)> for RuleIndex<K> {
+    fn from_iter<I: IntoIterator<Item = (K, Pattern)>>(rules: I) -> Self {
+        let mut index = RuleIndex::new();
+        index.extend(rules);
+        index
+    }
+}
+
+/// Buffers that matching needs, kept between matches. One for each thread that matches.
+#[derive(Debug)]
+pub struct Scratch {
+    values: Values,
+    findings: Findings,
+    folded: String,
+    /// The matching rules, by their place in the order of addition.
+    ordered: Vec<(u64, u32)>,
+}
+
+impl Scratch {
+    /// Empty buffers; they grow with the first matches.
+    #[must_use]
+    pub fn new() -> Self {
+        Scratch {
+            values: Values::new(),
+            findings: Findings::new(),
+            folded: String::new(),
+            ordered: Vec::new(),
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::new()
+    }
+}
+
+/// The keys of the rules that match an event.
+#[derive(Debug)]
+pub struct Matches<'s, K> {
+    rules: &'s Slab<Rule<K>>,
+    ordered: std::slice::Iter<'s, (u64, u32)>,
+}
+
+impl<'s, K: Clone> Iterator for Matches<'s, K> {
+    type Item = &'s K;
+
+    fn next(&mut self) -> Option<&'s K> {
+        let (_, number) = self.ordered.next()?;
+        self.rules.get(*number).map(|rule| &rule.key)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.ordered.size_hint()
+    }
+}
+
+impl<K: Clone> ExactSizeIterator for Matches<'_, K> {}
+
+#[cfg(test)]
+mod tests;
