@@ -1,0 +1,218 @@
+//! All matchers side by side, in one run, in one thread's own time on a processor: `cargo bench -p rules --bench engines`.
+//!
+//! Rows are rule sets, columns are matchers, cells are thousands of events a second: the best of
+//! several short turns, which the matchers take in rotation so that a busy machine harms all alike.
+//! Every matcher's hits are counted and compared with the plain matcher's on a part of the events.
+//! `EDGEBUS_BENCH_MS` sets the length of a turn, `EDGEBUS_BENCH_ONLY` keeps the rows whose name
+//! contains it. `EDGEBUS_CITYLOTS` (a file of events, one a line) with `EDGEBUS_CITYLOTS_RULES` (sets
+//! with expected hits) adds rows with data from outside, whose expected hits are checked.
+
+mod contestants;
+mod edits;
+mod lots;
+mod random;
+mod scale;
+
+use contestants::{Contestant, Outcome, contestants};
+use std::time::{Duration, Instant};
+
+/// A rule set with the events it is tried on.
+struct Row<'r> {
+    name: String,
+    rules: &'r [String],
+    events: &'r [String],
+    /// Hits of each rule that are known beforehand.
+    expected: Option<Vec<usize>>,
+}
+
+/// Turns that each matcher takes.
+const TURNS: usize = 3;
+/// Events on which hits are compared with the plain matcher's.
+const COMPARED: usize = 2000;
+/// Beyond so many rules the plain matcher is left out.
+const PLAIN_RULES_MAX: usize = 1000;
+
+fn turn_length() -> Duration {
+    let asked = std::env::var("EDGEBUS_BENCH_MS").ok();
+    let asked = asked.and_then(|text| text.parse().ok());
+    // `cargo test` runs benches too, once and quickly.
+    let default = if std::env::args().any(|argument| argument == "--bench") {
+        150
+    } else {
+        1
+    };
+    Duration::from_millis(asked.unwrap_or(default))
+}
+
+fn wanted(name: &str) -> bool {
+    std::env::var("EDGEBUS_BENCH_ONLY").is_ok_and(|part| name.contains(&part))
+        || std::env::var("EDGEBUS_BENCH_ONLY").is_err()
+}
+
+/// Seconds that this thread has run on a processor: other programs' time is not counted, where the
+/// system tells; else seconds since `start`.
+fn processor_seconds(start: Instant) -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanos.map_or_else(|| start.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
+}
+
+/// Events a second, in one turn.
+fn turn(contestant: &mut Contestant, events: &[String]) -> f64 {
+    let length = turn_length();
+    let start = Instant::now();
+    let before = processor_seconds(start);
+    let mut done = 0;
+    let mut hits = 0;
+    loop {
+        for event in events.iter().skip(done % events.len()).take(64) {
+            hits += contestant.hits(event);
+            done += 1;
+        }
+        if start.elapsed() >= length {
+            std::hint::black_box(hits);
+            return done as f64 / (processor_seconds(start) - before);
+        }
+    }
+}
+
+fn measure(row: &Row<'_>) {
+    if !wanted(&row.name) {
+        return;
+    }
+    let mut all = contestants(row.rules, row.rules.len() <= PLAIN_RULES_MAX);
+    let compared = row.events.len().min(COMPARED);
+    let mut known: Option<usize> = None;
+    for (name, outcome) in &mut all {
+        if let Outcome::Ready(contestant) = outcome {
+            let hits = contestant.total(&row.events[..compared]);
+            match (name.as_str(), known, hits) {
+                (_, _, None) => *outcome = Outcome::Told("panics"),
+                ("ours" | "plain", None, Some(hits)) => known = Some(hits),
+                ("json", ..) => {}
+                (_, Some(known), Some(hits)) if known != hits => {
+                    assert_eq!(*name, "quamina", "{}: {hits} hits, not {known}", row.name);
+                    println!(
+                        "  {}: quamina has {hits} hits where the others have {known}",
+                        row.name
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(expected) = &row.expected {
+        let found = contestants::hits_of_each(row.rules, row.events);
+        assert_eq!(&found, expected, "{}: hits of each rule", row.name);
+    }
+    let mut best = vec![0.0_f64; all.len()];
+    for _ in 0..TURNS {
+        for (best, (_, outcome)) in best.iter_mut().zip(&mut all) {
+            if let Outcome::Ready(contestant) = outcome {
+                *best = best.max(turn(contestant, row.events));
+            }
+        }
+    }
+    let mut line = format!("{:<22}", row.name);
+    for (best, (_, outcome)) in best.iter().zip(&all) {
+        match outcome {
+            Outcome::Ready(_) => line.push_str(&format!("{:>10.0}", best / 1000.0)),
+            Outcome::Told(word) => line.push_str(&format!("{word:>10}")),
+        }
+    }
+    let peer = all.iter().position(|(name, _)| name == "quamina");
+    let ratio = peer
+        .map(|peer| best[0] / best[peer])
+        .filter(|ratio| ratio.is_finite());
+    match ratio {
+        Some(ratio) => line.push_str(&format!("{ratio:>9.2}x")),
+        None => line.push_str(&format!("{:>10}", "-")),
+    }
+    // What checking adds, in passes of serde_json over the same events.
+    let json = all
+        .iter()
+        .position(|(name, _)| name == "json")
+        .map_or(0.0, |json| best[json]);
+    line.push_str(&format!("{:>9.2}", (1.0 / best[1] - 1.0 / best[0]) * json));
+    println!("{line}");
+}
+
+fn head(title: &str) {
+    println!(
+        "\n{title}, thousands of events a second\n{:<22}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>9}",
+        "", "trusting", "checking", "quamina", "plain", "json", "ratio", "check"
+    );
+}
+
+fn average(events: &[String]) -> usize {
+    events.iter().map(String::len).sum::<usize>() / events.len().max(1)
+}
+
+/// Sets from outside, with the number of events that each rule matches.
+#[derive(serde::Deserialize)]
+struct OutsideSet {
+    name: String,
+    rules: Vec<String>,
+    matches: Vec<usize>,
+}
+
+fn outside() {
+    let (Ok(events), Ok(sets)) = (
+        std::env::var("EDGEBUS_CITYLOTS"),
+        std::env::var("EDGEBUS_CITYLOTS_RULES"),
+    ) else {
+        return;
+    };
+    let events = std::fs::read_to_string(&events).expect("EDGEBUS_CITYLOTS is a file");
+    let events: Vec<String> = events.lines().map(str::to_owned).collect();
+    let sets = std::fs::read_to_string(&sets).expect("EDGEBUS_CITYLOTS_RULES is a file");
+    let sets: Vec<OutsideSet> = serde_json::from_str(&sets).expect("it is a list of sets");
+    head(&format!("city lots from outside ({} B)", average(&events)));
+    for set in sets {
+        measure(&Row {
+            name: set.name.to_lowercase(),
+            rules: &set.rules,
+            events: &events,
+            expected: Some(set.matches),
+        });
+    }
+}
+
+fn main() {
+    // A matcher that panics is told so in its cell.
+    std::panic::set_hook(Box::new(|panic| {
+        if !contestants::expected_to_panic() {
+            eprintln!("{panic}");
+        }
+    }));
+    let quick = turn_length() < Duration::from_millis(10);
+    let events = lots::events(if quick { 500 } else { 20_000 });
+    head(&format!("lots: five rules each ({} B)", average(&events)));
+    for (name, rules) in lots::sets() {
+        measure(&Row {
+            name: name.to_owned(),
+            rules: &rules,
+            events: &events,
+            expected: None,
+        });
+    }
+    outside();
+    let most = if quick { 1000 } else { 100_000 };
+    let events = scale::events(if quick { 500 } else { 20_000 });
+    head(&format!("scaling ({} B)", average(&events)));
+    for kind in scale::KINDS {
+        let rules = scale::rules(kind, most);
+        for count in [1, 100, 1000, 10_000, 100_000] {
+            if count <= most {
+                let name = format!("{kind} {count}");
+                measure(&Row {
+                    name,
+                    rules: &rules[..count],
+                    events: &events,
+                    expected: None,
+                });
+            }
+        }
+    }
+    edits::report(most);
+}
