@@ -68,7 +68,15 @@ fn escaped(backslashes: u64, carry: &mut bool) -> u64 {
 
 /// The end of a container that opens at `at`; none if it never closes.
 pub(super) fn container_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut depth: u32 = 0;
+    end(bytes, at, 0)
+}
+
+/// The end of the container in which `at` lies, outside of any other and of strings.
+pub(super) fn enclosing_end(bytes: &[u8], at: usize) -> Option<usize> {
+    end(bytes, at, 1)
+}
+
+fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
     let mut inside: u64 = 0;
     let mut carry = false;
     let mut from = at;

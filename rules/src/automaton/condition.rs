@@ -13,11 +13,46 @@ use crate::pattern;
 /// Lists with so many strings are searched, not read through.
 const SEARCHED_MIN: usize = 9;
 
+/// A string that lies, if it is short, in the condition itself: comparing it then touches no other
+/// memory.
+enum Text {
+    Short(u8, [u8; SHORT_MAX]),
+    Long(Box<str>),
+}
+
+const SHORT_MAX: usize = 30;
+
+impl Text {
+    fn new(text: &str) -> Text {
+        let mut bytes = [0; SHORT_MAX];
+        match bytes.get_mut(..text.len()) {
+            Some(part) => {
+                part.copy_from_slice(text.as_bytes());
+                Text::Short(text.len() as u8, bytes)
+            }
+            None => Text::Long(text.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.bytes().fmt(out)
+    }
+}
+
 /// What a value has to meet.
 #[derive(Debug)]
 enum Test {
     /// To be this string.
-    Text(Box<str>),
+    Text(Text),
     /// To be a number whose word is in the range.
     Range(Range),
     /// To be one of these strings, which are sorted, or meet one of the operators.
@@ -29,6 +64,8 @@ enum Test {
 pub(super) struct Condition {
     /// The node at which its path ends.
     pub(super) node: u32,
+    /// Its number in the table of conditions.
+    pub(super) number: u32,
     /// Whether there being no value meets it.
     pub(super) by_absence: bool,
     test: Test,
@@ -38,7 +75,7 @@ impl Condition {
     pub(super) fn new(node: u32, condition: &pattern::Condition) -> Self {
         let alternatives = condition.alternatives();
         let test = match alternatives {
-            [Operator::Exact(exact::Operand::Text(text))] => Test::Text(text.clone()),
+            [Operator::Exact(exact::Operand::Text(text))] => Test::Text(Text::new(text)),
             [Operator::Numeric(operand)] => {
                 let (low, high) = operand.bounds();
                 Test::Range(order::range(low, high))
@@ -60,9 +97,15 @@ impl Condition {
         };
         Condition {
             node,
+            number: 0,
             by_absence: condition.by_absence,
             test,
         }
+    }
+
+    /// The same with its number.
+    pub(super) fn numbered(self, number: u32) -> Self {
+        Condition { number, ..self }
     }
 
     /// A text that is equal for equal conditions and different for different ones; none where the
@@ -94,11 +137,11 @@ impl Condition {
     pub(super) fn doors(&self, seed: Seed) -> Doors {
         let mut doors = Doors::default();
         match &self.test {
-            Test::Text(text) => doors.text(seed, self.node, text),
+            Test::Text(text) => doors.text(seed, self.node, text.bytes()),
             Test::Range(range) => doors.range(*range),
             Test::OneOf(texts, operators) => {
                 for text in texts {
-                    doors.text(seed, self.node, text);
+                    doors.text(seed, self.node, text.as_bytes());
                 }
                 for operator in operators {
                     doors.add(seed, self.node, operator);
@@ -128,7 +171,7 @@ impl Condition {
     /// Whether a value meets it.
     pub(super) fn holds(&self, value: Value<'_>) -> bool {
         match &self.test {
-            Test::Text(text) => value.kind == Kind::Text && value.bytes == text.as_bytes(),
+            Test::Text(text) => value.kind == Kind::Text && value.bytes == text.bytes(),
             Test::Range((low, high)) => {
                 value.kind == Kind::Number && (*low..=*high).contains(&value.word)
             }

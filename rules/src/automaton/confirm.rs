@@ -1,6 +1,6 @@
 //! Whether a sub-rule that a value has found holds as a whole.
 //!
-//! Each sub-rule is confirmed at most once for an event, whatever number of values find it. What a
+//! Each sub-rule is asked at most once for an event, whatever number of values find it. What a
 //! condition says of the values of an array is kept, because sub-rules share conditions. Arrays are
 //! only searched for a consistent choice where two conditions of a sub-rule have values in arrays;
 //! below two there is nothing to be consistent with, as long as no path is spelled in two ways.
@@ -87,33 +87,41 @@ impl Findings {
     pub(super) fn confirm(
         &mut self,
         sight: Sight<'_>,
+        branch: &Branch,
         number: u32,
         place: u32,
     ) -> Result<(), TooManySpellings> {
-        let Some(tried) = self.tried.get_mut(number as usize) else {
-            return Ok(());
-        };
-        if *tried == self.event {
+        // Most sub-rules can be found only once; then nobody need look whether this was before.
+        let again = !branch.once || place == NONE || sight.values.several(branch);
+        if again && self.tried.get(number as usize) == Some(&self.event) {
             return Ok(());
         }
-        let Some(branch) = sight.core.branch(number) else {
-            return Ok(());
-        };
         if sight.values.spelled {
             // The order of the sub-rules decides what is searched, so the whole rule is asked later.
-            *tried = self.event;
+            self.try_once(again, number);
             self.found(branch.rule);
             return Ok(());
         }
         let by_value = place != NONE;
-        if by_value && !sight.met_by(branch, place) {
+        let first = branch.conditions().first();
+        if by_value && !first.is_some_and(|condition| sight.holds_here(condition, place)) {
             return Ok(());
         }
-        *tried = self.event;
+        self.try_once(again, number);
         if self.meets(sight, branch, by_value)? {
-            self.found(branch.rule);
+            if branch.sole {
+                self.rules.push(branch.rule);
+            } else {
+                self.found(branch.rule);
+            }
         }
         Ok(())
+    }
+
+    fn try_once(&mut self, again: bool, number: u32) {
+        if again && let Some(tried) = self.tried.get_mut(number as usize) {
+            *tried = self.event;
+        }
     }
 
     fn found(&mut self, rule: u32) {
@@ -133,19 +141,15 @@ impl Findings {
         branch: &Branch,
         first_met: bool,
     ) -> Result<bool, TooManySpellings> {
-        let numbers = branch.conditions.all();
         let mut in_arrays = 0;
         let mut inside = None;
-        for (place, &number) in numbers.iter().enumerate() {
-            let Some(condition) = sight.core.condition(number) else {
-                return Ok(false);
-            };
+        for (place, condition) in branch.conditions().iter().enumerate() {
             match sight.values.seen(condition.node) {
                 None if condition.by_absence => {}
                 None => return Ok(false),
                 Some(seen) if seen.in_arrays => {
                     in_arrays += 1;
-                    inside = Some((number, condition, first_met && place == 0));
+                    inside = Some((condition, first_met && place == 0));
                 }
                 Some(_) if first_met && place == 0 => {}
                 // Beside all arrays a value goes with every other choice, and is never absent.
@@ -155,24 +159,25 @@ impl Findings {
         }
         match inside {
             None => Ok(true),
-            Some((number, condition, met)) if in_arrays == 1 && !sight.values.spelled => {
-                Ok(met || self.any(sight, number, condition))
+            Some((condition, met)) if in_arrays == 1 && !sight.values.spelled => {
+                Ok(met || self.any(sight, condition))
             }
-            Some(_) => self.consistent(sight, numbers),
+            Some(_) => self.consistent(sight, branch),
         }
     }
 
     /// Whether a value meets a condition.
-    fn any(&mut self, sight: Sight<'_>, number: u32, condition: &Condition) -> bool {
+    fn any(&mut self, sight: Sight<'_>, condition: &Condition) -> bool {
         let seen = sight.values.seen(condition.node);
         if seen.is_some_and(|seen| seen.count < REMEMBERED_MIN) {
             return sight.any(condition);
         }
-        self.verdicts(sight, number, condition).any
+        self.verdicts(sight, condition).any
     }
 
-    fn verdicts(&mut self, sight: Sight<'_>, number: u32, condition: &Condition) -> Verdicts {
-        let known = self.verdicts.get(number as usize).copied();
+    fn verdicts(&mut self, sight: Sight<'_>, condition: &Condition) -> Verdicts {
+        let number = condition.number as usize;
+        let known = self.verdicts.get(number).copied();
         if let Some(known) = known.filter(|known| known.event == self.event) {
             return known;
         }
@@ -193,28 +198,28 @@ impl Findings {
             to: self.held.len() as u32,
             any,
         };
-        if let Some(kept) = self.verdicts.get_mut(number as usize) {
+        if let Some(kept) = self.verdicts.get_mut(number) {
             *kept = verdicts;
         }
         verdicts
     }
 
     /// Whether values can be chosen array-consistently for those conditions that look into arrays.
-    fn consistent(&mut self, sight: Sight<'_>, numbers: &[u32]) -> Result<bool, TooManySpellings> {
-        let in_arrays = |number: u32| {
-            let condition = sight.core.condition(number)?;
-            let seen = sight.values.seen(condition.node)?;
-            seen.in_arrays.then_some((number, condition))
+    fn consistent(&mut self, sight: Sight<'_>, branch: &Branch) -> Result<bool, TooManySpellings> {
+        let inside = || {
+            branch.conditions().iter().filter(|condition| {
+                let seen = sight.values.seen(condition.node);
+                seen.is_some_and(|seen| seen.in_arrays)
+            })
         };
-        let inside = || numbers.iter().filter_map(|&number| in_arrays(number));
-        for (number, condition) in inside() {
-            if !self.verdicts(sight, number, condition).any && !condition.by_absence {
+        for condition in inside() {
+            if !self.verdicts(sight, condition).any && !condition.by_absence {
                 return Ok(false);
             }
         }
         let wanted: Vec<Wanted<'_, Element>> = inside()
-            .filter_map(|(number, condition)| {
-                let kept = self.verdicts.get(number as usize)?;
+            .filter_map(|condition| {
+                let kept = self.verdicts.get(condition.number as usize)?;
                 let range = kept.from as usize..kept.to as usize;
                 Some(Wanted {
                     values: &self.elements[range.clone()],
@@ -232,11 +237,11 @@ impl Findings {
 }
 
 impl Sight<'_> {
-    /// Whether the value at a place meets the condition behind which a sub-rule waits.
-    fn met_by(self, branch: &Branch, place: u32) -> bool {
-        let first = branch.conditions.all().first();
-        let condition = first.and_then(|&first| self.core.condition(first));
-        condition.is_some_and(|condition| self.holds(condition, place))
+    /// Whether the value at a place is one at the condition's path, and meets it: a look-up may have
+    /// led astray.
+    fn holds_here(self, condition: &Condition, place: u32) -> bool {
+        let found = self.values.found.get(place as usize);
+        found.is_some_and(|found| found.node == condition.node) && self.holds(condition, place)
     }
 
     fn holds(self, condition: &Condition, place: u32) -> bool {

@@ -24,25 +24,30 @@ struct Shared {
 
 /// The conditions of a sub-rule; it waits behind the first.
 #[derive(Debug, Clone)]
-pub(super) enum Conditions {
-    One([u32; 1]),
-    Many(Arc<[u32]>),
-}
-
-impl Conditions {
-    pub(super) fn all(&self) -> &[u32] {
-        match self {
-            Conditions::One(one) => one,
-            Conditions::Many(many) => many,
-        }
-    }
+enum Conditions {
+    One(Arc<Condition>),
+    Many(Arc<[Arc<Condition>]>),
 }
 
 /// A sub-rule.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
     pub(super) rule: u32,
-    pub(super) conditions: Conditions,
+    /// Its rule has no other.
+    pub(super) sole: bool,
+    /// A single value finds it at most once.
+    pub(super) once: bool,
+    conditions: Conditions,
+}
+
+impl Branch {
+    /// Its conditions; it waits behind the first.
+    pub(super) fn conditions(&self) -> &[Arc<Condition>] {
+        match &self.conditions {
+            Conditions::One(one) => std::slice::from_ref(one),
+            Conditions::Many(many) => many,
+        }
+    }
 }
 
 /// What a rule has here, to be given back when it goes.
@@ -151,7 +156,8 @@ impl Core {
                 known[index] = Some(number);
                 numbers.push(number);
             }
-            branches.push(self.enter_branch(rule, numbers));
+            let sole = pattern.branches().len() == 1;
+            branches.push(self.enter_branch(rule, sole, numbers));
         }
         let mut mentioned = Vec::new();
         for (node, asked) in nodes.into_iter().zip(asked) {
@@ -205,8 +211,9 @@ impl Core {
             node.numbers += u32::from(condition.needs_numbers());
             node.users += 1;
         }
-        let condition = Arc::new(condition);
-        let number = self.conditions.insert(Shared {
+        let number = self.conditions.next();
+        let condition = Arc::new(condition.numbered(number));
+        self.conditions.insert(Shared {
             users: 1,
             condition,
         });
@@ -239,25 +246,31 @@ impl Core {
         self.trie.leave(condition.node);
     }
 
-    fn enter_branch(&mut self, rule: u32, mut numbers: Vec<u32>) -> u32 {
-        let prices = numbers.iter().map(|&number| self.price(number));
+    fn enter_branch(&mut self, rule: u32, sole: bool, numbers: Vec<u32>) -> u32 {
+        let held = |&number: &u32| Some(self.conditions.get(number)?.condition.clone());
+        let mut conditions: Vec<Arc<Condition>> = numbers.iter().filter_map(held).collect();
+        let mut doors: Vec<Doors> = conditions
+            .iter()
+            .map(|condition| condition.doors(self.seed))
+            .collect();
+        let prices = doors.iter().map(|doors| self.price(doors));
         let cheapest = prices
             .enumerate()
             .min_by_key(|&(place, price)| (price, place));
-        if let Some((place, _)) = cheapest {
-            numbers.swap(0, place);
-        }
-        let first = numbers.first().copied();
-        let conditions = match numbers.as_slice() {
-            &[only] => Conditions::One([only]),
-            _ => Conditions::Many(numbers.into()),
-        };
-        let branch = self.branches.insert(Branch { rule, conditions });
-        if let Some(condition) = first.and_then(|first| self.conditions.get(first)) {
-            let condition = condition.condition.clone();
-            let doors = condition.doors(self.seed);
-            self.wait(condition.node, &doors, branch);
-        }
+        let place = cheapest.map_or(0, |(place, _)| place);
+        let doors = doors.swap_remove(place);
+        conditions.swap(0, place);
+        let node = conditions[0].node;
+        let branch = self.branches.insert(Branch {
+            rule,
+            sole,
+            once: doors.one(),
+            conditions: match conditions.as_slice() {
+                [only] => Conditions::One(only.clone()),
+                _ => Conditions::Many(conditions.into()),
+            },
+        });
+        self.wait(node, &doors, branch);
         branch
     }
 
@@ -265,26 +278,16 @@ impl Core {
         let Some(branch) = self.branches.remove(number) else {
             return;
         };
-        let numbers = branch.conditions.all();
-        if let Some(condition) = numbers
-            .first()
-            .and_then(|&first| self.conditions.get(first))
-        {
-            let condition = condition.condition.clone();
-            let doors = condition.doors(self.seed);
-            self.stop_waiting(condition.node, &doors, number);
+        if let Some(condition) = branch.conditions().first() {
+            self.stop_waiting(condition.node, &condition.doors(self.seed), number);
         }
-        for &condition in numbers {
-            self.release(condition);
+        for condition in branch.conditions() {
+            self.release(condition.number);
         }
     }
 
     /// How many values are expected to come through a condition's doors for nothing.
-    fn price(&self, number: u32) -> u64 {
-        let Some(condition) = self.condition(number) else {
-            return u64::MAX;
-        };
-        let doors = condition.doors(self.seed);
+    fn price(&self, doors: &Doors) -> u64 {
         let waiting = doors
             .single
             .iter()

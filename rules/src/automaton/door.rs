@@ -64,6 +64,14 @@ pub(super) struct Doors {
     pub(super) price: u64,
 }
 
+impl Doors {
+    /// Whether a single value finds whoever waits here at most once.
+    pub(super) fn one(&self) -> bool {
+        let gram = self.single.iter().any(|door| door.kind == Kind::Gram);
+        self.single.len() + self.ranges.len() == 1 && !gram && self.ranges.is_empty()
+    }
+}
+
 /// A literal that most events may have.
 const PRICE_LITERAL: u64 = 32;
 const PRICE_RANGE: u64 = 64;
@@ -135,13 +143,8 @@ impl Doors {
     }
 
     /// The door of a literal string.
-    pub(super) fn text(&mut self, seed: Seed, node: u32, text: &str) {
-        self.push(
-            door(seed, node, Kind::Text, 0, |seed| {
-                seed.bytes(text.as_bytes())
-            }),
-            0,
-        );
+    pub(super) fn text(&mut self, seed: Seed, node: u32, text: &[u8]) {
+        self.push(door(seed, node, Kind::Text, 0, |seed| seed.bytes(text)), 0);
     }
 
     fn push(&mut self, door: Door, price: u64) {
@@ -170,7 +173,7 @@ impl Doors {
                     0,
                 );
             }
-            exact::Operand::Text(wanted) => self.text(seed, node, wanted),
+            exact::Operand::Text(wanted) => self.text(seed, node, wanted.as_bytes()),
             exact::Operand::Address(_, address) => {
                 let bits = if address.is_ipv4() { 32 } else { 128 };
                 self.push(network(seed, node, *address, bits), 0);
@@ -201,7 +204,7 @@ impl Doors {
     /// The door of the piece that says most: at either end, or else in the middle.
     fn wildcard(&mut self, seed: Seed, node: u32, first: &str, rest: &[Box<str>]) {
         let Some((last, middle)) = rest.split_last() else {
-            self.text(seed, node, first);
+            self.text(seed, node, first.as_bytes());
             return;
         };
         let longest = middle
@@ -238,7 +241,7 @@ fn door(seed: Seed, node: u32, kind: Kind, length: u32, hash: impl FnOnce(Seed) 
 }
 
 /// The door at which every value of a path knocks.
-pub(super) fn present(seed: Seed, node: u32) -> Door {
+fn present(seed: Seed, node: u32) -> Door {
     door(seed, node, Kind::Present, 0, |seed| seed.word(0))
 }
 

@@ -39,7 +39,7 @@ use self::core::{Core, Stake};
 use self::multimap::MultiMap;
 use self::slab::Slab;
 use self::values::{Event, Values};
-use self::walk::Walk;
+use self::walk::{Manner, Walk};
 use crate::array_trail::TooManySpellings;
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
@@ -56,6 +56,10 @@ pub enum Trust {
     /// don't mention is then skipped unread. Duplicate keys are still treated as the caller says.
     /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
     Json,
+    /// As `Json`, and the caller also vouches that no object has a key twice, or a key with a dot
+    /// in it, as of events that it has made itself. The walk then ends as soon as there can be
+    /// nothing more that a rule mentions.
+    Plain,
 }
 
 /// A set of rules that is matched by look-up and changed one rule at a time.
@@ -222,7 +226,7 @@ impl<K: Clone> RuleIndex<K> {
         values.begin(core.trie.bound());
         findings.begin(core, self.rules.bound());
         ordered.clear();
-        walk_event(core, values, event, duplicates)?;
+        walk_event(core, values, event, duplicates, trust)?;
         values.join(event, |node| {
             core.trie.node(node).is_some_and(|node| node.numbers > 0)
         });
@@ -242,6 +246,8 @@ impl<K: Clone> RuleIndex<K> {
             }
         }
         ordered.sort_unstable();
+        // Hashes may collide, so that one sub-rule was found by two look-ups.
+        ordered.dedup();
         Ok(Matches {
             rules: &self.rules,
             ordered: ordered.iter(),
@@ -271,10 +277,15 @@ fn walk_event(
     values: &mut Values,
     event: Event<'_>,
     duplicates: Duplicates,
+    trust: Trust,
 ) -> Result<(), EventFault> {
+    let manner = Manner {
+        duplicates,
+        plain: trust == Trust::Plain,
+    };
     match event {
         Event::Document(bytes) => {
-            let mut walk = Walk::new(&core.trie, values, duplicates, (bytes, 0));
+            let mut walk = Walk::new(&core.trie, values, manner, (bytes, 0));
             let walked = walk.document();
             walked.map_err(|stop| stop.fault(None))
         }
@@ -287,7 +298,7 @@ fn walk_event(
                     Part::Raw { json, .. } => json,
                 };
                 let text = (bytes, source as u32);
-                let mut walk = Walk::new(&core.trie, values, duplicates, text);
+                let mut walk = Walk::new(&core.trie, values, manner, text);
                 let walked = match part {
                     Part::Text { .. } => walk.member_string(object, name),
                     Part::Raw { .. } => walk.member_text(object, name),

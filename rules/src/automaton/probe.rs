@@ -5,9 +5,11 @@
 //! each kind, and beyond that follows the sub-rules found.
 
 use super::confirm::{Findings, Sight};
-use super::door::{self, Kind, block_hash, network_hash};
+use super::core::Branch;
+use super::door::{Kind, block_hash, network_hash};
 use super::fold::fold;
 use super::hash::{Run, Seed};
+use super::multimap::Pair;
 use super::order;
 use super::trie::{Entrance, Node};
 use super::values::{self, NONE, Value};
@@ -20,42 +22,115 @@ pub(super) fn all(
     findings: &mut Findings,
     folded: &mut String,
 ) -> Result<(), TooManySpellings> {
-    for place in 0..sight.values.found.len() as u32 {
-        let found = sight.values.found.get(place as usize);
-        let node = found.and_then(|found| Some((found.node, sight.core.trie.node(found.node)?)));
+    let crowd = Crowd::new(sight, findings);
+    let mut knock = Knock { crowd, folded };
+    for (place, found) in (0..).zip(&sight.values.found) {
+        let node = sight.core.trie.node(found.node);
         let value = sight.values.at(sight.event, place);
-        if let (Some((number, node)), Some(value)) = (node, value) {
-            Knock {
-                sight,
-                findings,
-                folded,
-                number,
-                place,
-                value,
-            }
-            .at(node)?;
+        if let (Some(node), Some(value)) = (node, value) {
+            knock.at(found.node, node, place, value)?;
         }
     }
+    let mut crowd = knock.crowd;
     for pair in sight.core.absent.find(0) {
         let seen = sight.values.seen(pair.to);
         if seen.is_none_or(|seen| seen.in_arrays) {
             let seed = sight.core.seed.of(pair.to, Kind::Absent as u8);
-            for waiting in sight.core.doors.find(seed.word(0)) {
-                findings.confirm(sight, waiting.to, NONE)?;
-            }
+            crowd.knock(seed.word(0), NONE)?;
         }
     }
-    Ok(())
+    crowd.open()
 }
 
-/// One value at the doors of its path.
-struct Knock<'k> {
+/// Look-ups and candidates that wait to be dealt with together.
+///
+/// Each step of a look-up waits for memory. Taking the same step for many of them in one short loop
+/// lets the processor wait for all of them at once.
+struct Crowd<'k> {
     sight: Sight<'k>,
     findings: &'k mut Findings,
+    knocks: [(u32, u32); CROWD],
+    knocking: usize,
+    candidates: [Option<Candidate<'k>>; CROWD],
+    waiting: usize,
+}
+
+/// A sub-rule, its number, and the place of the value that found it.
+type Candidate<'k> = (&'k Branch, u32, u32);
+
+const CROWD: usize = 16;
+
+impl<'k> Crowd<'k> {
+    fn new(sight: Sight<'k>, findings: &'k mut Findings) -> Self {
+        Crowd {
+            sight,
+            findings,
+            knocks: [(0, 0); CROWD],
+            knocking: 0,
+            candidates: [None; CROWD],
+            waiting: 0,
+        }
+    }
+
+    /// Looks up a hash for the value at a place.
+    fn knock(&mut self, hash: u32, place: u32) -> Result<(), TooManySpellings> {
+        self.knocks[self.knocking] = (hash, place);
+        self.knocking += 1;
+        if self.knocking == CROWD {
+            return self.open();
+        }
+        Ok(())
+    }
+
+    /// Looks up all hashes and confirms whom they lead to.
+    fn open(&mut self) -> Result<(), TooManySpellings> {
+        let mut found: [&[Pair]; CROWD] = [&[]; CROWD];
+        for (found, (hash, _)) in found.iter_mut().zip(&self.knocks[..self.knocking]) {
+            *found = self.sight.core.doors.find(*hash);
+        }
+        let knocks = self.knocks;
+        let knocking = std::mem::take(&mut self.knocking);
+        for (found, (_, place)) in found.iter().zip(&knocks[..knocking]) {
+            for pair in *found {
+                self.candidate(pair.to, *place)?;
+            }
+        }
+        self.confirm()
+    }
+
+    fn candidate(&mut self, number: u32, place: u32) -> Result<(), TooManySpellings> {
+        let branch = self.sight.core.branch(number);
+        self.candidates[self.waiting] = branch.map(|branch| (branch, number, place));
+        self.waiting += 1;
+        if self.waiting == CROWD {
+            return self.confirm();
+        }
+        Ok(())
+    }
+
+    fn confirm(&mut self) -> Result<(), TooManySpellings> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let candidates = self.candidates;
+        let candidates = || candidates[..waiting].iter().flatten();
+        if waiting > 1 {
+            // Reads the first lines of all conditions, for the next loop to find them near.
+            let read = |(branch, ..): &Candidate<'_>| {
+                let first = branch.conditions().first();
+                first.map_or(0, |condition| u64::from(condition.node))
+            };
+            std::hint::black_box(candidates().map(read).sum::<u64>());
+        }
+        for &(branch, number, place) in candidates() {
+            self.findings.confirm(self.sight, branch, number, place)?;
+        }
+        Ok(())
+    }
+}
+
+/// Values at the doors of their paths.
+struct Knock<'k> {
+    crowd: Crowd<'k>,
     folded: &'k mut String,
-    number: u32,
-    place: u32,
-    value: Value<'k>,
 }
 
 /// A hash that grows with the lengths in use.
@@ -66,34 +141,41 @@ struct Ends {
 }
 
 impl Knock<'_> {
-    fn at(&mut self, node: &Node) -> Result<(), TooManySpellings> {
-        if self.value.kind == values::Kind::Number {
+    fn at(
+        &mut self,
+        number: u32,
+        node: &Node,
+        place: u32,
+        value: Value<'_>,
+    ) -> Result<(), TooManySpellings> {
+        if value.kind == values::Kind::Number {
             for (range, waiting) in &node.ranges {
-                if (range.0..=range.1).contains(&self.value.word) {
-                    self.findings.confirm(self.sight, *waiting, self.place)?;
+                if (range.0..=range.1).contains(&value.word) {
+                    self.crowd.candidate(*waiting, place)?;
                 }
             }
         }
+        let core_seed = self.crowd.sight.core.seed;
         let mut ends: Option<Ends> = None;
         let mut is_folded = false;
         let mut address = None;
         for entrance in &node.entrances {
-            let seed = self.sight.core.seed.of(self.number, entrance.kind as u8);
-            let hash = match (entrance.kind, self.value.kind) {
-                (Kind::Present, _) => door::present(self.sight.core.seed, self.number).hash,
+            let seed = core_seed.of(number, entrance.kind as u8);
+            let hash = match (entrance.kind, value.kind) {
+                (Kind::Present, _) => seed.word(0),
                 (Kind::Null, values::Kind::Null)
                 | (Kind::True, values::Kind::True)
                 | (Kind::False, values::Kind::False) => seed.word(0),
-                (Kind::Number, values::Kind::Number) => seed.word(self.value.word),
+                (Kind::Number, values::Kind::Number) => seed.word(value.word),
                 (Kind::Digits, values::Kind::Number) | (Kind::Text, values::Kind::Text) => {
-                    seed.bytes(self.value.bytes)
+                    seed.bytes(value.bytes)
                 }
                 (Kind::Block, values::Kind::Number) => {
-                    let (bits, prefix) = order::around(self.value.word, entrance.length);
+                    let (bits, prefix) = order::around(value.word, entrance.length);
                     block_hash(seed, bits, prefix)
                 }
                 (Kind::Prefix | Kind::Suffix, values::Kind::Text) => {
-                    match end_hash(seed, *entrance, self.value.bytes, &mut ends) {
+                    match end_hash(seed, *entrance, value.bytes, &mut ends) {
                         Some(hash) => hash,
                         None => continue,
                     }
@@ -101,7 +183,7 @@ impl Knock<'_> {
                 (Kind::Folded | Kind::FoldedPrefix | Kind::FoldedSuffix, values::Kind::Text) => {
                     if !is_folded {
                         self.folded.clear();
-                        fold(self.value.text().unwrap_or_default(), self.folded);
+                        fold(value.text().unwrap_or_default(), self.folded);
                         is_folded = true;
                     }
                     let hash = if entrance.kind == Kind::Folded {
@@ -115,7 +197,7 @@ impl Knock<'_> {
                     }
                 }
                 (Kind::Network4 | Kind::Network6, values::Kind::Text) => {
-                    let spelled = || self.value.text().and_then(exact::address);
+                    let spelled = || value.text().and_then(exact::address);
                     match *address.get_or_insert_with(spelled) {
                         Some(address) if (entrance.kind == Kind::Network4) == address.is_ipv4() => {
                             network_hash(seed, address, entrance.length)
@@ -124,27 +206,14 @@ impl Knock<'_> {
                     }
                 }
                 (Kind::Gram, values::Kind::Text) => {
-                    self.grams(seed, entrance.length as usize)?;
+                    for gram in value.bytes.windows(entrance.length.max(1) as usize) {
+                        self.crowd.knock(seed.bytes(gram), place)?;
+                    }
                     continue;
                 }
                 _ => continue,
             };
-            self.open(hash)?;
-        }
-        Ok(())
-    }
-
-    /// Confirms all who wait behind a door.
-    fn open(&mut self, hash: u32) -> Result<(), TooManySpellings> {
-        for waiting in self.sight.core.doors.find(hash) {
-            self.findings.confirm(self.sight, waiting.to, self.place)?;
-        }
-        Ok(())
-    }
-
-    fn grams(&mut self, seed: Seed, length: usize) -> Result<(), TooManySpellings> {
-        for gram in self.value.bytes.windows(length.max(1)) {
-            self.open(seed.bytes(gram))?;
+            self.crowd.knock(hash, place)?;
         }
         Ok(())
     }

@@ -59,14 +59,19 @@ impl<T: Clone> Slab<T> {
         }
     }
 
-    /// Stores a value and gives its number.
-    pub(super) fn insert(&mut self, value: T) -> u32 {
-        let number = if self.vacant == NONE {
-            self.used += 1;
-            self.used - 1
+    /// The number that the next value will have.
+    pub(super) fn next(&self) -> u32 {
+        if self.vacant == NONE {
+            self.used
         } else {
             self.vacant
-        };
+        }
+    }
+
+    /// Stores a value and gives its number.
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        let number = self.next();
+        self.used = self.used.max(number + 1);
         if number as usize / (LEAF * MIDDLE) >= self.root.len() {
             let middle = Arc::new(std::array::from_fn(|_| None));
             self.root = self.root.iter().cloned().chain([middle]).collect();

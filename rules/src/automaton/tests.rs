@@ -50,6 +50,12 @@ fn check(
         if valid && wanted.is_ok() {
             assert_eq!(trusted, wanted, "trusted, {duplicates:?} on {shown}");
             accepted = true;
+            // Where refusing and replacing agree, no key that matters occurs twice.
+            let unique = plain.matches_json(event, Duplicates::Refuse).is_ok();
+            if unique && !generate::has_dotted_key(event) {
+                let got = keys(index.matches_json(scratch, event, duplicates, Trust::Plain));
+                assert_eq!(got, wanted, "plain, {duplicates:?} on {shown}");
+            }
         } else if valid
             && wanted
                 .as_ref()

@@ -92,6 +92,11 @@ impl Node {
         self.count > 0
     }
 
+    /// How many keys lead on.
+    pub(super) fn children(&self) -> u32 {
+        self.count
+    }
+
     fn entrance(&self, door: Door) -> Result<usize, usize> {
         let key = (door.kind, door.length);
         self.entrances

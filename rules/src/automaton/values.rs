@@ -4,6 +4,7 @@
 //! that is kept. All of it lives in the caller's scratch, so that a match allocates nothing once the
 //! buffers have grown. Marks are numbers that grow with each event, so nothing is ever cleared.
 
+use super::core::Branch;
 use super::order;
 use crate::array_trail::{Element, Trail};
 use crate::event::Part;
@@ -260,6 +261,15 @@ impl Values {
     pub(super) fn seen(&self, node: u32) -> Option<&Seen> {
         let seen = self.seen.get(node as usize)?;
         (seen.event == self.event).then_some(seen)
+    }
+
+    /// Whether the path at which a sub-rule waits has several values.
+    pub(super) fn several(&self, branch: &Branch) -> bool {
+        let seen = branch
+            .conditions()
+            .first()
+            .and_then(|first| self.seen(first.node));
+        seen.is_some_and(|seen| seen.count > 1)
     }
 
     /// The places of a node's values, in reading order.

@@ -21,12 +21,15 @@ pub(super) enum Stop {
     Malformed(usize),
     Deep(usize),
     Twice(usize),
+    /// Nothing that a rule mentions can follow. No fault.
+    Done,
 }
 
 impl Stop {
     /// The same for people.
     pub(super) fn fault(self, part: Option<&str>) -> EventFault {
         let (offset, reason) = match self {
+            Stop::Done => (0, String::new()),
             Stop::Malformed(offset) => (offset, "not the JSON that it was said to be".to_owned()),
             Stop::Deep(offset) => {
                 let reason =
@@ -52,13 +55,23 @@ impl Stop {
 struct Place {
     element: Element,
     depth: usize,
+    /// Whether nothing that follows matters.
+    last: bool,
+}
+
+/// How the walk is to take what it meets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) duplicates: Duplicates,
+    /// Keys are known to be unique and without dots.
+    pub(super) plain: bool,
 }
 
 /// A walk over one text.
 pub(super) struct Walk<'w> {
     trie: &'w Trie,
     values: &'w mut Values,
-    duplicates: Duplicates,
+    manner: Manner,
     bytes: &'w [u8],
     /// The text's number among those of the event.
     source: u32,
@@ -70,13 +83,13 @@ impl<'w> Walk<'w> {
     pub(super) fn new(
         trie: &'w Trie,
         values: &'w mut Values,
-        duplicates: Duplicates,
+        manner: Manner,
         (bytes, source): (&'w [u8], u32),
     ) -> Self {
         Walk {
             trie,
             values,
-            duplicates,
+            manner,
             bytes,
             source,
             at: 0,
@@ -92,8 +105,12 @@ impl<'w> Walk<'w> {
             let place = Place {
                 element: Trail::WHOLE,
                 depth: 0,
+                last: true,
             };
-            self.object(ROOT, root, place)?;
+            match self.object(ROOT, root, place) {
+                Err(Stop::Done) => return Ok(()),
+                read => read?,
+            }
         }
         self.finish()
     }
@@ -106,10 +123,14 @@ impl<'w> Walk<'w> {
         let place = Place {
             element: Trail::WHOLE,
             depth: 1,
+            last: true,
         };
         let first = self.peek()?;
-        self.member(object, child, dotted, 0, first, place)?;
-        self.finish()
+        match self.member(object, (child, dotted), 0, first, place) {
+            // Other parts may follow, so this part only is done.
+            Err(Stop::Done) => Ok(()),
+            read => read.and_then(|()| self.finish()),
+        }
     }
 
     /// Takes a string that is already decoded as the value of the event's member `name`.
@@ -173,6 +194,7 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let object = self.values.open_object();
+        let mut left = node.children();
         loop {
             if byte != b'"' {
                 return Err(self.malformed());
@@ -184,11 +206,21 @@ impl<'w> Walk<'w> {
             }
             self.at += 1;
             let first = self.peek()?;
-            match child {
-                None => self.skip(first)?,
-                Some((child, dotted)) => {
-                    self.member(object, child, dotted, offset, first, inside)?;
+            if let Some(child) = child {
+                left = left.saturating_sub(1);
+                let done = self.manner.plain && left == 0;
+                let last = place.last && done;
+                self.member(object, child, offset, first, Place { last, ..inside })?;
+                if last {
+                    return Err(Stop::Done);
                 }
+                if done {
+                    let end = block::enclosing_end(self.bytes, self.at);
+                    self.at = end.ok_or(self.malformed())?;
+                    return Ok(());
+                }
+            } else {
+                self.skip(first)?;
             }
             match self.peek()? {
                 b',' => {
@@ -242,7 +274,7 @@ impl<'w> Walk<'w> {
     ) -> Result<super::values::Member, Stop> {
         let (member, new) = self.values.open_member(object, child, dotted);
         if !new {
-            if self.duplicates == Duplicates::Refuse {
+            if self.manner.duplicates == Duplicates::Refuse {
                 return Err(Stop::Twice(offset));
             }
             self.values.replace(member);
@@ -253,8 +285,7 @@ impl<'w> Walk<'w> {
     fn member(
         &mut self,
         object: u32,
-        child: u32,
-        dotted: bool,
+        (child, dotted): (u32, bool),
         offset: usize,
         first: u8,
         place: Place,
@@ -330,11 +361,16 @@ impl<'w> Walk<'w> {
             self.at += 1;
             return Ok(());
         }
+        let inside = Place {
+            last: false,
+            ..inside
+        };
         let array = self.values.trail.open_array();
         loop {
             let before = self.values.found.len();
             let element = self.values.trail.open_element(place.element, array);
-            self.value(number, node, first, Place { element, ..inside })?;
+            let inside = Place { element, ..inside };
+            self.value(number, node, first, inside)?;
             let empty = self.values.found.len() == before;
             self.values.trail.close_element(element, empty);
             match self.peek()? {
