@@ -125,6 +125,7 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
 const LONG: usize = 64;
 
 /// The first quote or backslash from `at` on.
+#[inline]
 pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
     let mut from = at;
     while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
@@ -141,6 +142,64 @@ pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', rest).map(|place| from + place)
 }
 
+/// What ends a number or a word: a comma, a closing bracket, white space (and every other control),
+/// or the end of the text.
+pub(super) fn scalar_end(bytes: &[u8], at: usize) -> usize {
+    let mut from = at;
+    while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
+        let bytes = u8x16::new(*chunk);
+        let curly = bytes | u8x16::splat(0x20);
+        let ends = bytes.simd_eq(u8x16::splat(b','))
+            | curly.simd_eq(u8x16::splat(b'}'))
+            | bytes.min(u8x16::splat(b' ')).simd_eq(bytes);
+        let found = ends.to_bitmask();
+        if found != 0 {
+            return from + found.trailing_zeros() as usize;
+        }
+        from += 16;
+    }
+    let rest = bytes.get(from..).unwrap_or_default();
+    let ends = |&byte: &u8| byte <= b' ' || matches!(byte, b',' | b'}' | b']');
+    from + rest.iter().position(ends).unwrap_or(rest.len())
+}
+
+/// The first byte from `at` on that isn't white space.
+#[inline]
+pub(super) fn solid(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of the value that starts at `at`; none if it doesn't end.
+#[inline]
+pub(super) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at),
+        b'{' | b'[' => container_end(bytes, at),
+        _ => {
+            let end = scalar_end(bytes, at);
+            (end > at).then_some(end)
+        }
+    }
+}
+
+/// The end of the string that opens at `at`; none if it doesn't close.
+#[inline]
+pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut from = at + 1;
+    loop {
+        let stop = string_stop(bytes, from)?;
+        if bytes.get(stop) == Some(&b'"') {
+            return Some(stop + 1);
+        }
+        // A backslash takes the byte after it along.
+        from = stop + 2;
+    }
+}
+
+#[inline]
 fn stops(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
     let quotes = bytes.simd_eq(u8x16::splat(b'"'));
@@ -181,6 +240,12 @@ mod tests {
         ) {
             let text = format!("{{{}", text.repeat(times));
             prop_assert_eq!(container_end(text.as_bytes(), 0), slow_end(text.as_bytes(), 0));
+        }
+
+        #[test]
+        fn scalars_end_at_the_first_delimiter(text in r#"[0-9a-z.+-]{0,40}[],} \n]{0,2}[0-9]{0,20}"#) {
+            let wanted = text.find([',', ']', '}', ' ', '\n']).unwrap_or(text.len());
+            prop_assert_eq!(scalar_end(text.as_bytes(), 0), wanted);
         }
 
         #[test]

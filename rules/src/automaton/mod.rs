@@ -227,9 +227,7 @@ impl<K: Clone> RuleIndex<K> {
         findings.begin(core, self.rules.bound());
         ordered.clear();
         walk_event(core, values, event, duplicates, trust)?;
-        values.join(event, |node| {
-            core.trie.node(node).is_some_and(|node| node.numbers > 0)
-        });
+        values.join();
         let sight = Sight {
             core,
             values,

@@ -192,7 +192,15 @@ impl Trie {
 
     /// Where a key of an object at a node leads: one segment, or several when it has dots; and
     /// whether it has any.
+    #[inline]
     pub(super) fn descend(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
+        if node.deep == 0 && node.lengths & length_bit(key.len()) == 0 {
+            return None;
+        }
+        self.look_down(number, node, key)
+    }
+
+    fn look_down(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
         if let Some(child) = self.child(number, node, key) {
             return Some((child, false));
         }

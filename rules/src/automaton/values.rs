@@ -5,7 +5,6 @@
 //! buffers have grown. Marks are numbers that grow with each event, so nothing is ever cleared.
 
 use super::core::Branch;
-use super::order;
 use crate::array_trail::{Element, Trail};
 use crate::event::Part;
 use crate::scalar::{Number, Scalar};
@@ -230,9 +229,7 @@ impl Values {
     }
 
     /// Joins the values of each path, in reading order, once the walk is over.
-    ///
-    /// `needs_words` says of a node whether a condition there needs the words of numbers.
-    pub(super) fn join(&mut self, event: Event<'_>, needs_words: impl Fn(u32) -> bool) {
+    pub(super) fn join(&mut self) {
         for place in 0..self.found.len() {
             let found = self.found[place];
             let Some(seen) = self.seen.get_mut(found.node as usize) else {
@@ -249,11 +246,6 @@ impl Values {
             }
             seen.in_arrays |= found.element != Trail::WHOLE;
             seen.last = place as u32;
-            if found.kind == Kind::Number && needs_words(found.node) {
-                let value = order::parse(self.value(event, &found).bytes);
-                // Bytes that were trusted and are no number get a word that is in few ranges.
-                self.found[place].word = value.map_or(u64::MAX, order::word);
-            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! `EVENT_DEPTH_MAX`.
 
 use super::block;
+use super::order;
 use super::trie::{Node, ROOT, Trie};
 use super::values::{DECODED, Found, Kind, NONE, Values};
 use crate::array_trail::{Element, Trail};
@@ -67,6 +68,12 @@ pub(super) struct Manner {
     pub(super) plain: bool,
 }
 
+/// Where a key leads, and whether it has dots.
+type Route = Option<(u32, bool)>;
+
+/// Members read one by one after the last that matters, before the rest is skipped at once.
+const PATIENCE: u32 = 2;
+
 /// A walk over one text.
 pub(super) struct Walk<'w> {
     trie: &'w Trie,
@@ -125,8 +132,7 @@ impl<'w> Walk<'w> {
             depth: 1,
             last: true,
         };
-        let first = self.peek()?;
-        match self.member(object, (child, dotted), 0, first, place) {
+        match self.member(object, (child, dotted), 0, place) {
             // Other parts may follow, so this part only is done.
             Err(Stop::Done) => Ok(()),
             read => read.and_then(|()| self.finish()),
@@ -195,68 +201,75 @@ impl<'w> Walk<'w> {
         }
         let object = self.values.open_object();
         let mut left = node.children();
+        let mut patience = PATIENCE;
+        // The place is kept apart from `self`, where each step would go through memory.
+        let bytes = self.bytes;
+        let mut at = self.at;
         loop {
             if byte != b'"' {
-                return Err(self.malformed());
+                return Err(Stop::Malformed(at));
             }
-            let offset = self.at;
-            let child = self.key(number, node)?;
-            if self.peek()? != b':' {
-                return Err(self.malformed());
+            let offset = at;
+            let child;
+            (child, at) = self.key(number, node, at)?;
+            at = block::solid(bytes, at);
+            if bytes.get(at) != Some(&b':') {
+                return Err(Stop::Malformed(at));
             }
-            self.at += 1;
-            let first = self.peek()?;
+            at = block::solid(bytes, at + 1);
             if let Some(child) = child {
                 left = left.saturating_sub(1);
-                let done = self.manner.plain && left == 0;
-                let last = place.last && done;
-                self.member(object, child, offset, first, Place { last, ..inside })?;
+                let last = self.manner.plain && left == 0 && place.last;
+                self.at = at;
+                self.member(object, child, offset, Place { last, ..inside })?;
+                at = self.at;
                 if last {
                     return Err(Stop::Done);
                 }
-                if done {
-                    let end = block::enclosing_end(self.bytes, self.at);
-                    self.at = end.ok_or(self.malformed())?;
-                    return Ok(());
-                }
+            } else if self.manner.plain && left == 0 && patience == 0 {
+                // Nothing more to be found here, and more than a little to be read.
+                self.at = block::enclosing_end(bytes, at).ok_or(Stop::Malformed(at))?;
+                return Ok(());
             } else {
-                self.skip(first)?;
+                patience = patience.saturating_sub(u32::from(left == 0));
+                at = block::value_end(bytes, at).ok_or(Stop::Malformed(at))?;
             }
-            match self.peek()? {
-                b',' => {
-                    self.at += 1;
-                    byte = self.peek()?;
+            at = block::solid(bytes, at);
+            match bytes.get(at) {
+                Some(b',') => {
+                    at = block::solid(bytes, at + 1);
+                    byte = bytes.get(at).copied().unwrap_or_default();
                 }
-                b'}' => {
-                    self.at += 1;
+                Some(b'}') => {
+                    self.at = at + 1;
                     return Ok(());
                 }
-                _ => return Err(self.malformed()),
+                _ => return Err(Stop::Malformed(at)),
             }
         }
     }
 
-    /// Consumes a key; says where it leads.
-    fn key(&mut self, number: u32, node: &Node) -> Result<Option<(u32, bool)>, Stop> {
-        let from = self.at + 1;
-        let stop = block::string_stop(self.bytes, from).ok_or(self.malformed())?;
+    /// Where the key at `at` leads, and where it ends.
+    #[inline]
+    fn key(&mut self, number: u32, node: &Node, at: usize) -> Result<(Route, usize), Stop> {
+        let stop = block::string_stop(self.bytes, at + 1).ok_or(Stop::Malformed(at))?;
         if self.bytes.get(stop) == Some(&b'"') {
-            self.at = stop + 1;
-            let key = self.bytes.get(from..stop).unwrap_or_default();
-            return Ok(self.trie.descend(number, node, key));
+            let key = self.bytes.get(at + 1..stop).unwrap_or_default();
+            return Ok((self.trie.descend(number, node, key), stop + 1));
         }
+        self.at = at;
         let start = self.values.decoded.len();
         self.decode()?;
         let key = &self.values.decoded.as_bytes()[start..];
         let child = self.trie.descend(number, node, key);
         self.values.decoded.truncate(start);
-        Ok(child)
+        Ok((child, self.at))
     }
 
     /// Consumes a string with escapes and appends what it says to the decoded text.
     fn decode(&mut self) -> Result<(), Stop> {
         let from = self.at;
-        self.skip_string()?;
+        self.at = block::string_end(self.bytes, from).ok_or(Stop::Malformed(from))?;
         let raw = self.bytes.get(from..self.at).unwrap_or_default();
         let malformed = Stop::Malformed(from);
         let mut scanner = Scanner::new(raw).map_err(|_| malformed)?;
@@ -287,13 +300,19 @@ impl<'w> Walk<'w> {
         object: u32,
         (child, dotted): (u32, bool),
         offset: usize,
-        first: u8,
         place: Place,
     ) -> Result<(), Stop> {
+        let first = self.peek()?;
+        if self.manner.plain {
+            return match self.trie.node(child) {
+                Some(node) => self.value(child, node, first, place),
+                None => self.skip(),
+            };
+        }
         let member = self.open(object, child, dotted, offset)?;
         match self.trie.node(child) {
             Some(node) => self.value(child, node, first, place)?,
-            None => self.skip(first)?,
+            None => self.skip()?,
         }
         self.values.close_member(member);
         Ok(())
@@ -304,8 +323,8 @@ impl<'w> Walk<'w> {
         match first {
             b'{' if node.has_children() => return self.object(number, node, place),
             b'[' => return self.array(number, node, place),
-            b'{' => return self.skip(first),
-            _ if !node.is_path() => return self.skip(first),
+            b'{' => return self.skip(),
+            _ if !node.is_path() => return self.skip(),
             _ => {}
         }
         let from = self.at;
@@ -317,8 +336,14 @@ impl<'w> Walk<'w> {
             b'n' => Kind::Null,
             _ => return Err(self.malformed()),
         };
-        self.skip(first)?;
+        self.at = block::scalar_end(self.bytes, from);
         self.collect(number, place.element, kind, from, self.at - from);
+        if kind == Kind::Number && node.numbers > 0 {
+            let value = order::parse(self.bytes.get(from..self.at).unwrap_or_default());
+            if let (Some(value), Some(found)) = (value, self.values.found.last_mut()) {
+                found.word = order::word(value);
+            }
+        }
         Ok(())
     }
 
@@ -388,41 +413,9 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Consumes a value that no rule looks at; `first` is its first byte.
-    fn skip(&mut self, first: u8) -> Result<(), Stop> {
-        match first {
-            b'"' => self.skip_string(),
-            b'{' | b'[' => {
-                self.at = block::container_end(self.bytes, self.at).ok_or(self.malformed())?;
-                Ok(())
-            }
-            _ => {
-                let from = self.at;
-                while let Some(byte) = self.bytes.get(self.at) {
-                    if matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t') {
-                        break;
-                    }
-                    self.at += 1;
-                }
-                if self.at == from {
-                    Err(self.malformed())
-                } else {
-                    Ok(())
-                }
-            }
-        }
-    }
-
-    fn skip_string(&mut self) -> Result<(), Stop> {
-        let mut from = self.at + 1;
-        loop {
-            let stop = block::string_stop(self.bytes, from).ok_or(self.malformed())?;
-            if self.bytes.get(stop) == Some(&b'"') {
-                self.at = stop + 1;
-                return Ok(());
-            }
-            // A backslash takes the byte after it along.
-            from = stop + 2;
-        }
+    /// Consumes a value that no rule looks at.
+    fn skip(&mut self) -> Result<(), Stop> {
+        self.at = block::value_end(self.bytes, self.at).ok_or(self.malformed())?;
+        Ok(())
     }
 }
