@@ -53,10 +53,39 @@ impl std::fmt::Debug for Text {
 enum Test {
     /// To be this string.
     Text(Text),
+    /// To be this string, which is ASCII, whatever the case of its letters.
+    AnyCase(Text),
     /// To be a number whose word is in the range.
     Range(Range),
+    /// To be anything else than these strings, which are sorted.
+    NoneOf(Box<[Box<str>]>),
     /// To be one of these strings, which are sorted, or meet one of the operators.
     OneOf(Box<[Box<str>]>, Box<[Operator]>),
+}
+
+/// The literal strings among operators, sorted, and the others.
+fn texts(operators: &[Operator]) -> (Box<[Box<str>]>, Box<[Operator]>) {
+    let mut texts = Vec::new();
+    let mut others = Vec::new();
+    for operator in operators {
+        match operator {
+            Operator::Exact(exact::Operand::Text(text)) => texts.push(text.clone()),
+            _ => others.push(operator.clone()),
+        }
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    (texts.into(), others.into())
+}
+
+fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
+    match texts {
+        [] => false,
+        [only] => only.as_bytes() == text,
+        _ => texts
+            .binary_search_by(|known| known.as_bytes().cmp(text))
+            .is_ok(),
+    }
 }
 
 /// A condition.
@@ -76,23 +105,26 @@ impl Condition {
         let alternatives = condition.alternatives();
         let test = match alternatives {
             [Operator::Exact(exact::Operand::Text(text))] => Test::Text(Text::new(text)),
+            // No character outside ASCII is the form of one inside.
+            [Operator::EqualsIgnoreCase(wanted)] if wanted.text().is_ascii() => {
+                Test::AnyCase(Text::new(&wanted.text().to_ascii_lowercase()))
+            }
             [Operator::Numeric(operand)] => {
                 let (low, high) = operand.bounds();
                 Test::Range(order::range(low, high))
             }
+            [Operator::AnythingBut(operand)] => {
+                let (texts, others) = texts(operand.outside());
+                if others.is_empty() {
+                    Test::NoneOf(texts)
+                } else {
+                    Test::OneOf([].into(), alternatives.into())
+                }
+            }
             _ if alternatives.len() < SEARCHED_MIN => Test::OneOf([].into(), alternatives.into()),
             _ => {
-                let mut texts = Vec::new();
-                let mut others = Vec::new();
-                for operator in alternatives {
-                    match operator {
-                        Operator::Exact(exact::Operand::Text(text)) => texts.push(text.clone()),
-                        _ => others.push(operator.clone()),
-                    }
-                }
-                texts.sort_unstable();
-                texts.dedup();
-                Test::OneOf(texts.into(), others.into())
+                let (texts, others) = texts(alternatives);
+                Test::OneOf(texts, others)
             }
         };
         Condition {
@@ -138,6 +170,8 @@ impl Condition {
         let mut doors = Doors::default();
         match &self.test {
             Test::Text(text) => doors.text(seed, self.node, text.bytes()),
+            Test::AnyCase(text) => doors.folded(seed, self.node, text.bytes()),
+            Test::NoneOf(_) => doors.present(seed, self.node),
             Test::Range(range) => doors.range(*range),
             Test::OneOf(texts, operators) => {
                 for text in texts {
@@ -157,7 +191,7 @@ impl Condition {
     /// Whether it needs the words of numbers.
     pub(super) fn needs_numbers(&self) -> bool {
         match &self.test {
-            Test::Text(_) => false,
+            Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) => false,
             Test::Range(_) => true,
             Test::OneOf(_, operators) => operators.iter().any(|operator| {
                 matches!(
@@ -172,16 +206,15 @@ impl Condition {
     pub(super) fn holds(&self, value: Value<'_>) -> bool {
         match &self.test {
             Test::Text(text) => value.kind == Kind::Text && value.bytes == text.bytes(),
+            Test::AnyCase(text) => {
+                value.kind == Kind::Text && value.bytes.eq_ignore_ascii_case(text.bytes())
+            }
             Test::Range((low, high)) => {
                 value.kind == Kind::Number && (*low..=*high).contains(&value.word)
             }
+            Test::NoneOf(texts) => value.kind != Kind::Text || !listed(texts, value.bytes),
             Test::OneOf(texts, operators) => {
-                let listed = !texts.is_empty()
-                    && value.kind == Kind::Text
-                    && texts
-                        .binary_search_by(|text| text.as_bytes().cmp(value.bytes))
-                        .is_ok();
-                if listed {
+                if value.kind == Kind::Text && listed(texts, value.bytes) {
                     return true;
                 }
                 if operators.is_empty() {

@@ -59,16 +59,6 @@ pub(super) struct Stake {
     mentioned: Option<Arc<[u32]>>,
 }
 
-impl Stake {
-    /// Nothing yet.
-    pub(super) fn none() -> Self {
-        Stake {
-            branches: Arc::from([]),
-            mentioned: None,
-        }
-    }
-}
-
 /// All rules.
 #[derive(Debug, Clone)]
 pub(super) struct Core {

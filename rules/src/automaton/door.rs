@@ -86,7 +86,6 @@ const GRAM_MAX: usize = 4;
 impl Doors {
     /// Adds the doors of one alternative.
     pub(super) fn add(&mut self, seed: Seed, node: u32, operator: &Operator) {
-        let text = |kind, text: &str| door(seed, node, kind, 0, |seed| seed.bytes(text.as_bytes()));
         match operator {
             Operator::Exact(operand) => self.exact(seed, node, operand),
             Operator::Prefix(prefix::Operand::Text(wanted)) => {
@@ -108,7 +107,7 @@ impl Doors {
                 }
             }
             Operator::EqualsIgnoreCase(wanted) => match folded_pattern(wanted.text()) {
-                Some(folded) => self.push(text(Kind::Folded, &folded), 1),
+                Some(folded) => self.folded(seed, node, folded.as_bytes()),
                 None => self.present(seed, node),
             },
             Operator::Wildcard(wanted) => match wanted.anchors() {
@@ -147,12 +146,21 @@ impl Doors {
         self.push(door(seed, node, Kind::Text, 0, |seed| seed.bytes(text)), 0);
     }
 
+    /// The door of a string whose letter case is folded away.
+    pub(super) fn folded(&mut self, seed: Seed, node: u32, text: &[u8]) {
+        self.push(
+            door(seed, node, Kind::Folded, 0, |seed| seed.bytes(text)),
+            1,
+        );
+    }
+
     fn push(&mut self, door: Door, price: u64) {
         self.single.push(door);
         self.price += price;
     }
 
-    fn present(&mut self, seed: Seed, node: u32) {
+    /// The door at which every value knocks.
+    pub(super) fn present(&mut self, seed: Seed, node: u32) {
         self.push(present(seed, node), PRICE_PRESENT);
     }
 

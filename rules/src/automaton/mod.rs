@@ -70,6 +70,8 @@ pub enum Trust {
 pub struct RuleIndex<K> {
     core: Core,
     rules: Slab<Rule<K>>,
+    /// What each rule has in the core, under the same number: apart, because matching never looks.
+    stakes: Slab<Stake>,
     /// Rules by the hash of their key.
     keys: MultiMap,
     hasher: RandomState,
@@ -83,7 +85,6 @@ struct Rule<K> {
     /// Its place in the order of addition.
     order: u64,
     key: K,
-    stake: Stake,
 }
 
 impl<K: Clone + Eq + Hash> RuleIndex<K> {
@@ -93,6 +94,7 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         RuleIndex {
             core: Core::new(),
             rules: Slab::new(),
+            stakes: Slab::new(),
             keys: MultiMap::new(),
             hasher: RandomState::new(),
             added: 0,
@@ -106,12 +108,9 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
     /// The key is cloned whenever a part of the index that holds it is copied; make it cheap.
     pub fn insert(&mut self, key: K, pattern: &Pattern) -> bool {
         if let Some(number) = self.number(&key) {
-            let old = self.rules.get(number).map(|rule| rule.stake.clone());
             let stake = self.core.enter(number, pattern);
-            if let Some(rule) = self.rules.get_mut(number) {
-                rule.stake = stake;
-            }
-            if let Some(old) = old {
+            if let Some(known) = self.stakes.get_mut(number) {
+                let old = std::mem::replace(known, stake);
                 self.core.leave(&old);
             }
             return false;
@@ -120,12 +119,10 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         let order = self.added;
         self.added += 1;
         self.count += 1;
-        let stake = Stake::none();
-        let number = self.rules.insert(Rule { order, key, stake });
+        let number = self.rules.insert(Rule { order, key });
+        // Both tables see the same insertions and removals, so they give the same numbers.
         let stake = self.core.enter(number, pattern);
-        if let Some(rule) = self.rules.get_mut(number) {
-            rule.stake = stake;
-        }
+        self.stakes.insert(stake);
         self.keys.insert(hash, number);
         true
     }
@@ -136,8 +133,9 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
             return false;
         };
         self.keys.remove(self.hash(key), number);
-        if let Some(rule) = self.rules.remove(number) {
-            self.core.leave(&rule.stake);
+        self.rules.remove(number);
+        if let Some(stake) = self.stakes.remove(number) {
+            self.core.leave(&stake);
         }
         self.count -= 1;
         true
@@ -239,7 +237,7 @@ impl<K: Clone> RuleIndex<K> {
             let Some(rule) = self.rules.get(number) else {
                 continue;
             };
-            if !values.spelled || self.meets(sight, findings, rule)? {
+            if !values.spelled || self.meets(sight, findings, number)? {
                 ordered.push((rule.order, number));
             }
         }
@@ -257,9 +255,10 @@ impl<K: Clone> RuleIndex<K> {
         &self,
         sight: Sight<'_>,
         findings: &mut Findings,
-        rule: &Rule<K>,
+        number: u32,
     ) -> Result<bool, TooManySpellings> {
-        for &number in &*rule.stake.branches {
+        let branches = self.stakes.get(number).map(|stake| &*stake.branches);
+        for &number in branches.unwrap_or_default() {
             if let Some(branch) = self.core.branch(number)
                 && findings.meets(sight, branch, false)?
             {

@@ -54,6 +54,12 @@ impl MultiMap {
 
     /// The pairs of a hash, by ascending number.
     pub(super) fn find(&self, hash: u32) -> &[Pair] {
+        self.bucket(hash).find(hash)
+    }
+
+    /// The bucket in which the pairs of a hash are, if there are any.
+    #[inline]
+    pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
         let mut node = &self.root;
         let mut bits = hash;
         loop {
@@ -62,7 +68,7 @@ impl MultiMap {
                     node = &children[bits as usize % FANOUT];
                     bits >>= 6;
                 }
-                Node::Bucket(pairs) => return run(pairs, hash),
+                Node::Bucket(pairs) => return Bucket(pairs),
             }
         }
     }
@@ -78,34 +84,50 @@ impl MultiMap {
     }
 }
 
-/// The pairs of a hash in a bucket.
-///
-/// Hashes are spread evenly, so the place of one is nearly known from its size; looking there first
-/// touches one line of memory where halving would touch several.
-fn run(pairs: &[Pair], hash: u32) -> &[Pair] {
-    let guess = ((u64::from(hash) * pairs.len() as u64) >> 32) as usize;
-    let mut from = guess;
-    while from < pairs.len() && pairs[from].hash < hash && from < guess + GUESS_OFF_MAX {
-        from += 1;
+/// Pairs in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bucket<'m>(&'m [Pair]);
+
+impl<'m> Bucket<'m> {
+    pub(super) const EMPTY: Bucket<'static> = Bucket(&[]);
+
+    /// Where the pairs of a hash should be. Hashes are spread evenly, so the place of one is nearly
+    /// known from its size; looking there first touches one line of memory where halving would
+    /// touch several.
+    fn guess(self, hash: u32) -> usize {
+        ((u64::from(hash) * self.0.len() as u64) >> 32) as usize
     }
-    while from > 0 && pairs[from - 1].hash >= hash && from + GUESS_OFF_MAX > guess {
-        from -= 1;
+
+    /// Reads the memory that `find` will read first, and decides nothing by it.
+    #[inline]
+    pub(super) fn touch(self, hash: u32) -> u32 {
+        self.0.get(self.guess(hash)).map_or(0, |pair| pair.hash)
     }
-    let sure = pairs.get(from).is_none_or(|pair| pair.hash >= hash)
-        && (from == 0 || pairs[from - 1].hash < hash);
-    if !sure {
-        from = pairs.partition_point(|pair| pair.hash < hash);
+
+    /// The pairs of a hash, by ascending number.
+    pub(super) fn find(self, hash: u32) -> &'m [Pair] {
+        let pairs = self.0;
+        let guess = self.guess(hash);
+        let mut from = guess;
+        while from < pairs.len() && pairs[from].hash < hash && from < guess + GUESS_OFF_MAX {
+            from += 1;
+        }
+        while from > 0 && pairs[from - 1].hash >= hash && from + GUESS_OFF_MAX > guess {
+            from -= 1;
+        }
+        let sure = pairs.get(from).is_none_or(|pair| pair.hash >= hash)
+            && (from == 0 || pairs[from - 1].hash < hash);
+        if !sure {
+            from = pairs.partition_point(|pair| pair.hash < hash);
+        }
+        let rest = &pairs[from..];
+        let near = rest.iter().take(GUESS_OFF_MAX);
+        let near = near.take_while(|pair| pair.hash == hash).count();
+        if near < GUESS_OFF_MAX {
+            return &rest[..near];
+        }
+        &rest[..rest.partition_point(|pair| pair.hash == hash)]
     }
-    let rest = &pairs[from..];
-    let near = rest
-        .iter()
-        .take(GUESS_OFF_MAX)
-        .take_while(|pair| pair.hash == hash)
-        .count();
-    if near < GUESS_OFF_MAX {
-        return &rest[..near];
-    }
-    &rest[..rest.partition_point(|pair| pair.hash == hash)]
 }
 
 fn branch(hash: u32, level: u32) -> usize {

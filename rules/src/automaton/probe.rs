@@ -9,7 +9,7 @@ use super::core::Branch;
 use super::door::{Kind, block_hash, network_hash};
 use super::fold::fold;
 use super::hash::{Run, Seed};
-use super::multimap::Pair;
+use super::multimap::Bucket;
 use super::order;
 use super::trie::{Entrance, Node};
 use super::values::{self, NONE, Value};
@@ -31,7 +31,7 @@ pub(super) fn all(
             knock.at(found.node, node, place, value)?;
         }
     }
-    let mut crowd = knock.crowd;
+    let crowd = &mut knock.crowd;
     for pair in sight.core.absent.find(0) {
         let seen = sight.values.seen(pair.to);
         if seen.is_none_or(|seen| seen.in_arrays) {
@@ -51,12 +51,10 @@ struct Crowd<'k> {
     findings: &'k mut Findings,
     knocks: [(u32, u32); CROWD],
     knocking: usize,
-    candidates: [Option<Candidate<'k>>; CROWD],
+    /// Sub-rules that were found, and the places of the values that found them.
+    candidates: [(u32, u32); CROWD],
     waiting: usize,
 }
-
-/// A sub-rule, its number, and the place of the value that found it.
-type Candidate<'k> = (&'k Branch, u32, u32);
 
 const CROWD: usize = 16;
 
@@ -67,7 +65,7 @@ impl<'k> Crowd<'k> {
             findings,
             knocks: [(0, 0); CROWD],
             knocking: 0,
-            candidates: [None; CROWD],
+            candidates: [(0, 0); CROWD],
             waiting: 0,
         }
     }
@@ -84,23 +82,25 @@ impl<'k> Crowd<'k> {
 
     /// Looks up all hashes and confirms whom they lead to.
     fn open(&mut self) -> Result<(), TooManySpellings> {
-        let mut found: [&[Pair]; CROWD] = [&[]; CROWD];
-        for (found, (hash, _)) in found.iter_mut().zip(&self.knocks[..self.knocking]) {
-            *found = self.sight.core.doors.find(*hash);
-        }
-        let knocks = self.knocks;
         let knocking = std::mem::take(&mut self.knocking);
-        for (found, (_, place)) in found.iter().zip(&knocks[..knocking]) {
-            for pair in *found {
-                self.candidate(pair.to, *place)?;
+        let mut buckets = [Bucket::EMPTY; CROWD];
+        let mut touched = 0_u32;
+        for (bucket, (hash, _)) in buckets.iter_mut().zip(&self.knocks[..knocking]) {
+            *bucket = self.sight.core.doors.bucket(*hash);
+            touched ^= bucket.touch(*hash);
+        }
+        std::hint::black_box(touched);
+        for (turn, bucket) in buckets[..knocking].iter().enumerate() {
+            let (hash, place) = self.knocks[turn];
+            for pair in bucket.find(hash) {
+                self.candidate(pair.to, place)?;
             }
         }
         self.confirm()
     }
 
     fn candidate(&mut self, number: u32, place: u32) -> Result<(), TooManySpellings> {
-        let branch = self.sight.core.branch(number);
-        self.candidates[self.waiting] = branch.map(|branch| (branch, number, place));
+        self.candidates[self.waiting] = (number, place);
         self.waiting += 1;
         if self.waiting == CROWD {
             return self.confirm();
@@ -110,18 +110,24 @@ impl<'k> Crowd<'k> {
 
     fn confirm(&mut self) -> Result<(), TooManySpellings> {
         let waiting = std::mem::take(&mut self.waiting);
-        let candidates = self.candidates;
-        let candidates = || candidates[..waiting].iter().flatten();
+        let mut branches: [Option<&Branch>; CROWD] = [None; CROWD];
+        for (branch, (number, _)) in branches.iter_mut().zip(&self.candidates[..waiting]) {
+            *branch = self.sight.core.branch(*number);
+        }
         if waiting > 1 {
             // Reads the first lines of all conditions, for the next loop to find them near.
-            let read = |(branch, ..): &Candidate<'_>| {
-                let first = branch.conditions().first();
-                first.map_or(0, |condition| u64::from(condition.node))
+            let read = |branch: &Option<&Branch>| {
+                let first = branch.and_then(|branch| branch.conditions().first());
+                first.map_or(0, |condition| condition.node)
             };
-            std::hint::black_box(candidates().map(read).sum::<u64>());
+            let touched = branches[..waiting].iter().map(read);
+            std::hint::black_box(touched.fold(0, |all, one| all ^ one));
         }
-        for &(branch, number, place) in candidates() {
-            self.findings.confirm(self.sight, branch, number, place)?;
+        for (turn, branch) in branches[..waiting].iter().enumerate() {
+            if let Some(branch) = branch {
+                let (number, place) = self.candidates[turn];
+                self.findings.confirm(self.sight, branch, number, place)?;
+            }
         }
         Ok(())
     }

@@ -144,6 +144,11 @@ impl Operand {
         !self.outside.iter().any(|operator| operator.matches(value))
     }
 
+    /// What a value must not meet, each of these.
+    pub(crate) fn outside(&self) -> &[Operator] {
+        &self.outside
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
