@@ -8,7 +8,8 @@
 //!
 //! Every matcher's hits are counted and compared with the plain matcher's on a part of the events.
 //! `EDGEBUS_BENCH_MS` sets the length of a turn, `EDGEBUS_BENCH_ONLY` keeps the rows whose name
-//! contains it, `EDGEBUS_BENCH_WHO` the matchers that it names. `EDGEBUS_CITYLOTS` (a file of events, one a line) with `EDGEBUS_CITYLOTS_RULES` (sets
+//! contains it, `EDGEBUS_BENCH_WHO` the matchers that it names, `EDGEBUS_BENCH_EVENTS` the number of
+//! events (some hundreds stay in the processor's caches, the default doesn't). `EDGEBUS_CITYLOTS` (a file of events, one a line) with `EDGEBUS_CITYLOTS_RULES` (sets
 //! with expected hits) adds rows with data from outside, whose expected hits are checked.
 
 mod contestants;
@@ -53,19 +54,17 @@ fn wanted(name: &str) -> bool {
         || std::env::var("EDGEBUS_BENCH_ONLY").is_err()
 }
 
-/// Seconds that this thread has run on a processor: other programs' time is not counted, where the
-/// system tells; else seconds since `start`.
-fn processor_seconds(start: Instant) -> f64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    nanos.map_or_else(|| start.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
+/// How long this thread has run on a processor: what other programs take is not counted.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Events a second, in one turn.
 fn turn(contestant: &mut Contestant, events: &[String]) -> f64 {
     let length = turn_length();
     let start = Instant::now();
-    let before = processor_seconds(start);
+    let before = processor_time();
     let mut done = 0;
     let mut hits = 0;
     loop {
@@ -75,7 +74,7 @@ fn turn(contestant: &mut Contestant, events: &[String]) -> f64 {
         }
         if start.elapsed() >= length {
             std::hint::black_box(hits);
-            return done as f64 / (processor_seconds(start) - before);
+            return done as f64 / (processor_time() - before).as_secs_f64();
         }
     }
 }
@@ -198,7 +197,10 @@ fn main() {
         }
     }));
     let quick = turn_length() < Duration::from_millis(10);
-    let events = lots::events(if quick { 500 } else { 20_000 });
+    let asked = std::env::var("EDGEBUS_BENCH_EVENTS").ok();
+    let asked = asked.and_then(|text| text.parse().ok());
+    let count = asked.unwrap_or(if quick { 500 } else { 20_000 });
+    let events = lots::events(count);
     head(&format!("lots: five rules each ({} B)", average(&events)));
     for (name, rules) in lots::sets() {
         measure(&Row {
@@ -210,7 +212,7 @@ fn main() {
     }
     outside();
     let most = if quick { 1000 } else { 100_000 };
-    let events = scale::events(if quick { 500 } else { 20_000 });
+    let events = scale::events(count);
     head(&format!("scaling ({} B)", average(&events)));
     for kind in scale::KINDS {
         let rules = scale::rules(kind, most);

@@ -112,7 +112,7 @@ impl Core {
         let root = self.trie.node(super::trie::ROOT);
         let numbers = |bound: usize| 0..bound as u32;
         root.is_some_and(|root| !root.has_children())
-            && self.absent.find(0).is_empty()
+            && self.absent.is_empty()
             && numbers(self.conditions.bound()).all(|number| self.conditions.get(number).is_none())
             && numbers(self.branches.bound()).all(|number| self.branches.get(number).is_none())
             && self.doors.is_empty()
@@ -187,7 +187,7 @@ impl Core {
             .as_ref()
             .map(|identity| self.identity_hash(identity));
         if let (Some(identity), Some(hash)) = (identity, hash) {
-            let known = self.interned.find(hash).iter().find(|pair| {
+            let known = self.interned.find(hash).find(|pair| {
                 let known = self.condition(pair.to).and_then(Condition::identity);
                 known.as_ref() == Some(&identity)
             });
@@ -281,7 +281,7 @@ impl Core {
         let waiting = doors
             .single
             .iter()
-            .map(|door| self.doors.find(door.hash).len() as u64);
+            .map(|door| self.doors.find(door.hash).count_all() as u64);
         doors.price.saturating_add(waiting.sum())
     }
 

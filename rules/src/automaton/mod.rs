@@ -13,8 +13,8 @@
 //! Bounds. An event costs one walk, linear in its bytes; each value at a rule's path costs one
 //! look-up for each kind and length in use at the path, linear in the value; each candidate is
 //! confirmed once, with work linear in the values at its paths. Nothing here recurses deeper than
-//! `EVENT_DEPTH_MAX`. Adding or removing a rule costs what the rule is long, never what the set is
-//! large, save the list of those who wait behind one same door, which is copied (eight bytes each).
+//! `EVENT_DEPTH_MAX`. Adding or removing a rule costs what the rule is long, hardly ever what the set is
+//! large: of those who wait behind one same door only a list of their chunks is copied.
 //!
 //! Never here: an unsafe block, a tree of an event, a lock, a clock.
 
@@ -152,7 +152,7 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
     }
 
     fn number(&self, key: &K) -> Option<u32> {
-        let mut known = self.keys.find(self.hash(key)).iter().map(|pair| pair.to);
+        let mut known = self.keys.find(self.hash(key)).map(|pair| pair.to);
         known.find(|&number| self.rules.get(number).is_some_and(|rule| rule.key == *key))
     }
 }

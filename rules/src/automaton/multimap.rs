@@ -1,10 +1,9 @@
 //! A persistent multimap from hashes to numbers: copying it is free, and a change copies little.
 //!
 //! A tree of 64 branches a node, six bits of the hash a level. Its leaves are buckets of pairs in
-//! order, so all numbers of one hash lie side by side. A bucket that grows past `BUCKET_MAX` splits
-//! unless all its hashes are equal, so the numbers of a popular hash stay one slice. A change
-//! copies at most five nodes and one bucket; a bucket is as long as the longest list of one hash
-//! (eight bytes a number: even 100,000 of them are copied in a fraction of a millisecond).
+//! order. A bucket that grows past `BUCKET_MAX` splits, unless all its hashes are equal; then it
+//! stays one, and past `CHUNK_MAX` becomes a list of chunks. So a change copies at most six nodes and
+//! one bucket or chunk, and where very many numbers share a hash, the list of their chunks.
 //! Never here: keys. Who asks has to compare what the numbers stand for.
 
 use std::sync::Arc;
@@ -21,8 +20,8 @@ pub(super) struct Pair {
 const BUCKET_MAX: usize = 48;
 /// A node with so few pairs becomes a bucket again.
 const BUCKET_AGAIN: usize = 16;
-/// Levels of nodes above the buckets; there are no more bits in a hash.
-const LEVELS_MAX: u32 = 5;
+/// So many pairs of one hash lie in one piece.
+const CHUNK_MAX: usize = 512;
 const FANOUT: usize = 64;
 /// Further from the guess than this a search halves.
 const GUESS_OFF_MAX: usize = 8;
@@ -30,6 +29,8 @@ const GUESS_OFF_MAX: usize = 8;
 #[derive(Debug, Clone)]
 enum Node {
     Bucket(Arc<[Pair]>),
+    /// Pairs of one hash, in order, in pieces that aren't empty.
+    Chunks(Arc<[Arc<[Pair]>]>),
     Inner(Arc<[Node; FANOUT]>),
 }
 
@@ -53,7 +54,7 @@ impl MultiMap {
     }
 
     /// The pairs of a hash, by ascending number.
-    pub(super) fn find(&self, hash: u32) -> &[Pair] {
+    pub(super) fn find(&self, hash: u32) -> Run<'_> {
         self.bucket(hash).find(hash)
     }
 
@@ -68,7 +69,8 @@ impl MultiMap {
                     node = &children[bits as usize % FANOUT];
                     bits >>= 6;
                 }
-                Node::Bucket(pairs) => return Bucket(pairs),
+                Node::Bucket(pairs) => return Bucket { pairs, chunks: &[] },
+                Node::Chunks(chunks) => return Bucket { pairs: &[], chunks },
             }
         }
     }
@@ -86,27 +88,38 @@ impl MultiMap {
 
 /// Pairs in order.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket<'m>(&'m [Pair]);
+pub(super) struct Bucket<'m> {
+    pairs: &'m [Pair],
+    chunks: &'m [Arc<[Pair]>],
+}
 
 impl<'m> Bucket<'m> {
-    pub(super) const EMPTY: Bucket<'static> = Bucket(&[]);
+    pub(super) const EMPTY: Bucket<'static> = Bucket {
+        pairs: &[],
+        chunks: &[],
+    };
 
     /// Where the pairs of a hash should be. Hashes are spread evenly, so the place of one is nearly
     /// known from its size; looking there first touches one line of memory where halving would
     /// touch several.
     fn guess(self, hash: u32) -> usize {
-        ((u64::from(hash) * self.0.len() as u64) >> 32) as usize
+        ((u64::from(hash) * self.pairs.len() as u64) >> 32) as usize
     }
 
     /// Reads the memory that `find` will read first, and decides nothing by it.
     #[inline]
     pub(super) fn touch(self, hash: u32) -> u32 {
-        self.0.get(self.guess(hash)).map_or(0, |pair| pair.hash)
+        self.pairs.get(self.guess(hash)).map_or(0, |pair| pair.hash)
     }
 
     /// The pairs of a hash, by ascending number.
-    pub(super) fn find(self, hash: u32) -> &'m [Pair] {
-        let pairs = self.0;
+    pub(super) fn find(self, hash: u32) -> Run<'m> {
+        if let Some(first) = self.chunks.first() {
+            let alike = first.first().is_some_and(|pair| pair.hash == hash);
+            let chunks = if alike { self.chunks } else { &[] };
+            return Run { pairs: &[], chunks };
+        }
+        let pairs = self.pairs;
         let guess = self.guess(hash);
         let mut from = guess;
         while from < pairs.len() && pairs[from].hash < hash && from < guess + GUESS_OFF_MAX {
@@ -122,16 +135,87 @@ impl<'m> Bucket<'m> {
         }
         let rest = &pairs[from..];
         let near = rest.iter().take(GUESS_OFF_MAX);
-        let near = near.take_while(|pair| pair.hash == hash).count();
-        if near < GUESS_OFF_MAX {
-            return &rest[..near];
+        let mut count = near.take_while(|pair| pair.hash == hash).count();
+        if count == GUESS_OFF_MAX {
+            count = rest.partition_point(|pair| pair.hash == hash);
         }
-        &rest[..rest.partition_point(|pair| pair.hash == hash)]
+        let pairs = &rest[..count];
+        Run { pairs, chunks: &[] }
+    }
+}
+
+/// The pairs of one hash.
+#[derive(Debug, Clone)]
+pub(super) struct Run<'m> {
+    pairs: &'m [Pair],
+    chunks: &'m [Arc<[Pair]>],
+}
+
+impl Run<'_> {
+    /// How many are left.
+    pub(super) fn count_all(&self) -> usize {
+        let chunks = self.chunks.iter().map(|chunk| chunk.len());
+        self.pairs.len() + chunks.sum::<usize>()
+    }
+}
+
+impl Iterator for Run<'_> {
+    type Item = Pair;
+
+    #[inline]
+    fn next(&mut self) -> Option<Pair> {
+        if self.pairs.is_empty() {
+            let (first, rest) = self.chunks.split_first()?;
+            (self.pairs, self.chunks) = (first, rest);
+        }
+        let (first, rest) = self.pairs.split_first()?;
+        self.pairs = rest;
+        Some(*first)
     }
 }
 
 fn branch(hash: u32, level: u32) -> usize {
     (hash >> (6 * level)) as usize % FANOUT
+}
+
+fn with(pairs: &[Pair], at: usize, pair: Pair) -> Vec<Pair> {
+    let mut grown = Vec::with_capacity(pairs.len() + 1);
+    grown.extend_from_slice(&pairs[..at]);
+    grown.push(pair);
+    grown.extend_from_slice(&pairs[at..]);
+    grown
+}
+
+fn without(pairs: &[Pair], at: usize) -> Arc<[Pair]> {
+    pairs[..at]
+        .iter()
+        .chain(&pairs[at + 1..])
+        .copied()
+        .collect()
+}
+
+/// A leaf of these pairs, or the nodes that they need.
+fn leaf(pairs: Vec<Pair>, level: u32) -> Node {
+    let alike = match (pairs.first(), pairs.last()) {
+        (Some(first), Some(last)) => first.hash == last.hash,
+        _ => true,
+    };
+    if !alike && pairs.len() > BUCKET_MAX {
+        let mut parts: [Vec<Pair>; FANOUT] = std::array::from_fn(|_| Vec::new());
+        for pair in pairs {
+            parts[branch(pair.hash, level)].push(pair);
+        }
+        let empty: Arc<[Pair]> = Arc::from([]);
+        let children = parts.map(|part| match part.is_empty() {
+            true => Node::Bucket(empty.clone()),
+            false => leaf(part, level + 1),
+        });
+        return Node::Inner(Arc::new(children));
+    }
+    if pairs.len() > CHUNK_MAX {
+        return Node::Chunks(pairs.chunks(CHUNK_MAX / 2).map(Arc::from).collect());
+    }
+    Node::Bucket(pairs.into())
 }
 
 fn insert(node: &mut Node, pair: Pair, level: u32) {
@@ -141,42 +225,38 @@ fn insert(node: &mut Node, pair: Pair, level: u32) {
             insert(child, pair, level + 1);
         }
         Node::Bucket(pairs) => {
-            let Err(at) = pairs.binary_search(&pair) else {
-                return;
-            };
-            let (before, after) = pairs.split_at(at);
-            let mut grown = Vec::with_capacity(pairs.len() + 1);
-            grown.extend_from_slice(before);
-            grown.push(pair);
-            grown.extend_from_slice(after);
-            let alike = grown[0].hash == grown[grown.len() - 1].hash;
-            *node = if grown.len() > BUCKET_MAX && !alike && level < LEVELS_MAX {
-                split(&grown, level)
-            } else {
-                Node::Bucket(grown.into())
-            };
-        }
-    }
-}
-
-fn split(pairs: &[Pair], level: u32) -> Node {
-    let mut parts: [Vec<Pair>; FANOUT] = std::array::from_fn(|_| Vec::new());
-    for pair in pairs {
-        parts[branch(pair.hash, level)].push(*pair);
-    }
-    let empty: Arc<[Pair]> = Arc::from([]);
-    let children = parts.map(|part| match (part.first(), part.last()) {
-        (Some(first), Some(last)) => {
-            let alike = first.hash == last.hash;
-            if part.len() > BUCKET_MAX && !alike && level + 1 < LEVELS_MAX {
-                split(&part, level + 1)
-            } else {
-                Node::Bucket(part.into())
+            if let Err(at) = pairs.binary_search(&pair) {
+                *node = leaf(with(pairs, at, pair), level);
             }
         }
-        _ => Node::Bucket(empty.clone()),
-    });
-    Node::Inner(Arc::new(children))
+        Node::Chunks(chunks) if chunks[0][0].hash != pair.hash => {
+            // Another hash comes along, so the chunks move a level down.
+            let empty: Arc<[Pair]> = Arc::from([]);
+            let mut children = std::array::from_fn(|_| Node::Bucket(empty.clone()));
+            children[branch(chunks[0][0].hash, level)] = Node::Chunks(chunks.clone());
+            *node = Node::Inner(Arc::new(children));
+            insert(node, pair, level);
+        }
+        Node::Chunks(chunks) => {
+            let place = chunks.partition_point(|chunk| chunk[0] <= pair).max(1) - 1;
+            let Err(at) = chunks[place].binary_search(&pair) else {
+                return;
+            };
+            let grown = with(&chunks[place], at, pair);
+            if grown.len() <= CHUNK_MAX {
+                Arc::make_mut(chunks)[place] = grown.into();
+                return;
+            }
+            let halves = grown.chunks(grown.len().div_ceil(2)).map(Arc::from);
+            let (before, after) = (&chunks[..place], &chunks[place + 1..]);
+            let all = before
+                .iter()
+                .cloned()
+                .chain(halves)
+                .chain(after.iter().cloned());
+            *node = Node::Chunks(all.collect());
+        }
+    }
 }
 
 fn remove(node: &mut Node, pair: Pair, level: u32) {
@@ -186,7 +266,7 @@ fn remove(node: &mut Node, pair: Pair, level: u32) {
             remove(&mut children[branch(pair.hash, level)], pair, level + 1);
             let sizes = children.iter().map(|child| match child {
                 Node::Bucket(pairs) => pairs.len(),
-                Node::Inner(_) => FANOUT,
+                Node::Inner(_) | Node::Chunks(_) => FANOUT,
             });
             if sizes.sum::<usize>() <= BUCKET_AGAIN {
                 let mut left = Vec::with_capacity(BUCKET_AGAIN);
@@ -201,11 +281,22 @@ fn remove(node: &mut Node, pair: Pair, level: u32) {
         }
         Node::Bucket(pairs) => {
             if let Ok(at) = pairs.binary_search(&pair) {
-                let (before, after) = pairs.split_at(at);
-                let mut left = Vec::with_capacity(pairs.len() - 1);
-                left.extend_from_slice(before);
-                left.extend_from_slice(&after[1..]);
-                *node = Node::Bucket(left.into());
+                *node = Node::Bucket(without(pairs, at));
+            }
+        }
+        Node::Chunks(chunks) => {
+            let place = chunks.partition_point(|chunk| chunk[0] <= pair).max(1) - 1;
+            let Ok(at) = chunks[place].binary_search(&pair) else {
+                return;
+            };
+            let left = without(&chunks[place], at);
+            if chunks.len() == 1 {
+                *node = Node::Bucket(left);
+            } else if left.is_empty() {
+                let (before, after) = (&chunks[..place], &chunks[place + 1..]);
+                *node = Node::Chunks(before.iter().chain(after).cloned().collect());
+            } else {
+                Arc::make_mut(chunks)[place] = left;
             }
         }
     }
@@ -232,11 +323,11 @@ mod tests {
         for step in 0..60_000 {
             // Few hashes with many numbers, and many with few; also ones that share their low bits.
             let hash = match next(3) {
-                0 => next(4) as u32,
+                0 => next(4) as u32 | next(2).wrapping_mul(3 << 30) as u32,
                 1 => (next(1000) as u32) << 20,
                 _ => next(3000) as u32,
             };
-            let to = next(300) as u32;
+            let to = next(if hash == 2 { 3000 } else { 300 }) as u32;
             if next(if step < 30_000 { 4 } else { 2 }) == 0 {
                 map.remove(hash, to);
                 model.remove(&(hash, to));
@@ -253,8 +344,15 @@ mod tests {
         }
         kept.push((map, BTreeSet::new()));
         for (map, model) in kept {
-            for hash in (0..3000).chain((0..1000).map(|high| high << 20)) {
-                let found: Vec<u32> = map.find(hash).iter().map(|pair| pair.to).collect();
+            let high = (0..4).map(|low| low | 3 << 30);
+            for hash in (0..3000)
+                .chain((0..1000).map(|high| high << 20))
+                .chain(high)
+            {
+                let run = map.find(hash);
+                let count = run.count_all();
+                let found: Vec<u32> = run.map(|pair| pair.to).collect();
+                assert_eq!(found.len(), count);
                 let wanted = model.range((hash, 0)..=(hash, u32::MAX));
                 let wanted: Vec<u32> = wanted.map(|&(_, to)| to).collect();
                 assert_eq!(found, wanted, "{hash}");

@@ -237,7 +237,7 @@ impl Trie {
             }
             Children::Wide => {
                 let pairs = self.wide.find(self.wide_hash(number, segment));
-                let mut children = pairs.iter().map(|pair| pair.to);
+                let mut children = pairs.map(|pair| pair.to);
                 children.find(|&child| {
                     self.node(child).is_some_and(|found| {
                         found.parent == number && found.segment.as_bytes() == segment
