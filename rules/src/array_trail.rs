@@ -89,12 +89,23 @@ impl Trail {
         }
     }
 
-    fn depth(&self, element: Element) -> u32 {
+    /// How many arrays are around an element's inside.
+    pub(crate) fn depth(&self, element: Element) -> u32 {
         self.elements[element as usize].depth
     }
 
+    /// The array that an element is of.
+    pub(crate) fn array(&self, element: Element) -> Array {
+        self.elements[element as usize].array
+    }
+
+    /// One past the last element inside this one.
+    pub(crate) fn end(&self, element: Element) -> Element {
+        self.elements[element as usize].end
+    }
+
     /// The element at this depth that is, or is around, `element`.
-    fn enclosing(&self, mut element: Element, depth: u32) -> Element {
+    pub(crate) fn enclosing(&self, mut element: Element, depth: u32) -> Element {
         while self.depth(element) > depth {
             element = self.elements[element as usize].parent;
         }
@@ -335,7 +346,7 @@ impl Search<'_> {
 ///
 /// Values in reading order enter such a range once and leave it for good. Their elements' numbers
 /// need not ascend: a value after an array belongs to the element around it.
-fn leading<V: Located>(values: &[V], start: Element, end: Element) -> usize {
+pub(crate) fn leading<V: Located>(values: &[V], start: Element, end: Element) -> usize {
     let within = |value: &V| (start..end).contains(&value.element());
     let mut reach = 1;
     while reach < values.len() && within(&values[reach - 1]) {

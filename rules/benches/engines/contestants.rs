@@ -11,9 +11,12 @@ pub(crate) fn expected_to_panic() -> bool {
     EXPECTED_TO_PANIC.load(Ordering::Relaxed)
 }
 
+/// An event in, its hits out.
+type Matcher = Box<dyn FnMut(&[u8]) -> usize>;
+
 /// A matcher with its rules.
 pub(crate) struct Contestant {
-    matcher: Box<dyn FnMut(&[u8]) -> usize>,
+    matcher: Matcher,
     may_panic: bool,
 }
 

@@ -22,13 +22,16 @@ fn told(name: &str, mut times: Vec<Duration>) {
 
 /// Prints the times of single edits, the parse of the pattern included, and of the bulk build.
 pub(crate) fn report(count: usize) {
-    for kind in scale::KINDS.iter().chain(&["but", "alike"]) {
+    for kind in scale::KINDS.iter().chain(&["but", "alike", "paths"]) {
         let rules = match *kind {
             // All wait behind one door.
             "but" => (0..count)
                 .map(|number| {
                     format!(r#"{{"detail":{{"status":[{{"anything-but":["S{number}"]}}]}}}}"#)
                 })
+                .collect(),
+            "paths" => (0..count)
+                .map(|number| format!(r#"{{"detail":{{"field-{number}":["x"]}}}}"#))
                 .collect(),
             "alike" => vec![r#"{"source":["svc.1"]}"#.to_owned(); count],
             _ => scale::rules(kind, count),

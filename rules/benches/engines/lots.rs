@@ -56,6 +56,37 @@ fn property(name: &str, list: &str) -> String {
     format!(r#"{{"properties":{{"{name}":[{list}]}}}}"#)
 }
 
+/// Five rules for anything but what a form makes of texts.
+fn but(form: &str, texts: [&str; 5]) -> Vec<String> {
+    let list = |text: &str| format!(r#"{{"anything-but":{}}}"#, form.replace('%', text));
+    vec![
+        property("STREET", &list(texts[0])),
+        property("STREET", &list(texts[1])),
+        property("ST_TYPE", &list(texts[2])),
+        format!(r#"{{"geometry":{{"type":[{}]}}}}"#, list(texts[3])),
+        property("FROM_ST", &list(texts[4])),
+    ]
+}
+
+/// Five rules for numbers at a place of the geometry.
+fn numeric(place: &str) -> Vec<String> {
+    let field = |kind: &str, axis: &str, list: &str| {
+        let kind = if kind.is_empty() {
+            String::new()
+        } else {
+            format!(r#""type":["{kind}"],"#)
+        };
+        format!(r#"{{"geometry":{{{kind}"{place}":{{"{axis}":[{{"numeric":[{list}]}}]}}}}}}"#)
+    };
+    vec![
+        field("Polygon", "x", r#""=",-122.433163609223"#),
+        field("MultiPolygon", "y", r#""=",37.7299002162173"#),
+        field("", "x", r#""<",-122.41600944012424"#),
+        field("", "x", r#"">",-122.41600944012424"#),
+        field("", "x", r#"">",-122.46471267081272,"<",-122.4063085128395"#),
+    ]
+}
+
 /// One set of five rules for each way to match.
 pub(crate) fn sets() -> Vec<(&'static str, Vec<String>)> {
     let on = |name: &str, lists: [&str; 5]| -> Vec<String> {
@@ -64,33 +95,6 @@ pub(crate) fn sets() -> Vec<(&'static str, Vec<String>)> {
     let each = |operator: &str, texts: [&str; 5]| -> Vec<String> {
         let lists = texts.map(|text| operator.replace("%", text));
         lists.iter().map(|list| property("STREET", list)).collect()
-    };
-    let but = |form: &str, texts: [&str; 5]| -> Vec<String> {
-        let list = |text: &str| format!(r#"{{"anything-but":{}}}"#, form.replace('%', text));
-        vec![
-            property("STREET", &list(texts[0])),
-            property("STREET", &list(texts[1])),
-            property("ST_TYPE", &list(texts[2])),
-            format!(r#"{{"geometry":{{"type":[{}]}}}}"#, list(texts[3])),
-            property("FROM_ST", &list(texts[4])),
-        ]
-    };
-    let numeric = |place: &str| -> Vec<String> {
-        let field = |kind: &str, axis: &str, list: &str| {
-            let kind = if kind.is_empty() {
-                String::new()
-            } else {
-                format!(r#""type":["{kind}"],"#)
-            };
-            format!(r#"{{"geometry":{{{kind}"{place}":{{"{axis}":[{{"numeric":[{list}]}}]}}}}}}"#)
-        };
-        vec![
-            field("Polygon", "x", r#""=",-122.433163609223"#),
-            field("MultiPolygon", "y", r#""=",37.7299002162173"#),
-            field("", "x", r#""<",-122.41600944012424"#),
-            field("", "x", r#"">",-122.41600944012424"#),
-            field("", "x", r#"">",-122.46471267081272,"<",-122.4063085128395"#),
-        ]
     };
     let wild = [
         r#"{"wildcard":"143*"}"#,

@@ -5,6 +5,7 @@
 //! only searched for a consistent choice where two conditions of a sub-rule have values in arrays;
 //! below two there is nothing to be consistent with, as long as no path is spelled in two ways.
 
+use super::agree;
 use super::condition::Condition;
 use super::core::{Branch, Core};
 use super::values::{Event, NONE, Values};
@@ -33,6 +34,8 @@ pub(super) struct Findings {
     /// The elements of the values that verdicts are about, and the verdicts.
     elements: Vec<Element>,
     held: Vec<bool>,
+    /// What the search in arrays has still to find.
+    ranges: Vec<agree::Wanted>,
 }
 
 /// Below so many values a condition is asked again rather than remembered.
@@ -56,6 +59,7 @@ impl Findings {
             verdicts: Vec::new(),
             elements: Vec::new(),
             held: Vec::new(),
+            ranges: Vec::new(),
         }
     }
 
@@ -217,9 +221,28 @@ impl Findings {
                 return Ok(false);
             }
         }
+        let kept = |condition: &Condition| self.verdicts.get(condition.number as usize);
+        if !sight.values.spelled {
+            let ranges = inside().filter_map(|condition| {
+                let kept = kept(condition)?;
+                Some(agree::Wanted {
+                    from: kept.from,
+                    to: kept.to,
+                    by_absence: condition.by_absence,
+                })
+            });
+            self.ranges.clear();
+            self.ranges.extend(ranges);
+            let values = agree::Values {
+                trail: &sight.values.trail,
+                elements: &self.elements,
+                held: &self.held,
+            };
+            return Ok(values.agree(&mut self.ranges));
+        }
         let wanted: Vec<Wanted<'_, Element>> = inside()
             .filter_map(|condition| {
-                let kept = self.verdicts.get(condition.number as usize)?;
+                let kept = kept(condition)?;
                 let range = kept.from as usize..kept.to as usize;
                 Some(Wanted {
                     values: &self.elements[range.clone()],

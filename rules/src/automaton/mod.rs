@@ -18,6 +18,7 @@
 //!
 //! Never here: an unsafe block, a tree of an event, a lock, a clock.
 
+mod agree;
 mod block;
 mod check;
 mod condition;

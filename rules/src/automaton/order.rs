@@ -5,6 +5,8 @@
 //! it are found by one look-up for each width in use. What a block covers beyond its range is
 //! sorted out when the candidate is compared.
 
+use crate::operator::numeric::End;
+
 /// A range of words, both ends included.
 pub(super) type Range = (u64, u64);
 
@@ -19,7 +21,7 @@ pub(super) fn word(value: f64) -> u64 {
 }
 
 /// The words between two bounds; a bound is a number and whether it is included.
-pub(super) fn range(low: Option<(f64, bool)>, high: Option<(f64, bool)>) -> Range {
+pub(super) fn range(low: End, high: End) -> Range {
     let low = low.map_or(0, |(value, included)| word(value) + u64::from(!included));
     let high = high.map_or(u64::MAX, |(value, included)| {
         word(value) - u64::from(!included)

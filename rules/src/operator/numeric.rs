@@ -15,6 +15,9 @@ struct Bound {
     inclusive: bool,
 }
 
+/// An end of a range and whether it belongs to it; none where the range is open.
+pub(crate) type End = Option<(f64, bool)>;
+
 /// A range, open where there is no bound.
 #[derive(Debug, Clone)]
 pub(crate) struct Operand {
@@ -141,7 +144,7 @@ impl Operand {
     }
 
     /// The low and the high end, each with whether it belongs to the range.
-    pub(crate) fn bounds(&self) -> (Option<(f64, bool)>, Option<(f64, bool)>) {
+    pub(crate) fn bounds(&self) -> (End, End) {
         let pair = |bound: Bound| (bound.value, bound.inclusive);
         (self.low.map(pair), self.high.map(pair))
     }
