@@ -59,6 +59,8 @@ enum Test {
     Range(Range),
     /// To be anything else than these strings, which are sorted.
     NoneOf(Box<[Box<str>]>),
+    /// Something that no single value decides. Every value passes here; the plain matcher decides.
+    Together,
     /// To be one of these strings, which are sorted, or meet one of the operators.
     OneOf(Box<[Box<str>]>, Box<[Operator]>),
 }
@@ -135,6 +137,21 @@ impl Condition {
         }
     }
 
+    /// A condition on several values together.
+    pub(super) fn together(node: u32, condition: &pattern::Condition) -> Self {
+        Condition {
+            node,
+            number: 0,
+            by_absence: condition.by_absence,
+            test: Test::Together,
+        }
+    }
+
+    /// Whether no single value decides it.
+    pub(super) fn is_together(&self) -> bool {
+        matches!(self.test, Test::Together)
+    }
+
     /// The same with its number.
     pub(super) fn numbered(self, number: u32) -> Self {
         Condition { number, ..self }
@@ -171,7 +188,7 @@ impl Condition {
         match &self.test {
             Test::Text(text) => doors.text(seed, self.node, text.bytes()),
             Test::AnyCase(text) => doors.folded(seed, self.node, text.bytes()),
-            Test::NoneOf(_) => doors.present(seed, self.node),
+            Test::NoneOf(_) | Test::Together => doors.present(seed, self.node),
             Test::Range(range) => doors.range(*range),
             Test::OneOf(texts, operators) => {
                 for text in texts {
@@ -191,7 +208,7 @@ impl Condition {
     /// Whether it needs the words of numbers.
     pub(super) fn needs_numbers(&self) -> bool {
         match &self.test {
-            Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) => false,
+            Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) | Test::Together => false,
             Test::Range(_) => true,
             Test::OneOf(_, operators) => operators.iter().any(|operator| {
                 matches!(
@@ -213,6 +230,7 @@ impl Condition {
                 value.kind == Kind::Number && (*low..=*high).contains(&value.word)
             }
             Test::NoneOf(texts) => value.kind != Kind::Text || !listed(texts, value.bytes),
+            Test::Together => true,
             Test::OneOf(texts, operators) => {
                 if value.kind == Kind::Text && listed(texts, value.bytes) {
                     return true;

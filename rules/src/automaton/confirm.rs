@@ -30,6 +30,8 @@ pub(super) struct Findings {
     matched: Vec<u32>,
     /// The rules that match.
     pub(super) rules: Vec<u32>,
+    /// The rules that may match and have to be asked as a whole.
+    pub(super) unsure: Vec<u32>,
     verdicts: Vec<Verdicts>,
     /// The elements of the values that verdicts are about, and the verdicts.
     elements: Vec<Element>,
@@ -56,6 +58,7 @@ impl Findings {
             tried: Vec::new(),
             matched: Vec::new(),
             rules: Vec::new(),
+            unsure: Vec::new(),
             verdicts: Vec::new(),
             elements: Vec::new(),
             held: Vec::new(),
@@ -73,6 +76,7 @@ impl Findings {
         }
         self.event += 1;
         self.rules.clear();
+        self.unsure.clear();
         self.elements.clear();
         self.held.clear();
         if self.tried.len() < core.branches_bound() {
@@ -103,7 +107,7 @@ impl Findings {
         if sight.values.spelled {
             // The order of the sub-rules decides what is searched, so the whole rule is asked later.
             self.try_once(again, number);
-            self.found(branch.rule);
+            self.may_match(branch.rule);
             return Ok(());
         }
         let by_value = place != NONE;
@@ -112,6 +116,10 @@ impl Findings {
             return Ok(());
         }
         self.try_once(again, number);
+        if branch.whole {
+            self.may_match(branch.rule);
+            return Ok(());
+        }
         if self.meets(sight, branch, by_value)? {
             if branch.sole {
                 self.rules.push(branch.rule);
@@ -128,13 +136,22 @@ impl Findings {
         }
     }
 
+    fn may_match(&mut self, rule: u32) {
+        if self.is_new(rule) {
+            self.unsure.push(rule);
+        }
+    }
+
     fn found(&mut self, rule: u32) {
-        if let Some(matched) = self.matched.get_mut(rule as usize)
-            && *matched != self.event
-        {
-            *matched = self.event;
+        if self.is_new(rule) {
             self.rules.push(rule);
         }
+    }
+
+    /// Whether a rule turns up for the first time with this event.
+    fn is_new(&mut self, rule: u32) -> bool {
+        let matched = self.matched.get_mut(rule as usize);
+        matched.is_some_and(|matched| std::mem::replace(matched, self.event) != self.event)
     }
 
     /// Whether the event meets all conditions of a sub-rule together; `first_met` says that a value

@@ -12,7 +12,8 @@ use super::hash::Seed;
 use super::multimap::MultiMap;
 use super::slab::Slab;
 use super::trie::{RANGES_LISTED_MAX, Trie};
-use crate::pattern::Pattern;
+use crate::naive::RuleSet;
+use crate::pattern::{self, Pattern};
 use std::sync::Arc;
 
 /// A condition and how many sub-rules have it.
@@ -37,6 +38,8 @@ pub(super) struct Branch {
     pub(super) sole: bool,
     /// A single value finds it at most once.
     pub(super) once: bool,
+    /// The plain matcher decides about its rule.
+    pub(super) whole: bool,
     conditions: Conditions,
 }
 
@@ -57,6 +60,8 @@ pub(super) struct Stake {
     pub(super) branches: Arc<[u32]>,
     /// Paths that it mentions where no sub-rule asks anything: duplicates there are still refused.
     mentioned: Option<Arc<[u32]>>,
+    /// The rule as the plain matcher has it, where that decides.
+    pub(super) whole: Option<Arc<RuleSet<()>>>,
 }
 
 /// All rules.
@@ -119,8 +124,13 @@ impl Core {
             && self.interned.is_empty()
     }
 
-    /// Adds a rule.
-    pub(super) fn enter(&mut self, rule: u32, pattern: &Pattern) -> Stake {
+    /// Adds a rule; `together` tells of its conditions which no single value decides.
+    pub(super) fn enter(
+        &mut self,
+        rule: u32,
+        pattern: &Pattern,
+        together: impl Fn(&pattern::Condition) -> bool,
+    ) -> Stake {
         let nodes: Vec<u32> = pattern
             .paths()
             .iter()
@@ -140,6 +150,9 @@ impl Core {
                     Some(number) => {
                         self.share(number);
                         number
+                    }
+                    None if together(condition) => {
+                        self.intern(Condition::together(nodes[path], condition))
                     }
                     None => self.intern(Condition::new(nodes[path], condition)),
                 };
@@ -161,6 +174,11 @@ impl Core {
         Stake {
             branches: branches.into(),
             mentioned: (!mentioned.is_empty()).then(|| mentioned.into()),
+            whole: pattern
+                .conditions()
+                .iter()
+                .any(together)
+                .then(|| Arc::new(RuleSet::new([((), pattern.clone())]))),
         }
     }
 
@@ -255,6 +273,7 @@ impl Core {
             rule,
             sole,
             once: doors.one(),
+            whole: conditions.iter().any(|condition| condition.is_together()),
             conditions: match conditions.as_slice() {
                 [only] => Conditions::One(only.clone()),
                 _ => Conditions::Many(conditions.into()),

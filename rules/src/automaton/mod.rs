@@ -41,10 +41,9 @@ use self::multimap::MultiMap;
 use self::slab::Slab;
 use self::values::{Event, Values};
 use self::walk::{Manner, Walk};
-use crate::array_trail::TooManySpellings;
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
-use crate::pattern::Pattern;
+use crate::pattern::{self, Pattern};
 use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Whether the bytes of an event are known to be JSON.
@@ -108,8 +107,18 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
     ///
     /// The key is cloned whenever a part of the index that holds it is copied; make it cheap.
     pub fn insert(&mut self, key: K, pattern: &Pattern) -> bool {
+        self.insert_as(key, pattern, pattern::Condition::needs_all_values)
+    }
+
+    /// The same; `together` tells of the conditions which no single value decides.
+    fn insert_as(
+        &mut self,
+        key: K,
+        pattern: &Pattern,
+        together: impl Fn(&pattern::Condition) -> bool,
+    ) -> bool {
         if let Some(number) = self.number(&key) {
-            let stake = self.core.enter(number, pattern);
+            let stake = self.core.enter(number, pattern, together);
             if let Some(known) = self.stakes.get_mut(number) {
                 let old = std::mem::replace(known, stake);
                 self.core.leave(&old);
@@ -122,7 +131,7 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         self.count += 1;
         let number = self.rules.insert(Rule { order, key });
         // Both tables see the same insertions and removals, so they give the same numbers.
-        let stake = self.core.enter(number, pattern);
+        let stake = self.core.enter(number, pattern, together);
         self.stakes.insert(stake);
         self.keys.insert(hash, number);
         true
@@ -233,15 +242,14 @@ impl<K: Clone> RuleIndex<K> {
             event,
         };
         probe::all(sight, findings, folded)?;
-        for place in 0..findings.rules.len() {
-            let number = findings.rules[place];
-            let Some(rule) = self.rules.get(number) else {
-                continue;
-            };
-            if !values.spelled || self.meets(sight, findings, number)? {
-                ordered.push((rule.order, number));
+        for place in 0..findings.unsure.len() {
+            let number = findings.unsure[place];
+            if self.meets(sight, findings, number, duplicates)? {
+                findings.rules.push(number);
             }
         }
+        let found = findings.rules.iter();
+        ordered.extend(found.filter_map(|&number| Some((self.rules.get(number)?.order, number))));
         ordered.sort_unstable();
         // Hashes may collide, so that one sub-rule was found by two look-ups.
         ordered.dedup();
@@ -251,15 +259,26 @@ impl<K: Clone> RuleIndex<K> {
         })
     }
 
-    /// Whether a sub-rule holds, in their order, as the plain matcher asks them.
+    /// Whether a rule that candidates alone can't decide matches.
     fn meets(
         &self,
         sight: Sight<'_>,
         findings: &mut Findings,
         number: u32,
-    ) -> Result<bool, TooManySpellings> {
-        let branches = self.stakes.get(number).map(|stake| &*stake.branches);
-        for &number in branches.unwrap_or_default() {
+        duplicates: Duplicates,
+    ) -> Result<bool, EventFault> {
+        let Some(stake) = self.stakes.get(number) else {
+            return Ok(false);
+        };
+        if let Some(whole) = &stake.whole {
+            let keys = match sight.event {
+                Event::Document(bytes) => whole.matches_json(bytes, duplicates),
+                Event::Parts(parts) => whole.matches(parts, duplicates),
+            };
+            return Ok(!keys?.is_empty());
+        }
+        // The sub-rules in their order, as the plain matcher asks them.
+        for &number in &*stake.branches {
             if let Some(branch) = self.core.branch(number)
                 && findings.meets(sight, branch, false)?
             {

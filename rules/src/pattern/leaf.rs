@@ -37,6 +37,11 @@ impl Condition {
             .any(|operator| operator.matches(value))
     }
 
+    /// Whether it asks something of several values together. No operator does yet.
+    pub(crate) fn needs_all_values(&self) -> bool {
+        false
+    }
+
     /// The alternatives, in reading order.
     pub(crate) fn alternatives(&self) -> &[Operator] {
         &self.alternatives
