@@ -26,6 +26,7 @@ mod confirm;
 mod core;
 mod door;
 mod fold;
+mod grammar;
 mod hash;
 mod multimap;
 mod order;
