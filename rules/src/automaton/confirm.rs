@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::core::{Branch, Core};
 use super::values::{Event, NONE, Values};
 use crate::array_trail::{self, Absence, Element, TooManySpellings, Wanted};
+use std::collections::HashSet;
 
 /// What a condition says of the values at its path, kept for one event.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +27,11 @@ pub(super) struct Findings {
     event: u32,
     /// For each sub-rule, the event for which it was confirmed last.
     tried: Vec<u32>,
+    /// For each sub-rule that one value may find by several look-ups, the event and the place of the
+    /// value that was compared last: none is compared with the same value twice.
+    asked: Vec<u64>,
+    /// The look-ups of a value's grams that led somewhere.
+    pub(super) grams: HashSet<u32>,
     /// For each rule, the event that matched it last.
     matched: Vec<u32>,
     /// The rules that match.
@@ -56,6 +62,8 @@ impl Findings {
         Findings {
             event: 0,
             tried: Vec::new(),
+            asked: Vec::new(),
+            grams: HashSet::new(),
             matched: Vec::new(),
             rules: Vec::new(),
             unsure: Vec::new(),
@@ -70,6 +78,7 @@ impl Findings {
     pub(super) fn begin(&mut self, core: &Core, rules: usize) {
         if self.event == u32::MAX {
             self.tried.clear();
+            self.asked.clear();
             self.matched.clear();
             self.verdicts.clear();
             self.event = 0;
@@ -81,6 +90,7 @@ impl Findings {
         self.held.clear();
         if self.tried.len() < core.branches_bound() {
             self.tried.resize(core.branches_bound(), 0);
+            self.asked.resize(core.branches_bound(), 0);
         }
         if self.matched.len() < rules {
             self.matched.resize(rules, 0);
@@ -111,6 +121,9 @@ impl Findings {
             return Ok(());
         }
         let by_value = place != NONE;
+        if by_value && !branch.once && !self.ask(number, place) {
+            return Ok(());
+        }
         let first = branch.conditions().first();
         if by_value && !first.is_some_and(|condition| sight.holds_here(condition, place)) {
             return Ok(());
@@ -128,6 +141,13 @@ impl Findings {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a sub-rule is compared with a value; false if it was just before.
+    fn ask(&mut self, number: u32, place: u32) -> bool {
+        let now = u64::from(self.event) << 32 | u64::from(place);
+        let asked = self.asked.get_mut(number as usize);
+        asked.is_some_and(|asked| std::mem::replace(asked, now) != now)
     }
 
     fn try_once(&mut self, again: bool, number: u32) {

@@ -212,14 +212,33 @@ impl Knock<'_> {
                     }
                 }
                 (Kind::Gram, values::Kind::Text) => {
-                    for gram in value.bytes.windows(entrance.length.max(1) as usize) {
-                        self.crowd.knock(seed.bytes(gram), place)?;
-                    }
+                    self.grams(seed, entrance.length as usize, place, value)?;
                     continue;
                 }
                 _ => continue,
             };
             self.crowd.knock(hash, place)?;
+        }
+        Ok(())
+    }
+
+    /// Looks up all runs of so many bytes, each of those that lead somewhere once.
+    fn grams(
+        &mut self,
+        seed: Seed,
+        length: usize,
+        place: u32,
+        value: Value<'_>,
+    ) -> Result<(), TooManySpellings> {
+        self.crowd.findings.grams.clear();
+        for gram in value.bytes.windows(length.max(1)) {
+            let hash = seed.bytes(gram);
+            let mut found = self.crowd.sight.core.doors.find(hash).peekable();
+            if found.peek().is_some() && self.crowd.findings.grams.insert(hash) {
+                for pair in found {
+                    self.crowd.candidate(pair.to, place)?;
+                }
+            }
         }
         Ok(())
     }

@@ -230,7 +230,12 @@ fn hostile_events_and_rules() {
         r#"{"s":[{"equals-ignore-case":"straße"},{"suffix":{"equals-ignore-case":"É"}}]}"#
             .to_owned(),
     ];
+    let many: Vec<String> = (0..1000)
+        .map(|number| format!(r#"{{"wildcard":"*a*y{number}"}}"#))
+        .collect();
+    rules.push(format!(r#"{{"s":[{}]}}"#, many.join(",")));
     for number in 0..1000 {
+        rules.push(format!(r#"{{"s":[{{"wildcard":"*a*z{number}"}}]}}"#));
         rules.push(
             format!(r#"{{"n":[{{"anything-but":[{number},"x{number}"]}}]}}"#)
                 .replace(&format!(",\"x{number}\""), ""),
@@ -266,6 +271,7 @@ fn hostile_events_and_rules() {
         ),
         format!(r#"{{"s":"{}"}}"#, "abcd".repeat(2_500)),
         format!(r#"{{"s":"{}é"}}"#, r"\n\u0041".repeat(2_500)),
+        format!(r#"{{"s":"{}"}}"#, "a".repeat(100_000)),
         r#"{"n":500}"#.to_owned(),
         format!(r#"{{"n":[{}1]}}"#, "1.5,700,".repeat(20)),
         format!(r#"{{"n":7{members}}}"#),
