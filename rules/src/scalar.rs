@@ -72,8 +72,7 @@ impl<'e> Number<'e> {
     /// Equal as numbers where binary64 holds both, else equal as text.
     pub(crate) fn equals(&self, other: &Number<'_>) -> bool {
         // Equal texts have equal values, so unequal values decide without a look at exactness.
-        self.value == other.value
-            && (self.text == other.text || (self.exact() && other.exact()))
+        self.value == other.value && (self.text == other.text || (self.exact() && other.exact()))
     }
 }
 

@@ -28,6 +28,7 @@ mod door;
 mod fold;
 mod grammar;
 mod hash;
+mod matching;
 mod multimap;
 mod order;
 mod probe;
@@ -36,14 +37,11 @@ mod trie;
 mod values;
 mod walk;
 
-use self::confirm::{Findings, Sight};
+pub use self::matching::{Matches, Scratch};
+
 use self::core::{Core, Stake};
 use self::multimap::MultiMap;
 use self::slab::Slab;
-use self::values::{Event, Values};
-use self::walk::{Manner, Walk};
-use crate::error::EventFault;
-use crate::event::{Duplicates, Part};
 use crate::pattern::{self, Pattern};
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -152,6 +150,18 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         true
     }
 
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Whether there is a rule with this key.
     #[must_use]
     pub fn contains(&self, key: &K) -> bool {
@@ -165,166 +175,6 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
     fn number(&self, key: &K) -> Option<u32> {
         let mut known = self.keys.find(self.hash(key)).map(|pair| pair.to);
         known.find(|&number| self.rules.get(number).is_some_and(|rule| rule.key == *key))
-    }
-}
-
-impl<K: Clone> RuleIndex<K> {
-    /// The keys of the rules that match an event given by its top-level members: each once, in the
-    /// order in which the keys were first added.
-    ///
-    /// The scratch keeps buffers between matches, so that none is allocated anew; it may be used
-    /// with any index.
-    ///
-    /// # Errors
-    /// An [`EventFault`] when a part isn't JSON, nests too deep, has a duplicate key that the
-    /// caller refuses, or spells one path in too many ways.
-    pub fn matches<'s>(
-        &'s self,
-        scratch: &'s mut Scratch,
-        event: &[Part<'_>],
-        duplicates: Duplicates,
-        trust: Trust,
-    ) -> Result<Matches<'s, K>, EventFault> {
-        self.matches_event(scratch, Event::Parts(event), duplicates, trust)
-    }
-
-    /// The same for an event that is one JSON document, which must be an object.
-    ///
-    /// # Errors
-    /// As [`RuleIndex::matches`].
-    pub fn matches_json<'s>(
-        &'s self,
-        scratch: &'s mut Scratch,
-        event: &[u8],
-        duplicates: Duplicates,
-        trust: Trust,
-    ) -> Result<Matches<'s, K>, EventFault> {
-        self.matches_event(scratch, Event::Document(event), duplicates, trust)
-    }
-
-    /// How many rules there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn matches_event<'s>(
-        &'s self,
-        scratch: &'s mut Scratch,
-        event: Event<'_>,
-        duplicates: Duplicates,
-        trust: Trust,
-    ) -> Result<Matches<'s, K>, EventFault> {
-        check::size(event)?;
-        if trust == Trust::Unchecked {
-            check::syntax(event)?;
-        }
-        let Scratch {
-            values,
-            findings,
-            folded,
-            ordered,
-        } = &mut *scratch;
-        let core = &self.core;
-        values.begin(core.trie.bound());
-        findings.begin(core, self.rules.bound());
-        ordered.clear();
-        walk_event(core, values, event, duplicates, trust)?;
-        values.join();
-        let sight = Sight {
-            core,
-            values,
-            event,
-        };
-        probe::all(sight, findings, folded)?;
-        for place in 0..findings.unsure.len() {
-            let number = findings.unsure[place];
-            if self.meets(sight, findings, number, duplicates)? {
-                findings.rules.push(number);
-            }
-        }
-        let found = findings.rules.iter();
-        ordered.extend(found.filter_map(|&number| Some((self.rules.get(number)?.order, number))));
-        ordered.sort_unstable();
-        // Hashes may collide, so that one sub-rule was found by two look-ups.
-        ordered.dedup();
-        Ok(Matches {
-            rules: &self.rules,
-            ordered: ordered.iter(),
-        })
-    }
-
-    /// Whether a rule that candidates alone can't decide matches.
-    fn meets(
-        &self,
-        sight: Sight<'_>,
-        findings: &mut Findings,
-        number: u32,
-        duplicates: Duplicates,
-    ) -> Result<bool, EventFault> {
-        let Some(stake) = self.stakes.get(number) else {
-            return Ok(false);
-        };
-        if let Some(whole) = &stake.whole {
-            let keys = match sight.event {
-                Event::Document(bytes) => whole.matches_json(bytes, duplicates),
-                Event::Parts(parts) => whole.matches(parts, duplicates),
-            };
-            return Ok(!keys?.is_empty());
-        }
-        // The sub-rules in their order, as the plain matcher asks them.
-        for &number in &*stake.branches {
-            if let Some(branch) = self.core.branch(number)
-                && findings.meets(sight, branch, false)?
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
-fn walk_event(
-    core: &Core,
-    values: &mut Values,
-    event: Event<'_>,
-    duplicates: Duplicates,
-    trust: Trust,
-) -> Result<(), EventFault> {
-    let manner = Manner {
-        duplicates,
-        plain: trust == Trust::Plain,
-    };
-    match event {
-        Event::Document(bytes) => {
-            let mut walk = Walk::new(&core.trie, values, manner, (bytes, 0));
-            let walked = walk.document();
-            walked.map_err(|stop| stop.fault(None))
-        }
-        Event::Parts(parts) => {
-            let object = values.open_object();
-            for (source, part) in parts.iter().enumerate() {
-                let (Part::Text { name, .. } | Part::Raw { name, .. }) = *part;
-                let bytes = match part {
-                    Part::Text { value, .. } => value.as_bytes(),
-                    Part::Raw { json, .. } => json,
-                };
-                let text = (bytes, source as u32);
-                let mut walk = Walk::new(&core.trie, values, manner, text);
-                let walked = match part {
-                    Part::Text { .. } => walk.member_string(object, name),
-                    Part::Raw { .. } => walk.member_text(object, name),
-                };
-                walked.map_err(|stop| stop.fault(Some(name)))?;
-            }
-            Ok(())
-        }
     }
 }
 
@@ -349,57 +199,6 @@ impl<K: Clone + Eq + Hash> FromIterator<(K, Pattern)> for RuleIndex<K> {
         index
     }
 }
-
-/// Buffers that matching needs, kept between matches. One for each thread that matches.
-#[derive(Debug)]
-pub struct Scratch {
-    values: Values,
-    findings: Findings,
-    folded: String,
-    /// The matching rules, by their place in the order of addition.
-    ordered: Vec<(u64, u32)>,
-}
-
-impl Scratch {
-    /// Empty buffers; they grow with the first matches.
-    #[must_use]
-    pub fn new() -> Self {
-        Scratch {
-            values: Values::new(),
-            findings: Findings::new(),
-            folded: String::new(),
-            ordered: Vec::new(),
-        }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Scratch::new()
-    }
-}
-
-/// The keys of the rules that match an event.
-#[derive(Debug)]
-pub struct Matches<'s, K> {
-    rules: &'s Slab<Rule<K>>,
-    ordered: std::slice::Iter<'s, (u64, u32)>,
-}
-
-impl<'s, K: Clone> Iterator for Matches<'s, K> {
-    type Item = &'s K;
-
-    fn next(&mut self) -> Option<&'s K> {
-        let (_, number) = self.ordered.next()?;
-        self.rules.get(*number).map(|rule| &rule.key)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.ordered.size_hint()
-    }
-}
-
-impl<K: Clone> ExactSizeIterator for Matches<'_, K> {}
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The index against the plain matcher: generated rules, events and edits, millions on request.
 
 use super::*;
-use crate::{ParseOptions, RuleSet};
+use crate::{Duplicates, EventFault, ParseOptions, Part, RuleSet};
 use generate::Random;
 use std::fmt::Write as _;
 
