@@ -9,9 +9,7 @@
     reason = "a test fails by panicking, with the file and the line"
 )]
 
-use rules::{
-    Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain,
-};
+use rules::{Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain};
 use serde_json::value::RawValue;
 
 #[derive(serde::Deserialize)]
@@ -59,7 +57,9 @@ fn outcome(case: &Case<'_>) -> String {
             };
             let found = found.expect("an event is valid").len() > 0;
             if found != matched {
-                return format!("found by the index = {found} ({trust:?}), but matched = {matched}");
+                return format!(
+                    "found by the index = {found} ({trust:?}), but matched = {matched}"
+                );
             }
         }
     }

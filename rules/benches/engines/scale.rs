@@ -3,7 +3,8 @@
 use crate::random::Random;
 
 /// `tenant`: three exact fields, the tenant of each rule its own. `varied`: one exact field out of a
-/// hundred. `mixed`: an exact field and one of six operators.
+/// hundred. `mixed`: an exact field and one of six operators. Also known, for what rules take: `but`,
+/// all behind one look-up; `alike`, all the same; `paths`, each with a path of its own.
 pub(crate) const KINDS: [&str; 3] = ["tenant", "varied", "mixed"];
 
 const SOURCES: usize = 40;
@@ -14,6 +15,11 @@ const RULES: usize = 100_000;
 fn rule(kind: &str, number: usize) -> String {
     let (source, of_type) = (number % SOURCES, number % TYPES);
     let detail = match (kind, number % 6) {
+        ("but", _) => {
+            return format!(r#"{{"detail":{{"status":[{{"anything-but":["S{number}"]}}]}}}}"#);
+        }
+        ("alike", _) => return r#"{"region":["eu-west-1"]}"#.to_owned(),
+        ("paths", _) => return format!(r#"{{"detail":{{"field-{number}":["x"]}}}}"#),
         ("tenant", _) => {
             return format!(
                 r#"{{"source":["svc.{source}"],"detail-type":["Type{of_type}"],"detail":{{"tenant":["tenant-{number}"]}}}}"#
