@@ -39,6 +39,7 @@ impl Bench {
             pattern: None,
             filters: Vec::new(),
             targets: vec![TargetConfig {
+                input: None,
                 function: function.clone(),
                 retry: RetryPolicy::default(),
                 dead_letter_ms: 1,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::model::Timestamp;
+use crate::model::{Code, Progress, Timestamp};
 use crate::pipeline::{Parts, Pipeline};
 use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
@@ -37,29 +37,54 @@ pub enum Error {
     Start(#[from] crate::error::Error),
 }
 
+impl Error {
+    /// Which page tells more.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Store(error) => error.code,
+            Self::Runtime(error) => error.code,
+            Self::Start(error) => error.code,
+        }
+    }
+}
+
 /// Opens the store as the settings ask.
 ///
 /// # Errors
 /// The folder can't be opened as asked; nothing was changed then.
-pub fn open_store(settings: &settings::Serve) -> Result<Arc<dyn Store>, store::Error> {
+pub fn open_store(
+    settings: &settings::Serve,
+    progress: &Progress,
+) -> Result<Arc<dyn Store>, store::Error> {
+    progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
     };
     let store = if settings.create && !RedbStore::present(&settings.data)? {
         RedbStore::create(&settings.data, engine)?
     } else {
-        RedbStore::open(&settings.data, engine)?
+        RedbStore::open_telling(&settings.data, engine, progress)?
     };
     Ok(Arc::new(store))
+}
+
+/// Looks at the store in `folder` without opening it: `None` if there is none, else whether a process
+/// has it open.
+///
+/// # Errors
+/// The folder can't be looked at, or what is in it is no store.
+pub fn store_in_use(folder: &Path) -> Result<Option<bool>, store::Error> {
+    RedbStore::in_use(folder)
 }
 
 /// Opens the store and starts a bus on it; ready when this returns.
 ///
 /// # Errors
 /// The store, the runtime or the recovery failed.
-pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
-    let opening = settings.clone();
-    let store = tokio::task::spawn_blocking(move || open_store(&opening))
+pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Running, Error> {
+    let (opening, telling) = (settings.clone(), progress.clone());
+    let store = tokio::task::spawn_blocking(move || open_store(&opening, &telling))
         .await
         .map_err(|_| {
             crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping")
@@ -84,6 +109,7 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
         runtime,
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
+        progress: progress.clone(),
         space: Box::new(move || {
             free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
         }),
@@ -98,7 +124,8 @@ pub async fn start(settings: &settings::Serve) -> Result<Running, Error> {
 }
 
 /// Free space on the disk of `folder`, in bytes; `None` if the system does not say.
-fn free_bytes(folder: &Path) -> Option<u64> {
+#[must_use]
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     disk.f_bavail.checked_mul(disk.f_frsize)
 }

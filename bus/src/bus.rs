@@ -2,28 +2,42 @@
 //!
 //! Never here: decisions. The handle resolves names, asks the pipeline or the store, and translates errors.
 
-use std::collections::BTreeMap;
+mod apply;
+mod log;
+mod owed;
+mod rulebook;
+mod staging;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use crate::error::{Error, Fault, Kind};
-use crate::manifest;
-use crate::model::limits::PAGE_ROWS_MAX;
+use crate::error::{Error, Kind};
 use crate::model::{
-    DeliveryKey, Digest, Event, Name, Position, Revision, RuleConfig, Subscription, SubscriptionId,
+    DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
 };
-use crate::pipeline::{FunctionSource, Pipeline, Snapshot, read_error};
+use crate::pipeline::{Pipeline, Snapshot, read_error};
 use crate::store::Store;
 
+use staging::Staging;
+
+pub use crate::pipeline::Trial;
 pub use crate::store::{DeliveryState, StoredEvent};
-pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening};
+pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
+pub use apply::{Application, Plan};
+pub use log::{EventFilter, EventPage};
+pub use owed::{DeliveryFilter, delivery_of};
+pub use rulebook::Rulebook;
 
 /// A running bus.
 #[derive(Clone)]
 pub struct Bus {
     pipeline: Arc<Pipeline>,
+    /// Components that wait for the manifest that names them.
+    staging: Arc<Staging>,
 }
 
 /// The answer to one published event.
@@ -66,24 +80,24 @@ pub struct SubscriptionStatus {
     pub bus: Name,
     /// Deliveries in memory: ready or running.
     pub in_memory: u64,
-    /// The oldest delivery that is still owed.
-    pub oldest_owed: Option<DeliveryKey>,
-}
-
-/// What applying a manifest would do or did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Plan {
-    /// One line for each change: `+ rule outside-bugs`, `~ function triage`, `- bus old`.
-    pub changes: Vec<String>,
-    /// The rule-set version in force afterwards; unchanged for a dry run.
-    pub version: u64,
+    /// The oldest delivery that is still owed, and when its event was accepted.
+    pub oldest_owed: Option<(DeliveryKey, Timestamp)>,
+    /// How long ago that was, in milliseconds; `None` if nothing is owed.
+    pub oldest_age_ms: Option<u64>,
+    /// Events of the bus from that one to the newest; 0 if nothing is owed.
+    pub behind: u64,
+    /// What its deliveries came to since the process started.
+    pub tally: Tally,
 }
 
 impl Bus {
     /// The handle of a running pipeline.
     #[must_use]
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
-        Self { pipeline }
+        Self {
+            pipeline,
+            staging: Arc::default(),
+        }
     }
 
     /// Publishes `events` on `bus`, in order, all in one transaction; returns after the flush.
@@ -103,79 +117,6 @@ impl Bus {
                 duplicate: place.duplicate,
             })
             .collect())
-    }
-
-    /// A page of a bus's log after `after`, of `kind` if given.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] for the bus, and what reading can meet.
-    pub async fn events(
-        &self,
-        bus: &str,
-        after: Position,
-        limit: usize,
-        kind: Option<&str>,
-    ) -> Result<Page<StoredEvent>, Error> {
-        let bus = self.bus_id(bus)?;
-        let limit = limit.clamp(1, PAGE_ROWS_MAX);
-        let kind = kind.map(str::to_owned);
-        self.read(move |store| {
-            let mut items = Vec::new();
-            let mut after = after;
-            // A filter may pass over much: look at a bounded number of events and let the caller go on.
-            for _ in 0..EVENT_PAGES_MAX {
-                let page = store.events(bus, after, limit)?;
-                let whole = page.len() < limit;
-                for stored in page {
-                    after = stored.position;
-                    if kind.as_ref().is_none_or(|kind| *kind == stored.event.kind) {
-                        items.push(stored);
-                        if items.len() == limit {
-                            return Ok(Page {
-                                items,
-                                next: Some(after.to_string()),
-                            });
-                        }
-                    }
-                }
-                if whole {
-                    return Ok(Page { items, next: None });
-                }
-            }
-            Ok(Page {
-                items,
-                next: Some(after.to_string()),
-            })
-        })
-        .await
-    }
-
-    /// One event.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`], and what reading can meet.
-    pub async fn event(&self, bus: &str, position: Position) -> Result<StoredEvent, Error> {
-        let id = self.bus_id(bus)?;
-        self.read(move |store| store.event(id, position))
-            .await?
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::NotFound,
-                    format!("the bus `{bus}` holds no event at position {position}"),
-                )
-            })
-    }
-
-    /// Waits until `bus` has an event after `after`, or until the bus stops.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`], [`Kind::Unavailable`] when stopping.
-    pub async fn wait_for_event(&self, bus: &str, after: Position) -> Result<(), Error> {
-        let id = self.bus_id(bus)?;
-        self.pipeline.wait_for_event(id, after).await;
-        self.pipeline
-            .ready()
-            .map_err(|reason| Error::new(Kind::Unavailable, reason))
     }
 
     /// What happens from now on; a listener that falls behind loses the oldest.
@@ -209,6 +150,15 @@ impl Bus {
         whole(async move { pipeline.deploy(name, component).await }).await
     }
 
+    /// Runs a deployed function once on `event`, as if a rule of `bus` had matched it, and commits
+    /// nothing of what it does.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the function or the bus, [`Kind::Unavailable`] when not ready.
+    pub async fn try_function(&self, name: &str, bus: &str, event: Event) -> Result<Trial, Error> {
+        self.pipeline.try_function(name, bus, event).await
+    }
+
     /// Removes a function.
     ///
     /// # Errors
@@ -216,99 +166,6 @@ impl Bus {
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
         let (pipeline, name) = (self.pipeline.clone(), name.to_owned());
         whole(async move { pipeline.remove_function(&name).await }).await
-    }
-
-    /// Plans (`dry_run`) or applies a manifest text. A function whose component is a path, or not
-    /// named, stays as it is deployed: only the command line reads files.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
-    pub async fn apply_manifest(&self, text: &str, dry_run: bool) -> Result<Plan, Error> {
-        self.apply_with_components(text, &BTreeMap::new(), dry_run)
-            .await
-    }
-
-    /// As [`Bus::apply_manifest`], with the components of the functions that bring one.
-    ///
-    /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
-    pub async fn apply_with_components(
-        &self,
-        text: &str,
-        components: &BTreeMap<Name, Bytes>,
-        dry_run: bool,
-    ) -> Result<Plan, Error> {
-        let manifest = manifest::parse(text).map_err(|faults| {
-            Error::invalid("the manifest can't be applied; nothing was changed", faults)
-        })?;
-        let snapshot = self.snapshot();
-        let mut functions = Vec::with_capacity(manifest.functions.len());
-        let mut missing = Vec::new();
-        for declared in &manifest.functions {
-            let source = match (components.get(&declared.name), &declared.component) {
-                (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
-                (None, Some(manifest::ComponentSource::Digest(digest))) => {
-                    FunctionSource::Stored(*digest)
-                }
-                (None, _) => FunctionSource::Deployed,
-            };
-            if matches!(source, FunctionSource::Deployed)
-                && !snapshot.functions.contains_key(&declared.name)
-            {
-                missing.push(Fault {
-                    pointer: format!("/functions/{}/component", declared.name),
-                    place: None,
-                    reason: format!("the function `{}` is not deployed, and only the command line reads component files", declared.name),
-                    remedy: format!("deploy it first: curl -T {0}.wasm -H 'content-type: application/wasm' URL/v1/functions/{0}", declared.name),
-                });
-            }
-            functions.push((declared.name.clone(), source, declared.config.clone()));
-        }
-        if !missing.is_empty() {
-            return Err(Error::invalid(
-                "the manifest can't be applied; nothing was changed",
-                missing,
-            ));
-        }
-        let changes = self.plan(&manifest, &functions);
-        let version = if dry_run {
-            snapshot.version
-        } else {
-            let (pipeline, text) = (self.pipeline.clone(), text.to_owned());
-            whole(async move {
-                pipeline
-                    .apply_manifest(text, manifest.buses, functions, manifest.rules)
-                    .await
-            })
-            .await?
-        };
-        Ok(Plan { changes, version })
-    }
-
-    fn plan(
-        &self,
-        new: &manifest::Manifest,
-        functions: &[(Name, FunctionSource, crate::model::FunctionConfig)],
-    ) -> Vec<String> {
-        let snapshot = self.snapshot();
-        let replaced = functions
-            .iter()
-            .filter(|(name, source, _)| {
-                let digest = match source {
-                    FunctionSource::Component(bytes) => Digest::of(bytes),
-                    FunctionSource::Stored(digest) => *digest,
-                    FunctionSource::Deployed => return false,
-                };
-                snapshot
-                    .functions
-                    .get(name)
-                    .is_some_and(|deployed| deployed.revision.digest != digest)
-            })
-            .map(|(name, _, _)| name.clone())
-            .collect();
-        // Before the first manifest, and for a text of an older format, everything is new.
-        let old = manifest::parse(&snapshot.manifest).unwrap_or_default();
-        manifest::plan(&old, new, &replaced)
     }
 
     /// The manifest in force and the rule-set version.
@@ -324,127 +181,6 @@ impl Bus {
         self.snapshot().rules.clone()
     }
 
-    /// The subscriptions with their numbers.
-    ///
-    /// # Errors
-    /// What reading can meet.
-    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionStatus>, Error> {
-        let snapshot = self.snapshot();
-        let mut subscriptions: Vec<_> = snapshot.subscriptions.values().cloned().collect();
-        subscriptions.sort_by_key(|subscription| subscription.id);
-        let pipeline = self.pipeline.clone();
-        self.read(move |store| {
-            let mut rows = Vec::with_capacity(subscriptions.len());
-            for subscription in subscriptions {
-                let oldest = store.deliveries(subscription.id, None, 1)?;
-                // One that left the manifest is shown as long as it owes something.
-                if !subscription.active && oldest.is_empty() {
-                    continue;
-                }
-                rows.push(SubscriptionStatus {
-                    bus: snapshot
-                        .bus(subscription.bus)
-                        .map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
-                    in_memory: pipeline.in_memory(subscription.id) as u64,
-                    oldest_owed: oldest.first().map(|delivery| delivery.key),
-                    subscription: (*subscription).clone(),
-                });
-            }
-            Ok(rows)
-        })
-        .await
-    }
-
-    /// A page of deliveries in `stage`, of one subscription (by label `rule/function` or number) or of all; `after` is a page's `next`.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] for the subscription, [`Kind::Invalid`] for `after`, and what reading can meet.
-    pub async fn deliveries(
-        &self,
-        subscription: Option<&str>,
-        stage: DeliveryStage,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<DeliveryState>, Error> {
-        let snapshot = self.snapshot();
-        let wanted = match subscription {
-            Some(text) => Some(find_subscription(&snapshot, text)?),
-            None => None,
-        };
-        let after = match after {
-            Some(text) => Some(text.parse::<DeliveryKey>().map_err(|()| {
-                Error::new(
-                    Kind::Invalid,
-                    "`after` must be a page's `next`, as in 3-1042",
-                )
-            })?),
-            None => None,
-        };
-        let mut ids: Vec<SubscriptionId> = snapshot.subscriptions.keys().copied().collect();
-        ids.retain(|id| {
-            wanted.is_none_or(|wanted| wanted == *id)
-                && after.is_none_or(|after| *id >= after.subscription)
-        });
-        ids.sort_unstable();
-        let limit = limit.clamp(1, PAGE_ROWS_MAX);
-        self.read(move |store| {
-            let mut items = Vec::new();
-            for id in ids {
-                let after = after.filter(|after| after.subscription == id);
-                let room = limit - items.len();
-                match stage {
-                    DeliveryStage::Owed => items.extend(
-                        store
-                            .deliveries(id, after, room)?
-                            .into_iter()
-                            .map(DeliveryState::Owed),
-                    ),
-                    DeliveryStage::Succeeded => items.extend(
-                        store
-                            .settled(id, after, room)?
-                            .into_iter()
-                            .map(DeliveryState::Settled),
-                    ),
-                    DeliveryStage::Dead => items.extend(
-                        store
-                            .dead_letters(id, after, room)?
-                            .into_iter()
-                            .map(DeliveryState::Dead),
-                    ),
-                }
-                if items.len() >= limit {
-                    break;
-                }
-            }
-            let next = if items.len() >= limit {
-                items.last().map(|state| delivery_of(state).key.to_string())
-            } else {
-                None
-            };
-            Ok(Page { items, next })
-        })
-        .await
-    }
-
-    /// One delivery, wherever its life has brought it.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`], and what reading can meet.
-    pub async fn delivery(&self, key: DeliveryKey) -> Result<DeliveryState, Error> {
-        self.read(move |store| store.delivery(key))
-            .await?
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no delivery {key}")))
-    }
-
-    /// The subscription with this number, for showing deliveries.
-    #[must_use]
-    pub fn subscription(&self, id: SubscriptionId) -> Option<Subscription> {
-        self.snapshot()
-            .subscriptions
-            .get(&id)
-            .map(|subscription| (**subscription).clone())
-    }
-
     /// True when recovery is done and the bus is not stopping; else why not.
     ///
     /// # Errors
@@ -452,7 +188,7 @@ impl Bus {
     pub fn ready(&self) -> Result<(), String> {
         self.pipeline.ready()?;
         if self.pipeline.harmed() {
-            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR`".to_owned());
+            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR` (EB0207)".to_owned());
         }
         Ok(())
     }
@@ -501,34 +237,4 @@ async fn whole<T: Send + 'static>(
         Ok(result) => result,
         Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
     }
-}
-
-/// Pages of the log that one filtered listing looks at.
-const EVENT_PAGES_MAX: usize = 16;
-
-/// The delivery inside a state.
-#[must_use]
-pub fn delivery_of(state: &DeliveryState) -> &crate::model::Delivery {
-    match state {
-        DeliveryState::Owed(delivery) => delivery,
-        DeliveryState::Settled(settled) => &settled.delivery,
-        DeliveryState::Dead(dead) => &dead.delivery,
-    }
-}
-
-fn find_subscription(snapshot: &Snapshot, text: &str) -> Result<SubscriptionId, Error> {
-    snapshot
-        .subscriptions
-        .values()
-        .find(|subscription| subscription.label() == text || subscription.id.0.to_string() == text)
-        .map(|subscription| subscription.id)
-        .ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!(
-                    "there is no subscription `{}`; GET /v1/subscriptions lists them",
-                    text.escape_debug()
-                ),
-            )
-        })
 }

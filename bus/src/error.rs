@@ -1,5 +1,7 @@
 //! The error of the handle: a coarse kind that says what to do next, and words for people.
 
+use crate::model::Code;
+
 /// What to do about an error. The HTTP status is chosen from this, in `api/problem.rs` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -9,6 +11,8 @@ pub enum Kind {
     NotFound,
     /// It can't be done in the present state of things.
     Conflict,
+    /// Another version is in force than the one that was asked for: look again.
+    Changed,
     /// Larger than a limit.
     TooLarge,
     /// The node is full for the moment: come back after so many milliseconds.
@@ -24,6 +28,25 @@ pub enum Kind {
     Corrupt,
     /// Not now: starting, or stopping.
     Unavailable,
+}
+
+impl Kind {
+    /// The code of an error of this kind that nothing more is known of.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Invalid => Code::InputInvalid,
+            Self::NotFound => Code::NotFound,
+            Self::Conflict => Code::Conflict,
+            Self::Changed => Code::Changed,
+            Self::TooLarge => Code::TooLarge,
+            Self::Busy { .. } => Code::Busy,
+            Self::StorageFull => Code::DiskNearlyFull,
+            Self::Unknown => Code::LogFailed,
+            Self::Corrupt => Code::RecordHarmed,
+            Self::Unavailable => Code::Unavailable,
+        }
+    }
 }
 
 /// One fault of an input.
@@ -45,6 +68,8 @@ pub struct Fault {
 pub struct Error {
     /// What to do.
     pub kind: Kind,
+    /// Which page tells more.
+    pub code: Code,
     /// What happened, for people; free to change.
     pub message: String,
     /// Every fault of an invalid input.
@@ -56,6 +81,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            code: kind.code(),
             message: message.into(),
             faults: Vec::new(),
         }
@@ -64,9 +90,14 @@ impl Error {
     /// An invalid input with its faults.
     pub fn invalid(message: impl Into<String>, faults: Vec<Fault>) -> Self {
         Self {
-            kind: Kind::Invalid,
-            message: message.into(),
             faults,
+            ..Self::new(Kind::Invalid, message)
         }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 }

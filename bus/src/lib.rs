@@ -17,3 +17,4 @@ pub mod runtime;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod view;

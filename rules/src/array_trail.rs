@@ -89,7 +89,7 @@ impl Trail {
         }
     }
 
-    /// How many arrays are around an element's inside.
+    /// How many arrays are around and including this element's.
     pub(crate) fn depth(&self, element: Element) -> u32 {
         self.elements[element as usize].depth
     }
@@ -102,6 +102,22 @@ impl Trail {
     /// One past the last element inside this one.
     pub(crate) fn end(&self, element: Element) -> Element {
         self.elements[element as usize].end
+    }
+
+    /// The array that this is an element of; none for the whole.
+    pub(crate) fn array_of(&self, element: Element) -> Option<Array> {
+        (element != Trail::WHOLE).then(|| self.elements[element as usize].array)
+    }
+
+    /// The element around this one's array; the whole is around itself.
+    pub(crate) fn around(&self, element: Element) -> Element {
+        self.elements[element as usize].parent
+    }
+
+    /// Whether a value in `element` is anywhere inside the array that `own` is an element of.
+    pub(crate) fn is_beside(&self, element: Element, own: Element) -> bool {
+        let around = self.enclosing(element, self.depth(own));
+        self.array_of(around) == self.array_of(own)
     }
 
     /// The element at this depth that is, or is around, `element`.

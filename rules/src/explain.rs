@@ -2,20 +2,27 @@
 //!
 //! The verdict is the plain matcher's own, asked branch by branch and condition by condition, so an
 //! explanation can't disagree with a match. What is shown is bounded: values and operands are cut,
-//! and so is the number of sub-rules; a sub-rule that matched is never the one left out.
+//! and so is the number of sub-rules; a sub-rule that matched is never the one left out. Control
+//! characters are shown by their number, so that no event can write to someone's terminal.
+
+mod hint;
+mod render;
+
+pub use render::Style;
 
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
-use crate::flatten;
+use crate::flatten::{self, Flat};
 use crate::limits::{EXPLAINED_BRANCHES_MAX, EXPLAINED_VALUES_MAX};
 use crate::naive::{Sight, intern};
 use crate::operator::Operator;
-use crate::path::{TrieBuilder, display};
-use crate::pattern::{Condition, Pattern};
-use std::fmt;
+use crate::path::{PathId, TrieBuilder, display};
+use crate::pattern::Pattern;
+use std::cmp::{Ordering, Reverse};
 
-/// Why a pattern matches an event, or doesn't.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+/// Why a pattern matches an event, or doesn't. As text it is for people, in several lines; serialized
+/// it is for programs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Explanation {
     /// Whether the pattern matches: whether one of its sub-rules does.
     pub matched: bool,
@@ -26,7 +33,7 @@ pub struct Explanation {
 }
 
 /// What one sub-rule made of the event.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BranchExplanation {
     /// Its number among the sub-rules, counted from zero.
     pub sub_rule: usize,
@@ -41,23 +48,112 @@ pub struct BranchExplanation {
 }
 
 /// What one condition made of the event.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConditionExplanation {
     /// The field, its segments joined by dots, after aliases.
     pub path: String,
     /// The alternatives, as a pattern writes them.
     pub wanted: Vec<String>,
+    /// The alternatives, in words.
+    pub wanted_in_words: Vec<String>,
     /// The first few values at the path, as JSON, each cut to a bounded excerpt.
     pub seen: Vec<String>,
     /// How many values there are at the path.
     pub seen_total: usize,
     /// Whether it holds: in a sub-rule that matches, together with the others; else by itself.
     pub held: bool,
-    /// The first alternative that held.
+    /// The first alternative that held, as a pattern writes it.
     pub held_by: Option<String>,
+    /// Which of the alternatives that is, counted from zero.
+    pub held_alternative: Option<usize>,
+    /// What may have been meant, where a value came close: another type, another letter case.
+    pub hint: Option<String>,
 }
 
-/// Says why a pattern matches an event, or doesn't. Of duplicate keys the last one counts.
+/// How near a pattern came to matching an event. Greater is nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Nearness {
+    /// Whether it matched: nothing is nearer.
+    pub matched: bool,
+    /// How many conditions of the nearest sub-rule hold.
+    pub held: usize,
+    /// How many it has.
+    pub total: usize,
+}
+
+impl Ord for Nearness {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let share = (self.held * other.total.max(1)).cmp(&(other.held * self.total.max(1)));
+        let matched = self.matched.cmp(&other.matched);
+        // Of equal shares the one that misses fewer conditions is nearer.
+        let missed = |nearness: &Nearness| Reverse(nearness.total - nearness.held);
+        matched
+            .then(share)
+            .then_with(|| missed(self).cmp(&missed(other)))
+            .then_with(|| self.held.cmp(&other.held))
+    }
+}
+
+impl PartialOrd for Nearness {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Explanation {
+    /// The sub-rule that matched, or else came nearest: the largest share of its conditions holds.
+    /// Of equals it is the first.
+    pub fn nearest_branch(&self) -> Option<&BranchExplanation> {
+        let best = self
+            .branches
+            .iter()
+            .map(BranchExplanation::nearness)
+            .max()?;
+        self.branches
+            .iter()
+            .find(|branch| branch.nearness() == best)
+    }
+
+    /// How near the pattern came: the nearness of its nearest sub-rule.
+    pub fn nearness(&self) -> Nearness {
+        let none = Nearness {
+            matched: false,
+            held: 0,
+            total: 0,
+        };
+        self.nearest_branch()
+            .map_or(none, BranchExplanation::nearness)
+    }
+
+    /// The first condition that the nearest sub-rule missed. None where the pattern matched, or where
+    /// each condition holds but not in the same element of an array.
+    pub fn missed(&self) -> Option<&ConditionExplanation> {
+        self.nearest_branch()?.missed()
+    }
+}
+
+impl BranchExplanation {
+    /// How near the sub-rule came.
+    pub fn nearness(&self) -> Nearness {
+        Nearness {
+            matched: self.matched,
+            held: self
+                .conditions
+                .iter()
+                .filter(|condition| condition.held)
+                .count(),
+            total: self.conditions.len(),
+        }
+    }
+
+    /// The first condition that it missed.
+    pub fn missed(&self) -> Option<&ConditionExplanation> {
+        self.conditions.get(self.first_missed?)
+    }
+}
+
+/// Says why a pattern matches an event given by its top-level members, or doesn't. Of duplicate keys
+/// the last one counts.
 ///
 /// # Errors
 /// As [`RuleSet::matches`](crate::RuleSet::matches).
@@ -65,7 +161,26 @@ pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, Eve
     let mut builder = TrieBuilder::new();
     let paths = intern(pattern, &mut builder);
     let flat = flatten::parts(&builder.build(), event, Duplicates::LastWins)?;
-    let mut sight = Sight::new(pattern, &paths, &flat);
+    explain_flat(pattern, &paths, &flat)
+}
+
+/// The same for an event that is one JSON document, which must be an object.
+///
+/// # Errors
+/// As [`RuleSet::matches_json`](crate::RuleSet::matches_json).
+pub fn explain_json(pattern: &Pattern, event: &[u8]) -> Result<Explanation, EventFault> {
+    let mut builder = TrieBuilder::new();
+    let paths = intern(pattern, &mut builder);
+    let flat = flatten::document(&builder.build(), event, Duplicates::LastWins)?;
+    explain_flat(pattern, &paths, &flat)
+}
+
+fn explain_flat(
+    pattern: &Pattern,
+    paths: &[PathId],
+    flat: &Flat<'_>,
+) -> Result<Explanation, EventFault> {
+    let mut sight = Sight::new(pattern, paths, flat);
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
         shown.push((!sight.meets(branch)?, sub_rule));
@@ -76,22 +191,7 @@ pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, Eve
     shown.sort_unstable_by_key(|&(_, sub_rule)| sub_rule);
     let mut branches = Vec::with_capacity(shown.len());
     for (missed, sub_rule) in shown {
-        branches.push(explain_branch(
-            &mut sight,
-            pattern,
-            sub_rule,
-            !missed,
-            |condition, path| {
-                let values = flat.values(path);
-                let by = held_by(condition, values.iter().map(|value| &value.scalar));
-                let seen = values.iter().take(EXPLAINED_VALUES_MAX);
-                (
-                    seen.map(|value| value.scalar.excerpt()).collect(),
-                    values.len(),
-                    by,
-                )
-            },
-        )?);
+        branches.push(explain_branch(&mut sight, pattern, sub_rule, !missed)?);
     }
     Ok(Explanation {
         matched,
@@ -100,36 +200,17 @@ pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, Eve
     })
 }
 
-/// The values at a path (a few of them, and how many), and the alternative that one of them met.
-type Seen = (Vec<String>, usize, Option<String>);
-
 fn explain_branch(
     sight: &mut Sight<'_>,
     pattern: &Pattern,
     sub_rule: usize,
     matched: bool,
-    look: impl Fn(&Condition, u32) -> Seen,
 ) -> Result<BranchExplanation, EventFault> {
     let branch = &pattern.branches()[sub_rule];
     let mut conditions = Vec::with_capacity(branch.len());
     for &index in branch {
-        let condition = &pattern.conditions()[usize::from(index)];
         let held = matched || sight.meets(&[index])?;
-        let (seen, seen_total, by_value) = look(condition, sight.path(condition));
-        let absent = || Some("{\"exists\": false}".to_owned());
-        let path = &pattern.paths()[usize::from(condition.path)];
-        conditions.push(ConditionExplanation {
-            path: display(path),
-            wanted: condition
-                .alternatives()
-                .iter()
-                .map(Operator::describe)
-                .collect(),
-            seen,
-            seen_total,
-            held,
-            held_by: by_value.or_else(absent).filter(|_| held),
-        });
+        conditions.push(explain_condition(sight, pattern, index, held));
     }
     let first_missed = conditions.iter().position(|condition| !condition.held);
     Ok(BranchExplanation {
@@ -141,80 +222,61 @@ fn explain_branch(
     })
 }
 
-fn held_by<'s>(
-    condition: &Condition,
-    mut values: impl Iterator<Item = &'s crate::scalar::Scalar<'s>> + Clone,
-) -> Option<String> {
-    let held = condition
-        .alternatives()
+fn explain_condition(
+    sight: &Sight<'_>,
+    pattern: &Pattern,
+    index: u16,
+    held: bool,
+) -> ConditionExplanation {
+    let condition = &pattern.conditions()[usize::from(index)];
+    let alternatives = condition.alternatives();
+    let values = sight.values(condition);
+    let by_absence = || {
+        let absent = |operator: &Operator| operator.by_absence();
+        alternatives.iter().position(absent)
+    };
+    let held_alternative = sight
+        .first_met(condition)
+        .or_else(by_absence)
+        .filter(|_| held);
+    let shown = values.iter().take(EXPLAINED_VALUES_MAX);
+    ConditionExplanation {
+        path: printable(&display(&pattern.paths()[usize::from(condition.path)])),
+        wanted: said(alternatives, Operator::describe),
+        wanted_in_words: said(alternatives, Operator::in_words),
+        seen: shown
+            .map(|value| printable(&value.scalar.excerpt()))
+            .collect(),
+        seen_total: values.len(),
+        held,
+        held_by: held_alternative.map(|place| printable(&alternatives[place].describe())),
+        held_alternative,
+        hint: if held {
+            None
+        } else {
+            hint::of(alternatives, values)
+        },
+    }
+}
+
+fn said(alternatives: &[Operator], say: fn(&Operator) -> String) -> Vec<String> {
+    let said = alternatives
         .iter()
-        .find(|operator| values.clone().any(|value| operator.matches(value)));
-    values.next().and(held).map(Operator::describe)
+        .map(|operator| printable(&say(operator)));
+    said.collect()
 }
 
-impl fmt::Display for Explanation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "{}",
-            if self.matched {
-                "matched"
-            } else {
-                "not matched"
-            }
-        )?;
-        for branch in &self.branches {
-            if self.sub_rules > 1 {
-                let verdict = if branch.matched { "matched" } else { "missed" };
-                writeln!(
-                    out,
-                    "sub-rule {} of {}: {verdict}",
-                    branch.sub_rule + 1,
-                    self.sub_rules
-                )?;
-            }
-            write!(out, "{branch}")?;
-        }
-        match self.sub_rules - self.branches.len() {
-            0 => Ok(()),
-            more => writeln!(out, "{more} more sub-rules not shown"),
+/// The text with control characters by their number, as JSON may write them too.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
         }
     }
-}
-
-impl fmt::Display for BranchExplanation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, condition) in self.conditions.iter().enumerate() {
-            let mark = match (condition.held, self.first_missed == Some(index)) {
-                (true, _) => "held  ",
-                (false, true) => "MISSED",
-                (false, false) => "missed",
-            };
-            writeln!(out, "  {mark} {condition}")?;
-        }
-        if self.array_inconsistent {
-            writeln!(
-                out,
-                "  each condition holds, but not within the same element of an array"
-            )?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for ConditionExplanation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: wanted {}", self.path, self.wanted.join(" or "))?;
-        match self.seen_total - self.seen.len() {
-            _ if self.seen_total == 0 => write!(out, "; no value")?,
-            0 => write!(out, "; saw {}", self.seen.join(", "))?,
-            more => write!(out, "; saw {} and {more} more", self.seen.join(", "))?,
-        }
-        match &self.held_by {
-            Some(by) if self.wanted.len() > 1 => write!(out, "; held by {by}"),
-            _ => Ok(()),
-        }
-    }
+    shown
 }
 
 #[cfg(test)]

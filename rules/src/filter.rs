@@ -1,14 +1,18 @@
-//! `where`: a JSONPath (RFC 9535) query that has to select something.
+//! JSONPath (RFC 9535): the `where` queries that have to select something, and what input
+//! transforms take out of an event.
 //!
 //! The only room that knows jsonpath-rust; its types don't leave. A query is compiled once. Its
 //! length, its nesting and its descendant segments are bounded before the library sees it, because
 //! each of them multiplies the work for every event. A query is never completed or corrected.
 
+mod location;
+
 use crate::error::Fault;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
-use jsonpath_rust::parser::model::JpQuery;
+use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
 use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
+pub(crate) use location::Step;
 
 /// A compiled `where` query.
 #[derive(Debug, Clone)]
@@ -35,6 +39,35 @@ impl Filter {
     /// A query that can't be evaluated on this event selects nothing.
     pub fn holds(&self, event: &serde_json::Value) -> bool {
         js_path_process(&self.query, event).is_ok_and(|nodes| !nodes.is_empty())
+    }
+
+    /// The steps of a query that names one place by members and indexes; none for other queries.
+    pub(crate) fn steps(&self) -> Option<Vec<Step>> {
+        let steps = self.query.segments.iter().map(|segment| match segment {
+            Segment::Selector(Selector::Name(name)) => Some(Step::Member(name.as_str().into())),
+            Segment::Selector(Selector::Index(index)) => Some(Step::Element(*index)),
+            _ => None,
+        });
+        steps.collect()
+    }
+
+    /// Where the selected nodes are, in the query's order; none at all if there are more than `most`.
+    pub(crate) fn select(&self, event: &serde_json::Value, most: usize) -> Option<Vec<Vec<Step>>> {
+        let nodes = js_path_process(&self.query, event).unwrap_or_default();
+        if nodes.len() > most {
+            return None;
+        }
+        let locations = nodes.iter().filter_map(|node| location::read(&node.path));
+        Some(locations.collect())
+    }
+
+    /// Gives the first segment's member its meaning where the query calls it by an alias.
+    pub(crate) fn rename_top(&mut self, aliases: &[(&str, &str)]) {
+        if let Some(Segment::Selector(Selector::Name(name))) = self.query.segments.first_mut()
+            && let Some((_, meant)) = aliases.iter().find(|(alias, _)| alias == name)
+        {
+            *name = (*meant).to_owned();
+        }
     }
 }
 

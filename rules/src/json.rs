@@ -37,6 +37,11 @@ impl<'t> Scanner<'t> {
         }
     }
 
+    /// Starts at the first byte of text that is known to be UTF-8.
+    pub(crate) fn of_text(text: &'t str) -> Self {
+        Scanner { text, at: 0 }
+    }
+
     /// Where the next byte is, counted from zero.
     pub(crate) fn offset(&self) -> usize {
         self.at

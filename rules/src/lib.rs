@@ -1,8 +1,12 @@
 //! EventBridge-style content rules over raw JSON bytes: parse, validate, match, explain.
 //!
-//! `PATTERNS.md` beside this crate is the language. Nothing here knows of a bus, does input or
-//! output, or keeps state between events, and no input makes it panic. `RuleIndex` matches, fast;
-//! `RuleSet` is the plain matcher that it has to agree with (`BENCHMARKS.md` has their speeds).
+//! `PATTERNS.md` beside this crate is the language. Beside rules there are [`Transform`]s, which make a
+//! target's input from an event, and [`lint`], which finds what is wrong with patterns without an
+//! event. Nothing here knows of a bus, does input or output, or keeps state between events, and no
+//! input makes it panic.
+//!
+//! `RuleIndex` matches, fast; `RuleSet` is the plain matcher that it has to agree with (`BENCHMARKS.md`
+//! has their speeds).
 //!
 //! ```
 //! use rules::{Duplicates, ParseOptions, Part, Pattern, RuleSet, explain};
@@ -58,16 +62,21 @@ mod filter;
 mod flatten;
 mod json;
 mod limits;
+pub mod lint;
 mod naive;
 mod operator;
 mod path;
 mod pattern;
 mod scalar;
+mod template;
 
 pub use automaton::{Matches, RuleIndex, Scratch, Trust};
 pub use error::{EventFault, Fault};
 pub use event::{Duplicates, Part};
-pub use explain::{BranchExplanation, ConditionExplanation, Explanation, explain};
+pub use explain::{
+    BranchExplanation, ConditionExplanation, Explanation, Nearness, Style, explain, explain_json,
+};
 pub use filter::Filter;
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
+pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};

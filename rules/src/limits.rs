@@ -17,6 +17,19 @@ pub(crate) const PATH_SEGMENTS_MAX: usize = 64;
 pub(crate) const SUB_RULES_MAX: usize = 1000;
 /// Unescaped `*` in one wildcard: each is a place the match may have to come back to.
 pub(crate) const WILDCARD_STARS_MAX: usize = 5;
+/// Characters of a wildcard that ignores letter case: its search takes that much time for each
+/// character of a value.
+pub(crate) const WILDCARD_IGNORING_CASE_CHARACTERS_MAX: usize = 256;
+/// Conditions or values listed in one `all`, `not`, `contains-all` or `exactly`.
+pub(crate) const LISTED_CONDITIONS_MAX: usize = 256;
+/// Bytes of a regex.
+pub(crate) const REGEX_BYTES_MAX: usize = 1024;
+/// Bytes that a compiled regex, or its cache, may take.
+pub(crate) const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Groups open at once in a regex.
+pub(crate) const REGEX_GROUPS_OPEN_MAX: usize = 32;
+/// The largest number in a repetition of a regex.
+pub(crate) const REGEX_REPEAT_MAX: usize = 1000;
 /// Faults reported for one pattern; the rest appear once these are mended.
 pub(crate) const FAULTS_MAX: usize = 100;
 
@@ -34,6 +47,24 @@ pub(crate) const FILTER_BYTES_MAX: usize = 4096;
 pub(crate) const FILTER_DEPTH_MAX: usize = 16;
 /// Descendant segments (`..`) in a `where` query: each multiplies the nodes visited.
 pub(crate) const FILTER_DESCENDANTS_MAX: usize = 2;
+
+/// Bytes of a template or a constant, as JSON.
+pub(crate) const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
+/// Characters of a template in EventBridge's form (its documented quota).
+pub(crate) const TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE: usize = 8192;
+/// Different paths of one template; EventBridge's quota for variables too.
+pub(crate) const TEMPLATE_PATHS_MAX: usize = 100;
+/// Placeholders of one template, repeated ones counted.
+pub(crate) const TEMPLATE_PLACEHOLDERS_MAX: usize = 1000;
+/// Characters of a variable's name in EventBridge's form (its documented quota).
+pub(crate) const VARIABLE_CHARACTERS_MAX: usize = 256;
+/// Values that one query of a template may select from one event.
+pub(crate) const TRANSFORM_VALUES_MAX: usize = 10_000;
+/// Bytes of the input that a transform makes.
+pub(crate) const TRANSFORM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Pairs of operators that one question about patterns may compare; past that it stays open.
+pub(crate) const LINT_COMPARISONS_MAX: usize = 200_000;
 
 /// Sub-rules shown in one explanation.
 pub(crate) const EXPLAINED_BRANCHES_MAX: usize = 50;

@@ -5,10 +5,12 @@
 //! its paths. Cost follows the number of rules. It keeps nothing between events and never fails on
 //! a rule: only an event can be at fault.
 
+mod lists;
+
 use crate::array_trail::{self, Absence, TooManySpellings, Trail, Wanted};
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
-use crate::flatten::{self, Flat};
+use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
@@ -121,9 +123,17 @@ pub(crate) struct Sight<'f> {
     pattern: &'f Pattern,
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
-    /// For each condition that looked into an array, which values at its path meet it. Empty until
-    /// the first one does.
-    held: Vec<Option<Box<[bool]>>>,
+    /// For each condition that looked into an array, what it found there. Empty until the first one
+    /// does.
+    found: Vec<Option<Verdicts<'f>>>,
+}
+
+/// What one condition makes of the values at its path.
+struct Verdicts<'f> {
+    /// The values, where lists that meet the condition stand among them.
+    with_lists: Option<Vec<Occurrence<'f>>>,
+    /// Which of them meet it.
+    held: Box<[bool]>,
 }
 
 impl<'f> Sight<'f> {
@@ -132,12 +142,42 @@ impl<'f> Sight<'f> {
             pattern,
             paths,
             flat,
-            held: Vec::new(),
+            found: Vec::new(),
         }
     }
 
+    /// The values at a condition's path, in reading order.
+    pub(crate) fn values(&self, condition: &Condition) -> &'f [Occurrence<'f>] {
+        self.flat.values(self.path(condition))
+    }
+
+    /// The first alternative of a condition that some value, or some list of values, meets.
+    pub(crate) fn first_met(&self, condition: &Condition) -> Option<usize> {
+        self.met(condition).next()
+    }
+
+    /// The alternatives of a condition that values meet, or lists of values.
+    pub(crate) fn met<'c>(
+        &self,
+        condition: &'c Condition,
+    ) -> impl Iterator<Item = usize> + use<'c, 'f> {
+        let values = self.values(condition);
+        let lists = if condition.needs_all_values() {
+            lists::of(&self.flat.trail, values)
+        } else {
+            Vec::new()
+        };
+        let alternatives = condition.alternatives().iter().enumerate();
+        alternatives
+            .filter(move |(_, operator)| {
+                values.iter().any(|value| operator.matches(&value.scalar))
+                    || lists.iter().any(|list| operator.matches_list(&list.values))
+            })
+            .map(|(place, _)| place)
+    }
+
     /// The path of a condition in the event.
-    pub(crate) fn path(&self, condition: &Condition) -> PathId {
+    fn path(&self, condition: &Condition) -> PathId {
         self.paths[usize::from(condition.path)]
     }
 
@@ -151,7 +191,9 @@ impl<'f> Sight<'f> {
                 if !condition.by_absence {
                     return Ok(false);
                 }
-            } else if values.iter().all(|value| value.element == Trail::WHOLE) {
+            } else if !condition.needs_all_values()
+                && values.iter().all(|value| value.element == Trail::WHOLE)
+            {
                 // Beside all arrays a value goes with every other choice, and is never absent.
                 if !values.iter().any(|value| condition.matches(&value.scalar)) {
                     return Ok(false);
@@ -170,26 +212,39 @@ impl<'f> Sight<'f> {
         array_trail::consistent(&self.flat.trail, &wanted)
     }
 
-    /// Whether one of the values meets a condition; keeps the verdict on each of them.
+    /// Whether one of the values, or a list of them, meets a condition; keeps the verdict on each.
     fn any_held(&mut self, index: u16) -> bool {
         let condition = &self.pattern.conditions()[usize::from(index)];
-        let values = self.flat.values(self.path(condition));
-        if self.held.is_empty() {
-            self.held.resize(self.pattern.conditions().len(), None);
+        let values = self.values(condition);
+        if self.found.is_empty() {
+            let conditions = self.pattern.conditions().len();
+            self.found.resize_with(conditions, || None);
         }
-        let held = self.held[usize::from(index)].get_or_insert_with(|| {
+        let trail = &self.flat.trail;
+        let verdicts = self.found[usize::from(index)].get_or_insert_with(|| {
+            if condition.needs_all_values() {
+                let (values, held) = lists::with_lists(trail, values, condition);
+                return Verdicts {
+                    with_lists: Some(values),
+                    held: held.into(),
+                };
+            }
             let verdicts = values.iter().map(|value| condition.matches(&value.scalar));
-            verdicts.collect()
+            Verdicts {
+                with_lists: None,
+                held: verdicts.collect(),
+            }
         });
-        held.contains(&true)
+        verdicts.held.contains(&true)
     }
 
     fn wanted(&self, index: u16) -> Wanted<'_> {
         let condition = &self.pattern.conditions()[usize::from(index)];
-        let held = self.held.get(usize::from(index));
+        let found = self.found.get(usize::from(index)).and_then(Option::as_ref);
+        let with_lists = found.and_then(|verdicts| verdicts.with_lists.as_deref());
         Wanted {
-            values: self.flat.values(self.path(condition)),
-            held: held.and_then(Option::as_deref).unwrap_or_default(),
+            values: with_lists.unwrap_or(self.values(condition)),
+            held: found.map_or(&[], |verdicts| &*verdicts.held),
             absence: if condition.by_absence {
                 Absence::Serves
             } else {

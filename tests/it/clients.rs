@@ -1,13 +1,14 @@
 //! Clients that are not ours: the CloudEvents SDKs for Rust and Python, and curl.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use cloudevents::binding::http::{Builder, Serializer};
 use cloudevents::message::BinaryDeserializer;
 use cloudevents::{AttributesReader, Event, EventBuilder, EventBuilderV10};
 use serde_json::{Value, json};
 
+use crate::support::python::{self, succeeded};
 use crate::support::server::{Home, Server};
 
 /// What the SDK makes of an event: headers and body.
@@ -94,50 +95,12 @@ fn the_rust_sdk_publishes_and_reads_back() {
     }
 }
 
-fn succeeded(what: &str, output: std::io::Result<Output>) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{what} failed ({}): {}{said}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The interpreter of an environment with the SDK; made once.
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = root.join("target/python-venv");
-    let (interpreter, whole) = (folder.join("bin/python"), folder.join("cloudevents-2.2.0"));
-    if !whole.exists() {
-        let made = Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder)
-            .output();
-        succeeded(
-            "python3 -m venv (it needs Python 3.10 or later and, on Debian, the package python3-venv)",
-            made,
-        );
-        let installed = Command::new(&interpreter)
-            .args(["-m", "pip", "install", "--quiet", "cloudevents==2.2.0"])
-            .output();
-        succeeded(
-            "pip install cloudevents==2.2.0 (it needs PyPI or a mirror)",
-            installed,
-        );
-        std::fs::write(whole, "").unwrap();
-    }
-    interpreter
-}
-
 #[test]
 fn the_python_sdk_publishes_and_reads_back() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/publish.py");
-    let said = Command::new(python())
+    let said = Command::new(python::with("cloudevents==2.2.0"))
         .arg(script)
         .arg(server.address.to_string())
         .output();

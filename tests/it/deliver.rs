@@ -197,7 +197,11 @@ fn a_changed_manifest_keeps_subscriptions_and_history() {
             changed.as_bytes(),
         )
         .expect(200);
-    assert!(dry.text().contains("~ rule plays"), "{}", dry.text());
+    let rule = &dry.json()["changes"][0];
+    assert_eq!(
+        (&rule["kind"], &rule["what"], &rule["name"]),
+        (&json!("change"), &json!("rule"), &json!("plays"))
+    );
     assert_eq!(
         server.get("/v1/manifest").text(),
         text,

@@ -1,6 +1,8 @@
 //! What the integration tests stand on: the real binary in a folder of its own, a plain HTTP client,
-//! and the guests compiled from source.
+//! the guests compiled from source, and projects that `edgebus init` makes.
 
 pub(crate) mod guests;
 pub(crate) mod http;
+pub(crate) mod project;
+pub(crate) mod python;
 pub(crate) mod server;

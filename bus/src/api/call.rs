@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use super::body::{self, Charge};
 use super::problem::{Cause, Problem};
 use super::{App, wire};
-use crate::model::Name;
+use crate::model::{Name, Timestamp};
 
 /// What a handler answers.
 pub(super) type Answer = Result<Response, Problem>;
@@ -172,6 +172,25 @@ impl Query {
         }
     }
 
+    /// A parameter that is a time in RFC 3339.
+    pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let form = &time::format_description::well_known::Rfc3339;
+        let moment = time::OffsetDateTime::parse(text, form)
+            .ok()
+            .and_then(|moment| u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok());
+        match moment {
+            Some(ms) => Ok(Some(Timestamp(ms))),
+            None => Err(Problem::fault(
+                "",
+                format!("query parameter `{name}` must be a time in RFC 3339, from 1970 on"),
+                format!("write it as in {name}=2026-11-21T06:30:16Z"),
+            )),
+        }
+    }
+
     /// A parameter that is true or false; naming it alone is true.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
@@ -228,6 +247,16 @@ mod tests {
         ] {
             assert_eq!(parse(bad).err().unwrap().status(), 400, "{bad}");
         }
+        let time = |text| parse(text).unwrap().time("after");
+        assert_eq!(
+            time("after=1970-01-01T00:00:01Z").unwrap(),
+            Some(Timestamp(1_000))
+        );
+        // A plus that is not encoded is a blank in a query.
+        assert!(time("after=1970-01-01T02:00:01+01:00").is_err());
+        assert!(time("after=1970-01-01T02:00:01%2B01:00").is_ok());
+        assert!(time("after=1960-01-01T00:00:01Z").is_err());
+        assert!(time("after=now").is_err());
         for bad in [
             "limit=",
             "limit=+1",

@@ -1,22 +1,31 @@
 //! Deliveries and dead letters: what is owed and what happened, attempt by attempt.
 //!
-//! Lists show the last attempt without its output; one delivery shows them all.
+//! Lists show the last attempt without its output, or with `output` all of them whole, as one delivery
+//! is shown.
 
-use super::call::{Answer, Call, Query};
+use super::call::{Answer, Call, Query, name};
 use super::json::Object;
 use super::problem::{Cause, Problem};
 use super::{App, page, wire};
-use crate::bus::{DeliveryStage, DeliveryState};
+use crate::bus::{DeliveryFilter, DeliveryStage, DeliveryState};
 use crate::error::Kind;
-use crate::model::{Attempt, DeadLetter, Delivery, DeliveryKey};
+use crate::model::limits::PAGE_ROWS_MAX;
+use crate::model::rule::DEFAULT_BUS;
+use crate::model::{Attempt, DeadLetter, Delivery, DeliveryKey, Position};
 
-/// `GET /v1/deliveries?subscription=&stage=&after=&limit=`.
+/// Bytes after which the newest deliveries are enough.
+const LAST_BYTES_MAX: usize = 4 << 20;
+
+/// `GET /v1/deliveries?subscription=&function=&rule=&stage=&since=&after=&limit=&output=`; with
+/// `position=&bus=` those of one event, with `last=` the newest ones.
 pub(super) async fn list(call: Call) -> Answer {
-    let query = call.query(&["subscription", "stage", "after", "limit"])?;
+    let own = ["stage", "position", "bus", "last", "output"];
+    let query = call.query(&[&own[..], &FILTERS].concat())?;
     let stage = match query.get("stage") {
-        None | Some("owed") => DeliveryStage::Owed,
-        Some("succeeded") => DeliveryStage::Succeeded,
-        Some("dead") => DeliveryStage::Dead,
+        None => None,
+        Some("owed") => Some(DeliveryStage::Owed),
+        Some("succeeded") => Some(DeliveryStage::Succeeded),
+        Some("dead") => Some(DeliveryStage::Dead),
         Some(_) => {
             return Err(Problem::fault(
                 "",
@@ -25,17 +34,73 @@ pub(super) async fn list(call: Call) -> Answer {
             ));
         }
     };
-    list_stage(&call.app, "deliveries", &query, stage).await
+    let whole = query.flag("output")?;
+    let position = query.number("position", 0, u64::MAX)?;
+    let last = query.number("last", 1, PAGE_ROWS_MAX as u64)?;
+    let excluded: &[&str] = match (position, last) {
+        (Some(_), _) => &["last", "stage", "since"],
+        (None, Some(_)) => &["after", "limit", "bus"],
+        (None, None) => &["bus"],
+    };
+    if let Some(name) = excluded.iter().find(|name| query.get(name).is_some()) {
+        return Err(Problem::fault(
+            "",
+            format!("query parameter `{name}` does not go with the others"),
+            "`position` and `bus` ask for the deliveries of one event in any stage, `last` for the newest ones without pages",
+        ));
+    }
+    let app = &call.app;
+    match (position, last) {
+        (Some(position), _) => list_of_event(app, &query, Position(position), whole).await,
+        (None, Some(count)) => list_last(app, &query, stage, count, whole).await,
+        (None, None) => {
+            let stage = stage.unwrap_or(DeliveryStage::Owed);
+            list_stage(app, "deliveries", &query, stage, whole).await
+        }
+    }
 }
 
-/// `GET /v1/dead-letters?subscription=&after=&limit=`.
+/// `GET /v1/dead-letters?subscription=&function=&rule=&since=&after=&limit=`.
 pub(super) async fn list_dead(call: Call) -> Answer {
-    let query = call.query(&["subscription", "after", "limit"])?;
-    list_stage(&call.app, "dead_letters", &query, DeliveryStage::Dead).await
+    let query = call.query(&FILTERS)?;
+    list_stage(
+        &call.app,
+        "dead_letters",
+        &query,
+        DeliveryStage::Dead,
+        false,
+    )
+    .await
 }
 
-async fn list_stage(app: &App, name: &str, query: &Query, stage: DeliveryStage) -> Answer {
-    let subscription = query.get("subscription");
+/// What every listing of deliveries takes.
+const FILTERS: [&str; 6] = [
+    "subscription",
+    "function",
+    "rule",
+    "since",
+    "after",
+    "limit",
+];
+
+fn filter(query: &Query) -> Result<DeliveryFilter, Problem> {
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    Ok(DeliveryFilter {
+        subscription: text("subscription"),
+        function: text("function"),
+        rule: text("rule"),
+        since: query.time("since")?,
+    })
+}
+
+async fn list_stage(
+    app: &App,
+    name: &str,
+    query: &Query,
+    stage: DeliveryStage,
+    whole: bool,
+) -> Answer {
+    let filter = &filter(query)?;
     page::collect(
         app,
         name,
@@ -43,12 +108,64 @@ async fn list_stage(app: &App, name: &str, query: &Query, stage: DeliveryStage) 
         query.get("after").map(str::to_owned),
         |after, rows| async move {
             app.bus
-                .deliveries(subscription, stage, after.as_deref(), rows)
+                .deliveries(filter, stage, after.as_deref(), rows)
                 .await
         },
-        |out, state| write(app, out, &state, false),
+        |out, state| write(app, out, &state, whole),
     )
     .await
+}
+
+async fn list_of_event(app: &App, query: &Query, position: Position, whole: bool) -> Answer {
+    let filter = &filter(query)?;
+    let bus = name(query.get("bus").unwrap_or(DEFAULT_BUS))?;
+    let bus = bus.as_str();
+    page::collect(
+        app,
+        "deliveries",
+        page::limit(query)?,
+        query.get("after").map(str::to_owned),
+        |after, rows| async move {
+            app.bus
+                .deliveries_of(bus, position, filter, after.as_deref(), rows)
+                .await
+        },
+        |out, state| write(app, out, &state, whole),
+    )
+    .await
+}
+
+/// The newest deliveries, oldest first; fewer than asked for where they weigh much.
+async fn list_last(
+    app: &App,
+    query: &Query,
+    stage: Option<DeliveryStage>,
+    count: u64,
+    whole: bool,
+) -> Answer {
+    let count = usize::try_from(count).unwrap_or(PAGE_ROWS_MAX);
+    let states = app
+        .bus
+        .last_deliveries(&filter(query)?, stage, count)
+        .await?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    for state in states.iter().rev() {
+        let mut row = Vec::new();
+        write(app, &mut row, state, whole);
+        bytes += row.len();
+        if bytes > LAST_BYTES_MAX && !rows.is_empty() {
+            break;
+        }
+        rows.push(row);
+    }
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.array("deliveries", rows.iter().rev(), |out, row| {
+        out.extend_from_slice(row);
+    });
+    object.member("next").extend_from_slice(b"null");
+    object.end();
+    page::held(app, out)
 }
 
 /// `GET /v1/deliveries/{id}`.
@@ -119,7 +236,8 @@ fn write_delivery(
     object.shown("id", &key);
     object.text("stage", stage);
     match app.bus.subscription(key.subscription) {
-        Some(subscription) => {
+        Some((subscription, bus)) => {
+            object.text("bus", &bus);
             object.text("subscription", &subscription.label());
             object.text("rule", subscription.rule.as_str());
             object.text("function", subscription.target.function.as_str());
@@ -148,6 +266,9 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt, whole: bool) {
     object.shown("started_at", &attempt.started_at);
     object.number("duration_us", attempt.duration_us);
     object.text("outcome", attempt.outcome.class());
+    if let Some(code) = attempt.outcome.code() {
+        object.text("code", code.as_str());
+    }
     if !attempt.outcome.is_success() {
         object.shown("message", &attempt.outcome);
     }
@@ -159,6 +280,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt, whole: bool) {
 
 fn write_letter(object: &mut Object<'_>, letter: &DeadLetter, whole: bool) {
     object.text("reason", letter.reason.word());
+    object.text("reason_code", letter.reason.code().as_str());
     object.shown("died_at", &letter.died_at);
     if whole {
         wire::encode(object.member("event"), &letter.event);

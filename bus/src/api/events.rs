@@ -1,5 +1,8 @@
 //! Publishing, and reading the log.
 
+use std::sync::Arc;
+
+use ::rules::RuleSet;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::StatusCode;
@@ -11,9 +14,10 @@ use super::json::{Object, array};
 use super::problem::Problem;
 use super::serve::Payload;
 use super::wire::{self, Mode};
-use super::{App, body, page};
-use crate::bus::{Accepted, Page, StoredEvent};
+use super::{App, body, page, rules};
+use crate::bus::{Accepted, EventFilter, Page, StoredEvent};
 use crate::model::Position;
+use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::rule::DEFAULT_BUS;
 
 /// `POST /v1/events`, where the path needed the router.
@@ -88,25 +92,59 @@ fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted) {
     object.end();
 }
 
-/// `GET /v1/buses/{bus}/events?after=&limit=&type=`.
+/// The parameters of [`filter`] that a stream has too.
+const FILTERS: [&str; 2] = ["type", "match"];
+
+/// Reads `type` and `match`: the events that a reader wants.
+pub(super) fn filter(query: &Query) -> Result<EventFilter, Problem> {
+    let pattern = query.get("match").map(rules::parsed).transpose()?;
+    Ok(EventFilter {
+        kind: query.get("type").map(str::to_owned),
+        pattern: pattern.map(|pattern| Arc::new(RuleSet::new([((), pattern)]))),
+        since: None,
+        until: None,
+    })
+}
+
+/// `GET /v1/buses/{bus}/events?after=&limit=&last=&type=&match=&since=&until=`.
 pub(super) async fn list(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let query = call.query(&["after", "limit", "type"])?;
-    let after = query.number("after", 0, u64::MAX)?.unwrap_or(0);
-    let kind = query.get("type");
+    let own = ["after", "limit", "last", "since", "until"];
+    let query = call.query(&[&own[..], &FILTERS].concat())?;
+    let filter = EventFilter {
+        since: query.time("since")?,
+        until: query.time("until")?,
+        ..filter(&query)?
+    };
     let app = &call.app;
     let bus = bus.as_str();
+    if let Some(count) = query.number("last", 1, PAGE_ROWS_MAX as u64)? {
+        for name in ["after", "limit"] {
+            if query.get(name).is_some() {
+                return Err(Problem::fault(
+                    "",
+                    format!("query parameters `last` and `{name}` exclude each other"),
+                    "`last` gives the newest events, and there is no next page",
+                ));
+            }
+        }
+        return list_last(app, bus, usize::try_from(count).unwrap_or(1), &filter).await;
+    }
+    let after = Position(query.number("after", 0, u64::MAX)?.unwrap_or(0));
+    let limit = page::limit(&query)?;
+    let start = app.bus.start_of(bus, after, &filter).await?;
+    let filter = &filter;
     page::collect(
         app,
         "events",
-        page::limit(&query)?,
+        limit,
         None,
         |next, rows| async move {
             let after = match next {
-                None => after,
+                None => start,
                 // The bus's own `next`; one that is no position ends the page.
                 Some(next) => match next.parse() {
-                    Ok(after) => after,
+                    Ok(after) => Position(after),
                     Err(_) => {
                         return Ok(Page {
                             items: Vec::new(),
@@ -115,11 +153,27 @@ pub(super) async fn list(call: Call) -> Answer {
                     }
                 },
             };
-            app.bus.events(bus, Position(after), rows, kind).await
+            let page = app.bus.events(bus, after, rows, filter).await?;
+            Ok(Page {
+                items: page.items,
+                next: page.more.then(|| page.seen.to_string()),
+            })
         },
         |out, stored| write_stored(out, &stored),
     )
     .await
+}
+
+/// The newest events, oldest first, with the log's last position, from which a stream goes on.
+async fn list_last(app: &App, bus: &str, count: usize, filter: &EventFilter) -> Answer {
+    let (events, newest) = app.bus.last_events(bus, count, filter).await?;
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.array("events", &events, write_stored);
+    object.member("next").extend_from_slice(b"null");
+    object.number("newest", newest.0);
+    object.end();
+    page::held(app, out)
 }
 
 /// `GET /v1/buses/{bus}/events/{position}`.

@@ -1,13 +1,18 @@
 //! Functions: deploy a component, see what is deployed, take it away.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 
-use super::call::{Answer, Call, json};
+use super::call::{Answer, Call, Query, json, name};
 use super::json::{Object, string};
-use super::page;
 use super::problem::{Cause, Problem};
+use super::wire::{self, Mode};
+use super::{body, page};
+use crate::bus::Trial;
 use crate::error::Kind;
 use crate::model::Revision;
+use crate::model::rule::DEFAULT_BUS;
 
 /// `GET /v1/functions`.
 pub(super) async fn list(call: Call) -> Answer {
@@ -64,6 +69,82 @@ pub(super) async fn remove(call: Call) -> Answer {
     let mut response = axum::response::Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+/// `POST /v1/functions/{name}/invoke?bus=`: runs it once on the event in the body, which is sent as a
+/// publish is, and commits nothing.
+pub(super) async fn invoke(call: Call) -> Answer {
+    let function = call.name("name")?;
+    let Call { app, headers, .. } = &call;
+    let (app, headers) = (app.clone(), headers.clone());
+    let (query, body) = call.into_rest();
+    let query = Query::parse(query.as_deref(), &["bus"])?;
+    let bus = name(query.get("bus").unwrap_or(DEFAULT_BUS))?;
+    let mode = wire::mode(&headers)?;
+    if mode == Mode::Batch {
+        return Err(Problem::new(
+            Cause::UnsupportedMedia,
+            "a function is tried on one event: send application/cloudevents+json, or binary mode",
+        ));
+    }
+    let bytes_max = app.limits.event_bytes_max;
+    let (bytes, _charge) =
+        body::read(&headers, body, bytes_max, &app.limits, &app.requests).await?;
+    let Some(event) = wire::decode(mode, &headers, bytes)?.pop() else {
+        return Err(Problem::fault("", "the request holds no event", ""));
+    };
+    let Ok(_place) = app.trials.try_acquire() else {
+        return Err(Problem::busy("too many functions are being tried"));
+    };
+    let trial = app
+        .bus
+        .try_function(function.as_str(), bus.as_str(), event)
+        .await?;
+    let mut out = Vec::new();
+    write_trial(&mut out, &trial);
+    page::held(&app, out)
+}
+
+fn write_trial(out: &mut Vec<u8>, trial: &Trial) {
+    let mut object = Object::new(out);
+    object.text("function", trial.revision.name.as_str());
+    object.number("revision", u64::from(trial.revision.number));
+    object.shown("digest", &trial.revision.digest);
+    object.boolean("committed", false);
+    object.text("outcome", trial.outcome.class());
+    if !trial.outcome.is_success() {
+        object.shown("message", &trial.outcome);
+    }
+    let micros = u64::try_from(trial.duration.as_micros()).unwrap_or(u64::MAX);
+    object.number("duration_us", micros);
+    object.text("output", &trial.output);
+    object.array("emitted", &trial.emitted, |out, emitted| {
+        let mut object = Object::new(out);
+        object.text("bus", &emitted.bus);
+        object.array("subscriptions", &emitted.subscriptions, |out, label| {
+            string(out, label);
+        });
+        wire::encode(object.member("event"), &emitted.event);
+        object.end();
+    });
+    object.array("state", &trial.writes, |out, (key, value)| {
+        let mut object = Object::new(out);
+        write_bytes(&mut object, "key", key);
+        match value {
+            Some(value) => write_bytes(&mut object, "value", value),
+            None => object.boolean("deleted", true),
+        }
+        object.end();
+    });
+    object.end();
+}
+
+/// Bytes as a string if they are UTF-8, else in Base64 under the name with `_base64` behind it.
+fn write_bytes(object: &mut Object<'_>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => object.text(name, text),
+        Err(_) => object.text(&format!("{name}_base64"), &STANDARD.encode(bytes)),
+    }
 }
 
 fn write(out: &mut Vec<u8>, revision: &Revision) {

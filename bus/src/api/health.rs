@@ -47,6 +47,12 @@ fn word(well: bool, good: &'static str, bad: String) -> axum::response::Response
     }
 }
 
+/// `GET /openapi.json`: the description of this API, made once.
+pub(super) async fn openapi(call: Call) -> Answer {
+    call.query(&[])?;
+    Ok(text("application/json", call.app.description.clone()))
+}
+
 /// `GET /version`.
 pub(super) async fn version(call: Call) -> Answer {
     call.query(&[])?;
@@ -58,10 +64,10 @@ pub(super) async fn version(call: Call) -> Answer {
     Ok(json(out))
 }
 
+/// Prometheus' text format.
+pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// `GET /metrics`.
 pub(super) async fn metrics(call: Call) -> Answer {
-    Ok(text(
-        "text/plain; version=0.0.4; charset=utf-8",
-        (call.app.metrics)(),
-    ))
+    Ok(text(METRICS_TYPE, (call.app.metrics)()))
 }

@@ -14,6 +14,7 @@ mod health;
 mod json;
 mod live;
 mod manifest;
+mod openapi;
 mod page;
 mod problem;
 mod rules;
@@ -30,7 +31,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
@@ -41,6 +42,7 @@ use tower::ServiceExt as _;
 use crate::bus::Bus;
 use crate::model::rule::DEFAULT_BUS;
 use body::{Charge, Gauge};
+use openapi::{self as describe, Route, delete, get, post, put};
 use problem::{Cause, Problem};
 use serve::{Payload, Standing};
 
@@ -49,30 +51,57 @@ pub use serve::Limits;
 /// Renders the metrics as Prometheus text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Every route, with what answers and what describes it: the router and `/openapi.json` are made from this.
 #[rustfmt::skip]
-fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/events", post(events::publish_default))
-        .route("/v1/buses/{bus}/events", post(events::publish).get(events::list))
-        .route("/v1/buses/{bus}/events/stream", get(stream::open))
-        .route("/v1/buses/{bus}/events/{position}", get(events::get))
-        .route("/v1/functions", get(functions::list))
-        .route("/v1/functions/{name}", put(functions::deploy).get(functions::get).delete(functions::remove))
-        .route("/v1/manifest", put(manifest::apply).get(manifest::get))
-        .route("/v1/rules", get(rules::list))
-        .route("/v1/rules/test", post(rules::test))
-        .route("/v1/subscriptions", get(subscriptions::list))
-        .route("/v1/deliveries", get(deliveries::list))
-        .route("/v1/deliveries/stream", get(live::open))
-        .route("/v1/deliveries/{id}", get(deliveries::get))
-        .route("/v1/dead-letters", get(deliveries::list_dead))
-        .route("/v1/dead-letters/{id}", get(deliveries::get_dead))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/version", get(health::version))
-        .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(async || Problem::new(Cause::MethodNotAllowed, "see Allow for the methods of this path"))
-        .fallback(async || Problem::new(Cause::NoRoute, "the routes of the API begin with /v1/"))
+fn table() -> Vec<Route> {
+    vec![
+        post("/v1/events", events::publish_default, describe::events::publish_default),
+        post("/v1/buses/{bus}/events", events::publish, describe::events::publish),
+        get("/v1/buses/{bus}/events", events::list, describe::events::list),
+        get("/v1/buses/{bus}/events/stream", stream::open, describe::events::stream),
+        get("/v1/buses/{bus}/events/{position}", events::get, describe::events::get),
+        get("/v1/functions", functions::list, describe::functions::list),
+        put("/v1/functions/{name}", functions::deploy, describe::functions::deploy),
+        get("/v1/functions/{name}", functions::get, describe::functions::get),
+        delete("/v1/functions/{name}", functions::remove, describe::functions::remove),
+        post("/v1/functions/{name}/invoke", functions::invoke, describe::functions::invoke),
+        put("/v1/components/{digest}", manifest::stage, describe::functions::stage),
+        put("/v1/manifest", manifest::apply, describe::functions::apply),
+        get("/v1/manifest", manifest::get, describe::functions::manifest),
+        get("/v1/rules", rules::list, describe::rules::list),
+        post("/v1/rules/test", rules::test, describe::rules::test),
+        get("/v1/subscriptions", subscriptions::list, describe::rules::subscriptions),
+        get("/v1/deliveries", deliveries::list, describe::deliveries::list),
+        get("/v1/deliveries/stream", live::open, describe::deliveries::live),
+        get("/v1/deliveries/{id}", deliveries::get, describe::deliveries::get),
+        get("/v1/dead-letters", deliveries::list_dead, describe::deliveries::list_dead),
+        get("/v1/dead-letters/{id}", deliveries::get_dead, describe::deliveries::get_dead),
+        get("/livez", health::live, describe::node::live),
+        get("/readyz", health::ready, describe::node::ready),
+        get("/version", health::version, describe::node::version),
+        get("/metrics", health::metrics, describe::node::metrics),
+        get("/openapi.json", health::openapi, describe::node::openapi),
+    ]
+}
+
+fn router(table: Vec<Route>) -> Router<App> {
+    table
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.handler)
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                Cause::MethodNotAllowed,
+                "see Allow for the methods of this path",
+            )
+        })
+        .fallback(async || {
+            Problem::new(
+                Cause::NoRoute,
+                "the routes of the API begin with /v1/; /openapi.json describes them",
+            )
+        })
 }
 
 /// Serves the API of `bus` on `listener` until `shutdown`, then drains within the limits; resolves
@@ -111,6 +140,10 @@ struct Shared {
     answers: Gauge,
     /// Places for readers of server-sent events.
     streams: Arc<Semaphore>,
+    /// Places for trials of functions.
+    trials: Semaphore,
+    /// The answer of `/openapi.json`.
+    description: Bytes,
     /// True when the server stops.
     stopping: watch::Receiver<bool>,
 }
@@ -131,16 +164,20 @@ struct Door {
 
 impl Door {
     fn new(bus: Bus, metrics: Metrics, limits: Limits, stopping: watch::Receiver<bool>) -> Self {
+        let table = table();
+        let description = openapi::document(&table, &limits);
         let app = App(Arc::new(Shared {
             bus,
             metrics,
             requests: Gauge::new(limits.request_bytes_in_flight_max),
             answers: Gauge::new(limits.answer_bytes_in_flight_max),
             streams: Arc::new(Semaphore::new(limits.event_streams_max)),
+            trials: Semaphore::new(limits.trials_max),
             limits,
+            description: Bytes::from(format!("{description:#}\n")),
             stopping,
         }));
-        let router = routes().with_state(app.clone());
+        let router = router(table).with_state(app.clone());
         Self { app, router }
     }
 

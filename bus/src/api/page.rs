@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::model::limits::PAGE_ROWS_MAX;
 
 /// Rows of a page if none are asked for.
-const ROWS_DEFAULT: u64 = 100;
+pub(super) const ROWS_DEFAULT: u64 = 100;
 /// A page that has grown past this ends, whatever was asked for.
 const BYTES_MAX: usize = 4 << 20;
 /// Rows that are asked of the bus at once: few at first, because each may weigh a mebibyte.
@@ -56,7 +56,8 @@ where
     list.push(b'[');
     let (mut rows, mut left) = (*ROWS_AT_ONCE.start(), limit);
     let next = loop {
-        let page = fetch(after.take(), rows.min(left)).await?;
+        let asked = rows.min(left);
+        let page = fetch(after.take(), asked).await?;
         let (count, start) = (page.items.len(), list.len());
         for item in page.items {
             if list.last() != Some(&b'[') || left < limit {
@@ -65,7 +66,8 @@ where
             left = left.saturating_sub(1);
             write(list, item);
         }
-        if page.next.is_none() || count == 0 || left == 0 || list.len() > BYTES_MAX {
+        // Fewer than asked for: a filter passed over much, and the reader decides whether to go on.
+        if page.next.is_none() || count < asked || left == 0 || list.len() > BYTES_MAX {
             break page.next;
         }
         rows = rows_next(rows, list.len() - start);

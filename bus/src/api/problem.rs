@@ -10,6 +10,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 use super::json;
 use crate::error::{Error, Fault, Kind};
+use crate::model::Code;
 
 /// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
@@ -36,6 +37,43 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// Every cause there is, for the description of the API and its tests.
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Handle(Kind::Invalid),
+        Self::BodyBroken,
+        Self::Handle(Kind::NotFound),
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::BodyTimeout,
+        Self::Handle(Kind::Conflict),
+        Self::Handle(Kind::Changed),
+        Self::Handle(Kind::TooLarge),
+        Self::UnsupportedMedia,
+        Self::HeadersTooLarge,
+        Self::Handle(Kind::Corrupt),
+        Self::Handle(Kind::Busy {
+            retry_after_ms: 1_000,
+        }),
+        Self::Handle(Kind::Unavailable),
+        Self::Handle(Kind::Unknown),
+        Self::Handle(Kind::StorageFull),
+    ];
+
+    /// The status.
+    pub(crate) fn status(self) -> u16 {
+        self.shown().0.as_u16()
+    }
+
+    /// One word, the end of the problem's type.
+    pub(crate) fn slug(self) -> &'static str {
+        self.shown().1
+    }
+
+    /// The problem's type.
+    pub(crate) fn urn(self) -> String {
+        format!("urn:edgebus:problem:{}", self.slug())
+    }
+
     /// Status, slug and title; nothing else in the project chooses a status for an error.
     fn shown(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -49,6 +87,11 @@ impl Cause {
                 StatusCode::CONFLICT,
                 "conflict",
                 "It can't be done in the present state",
+            ),
+            Self::Handle(Kind::Changed) => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "Another version is in force",
             ),
             Self::Handle(Kind::TooLarge) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -113,9 +156,22 @@ impl Cause {
         }
     }
 
+    /// The code of a problem of this cause that nothing more is known of.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Handle(kind) => kind.code(),
+            Self::NoRoute => Code::NoRoute,
+            Self::MethodNotAllowed => Code::MethodNotAllowed,
+            Self::UnsupportedMedia => Code::MediaUnsupported,
+            Self::BodyTimeout => Code::BodyTimeout,
+            Self::BodyBroken => Code::BodyBroken,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+        }
+    }
+
     /// Whole seconds for `Retry-After`, with up to as much again and one more as jitter, so that
     /// clients that were refused together do not come back together.
-    fn retry_after_seconds(self) -> Option<u64> {
+    pub(crate) fn retry_after_seconds(self) -> Option<u64> {
         let seconds = match self {
             Self::Handle(Kind::Busy { retry_after_ms }) => retry_after_ms.div_ceil(1_000).max(1),
             Self::Handle(Kind::StorageFull) => STORAGE_FULL_RETRY_SECONDS,
@@ -139,6 +195,8 @@ impl Cause {
 pub(crate) struct Problem {
     /// What went wrong.
     pub(crate) cause: Cause,
+    /// Which page tells more.
+    pub(crate) code: Code,
     /// This occurrence, in words.
     pub(crate) detail: String,
     /// Every fault of the input.
@@ -150,17 +208,22 @@ impl Problem {
     pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
         Self {
             cause,
+            code: cause.code(),
             detail: detail.into(),
             faults: Vec::new(),
         }
     }
 
+    /// The same problem with a code that tells more than its cause does.
+    pub(crate) fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
+    }
+
     /// An invalid input with its faults.
     pub(crate) fn invalid(detail: impl Into<String>, faults: Vec<Fault>) -> Self {
         Self {
-            cause: Cause::Handle(Kind::Invalid),
-            detail: detail.into(),
             faults,
+            ..Self::new(Cause::Handle(Kind::Invalid), detail)
         }
     }
 
@@ -197,15 +260,16 @@ impl Problem {
     /// The status, for the tests of the rooms that make problems.
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {
-        self.cause.shown().0.as_u16()
+        self.cause.status()
     }
 
-    /// The answer, with `path` as its `instance`.
-    pub(crate) fn render(&self, path: &str) -> Response {
-        let (status, slug, title) = self.cause.shown();
+    /// The document, with `path` as its `instance`.
+    pub(crate) fn print(&self, path: &str) -> Vec<u8> {
+        let (status, _, title) = self.cause.shown();
         let mut out = Vec::with_capacity(256);
         let mut object = json::Object::new(&mut out);
-        object.text("type", &format!("urn:edgebus:problem:{slug}"));
+        object.text("type", &self.cause.urn());
+        object.text("code", self.code.as_str());
         object.text("title", title);
         object.number("status", u64::from(status.as_u16()));
         object.text("detail", &self.detail);
@@ -214,8 +278,13 @@ impl Problem {
             object.array("errors", &self.faults, fault);
         }
         object.end();
-        let mut response = Response::new(Body::from(out));
-        *response.status_mut() = status;
+        out
+    }
+
+    /// The answer, with `path` as its `instance`.
+    pub(crate) fn render(&self, path: &str) -> Response {
+        let mut response = Response::new(Body::from(self.print(path)));
+        *response.status_mut() = self.cause.shown().0;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
@@ -249,6 +318,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         Self {
             cause: Cause::Handle(error.kind),
+            code: error.code,
             detail: error.message,
             faults: error.faults,
         }
@@ -284,6 +354,7 @@ mod tests {
         check(Cause::Handle(Kind::Invalid), 400, false);
         check(Cause::Handle(Kind::NotFound), 404, false);
         check(Cause::Handle(Kind::Conflict), 409, false);
+        check(Cause::Handle(Kind::Changed), 412, false);
         check(Cause::Handle(Kind::TooLarge), 413, false);
         check(Cause::Handle(Kind::Busy { retry_after_ms: 1 }), 503, true);
         check(Cause::Handle(Kind::StorageFull), 507, true);
@@ -296,6 +367,38 @@ mod tests {
         check(Cause::BodyTimeout, 408, false);
         check(Cause::BodyBroken, 400, false);
         check(Cause::HeadersTooLarge, 431, false);
+    }
+
+    /// What the list has to be, told by a match that does not compile where a cause is missing.
+    #[test]
+    fn the_list_of_causes_is_whole() {
+        let after = |cause: Cause| match cause {
+            Cause::Handle(Kind::Invalid) => Some(Cause::Handle(Kind::NotFound)),
+            Cause::Handle(Kind::NotFound) => Some(Cause::Handle(Kind::Conflict)),
+            Cause::Handle(Kind::Conflict) => Some(Cause::Handle(Kind::Changed)),
+            Cause::Handle(Kind::Changed) => Some(Cause::Handle(Kind::TooLarge)),
+            Cause::Handle(Kind::TooLarge) => Some(Cause::Handle(Kind::Busy {
+                retry_after_ms: 1_000,
+            })),
+            Cause::Handle(Kind::Busy { .. }) => Some(Cause::Handle(Kind::StorageFull)),
+            Cause::Handle(Kind::StorageFull) => Some(Cause::Handle(Kind::Unknown)),
+            Cause::Handle(Kind::Unknown) => Some(Cause::Handle(Kind::Corrupt)),
+            Cause::Handle(Kind::Corrupt) => Some(Cause::Handle(Kind::Unavailable)),
+            Cause::Handle(Kind::Unavailable) => Some(Cause::NoRoute),
+            Cause::NoRoute => Some(Cause::MethodNotAllowed),
+            Cause::MethodNotAllowed => Some(Cause::UnsupportedMedia),
+            Cause::UnsupportedMedia => Some(Cause::BodyTimeout),
+            Cause::BodyTimeout => Some(Cause::BodyBroken),
+            Cause::BodyBroken => Some(Cause::HeadersTooLarge),
+            Cause::HeadersTooLarge => None,
+        };
+        let mut cause = Some(Cause::Handle(Kind::Invalid));
+        let mut count = 0;
+        while let Some(own) = cause {
+            assert!(Cause::ALL.contains(&own), "{own:?}");
+            (cause, count) = (after(own), count + 1);
+        }
+        assert_eq!(count, Cause::ALL.len());
     }
 
     #[test]
@@ -340,7 +443,7 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             concat!(
-                r#"{"type":"urn:edgebus:problem:invalid","title":"The input is invalid","status":400,"#,
+                r#"{"type":"urn:edgebus:problem:invalid","code":"EB0301","title":"The input is invalid","status":400,"#,
                 r#""detail":"two faults","instance":"/v1/events","errors":[{"pointer":"/3/source","#,
                 r#""reason":"is \"missing\""},{"pointer":"","line":3,"column":7,"reason":"no","remedy":"yes"}]}"#
             )

@@ -12,12 +12,11 @@ use super::json::{Object, string};
 use super::problem::Problem;
 use super::{page, subscriptions};
 use crate::error::Fault;
-use crate::model::RuleConfig;
+use crate::model::{Code, InputConfig, RuleConfig, TargetConfig};
+use crate::view::ALIASES;
 
-/// EventBridge's names, translated as the manifest does.
-const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
 /// Filters of one test.
-const FILTERS_MAX: usize = 32;
+pub(super) const FILTERS_MAX: usize = 32;
 
 /// `GET /v1/rules`.
 pub(super) async fn list(call: Call) -> Answer {
@@ -38,10 +37,31 @@ fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
     object.array("to", &rule.targets, |out, target| {
         let mut object = Object::new(out);
         object.text("function", target.function.as_str());
+        write_input(&mut object, target);
         subscriptions::write_policy(&mut object, target);
         object.end();
     });
     object.end();
+}
+
+/// How the target's input is made, as the manifest writes it.
+fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
+    match &target.input {
+        None => {}
+        Some(InputConfig::Path(path)) => object.text("input", path),
+        // The template is JSON already.
+        Some(InputConfig::Template(json)) => {
+            object.member("input").extend_from_slice(json.as_bytes());
+        }
+        Some(InputConfig::EventBridge { paths, template }) => {
+            let mut own = Object::new(object.member("input_paths"));
+            for (name, path) in paths {
+                own.text(name, path);
+            }
+            own.end();
+            object.text("input_template", template);
+        }
+    }
 }
 
 /// What `POST /v1/rules/test` takes. The event may be a part of one: only what the rule names counts.
@@ -155,12 +175,7 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
 }
 
 fn explained(pattern: &RawValue, event: &RawValue) -> Result<Explanation, Problem> {
-    let options = ParseOptions {
-        aliases: &ALIASES,
-        ..ParseOptions::default()
-    };
-    let pattern = Pattern::parse(pattern.get().as_bytes(), &options)
-        .map_err(|all| faults("the pattern can't be read", "/match", all))?;
+    let pattern = parsed(pattern.get())?;
     let Members(members) =
         serde_json::from_str(event.get()).map_err(|error| malformed("/event", &error))?;
     let parts: Vec<Part<'_>> = members
@@ -171,6 +186,16 @@ fn explained(pattern: &RawValue, event: &RawValue) -> Result<Explanation, Proble
         })
         .collect();
     explain(&pattern, &parts).map_err(|fault| event_fault(&fault))
+}
+
+/// A pattern as the manifest takes it; its faults are told below `/match`.
+pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
+    let options = ParseOptions {
+        aliases: &ALIASES,
+        ..ParseOptions::default()
+    };
+    Pattern::parse(pattern.as_bytes(), &options)
+        .map_err(|all| faults("the pattern can't be read", "/match", all))
 }
 
 fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
@@ -184,7 +209,7 @@ fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
 fn event_fault(fault: &EventFault) -> Problem {
     let part = fault.part.as_deref().unwrap_or("");
     let escaped = part.replace('~', "~0").replace('/', "~1");
-    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "")
+    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "").coded(Code::EventInvalid)
 }
 
 fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
@@ -197,7 +222,7 @@ fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
             remedy: fault.remedy,
         })
         .collect();
-    Problem::invalid(detail, faults)
+    Problem::invalid(detail, faults).coded(Code::PatternInvalid)
 }
 
 #[cfg(test)]

@@ -12,12 +12,14 @@ use super::call::{Answer, Call};
 use super::problem::Problem;
 use super::sse::{self, KEEP_ALIVE};
 use super::{App, events, page};
+use crate::bus::EventFilter;
 use crate::model::{Name, Position};
 
-/// `GET /v1/buses/{bus}/events/stream?after=`; `Last-Event-ID` goes before `after`.
+/// `GET /v1/buses/{bus}/events/stream?after=&type=&match=`; `Last-Event-ID` goes before `after`.
 pub(super) async fn open(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let query = call.query(&["after"])?;
+    let query = call.query(&["after", "type", "match"])?;
+    let filter = events::filter(&query)?;
     let after = match call.headers.get("last-event-id") {
         None => query.number("after", 0, u64::MAX)?.unwrap_or(0),
         Some(id) => id
@@ -32,6 +34,7 @@ pub(super) async fn open(call: Call) -> Answer {
     let mut cursor = Cursor {
         app: call.app,
         bus,
+        filter,
         after: Position(after),
         rows: 1,
         _place: place,
@@ -48,6 +51,7 @@ pub(super) async fn open(call: Call) -> Answer {
 struct Cursor {
     app: App,
     bus: Name,
+    filter: EventFilter,
     after: Position,
     /// How many events are read at once.
     rows: usize,
@@ -60,7 +64,7 @@ impl Cursor {
         let page = self
             .app
             .bus
-            .events(self.bus.as_str(), self.after, self.rows, None)
+            .events(self.bus.as_str(), self.after, self.rows, &self.filter)
             .await?;
         let mut out = Vec::new();
         let mut one = Vec::new();
@@ -68,8 +72,12 @@ impl Cursor {
             one.clear();
             events::write_stored(&mut one, &stored);
             write_message(&mut out, stored.position, &one);
-            self.after = stored.position;
         }
+        if page.seen > self.after && out.is_empty() {
+            // Nothing was wanted: a reader that comes back need not look at it again.
+            out.extend_from_slice(format!("id: {}\n\n", page.seen).as_bytes());
+        }
+        self.after = page.seen;
         self.rows = page::rows_next(self.rows, out.len());
         Ok(Bytes::from(out))
     }

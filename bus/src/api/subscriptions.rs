@@ -26,9 +26,28 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     object.boolean("active", subscription.active);
     object.number("in_memory", status.in_memory);
     match status.oldest_owed {
-        Some(key) => object.shown("oldest_owed", &key),
-        None => object.member("oldest_owed").extend_from_slice(b"null"),
+        Some((key, accepted_at)) => {
+            object.shown("oldest_owed", &key);
+            object.shown("oldest_accepted_at", &accepted_at);
+        }
+        None => {
+            object.member("oldest_owed").extend_from_slice(b"null");
+            object
+                .member("oldest_accepted_at")
+                .extend_from_slice(b"null");
+        }
     }
+    if let Some(age_ms) = status.oldest_age_ms {
+        object.number("oldest_age_ms", age_ms);
+    }
+    let tally = &status.tally;
+    let mut own = Object::new(object.member("since_start"));
+    own.number("succeeded", tally.succeeded);
+    own.number("retried", tally.retried);
+    own.number("dead", tally.dead);
+    own.number("run_us", tally.run_us);
+    own.end();
+    object.number("behind", status.behind);
     write_policy(&mut object, &subscription.target);
     object.end();
 }

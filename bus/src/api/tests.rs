@@ -96,6 +96,39 @@ async fn a_bus_that_stopped_takes_nothing_and_still_reads() {
             200,
         ),
         ("GET /v1/buses/nowhere/events", "Accept: */*", "", 404),
+        (
+            "GET /v1/buses/default/events?last=3&match=%7B%22detail%22:%7B%22a%22:%5B1%5D%7D%7D",
+            "Accept: */*",
+            "",
+            200,
+        ),
+        (
+            "GET /v1/buses/nowhere/events?last=3",
+            "Accept: */*",
+            "",
+            404,
+        ),
+        (
+            "GET /v1/buses/default/events?since=2026-11-21T06:30:16Z&until=2026-11-21T06:30:17%2B01:00",
+            "Accept: */*",
+            "",
+            200,
+        ),
+        (
+            "GET /v1/deliveries?last=5&output=true",
+            "Accept: */*",
+            "",
+            200,
+        ),
+        (
+            "GET /v1/deliveries?position=1&bus=default",
+            "Accept: */*",
+            "",
+            404,
+        ),
+        ("GET /v1/deliveries?function=a", "Accept: */*", "", 404),
+        ("GET /v1/dead-letters?rule=a", "Accept: */*", "", 404),
+        ("POST /v1/functions/a/invoke", STRUCTURED, EVENT, 503),
         ("GET /v1/deliveries?stage=dead", "Accept: */*", "", 200),
         ("GET /v1/dead-letters/1-2", "Accept: */*", "", 404),
         ("PUT /v1/manifest?dry_run=true", yaml, "version: 1", 200),
@@ -269,6 +302,52 @@ async fn an_unknown_type_or_encoding_is_told() {
     .await;
     check(&server, "PUT /v1/manifest", &[], "version: 1", 415).await;
     check(&server, "POST /v1/rules/test", &[], "{}", 415).await;
+}
+
+#[tokio::test]
+async fn a_wrong_filter_or_trial_is_a_client_error() {
+    let server = start(Limits::default()).await;
+    for query in [
+        "buses/default/events?match=%7B",
+        "buses/default/events?match=%7B%22a%22:%5B%7B%22x%22:1%7D%5D%7D",
+        "buses/default/events?since=now",
+        "buses/default/events?last=0",
+        "buses/default/events?last=1&after=1",
+        "buses/default/events/stream?match=1",
+        "deliveries?position=1&stage=owed",
+        "deliveries?last=1&after=1-1",
+        "deliveries?bus=default",
+        "deliveries?position=1&bus=-",
+        "deliveries?output=2",
+        "deliveries/stream?output=2",
+        "dead-letters?stage=owed",
+    ] {
+        check(&server, &format!("GET /v1/{query}"), &[], "", 400).await;
+    }
+    for (path, body) in [
+        ("a/invoke", "{}"),
+        ("-/invoke", EVENT),
+        ("a/invoke?x=1", EVENT),
+    ] {
+        let line = format!("POST /v1/functions/{path}");
+        check(&server, &line, &[STRUCTURED], body, 400).await;
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_functions_are_tried_at_once() {
+    let server = start(Limits {
+        trials_max: 0,
+        ..Limits::default()
+    })
+    .await;
+    let line = "POST /v1/functions/a/invoke";
+    let (status, head, answer) = ask(server.address, line, &[STRUCTURED], EVENT).await;
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after:"), "{head}");
+    assert!(answer.contains("are being tried"), "{answer}");
+    let batch = "Content-Type: application/cloudevents-batch+json";
+    check(&server, line, &[batch], "[]", 415).await;
 }
 
 #[tokio::test]
@@ -483,4 +562,18 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
     check(500, 100, 1, 100, Some("100")).await;
     check(500, 500, 1, 500, None).await;
     check(500, 500, 1 << 18, 16, Some("16")).await;
+    // A filter that passes over much ends the page, and the reader decides whether to go on.
+    let few = |after: Option<String>, _| async move {
+        assert_eq!(after, None);
+        Ok(Page {
+            items: vec![1, 2],
+            next: Some("900".to_owned()),
+        })
+    };
+    let written = |out: &mut Vec<u8>, row: u64| json::number(out, row);
+    let response = page::collect(&app, "rows", 100, None, few, written).await;
+    let body = axum::body::to_bytes(response.unwrap().into_body(), 1_000)
+        .await
+        .unwrap();
+    assert_eq!(body, r#"{"rows":[1,2],"next":"900"}"#);
 }

@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub(super) enum Error {
     /// The bus refused.
     #[error("{}", refused(.status, .title, .detail, .errors))]
     Refused {
+        /// The problem's code; empty if it has none.
+        code: String,
         /// The HTTP status.
         status: u16,
         /// The problem's title.
@@ -44,6 +47,11 @@ pub(super) enum Error {
         /// Its list of faults, one line each.
         errors: Vec<String>,
     },
+    /// The bus's answer is not what this command expects.
+    #[error(
+        "the bus gave an answer that can't be read: {0}; `edgebus version` and the bus's /version should be the same"
+    )]
+    Unreadable(String),
     /// The address is none.
     #[error("`{0}` is not the address of a bus: write it as http://HOST:PORT")]
     Address(String),
@@ -65,6 +73,7 @@ fn refused(status: &u16, title: &str, detail: &str, errors: &[String]) -> String
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Problem {
+    code: String,
     title: String,
     detail: String,
     errors: Vec<ProblemFault>,
@@ -79,6 +88,7 @@ struct ProblemFault {
     remedy: String,
 }
 
+#[allow(dead_code, reason = "`delete` is for the commands on functions")]
 impl Client {
     /// A client of the bus at `url`, as in `http://127.0.0.1:7070`.
     ///
@@ -120,6 +130,47 @@ impl Client {
             .await
     }
 
+    /// Opens the server-sent events at `path`, after the one with this id.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn stream(&self, path: &str, after: Option<&str>) -> Result<Stream, Error> {
+        let mut request = Request::get(format!("{}{path}", self.base));
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let answer = self.answer(path, request, Bytes::new()).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(problem(status, &self.whole(answer.into_body()).await?));
+        }
+        Ok(Stream {
+            body: answer.into_body(),
+            base: self.base.clone(),
+        })
+    }
+
+    /// Puts `body` at `path`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn put(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        self.send(Method::PUT, path, Some(content_type), body).await
+    }
+
+    /// Deletes what is at `path`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn delete(&self, path: &str) -> Result<Bytes, Error> {
+        self.send(Method::DELETE, path, None, Bytes::new()).await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -127,41 +178,114 @@ impl Client {
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<Bytes, Error> {
-        let unreachable = |reason: &dyn std::error::Error| Error::Unreachable {
-            url: self.base.clone(),
-            reason: root(reason),
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|_| Error::Address(format!("{}{path}", self.base)))?;
-        let answer = self
-            .pool
-            .request(request)
-            .await
-            .map_err(|error| unreachable(&error))?;
+        self.exchange(path, request, body).await
+    }
+
+    /// Puts `body` at `path` if what is there still has this `tag`.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer; 412 where something else is there by now.
+    pub(super) async fn put_if_match(
+        &self,
+        path: &str,
+        content_type: &str,
+        tag: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let request = Request::put(format!("{}{path}", self.base))
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::IF_MATCH, tag);
+        self.exchange(path, request, body).await
+    }
+
+    async fn exchange(
+        &self,
+        path: &str,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let answer = self.answer(path, request, body).await?;
         let status = answer.status();
-        let body = http_body_util::Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| unreachable(&*error))?
-            .to_bytes();
+        let body = self.whole(answer.into_body()).await?;
         if status.is_success() {
             Ok(body)
         } else {
             Err(problem(status, &body))
         }
     }
+
+    async fn answer(
+        &self,
+        path: &str,
+        request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Error> {
+        let request = request
+            .body(Full::new(body))
+            .map_err(|_| Error::Address(format!("{}{path}", self.base)))?;
+        self.pool
+            .request(request)
+            .await
+            .map_err(|error| unreachable(&self.base, &error))
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, Error> {
+        let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX);
+        match body.collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) => Err(unreachable(&self.base, &*error)),
+        }
+    }
+}
+
+/// Server-sent events as they come.
+pub(super) struct Stream {
+    body: Incoming,
+    base: String,
+}
+
+impl Stream {
+    /// The next bytes; `None` when the bus ended the stream.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Err(error)) => return Err(unreachable(&self.base, &error)),
+            }
+        }
+    }
+}
+
+fn unreachable(base: &str, reason: &dyn std::error::Error) -> Error {
+    Error::Unreachable {
+        url: base.to_owned(),
+        reason: root(reason),
+    }
 }
 
 fn problem(status: StatusCode, body: &[u8]) -> Error {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let errors = problem
+        .errors
+        .iter()
+        .filter_map(|fault| line(fault, &problem.detail))
+        .collect();
     Error::Refused {
+        code: problem.code,
         status: status.as_u16(),
         title: if problem.title.is_empty() {
             status.canonical_reason().unwrap_or("").to_owned()
@@ -169,23 +293,34 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
             problem.title
         },
         detail: problem.detail,
-        errors: problem
-            .errors
-            .into_iter()
-            .map(|fault| {
-                let reason = if fault.reason.is_empty() {
-                    fault.detail
-                } else {
-                    fault.reason
-                };
-                let remedy = if fault.remedy.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", fault.remedy)
-                };
-                format!("{}: {reason}{remedy}", fault.pointer)
-            })
-            .collect(),
+        errors,
+    }
+}
+
+/// A fault on a line of its own; `None` if the problem's detail said it already.
+fn line(fault: &ProblemFault, detail: &str) -> Option<String> {
+    let reason = if fault.reason.is_empty() {
+        &fault.detail
+    } else {
+        &fault.reason
+    };
+    let said = fault.pointer.is_empty() && reason == detail;
+    match (said, fault.remedy.as_str()) {
+        (true, "") => None,
+        (true, remedy) => Some(remedy.to_owned()),
+        (false, remedy) => {
+            let place = if fault.pointer.is_empty() {
+                String::new()
+            } else {
+                format!("{}: ", fault.pointer)
+            };
+            let remedy = if remedy.is_empty() {
+                String::new()
+            } else {
+                format!(" ({remedy})")
+            };
+            Some(format!("{place}{reason}{remedy}"))
+        }
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::build::{build_functions, repository};
+use super::build::{self, build_functions, repository};
 use super::client::Client;
 use super::output::{self, Progress};
 use super::serve::{Serving, Signals};
 use super::{FAILURE, Failure, OK};
 use crate::bus::{AttemptEnded, Happening};
+use crate::model::Code;
 use crate::settings;
 
 /// The sample functions.
@@ -39,17 +40,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let began = Instant::now();
     let mut signals = Signals::install()?;
     let progress = Progress::start();
-    let repository = repository().map_err(Failure::new)?;
+    let repository = repository().map_err(build::failed)?;
     let samples = repository.join("samples");
-    let building = repository.clone();
-    let built = tokio::task::spawn_blocking(move || {
-        let built = build_functions(&building, &PACKAGES, &progress);
-        progress.finish();
-        built
-    })
-    .await
-    .map_err(|error| Failure::new(error.to_string()))?
-    .map_err(Failure::new)?;
+    let built = build_functions(&repository, &PACKAGES, &progress).await;
+    progress.finish();
+    let built = built.map_err(build::failed)?;
     let built_after = began.elapsed();
     let folder = std::env::temp_dir().join(format!("edgebus-demo-{:08x}", rand::random::<u32>()));
     let settings = settings::Serve {
@@ -84,7 +79,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             return Err(Failure::new(format!(
                 "some deliveries did not end within {} s",
                 DELIVERIES_MAX.as_secs()
-            )));
+            ))
+            .coded(Code::NotSettledInTime));
         }
     };
     output::print(&format!(
@@ -117,9 +113,10 @@ struct Accepted {
 /// Publishes the events in the file over HTTP, one request each, and returns how many were new.
 async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
     let client = Client::new(url)?;
-    let text = tokio::fs::read_to_string(file)
-        .await
-        .map_err(|error| Failure::new(format!("{} can't be read: {error}", file.display())))?;
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| {
+        Failure::new(format!("{} can't be read: {error}", file.display()))
+            .coded(Code::FileUnreadable)
+    })?;
     let mut events = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let answer = client
@@ -133,6 +130,7 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
             Failure::new(format!(
                 "the bus gave an answer that can't be read: {error}"
             ))
+            .coded(Code::AnswerUnreadable)
         })?;
         if accepted.duplicate {
             output::print(&format!(
@@ -159,7 +157,9 @@ async fn watch(
         let happening = match told.recv().await {
             Ok(happening) => happening,
             Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return Err(Failure::new("the bus stopped")),
+            Err(RecvError::Closed) => {
+                return Err(Failure::new("the bus stopped").coded(Code::NotSettledInTime));
+            }
         };
         match happening {
             Happening::Accepted(event) => {
@@ -248,7 +248,7 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
     let program = if std::env::var_os("CARGO").is_some() {
         "cargo run --release --".to_owned()
     } else {
-        shown_program()
+        super::shown_program()
     };
     output::print("Try next:");
     let mut url = url.to_owned();
@@ -278,11 +278,4 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
         "  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}",
         samples.join("order.json").display()
     ));
-}
-
-fn shown_program() -> String {
-    std::env::args_os().next().map_or_else(
-        || "edgebus".to_owned(),
-        |program| PathBuf::from(program).display().to_string(),
-    )
 }

@@ -1,10 +1,12 @@
 //! `edgebus fsck`: reads every record of a store and names the harmed ones.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::output::{self, Progress};
 use super::{FAILURE, Failure, OK};
 use crate::assembly;
+use crate::model::Code;
 use crate::settings;
 use crate::store::{Error, Step, Store};
 
@@ -23,24 +25,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         data: arguments.data.clone(),
         ..settings::Serve::default()
     };
-    let progress = Progress::start();
-    progress.say("opening the store");
-    let store = assembly::open_store(&settings).map_err(|error| {
+    let progress = Arc::new(Progress::start());
+    let store = assembly::open_store(&settings, &progress.of_start()).map_err(|error| {
         progress.finish();
-        Failure::new(format!("the store can't be opened: {error}"))
+        Failure::new(format!("the store can't be opened: {error}")).coded(error.code)
     })?;
     progress.say("reading every record");
     let verified = store.verify(&mut |harm| {
         output::print(&harm);
     });
     progress.finish();
-    let verified =
-        verified.map_err(|error| Failure::new(format!("the check can't go on: {error}")))?;
+    let verified = verified.map_err(|error| {
+        Failure::new(format!("the check can't go on: {error}")).coded(error.code)
+    })?;
     output::print(&format!(
         "{} records, {} harmed",
         verified.records, verified.harmed
     ));
     if verified.harmed > 0 {
+        output::note(&format!("see: edgebus explain {}", Code::RecordHarmed));
         return Ok(FAILURE);
     }
     keep_clean(&*store)?;
@@ -59,5 +62,6 @@ fn keep_clean(store: &dyn Store) -> Result<(), Failure> {
         Failure::new(format!(
             "the store can't be closed as it was found: {error}; the next start recovers"
         ))
+        .coded(error.code)
     })
 }

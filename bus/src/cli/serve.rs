@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +12,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{self, Progress};
+use super::validate::{self, Checked, Purpose};
 use super::{Failure, OK, STORE_FAILED};
 use crate::api;
 use crate::assembly::{self, Running};
 use crate::manifest;
-use crate::model::Name;
-use crate::model::limits::COMPONENT_BYTES_MAX;
+use crate::model::{Code, Name};
 use crate::settings;
 
 /// Arguments of `serve`.
@@ -64,7 +65,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    init_logs();
+    init_logs("info");
     let settings = settings::Serve {
         data: arguments.data,
         create: arguments.create,
@@ -81,36 +82,24 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         "  try: curl -s http://{}/v1/rules",
         serving.address
     ));
-    tokio::select! {
-        () = signals.stop() => {}
-        reason = serving.running.pipeline.failure() => return Ok(failed(&reason)),
-        ended = &mut serving.api => {
-            serving.running.pipeline.stop().await;
-            let reason = match ended {
-                Ok(Err(error)) => error.to_string(),
-                _ => "its task ended".to_owned(),
-            };
-            return Err(Failure::new(format!("the API no longer listens: {reason}")));
-        }
-    }
-    output::note("stopping: running attempts have 20 s; a second signal stops at once");
-    tokio::select! {
-        live = serving.stop() => Ok(if live { OK } else { STORE_FAILED }),
-        () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start")),
+    serving.until(signals.stop()).await?;
+    serving.finish(&mut signals).await
+}
+
+fn log_failed(reason: &str) -> Failure {
+    let message = format!(
+        "the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
+    );
+    Failure {
+        code: STORE_FAILED,
+        ..Failure::new(message).coded(Code::LogFailed)
     }
 }
 
-fn failed(reason: &str) -> u8 {
-    output::note(&format!(
-        "error: the log failed while it was written: {reason}\nThe outcome of requests that were not answered is unknown: repeat them with the same source and id. The next start recovers."
-    ));
-    STORE_FAILED
-}
-
-/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`).
-pub(super) fn init_logs() {
+/// Logs go to standard error; `EDGEBUS_LOG` chooses (as in `info` or `edgebus=debug`), else `usual`.
+pub(super) fn init_logs(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EDGEBUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     // A second initialisation, in tests, is no fault.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -128,7 +117,10 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn install() -> Result<Self, Failure> {
         let install = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("signals can't be handled: {error}")))
+            signal(kind).map_err(|error| {
+                Failure::new(format!("signals can't be handled: {error}"))
+                    .coded(Code::SystemRefused)
+            })
         };
         Ok(Self {
             terminate: install(SignalKind::terminate())?,
@@ -145,6 +137,23 @@ impl Signals {
     }
 }
 
+/// Listens; on loopback only.
+pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    if !address.ip().is_loopback() {
+        return Err(Failure::configuration(format!(
+            "{address} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
+            address.port()
+        ))
+        .coded(Code::ListenNotLoopback));
+    }
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!(
+            "{address} can't be listened on: {error}; choose another with --listen"
+        ))
+        .coded(Code::ListenRefused)
+    })
+}
+
 /// A bus that serves its API.
 pub(super) struct Serving {
     pub(super) running: Running,
@@ -157,39 +166,28 @@ impl Serving {
     /// Checks the manifest, opens the store, starts the bus, puts the manifest in force, and listens:
     /// in this order, so that a fault of the configuration changes nothing.
     pub(super) async fn start(settings: &settings::Serve) -> Result<Self, Failure> {
-        if !settings.listen.ip().is_loopback() {
-            return Err(Failure::configuration(format!(
-                "{} is not a loopback address, and without keys and TLS edgebus listens on loopback only: use 127.0.0.1:{} and a proxy in front of it",
-                settings.listen,
-                settings.listen.port()
-            )));
-        }
         let configuration = settings
             .manifest
             .as_deref()
             .map(Configuration::read)
             .transpose()?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-            Failure::new(format!(
-                "{} can't be listened on: {error}; choose another with --listen",
-                settings.listen
-            ))
+        let listener = bind(settings.listen).await?;
+        let address = listener.local_addr().map_err(|error| {
+            Failure::new(format!("the listener has no address: {error}")).coded(Code::SystemRefused)
         })?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| Failure::new(format!("the listener has no address: {error}")))?;
-        let progress = Progress::start();
-        progress.say("opening the store and compiling functions");
-        let running = assembly::start(settings).await.map_err(|error| {
-            progress.finish();
-            let mut message = error.to_string();
-            let nothing_there =
-                std::fs::read_dir(&settings.data).map_or(true, |mut files| files.next().is_none());
-            if nothing_there && !settings.create {
-                message.push_str("\n  to make a new store there: add --create");
-            }
-            Failure::new(message)
-        })?;
+        let progress = Arc::new(Progress::start());
+        let running = assembly::start(settings, &progress.of_start())
+            .await
+            .map_err(|error| {
+                progress.finish();
+                let mut message = error.to_string();
+                let nothing_there = std::fs::read_dir(&settings.data)
+                    .map_or(true, |mut files| files.next().is_none());
+                if nothing_there && !settings.create {
+                    message.push_str("\n  to make a new store there: add --create");
+                }
+                Failure::new(message).coded(error.code())
+            })?;
         if let Some(configuration) = configuration {
             progress.say("putting the manifest in force");
             let applied = running
@@ -235,6 +233,38 @@ impl Serving {
         })
     }
 
+    /// Waits for `stop`, or for what ends the bus before that.
+    ///
+    /// # Errors
+    /// The log failed, or the API listens no longer.
+    pub(super) async fn until(&mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        tokio::select! {
+            () = stop => Ok(()),
+            reason = self.running.pipeline.failure() => Err(log_failed(&reason)),
+            ended = &mut self.api => {
+                self.running.pipeline.stop().await;
+                let reason = match ended {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => "its task ended".to_owned(),
+                };
+                Err(Failure::new(format!("the API no longer listens: {reason}"))
+                    .coded(Code::SystemRefused))
+            }
+        }
+    }
+
+    /// Stops in order, or at once at the next signal.
+    ///
+    /// # Errors
+    /// It did not come to its end.
+    pub(super) async fn finish(self, signals: &mut Signals) -> Result<u8, Failure> {
+        output::note("stopping: running attempts have 20 s; a second signal stops at once");
+        tokio::select! {
+            live = self.stop() => if live { Ok(OK) } else { Err(log_failed("while the bus stopped")) },
+            () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce)),
+        }
+    }
+
     /// Stops in order: the API drains, then the pipeline.
     /// False if the log failed meanwhile.
     pub(super) async fn stop(self) -> bool {
@@ -255,108 +285,38 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads and checks a manifest and the components beside it.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::configuration(format!(
-                "the manifest {} can't be read: {error}",
-                path.display()
-            ))
-        })?;
-        let shown = path.display().to_string();
-        let parsed = manifest::parse(&text).map_err(|faults| {
-            Failure::configuration(format!(
+        let checked = Checked::read(path, Purpose::Run)?;
+        if !checked.faults.is_empty() {
+            return Err(Failure::configuration(format!(
                 "the manifest has faults; nothing was changed\n{}",
-                manifest::show(&faults, &text, &shown)
+                checked.show(validate::style())
             ))
-        })?;
-        for line in not_yet(&parsed) {
-            output::note(&line);
+            .coded(checked.code()));
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut components = BTreeMap::new();
-        for function in &parsed.functions {
-            if let Some(manifest::ComponentSource::Path(component)) = &function.component {
-                let file = folder.join(component);
-                let bytes = read_component(&file).map_err(|reason| {
-                    let build = function.build.as_ref().map_or_else(String::new, |build| {
-                        format!("; build it with `{}`", build.command)
-                    });
-                    Failure::configuration(format!(
-                        "the component of function `{}` can't be read: {reason}{build}",
-                        function.name
-                    ))
-                })?;
-                components.insert(function.name.clone(), bytes);
-            }
+        for line in checked.warning_lines() {
+            output::note(&line);
         }
         Ok(Self {
             path: path.to_owned(),
-            text,
-            components,
+            text: checked.text,
+            components: checked.components,
         })
     }
 
-    fn failure(&self, error: &crate::error::Error) -> Failure {
+    pub(super) fn failure(&self, error: &crate::error::Error) -> Failure {
         if error.faults.is_empty() {
-            return Failure::configuration(error.message.clone());
+            return Failure::configuration(error.message.clone()).coded(error.code);
         }
         Failure::configuration(format!(
             "{}\n{}",
             error.message,
-            manifest::show(&error.faults, &self.text, &self.path.display().to_string())
+            manifest::show(
+                &error.faults,
+                &self.text,
+                &self.path.display().to_string(),
+                validate::style()
+            )
         ))
+        .coded(error.code)
     }
-}
-
-/// What the manifest asks for and this release does not do yet, so that nobody relies on it.
-fn not_yet(manifest: &manifest::Manifest) -> Vec<String> {
-    let mut lines = Vec::new();
-    let defaults = |name: &Name| crate::model::BusConfig::with_defaults(name.clone());
-    for bus in &manifest.buses {
-        let default = defaults(&bus.name);
-        if (bus.retention_age_ms, bus.retention_bytes)
-            != (default.retention_age_ms, default.retention_bytes)
-        {
-            lines.push(format!("note: bus `{}`: `retention` is checked and kept, but not applied yet: the log keeps everything", bus.name));
-        }
-    }
-    for function in manifest
-        .functions
-        .iter()
-        .filter(|function| !function.config.allow_http.is_empty())
-    {
-        lines.push(format!(
-            "note: function `{}`: outgoing HTTP is not there yet, so `allow_http` allows nothing",
-            function.name
-        ));
-    }
-    lines
-}
-
-/// The first bytes of every component: magic, version 13, layer 1.
-const COMPONENT_HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
-
-fn read_component(file: &Path) -> Result<Bytes, String> {
-    let size = std::fs::metadata(file)
-        .map_err(|error| format!("{}: {error}", file.display()))?
-        .len();
-    if size > COMPONENT_BYTES_MAX as u64 {
-        return Err(format!(
-            "{} has {size} bytes; {COMPONENT_BYTES_MAX} are allowed",
-            file.display()
-        ));
-    }
-    let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    // The whole check is the runtime's; this one comes before a store is opened or made.
-    if !bytes.starts_with(COMPONENT_HEAD) {
-        let what = if bytes.starts_with(b"\0asm") {
-            "a core module"
-        } else {
-            "no WebAssembly"
-        };
-        return Err(format!(
-            "{} is {what}, not a component: build it with cargo build --release --target wasm32-wasip2",
-            file.display()
-        ));
-    }
-    Ok(Bytes::from(bytes))
 }

@@ -6,41 +6,10 @@ use crate::model::rule::DEFAULT_BUS;
 use crate::model::{BusConfig, Name};
 
 use super::Section;
-use super::cursor::{Cursor, Shape};
+use super::cursor::Cursor;
 use super::faults::Faults;
-use super::scalar::{Bounds, name_of};
-
-const EXAMPLE: &str = "default: { retention: { age: 7d, size: 10GiB }, dedupe: 24h }";
-
-const BUS: Shape = Shape {
-    what: "a bus",
-    known: &["retention", "dedupe"],
-    later: &[],
-    example: EXAMPLE,
-};
-
-const RETENTION: Shape = Shape {
-    what: "`retention` of a bus",
-    known: &["age", "size"],
-    later: &[],
-    example: "retention: { age: 7d, size: 10GiB }",
-};
-
-const AGE: Bounds = Bounds {
-    what: "`retention.age`",
-    least: 60_000,
-    most: 3_650 * 86_400_000,
-};
-const SIZE: Bounds = Bounds {
-    what: "`retention.size`",
-    least: 1 << 20,
-    most: 16 << 40,
-};
-const DEDUPE: Bounds = Bounds {
-    what: "`dedupe`",
-    least: 1_000,
-    most: 30 * 86_400_000,
-};
+use super::scalar::name_of;
+use super::shape::buses::{BUS, EXAMPLE};
 
 /// Reads the section; the default bus is added where it is not declared.
 pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section<BusConfig> {
@@ -65,22 +34,15 @@ pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section
 
 fn bus(at: &Cursor<'_>, name: Option<Name>, faults: &mut Faults) -> Option<BusConfig> {
     let fields = at.fields(&BUS, faults)?;
-    let age = fields
-        .get("retention")
-        .and_then(|retention| retention.fields(&RETENTION, faults));
-    let (age, size) = match &age {
-        Some(retention) => (
-            retention.get("age").map(|at| at.duration_ms(AGE, faults)),
-            retention.get("size").map(|at| at.size_bytes(SIZE, faults)),
-        ),
-        None => (None, None),
-    };
-    let dedupe = fields
-        .get("dedupe")
-        .map(|at| at.duration_ms(DEDUPE, faults));
+    let retention = fields.map("retention", faults);
+    let retention = retention.as_ref();
+    let age = retention.and_then(|fields| fields.duration_ms("age", faults));
+    let size = retention.and_then(|fields| fields.size_bytes("size", faults));
+    let dedupe = fields.duration_ms("dedupe", faults);
+    // A value at fault keeps its default, for the manifest is refused anyway.
     let mut bus = BusConfig::with_defaults(name?);
-    bus.retention_age_ms = age.unwrap_or(Some(bus.retention_age_ms))?;
-    bus.retention_bytes = size.unwrap_or(Some(bus.retention_bytes))?;
-    bus.dedupe_ms = dedupe.unwrap_or(Some(bus.dedupe_ms))?;
+    bus.retention_age_ms = age.unwrap_or(bus.retention_age_ms);
+    bus.retention_bytes = size.unwrap_or(bus.retention_bytes);
+    bus.dedupe_ms = dedupe.unwrap_or(bus.dedupe_ms);
     Some(bus)
 }

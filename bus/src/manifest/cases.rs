@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 use crate::model::Name;
 use crate::model::rule::DEFAULT_BUS;
 
-use super::cursor::{Cursor, Fields, Shape};
+use super::cursor::{Cursor, Fields};
 use super::faults::Faults;
 use super::pattern::value_json;
 use super::rules::known_name;
+use super::shape::cases::{CASE, EXAMPLE};
 use super::tree::Value;
 
 /// Where a test's event comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EventSource {
-    /// A file with a CloudEvent in JSON, relative to the manifest's folder.
+    /// A file with CloudEvents in JSON, relative to the manifest's folder: one, an array of them, or
+    /// (`.jsonl`) one on each line.
     Path(String),
-    /// A CloudEvent in JSON, written in the manifest; numbers keep their spelling.
+    /// A CloudEvent in JSON, written in the manifest; numbers keep their spelling. `specversion`, `id`
+    /// and `source` may be missing.
     Inline(String),
 }
 
@@ -27,24 +30,13 @@ pub struct TestCase {
     pub name: String,
     /// The bus that the event is published on.
     pub bus: Name,
-    /// The event.
-    pub event: EventSource,
+    /// The events, each of which must do what is expected; never empty.
+    pub events: Vec<EventSource>,
     /// The rules that must match. Without `expect_not` they are all that may match.
     pub expect: Vec<Name>,
     /// The rules that must not match; where given, rules in neither list may do either.
     pub expect_not: Option<Vec<Name>>,
 }
-
-const EXAMPLE: &str = "- { name: opened, event: events/opened.json, expect: [opened] }";
-
-const CASE: Shape = Shape {
-    what: "a test",
-    known: &["name", "bus", "event", "expect", "expect_not"],
-    later: &[],
-    example: EXAMPLE,
-};
-
-const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Reads the section.
 pub(super) fn read(
@@ -72,19 +64,14 @@ fn case(
     let fields = at.fields(&CASE, faults)?;
     let name = fields
         .require("name", faults)
-        .and_then(|at| at.filled_text("the name of a test", TEXT_BYTES_MAX, faults));
+        .and_then(|at| at.filled_text(fields.words("name"), faults));
     let bus = match fields.get("bus") {
         Some(at) => known_name(at, "bus", buses, faults),
         None => Name::new(DEFAULT_BUS).ok(),
     };
-    let event = fields
+    let events = fields
         .require("event", faults)
-        .and_then(|at| match at.node.value {
-            Value::Map(_) => value_json(at, faults).map(EventSource::Inline),
-            _ => at
-                .filled_text("`event`", TEXT_BYTES_MAX, faults)
-                .map(|path| EventSource::Path(path.to_owned())),
-        });
+        .and_then(|at| events(at, &fields, faults));
     let expect_not = fields
         .get("expect_not")
         .is_some()
@@ -99,10 +86,41 @@ fn case(
     Some(TestCase {
         name: name?.to_owned(),
         bus: bus?,
-        event: event?,
+        events: events?,
         expect,
         expect_not,
     })
+}
+
+/// One event or a list of them.
+fn events(at: &Cursor<'_>, fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<EventSource>> {
+    let (count, words) = (fields.bounds_of_list("event"), fields.words("event"));
+    let items = match &at.node.value {
+        Value::List(_) => at
+            .items("`event`", "event: [events/opened.json]", faults)
+            .unwrap_or_default(),
+        _ => vec![at.clone()],
+    };
+    if items.len() < count.least || items.len() > count.most {
+        faults.add(
+            &at.spot(),
+            format!("`event` has {} events", items.len()),
+            format!(
+                "write {} to {}, or put them into one file",
+                count.least, count.most
+            ),
+        );
+        return None;
+    }
+    items
+        .iter()
+        .map(|at| match at.node.value {
+            Value::Map(_) => value_json(at, faults).map(EventSource::Inline),
+            _ => at
+                .filled_text(words, faults)
+                .map(|path| EventSource::Path(path.to_owned())),
+        })
+        .collect()
 }
 
 fn names(
@@ -111,11 +129,7 @@ fn names(
     rules: &BTreeSet<String>,
     faults: &mut Faults,
 ) -> Vec<Name> {
-    let example = format!("{key}: [outside-bugs]");
-    let items = fields
-        .get(key)
-        .and_then(|at| at.items(&format!("`{key}`"), &example, faults));
-    let items = items.unwrap_or_default();
+    let items = fields.list(key, "[outside-bugs]", faults);
     items
         .iter()
         .filter_map(|at| known_name(at, "rule", rules, faults))

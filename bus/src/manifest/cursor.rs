@@ -3,6 +3,7 @@
 
 use super::faults::{Faults, Spot, join, shown};
 use super::nearest::nearest;
+use super::shape::{Count, Form, Shape, Words};
 use super::tree::{Node, Place, Value};
 
 /// A node and where it is.
@@ -10,18 +11,6 @@ use super::tree::{Node, Place, Value};
 pub(super) struct Cursor<'t> {
     pub(super) node: &'t Node,
     pub(super) pointer: String,
-}
-
-/// What a mapping may hold.
-pub(super) struct Shape {
-    /// What it is, for messages: `a rule`.
-    pub(super) what: &'static str,
-    /// The keys that have a meaning.
-    pub(super) known: &'static [&'static str],
-    /// Words that are to come, each with what to do until then.
-    pub(super) later: &'static [(&'static str, &'static str)],
-    /// How one is written.
-    pub(super) example: &'static str,
 }
 
 /// A mapping of known shape.
@@ -107,7 +96,7 @@ impl<'t> Cursor<'t> {
         {
             if let Some((_, remedy)) = shape.later.iter().find(|(word, _)| *word == key) {
                 faults.add(&key_spot, format!("`{key}` is not supported yet"), *remedy);
-            } else if !shape.known.contains(&key) {
+            } else if shape.key(key).is_none() {
                 faults.add(
                     &key_spot,
                     format!("{} has no key `{}`", shape.what, shown(key)),
@@ -153,8 +142,7 @@ impl<'t> Fields<'t> {
     /// The value of a key, if it is given.
     pub(super) fn get(&self, key: &str) -> Option<&Cursor<'t>> {
         debug_assert!(
-            self.shape.known.contains(&key)
-                || self.shape.later.iter().any(|(word, _)| *word == key),
+            self.shape.key(key).is_some() || self.shape.later.iter().any(|(word, _)| *word == key),
             "{key} is not in the shape of {}",
             self.shape.what
         );
@@ -178,15 +166,116 @@ impl<'t> Fields<'t> {
     }
 }
 
+/// Reading a key by its form, so that its bounds stand in the shape alone.
+impl<'t> Fields<'t> {
+    fn form(&self, key: &str) -> Option<&'static Form> {
+        self.shape.key(key).map(|known| &known.form)
+    }
+
+    /// A duration in milliseconds; `None` if it is not given or at fault.
+    pub(super) fn duration_ms(&self, key: &str, faults: &mut Faults) -> Option<u64> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Duration(bounds))) => at.duration_ms(*bounds, faults),
+            _ => self.other_form(key),
+        }
+    }
+
+    /// A size in bytes.
+    pub(super) fn size_bytes(&self, key: &str, faults: &mut Faults) -> Option<u64> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Size(bounds))) => at.size_bytes(*bounds, faults),
+            _ => self.other_form(key),
+        }
+    }
+
+    /// A whole number that fits 32 bits.
+    pub(super) fn count(&self, key: &str, faults: &mut Faults) -> Option<u32> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Whole(bounds))) => {
+                let number = at.integer(*bounds, faults)?;
+                u32::try_from(number).ok()
+            }
+            _ => self.other_form(key),
+        }
+    }
+
+    /// A number.
+    pub(super) fn number(&self, key: &str, faults: &mut Faults) -> Option<f64> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Number(bounds))) => at.number(*bounds, faults),
+            _ => self.other_form(key),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn flag(&self, key: &str, faults: &mut Faults) -> Option<bool> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Flag(what))) => at.boolean(what, faults),
+            _ => self.other_form(key),
+        }
+    }
+
+    /// A mapping of the shape that the key has.
+    pub(super) fn map(&self, key: &str, faults: &mut Faults) -> Option<Fields<'t>> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Map(shape))) => at.fields(shape, faults),
+            _ => self.other_form(key),
+        }
+    }
+
+    /// The items of a list, with what each of them is.
+    pub(super) fn list(&self, key: &str, example: &str, faults: &mut Faults) -> Vec<Cursor<'t>> {
+        let example = format!("{key}: {example}");
+        self.get(key)
+            .and_then(|at| at.items(&format!("`{key}`"), &example, faults))
+            .unwrap_or_default()
+    }
+
+    /// How many items a list may have.
+    pub(super) fn bounds_of_list(&self, key: &str) -> Count {
+        match self.form(key) {
+            Some(Form::List(_, count) | Form::OneOrMany(_, count)) => *count,
+            _ => self.other_form(key).unwrap_or(super::shape::ANY),
+        }
+    }
+
+    /// What a text of this key, or of each item of its list, is called and how long it may be.
+    pub(super) fn words(&self, key: &str) -> Words {
+        let mut form = self.form(key);
+        while let Some(Form::List(of, _) | Form::OneOrMany(of, _)) = form {
+            form = Some(of);
+        }
+        match form {
+            Some(
+                Form::Text(words)
+                | Form::Component(words)
+                | Form::Secret(words)
+                | Form::Origin(words)
+                | Form::Query(words)
+                | Form::Event(words)
+                | Form::Texts(words),
+            ) => *words,
+            _ => self.other_form(key).unwrap_or(Words {
+                what: self.shape.what,
+                bytes_max: 0,
+            }),
+        }
+    }
+
+    /// Asking for a key by another form than its own is a mistake of ours that every test would meet.
+    fn other_form<T>(&self, key: &str) -> Option<T> {
+        debug_assert!(false, "`{key}` of {} has another form", self.shape.what);
+        None
+    }
+}
+
 fn unknown_key_remedy(key: &str, shape: &Shape) -> String {
     let words = shape
-        .known
-        .iter()
-        .copied()
+        .names()
         .chain(shape.later.iter().map(|(word, _)| *word));
     match nearest(key, words) {
         Some(word) => format!("did you mean `{word}`?"),
-        None => format!("it has {}", listed(shape.known)),
+        None => format!("it has {}", listed(&shape.names().collect::<Vec<_>>())),
     }
 }
 

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::{Digest, FunctionConfig, FunctionLimits, Name};
 
 use super::Section;
-use super::cursor::{Cursor, Fields, Shape};
+use super::cursor::{Cursor, Fields};
 use super::faults::{Faults, shown};
-use super::scalar::{Bounds, name_of};
+use super::scalar::name_of;
+use super::shape::Words;
+use super::shape::functions::{EXAMPLE, FUNCTION, KEY_BYTES_MAX};
 
 /// Where a function's component comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,65 +43,6 @@ pub struct FunctionDeclaration {
     pub config: FunctionConfig,
 }
 
-const EXAMPLE: &str = "triage: { component: target/triage.wasm }";
-
-const FUNCTION: Shape = Shape {
-    what: "a function",
-    known: &[
-        "component",
-        "build",
-        "limits",
-        "config",
-        "secrets",
-        "allow_http",
-    ],
-    later: &[],
-    example: EXAMPLE,
-};
-
-const BUILD: Shape = Shape {
-    what: "`build` of a function",
-    known: &["command", "watch"],
-    later: &[],
-    example: "build: { command: cargo build --target wasm32-wasip2, watch: [src] }",
-};
-
-const LIMITS: Shape = Shape {
-    what: "`limits` of a function",
-    known: &[
-        "memory",
-        "cpu",
-        "timeout",
-        "concurrency",
-        "emits",
-        "emit_size",
-        "state_writes",
-        "state_size",
-        "output",
-    ],
-    later: &[],
-    example: "limits: { memory: 64MiB, cpu: 1s, timeout: 30s, concurrency: 32 }",
-};
-
-const fn bounds(what: &'static str, least: u64, most: u64) -> Bounds {
-    Bounds { what, least, most }
-}
-
-const MEMORY: Bounds = bounds("`limits.memory`", 1 << 20, 4 << 30);
-const CPU: Bounds = bounds("`limits.cpu`", 1, 60_000);
-const TIMEOUT: Bounds = bounds("`limits.timeout`", 1, 15 * 60_000);
-const CONCURRENCY: Bounds = bounds("`limits.concurrency`", 1, 1_000);
-const EMITS: Bounds = bounds("`limits.emits`", 0, 1_000);
-const EMIT_SIZE: Bounds = bounds("`limits.emit_size`", 0, BATCH_BYTES_MAX as u64);
-const STATE_WRITES: Bounds = bounds("`limits.state_writes`", 0, 10_000);
-const STATE_SIZE: Bounds = bounds("`limits.state_size`", 0, 16 << 20);
-const OUTPUT: Bounds = bounds("`limits.output`", 0, 1 << 20);
-
-/// The longest path, command or value of `config`, in bytes.
-const TEXT_BYTES_MAX: usize = 16 << 10;
-/// The longest key of `config` and name of a secret, in bytes.
-const KEY_BYTES_MAX: usize = 128;
-
 /// Reads the section.
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
@@ -126,25 +68,28 @@ fn function(
     faults: &mut Faults,
 ) -> Option<FunctionDeclaration> {
     let fields = at.fields(&FUNCTION, faults)?;
-    let component = fields.get("component").and_then(|at| component(at, faults));
-    let build = fields.get("build").and_then(|at| build(at, faults));
-    if let Some(build) = fields.get("build")
+    let component = fields
+        .get("component")
+        .and_then(|at| component(at, fields.words("component"), faults));
+    let build = fields
+        .map("build", faults)
+        .and_then(|build| read_build(&build, faults));
+    if let Some(at) = fields.get("build")
         && fields.get("component").is_none()
     {
         faults.add(
-            &build.spot(),
+            &at.spot(),
             "`build` without `component` builds nothing that is deployed",
             "say with `component` which file the build makes",
         );
     }
     let limits = fields
-        .get("limits")
-        .and_then(|at| at.fields(&LIMITS, faults))
+        .map("limits", faults)
         .map(|limits| read_limits(&limits, faults))
         .unwrap_or_default();
     let config = FunctionConfig {
         limits,
-        config: config(fields.get("config"), faults),
+        config: config(&fields, faults),
         secrets: list(&fields, "secrets", "[GITHUB_TOKEN]", faults, secret),
         allow_http: list(
             &fields,
@@ -162,8 +107,8 @@ fn function(
     })
 }
 
-fn component(at: &Cursor<'_>, faults: &mut Faults) -> Option<ComponentSource> {
-    let text = at.filled_text("`component`", TEXT_BYTES_MAX, faults)?;
+fn component(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<ComponentSource> {
+    let text = at.filled_text(words, faults)?;
     let Some(hex) = text.strip_prefix("blake3:") else {
         return Some(ComponentSource::Path(text.to_owned()));
     };
@@ -178,14 +123,12 @@ fn component(at: &Cursor<'_>, faults: &mut Faults) -> Option<ComponentSource> {
     digest.map(ComponentSource::Digest)
 }
 
-fn build(at: &Cursor<'_>, faults: &mut Faults) -> Option<Build> {
-    let fields = at.fields(&BUILD, faults)?;
+fn read_build(fields: &Fields<'_>, faults: &mut Faults) -> Option<Build> {
     let command = fields
         .require("command", faults)
-        .and_then(|at| at.filled_text("`build.command`", TEXT_BYTES_MAX, faults));
-    let watch = list(&fields, "watch", "[src]", faults, |at, faults| {
-        at.filled_text("a path to watch", TEXT_BYTES_MAX, faults)
-            .map(str::to_owned)
+        .and_then(|at| at.filled_text(fields.words("command"), faults));
+    let watch = list(fields, "watch", "[src]", faults, |at, words, faults| {
+        at.filled_text(words, faults).map(str::to_owned)
     });
     Some(Build {
         command: command?.to_owned(),
@@ -196,36 +139,31 @@ fn build(at: &Cursor<'_>, faults: &mut Faults) -> Option<Build> {
 /// The limits; one at fault keeps its default, for the manifest is refused anyway.
 fn read_limits(fields: &Fields<'_>, faults: &mut Faults) -> FunctionLimits {
     let mut limits = FunctionLimits::default();
-    let mut size = |key: &str, bounds, into: &mut u64| {
-        let read = fields.get(key).and_then(|at| at.size_bytes(bounds, faults));
-        *into = read.unwrap_or(*into);
+    let mut size = |key: &str, into: &mut u64| {
+        *into = fields.size_bytes(key, faults).unwrap_or(*into);
     };
-    size("memory", MEMORY, &mut limits.memory_bytes_max);
-    size("emit_size", EMIT_SIZE, &mut limits.emit_bytes_max);
-    size("state_size", STATE_SIZE, &mut limits.state_bytes_max);
-    size("output", OUTPUT, &mut limits.output_bytes_max);
-    let mut time = |key: &str, bounds, into: &mut u64| {
-        let read = fields
-            .get(key)
-            .and_then(|at| at.duration_ms(bounds, faults));
-        *into = read.unwrap_or(*into);
+    size("memory", &mut limits.memory_bytes_max);
+    size("emit_size", &mut limits.emit_bytes_max);
+    size("state_size", &mut limits.state_bytes_max);
+    size("output", &mut limits.output_bytes_max);
+    let mut time = |key: &str, into: &mut u64| {
+        *into = fields.duration_ms(key, faults).unwrap_or(*into);
     };
-    time("cpu", CPU, &mut limits.cpu_ms_max);
-    time("timeout", TIMEOUT, &mut limits.timeout_ms_max);
-    let mut count = |key: &str, bounds, into: &mut u32| {
-        let read = fields.get(key).and_then(|at| at.integer(bounds, faults));
-        *into = read
-            .and_then(|number| u32::try_from(number).ok())
-            .unwrap_or(*into);
+    time("cpu", &mut limits.cpu_ms_max);
+    time("timeout", &mut limits.timeout_ms_max);
+    let mut count = |key: &str, into: &mut u32| {
+        *into = fields.count(key, faults).unwrap_or(*into);
     };
-    count("concurrency", CONCURRENCY, &mut limits.concurrency_max);
-    count("emits", EMITS, &mut limits.emits_max);
-    count("state_writes", STATE_WRITES, &mut limits.state_writes_max);
+    count("concurrency", &mut limits.concurrency_max);
+    count("emits", &mut limits.emits_max);
+    count("state_writes", &mut limits.state_writes_max);
     limits
 }
 
-fn config(at: Option<&Cursor<'_>>, faults: &mut Faults) -> BTreeMap<String, String> {
+fn config(fields: &Fields<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
     let mut config = BTreeMap::new();
+    let Words { what, bytes_max } = fields.words("config");
+    let at = fields.get("config");
     let entries = at.and_then(|at| at.entries("`config`", "config: { LABEL: bug }", faults));
     for named in entries.unwrap_or_default() {
         if named.key.is_empty() || named.key.len() > KEY_BYTES_MAX {
@@ -235,11 +173,11 @@ fn config(at: Option<&Cursor<'_>>, faults: &mut Faults) -> BTreeMap<String, Stri
                 "choose another key",
             );
         }
-        let value = named.value.text("a value of `config`", faults);
-        if value.is_some_and(|value| value.len() > TEXT_BYTES_MAX) {
+        let value = named.value.text(what, faults);
+        if value.is_some_and(|value| value.len() > bytes_max) {
             faults.add(
                 &named.value.spot(),
-                format!("a value of `config` is longer than {TEXT_BYTES_MAX} bytes"),
+                format!("{what} is longer than {bytes_max} bytes"),
                 "put it into the component",
             );
         }
@@ -253,18 +191,18 @@ fn list(
     key: &str,
     example: &str,
     faults: &mut Faults,
-    read: fn(&Cursor<'_>, &mut Faults) -> Option<String>,
+    read: fn(&Cursor<'_>, Words, &mut Faults) -> Option<String>,
 ) -> Vec<String> {
-    let example = format!("{key}: {example}");
-    let items = fields
-        .get(key)
-        .and_then(|at| at.items(&format!("`{key}`"), &example, faults));
-    let items = items.unwrap_or_default();
-    items.iter().filter_map(|at| read(at, faults)).collect()
+    let words = fields.words(key);
+    let items = fields.list(key, example, faults);
+    items
+        .iter()
+        .filter_map(|at| read(at, words, faults))
+        .collect()
 }
 
-fn secret(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text("the name of a secret", KEY_BYTES_MAX, faults)?;
+fn secret(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
+    let text = at.filled_text(words, faults)?;
     let good = |(index, byte): (usize, u8)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
     };
@@ -283,8 +221,8 @@ fn secret(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
 }
 
 /// An origin, in lower case.
-fn origin(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text("an origin of `allow_http`", 512, faults)?;
+fn origin(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
+    let text = at.filled_text(words, faults)?;
     match origin_fault(&text.to_ascii_lowercase()) {
         None => Some(text.to_ascii_lowercase()),
         Some(reason) => {

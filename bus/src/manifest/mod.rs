@@ -1,8 +1,10 @@
 //! The manifest (`edgebus.yaml`): YAML text in, a checked model out, or every fault of it at once.
 //!
-//! In reading order: `tree` is the text as nodes with places; `cursor` and `scalar` take nodes apart;
-//! `buses`, `functions`, `rules`, `pattern` and `cases` are its sections; `plan` is what applying a
-//! manifest would change; `show` prints faults under the lines they are in.
+//! In reading order: `tree` is the text as nodes with places; `shape` is every key with its bounds;
+//! `cursor` and `scalar` take nodes apart; `buses`, `functions`, `rules`, `pattern` and `cases` are its
+//! sections; `document` keeps the places for who looks further, `lint` warns of what is no fault;
+//! `plan` is what applying a manifest would change; `show` prints faults under the lines they are in;
+//! `schema` and `reference` are the shape for editors and for people.
 //!
 //! Never here: files, the store, a clock. What is not understood is refused by name, with its line,
 //! its column and how to write it right; nothing is passed over in silence.
@@ -10,25 +12,34 @@
 mod buses;
 mod cases;
 mod cursor;
+mod document;
 mod faults;
 mod functions;
+mod lint;
 mod nearest;
 mod pattern;
 mod plan;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod scalar;
+mod schema;
+mod shape;
 mod show;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use cases::{EventSource, TestCase};
+pub use document::{Document, Side};
 pub use faults::FAULTS_MAX;
 pub use functions::{Build, ComponentSource, FunctionDeclaration};
-pub use plan::plan;
+pub use lint::warnings;
+pub use plan::{Change, ChangeKind, Counting, Owed, Owing, Subject, plan};
 pub use rules::DEAD_LETTER_MS_DEFAULT;
 pub use scalar::{duration_text, size_text};
-pub use show::show;
+pub use schema::schema;
+pub use show::{Style, show, show_all};
 pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};
 
 use std::collections::BTreeSet;
@@ -36,7 +47,7 @@ use std::collections::BTreeSet;
 use crate::error::Fault;
 use crate::model::{BusConfig, RuleConfig};
 
-use cursor::{Cursor, Fields, Shape};
+use cursor::{Cursor, Fields};
 use faults::Faults;
 use tree::Value;
 
@@ -58,42 +69,22 @@ pub struct Manifest {
     pub tests: Vec<TestCase>,
 }
 
-const SHAPE: Shape = Shape {
-    what: "the manifest",
-    known: &["version", "buses", "functions", "rules", "tests"],
-    later: &[],
-    example: "version: 1",
-};
-
 /// Reads a manifest.
 ///
 /// # Errors
 /// Every fault that could be found (at most [`FAULTS_MAX`]), in the order of the text, each with JSON
 /// pointer, line and column. A fault of YAML's syntax hides what comes after it.
 pub fn parse(text: &str) -> Result<Manifest, Vec<Fault>> {
-    let mut faults = Faults::default();
-    let manifest = match tree::read(text, &mut faults) {
-        Some(root) => read(&Cursor::root(&root), &mut faults),
-        None => {
-            if faults.is_empty() {
-                let start = faults::Spot::new(String::new(), (1, 1));
-                faults.add(
-                    &start,
-                    "the manifest is empty",
-                    "begin it with `version: 1`",
-                );
-            }
-            None
-        }
-    };
-    match manifest {
-        Some(manifest) if faults.is_empty() => Ok(manifest),
-        _ => Err(faults.into_sorted()),
+    let document = Document::read(text);
+    if document.faults.is_empty() {
+        Ok(document.manifest)
+    } else {
+        Err(document.faults)
     }
 }
 
 fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
-    let fields = root.fields(&SHAPE, faults)?;
+    let fields = root.fields(&shape::ROOT, faults)?;
     let version = version(&fields, faults);
     let buses = buses::read(fields.get("buses"), faults);
     let functions = functions::read(fields.get("functions"), faults);
@@ -104,7 +95,7 @@ fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
     let rules = rules::read(fields.get("rules"), &known, faults);
     let tests = cases::read(fields.get("tests"), &buses.names, &rules.names, faults);
     Some(Manifest {
-        version: version?,
+        version: version.unwrap_or_default(),
         buses: buses.items,
         functions: functions.items,
         rules: rules.items,

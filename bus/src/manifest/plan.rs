@@ -1,8 +1,10 @@
-//! What applying a manifest would change, as lines for people.
+//! What applying a manifest would change, and what each change does to deliveries that are owed.
 //!
-//! A pure comparison. Never here: versions and numbers of the store, and reading of components.
+//! A pure comparison; the numbers come from who asks. Never here: versions and numbers of the store,
+//! and reading of components.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{BusConfig, Name, RuleConfig, TargetConfig};
@@ -10,16 +12,132 @@ use crate::model::{BusConfig, Name, RuleConfig, TargetConfig};
 use super::Manifest;
 use super::functions::{ComponentSource, FunctionDeclaration};
 
-/// One line for each change from `old` to `new`: buses, functions, rules and, under a changed rule,
-/// its subscriptions. Empty if nothing would change. `replaced` are functions of both whose
-/// component has other bytes than the deployed one: only who reads the files knows them.
+/// What happens to a thing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is there and becomes different.
+    Changed,
+    /// It is no longer in the manifest.
+    Removed,
+}
+
+/// What a change is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A bus.
+    Bus,
+    /// A function.
+    Function,
+    /// A rule.
+    Rule,
+    /// A rule with one of its targets.
+    Subscription,
+}
+
+/// One change of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// What happens.
+    pub kind: ChangeKind,
+    /// To what.
+    pub what: Subject,
+    /// Its name; of a subscription `rule/function`.
+    pub name: String,
+    /// What of it differs; empty for what is added or removed.
+    pub aspects: Vec<&'static str>,
+    /// What that does to deliveries in flight, in words.
+    pub effect: String,
+}
+
+/// Whose deliveries are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owing<'n> {
+    /// Those of a function.
+    Function(&'n Name),
+    /// Those of a rule.
+    Rule(&'n Name),
+    /// Those of a rule with one of its targets.
+    Subscription(&'n Name, &'n Name),
+}
+
+/// How many deliveries are owed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// So many were counted.
+    pub count: usize,
+    /// There may be more.
+    pub more: bool,
+}
+
+/// Counts what is owed; `None` if it doesn't.
+pub type Counting<'c> = &'c mut dyn FnMut(Owing<'_>) -> Option<Owed>;
+
+impl ChangeKind {
+    /// The sign that a plan shows.
+    #[must_use]
+    pub fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Changed => '~',
+            Self::Removed => '-',
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "add",
+            Self::Changed => "change",
+            Self::Removed => "remove",
+        }
+    }
+}
+
+impl Subject {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Function => "function",
+            Self::Rule => "rule",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, what) = (self.kind.sign(), self.what.word());
+        write!(out, "{sign} {what} {}", self.name)?;
+        if !self.aspects.is_empty() {
+            write!(out, " ({})", self.aspects.join(", "))?;
+        }
+        write!(out, ": {}", self.effect)
+    }
+}
+
+/// The changes from `old` to `new`: buses, functions, rules and, under a changed rule, its
+/// subscriptions. Empty if nothing would change. `replaced` are functions of both whose component has
+/// other bytes than the deployed one: only who reads the files knows them.
 #[must_use]
-pub fn plan(old: &Manifest, new: &Manifest, replaced: &BTreeSet<Name>) -> Vec<String> {
-    let mut lines = Vec::new();
-    buses(old, new, &mut lines);
-    functions(old, new, replaced, &mut lines);
-    rules(old, new, &mut lines);
-    lines
+pub fn plan(
+    old: &Manifest,
+    new: &Manifest,
+    replaced: &BTreeSet<Name>,
+    owed: Counting<'_>,
+) -> Vec<Change> {
+    let mut plan = Plan {
+        changes: Vec::new(),
+        owed,
+    };
+    plan.buses(old, new);
+    plan.functions(old, new, replaced);
+    plan.rules(old, new);
+    plan.changes
 }
 
 /// The items of both sides by name.
@@ -47,49 +165,220 @@ fn changed<const N: usize>(aspects: [(&'static str, bool); N]) -> Vec<&'static s
     differing.map(|(word, _)| word).collect()
 }
 
-fn buses(old: &Manifest, new: &Manifest, lines: &mut Vec<String>) {
-    let usual = Name::new(DEFAULT_BUS).ok().map(BusConfig::with_defaults);
-    for (name, (before, after)) in paired(&old.buses, &new.buses, |bus| &bus.name) {
-        // The default bus is there on both sides, declared or not.
-        let usual = usual.as_ref().filter(|usual| usual.name == *name);
-        match (before.or(usual), after.or(usual)) {
-            (None, _) => lines.push(format!("+ bus {name}")),
-            (_, None) => lines.push(format!("- bus {name} (its log stays)")),
-            (Some(before), Some(after)) => {
-                let differing = changed([
-                    (
-                        "retention.age",
-                        before.retention_age_ms != after.retention_age_ms,
-                    ),
-                    (
-                        "retention.size",
-                        before.retention_bytes != after.retention_bytes,
-                    ),
-                    ("dedupe", before.dedupe_ms != after.dedupe_ms),
-                ]);
-                push_changed(lines, &format!("bus {name}"), &differing);
+struct Plan<'c> {
+    changes: Vec<Change>,
+    owed: Counting<'c>,
+}
+
+impl Plan<'_> {
+    fn push(
+        &mut self,
+        kind: ChangeKind,
+        what: Subject,
+        name: impl ToString,
+        effect: impl Into<String>,
+    ) {
+        self.changes.push(Change {
+            kind,
+            what,
+            name: name.to_string(),
+            aspects: Vec::new(),
+            effect: effect.into(),
+        });
+    }
+
+    fn push_changed(
+        &mut self,
+        what: Subject,
+        name: impl ToString,
+        aspects: Vec<&'static str>,
+        effect: impl Into<String>,
+    ) {
+        self.push(ChangeKind::Changed, what, name, effect);
+        if let Some(change) = self.changes.last_mut() {
+            change.aspects = aspects;
+        }
+    }
+
+    /// `12 owed deliveries will …`, or that nothing is owed.
+    fn owed(&mut self, whose: Owing<'_>, will: &str) -> String {
+        let many = match (self.owed)(whose) {
+            None => "owed deliveries".to_owned(),
+            Some(Owed { count: 0, .. }) => return "nothing is owed".to_owned(),
+            Some(Owed {
+                count: 1,
+                more: false,
+            }) => "1 owed delivery".to_owned(),
+            Some(Owed { count, more: false }) => format!("{count} owed deliveries"),
+            Some(Owed { count, more: true }) => format!("{count} owed deliveries or more"),
+        };
+        format!("{many} will {will}")
+    }
+
+    fn buses(&mut self, old: &Manifest, new: &Manifest) {
+        let usual = Name::new(DEFAULT_BUS).ok().map(BusConfig::with_defaults);
+        for (name, (before, after)) in paired(&old.buses, &new.buses, |bus| &bus.name) {
+            // The default bus is there on both sides, declared or not.
+            let usual = usual.as_ref().filter(|usual| usual.name == *name);
+            match (before.or(usual), after.or(usual)) {
+                (None, _) => self.push(
+                    ChangeKind::Added,
+                    Subject::Bus,
+                    name,
+                    "can be published on; nothing is owed yet",
+                ),
+                (_, None) => self.push(
+                    ChangeKind::Removed,
+                    Subject::Bus,
+                    name,
+                    "its log stays, what is owed is still delivered",
+                ),
+                (Some(before), Some(after)) => {
+                    let aspects = changed([
+                        (
+                            "retention.age",
+                            before.retention_age_ms != after.retention_age_ms,
+                        ),
+                        (
+                            "retention.size",
+                            before.retention_bytes != after.retention_bytes,
+                        ),
+                        ("dedupe", before.dedupe_ms != after.dedupe_ms),
+                    ]);
+                    if !aspects.is_empty() {
+                        let effect = "concerns the log; no delivery changes";
+                        self.push_changed(Subject::Bus, name, aspects, effect);
+                    }
+                }
             }
         }
     }
-}
 
-fn functions(old: &Manifest, new: &Manifest, replaced: &BTreeSet<Name>, lines: &mut Vec<String>) {
-    for (name, (before, after)) in paired(&old.functions, &new.functions, |function| &function.name)
-    {
+    fn functions(&mut self, old: &Manifest, new: &Manifest, replaced: &BTreeSet<Name>) {
+        let pairs = paired(&old.functions, &new.functions, |function| &function.name);
+        for (name, (before, after)) in pairs {
+            match (before, after) {
+                (None, _) => self.push(
+                    ChangeKind::Added,
+                    Subject::Function,
+                    name,
+                    "gets what rules send it from now on",
+                ),
+                (_, None) => {
+                    let owed = self.owed(Owing::Function(name), "still run on it");
+                    let effect = format!("stays deployed until it is deleted; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Function, name, effect);
+                }
+                (Some(before), Some(after)) => {
+                    self.function(before, after, replaced.contains(name));
+                }
+            }
+        }
+    }
+
+    fn function(
+        &mut self,
+        before: &FunctionDeclaration,
+        after: &FunctionDeclaration,
+        replaced: bool,
+    ) {
+        let component = replaced || other_digest(before, after);
+        let (was, is) = (&before.config, &after.config);
+        let aspects = changed([
+            ("component", component),
+            ("limits", was.limits != is.limits),
+            ("config", was.config != is.config),
+            ("secrets", was.secrets != is.secrets),
+            ("allow_http", was.allow_http != is.allow_http),
+        ]);
+        if aspects.is_empty() {
+            return;
+        }
+        let will = if component {
+            "run on the new revision; attempts under way end on the old one"
+        } else {
+            "run with the new settings; attempts under way end with the old ones"
+        };
+        let effect = self.owed(Owing::Function(&after.name), will);
+        self.push_changed(Subject::Function, &after.name, aspects, effect);
+    }
+
+    fn rules(&mut self, old: &Manifest, new: &Manifest) {
+        for (name, (before, after)) in paired(&old.rules, &new.rules, |rule| &rule.name) {
+            match (before, after) {
+                (None, _) => self.push(
+                    ChangeKind::Added,
+                    Subject::Rule,
+                    name,
+                    "matches events from now on, none that are in the log",
+                ),
+                (Some(_), None) => {
+                    let owed = self.owed(Owing::Rule(name), "still be delivered");
+                    let effect = format!("matches no more events; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Rule, name, effect);
+                }
+                (Some(before), Some(after)) => self.rule(before, after),
+            }
+        }
+    }
+
+    fn rule(&mut self, before: &RuleConfig, now: &RuleConfig) {
+        let aspects = changed([
+            ("bus", before.bus != now.bus),
+            ("match", before.pattern != now.pattern),
+            ("where", before.filters != now.filters),
+        ]);
+        if !aspects.is_empty() {
+            let owed = self.owed(Owing::Rule(&now.name), "stay owed");
+            let effect = format!("decides over events from now on; {owed}");
+            self.push_changed(Subject::Rule, &now.name, aspects, effect);
+        }
+        let pairs = paired(&before.targets, &now.targets, |target| &target.function);
+        for (before, after) in pairs.into_values() {
+            self.subscription(&now.name, before, after);
+        }
+    }
+
+    fn subscription(
+        &mut self,
+        rule: &Name,
+        before: Option<&TargetConfig>,
+        after: Option<&TargetConfig>,
+    ) {
+        let Some(function) = after.or(before).map(|target| &target.function) else {
+            return;
+        };
+        let name = format!("{rule}/{function}");
         match (before, after) {
-            (None, _) => lines.push(format!("+ function {name}")),
-            (_, None) => lines.push(format!("- function {name}")),
+            (None, _) => self.push(
+                ChangeKind::Added,
+                Subject::Subscription,
+                name,
+                "gets events from now on, none that are in the log",
+            ),
+            (_, None) => {
+                let owed = self.owed(Owing::Subscription(rule, function), "still be delivered");
+                let effect = format!("gets no more events; {owed}");
+                self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
+            }
             (Some(before), Some(after)) => {
-                let component = replaced.contains(name) || other_digest(before, after);
-                let (before, after) = (&before.config, &after.config);
-                let differing = changed([
-                    ("component", component),
-                    ("limits", before.limits != after.limits),
-                    ("config", before.config != after.config),
-                    ("secrets", before.secrets != after.secrets),
-                    ("allow_http", before.allow_http != after.allow_http),
+                let retry = before.retry != after.retry;
+                let aspects = changed([
+                    ("retry", retry),
+                    ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
                 ]);
-                push_changed(lines, &format!("function {name}"), &differing);
+                if aspects.is_empty() {
+                    return;
+                }
+                let effect = if retry {
+                    self.owed(
+                        Owing::Subscription(rule, function),
+                        "follow the new policy from the next attempt on; due times stay",
+                    )
+                } else {
+                    "concerns dead letters; no delivery changes".to_owned()
+                };
+                self.push_changed(Subject::Subscription, name, aspects, effect);
             }
         }
     }
@@ -102,56 +391,5 @@ fn other_digest(before: &FunctionDeclaration, after: &FunctionDeclaration) -> bo
             before != after
         }
         _ => false,
-    }
-}
-
-fn rules(old: &Manifest, new: &Manifest, lines: &mut Vec<String>) {
-    for (name, (before, after)) in paired(&old.rules, &new.rules, |rule| &rule.name) {
-        match (before, after) {
-            (None, _) => lines.push(format!("+ rule {name}")),
-            (Some(before), None) => {
-                let owed = match before.targets.len() {
-                    1 => "1 subscription keeps what it owes".to_owned(),
-                    count => format!("{count} subscriptions keep what they owe"),
-                };
-                lines.push(format!("- rule {name} ({owed})"));
-            }
-            (Some(before), Some(after)) => {
-                let differing = changed([
-                    ("bus", before.bus != after.bus),
-                    ("match", before.pattern != after.pattern),
-                    ("where", before.filters != after.filters),
-                ]);
-                push_changed(lines, &format!("rule {name}"), &differing);
-                subscriptions(before, after, lines);
-            }
-        }
-    }
-}
-
-fn subscriptions(before: &RuleConfig, after: &RuleConfig, lines: &mut Vec<String>) {
-    let of = |target: &TargetConfig| format!("subscription {}/{}", after.name, target.function);
-    let pairs = paired(&before.targets, &after.targets, |target| &target.function);
-    for (before, after) in pairs.into_values() {
-        match (before, after) {
-            (None, None) => {}
-            (None, Some(after)) => lines.push(format!("+ {}", of(after))),
-            (Some(before), None) => {
-                lines.push(format!("- {} (keeps what it owes)", of(before)));
-            }
-            (Some(before), Some(after)) => {
-                let differing = changed([
-                    ("retry", before.retry != after.retry),
-                    ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
-                ]);
-                push_changed(lines, &of(after), &differing);
-            }
-        }
-    }
-}
-
-fn push_changed(lines: &mut Vec<String>, what: &str, differing: &[&str]) {
-    if !differing.is_empty() {
-        lines.push(format!("~ {what} ({})", differing.join(", ")));
     }
 }

@@ -11,84 +11,17 @@ use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Backoff, Name, RetryPolicy, RuleConfig, TargetConfig};
 
 use super::Section;
-use super::cursor::{Cursor, Fields, Shape};
+use super::cursor::{Cursor, Fields};
 use super::faults::{Faults, shown};
 use super::nearest::nearest;
 use super::pattern::{locate, pattern_json};
-use super::scalar::{Bounds, duration_text, name_of};
+use super::scalar::{duration_text, name_of};
+use super::shape::rules::{EXAMPLE, RULE, TARGET};
+use super::shape::{Count, DAY_MS, Words};
 use super::tree::Value;
 
 /// How long a dead letter is kept where the manifest says nothing: 14 days, in milliseconds.
 pub const DEAD_LETTER_MS_DEFAULT: u64 = 14 * DAY_MS;
-
-const DAY_MS: u64 = 86_400_000;
-
-const EXAMPLE: &str =
-    "opened: { match: { type: [com.github.issues] }, to: [{ function: triage }] }";
-
-const RULE: Shape = Shape {
-    what: "a rule",
-    known: &["bus", "match", "where", "to"],
-    later: &[],
-    example: EXAMPLE,
-};
-
-const TARGET: Shape = Shape {
-    what: "a target of `to`",
-    known: &["function", "retry", "dead_letter"],
-    later: &[
-        ("input", "leave it out: the function gets the whole event"),
-        (
-            "order_by",
-            "leave it out: deliveries of one subscription may run side by side",
-        ),
-        (
-            "webhook",
-            "send to a function that makes the call, with `allow_http`",
-        ),
-        ("bus", "send to a function that emits the event again"),
-    ],
-    example: "to: [{ function: triage }]",
-};
-
-const RETRY: Shape = Shape {
-    what: "`retry`",
-    known: &["attempts", "backoff", "max_age"],
-    later: &[],
-    example: "retry: { attempts: 5, backoff: { initial: 1s, factor: 2, max: 5m }, max_age: 24h }",
-};
-
-const BACKOFF: Shape = Shape {
-    what: "`backoff`",
-    known: &["initial", "factor", "max", "jitter"],
-    later: &[],
-    example: "backoff: { initial: 1s, factor: 2, max: 5m, jitter: true }",
-};
-
-const DEAD_LETTER: Shape = Shape {
-    what: "`dead_letter`",
-    known: &["retention"],
-    later: &[],
-    example: "dead_letter: { retention: 14d }",
-};
-
-const fn bounds(what: &'static str, least: u64, most: u64) -> Bounds {
-    Bounds { what, least, most }
-}
-
-const ATTEMPTS: Bounds = bounds("`attempts`", 1, 100);
-const MAX_AGE: Bounds = bounds("`max_age`", 1_000, 365 * DAY_MS);
-const INITIAL: Bounds = bounds("`backoff.initial`", 1, DAY_MS);
-const FACTOR: Bounds = bounds("`backoff.factor`", 1, 100);
-const BACKOFF_MAX: Bounds = bounds("`backoff.max`", 1, 7 * DAY_MS);
-const RETENTION: Bounds = bounds("`dead_letter.retention`", 60_000, 3_650 * DAY_MS);
-
-/// The longest filter, in bytes.
-const FILTER_BYTES_MAX: usize = 4_096;
-/// The most filters of one rule.
-const FILTERS_MAX: usize = 16;
-/// The most targets of one rule.
-const TARGETS_MAX: usize = 100;
 
 /// How many declared names a misspelled one is compared with.
 const NEAREST_AMONG: usize = 1_000;
@@ -131,10 +64,13 @@ fn rule(
         None => Name::new(DEFAULT_BUS).ok(),
     };
     let pattern = fields.get("match").map(|at| pattern(at, faults));
-    let filters = fields.get("where").map(|at| filters(at, faults));
+    let filters = fields.get("where").map(|at| {
+        let (count, words) = (fields.bounds_of_list("where"), fields.words("where"));
+        filters(at, count, words, faults)
+    });
     let targets = fields
         .require("to", faults)
-        .and_then(|at| targets(at, known, faults));
+        .and_then(|at| targets(at, fields.bounds_of_list("to"), known, faults));
     Some(RuleConfig {
         name: name?,
         bus: bus?,
@@ -217,26 +153,32 @@ fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
     }
 }
 
-fn filters(at: &Cursor<'_>, faults: &mut Faults) -> Vec<String> {
+fn filters(at: &Cursor<'_>, count: Count, words: Words, faults: &mut Faults) -> Vec<String> {
     let items = match &at.node.value {
         Value::List(_) => at
             .items("`where`", "where: [\"$.data.x\"]", faults)
             .unwrap_or_default(),
         _ => vec![at.clone()],
     };
-    if items.is_empty() || items.len() > FILTERS_MAX {
+    if items.len() < count.least || items.len() > count.most {
         faults.add(
             &at.spot(),
             format!("`where` has {} filters", items.len()),
-            format!("write 1 to {FILTERS_MAX}, or leave `where` out"),
+            format!(
+                "write {} to {}, or leave `where` out",
+                count.least, count.most
+            ),
         );
         return Vec::new();
     }
-    items.iter().filter_map(|at| filter(at, faults)).collect()
+    items
+        .iter()
+        .filter_map(|at| filter(at, words, faults))
+        .collect()
 }
 
-fn filter(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text("a filter of `where`", FILTER_BYTES_MAX, faults)?;
+fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
+    let text = at.filled_text(words, faults)?;
     let foreign = [
         ("$.detail-type", "$.type"),
         ("$['detail-type']", "$.type"),
@@ -270,13 +212,21 @@ fn filter(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
     }
 }
 
-fn targets(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Vec<TargetConfig>> {
+fn targets(
+    at: &Cursor<'_>,
+    count: Count,
+    known: &Known<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<TargetConfig>> {
     let items = at.items("`to`", TARGET.example, faults)?;
-    if items.is_empty() || items.len() > TARGETS_MAX {
+    if items.len() < count.least || items.len() > count.most {
         faults.add(
             &at.spot(),
             format!("`to` has {} targets", items.len()),
-            format!("write 1 to {TARGETS_MAX}, as in `{}`", TARGET.example),
+            format!(
+                "write {} to {}, as in `{}`",
+                count.least, count.most, TARGET.example
+            ),
         );
         return None;
     }
@@ -315,41 +265,27 @@ fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
         fields.require("function", faults)
     };
     let function = function.and_then(|at| known_name(at, "function", known.functions, faults));
-    let retry = fields.get("retry").map(|at| retry(at, faults));
+    let retry = fields.map("retry", faults);
+    let retry = retry.map(|fields| retry_policy(&fields, faults));
     let dead_letter = fields
-        .get("dead_letter")
-        .and_then(|at| at.fields(&DEAD_LETTER, faults))
-        .and_then(|fields| fields.get("retention").cloned())
-        .and_then(|at| at.duration_ms(RETENTION, faults));
+        .map("dead_letter", faults)
+        .and_then(|fields| fields.duration_ms("retention", faults));
     Some(TargetConfig {
         function: function?,
+        input: None,
         retry: retry.unwrap_or_default(),
         dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
     })
 }
 
 /// The policy; a value at fault keeps its default, for the manifest is refused anyway.
-fn retry(at: &Cursor<'_>, faults: &mut Faults) -> RetryPolicy {
+fn retry_policy(fields: &Fields<'_>, faults: &mut Faults) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
-    let Some(fields) = at.fields(&RETRY, faults) else {
-        return policy;
-    };
-    let attempts = fields
-        .get("attempts")
-        .and_then(|at| at.integer(ATTEMPTS, faults));
-    if let Some(attempts) = attempts.and_then(|number| u32::try_from(number).ok()) {
-        policy.attempts_max = attempts;
-    }
-    if let Some(age) = fields
-        .get("max_age")
-        .and_then(|at| at.duration_ms(MAX_AGE, faults))
-    {
-        policy.age_ms_max = age;
-    }
-    if let Some(fields) = fields
-        .get("backoff")
-        .and_then(|at| at.fields(&BACKOFF, faults))
-    {
+    let attempts = fields.count("attempts", faults);
+    policy.attempts_max = attempts.unwrap_or(policy.attempts_max);
+    let age = fields.duration_ms("max_age", faults);
+    policy.age_ms_max = age.unwrap_or(policy.age_ms_max);
+    if let Some(fields) = fields.map("backoff", faults) {
         policy.backoff = backoff(&fields, faults);
     }
     policy
@@ -357,18 +293,10 @@ fn retry(at: &Cursor<'_>, faults: &mut Faults) -> RetryPolicy {
 
 fn backoff(fields: &Fields<'_>, faults: &mut Faults) -> Backoff {
     let mut backoff = RetryPolicy::default().backoff;
-    let initial = fields
-        .get("initial")
-        .and_then(|at| at.duration_ms(INITIAL, faults));
-    let most = fields
-        .get("max")
-        .and_then(|at| at.duration_ms(BACKOFF_MAX, faults));
-    let factor = fields
-        .get("factor")
-        .and_then(|at| at.number(FACTOR, faults));
-    let jitter = fields
-        .get("jitter")
-        .and_then(|at| at.boolean("`backoff.jitter`", faults));
+    let initial = fields.duration_ms("initial", faults);
+    let most = fields.duration_ms("max", faults);
+    let factor = fields.number("factor", faults);
+    let jitter = fields.flag("jitter", faults);
     backoff.initial_ms = initial.unwrap_or(backoff.initial_ms);
     // A longer first delay raises a limit that is not written down.
     backoff.ms_max = most.unwrap_or(backoff.ms_max.max(backoff.initial_ms));

@@ -7,6 +7,7 @@ use crate::model::Name;
 
 use super::cursor::Cursor;
 use super::faults::{Faults, Spot, shown};
+use super::shape::{Bounds, Words};
 use super::tree::Value;
 
 /// The units of a duration, largest first, in milliseconds.
@@ -30,14 +31,6 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("kB", 1_000),
     ("B", 1),
 ];
-
-/// What a bounded value is called, and its smallest and largest value.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) what: &'static str,
-    pub(super) least: u64,
-    pub(super) most: u64,
-}
 
 /// What an unquoted scalar is.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,13 +134,9 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// A text that is not empty and not longer than `bytes_max`.
-    pub(super) fn filled_text(
-        &self,
-        what: &str,
-        bytes_max: usize,
-        faults: &mut Faults,
-    ) -> Option<&'t str> {
+    /// A text that is not empty and not longer than it may be.
+    pub(super) fn filled_text(&self, words: Words, faults: &mut Faults) -> Option<&'t str> {
+        let Words { what, bytes_max } = words;
         let text = self.text(what, faults)?;
         if text.trim().is_empty() {
             faults.add(

@@ -11,38 +11,111 @@ const WIDTH_MAX: usize = 120;
 /// How much of a cut line comes before the spot.
 const LEAD: usize = 40;
 
+/// Whether what is shown may be coloured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// With ANSI colours, for a terminal.
+    Coloured,
+}
+
+impl Style {
+    fn paint(self, codes: &str, text: &str) -> String {
+        match self {
+            Self::Coloured if !text.is_empty() => format!("\x1b[{codes}m{text}\x1b[0m"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+/// What a message is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Fault,
+    Warning,
+}
+
+impl Weight {
+    /// Red for what is wrong, yellow for what may be.
+    fn codes(self) -> &'static str {
+        match self {
+            Self::Fault => "31;1",
+            Self::Warning => "33;1",
+        }
+    }
+}
+
 /// Prints `faults` of `text`, which was read from `file_name`.
 #[must_use]
-pub fn show(faults: &[Fault], text: &str, file_name: &str) -> String {
+pub fn show(faults: &[Fault], text: &str, file_name: &str, style: Style) -> String {
+    show_all(faults, &[], text, file_name, style)
+}
+
+/// Prints faults and warnings together, in the order of the text; warnings say that they are.
+#[must_use]
+pub fn show_all(
+    faults: &[Fault],
+    warnings: &[Fault],
+    text: &str,
+    file_name: &str,
+    style: Style,
+) -> String {
     let lines: Vec<&str> = text.lines().collect();
+    let faults = faults.iter().map(|fault| (Weight::Fault, fault));
+    let warnings = warnings.iter().map(|fault| (Weight::Warning, fault));
+    let mut all: Vec<(Weight, &Fault)> = faults.chain(warnings).collect();
+    // What has no place is about the whole and comes last.
+    all.sort_by_key(|(_, fault)| (fault.place.is_none(), fault.place));
     let mut out = String::new();
-    for (index, fault) in faults.iter().enumerate() {
+    for (index, (weight, fault)) in all.into_iter().enumerate() {
         if index > 0 {
             out.push('\n');
         }
-        show_one(&mut out, fault, &lines, file_name);
+        show_one(&mut out, weight, fault, &lines, file_name, style);
     }
     out
 }
 
-fn show_one(out: &mut String, fault: &Fault, lines: &[&str], file_name: &str) {
-    let reason = printable(&fault.reason);
+fn show_one(
+    out: &mut String,
+    weight: Weight,
+    fault: &Fault,
+    lines: &[&str],
+    file_name: &str,
+    style: Style,
+) {
+    let reason = style.paint("1", &printable(&fault.reason));
+    let label = match weight {
+        Weight::Fault => String::new(),
+        Weight::Warning => style.paint(weight.codes(), "warning: "),
+    };
     match fault.place {
-        None => push_line(out, format_args!("{file_name}: {reason}")),
+        None => push_line(out, format_args!("{file_name}: {label}{reason}")),
         Some((line, column)) => {
-            push_line(out, format_args!("{file_name}:{line}:{column}: {reason}"));
+            push_line(
+                out,
+                format_args!("{file_name}:{line}:{column}: {label}{reason}"),
+            );
             let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
             if let Some(source) = lines.get(index) {
-                show_source(out, source, line, column);
+                show_source(out, source, (line, column), weight, style);
             }
         }
     }
     if !fault.remedy.is_empty() {
-        push_line(out, format_args!("help: {}", printable(&fault.remedy)));
+        let help = style.paint("36", "help:");
+        push_line(out, format_args!("{help} {}", printable(&fault.remedy)));
     }
 }
 
-fn show_source(out: &mut String, source: &str, line: u64, column: u64) {
+fn show_source(
+    out: &mut String,
+    source: &str,
+    (line, column): (u64, u64),
+    weight: Weight,
+    style: Style,
+) {
     let wanted = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
     // A line is read to its end only as far as the spot and the width ask for.
     let start = source.chars().take(wanted).count();
@@ -60,12 +133,14 @@ fn show_source(out: &mut String, source: &str, line: u64, column: u64) {
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let lead = " ".repeat(start - from + cut.chars().count());
-    push_line(out, format_args!("{margin} |"));
+    let bar = |number: &str| style.paint("2", &format!("{number} |"));
+    push_line(out, format_args!("{}", bar(&margin)));
     push_line(
         out,
-        format_args!("{number} | {cut}{}{rest}", printable(&shown)),
+        format_args!("{} {cut}{}{rest}", bar(&number), printable(&shown)),
     );
-    push_line(out, format_args!("{margin} | {lead}{}", "^".repeat(marks)));
+    let marks = style.paint(weight.codes(), &"^".repeat(marks));
+    push_line(out, format_args!("{} {lead}{marks}", bar(&margin)));
 }
 
 /// How many characters the token at the start of `rest` has: a quoted text with its quotes, a bracket

@@ -10,7 +10,7 @@ const BROKEN: &str = include_str!("golden/broken.yaml");
 
 fn good(text: &str) -> Manifest {
     parse(text)
-        .map_err(|faults| show(&faults, text, "good.yaml"))
+        .map_err(|faults| show(&faults, text, "good.yaml", Style::Plain))
         .expect("it has no fault")
 }
 
@@ -41,7 +41,7 @@ fn the_example_of_the_design_is_good() {
 #[test]
 fn all_faults_are_told_together() {
     let found = parse(BROKEN).expect_err("it is broken");
-    insta::assert_snapshot!(show(&found, BROKEN, "broken.yaml"));
+    insta::assert_snapshot!(show(&found, BROKEN, "broken.yaml", Style::Plain));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn patterns_keep_the_spelling_of_every_scalar() {
                     "{pattern}"
                 );
             }
-            Err(found) => assert_eq!(json, "", "{}", show(&found, &text, "x")),
+            Err(found) => assert_eq!(json, "", "{}", show(&found, &text, "x", Style::Plain)),
         }
     }
 }
@@ -330,17 +330,354 @@ fn a_plan_tells_each_change() {
     let old = good(include_str!("golden/plan-old.yaml"));
     let new = good(include_str!("golden/plan-new.yaml"));
     let replaced = BTreeSet::from([Name::new("rebuilt").expect("a name")]);
-    insta::assert_snapshot!(plan(&old, &new, &replaced).join("\n"));
-    assert!(plan(&new, &new, &BTreeSet::new()).is_empty());
-    assert!(plan(&Manifest::default(), &good("version: 1"), &BTreeSet::new()).is_empty());
-    assert!(plan(&good("version: 1"), &Manifest::default(), &BTreeSet::new()).is_empty());
+    let mut owed = |whose: Owing<'_>| match whose {
+        Owing::Function(name) if name.as_str() == "a" => Some(Owed {
+            count: 1_000,
+            more: true,
+        }),
+        Owing::Function(_) => Some(Owed {
+            count: 0,
+            more: false,
+        }),
+        Owing::Rule(_) => Some(Owed {
+            count: 1,
+            more: false,
+        }),
+        Owing::Subscription(_, name) if name.as_str() == "b" => None,
+        Owing::Subscription(..) => Some(Owed {
+            count: 12,
+            more: false,
+        }),
+    };
+    let changes = plan(&old, &new, &replaced, &mut owed);
+    let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+    let none = BTreeSet::new();
+    let mut nobody = |_: Owing<'_>| None;
+    assert!(plan(&new, &new, &none, &mut nobody).is_empty());
+    let (empty, least) = (Manifest::default(), good("version: 1"));
+    assert!(plan(&empty, &least, &none, &mut nobody).is_empty());
+    assert!(plan(&least, &empty, &none, &mut nobody).is_empty());
+}
+
+/// What a mapping at `place` needs besides the key that is looked at.
+fn siblings(place: &str) -> Vec<(&'static str, &'static str)> {
+    match place {
+        "" => vec![
+            ("version", "1"),
+            ("functions", "{ triage: { component: x.wasm } }"),
+            (
+                "rules",
+                "{ opened: { to: [{ function: triage }] }, outside-bugs: { to: [{ function: triage }] }, large-orders: { to: [{ function: triage }] } }",
+            ),
+        ],
+        "functions.NAME" => vec![("component", "x.wasm")],
+        "functions.NAME.build" => vec![("command", "make")],
+        "rules.NAME" => vec![("to", "[{ function: triage }]")],
+        "rules.NAME.to[]" => vec![("function", "triage")],
+        "tests[]" => vec![("name", "t"), ("event", "{ type: t }"), ("expect", "[]")],
+        _ => Vec::new(),
+    }
+}
+
+/// A whole manifest with this key and value at `place`; without a value, without the key.
+fn wrapped(place: &str, key: &str, value: Option<&str>) -> String {
+    let mapping = |place: &str, key: &str, value: Option<&str>| {
+        let mut entries: Vec<String> = siblings(place)
+            .into_iter()
+            .filter(|(name, _)| *name != key)
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        entries.extend(value.map(|value| format!("{key}: {value}")));
+        format!("{{ {} }}", entries.join(", "))
+    };
+    let mut inner = mapping(place, key, value);
+    let mut place = place;
+    while !place.is_empty() {
+        let (above, own) = place.rsplit_once('.').unwrap_or(("", place));
+        if own == "NAME" {
+            let name = match above {
+                "buses" => "default",
+                "functions" => "triage",
+                _ => "opened",
+            };
+            inner = mapping("", above, Some(&format!("{{ {name}: {inner} }}")));
+            break;
+        }
+        inner = match own.strip_suffix("[]") {
+            Some(list) => mapping(above, list, Some(&format!("[{inner}]"))),
+            None => mapping(above, own, Some(&inner)),
+        };
+        place = above;
+    }
+    inner
+}
+
+/// Calls `look` with each key and the place of its mapping.
+fn each_key(mut look: impl FnMut(&str, &shape::Key)) {
+    let mut all = Vec::new();
+    reference::collect(&shape::ROOT, &mut all);
+    assert!(all.len() >= 12, "the shapes are all found");
+    for shape in all {
+        for key in shape.keys {
+            look(shape.place, key);
+        }
+    }
+}
+
+/// A key's value as it is written between braces.
+fn in_flow(key: &shape::Key, value: &str) -> String {
+    match key.form {
+        shape::Form::Named(_) => format!("{{ {value} }}"),
+        shape::Form::OneOrMany(shape::Form::Query(_), _) => {
+            format!("'{}'", value.replace('\'', "''"))
+        }
+        _ => value.to_owned(),
+    }
+}
+
+fn validator() -> jsonschema::Validator {
+    let schema = serde_json::from_str(&schema()).expect("the schema is JSON");
+    jsonschema::draft202012::meta::validate(&schema).expect("the schema is a schema");
+    jsonschema::draft202012::new(&schema).expect("the schema compiles")
+}
+
+/// The faults that the schema finds in a manifest.
+fn by_schema(validator: &jsonschema::Validator, text: &str) -> Vec<String> {
+    let value: serde_json::Value = serde_saphyr::from_str(text).expect(text);
+    validator
+        .iter_errors(&value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+#[test]
+fn the_default_of_a_key_is_what_its_absence_means() {
+    let mut checked = 0;
+    each_key(|place, key| {
+        if let shape::Absent::Is(default) = key.absent {
+            let with = wrapped(place, key.name, Some(&in_flow(key, default)));
+            let without = wrapped(place, key.name, None);
+            assert_eq!(good(&with), good(&without), "{place} {}", key.name);
+            checked += 1;
+        }
+        let required = key.absent == shape::Absent::Fault;
+        let refused = parse(&wrapped(place, key.name, None)).is_err();
+        assert!(!required || refused, "{place} {} is not required", key.name);
+    });
+    assert!(checked > 20, "{checked}");
+}
+
+#[test]
+fn the_example_of_a_key_is_good() {
+    let validator = validator();
+    each_key(|place, key| {
+        let text = wrapped(place, key.name, Some(&in_flow(key, key.example)));
+        let manifest = good(&text);
+        assert_eq!(by_schema(&validator, &text), Vec::<String>::new(), "{text}");
+        // An example shows something, where there is something to show.
+        if let shape::Absent::Is(default) = key.absent
+            && default != key.example
+        {
+            let without = good(&wrapped(place, key.name, None));
+            assert_ne!(manifest, without, "{place} {}", key.name);
+        }
+        assert!(key.about.ends_with('.'), "{place} {}", key.name);
+    });
+    for text in [
+        EXAMPLE,
+        include_str!("golden/plan-old.yaml"),
+        include_str!("golden/plan-new.yaml"),
+        include_str!("../../../samples/edgebus.yaml"),
+        "version: 1\nbuses:\nfunctions:\nrules:\ntests:\n",
+    ] {
+        good(text);
+        assert_eq!(by_schema(&validator, text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_the_parser_refuses() {
+    let validator = validator();
+    for text in [
+        "rules: {}",
+        "version: '1'",
+        "version: 2",
+        "[1]",
+        "version: 1\nrule: {}",
+        "version: 1\nbuses: { a/b: {} }",
+        "version: 1\nbuses: { a: { dedupe: 1.5h } }",
+        "version: 1\nbuses: { a: { retention: { size: 10 gigabytes } } }",
+        "version: 1\nbuses: { a: { retention: 7d } }",
+        "version: 1\nfunctions: { f: { component: blake3:12 } }",
+        "version: 1\nfunctions: { f: { component: '' } }",
+        "version: 1\nfunctions: { f: { limits: { concurrency: 0 } } }",
+        "version: 1\nfunctions: { f: { limits: { concurrency: '32' } } }",
+        "version: 1\nfunctions: { f: { limits: { emits: 1001 } } }",
+        "version: 1\nfunctions: { f: { secrets: [GITHUB-TOKEN] } }",
+        "version: 1\nfunctions: { f: { allow_http: [api.github.com] } }",
+        "version: 1\nfunctions: { f: { component: f.wasm, build: {} } }",
+        "version: 1\nfunctions: { f: { component: f.wasm, build: { command: a, watch: src } } }",
+        "version: 1\nfunctions: { f: { config: { A: [1] } } }",
+        &rule("match: { type: [a] }"),
+        &rule("to: []"),
+        &rule("to: { function: f }"),
+        &rule("match: {}\nto: [{ function: f }]"),
+        &rule("match: { type: a }\nto: [{ function: f }]"),
+        &rule("match: { type: [] }\nto: [{ function: f }]"),
+        &rule("where: []\nto: [{ function: f }]"),
+        &rule("to: [{ function: f, order_by: $.id }]"),
+        &rule("to: [{ webhook: 'https://x' }]"),
+        &rule("to: [{ function: f, retry: { attempts: 101 } }]"),
+        &rule("to: [{ function: f, retry: { backoff: { factor: 0.5 } } }]"),
+        &rule("to: [{ function: f, retry: { backoff: { jitter: maybe } } }]"),
+        &rule("to: [{ function: f, dead_letter: 14d }]"),
+        "version: 1\ntests: [{ event: a.json, expect: [] }]",
+        "version: 1\ntests: [{ name: t, event: a.json }]",
+        "version: 1\ntests: [{ name: t, event: [], expect: [] }]",
+        "version: 1\ntests: [{ name: t, event: 7, expects: [] }]",
+    ] {
+        assert!(parse(text).is_err(), "the parser takes {text}");
+        assert!(
+            !by_schema(&validator, text).is_empty(),
+            "the schema takes {text}"
+        );
+    }
+}
+
+/// The page is part of the interface: its tables are rewritten only with EDGEBUS_REWRITE_GOLDEN set.
+#[test]
+fn the_reference_has_every_key() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/manifest.md");
+    let page = std::fs::read_to_string(&file).expect("the page is there");
+    let made = reference::rewritten(&page);
+    if std::env::var_os("EDGEBUS_REWRITE_GOLDEN").is_some() {
+        std::fs::write(&file, &made).expect("it can be written");
+    }
+    let page = std::fs::read_to_string(&file).expect("the page is there");
+    assert!(
+        page == made,
+        "docs/manifest.md differs from the shape; EDGEBUS_REWRITE_GOLDEN=1 rewrites its tables"
+    );
+    let validator = validator();
+    let blocks = page.split("```yaml\n").skip(1);
+    let mut examples = 0;
+    for block in blocks {
+        let (text, _) = block.split_once("```").expect("the block has an end");
+        if text.contains("version: 1") {
+            good(text);
+            assert_eq!(by_schema(&validator, text), Vec::<String>::new(), "{text}");
+            examples += 1;
+        }
+    }
+    assert!(examples >= 2, "{examples}");
+}
+
+/// The warnings of a manifest without faults, one line each.
+fn warned(text: &str) -> Vec<String> {
+    let document = Document::read(text);
+    assert!(document.faults.is_empty(), "{:?}", document.faults);
+    let found = warnings(&document, &|secret| secret == "SET");
+    let line = |warning: &Fault| {
+        let (line, column) = warning.place.expect("it has a place");
+        format!("{line}:{column} {}", warning.reason)
+    };
+    found.iter().map(line).collect()
+}
+
+#[test]
+fn what_may_not_be_meant_is_warned_of() {
+    let rule = |lines: &str| rule(&format!("to: [{{ function: f, {lines} }}]"));
+    let table: [(&str, &[&str]); 12] = [
+        ("version: 1", &[]),
+        (
+            "version: 1\nbuses:\n  a: { retention: { age: 1d }, dedupe: 1h }",
+            &["3:8 `retention` is not applied yet: the log keeps everything"],
+        ),
+        (
+            "version: 1\nfunctions: { f: { secrets: [SET, UNSET], allow_http: ['https://x'] } }",
+            &[
+                "2:14 no rule sends events to function `f`",
+                "2:34 the secret `UNSET` is not set here",
+                "2:42 `allow_http` allows nothing yet: there is no outgoing HTTP",
+            ],
+        ),
+        (&rule("dead_letter: { retention: 14d }"), &[]),
+        (
+            &rule("dead_letter: { retention: 1d }"),
+            &["5:40 `retention` is not applied yet: every dead letter is kept"],
+        ),
+        (
+            &rule("retry: { attempts: 1, max_age: 1s, backoff: { initial: 1h } }"),
+            &[],
+        ),
+        (&rule("retry: { attempts: 5, max_age: 10s }"), &[]),
+        (
+            &rule("retry: { attempts: 9, max_age: 10s }"),
+            &["5:32 a delay of 128s is longer than `max_age` (10s): such an attempt is never made"],
+        ),
+        (
+            &rule("retry: { attempts: 2, max_age: 1m, backoff: { initial: 1h } }"),
+            &["5:80 a delay of 1h is longer than `max_age` (1m): such an attempt is never made"],
+        ),
+        (
+            &rule("retry: { attempts: 9, max_age: 1m, backoff: { max: 90s } }"),
+            &["5:76 a delay of 90s is longer than `max_age` (1m): such an attempt is never made"],
+        ),
+        (
+            "version: 1\nfunctions: { f: {} }\nrules: { a: { to: [{ function: f }] }, b: { to: [{ function: f }] } }\ntests: [{ name: t, event: { type: a }, expect: [a] }]",
+            &["3:40 no test expects rule `b`"],
+        ),
+        (include_str!("../../../samples/edgebus.yaml"), &[]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(warned(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn pointers_lead_to_places() {
+    let document = Document::read("version: 1\nfunctions:\n  f: { secrets: [A, B] }\n");
+    let table = [
+        ("", Side::Key, (1, 1)),
+        ("/functions/f", Side::Key, (3, 3)),
+        ("/functions/f", Side::Value, (3, 6)),
+        ("/functions/f/secrets/1", Side::Key, (3, 21)),
+        ("/functions/f/secrets/7", Side::Value, (3, 17)),
+        ("/nowhere/at/all", Side::Value, (1, 1)),
+    ];
+    for (pointer, side, place) in table {
+        assert_eq!(document.place(pointer, side), Some(place), "{pointer}");
+    }
+    assert_eq!(Document::read("").place("/x", Side::Key), None);
+}
+
+#[test]
+fn colours_change_no_words() {
+    let found = parse(BROKEN).expect_err("it is broken");
+    let plain = show_all(&found, &found[..3], BROKEN, "x.yaml", Style::Plain);
+    let coloured = show_all(&found, &found[..3], BROKEN, "x.yaml", Style::Coloured);
+    assert_eq!(plain.matches("warning: ").count(), 3);
+    let mut bare = String::new();
+    let mut rest = coloured.as_str();
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        bare.push_str(before);
+        rest = after.split_once('m').expect("a colour ends").1;
+    }
+    bare.push_str(rest);
+    let trimmed = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    };
+    assert_eq!(trimmed(&bare), trimmed(&plain));
 }
 
 #[test]
 fn nothing_shown_steers_the_terminal() {
     let text = "version: 1\n\"\\e[2Jx\\u202E\": \u{85}1\n'a\tb': \u{feff}\n";
     let found = parse(text).expect_err("its keys are unknown");
-    let shown = show(&found, text, "x.yaml");
+    let shown = show(&found, text, "x.yaml", Style::Plain);
     assert!(
         !shown
             .chars()
@@ -348,7 +685,12 @@ fn nothing_shown_steers_the_terminal() {
         "{shown:?}"
     );
     let long = format!("version: 1\nrules: {{ {} }}", "abcdefgh: 1, ".repeat(100));
-    let shown = show(&parse(&long).expect_err("rules"), &long, "x.yaml");
+    let shown = show(
+        &parse(&long).expect_err("rules"),
+        &long,
+        "x.yaml",
+        Style::Plain,
+    );
     assert!(
         shown.lines().all(|line| line.chars().count() < 200),
         "{shown}"
@@ -380,7 +722,7 @@ fn mutated() -> impl Strategy<Value = String> {
 fn never_panics(text: &str) {
     if let Err(found) = parse(text) {
         assert!(!found.is_empty());
-        let _ = show(&found, text, "x.yaml");
+        let _ = show(&found, text, "x.yaml", Style::Plain);
     }
 }
 
@@ -406,6 +748,6 @@ proptest! {
     fn faults_show_on_any_text(text in any::<String>(), line in any::<u64>(), column in any::<u64>()) {
         let fault = Fault { pointer: String::new(), place: Some((line, column)), reason: text.clone(), remedy: text.clone() };
         let near = Fault { place: Some((line % 4, column % 90)), ..fault.clone() };
-        let _ = show(&[fault, near], &text, "x.yaml");
+        let _ = show(&[fault, near], &text, "x.yaml", Style::Plain);
     }
 }

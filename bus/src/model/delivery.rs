@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp};
+use super::{Code, Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp};
 
 /// Names a delivery: an event owed to a subscription, live (replay 0) or under a replay's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -138,6 +138,17 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::AttemptsExhausted,
+        Self::AgeExceeded,
+        Self::HopLimit,
+        Self::FanOutLimit,
+        Self::FunctionMissing,
+        Self::Corrupt,
+    ];
+
     /// One stable word.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -149,6 +160,21 @@ impl DeadReason {
             Self::FanOutLimit => "fan-out-limit",
             Self::FunctionMissing => "function-missing",
             Self::Corrupt => "corrupt",
+        }
+    }
+
+    /// Its code, for its page.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            // The reason and the outcome are one thing, and have one page.
+            Self::Rejected => Code::OutcomeReject,
+            Self::AttemptsExhausted => Code::DeadAttemptsExhausted,
+            Self::AgeExceeded => Code::DeadAgeExceeded,
+            Self::HopLimit => Code::DeadHopLimit,
+            Self::FanOutLimit => Code::DeadFanOutLimit,
+            Self::FunctionMissing => Code::DeadFunctionMissing,
+            Self::Corrupt => Code::DeadCorrupt,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every other room speaks these words. Nothing here does I/O, awaits, reads a clock or draws a
 //! random number, so that everything decided here can be tested as a table.
 
+pub mod code;
 pub mod delivery;
 pub mod event;
 pub mod function;
@@ -11,10 +12,12 @@ pub mod media_type;
 pub mod name;
 pub mod outcome;
 pub mod position;
+pub mod progress;
 pub mod retry;
 pub mod rule;
 pub mod timestamp;
 
+pub use code::Code;
 pub use delivery::{Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Settled};
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};
@@ -22,6 +25,7 @@ pub use limits::FunctionLimits;
 pub use name::{Name, NameError};
 pub use outcome::{Outcome, TimeoutKind};
 pub use position::{BusId, EventRef, Position, SubscriptionId};
+pub use progress::Progress;
 pub use retry::{Backoff, RetryPolicy};
-pub use rule::{BusConfig, RuleConfig, Subscription, TargetConfig};
+pub use rule::{BusConfig, InputConfig, RuleConfig, Subscription, TargetConfig};
 pub use timestamp::Timestamp;

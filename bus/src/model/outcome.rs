@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Code;
+
 /// Which clock ran out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimeoutKind {
@@ -60,6 +62,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every class that [`Outcome::class`] can say.
+    pub const CLASSES: [&'static str; 9] = [
+        "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
+    ];
+
     /// The error class: one stable word that lists and metrics use.
     #[must_use]
     pub fn class(&self) -> &'static str {
@@ -73,6 +80,22 @@ impl Outcome {
             Self::Limit { .. } => "limit",
             Self::Conflict => "conflict",
             Self::Host { .. } => "host",
+        }
+    }
+
+    /// The class's code, for its page; success has none.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Success => None,
+            Self::Retry { .. } => Some(Code::OutcomeRetry),
+            Self::Reject { .. } => Some(Code::OutcomeReject),
+            Self::Trap { .. } => Some(Code::OutcomeTrap),
+            Self::Timeout { .. } => Some(Code::OutcomeTimeout),
+            Self::Memory { .. } => Some(Code::OutcomeMemory),
+            Self::Limit { .. } => Some(Code::OutcomeLimit),
+            Self::Conflict => Some(Code::OutcomeConflict),
+            Self::Host { .. } => Some(Code::OutcomeHost),
         }
     }
 

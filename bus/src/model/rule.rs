@@ -52,10 +52,28 @@ pub struct RuleConfig {
 pub struct TargetConfig {
     /// The function that handles the event.
     pub function: Name,
+    /// What of the event it gets as data; `None` is the event's own data.
+    pub input: Option<InputConfig>,
     /// How failures are retried.
     pub retry: RetryPolicy,
     /// How long a dead letter is kept, in milliseconds.
     pub dead_letter_ms: u64,
+}
+
+/// How a target's input is made from the event; the `rules` crate compiles it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InputConfig {
+    /// A JSONPath, as in `$.data.issue`: what it leads to.
+    Path(String),
+    /// JSON text whose strings may hold `{$.path}` placeholders.
+    Template(String),
+    /// EventBridge's input transformer.
+    EventBridge {
+        /// Names with their paths.
+        paths: Vec<(String, String)>,
+        /// The template with `<name>` placeholders.
+        template: String,
+    },
 }
 
 /// One rule with one of its targets: the unit that has lag, retries and dead letters.

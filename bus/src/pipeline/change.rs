@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Digest, FunctionConfig, Name, Revision, RuleConfig};
+use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -27,14 +27,26 @@ pub enum FunctionSource {
     Stored(Digest),
 }
 
+/// The answer where another version is in force than the one that was planned for.
+pub(crate) fn changed(expected: u64, found: u64) -> Error {
+    Error::new(
+        Kind::Changed,
+        format!(
+            "the plan was made at rule-set version {expected} and version {found} is in force now; nothing was changed: plan again"
+        ),
+    )
+}
+
 /// Compiles every deployed function, at the start.
 pub(super) async fn compile_all(
     store: &dyn Store,
     runtime: &Arc<dyn Runtime>,
     catalog: &Catalog,
     secrets: &Secrets,
+    progress: &Progress,
 ) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
-    deployed(store, runtime, catalog, secrets, &HashMap::new()).await
+    let none = HashMap::new();
+    deployed(store, runtime, catalog, secrets, &none, progress).await
 }
 
 /// The catalog's functions, compiled; those of `ready` are taken from there.
@@ -44,9 +56,13 @@ async fn deployed(
     catalog: &Catalog,
     secrets: &Secrets,
     ready: &HashMap<Digest, Arc<dyn Function>>,
+    progress: &Progress,
 ) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
     let mut functions = BTreeMap::new();
-    for revision in &catalog.functions {
+    for (index, revision) in catalog.functions.iter().enumerate() {
+        let count = catalog.functions.len();
+        let detail = format!("{} of {count}: {}", index + 1, revision.name);
+        progress.tell("compiling functions", &detail);
         let function = match ready.get(&revision.digest) {
             Some(function) => function.clone(),
             None => {
@@ -73,6 +89,7 @@ async fn deployed(
                                 revision.name
                             ),
                         )
+                        .coded(Code::NoLongerCompiles)
                     })?
             }
         };
@@ -100,10 +117,11 @@ async fn deployed(
 }
 
 impl Pipeline {
-    /// Puts a manifest in force; its text is `source`.
+    /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
+    /// is in force until then.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
+    /// [`Kind::Changed`] for another version; [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
     /// nothing is changed then.
     pub async fn apply_manifest(
         &self,
@@ -111,8 +129,14 @@ impl Pipeline {
         buses: Vec<BusConfig>,
         functions: Vec<(Name, FunctionSource, FunctionConfig)>,
         rules: Vec<RuleConfig>,
+        expected: Option<u64>,
     ) -> Result<u64, Error> {
         let _changing = self.changing.lock().await;
+        // Every change holds the lock, so that the version stays what it is until this one is made.
+        let version = self.snapshot().version;
+        if let Some(expected) = expected.filter(|expected| *expected != version) {
+            return Err(changed(expected, version));
+        }
         let mut ready = self.compiled();
         let mut named = Vec::with_capacity(functions.len());
         let mut components = Vec::new();
@@ -129,6 +153,7 @@ impl Pipeline {
                             remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
                         }],
                     )
+                    .coded(Code::FunctionNotDeployed)
                 })?,
                 FunctionSource::Component(bytes) => {
                     let digest = Digest::of(&bytes);
@@ -224,6 +249,7 @@ impl Pipeline {
                         remedy: String::new(),
                     }],
                 )
+                .coded(error.code)
             })
     }
 
@@ -269,10 +295,12 @@ impl Pipeline {
             &catalog,
             &self.secrets,
             ready,
+            &Progress::silent(),
         )
         .await?;
-        let snapshot = Snapshot::compile(&catalog, functions)
-            .map_err(|fault| Error::new(Kind::Corrupt, fault.reason))?;
+        let snapshot = Snapshot::compile(&catalog, functions).map_err(|fault| {
+            Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
+        })?;
         for subscription in &catalog.subscriptions {
             self.dispatcher().add_queue(
                 subscription.id,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Pipeline, matching};
 use crate::error::{Error, Fault, Kind};
 use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use crate::model::{BusId, Event, Lineage};
+use crate::model::{BusId, Code, Event, Lineage};
 use crate::store::{Append, Appended, NewEvent};
 use crate::telemetry::{EventAccepted, Happening};
 
@@ -90,10 +90,10 @@ impl Pipeline {
             faults.push(fault);
         }
         if !faults.is_empty() {
-            return Err(Error::invalid(
-                "the events can't be accepted; nothing was stored",
-                faults,
-            ));
+            return Err(
+                Error::invalid("the events can't be accepted; nothing was stored", faults)
+                    .coded(Code::EventInvalid),
+            );
         }
         self.reserve_space(bytes)?;
         let append = Append {

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rules::{ApplyError, EventDocument};
+
 use super::dispatch::{Job, SettleTicket};
 use super::services::Services;
 use super::settle::{self, Ran};
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, recover};
-use crate::model::{DeadReason, Outcome, Subscription};
+use crate::model::{Data, DeadReason, Event, Outcome, Subscription};
 use crate::runtime::{Context, Emitted, Invocation};
 use crate::store::{Effects, Settle, SettleEnd, Step};
+use crate::view::View;
 
 /// Runs deliveries, one after the other, until there are none for it.
 pub(super) async fn lane(pipeline: Arc<Pipeline>) {
@@ -123,8 +126,19 @@ async fn run(
     started_at: crate::model::Timestamp,
 ) -> (Ran, Option<(Effects, Vec<Emitted>)>) {
     let limits = deployed.revision.config.limits;
+    let event = match input(snapshot, job, subscription) {
+        Ok(event) => event,
+        // The same event has no input at the next attempt either.
+        Err(error) => {
+            let mut ran = Ran::host(String::new(), started_at);
+            ran.outcome = Outcome::Reject {
+                message: format!("the rule's `input` can't be made from this event: {error}"),
+            };
+            return (ran, None);
+        }
+    };
     let invocation = Invocation {
-        event: job.event.clone(),
+        event,
         context: Context {
             delivery: job.key.to_string(),
             idempotency_key: pipeline.idempotency_key(job.key),
@@ -153,6 +167,32 @@ async fn run(
         .is_success()
         .then(|| (services.into_effects(), invoked.emitted));
     (ran, effects)
+}
+
+/// The event as the function gets it: as it is, or with the input that the rule makes of it as data.
+fn input(
+    snapshot: &Snapshot,
+    job: &Job,
+    subscription: &Subscription,
+) -> Result<Arc<Event>, ApplyError> {
+    let Some(transform) = snapshot.inputs.get(&subscription.id) else {
+        return Ok(job.event.clone());
+    };
+    let view = View::new(&job.event);
+    let ingested_at = job.accepted_at.to_string();
+    let context = rules::Context {
+        rule_name: subscription.rule.as_str(),
+        rule_arn: None,
+        ingested_at: &ingested_at,
+    };
+    let parts = view.parts();
+    let input = transform.apply(&EventDocument::new(&parts), &context)?;
+    let mut event = (*job.event).clone();
+    event.data = Data::Json(input.into());
+    event.data_content_type = Some("application/json".to_owned());
+    // It described the data that was there before.
+    event.data_schema = None;
+    Ok(Arc::new(event))
 }
 
 impl Ran {

@@ -25,6 +25,7 @@ mod snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timer;
+mod trial;
 mod writer;
 
 use std::collections::HashMap;
@@ -36,11 +37,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use change::FunctionSource;
+pub(crate) use change::changed;
+pub use matching::matches;
+pub(crate) use matching::subscriptions;
 pub use snapshot::Snapshot;
+pub use trial::Trial;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{BusId, DeliveryKey, Position, SubscriptionId};
+use crate::model::{BusId, DeliveryKey, Position, Progress, SubscriptionId};
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
@@ -67,6 +72,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Metrics and the live stream.
     pub telemetry: Arc<Telemetry>,
+    /// Is told how far the start is.
+    pub progress: Progress,
     /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
     pub space: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Reads the secrets that manifests name; `None` if one isn't set.
@@ -148,6 +155,7 @@ impl Pipeline {
             &parts.runtime,
             &parts.catalog,
             &parts.secrets,
+            &parts.progress,
         )
         .await?;
         let snapshot = Snapshot::compile(&parts.catalog, functions).map_err(|fault| {
@@ -155,12 +163,14 @@ impl Pipeline {
                 Kind::Corrupt,
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
+            .coded(crate::model::Code::NoLongerCompiles)
         })?;
         if !parts.catalog.clean {
             tracing::info!(
                 "the last process did not stop in order: what it owed is claimed before it is attempted"
             );
         }
+        parts.progress.tell("looking for what was owed", "");
         let suspects = recover::suspects(&*parts.store, &parts.catalog).map_err(read_error)?;
         let positions = parts
             .catalog
@@ -318,6 +328,16 @@ impl Pipeline {
     #[must_use]
     pub fn in_memory(&self, id: SubscriptionId) -> usize {
         self.dispatcher.in_memory(id)
+    }
+
+    /// The newest position of `bus`; 0 while it is empty.
+    #[must_use]
+    pub fn last_position(&self, bus: BusId) -> Position {
+        self.positions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&bus)
+            .map_or(Position(0), |last| *last.borrow())
     }
 
     /// Resolves when `bus` has an event after `after`, or the pipeline stops.

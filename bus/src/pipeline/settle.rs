@@ -20,7 +20,7 @@ use crate::telemetry::{AttemptEnded, Happening};
 pub(super) const CONFLICTS_MAX: u8 = 64;
 
 /// The longest message of an outcome, in bytes; guests choose the words of a retry or a rejection.
-const MESSAGE_BYTES_MAX: usize = 4 << 10;
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// How an attempt went.
 pub(super) struct Ran {
@@ -109,7 +109,7 @@ fn settle(pipeline: &Pipeline, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
 
 /// Makes events of what a function emitted: with an id that is the same however often the attempt
 /// runs, the origin that only the host may set, and the subscriptions that get them.
-fn emits(
+pub(super) fn emits(
     pipeline: &Pipeline,
     snapshot: &Snapshot,
     job: &Job,
@@ -292,6 +292,7 @@ impl Pipeline {
         };
         let attempt = &settle.attempt;
         self.telemetry().count_attempt(
+            job.key.subscription,
             &attempt.outcome,
             attempt.duration_us,
             age_ms,
@@ -335,6 +336,7 @@ impl Pipeline {
                     .map(|subscription| subscription.target.function.to_string())
                     .unwrap_or_default(),
                 attempt: attempt.number,
+                started_at: attempt.started_at,
                 outcome: attempt.outcome.clone(),
                 duration_us: attempt.duration_us,
                 age_ms: settle.now.ms_since(job.accepted_at),

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use rules::{Dialect, Filter, ParseOptions, Pattern, RuleSet};
+use rules::{Dialect, Filter, ParseOptions, Pattern, RuleSet, Transform};
 
 use crate::error::Fault;
 use crate::model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
 use crate::runtime::Function;
 use crate::store::Catalog;
+use crate::view;
 
 /// A deployed function that can be called.
 pub struct Deployed {
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub rules: Vec<RuleConfig>,
     /// Subscriptions, the inactive ones that still owe something included.
     pub subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    /// How inputs are made for the subscriptions that don't take the event's own data.
+    pub inputs: HashMap<SubscriptionId, Arc<Transform>>,
     /// Functions by name.
     pub functions: BTreeMap<Name, Arc<Deployed>>,
 }
@@ -93,6 +96,7 @@ impl Snapshot {
                 .iter()
                 .map(|subscription| (subscription.id, Arc::new(subscription.clone())))
                 .collect(),
+            inputs: compile_inputs(catalog)?,
             functions,
         })
     }
@@ -102,6 +106,22 @@ impl Snapshot {
     pub fn bus(&self, id: BusId) -> Option<&Arc<BusRules>> {
         self.by_id.get(&id)
     }
+}
+
+fn compile_inputs(catalog: &Catalog) -> Result<HashMap<SubscriptionId, Arc<Transform>>, Fault> {
+    let mut inputs = HashMap::new();
+    for subscription in &catalog.subscriptions {
+        if let Some(input) = &subscription.target.input {
+            let transform = view::compile_input(input).map_err(|faults| Fault {
+                pointer: format!("/rules/{}/to", subscription.rule),
+                place: None,
+                reason: faults.first().map_or_else(String::new, ToString::to_string),
+                remedy: String::new(),
+            })?;
+            inputs.insert(subscription.id, Arc::new(transform));
+        }
+    }
+    Ok(inputs)
 }
 
 fn compile_bus(catalog: &Catalog, id: BusId, config: &BusConfig) -> Result<BusRules, Fault> {

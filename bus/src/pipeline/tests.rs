@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::model::{
-    Attribute, BusConfig, Data, Delivery, Event, FunctionConfig, Name, RetryPolicy, RuleConfig,
-    TargetConfig, Timestamp,
+    Attribute, BusConfig, Data, Delivery, Event, FunctionConfig, InputConfig, Name, RetryPolicy,
+    RuleConfig, TargetConfig, Timestamp,
 };
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
@@ -29,6 +29,7 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
         runtime: Arc::new(FakeRuntime),
         clock: Clock::system(Timestamp(0)),
         telemetry: Telemetry::new(),
+        progress: Progress::silent(),
         space: Box::new(|| u64::MAX),
         secrets: Box::new(|name| (name == "KEY").then(|| "hush".to_owned())),
     })
@@ -77,6 +78,7 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
             pattern: Some(format!(r#"{{"type":["{kind}"]}}"#)),
             filters: Vec::new(),
             targets: vec![TargetConfig {
+                input: None,
                 function: name(kind),
                 retry,
                 dead_letter_ms: 1_000_000,
@@ -85,7 +87,25 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .collect();
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     pipeline
-        .apply_manifest("test".to_owned(), buses, functions, rules)
+        .apply_manifest("test".to_owned(), buses, functions, rules, None)
+        .await
+        .unwrap();
+}
+
+/// `apply` of one rule, whose target's input is made like this.
+async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
+    apply(pipeline, &[(kind, "show")], 3).await;
+    let mut rules = pipeline.snapshot().rules.clone();
+    rules[0].targets[0].input = Some(input);
+    let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
+    let function = rules[0].targets[0].function.clone();
+    let functions = vec![(
+        function,
+        FunctionSource::Deployed,
+        FunctionConfig::default(),
+    )];
+    pipeline
+        .apply_manifest("input".to_owned(), buses, functions, rules, None)
         .await
         .unwrap();
 }
@@ -169,6 +189,36 @@ async fn each_script_ends_as_it_says() {
     }
     pipeline.stop().await;
     assert!(pipeline.store().catalog().unwrap().clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_gets_the_input_that_the_rule_makes() {
+    let path = |path: &str| InputConfig::Path(path.to_owned());
+    let template = InputConfig::Template(r#"{"id":"{$.id}","n":"{$.data.n}"}"#.to_owned());
+    let eventbridge = InputConfig::EventBridge {
+        paths: vec![("n".to_owned(), "$.detail.n".to_owned())],
+        template: r#"{"said": "n is <n>"}"#.to_owned(),
+    };
+    for (input, expected) in [
+        (path("$.data.n"), "12345678901234567890123"),
+        (path("$.data.none"), "null"),
+        (path("$.type"), r#""t""#),
+        (template, r#"{"id":"a","n":12345678901234567890123}"#),
+        (eventbridge, r#"{"said":"n is 12345678901234567890123"}"#),
+    ] {
+        let pipeline = memory_pipeline().await;
+        apply_input(&pipeline, "t", input).await;
+        let data = r#"{"n":12345678901234567890123}"#;
+        pipeline
+            .publish("default", vec![event("a", "t", data)])
+            .await
+            .unwrap();
+        settled(&pipeline).await;
+        let id = *pipeline.snapshot().subscriptions.keys().next().unwrap();
+        let ended = pipeline.store().settled(id, None, 10).unwrap();
+        let output = &ended[0].delivery.attempts[0].output;
+        assert!(output.contains(expected), "{output} is not {expected}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Why a component can't be a function here.
 
+use crate::model::Code;
+
 /// What to do about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -17,6 +19,8 @@ pub enum Kind {
 pub struct Error {
     /// What to do.
     pub kind: Kind,
+    /// Which page tells more.
+    pub code: Code,
     /// What is wrong and how to build it right.
     pub message: String,
 }
@@ -24,9 +28,21 @@ pub struct Error {
 impl Error {
     /// An error of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let code = match kind {
+            Kind::Invalid => Code::ComponentUnfit,
+            Kind::TooLarge => Code::ComponentTooLarge,
+            Kind::Host => Code::RuntimeFailed,
+        };
         Self {
             kind,
+            code,
             message: message.into(),
         }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 }

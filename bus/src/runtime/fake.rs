@@ -14,6 +14,7 @@
 //! | `swap KEY` | puts `1` under KEY if there is no value, and logs whether it did |
 //! | `keys PREFIX` | logs the first ten keys |
 //! | `log MESSAGE` | logs a line |
+//! | `show` | logs the event's data |
 //! | `config KEY`, `secret NAME` | logs the value |
 //! | `hang` | waits for an hour: the wall-clock limit ends it |
 //! | `memory` | it ends over its memory |
@@ -29,7 +30,7 @@ use bytes::Bytes;
 
 use super::error::{Error, Kind};
 use super::{Call, Emitted, Function, GuestServices, Invocation, Invoked, Runtime, ServiceError};
-use crate::model::{Digest, Outcome, TimeoutKind};
+use crate::model::{Data, Digest, Outcome, TimeoutKind};
 
 /// Runs scripts.
 #[derive(Default)]
@@ -48,6 +49,7 @@ enum Line {
     Swap(String),
     Keys(String),
     Log(String),
+    Show,
     Config(String),
     Secret(String),
     Hang,
@@ -91,6 +93,7 @@ fn parse(line: &str) -> Result<Line, Error> {
         "swap" => Line::Swap(text()),
         "keys" => Line::Keys(text()),
         "log" => Line::Log(text()),
+        "show" => Line::Show,
         "config" => Line::Config(text()),
         "secret" => Line::Secret(text()),
         "hang" => Line::Hang,
@@ -209,6 +212,10 @@ impl Attempt<'_> {
                 self.log(&keys.join(" "));
             }
             Line::Log(message) => self.log(&message),
+            Line::Show => match &self.invocation.event.data {
+                Data::Json(data) => self.log(&String::from_utf8_lossy(data)),
+                other => self.log(&format!("{other:?}")),
+            },
             Line::Config(key) => self.log(&format!("{:?}", services.config(&key))),
             Line::Secret(name) => self.log(&format!("{:?}", services.secret(&name))),
             Line::Hang => tokio::time::sleep(Duration::from_secs(3_600)).await,

@@ -1,5 +1,7 @@
 //! The store's error: what failed, and what the caller should do next.
 
+use crate::model::Code;
+
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -17,6 +19,8 @@ pub enum Kind {
 pub struct Error {
     /// What to do.
     pub kind: Kind,
+    /// Which page tells more.
+    pub code: Code,
     /// What happened, for people; free to change.
     pub message: String,
 }
@@ -24,9 +28,21 @@ pub struct Error {
 impl Error {
     /// An error of `kind`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let code = match kind {
+            Kind::Unknown => Code::LogFailed,
+            Kind::Corrupt => Code::RecordHarmed,
+            Kind::Refused => Code::StoreInaccessible,
+        };
         Self {
             kind,
+            code,
             message: message.into(),
         }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 }

@@ -3,13 +3,18 @@
 //!
 //! Never here: decisions, or labels without a bound.
 
+mod tallies;
+
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::broadcast;
 
-use crate::model::{DeadReason, DeliveryKey, Outcome, Position, Timestamp};
+use crate::model::{DeadReason, DeliveryKey, Outcome, Position, SubscriptionId, Timestamp};
+use tallies::Tallies;
+
+pub use tallies::Tally;
 
 /// Things that the live stream keeps for a slow listener before it loses the oldest.
 const STREAM_KEPT_MAX: usize = 4096;
@@ -44,6 +49,8 @@ pub struct AttemptEnded {
     pub function: String,
     /// Counts from 1.
     pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
     /// How it ended.
     pub outcome: Outcome,
     /// How long it ran, in microseconds.
@@ -87,12 +94,8 @@ pub struct Telemetry {
     attempt_seconds: Histogram,
     delivery_seconds: Histogram,
     in_memory: Gauge,
+    tallies: Tallies,
 }
-
-/// Every class that [`Outcome::class`] can say.
-const CLASSES: [&str; 9] = [
-    "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
-];
 
 impl Telemetry {
     /// Fresh metrics, all at zero.
@@ -150,7 +153,7 @@ impl Telemetry {
             duplicates: counter("edgebus_events_duplicate_total"),
             refused: counter("edgebus_publishes_refused_total"),
             emitted: counter("edgebus_events_emitted_total"),
-            attempts: CLASSES
+            attempts: Outcome::CLASSES
                 .iter()
                 .map(|class| {
                     let key = Key::from_parts(
@@ -173,6 +176,7 @@ impl Telemetry {
                 &metadata,
             ),
             metrics: recorder.handle(),
+            tallies: Tallies::default(),
         })
     }
 
@@ -217,6 +221,7 @@ impl Telemetry {
     /// Counts an ended attempt.
     pub fn count_attempt(
         &self,
+        subscription: SubscriptionId,
         outcome: &Outcome,
         duration_us: u64,
         age_ms: u64,
@@ -238,6 +243,13 @@ impl Telemetry {
         if dead {
             self.dead.increment(1);
         }
+        self.tallies.count(subscription, retry, dead, duration_us);
+    }
+
+    /// What a subscription's deliveries came to since this process started.
+    #[must_use]
+    pub fn tally(&self, subscription: SubscriptionId) -> Tally {
+        self.tallies.of(subscription)
     }
 
     /// Counts a record that failed its checksum.

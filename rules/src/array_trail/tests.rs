@@ -40,12 +40,43 @@ fn go_together(one: &Found, other: &Found) -> bool {
     })
 }
 
-/// What a field asks for: one of these numbers, or (too) no value.
+/// What a field asks for: one of these numbers, or (too) an array that contains these, or one of
+/// exactly these, or no value.
 #[derive(Debug, Clone)]
 struct Ask {
     path: String,
     numbers: Vec<i32>,
+    contains_all: Vec<i32>,
+    exactly: Vec<i32>,
     absence: bool,
+}
+
+/// The arrays whose values are asked for together, as what encloses them.
+fn lists(ask: &Ask, values: &[Found]) -> Vec<Found> {
+    let array = |value: &Found| value.1.last().map(|(array, _)| *array);
+    let mut lists = Vec::new();
+    for value in values {
+        let beside: Vec<&Value> = values
+            .iter()
+            .filter(|other| array(other) == array(value))
+            .map(|(value, _)| value)
+            .collect();
+        let contains = ask
+            .contains_all
+            .iter()
+            .all(|number| beside.iter().any(|value| *value == number));
+        let mut rest = ask.exactly.clone();
+        let exact = beside.len() == rest.len()
+            && beside.iter().all(|value| {
+                let place = rest.iter().position(|number| *value == number);
+                place.map(|place| rest.remove(place)).is_some()
+            });
+        if (contains && !ask.contains_all.is_empty()) || (exact && !ask.exactly.is_empty()) {
+            let around = value.1.len().saturating_sub(1);
+            lists.push((Value::Null, value.1[..around].to_vec()));
+        }
+    }
+    lists
 }
 
 /// Whether values can be chosen from `from` on, the earlier choices given.
@@ -66,6 +97,7 @@ fn choose(asks: &[(Ask, Vec<Found>)], from: usize, chosen: &mut Vec<Option<Found
         .iter()
         .filter(|(value, _)| ask.numbers.iter().any(|number| *value == *number));
     let mut options: Vec<Option<Found>> = fit.cloned().map(Some).collect();
+    options.extend(lists(ask, values).into_iter().map(Some));
     if ask.absence {
         options.push(None);
     }
@@ -87,12 +119,19 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
     let ask = (
         "[ab](\\.[ab]){0,3}",
         prop::collection::vec(0..4_i32, 0..3),
+        prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(0..4_i32, 0..3)],
+        prop_oneof![3 => Just(vec![]), 1 => prop::collection::vec(0..4_i32, 0..3)],
         any::<bool>(),
     );
-    let ask = ask.prop_map(|(path, numbers, absence)| Ask {
-        path,
-        absence: absence || numbers.is_empty(),
-        numbers,
+    let ask = ask.prop_map(|(path, numbers, contains_all, exactly, absence)| {
+        let asks = numbers.is_empty() && contains_all.is_empty() && exactly.is_empty();
+        Ask {
+            path,
+            absence: absence || asks,
+            numbers,
+            contains_all,
+            exactly,
+        }
     });
     prop::collection::vec(ask, 1..5).prop_map(|mut asks| {
         asks.sort_by(|one, other| one.path.cmp(&other.path));
@@ -104,6 +143,12 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
 fn pattern(asks: &[Ask]) -> Pattern {
     let fields = asks.iter().map(|ask| {
         let mut list: Vec<Value> = ask.numbers.iter().map(|&number| number.into()).collect();
+        if !ask.contains_all.is_empty() {
+            list.push(serde_json::json!({ "contains-all": ask.contains_all }));
+        }
+        if !ask.exactly.is_empty() {
+            list.push(serde_json::json!({ "exactly": ask.exactly }));
+        }
         if ask.absence {
             list.push(serde_json::json!({ "exists": false }));
         }

@@ -80,6 +80,15 @@ fn texts(operators: &[Operator]) -> (Box<[Box<str>]>, Box<[Operator]>) {
     (texts.into(), others.into())
 }
 
+/// Whether an operator may wait behind a door that the word of a number opens.
+fn needs_numbers(operator: &Operator) -> bool {
+    match operator {
+        Operator::Numeric(_) | Operator::Exact(exact::Operand::Number(_)) => true,
+        Operator::All(operand) => operand.each().iter().any(needs_numbers),
+        _ => false,
+    }
+}
+
 fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
     match texts {
         [] => false,
@@ -210,12 +219,7 @@ impl Condition {
         match &self.test {
             Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) | Test::Together => false,
             Test::Range(_) => true,
-            Test::OneOf(_, operators) => operators.iter().any(|operator| {
-                matches!(
-                    operator,
-                    Operator::Numeric(_) | Operator::Exact(exact::Operand::Number(_))
-                )
-            }),
+            Test::OneOf(_, operators) => operators.iter().any(needs_numbers),
         }
     }
 

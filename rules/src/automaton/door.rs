@@ -122,6 +122,22 @@ impl Doors {
                 let (inside, bits) = operand.block();
                 self.push(network(seed, node, inside, bits), PRICE_RANGE);
             }
+            Operator::All(operand) => {
+                // A value that meets all of them meets the one that fewest values meet.
+                let each = operand.each().iter().map(|operator| {
+                    let mut doors = Doors::default();
+                    doors.add(seed, node, operator);
+                    doors
+                });
+                match each.min_by_key(|doors| doors.price) {
+                    Some(cheapest) => {
+                        self.single.extend(cheapest.single);
+                        self.ranges.extend(cheapest.ranges);
+                        self.price += cheapest.price;
+                    }
+                    None => self.present(seed, node),
+                }
+            }
             // Met by absence alone, which has a door of its own.
             Operator::Exists(operand) if operand.by_absence() => {}
             _ => self.present(seed, node),

@@ -119,7 +119,7 @@ fn generated_rules_and_events() {
         let left = random.below(4) as u16;
         for (key, pattern) in &patterns {
             index.insert_as(*key, pattern, |condition| {
-                left == 1 && condition.path % 2 == 1
+                condition.needs_all_values() || (left == 1 && condition.path % 2 == 1)
             });
         }
         let plain = RuleSet::new(patterns);

@@ -6,13 +6,12 @@
 //! deeper: what is inside is only ever one of these.
 
 use super::{Operator, exact, nearest};
-use crate::limits::EXPLAINED_VALUES_MAX;
 use crate::pattern::document::{Json, Member, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// The set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     outside: Box<[Operator]>,
 }
@@ -144,21 +143,22 @@ impl Operand {
         !self.outside.iter().any(|operator| operator.matches(value))
     }
 
-    /// What a value must not meet, each of these.
+    /// What a value must not meet.
     pub(crate) fn outside(&self) -> &[Operator] {
         &self.outside
     }
 
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
-        let shown = self.outside.iter().take(EXPLAINED_VALUES_MAX);
-        let shown: Vec<String> = shown.map(Operator::describe).collect();
-        let more = self.outside.len() - shown.len();
-        let more = if more > 0 {
-            format!(", … {more} more")
-        } else {
-            String::new()
-        };
-        format!("{{\"anything-but\": [{}{more}]}}", shown.join(", "))
+        let outside = super::listed(&self.outside, Operator::describe);
+        format!("{{\"anything-but\": [{outside}]}}")
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!(
+            "anything but {}",
+            super::listed(&self.outside, Operator::in_words)
+        )
     }
 }

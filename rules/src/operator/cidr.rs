@@ -7,11 +7,11 @@
 use super::exact::address;
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
-use crate::scalar::{Scalar, quote};
+use crate::scalar::{Scalar, quote, shorten};
 use std::net::IpAddr;
 
 /// A block of addresses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     /// Any address of the block.
     inside: IpAddr,
@@ -56,16 +56,18 @@ fn block(text: &str) -> Result<(IpAddr, u32), &'static str> {
 }
 
 impl Operand {
-    /// Whether the value is a string that is an address inside the block.
-    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
-        let Scalar::Text(value) = value else {
-            return false;
-        };
-        match (self.inside, address(value)) {
-            (IpAddr::V4(inside), Some(IpAddr::V4(address))) => {
+    /// Whether every address of this block is in the other.
+    pub(crate) fn is_within(&self, other: &Operand) -> bool {
+        self.bits >= other.bits && other.has(self.inside)
+    }
+
+    /// Whether an address is in the block.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        match (self.inside, address) {
+            (IpAddr::V4(inside), IpAddr::V4(address)) => {
                 (inside.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
             }
-            (IpAddr::V6(inside), Some(IpAddr::V6(address))) => {
+            (IpAddr::V6(inside), IpAddr::V6(address)) => {
                 (inside.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
             }
             _ => false,
@@ -77,8 +79,27 @@ impl Operand {
         (self.inside, self.bits)
     }
 
+    /// Whether the two have no address in common.
+    pub(crate) fn is_apart(&self, other: &Operand) -> bool {
+        // Of two blocks that touch, one is inside the other.
+        !self.is_within(other) && !other.is_within(self)
+    }
+
+    /// Whether the value is a string that is an address inside the block.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        let Scalar::Text(value) = value else {
+            return false;
+        };
+        address(value).is_some_and(|address| self.has(address))
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"cidr\": {}}}", quote(&self.text))
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("an IP address in {}", shorten(&self.text))
     }
 }

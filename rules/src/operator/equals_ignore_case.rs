@@ -11,7 +11,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// The string, as the pattern has it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     text: Box<str>,
 }
@@ -48,23 +48,38 @@ impl Operand {
         format!("{{\"equals-ignore-case\": {}}}", quote(&self.text))
     }
 
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{} in any letter case", quote(&self.text))
+    }
+
     /// What follows these characters, if the value starts with them.
     pub(crate) fn strip_front<'v>(&self, value: &'v str) -> Option<&'v str> {
-        self.text.chars().try_fold(value, |value, wanted| {
-            front(value, [wanted])
-                .or_else(|| front(value, wanted.to_lowercase()))
-                .or_else(|| front(value, wanted.to_uppercase()))
-        })
+        strip_front(&self.text, value)
     }
 
     /// What precedes these characters, if the value ends with them.
     pub(crate) fn strip_back<'v>(&self, value: &'v str) -> Option<&'v str> {
-        self.text.chars().rev().try_fold(value, |value, wanted| {
-            back(value, [wanted])
-                .or_else(|| back(value, wanted.to_lowercase()))
-                .or_else(|| back(value, wanted.to_uppercase()))
-        })
+        strip_back(&self.text, value)
     }
+}
+
+/// What follows this text, if the value starts with it in whatever case.
+pub(crate) fn strip_front<'v>(text: &str, value: &'v str) -> Option<&'v str> {
+    text.chars().try_fold(value, |value, wanted| {
+        front(value, [wanted])
+            .or_else(|| front(value, wanted.to_lowercase()))
+            .or_else(|| front(value, wanted.to_uppercase()))
+    })
+}
+
+/// What precedes this text, if the value ends with it in whatever case.
+pub(crate) fn strip_back<'v>(text: &str, value: &'v str) -> Option<&'v str> {
+    text.chars().rev().try_fold(value, |value, wanted| {
+        back(value, [wanted])
+            .or_else(|| back(value, wanted.to_lowercase()))
+            .or_else(|| back(value, wanted.to_uppercase()))
+    })
 }
 
 fn front(value: &str, form: impl IntoIterator<Item = char>) -> Option<&str> {

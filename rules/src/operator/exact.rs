@@ -7,10 +7,11 @@
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Number, Scalar, quote, shorten};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// The literal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
     Null,
     Bool(bool),
@@ -36,21 +37,6 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
             None
         }
     }
-}
-
-/// Reads the operand of `exactly`.
-pub(crate) fn parse_exactly(
-    node: &Node<'_>,
-    place: &Place<'_>,
-    faults: &mut Faults,
-) -> Option<Operand> {
-    if matches!(node.json, Json::Text(_)) {
-        return parse(node, place, faults);
-    }
-    let reason = format!("exactly takes a string, not {}", node.kind());
-    let remedy = "write {\"exactly\": \"…\"}, or the plain value without an operator";
-    faults.add(node.offset, place, reason, remedy);
-    None
 }
 
 /// The address that a string spells; an IPv4-mapped IPv6 address is the IPv4 address.
@@ -79,6 +65,27 @@ impl Operand {
         }
     }
 
+    /// Its text: of a string the characters.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Operand::Null => "null".to_owned(),
+            Operand::Bool(value) => value.to_string(),
+            Operand::Number(number) => number.text().to_owned(),
+            Operand::Text(text) | Operand::Address(text, _) => text.to_string(),
+        }
+    }
+
+    /// The value itself; none for an address, which has many spellings.
+    pub(crate) fn scalar(&self) -> Option<Scalar<'_>> {
+        match self {
+            Operand::Null => Some(Scalar::Null),
+            Operand::Bool(value) => Some(Scalar::Bool(*value)),
+            Operand::Number(number) => Some(Scalar::Number(number.clone())),
+            Operand::Text(text) => Some(Scalar::Text(Cow::Borrowed(text))),
+            Operand::Address(..) => None,
+        }
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         match self {
@@ -87,5 +94,10 @@ impl Operand {
             Operand::Number(number) => shorten(number.text()),
             Operand::Text(text) | Operand::Address(text, _) => quote(text),
         }
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        self.describe()
     }
 }

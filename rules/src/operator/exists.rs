@@ -7,8 +7,11 @@ use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
+/// The words for `{"exists": false}`.
+pub(crate) const NO_VALUE: &str = "no value";
+
 /// Whether a value is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     wanted: bool,
 }
@@ -42,5 +45,11 @@ impl Operand {
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"exists\": {}}}", self.wanted)
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        let words = if self.wanted { "any value" } else { NO_VALUE };
+        words.to_owned()
     }
 }

@@ -1,25 +1,33 @@
 //! The operators: what a pattern may ask of one value.
 //!
-//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe`.
-//! An operator sees one scalar and nothing else; presence, arrays and alternatives are dealt with
-//! by the rooms above. What `parse` accepts, `matches` can't fail on.
+//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as
+//! a pattern writes it) and `in_words` (as a person would say it).
+//! An operator sees one scalar and nothing else, save the two that see the scalars of one array
+//! (`matches_list`); presence, arrays and alternatives are dealt with by the rooms above. What `parse`
+//! accepts, `matches` can't fail on. Some are extensions of ours, which EventBridge's dialect refuses.
 
+pub(crate) mod all;
 pub(crate) mod anything_but;
 pub(crate) mod cidr;
+pub(crate) mod contains_all;
 pub(crate) mod equals_ignore_case;
 pub(crate) mod exact;
+pub(crate) mod exactly;
 pub(crate) mod exists;
+pub(crate) mod not;
 pub(crate) mod numeric;
 pub(crate) mod prefix;
+pub(crate) mod regex;
 pub(crate) mod suffix;
 pub(crate) mod wildcard;
 
-use crate::pattern::document::Node;
+use crate::limits::{EXPLAINED_VALUES_MAX, LISTED_CONDITIONS_MAX};
+use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::Scalar;
 
 /// One alternative of a field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operator {
     Exact(exact::Operand),
     Prefix(prefix::Operand),
@@ -30,9 +38,14 @@ pub(crate) enum Operator {
     Numeric(numeric::Operand),
     Exists(exists::Operand),
     Cidr(cidr::Operand),
+    All(all::Operand),
+    Not(not::Operand),
+    Regex(regex::Operand),
+    ContainsAll(contains_all::Operand),
+    Exactly(exactly::Operand),
 }
 
-/// The operators' names, as patterns write them.
+/// EventBridge's operators, as patterns write them.
 pub(crate) const NAMES: [&str; 9] = [
     "exactly",
     "prefix",
@@ -45,6 +58,17 @@ pub(crate) const NAMES: [&str; 9] = [
     "cidr",
 ];
 
+/// The operators that are ours.
+const EXTENSIONS: [&str; 4] = ["all", "not", "regex", "contains-all"];
+
+/// Whether this operator with this operand is an extension of ours.
+pub(crate) fn is_extension(name: &str, operand: &Node<'_>) -> bool {
+    match (name, &operand.json) {
+        ("exactly", Json::List(_)) | ("wildcard", Json::Object(_)) => true,
+        _ => EXTENSIONS.contains(&name),
+    }
+}
+
 impl Operator {
     /// Reads the operand of the operator with this name; notes what is wrong with either.
     pub(crate) fn parse(
@@ -55,7 +79,10 @@ impl Operator {
         faults: &mut Faults,
     ) -> Option<Operator> {
         match name {
-            "exactly" => exact::parse_exactly(operand, place, faults).map(Operator::Exact),
+            "exactly" => match operand.json {
+                Json::Text(_) => exact::parse(operand, place, faults).map(Operator::Exact),
+                _ => exactly::parse(operand, place, faults).map(Operator::Exactly),
+            },
             "prefix" => prefix::parse(operand, place, faults).map(Operator::Prefix),
             "suffix" => suffix::parse(operand, place, faults).map(Operator::Suffix),
             "equals-ignore-case" => {
@@ -68,9 +95,16 @@ impl Operator {
             "numeric" => numeric::parse(operand, place, faults).map(Operator::Numeric),
             "exists" => exists::parse(operand, place, faults).map(Operator::Exists),
             "cidr" => cidr::parse(operand, place, faults).map(Operator::Cidr),
+            "all" => all::parse(operand, place, faults).map(Operator::All),
+            "not" => not::parse(operand, place, faults).map(Operator::Not),
+            "regex" => regex::parse(operand, place, faults).map(Operator::Regex),
+            "contains-all" => {
+                contains_all::parse(operand, place, faults).map(Operator::ContainsAll)
+            }
             unknown => {
                 let reason = format!("unknown operator {}", crate::scalar::quote(unknown));
-                faults.add(name_offset, place, reason, nearest(unknown, &NAMES));
+                let names: Vec<&str> = NAMES.into_iter().chain(EXTENSIONS).collect();
+                faults.add(name_offset, place, reason, nearest(unknown, &names));
                 None
             }
         }
@@ -88,7 +122,31 @@ impl Operator {
             Operator::Numeric(operand) => operand.matches(value),
             Operator::Exists(operand) => operand.matches(value),
             Operator::Cidr(operand) => operand.matches(value),
+            Operator::All(operand) => operand.matches(value),
+            Operator::Not(operand) => operand.matches(value),
+            Operator::Regex(operand) => operand.matches(value),
+            Operator::ContainsAll(operand) => operand.matches(value),
+            Operator::Exactly(operand) => operand.matches(value),
         }
+    }
+
+    /// Whether it asks something of the values of one array together; `matches` is false then.
+    pub(crate) fn needs_all_values(&self) -> bool {
+        matches!(self, Operator::ContainsAll(_) | Operator::Exactly(_))
+    }
+
+    /// Whether the values of one array meet it together.
+    pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
+        match self {
+            Operator::ContainsAll(operand) => operand.matches_list(values),
+            Operator::Exactly(operand) => operand.matches_list(values),
+            _ => false,
+        }
+    }
+
+    /// Whether there being no value meets it.
+    pub(crate) fn by_absence(&self) -> bool {
+        matches!(self, Operator::Exists(exists) if exists.by_absence())
     }
 
     /// As a pattern writes it, cut to a bounded excerpt.
@@ -103,8 +161,115 @@ impl Operator {
             Operator::Numeric(operand) => operand.describe(),
             Operator::Exists(operand) => operand.describe(),
             Operator::Cidr(operand) => operand.describe(),
+            Operator::All(operand) => operand.describe(),
+            Operator::Not(operand) => operand.describe(),
+            Operator::Regex(operand) => operand.describe(),
+            Operator::ContainsAll(operand) => operand.describe(),
+            Operator::Exactly(operand) => operand.describe(),
         }
     }
+
+    /// What it wants, in words, cut to a bounded excerpt.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Operator::Exact(operand) => operand.in_words(),
+            Operator::Prefix(operand) => operand.in_words(),
+            Operator::Suffix(operand) => operand.in_words(),
+            Operator::EqualsIgnoreCase(operand) => operand.in_words(),
+            Operator::Wildcard(operand) => operand.in_words(),
+            Operator::AnythingBut(operand) => operand.in_words(),
+            Operator::Numeric(operand) => operand.in_words(),
+            Operator::Exists(operand) => operand.in_words(),
+            Operator::Cidr(operand) => operand.in_words(),
+            Operator::All(operand) => operand.in_words(),
+            Operator::Not(operand) => operand.in_words(),
+            Operator::Regex(operand) => operand.in_words(),
+            Operator::ContainsAll(operand) => operand.in_words(),
+            Operator::Exactly(operand) => operand.in_words(),
+        }
+    }
+}
+
+/// Reads a literal or an operator that stands inside another one, and asks something of one value.
+pub(crate) fn literal_or_operator(
+    outer: &str,
+    node: &Node<'_>,
+    place: &Place<'_>,
+    faults: &mut Faults,
+) -> Option<Operator> {
+    let (reason, remedy) = match &node.json {
+        Json::Object(members) => match members.as_slice() {
+            [only] if only.key == "exists" => (
+                format!("exists inside {outer}: it speaks of the field, not of a value"),
+                "write {\"exists\": …} as an alternative of the field".to_owned(),
+            ),
+            [only]
+                if only.key == "contains-all"
+                    || (only.key == "exactly" && matches!(only.value.json, Json::List(_))) =>
+            {
+                (
+                    format!("{} inside {outer}: it speaks of a whole array", only.key),
+                    format!(
+                        "write {{\"{}\": …}} as an alternative of the field",
+                        only.key
+                    ),
+                )
+            }
+            [only] => {
+                let place = Place::Key(place, &only.key);
+                return Operator::parse(&only.key, only.offset, &only.value, &place, faults);
+            }
+            _ => (
+                format!("{} keys where one operator is needed", members.len()),
+                "write one object for each operator".to_owned(),
+            ),
+        },
+        Json::List(_) => (
+            format!("a list inside {outer}"),
+            "write its values without the inner brackets".to_owned(),
+        ),
+        _ => return exact::parse(node, place, faults).map(Operator::Exact),
+    };
+    faults.add(node.offset, place, reason, remedy);
+    None
+}
+
+/// Reads a list of literals and operators that stand inside another operator.
+pub(crate) fn literals_and_operators(
+    outer: &str,
+    node: &Node<'_>,
+    remedy: &str,
+    place: &Place<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<Operator>> {
+    let reason = match &node.json {
+        Json::List(elements) if elements.len() > LISTED_CONDITIONS_MAX => {
+            format!("more than {LISTED_CONDITIONS_MAX} conditions in {outer}, the limit")
+        }
+        Json::List(elements) if !elements.is_empty() => {
+            let mut read = Vec::with_capacity(elements.len());
+            for (index, element) in elements.iter().enumerate() {
+                let place = Place::Index(place, index);
+                read.extend(literal_or_operator(outer, element, &place, faults));
+            }
+            return (read.len() == elements.len()).then_some(read);
+        }
+        Json::List(_) => format!("an empty list in {outer}"),
+        _ => format!("{outer} takes a list, not {}", node.kind()),
+    };
+    faults.add(node.offset, place, reason, remedy);
+    None
+}
+
+/// The first few of what is listed, joined by commas.
+fn listed<T>(all: &[T], say: impl Fn(&T) -> String) -> String {
+    let shown = all.iter().take(EXPLAINED_VALUES_MAX);
+    let mut said: Vec<String> = shown.map(say).collect();
+    let more = all.len() - said.len();
+    if more > 0 {
+        said.push(format!("… {more} more"));
+    }
+    said.join(", ")
 }
 
 /// What to write instead of a name that isn't known.

@@ -9,7 +9,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Number, Scalar, quote, shorten};
 
 /// A bound of the range.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Bound {
     value: f64,
     inclusive: bool,
@@ -19,7 +19,7 @@ struct Bound {
 pub(crate) type End = Option<(f64, bool)>;
 
 /// A range, open where there is no bound.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     low: Option<Bound>,
     high: Option<Bound>,
@@ -128,6 +128,38 @@ fn operand<'p>(node: &Node<'p>) -> Result<(f64, &'p str), Refused> {
 }
 
 impl Operand {
+    /// Whether every number in this range is in the other.
+    pub(crate) fn is_within(&self, other: &Operand) -> bool {
+        let low = match (self.low, other.low) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => {
+                own.value > other.value
+                    || (own.value == other.value && (other.inclusive || !own.inclusive))
+            }
+        };
+        let high = match (self.high, other.high) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => {
+                own.value < other.value
+                    || (own.value == other.value && (other.inclusive || !own.inclusive))
+            }
+        };
+        low && high
+    }
+
+    /// Whether this range ends before the other begins.
+    pub(crate) fn is_below(&self, other: &Operand) -> bool {
+        match (self.high, other.low) {
+            (Some(high), Some(low)) => {
+                high.value < low.value
+                    || (high.value == low.value && !(high.inclusive && low.inclusive))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the value is a number in the range.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         let Scalar::Number(number) = value else {
@@ -152,5 +184,21 @@ impl Operand {
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"numeric\": {}}}", shorten(&self.text))
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        let signs = shorten(&self.text).replace(['[', ']', '"', ','], "");
+        let mut words = signs.split(' ');
+        let mut said = String::from("a number");
+        for joint in [" ", " and "] {
+            if let (Some(sign), Some(number)) = (words.next(), words.next()) {
+                said.push_str(joint);
+                said.push_str(sign);
+                said.push(' ');
+                said.push_str(number);
+            }
+        }
+        said
     }
 }

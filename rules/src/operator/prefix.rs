@@ -8,7 +8,7 @@ use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// How the string has to start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand {
     Text(Box<str>),
     IgnoreCase(equals_ignore_case::Operand),
@@ -63,6 +63,16 @@ impl Operand {
         match self {
             Operand::Text(text) => format!("{{\"prefix\": {}}}", quote(text)),
             Operand::IgnoreCase(operand) => format!("{{\"prefix\": {}}}", operand.describe()),
+        }
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Operand::Text(text) => format!("a string starting with {}", quote(text)),
+            Operand::IgnoreCase(operand) => {
+                format!("a string starting with {}", operand.in_words())
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Each operator against single values, and what each refuses.
 
+mod extensions;
+
 use super::*;
 use crate::pattern::document::{self, Json};
 use crate::scalar::Number;
@@ -502,7 +504,11 @@ fn unknown_operators_name_the_nearest() {
         ("Anything-But", "write \"anything-but\""),
         ("anythingbut", "write \"anything-but\""),
         ("equals_ignore_case", "write \"equals-ignore-case\""),
-        ("regex", "the operators here are exactly, prefix, suffix"),
+        ("regx", "write \"regex\""),
+        (
+            "date-before",
+            "the operators here are exactly, prefix, suffix",
+        ),
         ("", "the operators here are"),
     ] {
         let text = format!("{{\"{name}\":\"x\"}}");
@@ -533,7 +539,7 @@ fn by_table(pattern: &[char], value: &[char]) -> bool {
 proptest! {
     #[test]
     fn wildcards_agree_with_a_table(pattern in "[ab*]{0,9}", value in "[abé]{0,12}") {
-        if let Ok(operand) = wildcard::Operand::compile(&pattern) {
+        if let Ok(operand) = wildcard::Operand::compile(&pattern, false) {
             let characters = |text: &str| text.chars().collect::<Vec<_>>();
             let wanted = by_table(&characters(&pattern), &characters(&value));
             prop_assert_eq!(operand.matches(&Scalar::Text(Cow::Borrowed(&value))), wanted);

@@ -1,16 +1,18 @@
-//! `{"wildcard": "a*b"}`: `*` stands for any run of characters, also none.
+//! `{"wildcard": "a*b"}`: `*` stands for any run of characters, also none. As an extension of ours,
+//! `{"wildcard": {"equals-ignore-case": "a*b"}}` takes the other characters in any letter case.
 //!
 //! `\*` and `\\` are the characters themselves; every other escape, a lone `\` at the end, and `**`
 //! are refused. Matching takes the pieces between the stars leftmost first, which is right because
 //! a star may take up whatever lies between, and never comes back. Only strings meet it.
 
-use crate::limits::WILDCARD_STARS_MAX;
+use super::equals_ignore_case::{strip_back, strip_front};
+use crate::limits::{WILDCARD_IGNORING_CASE_CHARACTERS_MAX, WILDCARD_STARS_MAX};
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::{Scalar, quote};
 
 /// A string with holes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     /// As written.
     text: Box<str>,
@@ -18,17 +20,37 @@ pub(crate) struct Operand {
     first: Box<str>,
     /// What follows each star.
     rest: Box<[Box<str>]>,
+    /// Whether letter case says nothing.
+    ignore_case: bool,
 }
 
 /// Reads the operand.
 pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
-    let Json::Text(text) = &node.json else {
-        let reason = format!("wildcard takes a string, not {}", node.kind());
-        let remedy = "write {\"wildcard\": \"…*…\"}, once for each alternative";
-        faults.add(node.offset, place, reason, remedy);
-        return None;
+    let (text, ignore_case) = match &node.json {
+        Json::Text(text) => (text, false),
+        Json::Object(members) => match members.as_slice() {
+            [only] if only.key == "equals-ignore-case" => match &only.value.json {
+                Json::Text(text) => (text, true),
+                _ => {
+                    let kind = only.value.kind();
+                    let reason = format!("equals-ignore-case takes a string, not {kind}");
+                    faults.add(only.value.offset, place, reason, REMEDY);
+                    return None;
+                }
+            },
+            _ => {
+                let reason = "wildcard takes a string, or an object with equals-ignore-case";
+                faults.add(node.offset, place, reason, REMEDY);
+                return None;
+            }
+        },
+        _ => {
+            let reason = format!("wildcard takes a string, not {}", node.kind());
+            faults.add(node.offset, place, reason, REMEDY);
+            return None;
+        }
     };
-    match Operand::compile(text) {
+    match Operand::compile(text, ignore_case) {
         Ok(operand) => Some(operand),
         Err((reason, remedy)) => {
             faults.add(node.offset, place, reason, remedy);
@@ -37,9 +59,22 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
     }
 }
 
+const REMEDY: &str = "write {\"wildcard\": \"…*…\"}, or {\"wildcard\": {\"equals-ignore-case\": \"…*…\"}}, \
+                      once for each alternative";
+
 impl Operand {
     /// Splits the text at its stars; else what is wrong and how to write it right.
-    pub(crate) fn compile(text: &str) -> Result<Operand, (String, &'static str)> {
+    pub(crate) fn compile(
+        text: &str,
+        ignore_case: bool,
+    ) -> Result<Operand, (String, &'static str)> {
+        if ignore_case && text.chars().count() > WILDCARD_IGNORING_CASE_CHARACTERS_MAX {
+            let reason = format!(
+                "a wildcard that ignores letter case, of more than \
+                 {WILDCARD_IGNORING_CASE_CHARACTERS_MAX} characters, the limit"
+            );
+            return Err((reason, "write a shorter one"));
+        }
         let mut pieces = vec![String::new()];
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
@@ -80,41 +115,87 @@ impl Operand {
             text: text.into(),
             first: pieces.next().unwrap_or_default(),
             rest: pieces.collect(),
+            ignore_case,
         })
     }
 
     /// Whether the value is a string of this shape.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         match value {
-            Scalar::Text(value) => self.matches_text(value),
+            Scalar::Text(value) if self.ignore_case => {
+                self.matches_text(value, strip_front, after_first, strip_back)
+            }
+            Scalar::Text(value) => self.matches_text(
+                value,
+                |piece, value| value.strip_prefix(piece),
+                |piece, value| Some(&value[value.find(piece)? + piece.len()..]),
+                |piece, value| value.strip_suffix(piece),
+            ),
             _ => false,
         }
     }
 
-    fn matches_text(&self, value: &str) -> bool {
-        let Some(mut open) = value.strip_prefix(&*self.first) else {
+    fn matches_text<'v>(
+        &self,
+        value: &'v str,
+        front: impl Fn(&str, &'v str) -> Option<&'v str>,
+        after_first: impl Fn(&str, &'v str) -> Option<&'v str>,
+        back: impl Fn(&str, &'v str) -> Option<&'v str>,
+    ) -> bool {
+        let Some(mut open) = front(&self.first, value) else {
             return false;
         };
         let Some((last, middle)) = self.rest.split_last() else {
             return open.is_empty();
         };
         for piece in middle {
-            match open.find(&**piece) {
-                Some(at) => open = &open[at + piece.len()..],
+            match after_first(piece, open) {
+                Some(rest) => open = rest,
                 None => return false,
             }
         }
-        open.ends_with(&**last)
+        back(last, open).is_some()
     }
 
     /// What every value of this shape starts with, and what follows each star; none where that
-    /// isn't literally so.
+    /// isn't literally so, because letter case says nothing.
     pub(crate) fn anchors(&self) -> Option<(&str, &[Box<str>])> {
-        Some((&self.first, &self.rest))
+        (!self.ignore_case).then_some((&self.first, &self.rest))
     }
 
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
-        format!("{{\"wildcard\": {}}}", quote(&self.text))
+        let text = quote(&self.text);
+        if self.ignore_case {
+            return format!("{{\"wildcard\": {{\"equals-ignore-case\": {text}}}}}");
+        }
+        format!("{{\"wildcard\": {text}}}")
     }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        let text = quote(&self.text);
+        if self.ignore_case {
+            return format!("a string like {text} in any letter case");
+        }
+        format!("a string like {text}")
+    }
+}
+
+/// What follows the piece where it ends first in the value, in whatever case. A form of a character may
+/// be longer than another, so the piece that starts first need not end first.
+fn after_first<'v>(piece: &str, value: &'v str) -> Option<&'v str> {
+    let mut longest: Option<&str> = None;
+    let starts = value.char_indices().map(|(start, _)| start);
+    for start in starts.chain([value.len()]) {
+        if longest.is_some_and(|rest| value.len() - start < rest.len()) {
+            break;
+        }
+        if let Some(rest) = strip_front(piece, &value[start..])
+            && longest.is_none_or(|longest| rest.len() > longest.len())
+        {
+            longest = Some(rest);
+        }
+    }
+    longest
 }

@@ -66,7 +66,7 @@ fn value<'p>(scanner: &mut Scanner<'p>, room: usize) -> Result<Node<'p>, Syntax>
     let json = match first {
         b'{' | b'[' if room == 0 => {
             return Err(scanner.fault(format!(
-                "nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit for patterns"
+                "nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit"
             )));
         }
         b'{' => object(scanner, room - 1)?,

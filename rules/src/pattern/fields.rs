@@ -7,6 +7,7 @@
 use super::document::{Json, Member, Node};
 use super::leaf::{self, Condition};
 use super::place::{Faults, Place};
+use super::{Dialect, ParseOptions};
 use crate::limits::{PATH_SEGMENTS_MAX, PATTERN_FIELDS_MAX};
 use crate::operator::NAMES;
 use crate::path::Path;
@@ -34,11 +35,12 @@ pub(crate) struct Fields {
 /// Reads a whole pattern.
 pub(crate) fn collect(
     document: &Node<'_>,
-    aliases: &[(&str, &str)],
+    options: &ParseOptions<'_>,
     faults: &mut Faults,
 ) -> (Fields, Vec<Clause>) {
     let mut reader = Reader {
-        aliases,
+        aliases: options.aliases,
+        dialect: options.dialect,
         faults,
         fields: Fields::default(),
         known: HashMap::new(),
@@ -66,6 +68,7 @@ enum Inside {
 
 struct Reader<'r> {
     aliases: &'r [(&'r str, &'r str)],
+    dialect: Dialect,
     faults: &'r mut Faults,
     fields: Fields,
     /// The index of each path in `fields.paths`.
@@ -176,7 +179,8 @@ impl Reader<'_> {
                     }
                     return Vec::new();
                 }
-                let alternatives = leaf::alternatives(node, elements, place, self.faults);
+                let alternatives =
+                    leaf::alternatives(node, elements, self.dialect, place, self.faults);
                 let path = self.intern();
                 self.fields
                     .conditions

@@ -3,10 +3,11 @@
 //! Each is a literal or an object of exactly one operator. Lists don't nest, and no list is empty:
 //! an empty one could never hold, which nobody means.
 
+use super::Dialect;
 use super::document::{Json, Member, Node};
 use super::place::{Faults, Place};
-use crate::operator::{Operator, exact};
-use crate::scalar::Scalar;
+use crate::operator::{NAMES, Operator, exact, is_extension, nearest};
+use crate::scalar::{Scalar, quote};
 
 /// What a pattern asks at one path.
 #[derive(Debug, Clone)]
@@ -15,31 +16,40 @@ pub(crate) struct Condition {
     pub(crate) path: u16,
     /// Whether there being no value meets it.
     pub(crate) by_absence: bool,
+    /// Whether an alternative asks something of the values of one array together.
+    needs_all_values: bool,
     alternatives: Box<[Operator]>,
 }
 
 impl Condition {
     pub(crate) fn new(path: u16, alternatives: Vec<Operator>) -> Condition {
-        let by_absence = alternatives
-            .iter()
-            .any(|operator| matches!(operator, Operator::Exists(exists) if exists.by_absence()));
+        let by_absence = alternatives.iter().any(Operator::by_absence);
         Condition {
             path,
             by_absence,
+            needs_all_values: alternatives.iter().any(Operator::needs_all_values),
             alternatives: alternatives.into(),
         }
     }
 
-    /// Whether a value meets it.
+    /// Whether an alternative asks something of the values of one array together. Then the values have
+    /// to be looked at list by list as well (`matches_list`).
+    pub(crate) fn needs_all_values(&self) -> bool {
+        self.needs_all_values
+    }
+
+    /// Whether the values of one array meet it together.
+    pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
+        self.alternatives
+            .iter()
+            .any(|operator| operator.matches_list(values))
+    }
+
+    /// Whether a value meets it by itself.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         self.alternatives
             .iter()
             .any(|operator| operator.matches(value))
-    }
-
-    /// Whether it asks something of several values together. No operator does yet.
-    pub(crate) fn needs_all_values(&self) -> bool {
-        false
     }
 
     /// The alternatives, in reading order.
@@ -52,6 +62,7 @@ impl Condition {
 pub(crate) fn alternatives(
     node: &Node<'_>,
     elements: &[Node<'_>],
+    dialect: Dialect,
     place: &Place<'_>,
     faults: &mut Faults,
 ) -> Vec<Operator> {
@@ -63,7 +74,7 @@ pub(crate) fn alternatives(
     for (index, element) in elements.iter().enumerate() {
         let place = Place::Index(place, index);
         let operator = match &element.json {
-            Json::Object(members) => one_operator(element, members, &place, faults),
+            Json::Object(members) => one_operator(element, members, dialect, &place, faults),
             Json::List(_) => {
                 let reason = "a list inside a field's list";
                 let remedy = "write its values without the inner brackets";
@@ -80,15 +91,40 @@ pub(crate) fn alternatives(
 fn one_operator(
     node: &Node<'_>,
     members: &[Member<'_>],
+    dialect: Dialect,
     place: &Place<'_>,
     faults: &mut Faults,
 ) -> Option<Operator> {
     if let [member] = members {
         let place = Place::Key(place, &member.key);
+        if dialect == Dialect::EventBridge && !strict(member, &place, faults) {
+            return None;
+        }
         return Operator::parse(&member.key, member.offset, &member.value, &place, faults);
     }
     let reason = format!("{} keys where one operator is needed", members.len());
     let remedy = "write one object for each operator: [{\"prefix\": \"a\"}, {\"suffix\": \"z\"}]";
     faults.add(node.offset, place, reason, remedy);
     None
+}
+
+/// Whether EventBridge knows an operator; notes it if not.
+fn strict(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> bool {
+    if is_extension(&member.key, &member.value) {
+        let reason = match member.value.json {
+            _ if !NAMES.contains(&&*member.key) => member.key.to_string(),
+            Json::List(_) => format!("{} with a list", member.key),
+            _ => format!("{} with an object", member.key),
+        };
+        let reason = format!("{reason} is an extension of edgebus, which EventBridge doesn't have");
+        let remedy = "write it with EventBridge's operators, or as a pattern of edgebus";
+        faults.add(member.offset, place, reason, remedy);
+        return false;
+    }
+    if !NAMES.contains(&&*member.key) {
+        let reason = format!("unknown operator {}", quote(&member.key));
+        faults.add(member.offset, place, reason, nearest(&member.key, &NAMES));
+        return false;
+    }
+    true
 }

@@ -17,20 +17,20 @@ use crate::path::Path;
 pub(crate) use leaf::Condition;
 use place::{Faults, Place};
 
-/// Whose limits a pattern is held to. Both take the same operators.
+/// Whose language a pattern is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
-    /// The project's own: up to 64 KiB of text.
+    /// The project's own: EventBridge's with extensions, and up to 64 KiB of text.
     #[default]
     Edgebus,
-    /// Amazon EventBridge's: up to 4,096 characters of text.
+    /// Amazon EventBridge's: up to 4,096 characters of text, and no extensions.
     EventBridge,
 }
 
 /// How to read a pattern.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ParseOptions<'a> {
-    /// Whose limits apply.
+    /// Whose operators and limits apply.
     pub dialect: Dialect,
     /// Other names of a path's first segment, as (written, meant): `("detail", "data")`. They count
     /// in `$or` and in dotted keys too.
@@ -70,7 +70,7 @@ impl Pattern {
                 return faults.or(Pattern::empty());
             }
         };
-        let (fields, clauses) = fields::collect(&document, options.aliases, &mut faults);
+        let (fields, clauses) = fields::collect(&document, options, &mut faults);
         let sub_rules = expand::count(&clauses);
         if sub_rules > SUB_RULES_MAX {
             let reason = format!(

@@ -47,6 +47,8 @@ pub struct Limits {
     pub answer_bytes_in_flight_max: usize,
     /// Readers of server-sent events at once.
     pub event_streams_max: usize,
+    /// Functions that are tried at once, beside those that deliveries run.
+    pub trials_max: usize,
 }
 
 impl Default for Limits {
@@ -72,6 +74,7 @@ impl Default for Limits {
             request_bytes_in_flight_max: 64 << 20,
             answer_bytes_in_flight_max: 64 << 20,
             event_streams_max: 128,
+            trials_max: 4,
         }
     }
 }

@@ -21,7 +21,7 @@ use hyper::header::CONTENT_TYPE;
 use super::problem::{Cause, Problem};
 use crate::error::{Error, Fault, Kind};
 use crate::model::limits::EVENT_BYTES_MAX;
-use crate::model::{Event, EventError};
+use crate::model::{Code, Event, EventError};
 
 pub use encode::encode;
 pub(crate) use percent::decode as percent_decode;
@@ -76,6 +76,7 @@ pub fn decode_request(headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Er
     mode(headers)
         .and_then(|mode| decode(mode, headers, body))
         .map_err(|problem| Error {
+            code: problem.code,
             kind: match problem.cause {
                 Cause::Handle(kind) => kind,
                 _ => Kind::Invalid,
@@ -93,7 +94,7 @@ pub fn decode_structured(json: &Bytes) -> Result<Event, Error> {
     let mut faults = Faults::default();
     match envelope::decode_one(json, &mut faults) {
         Some(event) if faults.list.is_empty() => Ok(event),
-        _ => Err(Error::invalid("this is no CloudEvent", faults.list)),
+        _ => Err(Error::invalid("this is no CloudEvent", faults.list).coded(Code::EventInvalid)),
     }
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn decode(mode: Mode, headers: &HeaderMap, body: Bytes) -> Result<Vec
             ..Problem::too_large(detail)
         });
     }
-    Err(Problem::invalid(detail, faults.list))
+    Err(Problem::invalid(detail, faults.list).coded(Code::EventInvalid))
 }
 
 fn shown(pointer: &str) -> &str {

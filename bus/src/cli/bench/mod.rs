@@ -12,6 +12,7 @@ mod server;
 use std::time::Duration;
 
 use super::{Failure, OK};
+use crate::model::Code;
 use load::{Plan, Stage};
 
 /// Arguments of `bench`.
@@ -50,6 +51,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    measure(arguments).await.map_err(|failure| Failure {
+        page: failure.page.or(Some(Code::NotSettledInTime)),
+        ..failure
+    })
+}
+
+async fn measure(arguments: Arguments) -> Result<u8, Failure> {
     let server = server::Server::start(arguments.connections).await?;
     let plan = Plan {
         connections: arguments.connections,

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::cli::Failure;
-use crate::cli::build::{build_functions, repository};
+use crate::cli::build::{self, build_functions, repository};
 use crate::cli::client::Client;
 use crate::cli::output::Progress;
 
@@ -28,9 +28,10 @@ impl Server {
     /// Builds the function, and serves a manifest of one rule in a new folder.
     pub(super) async fn start(connections: u64) -> Result<Self, Failure> {
         let progress = Progress::start();
-        let repository = repository().map_err(Failure::new)?;
-        let components =
-            build_functions(&repository, &[FUNCTION], &progress).map_err(Failure::new)?;
+        let repository = repository().map_err(build::failed)?;
+        let components = build_functions(&repository, &[FUNCTION], &progress)
+            .await
+            .map_err(build::failed)?;
         progress.say("starting a bus");
         let folder =
             std::env::temp_dir().join(format!("edgebus-bench-{:016x}", rand::random::<u64>()));

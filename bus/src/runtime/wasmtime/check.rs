@@ -6,6 +6,7 @@ use ::wasmtime::component::{Component, InstancePre};
 
 use super::bindings::edgebus::function::types as wire;
 use super::host::Guest;
+use crate::model::Code;
 use crate::runtime::error::{Error, Kind};
 
 /// What a function exports.
@@ -34,6 +35,10 @@ fn invalid(message: &str) -> Error {
 
 /// Looks at the first bytes: the compiler's own message would be about offsets.
 pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Error> {
+    check_head(bytes).map_err(|error| error.coded(Code::NoComponent))
+}
+
+fn check_head(bytes: &[u8]) -> Result<(), Error> {
     match (bytes.get(..4), bytes.get(4..8)) {
         (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => Ok(()),
         (Some(b"\0asm"), Some([_, _, 0, 0])) => Err(invalid(

@@ -19,7 +19,7 @@ use super::cache::{Cache, Store, TimeOver};
 use super::host::{self, Guest};
 use super::instance::Compiled;
 use super::{Machine, Settings, TABLES_PER_SLOT, check};
-use crate::model::Digest;
+use crate::model::{Code, Digest};
 use crate::runtime::error::{Error, Kind};
 
 /// Components that wait for the compiler.
@@ -125,14 +125,14 @@ impl Worker {
             Ok(Ok(component)) => component,
             Ok(Err(error)) => {
                 let message = format!("the component doesn't compile: {error:#}");
-                return Err(Error::new(Kind::Invalid, message));
+                return Err(Error::new(Kind::Invalid, message).coded(Code::ComponentNotCompiled));
             }
             Err(panic) if panic.is::<TimeOver>() => {
                 let message = format!(
                     "compiling took longer than {} s",
                     self.settings.compile_time_max.as_secs()
                 );
-                return Err(Error::new(Kind::TooLarge, message));
+                return Err(Error::new(Kind::TooLarge, message).coded(Code::ComponentNotCompiled));
             }
             Err(_) => return Err(Error::new(Kind::Host, "the compiler panicked")),
         };

@@ -2,8 +2,8 @@
 
 use super::{Reader, Writer};
 use crate::model::{
-    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, RetryPolicy, Revision,
-    RuleConfig, Subscription, SubscriptionId, TargetConfig, Timestamp,
+    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, InputConfig, RetryPolicy,
+    Revision, RuleConfig, Subscription, SubscriptionId, TargetConfig, Timestamp,
 };
 
 pub(in crate::store) fn write_bus(out: &mut Vec<u8>, bus: &BusConfig) {
@@ -123,11 +123,46 @@ fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.flag(target.retry.backoff.jitter);
     out.u64(target.retry.age_ms_max);
     out.u64(target.dead_letter_ms);
+    out.option(target.input.as_ref(), write_input);
+}
+
+fn write_input(out: &mut Vec<u8>, input: &InputConfig) {
+    match input {
+        InputConfig::Path(path) => {
+            out.u8(1);
+            out.bytes(path.as_bytes());
+        }
+        InputConfig::Template(template) => {
+            out.u8(2);
+            out.bytes(template.as_bytes());
+        }
+        InputConfig::EventBridge { paths, template } => {
+            out.u8(3);
+            out.list(paths.iter(), |out, (name, path)| {
+                out.bytes(name.as_bytes());
+                out.bytes(path.as_bytes());
+            });
+            out.bytes(template.as_bytes());
+        }
+    }
+}
+
+fn read_input(from: &mut Reader<'_>) -> Option<InputConfig> {
+    match from.u8()? {
+        1 => from.text().map(InputConfig::Path),
+        2 => from.text().map(InputConfig::Template),
+        3 => Some(InputConfig::EventBridge {
+            paths: from.list(|from| Some((from.text()?, from.text()?)))?,
+            template: from.text()?,
+        }),
+        _ => None,
+    }
 }
 
 fn read_target(from: &mut Reader<'_>) -> Option<TargetConfig> {
-    Some(TargetConfig {
+    let mut target = TargetConfig {
         function: from.name()?,
+        input: None,
         retry: RetryPolicy {
             attempts_max: from.u32()?,
             backoff: Backoff {
@@ -139,5 +174,9 @@ fn read_target(from: &mut Reader<'_>) -> Option<TargetConfig> {
             age_ms_max: from.u64()?,
         },
         dead_letter_ms: from.u64()?,
-    })
+    };
+    if from.format() >= 2 {
+        target.input = from.option(read_input)?;
+    }
+    Some(target)
 }

@@ -15,8 +15,9 @@ use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// The format that records are written in; a record of any other can't be read.
-pub(super) const RECORD_FORMAT: u8 = 1;
+/// The format that records are written in; earlier ones are read, later ones can't be. Format 2 added a
+/// target's input.
+pub(super) const RECORD_FORMAT: u8 = 2;
 
 /// The tables, with the numbers that go into checksums.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -187,10 +188,13 @@ pub(super) fn unseal<'a, T>(
         return Err(harm("does not match its checksum"));
     }
     let (format, content) = framed.split_first().ok_or_else(|| harm("is empty"))?;
-    if *format != RECORD_FORMAT {
+    if !(1..=RECORD_FORMAT).contains(format) {
         return Err(harm("has a format of another release"));
     }
-    let mut reader = Reader { rest: content };
+    let mut reader = Reader {
+        rest: content,
+        format: *format,
+    };
     match read(&mut reader) {
         Some(value) if reader.rest.is_empty() => Ok(value),
         _ => Err(harm("can't be decoded")),
@@ -200,9 +204,15 @@ pub(super) fn unseal<'a, T>(
 /// Takes a record's content apart; `None` is content that ends early or says what can't be.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    format: u8,
 }
 
 impl<'a> Reader<'a> {
+    /// The format that the record was written in.
+    pub(super) fn format(&self) -> u8 {
+        self.format
+    }
+
     /// Everything that is left.
     pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)

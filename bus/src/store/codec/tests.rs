@@ -54,3 +54,28 @@ fn names_of_harm_are_readable() {
     key.extend_from_slice(&9_u64.to_be_bytes());
     assert_eq!(Harm::new(Table::Settled, &key, "x").name, "settled 3-9-r2");
 }
+
+/// What a record of format 1 said of a target is still read; format 2 put the input behind it.
+#[test]
+fn a_target_of_format_1_has_no_input() {
+    let rule = crate::store::conformance::rule("r", "default", &["f"]);
+    let mut out = Vec::new();
+    seal(&mut out, Table::Catalog, b"r", |out| {
+        catalog::write_rule(out, &rule)
+    });
+    let read = |record: &[u8]| unseal(Table::Catalog, b"r", record, catalog::read_rule);
+    assert_eq!(read(&out).unwrap(), rule);
+
+    let mut plain = rule.clone();
+    plain.targets[0].input = None;
+    seal(&mut out, Table::Catalog, b"r", |out| {
+        catalog::write_rule(out, &plain)
+    });
+    assert_eq!(read(&out).unwrap(), plain);
+    // Format 1 ends before the flag that says whether there is an input.
+    let mut first = out[..out.len() - 9].to_vec();
+    first[0] = 1;
+    let sum = checksum(Table::Catalog, b"r", &first);
+    first.extend_from_slice(&sum.to_le_bytes());
+    assert_eq!(read(&first).unwrap(), plain);
+}

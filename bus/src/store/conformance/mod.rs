@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::memory::MemoryStore;
 use super::redb::{RedbStore, Settings};
 use super::*;
-use crate::model::{Attribute, Backoff, EventRef, Outcome, RetryPolicy, TargetConfig};
+use crate::model::{Attribute, Backoff, EventRef, InputConfig, Outcome, RetryPolicy, TargetConfig};
 
 /// A store under test.
 pub(super) struct Subject {
@@ -108,6 +108,10 @@ pub(super) fn rule(rule: &str, bus: &str, functions: &[&str]) -> RuleConfig {
         targets: functions
             .iter()
             .map(|function| TargetConfig {
+                input: Some(InputConfig::EventBridge {
+                    paths: vec![("n".to_owned(), "$.data.n".to_owned())],
+                    template: format!("<n> for {function}"),
+                }),
                 function: name(function),
                 retry: RetryPolicy {
                     attempts_max: 3,

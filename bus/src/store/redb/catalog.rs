@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use super::steps::Work;
 use super::tables::{Snapshot, Tables};
-use crate::model::{BusId, Digest, Name, Revision, SubscriptionId};
+use crate::model::{BusId, Code, Digest, Name, Revision, SubscriptionId};
 use crate::store::codec::{Harm, Reader, Table, Writer, catalog, unseal};
 use crate::store::known::Known;
 use crate::store::{ApplyManifest, Deploy, Error, Kind, StepOutcome};
@@ -268,15 +268,19 @@ impl Work<'_, '_> {
 
 /// Why a store of this identity can't be used, if it can't.
 pub(super) fn judge(identity: &Identity, beside: [u8; 16]) -> Result<(), Error> {
-    let refused = |message: String| Err(Error::new(Kind::Refused, message));
+    let refused = |code: Code, message: String| Err(Error::new(Kind::Refused, message).coded(code));
     if identity.format > STORE_FORMAT {
-        return refused(format!(
-            "the store has format {}, written by a newer release; this one reads up to {STORE_FORMAT}",
-            identity.format
-        ));
+        return refused(
+            Code::StoreNewer,
+            format!(
+                "the store has format {}, written by a newer release; this one reads up to {STORE_FORMAT}",
+                identity.format
+            ),
+        );
     }
     if identity.store_id != beside {
         return refused(
+            Code::StoreMismatch,
             "the store's id differs from the one beside it: the file or the folder is another store's"
                 .to_owned(),
         );

@@ -16,6 +16,7 @@ use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
 use super::catalog::{self, Identity, STORE_FORMAT};
 use super::tables::{Snapshot, Tables, engine};
 use super::{RedbStore, Settings};
+use crate::model::{Code, Progress};
 use crate::store::{Error, Kind};
 
 /// The database's name in the folder.
@@ -46,14 +47,17 @@ impl RedbStore {
         let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
         if exists(&file)? {
             let place = folder.display();
-            return Err(refused(format!("there is a store in {place} already")));
+            return Err(
+                refused(format!("there is a store in {place} already")).coded(Code::StoreMismatch)
+            );
         }
         if exists(&id_file)? {
             return Err(refused(format!(
                 "{} names a store, but its {FILE} is not there: a wrong mount, or creation was \
                  interrupted; remove {ID_FILE} only if the folder never held a store",
                 id_file.display()
-            )));
+            ))
+            .coded(Code::StoreMismatch));
         }
         fs::create_dir_all(folder).map_err(at(folder, "make the folder"))?;
         let identity = new_identity()?;
@@ -81,14 +85,32 @@ impl RedbStore {
     /// [`Kind::Refused`] if there is none, if it is empty, foreign, of a newer release, another
     /// one than `edgebus.id` names, or in use. [`Kind::Corrupt`] if what it knows of itself is harmed.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self, Error> {
+        Self::open_telling(folder, settings, &Progress::silent())
+    }
+
+    /// As [`RedbStore::open`], and says how far it is.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_telling(
+        folder: &Path,
+        settings: Settings,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
         let store_id = read_id(&id_file, exists(&file)?)?;
         check_file(&file)?;
         peek(&file, store_id)?;
         let mut builder = Builder::new();
         builder.set_cache_size(settings.cache_bytes);
+        let repairing = progress.clone();
+        builder.set_repair_callback(move |session| {
+            let percent = format!("{:.0} %", session.progress() * 100.0);
+            repairing.tell("checking the store after an unclean stop", &percent);
+        });
         let open = super::guarded(|| Ok(builder.open(&file)))?;
         let database = open.map_err(|error| not_opened(&file, error))?;
+        progress.tell("reading what was published lately", "");
         Self::start(database, store_id)
     }
 }
@@ -100,6 +122,27 @@ impl RedbStore {
     /// [`Kind::Refused`] if the folder can't be looked at.
     pub fn present(folder: &Path) -> Result<bool, Error> {
         Ok(exists(&folder.join(FILE))? || exists(&folder.join(ID_FILE))?)
+    }
+
+    /// Looks at the store in `folder` without opening it, so that nothing of it changes: `None` if there
+    /// is none, else whether a process has it open.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] if the folder can't be looked at or is not a store's.
+    pub fn in_use(folder: &Path) -> Result<Option<bool>, Error> {
+        if !Self::present(folder)? {
+            return Ok(None);
+        }
+        let file = folder.join(FILE);
+        read_id(&folder.join(ID_FILE), exists(&file)?)?;
+        check_file(&file)?;
+        let opened = File::open(&file).map_err(at(&file, "read"))?;
+        // redb holds this lock as long as it has the file open.
+        match opened.try_lock_shared() {
+            Ok(()) => Ok(Some(false)),
+            Err(fs::TryLockError::WouldBlock) => Ok(Some(true)),
+            Err(fs::TryLockError::Error(error)) => Err(at(&file, "lock")(error)),
+        }
     }
 }
 
@@ -140,22 +183,27 @@ fn read_id(path: &Path, store_is_there: bool) -> Result<[u8; 16], Error> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let folder = path.parent().unwrap_or(path).display();
-            return Err(refused(if store_is_there {
-                format!(
+            return Err(if store_is_there {
+                refused(format!(
                     "{} is missing: the store's file is not where it was made",
                     path.display()
-                )
+                ))
+                .coded(Code::StoreMismatch)
             } else {
-                format!("there is no store in {folder}; `--create` makes one")
-            }));
+                refused(format!(
+                    "there is no store in {folder}; `--create` makes one"
+                ))
+                .coded(Code::StoreMissing)
+            });
         }
         Err(error) => return Err(at(path, "read")(error)),
     };
     let hex = text
         .strip_prefix(ID_HEAD)
         .and_then(|rest| rest.strip_suffix('\n'));
-    hex.and_then(from_hex)
-        .ok_or_else(|| refused(format!("{} does not hold a store id", path.display())))
+    hex.and_then(from_hex).ok_or_else(|| {
+        refused(format!("{} does not hold a store id", path.display())).coded(Code::StoreMismatch)
+    })
 }
 
 fn from_hex(text: &str) -> Option<[u8; 16]> {
@@ -202,10 +250,16 @@ fn flush_folder(folder: &Path) -> Result<(), Error> {
 /// Refuses what the engine would refuse too, and what it would make new, before it sees the file.
 fn check_file(path: &Path) -> Result<(), Error> {
     let missing = |error: std::io::Error| {
+        let code = if error.kind() == std::io::ErrorKind::NotFound {
+            Code::StoreMismatch
+        } else {
+            Code::StoreInaccessible
+        };
         refused(format!(
             "the store's file {} can't be read: {error}",
             path.display()
         ))
+        .coded(code)
     };
     let mut head = Vec::with_capacity(MAGIC.len());
     let mut file = File::open(path).map_err(missing)?;
@@ -214,14 +268,14 @@ fn check_file(path: &Path) -> Result<(), Error> {
         .read_to_end(&mut head)
         .map_err(missing)?;
     if head.is_empty() {
-        return Err(refused(format!(
-            "the store's file {} is empty",
-            path.display()
-        )));
+        return Err(
+            refused(format!("the store's file {} is empty", path.display()))
+                .coded(Code::StoreForeign),
+        );
     }
     if head != MAGIC {
         let path = path.display();
-        return Err(refused(format!("{path} is not a store's file")));
+        return Err(refused(format!("{path} is not a store's file")).coded(Code::StoreForeign));
     }
     Ok(())
 }
@@ -244,7 +298,9 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
 /// Reads the identity and refuses a foreign, newer or other store.
 pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
     let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
-        Kind::Unknown => refused(format!("the file is not an edgebus store: {error}")),
+        Kind::Unknown => {
+            refused(format!("the file is not an edgebus store: {error}")).coded(Code::StoreForeign)
+        }
         _ => error,
     })?;
     catalog::judge(&identity, store_id)?;
@@ -257,10 +313,12 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
     match error {
         DatabaseError::DatabaseAlreadyOpen => refused(format!(
             "{place} is in use by another process: one bus at a time"
-        )),
+        ))
+        .coded(Code::StoreInUse),
         DatabaseError::UpgradeRequired(version) => refused(format!(
             "{place} has engine format {version}, which this release does not read"
-        )),
+        ))
+        .coded(Code::StoreNewer),
         error => refused(format!("{place} can't be opened: {error}")),
     }
 }

@@ -157,8 +157,25 @@ fn number(random: &mut Random) -> String {
     random.one(&NUMBERS).to_owned()
 }
 
+fn literal(random: &mut Random) -> String {
+    if random.below(2) == 0 {
+        string(random)
+    } else {
+        number(random)
+    }
+}
+
+/// An alternative that may stand inside others; a few are refused there.
+fn inner(random: &mut Random) -> String {
+    match random.below(5) {
+        0 | 1 => literal(random),
+        2 => format!(r#"{{"not":[{}]}}"#, literal(random)),
+        _ => alternative(random),
+    }
+}
+
 fn alternative(random: &mut Random) -> String {
-    match random.below(22) {
+    match random.below(29) {
         0..=4 => string(random),
         5..=7 => number(random),
         8 => random.one(&["null", "true", "false"]).to_owned(),
@@ -192,6 +209,20 @@ fn alternative(random: &mut Random) -> String {
             ]);
             format!(r#"{{"cidr":"{block}"}}"#)
         }
+        21 => format!(
+            r#"{{"wildcard":{{"equals-ignore-case":{}}}}}"#,
+            wildcard(random)
+        ),
+        22 | 23 => {
+            let name = random.one(&["all", "not", "contains-all"]);
+            format!(r#"{{"{name}":[{}]}}"#, list(random, inner))
+        }
+        24 => {
+            let form = random.one(&["a.*", "[a-c]+", "(x|y)?.?z", r"\\p{Lu}+", "1[0-9.]*"]);
+            format!(r#"{{"regex":"{form}"}}"#)
+        }
+        25 => format!(r#"{{"exactly":[{}]}}"#, list(random, literal)),
+        26 => format!(r#"{{"contains-all":[{}]}}"#, list(random, literal)),
         _ => format!(
             r#"{{"exists":{}}}"#,
             random.one(&["true", "false", "false"])

@@ -66,6 +66,7 @@ fn rules(dedupe_ms: u64) -> Step {
             pattern: None,
             filters: Vec::new(),
             targets: vec![TargetConfig {
+                input: None,
                 function: f,
                 retry: RetryPolicy::default(),
                 dead_letter_ms: 1,

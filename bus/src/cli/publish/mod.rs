@@ -1,4 +1,9 @@
 //! `edgebus publish`: events from flags, a file, or JSON Lines on standard input, in batches.
+//!
+//! In reading order: `document` is a `.json` file taken as a whole, `outbox` puts events into requests.
+
+mod document;
+mod outbox;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -7,27 +12,27 @@ use bytes::Bytes;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::client::Client;
+use super::connection::Connection;
 use super::mapping::{self, LINE_BYTES_MAX, Mapping, MemberPath, Template};
 use super::output::{self, Progress};
 use super::{Failure, OK};
 use crate::api::wire;
-use crate::model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
-use crate::model::{Data, Event};
-
-/// Room that a batch keeps for brackets and commas, in bytes.
-const BATCH_SLACK: usize = 4 << 10;
+use crate::model::limits::BATCH_EVENTS_MAX;
+use crate::model::{Code, Data, Event};
+use document::Document;
+use outbox::Outbox;
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'
   edgebus publish --file events.jsonl                 each line a CloudEvent in JSON
+  edgebus publish --file event.json --new-id          one CloudEvent, or an array of them
   edgebus publish --file webhooks.jsonl --type 'com.github.{$.event}' --source /github --data-path '$.payload'
   tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --batch 10")]
 pub(super) struct Arguments {
-    /// The bus's address.
-    #[arg(long, env = "EDGEBUS_URL", default_value = "http://127.0.0.1:7070")]
-    url: String,
+    #[command(flatten)]
+    connection: Connection,
     /// The bus.
     #[arg(long, default_value = crate::model::rule::DEFAULT_BUS)]
     bus: String,
@@ -52,20 +57,23 @@ pub(super) struct Arguments {
     /// The part of each line that is the data, as in `$.payload`; without it, the whole line.
     #[arg(long, value_name = "JSONPATH", requires = "kind")]
     data_path: Option<String>,
-    /// Read events from this file, one JSON value a line; `-` is standard input.
+    /// Read events from this file: a name that ends in .json is one event or an array of them; any other, and `-` for standard input, is one JSON value a line.
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Give each event of a file a new random id, so that none is a duplicate of an earlier run.
+    #[arg(long, conflicts_with = "id")]
+    new_id: bool,
     /// Events in one request.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=BATCH_EVENTS_MAX as u64))]
     batch: u64,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let client = Client::new(&arguments.url)?;
+    let client = arguments.connection.client()?;
     let lines_wait =
         arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
     if arguments.file.is_some() || arguments.data_path.is_some() || lines_wait {
-        return publish_lines(&arguments, &client).await;
+        return publish_many(&arguments, &client).await;
     }
     let event = single(&arguments)?;
     let mut body = Vec::new();
@@ -87,29 +95,31 @@ fn path(bus: &str) -> String {
 
 fn single(arguments: &Arguments) -> Result<Event, Failure> {
     let required = |value: &Option<String>, flag: &str| {
-        value.clone().ok_or_else(|| Failure { code: 2, message: format!("{flag} is required for an event from flags; or give --file FILE with events in lines") })
+        value.clone().ok_or_else(|| {
+            Failure::usage(format!("{flag} is required for an event from flags; or give --file FILE with events in lines"))
+        })
     };
     let data = match arguments.data.as_deref() {
         None => Data::Absent,
         Some(text) => {
             let bytes = match text.strip_prefix('@') {
                 None => text.as_bytes().to_vec(),
-                Some(file) => std::fs::read(file)
-                    .map_err(|error| Failure::new(format!("{file} can't be read: {error}")))?,
+                Some(file) => std::fs::read(file).map_err(|error| {
+                    Failure::new(format!("{file} can't be read: {error}"))
+                        .coded(Code::FileUnreadable)
+                })?,
             };
             serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
                 Failure::new(format!(
                     "the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'"
                 ))
+                .coded(Code::LineUnfit)
             })?;
             Data::Json(Bytes::from(bytes))
         }
     };
     let event = Event {
-        id: arguments
-            .id
-            .clone()
-            .unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        id: arguments.id.clone().unwrap_or_else(random_id),
         source: required(&arguments.source, "--source")?,
         kind: required(&arguments.kind, "--type")?,
         subject: arguments.subject.clone(),
@@ -119,9 +129,9 @@ fn single(arguments: &Arguments) -> Result<Event, Failure> {
         extensions: Vec::new(),
         data,
     };
-    event
-        .check()
-        .map_err(|fault| Failure::new(format!("the event can't be published: {fault}")))?;
+    event.check().map_err(|fault| {
+        Failure::new(format!("the event can't be published: {fault}")).coded(Code::LineUnfit)
+    })?;
     Ok(event)
 }
 
@@ -130,17 +140,14 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
         return Ok(None);
     };
     let template = |flag: &str, text: &str| {
-        text.parse::<Template>().map_err(|error| Failure {
-            code: 2,
-            message: format!("{flag}: {error}"),
-        })
+        text.parse::<Template>()
+            .map_err(|error| Failure::usage(format!("{flag}: {error}")))
     };
     let optional = |flag: &str, text: &Option<String>| {
         text.as_ref().map(|text| template(flag, text)).transpose()
     };
-    let source = arguments.source.as_ref().ok_or_else(|| Failure {
-        code: 2,
-        message: "--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github".to_owned(),
+    let source = arguments.source.as_ref().ok_or_else(|| {
+        Failure::usage("--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github")
     })?;
     Ok(Some(Mapping {
         kind: template("--type", kind)?,
@@ -152,46 +159,61 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
             .data_path
             .as_ref()
             .map(|path| {
-                path.parse::<MemberPath>().map_err(|error| Failure {
-                    code: 2,
-                    message: format!("--data-path: {error}"),
-                })
+                path.parse::<MemberPath>()
+                    .map_err(|error| Failure::usage(format!("--data-path: {error}")))
             })
             .transpose()?,
     }))
 }
 
-/// What a run of lines came to.
-#[derive(Default)]
-struct Tally {
-    accepted: u64,
-    duplicates: u64,
-    requests: u64,
+/// Where the events of a run come from.
+enum Input {
+    Lines(Box<dyn AsyncBufRead + Unpin + Send>),
+    Document(Document),
 }
 
-async fn publish_lines(arguments: &Arguments, client: &Client) -> Result<u8, Failure> {
-    let mapping = mapping_of(arguments)?;
-    let input: Box<dyn AsyncBufRead + Unpin + Send> = match arguments.file.as_deref() {
-        Some(file) if file != Path::new("-") => {
-            let opened = tokio::fs::File::open(file).await;
-            Box::new(BufReader::new(opened.map_err(|error| {
-                Failure::new(format!("{} can't be read: {error}", file.display()))
-            })?))
-        }
-        _ => Box::new(BufReader::new(tokio::io::stdin())),
+async fn open(arguments: &Arguments) -> Result<Input, Failure> {
+    let Some(file) = arguments
+        .file
+        .as_deref()
+        .filter(|file| *file != Path::new("-"))
+    else {
+        return Ok(Input::Lines(Box::new(BufReader::new(tokio::io::stdin()))));
     };
+    if file.extension().is_some_and(|ending| ending == "json") {
+        let owned = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || Document::read(&owned)).await;
+        let read = read.map_err(|error| Failure::new(error.to_string()))??;
+        // Lines under this name are what they are.
+        if let Some(document) = read {
+            return Ok(Input::Document(document));
+        }
+    }
+    let opened = tokio::fs::File::open(file).await;
+    Ok(Input::Lines(Box::new(BufReader::new(opened.map_err(
+        |error| {
+            Failure::new(format!("{} can't be read: {error}", file.display()))
+                .coded(Code::FileUnreadable)
+        },
+    )?))))
+}
+
+async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Failure> {
+    let mapping = mapping_of(arguments)?;
+    let input = open(arguments).await?;
     let progress = Progress::start();
-    let mut tally = Tally::default();
-    let sent = send_all(
-        arguments,
-        client,
-        mapping.as_ref(),
-        input,
-        &progress,
-        &mut tally,
-    )
-    .await;
+    progress.say("publishing");
+    let mut outbox = Outbox::new(client, path(&arguments.bus), arguments.batch, &progress);
+    let each = Each {
+        mapping: mapping.as_ref(),
+        new_id: arguments.new_id,
+    };
+    let sent = match input {
+        Input::Lines(lines) => send_lines(&each, lines, &mut outbox).await,
+        Input::Document(document) => send_document(&each, &document, &mut outbox).await,
+    };
     progress.finish();
+    let tally = outbox.tally;
     let summary = format!(
         "{} events accepted, {} of them duplicates, in {} requests",
         tally.accepted, tally.duplicates, tally.requests
@@ -204,62 +226,79 @@ async fn publish_lines(arguments: &Arguments, client: &Client) -> Result<u8, Fai
         ..failure
     })?;
     output::print(&summary);
+    if tally.accepted > 0 && tally.duplicates == tally.accepted {
+        output::note(
+            "a duplicate (same source and id) is answered, and not delivered again; --new-id publishes it as a new event",
+        );
+    }
     Ok(OK)
 }
 
-async fn send_all(
-    arguments: &Arguments,
-    client: &Client,
-    mapping: Option<&Mapping>,
+async fn send_lines(
+    each: &Each<'_>,
     mut input: Box<dyn AsyncBufRead + Unpin + Send>,
-    progress: &Progress,
-    tally: &mut Tally,
+    outbox: &mut Outbox<'_>,
 ) -> Result<(), Failure> {
-    let mut body = Vec::new();
-    let mut waiting = 0_u64;
     let mut line = Vec::new();
     let mut number = 0;
-    progress.say("publishing");
     loop {
         line.clear();
-        let more = read_line(&mut *input, &mut line, number + 1).await?;
-        number += u64::from(more);
-        let blank = line.iter().all(u8::is_ascii_whitespace);
-        if more && !blank {
-            let event = event_of(mapping, &line, number)?;
-            let mut encoded = Vec::new();
-            wire::encode(&mut encoded, &event);
-            if waiting > 0 && body.len() + encoded.len() + BATCH_SLACK > BATCH_BYTES_MAX {
-                flush(arguments, client, &mut body, &mut waiting, tally).await?;
-            }
-            body.push(if waiting == 0 { b'[' } else { b',' });
-            body.extend_from_slice(&encoded);
-            waiting += 1;
+        if !read_line(&mut *input, &mut line, number + 1).await? {
+            return outbox.flush().await;
         }
-        if waiting > 0 && (!more || waiting >= arguments.batch) {
-            flush(arguments, client, &mut body, &mut waiting, tally).await?;
-            progress.detail(&format!("{} events", tally.accepted));
-        }
-        if !more {
-            return Ok(());
+        number += 1;
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            outbox.add(&each.event("line", &line, number)?).await?;
         }
     }
 }
 
-fn event_of(mapping: Option<&Mapping>, line: &[u8], number: u64) -> Result<Event, Failure> {
-    match mapping {
-        Some(mapping) => mapping::map_line(mapping, line, number).map_err(|fault| {
-            let space = if fault.pointer.is_empty() { "" } else { " " };
-            Failure::new(format!("line {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy))
-        }),
-        None => wire::decode_structured(&Bytes::copy_from_slice(line)).map_err(|error| {
-            let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();
-            Failure::new(format!(
-                "line {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
-                if faults.is_empty() { error.message } else { faults.join("; ") }
-            ))
-        }),
+async fn send_document(
+    each: &Each<'_>,
+    document: &Document,
+    outbox: &mut Outbox<'_>,
+) -> Result<(), Failure> {
+    let mut number = 0;
+    for json in document.events()? {
+        number += 1;
+        outbox
+            .add(&each.event("event", json.get().as_bytes(), number)?)
+            .await?;
     }
+    outbox.flush().await
+}
+
+/// How each JSON value becomes an event.
+struct Each<'a> {
+    mapping: Option<&'a Mapping>,
+    new_id: bool,
+}
+
+impl Each<'_> {
+    /// The event that `json` is or is mapped to; `what` and `number` say where it stands in the input.
+    fn event(&self, what: &str, json: &[u8], number: u64) -> Result<Event, Failure> {
+        let mut event = match self.mapping {
+            Some(mapping) => mapping::map_line(mapping, json, number).map_err(|fault| {
+                let space = if fault.pointer.is_empty() { "" } else { " " };
+                Failure::new(format!("{what} {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy)).coded(Code::LineUnfit)
+            }),
+            None => wire::decode_structured(&Bytes::copy_from_slice(json)).map_err(|error| {
+                let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();
+                Failure::new(format!(
+                    "{what} {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
+                    if faults.is_empty() { error.message } else { faults.join("; ") }
+                )).coded(Code::LineUnfit)
+            }),
+        }?;
+        if self.new_id {
+            event.id = random_id();
+        }
+        Ok(event)
+    }
+}
+
+fn random_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// Reads one line into `line`; `false` at the end. A line without an end is refused before it fills the memory.
@@ -270,10 +309,10 @@ async fn read_line(
 ) -> Result<bool, Failure> {
     loop {
         let (used, done) = {
-            let buffer = input
-                .fill_buf()
-                .await
-                .map_err(|error| Failure::new(format!("line {number} can't be read: {error}")))?;
+            let buffer = input.fill_buf().await.map_err(|error| {
+                Failure::new(format!("line {number} can't be read: {error}"))
+                    .coded(Code::FileUnreadable)
+            })?;
             if buffer.is_empty() {
                 return Ok(!line.is_empty());
             }
@@ -286,51 +325,11 @@ async fn read_line(
         if line.len() > LINE_BYTES_MAX + 2 {
             return Err(Failure::new(format!(
                 "line {number} is longer than {LINE_BYTES_MAX} bytes"
-            )));
+            ))
+            .coded(Code::LineUnfit));
         }
         if done {
             return Ok(true);
         }
     }
-}
-
-#[derive(serde::Deserialize)]
-struct Results {
-    results: Vec<Accepted>,
-}
-
-#[derive(serde::Deserialize)]
-struct Accepted {
-    duplicate: bool,
-}
-
-async fn flush(
-    arguments: &Arguments,
-    client: &Client,
-    body: &mut Vec<u8>,
-    waiting: &mut u64,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    body.push(b']');
-    let answer = client
-        .post(
-            &path(&arguments.bus),
-            "application/cloudevents-batch+json",
-            Bytes::from(std::mem::take(body)),
-        )
-        .await?;
-    let results: Results = serde_json::from_slice(&answer).map_err(|error| {
-        Failure::new(format!(
-            "the bus gave an answer that can't be read: {error}"
-        ))
-    })?;
-    tally.accepted += *waiting;
-    tally.duplicates += results
-        .results
-        .iter()
-        .filter(|accepted| accepted.duplicate)
-        .count() as u64;
-    tally.requests += 1;
-    *waiting = 0;
-    Ok(())
 }

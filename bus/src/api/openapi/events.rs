@@ -1,0 +1,132 @@
+//! Publishing, and reading the log, described.
+
+use serde_json::{Value, json};
+
+use super::operation::{JSON, Operation};
+use super::schema::{name, reference, text};
+use super::shapes;
+use crate::api::page;
+use crate::api::problem::Cause;
+use crate::api::serve::Limits;
+use crate::error::Kind;
+use crate::model::Code;
+use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PAGE_ROWS_MAX};
+use crate::model::rule::DEFAULT_BUS;
+
+const PUBLISHING: &str = "The mode follows from Content-Type, as CloudEvents' HTTP binding has it: \
+structured, batch, or (any other type) binary, with attributes in `ce-` headers and the body as data. \
+202 leaves when the event, its dedupe record and its deliveries are on stable storage. Any other answer, \
+or none, means unknown: repeat with the same `source` and `id`, and get the first answer with \
+`duplicate: true`. A batch is one transaction: all of it or nothing.";
+
+/// `bus` in the path.
+pub(super) fn bus(operation: Operation) -> Operation {
+    operation
+        .path("bus", name("A bus."), "The bus's name.", json!(DEFAULT_BUS))
+        .problem(Cause::Handle(Kind::NotFound), "There is no such bus.")
+}
+
+/// `limit`.
+pub(super) fn limit(operation: Operation) -> Operation {
+    operation.query(
+        "limit",
+        json!({"type": "integer", "minimum": 1, "maximum": PAGE_ROWS_MAX, "default": page::ROWS_DEFAULT}),
+        "Rows of the page at most. A page that has grown past 4 MiB ends before.",
+        json!(10),
+    )
+}
+
+fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Operation {
+    let Limits {
+        event_bytes_max,
+        batch_bytes_max,
+        ..
+    } = limits;
+    let body = format!(
+        "One event of at most {EVENT_BYTES_MAX} bytes in a body of at most {event_bytes_max}, or a batch of at most {BATCH_EVENTS_MAX} events in a body of at most {batch_bytes_max}."
+    );
+    let batch = json!({
+        "type": "array",
+        "maxItems": BATCH_EVENTS_MAX,
+        "items": reference("Event"),
+    });
+    let mut second = shapes::order();
+    second["id"] = json!("o-1002");
+    let header = |words: &str| text(words);
+    Operation::new(id, "events", summary)
+        .about(PUBLISHING)
+        .header("ce-specversion", header("Binary mode."), "Binary mode: always 1.0.", json!("1.0"))
+        .header("ce-id", header("Binary mode."), "Binary mode: the event's id, percent-encoded.", json!("o-1001"))
+        .header("ce-source", header("Binary mode."), "Binary mode: its source.", json!("/shop"))
+        .header("ce-type", header("Binary mode."), "Binary mode: its type. Other attributes go in `ce-` headers as well.", json!("com.example.order.placed"))
+        .takes(body.clone(), "application/cloudevents+json", reference("Event"), &[("structured", shapes::order())])
+        .takes(body.clone(), "application/cloudevents-batch+json", batch, &[("batch", json!([shapes::order(), second]))])
+        .takes(body, "*/*", json!({"description": "Binary mode: the data as it is; Content-Type is `datacontenttype`."}), &[("binary", shapes::order()["data"].clone())])
+        .answers(
+            202,
+            "On stable storage.",
+            JSON,
+            json!({"oneOf": [reference("Accepted"), reference("AcceptedBatch")]}),
+            &[("one", shapes::example("Accepted")), ("batch", shapes::example("AcceptedBatch"))],
+        )
+        .coded_problem(Cause::Handle(Kind::Invalid), Code::EventInvalid, "An event is no CloudEvent, or its data can't be read by a rule; nothing was stored.")
+        .problem(Cause::Handle(Kind::StorageFull), "The disk is at its floor of free space.")
+        .reads_body()
+        .writes()
+}
+
+/// `POST /v1/events`.
+pub(in crate::api) fn publish_default(limits: &Limits) -> Operation {
+    publishing("publish", "Publish on the default bus", limits)
+}
+
+/// `POST /v1/buses/{bus}/events`.
+pub(in crate::api) fn publish(limits: &Limits) -> Operation {
+    bus(publishing("publishOnBus", "Publish on a bus", limits))
+}
+
+fn after() -> Value {
+    json!({"type": "integer", "minimum": 0, "default": 0})
+}
+
+/// `GET /v1/buses/{bus}/events`.
+pub(in crate::api) fn list(_: &Limits) -> Operation {
+    let operation = Operation::new("listEvents", "events", "Read a bus's log, page by page")
+        .about("Oldest first. With `type` a page looks at a bounded number of events, so that it may be empty and still have a `next`.")
+        .query("after", after(), "The position after which the page begins; a page's `next`.", json!(0))
+        .query("type", text("A type."), "Only events of exactly this type.", json!("com.example.order.placed"))
+        .answers_shape(200, "A page.", "EventPage")
+        .reads();
+    bus(limit(operation))
+}
+
+/// `GET /v1/buses/{bus}/events/stream`.
+pub(in crate::api) fn stream(_: &Limits) -> Operation {
+    let message = format!("id: 6\ndata: {}\n\n", shapes::example("StoredEvent"));
+    let operation = Operation::new("streamEvents", "events", "Follow a bus's log")
+        .about("Server-sent events: what the log has after a position, and then what comes, until the server stops. The id of each is its position, so that a client that comes back with Last-Event-ID misses nothing. A quiet stream has a comment every 15 seconds.")
+        .query("after", after(), "The position after which it begins.", json!(0))
+        .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes before `after`.", json!(6))
+        .answers(200, "One event after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
+        .sends("StoredEvent")
+        .reads();
+    bus(operation)
+}
+
+/// `GET /v1/buses/{bus}/events/{position}`.
+pub(in crate::api) fn get(_: &Limits) -> Operation {
+    let operation = Operation::new("getEvent", "events", "Read one event")
+        .path(
+            "position",
+            json!({"type": "integer", "minimum": 0}),
+            "Its place in the bus's log.",
+            json!(6),
+        )
+        .answers_shape(200, "The event.", "StoredEvent")
+        .problem(
+            Cause::Handle(Kind::NotFound),
+            "The bus holds no event there.",
+        )
+        .reads();
+    bus(operation)
+}

@@ -1,0 +1,164 @@
+//! The description of the API, OpenAPI 3.1, made from the table that the router is made from.
+//!
+//! A route is one line in `api::table`: method, path, handler, description; there is no other way to
+//! have one, so that none can be without its description. Bounds come from the constants that the handlers
+//! check, problems from `problem`, codes from `model`. What types can't tie together is held by tests:
+//! each route is asked, its real answer must fit the schema here, and what it says of its query and its
+//! media types must be what stands here. Schemas are plain JSON, because bodies are written by hand and
+//! JSON Schema says more than builders of it do. Never here: what a handler does.
+
+pub(super) mod deliveries;
+pub(super) mod events;
+pub(super) mod functions;
+pub(super) mod node;
+mod operation;
+mod problems;
+pub(super) mod rules;
+mod schema;
+mod shapes;
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use serde_json::{Map, Value, json};
+
+use super::App;
+use super::serve::Limits;
+
+pub(super) use operation::Operation;
+
+/// A route with its description.
+pub(super) struct Route {
+    /// In lower case, as the description's key has it.
+    method: &'static str,
+    /// Where parts in braces are parameters.
+    pub(super) path: &'static str,
+    /// What answers.
+    pub(super) handler: MethodRouter<App>,
+    describe: fn(&Limits) -> Operation,
+}
+
+/// A route that is read.
+pub(super) fn get<H, T>(path: &'static str, handler: H, describe: fn(&Limits) -> Operation) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let handler = axum::routing::get(handler);
+    Route {
+        method: "get",
+        path,
+        handler,
+        describe,
+    }
+}
+
+/// A route that is posted to.
+pub(super) fn post<H, T>(
+    path: &'static str,
+    handler: H,
+    describe: fn(&Limits) -> Operation,
+) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let handler = on(MethodFilter::POST, handler);
+    Route {
+        method: "post",
+        path,
+        handler,
+        describe,
+    }
+}
+
+/// A route that is put to.
+pub(super) fn put<H, T>(path: &'static str, handler: H, describe: fn(&Limits) -> Operation) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let handler = on(MethodFilter::PUT, handler);
+    Route {
+        method: "put",
+        path,
+        handler,
+        describe,
+    }
+}
+
+/// A route that takes something away.
+pub(super) fn delete<H, T>(
+    path: &'static str,
+    handler: H,
+    describe: fn(&Limits) -> Operation,
+) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let handler = on(MethodFilter::DELETE, handler);
+    Route {
+        method: "delete",
+        path,
+        handler,
+        describe,
+    }
+}
+
+const ABOUT: &str = "Publish CloudEvents, read the log, deploy functions, put rules in force, and see \
+what became of each delivery. Bodies are JSON; times are RFC 3339 in UTC; sizes are bytes unless a name \
+says otherwise. Errors are problem documents (RFC 9457) with a stable `code`: `edgebus explain CODE` \
+prints its page. A query parameter that a route doesn't know is refused, and so is one that is given \
+twice. A GET route answers HEAD as well. The bus listens on loopback only, and there are no keys yet.";
+
+/// The groups that operations are in, in reading order.
+const TAGS: [(&str, &str); 5] = [
+    ("events", "Publish events and read the log."),
+    ("functions", "Deploy components; the manifest."),
+    ("rules", "The rules in force, and trying one."),
+    (
+        "deliveries",
+        "What is owed, what happened, and what ended without success.",
+    ),
+    ("node", "Health, version, metrics, and this description."),
+];
+
+/// The whole document for a server with these limits.
+pub(super) fn document(routes: &[Route], limits: &Limits) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes {
+        let operation = (route.describe)(limits).document();
+        let methods = paths.entry(route.path).or_insert_with(|| json!({}));
+        methods[route.method] = operation;
+    }
+    let tags: Vec<Value> = TAGS
+        .iter()
+        .map(|(name, description)| json!({"name": name, "description": description}))
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "edgebus",
+            "summary": "A serverless event bus for the edge.",
+            "description": ABOUT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {
+                "name": "MIT OR Apache-2.0",
+                "identifier": "MIT OR Apache-2.0",
+            },
+        },
+        "servers": [{
+            "url": "http://127.0.0.1:7070",
+            "description": "Where a bus listens unless told otherwise.",
+        }],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "schemas": shapes::all(),
+            "examples": problems::examples(),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

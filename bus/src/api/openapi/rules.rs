@@ -1,0 +1,77 @@
+//! Rules, described.
+
+use serde_json::json;
+
+use super::operation::{JSON, Operation};
+use super::schema::{object, reference};
+use super::shapes;
+use crate::api::problem::Cause;
+use crate::api::rules::FILTERS_MAX;
+use crate::api::serve::Limits;
+use crate::error::Kind;
+use crate::model::Code;
+
+/// `GET /v1/rules`.
+pub(in crate::api) fn list(_: &Limits) -> Operation {
+    Operation::new("listRules", "rules", "See the rules in force")
+        .answers_shape(200, "The rules.", "RuleList")
+        .everyday()
+}
+
+/// `POST /v1/rules/test`.
+pub(in crate::api) fn test(limits: &Limits) -> Operation {
+    let invalid = Cause::Handle(Kind::Invalid);
+    let body = format!(
+        "A rule and an event, at most {} bytes.",
+        limits.event_bytes_max
+    );
+    let query = json!({"type": "string", "description": "A JSONPath query."});
+    let event = json!({
+        "type": "object",
+        "description": "A CloudEvent, or a part of one: only what the rule names counts.",
+    });
+    let pattern = json!({
+        "type": ["object", "null"],
+        "description": "The pattern; none matches every event. `detail` and `detail-type` are taken for `data` and `type`.",
+    });
+    let filters = json!({
+        "description": "Filters that must all select something.",
+        "anyOf": [query, {"type": "array", "maxItems": FILTERS_MAX, "items": query}, {"type": "null"}],
+    });
+    let shape = object("A rule and the event to try it on.")
+        .has("event", event)
+        .may("match", pattern)
+        .may("where", filters)
+        .done();
+    let example = json!({
+        "match": {"type": ["com.example.order.placed"], "data": {"currency": [{"anything-but": ["EUR"]}]}},
+        "where": "$.data.lines[?@.quantity > 0]",
+        "event": shapes::order(),
+    });
+    Operation::new("testRule", "rules", "Try a rule on an event")
+        .about("Nothing is published. The answer says which condition of the pattern holds and what values it saw.")
+        .takes(body, JSON, shape, &[("order", example)])
+        .answers_shape(200, "Matched or not, and why.", "RuleVerdict")
+        .coded_problem(invalid, Code::PatternInvalid, "The pattern or a filter can't be read; each fault has its pointer.")
+        .coded_problem(invalid, Code::EventInvalid, "The event can't be read.")
+        .problem(Cause::UnsupportedMedia, "Content-Type is not application/json.")
+        .reads_body()
+        .everyday()
+}
+
+/// `GET /v1/subscriptions`.
+pub(in crate::api) fn subscriptions(_: &Limits) -> Operation {
+    Operation::new(
+        "listSubscriptions",
+        "rules",
+        "See each rule's targets with their lag and policy",
+    )
+    .answers(
+        200,
+        "The subscriptions.",
+        JSON,
+        reference("SubscriptionList"),
+        &[("SubscriptionList", shapes::example("SubscriptionList"))],
+    )
+    .reads()
+}

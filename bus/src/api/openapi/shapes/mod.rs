@@ -1,0 +1,48 @@
+//! The shapes of bodies that have a name, each with its example.
+//!
+//! Each is what one of the writers beside the handlers writes; a test asks the real server for every one.
+
+mod deliveries;
+mod events;
+mod functions;
+mod rules;
+
+use serde_json::{Map, Value};
+
+use super::problems;
+
+pub(super) use events::order;
+
+/// Name, schema, example.
+type Shape = (&'static str, Value, Value);
+
+/// When everything in the examples happens.
+const AT: &str = "2026-11-21T10:15:30.125Z";
+
+/// All shapes, by name.
+pub(super) fn all() -> Map<String, Value> {
+    table()
+        .into_iter()
+        .map(|(name, schema, _)| (name.to_owned(), schema))
+        .collect()
+}
+
+/// The example of the shape `name`.
+pub(super) fn example(name: &str) -> Value {
+    table()
+        .into_iter()
+        .find(|(own, ..)| *own == name)
+        .map_or(Value::Null, |(_, _, example)| example)
+}
+
+fn table() -> Vec<Shape> {
+    let mut all = vec![
+        ("Problem", problems::schema(), problems::example()),
+        ("Fault", problems::fault(), problems::fault_example()),
+    ];
+    all.extend(events::shapes());
+    all.extend(functions::shapes());
+    all.extend(rules::shapes());
+    all.extend(deliveries::shapes());
+    all
+}

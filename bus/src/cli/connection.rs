@@ -1,0 +1,26 @@
+//! Which bus a command talks to: the one flag that all commands with a running bus share.
+
+use super::client::{self, Client};
+
+/// The bus's address.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Connection {
+    /// The bus's address.
+    #[arg(
+        long,
+        env = "EDGEBUS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7070"
+    )]
+    pub(super) url: String,
+}
+
+impl Connection {
+    /// A client of that bus; it is not reached yet.
+    ///
+    /// # Errors
+    /// [`client::Error::Address`].
+    pub(super) fn client(&self) -> Result<Client, client::Error> {
+        Client::new(&self.url)
+    }
+}

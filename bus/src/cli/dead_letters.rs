@@ -1,0 +1,97 @@
+//! `edgebus dead-letters`: what ended without success, each with a copy of its event.
+
+use serde_json::Value;
+
+use super::Failure;
+use super::connection::Connection;
+use super::deliveries::{self, Whose, last_outcome};
+use super::listing::{self, Listing, Paging, text, time};
+use super::output::{Column, Output};
+use super::query::{Path, encoded};
+
+/// Arguments of `dead-letters`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus dead-letters ls --since 1d
+  edgebus dead-letters get 1-42")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List dead letters.
+    Ls(List),
+    /// Tell one dead letter: its event, its rule, each attempt, and why it ended.
+    #[command(after_help = "Examples:
+  edgebus dead-letters get 1-42
+  edgebus dead-letters get 1-42 -o json")]
+    Get(deliveries::Get),
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Ls(arguments) => list(arguments).await,
+        Command::Get(arguments) => {
+            let path = format!("/v1/dead-letters/{}", encoded(arguments.id()));
+            deliveries::tell(&arguments, &path).await
+        }
+    }
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus dead-letters ls --since 1d
+  edgebus dead-letters ls --function enricher --all -o jsonl")]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::whole("ID"),
+    Column::whole("REASON"),
+    Column::words("SUBSCRIPTION"),
+    Column::words("TYPE"),
+    Column::whole("DIED"),
+    Column::number("ATTEMPTS"),
+    Column::words("LAST OUTCOME"),
+];
+
+fn cells(row: &Value) -> Vec<String> {
+    vec![
+        text(row, "/id"),
+        text(row, "/reason"),
+        text(row, "/subscription"),
+        text(row, "/event/type"),
+        time(row, "/died_at"),
+        text(row, "/attempts_made"),
+        last_outcome(row),
+    ]
+}
+
+async fn list(arguments: List) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let listing = Listing {
+        path: arguments.whose.on(Path::new("/v1/dead-letters")),
+        member: "dead_letters",
+        whole_by: None,
+        columns: COLUMNS,
+        cells,
+        empty: "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),
+    };
+    listing::run(
+        &client,
+        &listing,
+        &arguments.paging,
+        arguments.output.format,
+    )
+    .await
+}

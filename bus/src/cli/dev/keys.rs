@@ -1,0 +1,81 @@
+//! One key: `q` ends `dev`. Only on a terminal, and only while `dev` is in its foreground.
+//!
+//! Never here: anything else from the keyboard; Ctrl-C stays a signal.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use tokio::sync::Notify;
+
+/// Keys are read one by one until this is dropped; then the terminal is as it was.
+pub(super) struct Keys {
+    before: Option<Termios>,
+    quit: Arc<Notify>,
+}
+
+impl Keys {
+    /// Begins to read keys if there is a terminal to read them from.
+    pub(super) fn read() -> Self {
+        let mut keys = Self {
+            before: one_by_one(),
+            quit: Arc::new(Notify::new()),
+        };
+        if keys.before.is_some() {
+            let quit = keys.quit.clone();
+            // A thread of its own, because reading has no end: it goes with the process.
+            let reading = std::thread::Builder::new().name("keys".to_owned());
+            let reads = reading.spawn(move || {
+                let typed = std::io::stdin().lock().bytes();
+                for key in typed.map_while(Result::ok) {
+                    if matches!(key, b'q' | b'Q') {
+                        quit.notify_one();
+                    }
+                }
+            });
+            if reads.is_err() {
+                put_back(keys.before.take().as_ref());
+            }
+        }
+        keys
+    }
+
+    /// True if keys are read.
+    pub(super) fn are_read(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Resolves when `q` is pressed.
+    pub(super) async fn quit(&self) {
+        self.quit.notified().await;
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        put_back(self.before.as_ref());
+    }
+}
+
+/// Asks the terminal for each key at once and without an echo; gives what it did before.
+fn one_by_one() -> Option<Termios> {
+    let input = std::io::stdin();
+    let before = tcgetattr(&input).ok()?;
+    // To change a terminal from its background would stop the process.
+    if tcgetpgrp(&input).ok()? != rustix::process::getpgrp() {
+        return None;
+    }
+    let mut after = before.clone();
+    after
+        .local_modes
+        .remove(LocalModes::ICANON | LocalModes::ECHO);
+    tcsetattr(&input, OptionalActions::Now, &after).ok()?;
+    Some(before)
+}
+
+fn put_back(before: Option<&Termios>) {
+    if let Some(before) = before {
+        // A terminal that is gone needs nothing.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+    }
+}

@@ -1,0 +1,257 @@
+//! `edgebus functions`: deploy them, look at them, hear what they write, try them, take them away.
+
+mod deploy;
+mod invoke;
+mod logs;
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use serde_json::Value;
+
+use super::connection::Connection;
+use super::listing::{self, Listing, Paging, text, time};
+use super::output::{self, Column, Output, bytes, plain};
+use super::query::{Path, encoded};
+use super::story::Facts;
+use super::{Failure, OK};
+
+/// Arguments of `functions`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus functions ls
+  edgebus functions deploy triage target/wasm32-wasip2/release/triage.wasm
+  edgebus functions logs triage -f")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List what is deployed.
+    Ls(List),
+    /// Show one function: its revision, its limits, what it is given.
+    Get(Get),
+    /// Deploy a component under a name; what it is given stays as it was.
+    Deploy(deploy::Arguments),
+    /// Take a function away; the bus refuses while a rule names it.
+    Rm(Remove),
+    /// Show what a function wrote, attempt by attempt, and follow.
+    Logs(logs::Arguments),
+    /// Try a deployed function once on an event, and commit nothing of what it does.
+    Invoke(invoke::Arguments),
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Ls(arguments) => list(arguments).await,
+        Command::Get(arguments) => get(arguments).await,
+        Command::Deploy(arguments) => deploy::run(arguments).await,
+        Command::Rm(arguments) => remove(arguments).await,
+        Command::Logs(arguments) => logs::run(arguments).await,
+        Command::Invoke(arguments) => invoke::run(arguments).await,
+    }
+}
+
+/// A function's path below the API.
+fn path_of(name: &str) -> String {
+    format!("/v1/functions/{}", encoded(name))
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus functions ls
+  edgebus functions ls -o json")]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::words("NAME"),
+    Column::number("REVISION"),
+    Column::whole("DIGEST"),
+    Column::whole("DEPLOYED"),
+    Column::number("MEMORY"),
+    Column::number("CPU"),
+    Column::number("TIMEOUT"),
+    Column::number("CONCURRENCY"),
+];
+
+/// Digits of a digest in a table.
+const DIGEST_DIGITS: usize = 12;
+
+fn cells(row: &Value) -> Vec<String> {
+    let limit = |name: &str| number(row, &format!("/limits/{name}"));
+    vec![
+        text(row, "/name"),
+        text(row, "/revision"),
+        text(row, "/digest").chars().take(DIGEST_DIGITS).collect(),
+        time(row, "/deployed_at"),
+        bytes(limit("memory_bytes")),
+        output::span(limit("cpu_ms")),
+        output::span(limit("timeout_ms")),
+        text(row, "/limits/concurrency"),
+    ]
+}
+
+fn number(row: &Value, pointer: &str) -> u64 {
+    row.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}
+
+async fn list(arguments: List) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let listing = Listing {
+        path: Path::new("/v1/functions"),
+        member: "functions",
+        whole_by: Some("name"),
+        columns: COLUMNS,
+        cells,
+        empty: "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm"
+            .to_owned(),
+    };
+    listing::run(
+        &client,
+        &listing,
+        &arguments.paging,
+        arguments.output.format,
+    )
+    .await
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus functions get triage
+  edgebus functions get triage -o yaml")]
+struct Get {
+    #[command(flatten)]
+    connection: Connection,
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    name: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+async fn get(arguments: Get) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let answer = client.get(&path_of(&arguments.name)).await?;
+    let row = String::from_utf8_lossy(&answer);
+    output::one(arguments.output.format, &row, || {
+        Ok(story(&output::parse(&row)?))
+    })?;
+    Ok(OK)
+}
+
+fn story(row: &Value) -> String {
+    let paint = output::paint();
+    let mut facts = Facts::new(paint);
+    facts.title("Function", &paint.strong(&plain(&text(row, "/name"))));
+    facts.fact(
+        "revision",
+        &format!(
+            "{}, deployed {}",
+            text(row, "/revision"),
+            time(row, "/deployed_at")
+        ),
+    );
+    facts.fact("digest", &text(row, "/digest"));
+    facts.title("Limits", "of each attempt");
+    let limit = |name: &str| number(row, &format!("/limits/{name}"));
+    facts.fact("memory", &bytes(limit("memory_bytes")));
+    facts.fact("cpu", &output::span(limit("cpu_ms")));
+    facts.fact("timeout", &output::span(limit("timeout_ms")));
+    facts.fact("at once", &format!("{} attempts", limit("concurrency")));
+    facts.fact(
+        "emits",
+        &format!("{} events, {}", limit("emits"), bytes(limit("emit_bytes"))),
+    );
+    facts.fact(
+        "state",
+        &format!(
+            "{} keys, {}",
+            limit("state_writes"),
+            bytes(limit("state_bytes"))
+        ),
+    );
+    facts.fact("output", &bytes(limit("output_bytes")));
+    let config = row.get("config").and_then(Value::as_object);
+    let words = |name: &str| {
+        let list = row.get(name).and_then(Value::as_array);
+        let words: Vec<&str> = list
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        plain(&words.join(", ")).into_owned()
+    };
+    facts.title("Given", "");
+    for (key, value) in config.into_iter().flatten() {
+        let value = plain(value.as_str().unwrap_or("")).into_owned();
+        facts.fact("config", &format!("{} = {value}", plain(key)));
+    }
+    for (name, member) in [("secrets", "secrets"), ("http", "allow_http")] {
+        let words = words(member);
+        if !words.is_empty() {
+            facts.fact(name, &words);
+        }
+    }
+    facts.end()
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus functions rm triage
+  edgebus functions rm triage --yes          for scripts")]
+struct Remove {
+    #[command(flatten)]
+    connection: Connection,
+    /// Its name.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+async fn remove(arguments: Remove) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let name = plain(&arguments.name).into_owned();
+    if !arguments.yes {
+        ask(&format!(
+            "take away the function `{name}` on {}?",
+            arguments.connection.url
+        ))?;
+    }
+    client.delete(&path_of(&arguments.name)).await?;
+    output::note(&format!("`{name}` is no longer deployed"));
+    Ok(OK)
+}
+
+/// Asks on the terminal.
+///
+/// # Errors
+/// The answer was not yes, or nobody is there to give one.
+fn ask(question: &str) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(format!(
+            "{question} Nobody is there to answer; add --yes"
+        )));
+    }
+    // A closed standard error leaves the question unread, and the answer still counts.
+    let _ = write!(std::io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(format!("the answer can't be read: {error}")))?;
+    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::new("nothing was changed"))
+    }
+}

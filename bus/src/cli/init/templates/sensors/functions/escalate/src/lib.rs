@@ -1,0 +1,66 @@
+//! Asks for maintenance when one sensor has raised too many alarms.
+//!
+//! Takes `com.example.alarm.raised`, emits `com.example.maintenance.wanted`.
+//!
+//! Config: `ALARMS` is how many alarms of one sensor are too many (3 if it is not set).
+
+use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+use serde::{Deserialize, Serialize};
+
+/// The part of an alarm that is looked at.
+#[derive(Deserialize)]
+struct Alarm {
+    sensor: String,
+}
+
+/// What is asked for.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Maintenance {
+    sensor: String,
+    alarms: i64,
+}
+
+#[function]
+fn handle(event: Event<Alarm>) -> Result<Option<Emit>, Failure> {
+    let sensor = event.data.sensor;
+    let most = config::get_or("ALARMS", 3)?;
+    let key = format!("alarms/{sensor}");
+    let alarms = state::increment(&key, 1);
+    log::info!("{sensor}: alarm {alarms} of {most}");
+    if alarms < most {
+        return Ok(None);
+    }
+    // Counting begins anew after each call for maintenance.
+    state::delete(&key);
+    let subject = sensor.clone();
+    let wanted = Emit::new("com.example.maintenance.wanted").subject(subject);
+    Ok(Some(wanted.json(&Maintenance { sensor, alarms })?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guest_sdk::testing::{self, Bench};
+
+    fn alarm(sensor: &str) -> Result<Option<Emit>, Failure> {
+        let sensor = sensor.to_owned();
+        handle(testing::event("com.example.alarm.raised", Alarm { sensor }))
+    }
+
+    #[test]
+    fn each_sensor_is_counted_for_itself() {
+        let bench = Bench::new().config("ALARMS", "2");
+        assert_eq!(alarm("kiln"), Ok(None));
+        assert_eq!(alarm("oven"), Ok(None));
+        let wanted = alarm("kiln")
+            .expect("it is counted")
+            .expect("two are too many");
+        let expected = Maintenance {
+            sensor: "kiln".to_owned(),
+            alarms: 2,
+        };
+        assert_eq!(wanted.data_as::<Maintenance>().ok(), Some(expected));
+        assert_eq!(bench.state("alarms/kiln"), None);
+        assert_eq!(bench.state("alarms/oven"), Some(b"1".to_vec()));
+    }
+}

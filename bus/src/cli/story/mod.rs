@@ -1,0 +1,20 @@
+//! Stories: what the API's JSON says about one thing, for people to read.
+//!
+//! Everything here is a pure function of that JSON, the time and the colours, so that each story has a
+//! golden file. Never here: a request, a clock, a terminal.
+
+mod attempt;
+mod delivery;
+mod event;
+mod facts;
+mod policy;
+#[cfg(test)]
+mod tests;
+mod trial;
+
+pub(super) use attempt::log_lines;
+pub(super) use delivery::Story;
+pub(super) use event::{event, event_of};
+pub(super) use facts::Facts;
+pub(super) use policy::retry as retry_words;
+pub(super) use trial::trial;

@@ -1,0 +1,168 @@
+//! `edgebus subscriptions`: how far each rule's targets are, and by which policy they are tried.
+
+use serde_json::Value;
+
+use super::connection::Connection;
+use super::listing::{self, Listing, Paging, text};
+use super::output::{self, Column, Output, parse_time, plain, span, time};
+use super::query::Path;
+use super::story::Facts;
+use super::{Failure, OK, moment, rules};
+
+/// Arguments of `subscriptions`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus subscriptions ls
+  edgebus subscriptions get outside-bugs/triage")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List subscriptions with their lag.
+    Ls(List),
+    /// Show one subscription: its lag, its oldest owed delivery, its policy.
+    Get(Get),
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Ls(arguments) => list(arguments).await,
+        Command::Get(arguments) => get(arguments).await,
+    }
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus subscriptions ls
+  edgebus subscriptions ls -o json
+
+BEHIND counts the bus's events from the oldest owed delivery to the newest.")]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::number("ID"),
+    Column::words("SUBSCRIPTION"),
+    Column::words("BUS"),
+    Column::number("BEHIND"),
+    Column::whole("OLDEST OWED"),
+    Column::whole("ACCEPTED"),
+    Column::number("IN MEMORY"),
+    Column::words("STATE"),
+];
+
+fn cells(row: &Value) -> Vec<String> {
+    vec![
+        text(row, "/id"),
+        text(row, "/label"),
+        text(row, "/bus"),
+        text(row, "/behind"),
+        text(row, "/oldest_owed"),
+        listing::time(row, "/oldest_accepted_at"),
+        text(row, "/in_memory"),
+        state(row).to_owned(),
+    ]
+}
+
+fn state(row: &Value) -> &'static str {
+    match row.get("active") {
+        Some(Value::Bool(false)) => "ends: only what is owed still runs",
+        _ => "active",
+    }
+}
+
+async fn list(arguments: List) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let listing = Listing {
+        path: Path::new("/v1/subscriptions"),
+        member: "subscriptions",
+        whole_by: Some("label"),
+        columns: COLUMNS,
+        cells,
+        empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"
+            .to_owned(),
+    };
+    listing::run(
+        &client,
+        &listing,
+        &arguments.paging,
+        arguments.output.format,
+    )
+    .await
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus subscriptions get outside-bugs/triage
+  edgebus subscriptions get outside-bugs/triage -o yaml")]
+struct Get {
+    #[command(flatten)]
+    connection: Connection,
+    /// Its label: RULE/FUNCTION.
+    #[arg(value_name = "LABEL")]
+    label: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+async fn get(arguments: Get) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let label = plain(&arguments.label);
+    let hint = format!("subscription `{label}`; edgebus subscriptions ls lists them");
+    let row = listing::find(
+        &client,
+        "/v1/subscriptions",
+        "subscriptions",
+        "label",
+        &arguments.label,
+        &hint,
+    )
+    .await?;
+    output::one(arguments.output.format, &row, || {
+        story(&output::parse(&row)?)
+    })?;
+    Ok(OK)
+}
+
+fn story(row: &Value) -> Result<String, Failure> {
+    let paint = output::paint();
+    let mut facts = Facts::new(paint);
+    let label = paint.strong(&plain(&text(row, "/label")));
+    let bus = plain(&text(row, "/bus")).into_owned();
+    facts.title(
+        "Subscription",
+        &format!(" {label}, number {} on bus {bus}", text(row, "/id")),
+    );
+    facts.fact("state", state(row));
+    match row.get("oldest_owed").and_then(Value::as_str) {
+        None => facts.fact("lag", "none: nothing is owed"),
+        Some(oldest) => {
+            let accepted_at = text(row, "/oldest_accepted_at");
+            let age = parse_time(&accepted_at).map_or(0, |then| moment::now().ms_since(then));
+            facts.fact(
+                "lag",
+                &format!("{}, {} events", span(age), text(row, "/behind")),
+            );
+            facts.fact(
+                "oldest",
+                &format!("{oldest}, accepted {}", time(&accepted_at)),
+            );
+            facts.fact(
+                "",
+                &paint.faint(&format!("edgebus deliveries get {oldest}")),
+            );
+        }
+    }
+    facts.fact("in memory", &text(row, "/in_memory"));
+    rules::policy(&mut facts, row);
+    Ok(facts.end())
+}

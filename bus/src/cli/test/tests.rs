@@ -1,0 +1,171 @@
+use std::fs;
+
+use super::*;
+
+const MANIFEST: &str = "version: 1
+buses: { other: {} }
+functions: { f: {} }
+rules:
+  small: { match: { type: [order], data: { total: [{ numeric: ['<', 10] }] } }, to: [{ function: f }] }
+  large:
+    match: { type: [order], $or: [{ data: { total: [{ numeric: ['>=', 10] }] } }, { data: { vip: [true] } }] }
+    to: [{ function: f }]
+  filtered: { match: { type: [order] }, where: '$.data.lines[?@.n > 1]', to: [{ function: f }] }
+  elsewhere: { bus: other, to: [{ function: f }] }
+tests:
+";
+
+/// Runs one test, written as the lines behind `- name: t`, and gives the text of its report without the time.
+fn check(lines: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("edgebus.yaml");
+    let lines = lines.replace('\n', "\n    ");
+    fs::write(&path, format!("{MANIFEST}  - name: t\n    {lines}\n")).expect("it is written");
+    let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect(name);
+    let event = |total: u32| {
+        format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"order","data":{{"total":{total}}}}}"#
+        )
+    };
+    file("small.json", &format!("\n{}\n", event(1)));
+    file("both.json", &format!("[{},\n {}]", event(1), event(2)));
+    file("lines.jsonl", &format!("{}\n\n{}\r\n", event(1), event(50)));
+    let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+    if !checked.faults.is_empty() {
+        return checked.show(crate::manifest::Style::Plain);
+    }
+    let manifest = &checked.document.manifest;
+    let rulebook = Rulebook::new(manifest).expect("the rules compile");
+    let results: Vec<Ran> = manifest
+        .tests
+        .iter()
+        .map(|test| run_one(&checked, &rulebook, test))
+        .collect();
+    let report = Report {
+        file: "x.yaml".to_owned(),
+        results,
+        micros: 0,
+    };
+    let passed = report.failed() == 0;
+    assert_eq!(report::json(&report)["tests"][0]["passed"], passed);
+    let text = report::text(&report, false);
+    let (tests, _) = text.rsplit_once("\n\n").expect("there is a summary");
+    tests.to_owned()
+}
+
+#[test]
+fn what_is_expected_passes() {
+    for lines in [
+        "event: { type: order, data: { total: 1 } }\nexpect: [small]",
+        "event: small.json\nexpect: [small]",
+        "event: both.json\nexpect: [small]",
+        "event: [small.json, both.json, { type: order, data: { total: 3 } }]\nexpect: [small]",
+        "event: { type: order, data: { total: 12, lines: [{ n: 2 }] } }\nexpect: [filtered, large]",
+        "event: { type: order, data: { vip: true } }\nexpect: [large]",
+        "event: { type: nothing }\nexpect: []",
+        "event: lines.jsonl\nexpect_not: [filtered]",
+        "event: { type: order }\nbus: other\nexpect: [elsewhere]",
+        "event: { id: a, source: /b, specversion: '1.0', type: order, data: { total: 1 } }\nexpect: [small]\nexpect_not: [large]",
+    ] {
+        assert_eq!(check(lines), "ok   t", "{lines}");
+    }
+}
+
+#[test]
+fn a_failure_says_what_was_missed_and_what_held() {
+    let table = [
+        (
+            "event: { type: order, data: { total: 5 } }\nexpect: [large]",
+            "FAIL t
+     the event in the manifest (order)
+     - large: expected, and it did not match
+         data.total: wanted a number >= 10; saw 5 (sub-rule 1 of 2, the nearest)
+     + small: not expected, and it matched
+         type: wanted \"order\"; saw \"order\"
+         data.total: wanted a number < 10; saw 5",
+        ),
+        (
+            "event: { type: order, data: { total: 50, lines: [{ n: 1 }] } }\nexpect: [filtered, large]",
+            "FAIL t
+     the event in the manifest (order)
+       large
+     - filtered: expected, and it did not match
+         where $.data.lines[?@.n > 1]: selects nothing",
+        ),
+        (
+            "event: { type: order }\nexpect: [elsewhere]",
+            "FAIL t
+     the event in the manifest (order)
+     - elsewhere: expected, and it did not match
+         the rule looks at bus `other`, and the event is on `default`",
+        ),
+        (
+            "event: { type: order }\nbus: other\nexpect_not: [elsewhere]",
+            "FAIL t
+     the event in the manifest (order)
+     + elsewhere: not expected, and it matched
+         it has no `match`: every event of its bus matches",
+        ),
+        (
+            "event: lines.jsonl\nexpect: [small]",
+            "FAIL t
+     lines.jsonl line 3 (order)
+     - small: expected, and it did not match
+         data.total: wanted a number < 10; saw 50
+     + large: not expected, and it matched
+         type: wanted \"order\"; saw \"order\"
+         data.total: wanted a number >= 10; saw 50",
+        ),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(check(lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn an_event_that_is_none_is_a_fault_of_the_manifest() {
+    for (lines, words) in [
+        ("event: { data: 1 }\nexpect: []", "`type`"),
+        (
+            "event: { type: order, id: 7 }\nexpect: []",
+            "edgebus.yaml:13:27: ",
+        ),
+        ("event: nowhere.json\nexpect: []", "edgebus.yaml:13:12: "),
+        (
+            "event: [small.json, nowhere.json]\nexpect: []",
+            "edgebus.yaml:13:25: ",
+        ),
+        (
+            "event: edgebus.yaml\nexpect: []",
+            "edgebus.yaml is not JSON",
+        ),
+    ] {
+        let said = check(lines);
+        assert!(said.contains(words), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn junit_is_escaped() {
+    let report = Report {
+        file: "a & b.yaml".to_owned(),
+        results: vec![Ran {
+            name: "<\"quoted\">\u{1}".to_owned(),
+            events: 1,
+            micros: 1_500_000,
+            failures: vec![Failed {
+                event: "x".to_owned(),
+                kind: "t".to_owned(),
+                right: Vec::new(),
+                missed: vec![(
+                    Name::new("r").expect("a name"),
+                    vec!["wanted \"<\"".to_owned()],
+                )],
+                surplus: Vec::new(),
+                error: None,
+            }],
+        }],
+        micros: 1_500_001,
+    };
+    insta::assert_snapshot!(junit::document(&report));
+}

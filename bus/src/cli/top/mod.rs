@@ -1,0 +1,86 @@
+//! `edgebus top`: rates, lag and failures by subscription, live.
+//!
+//! It asks a running bus every so often and shows the differences: `poll` asks, `rates` is the arithmetic,
+//! `screen` draws. Never here: anything kept by the bus for a watcher's sake.
+
+mod poll;
+mod rates;
+mod screen;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::{Failure, OK, output};
+use rates::Rates;
+
+/// Arguments of `top`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus top                          until q is pressed
+  edgebus top --every 5s --sort failures
+  edgebus top --once                   one look, as plain text; also when the output is no terminal")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// Time between two looks, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    every: f64,
+    /// What comes first.
+    #[arg(long, value_enum, default_value_t = Sort::Rate)]
+    sort: Sort,
+    /// Take one look (two, so that there are rates), print it and end.
+    #[arg(long)]
+    once: bool,
+}
+
+/// The order of the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Sort {
+    /// The most deliveries a second.
+    Rate,
+    /// The oldest delivery that is still owed.
+    Lag,
+    /// The most failed attempts a second, then dead letters.
+    Failures,
+    /// By name.
+    Name,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('s').parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("write seconds from 0.1 to 3600, as in 1 or 2.5".to_owned()),
+    }
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let every = Duration::from_secs_f64(arguments.every);
+    let mut before = poll::look(&client).await?;
+    if arguments.once || !std::io::stdout().is_terminal() {
+        tokio::time::sleep(every).await;
+        let after = poll::look(&client).await?;
+        let rates = Rates::between(&before, &after, arguments.sort);
+        output::print(rates.text().trim_end());
+        return Ok(OK);
+    }
+    let mut screen = screen::Screen::open()?;
+    let mut rates = Rates::between(&before, &before, arguments.sort);
+    let mut fault = None;
+    loop {
+        screen.draw(&rates, &arguments.connection.url, fault.as_deref())?;
+        if screen.left_within(every).await? {
+            return Ok(OK);
+        }
+        match poll::look(&client).await {
+            Ok(after) => {
+                rates = Rates::between(&before, &after, arguments.sort);
+                before = after;
+                fault = None;
+            }
+            // It may come back: the last picture stays, with what is wrong.
+            Err(error) => fault = Some(error.to_string()),
+        }
+    }
+}

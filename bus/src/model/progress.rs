@@ -1,0 +1,27 @@
+//! How a start that takes long says where it is. Nothing depends on whether anybody listens.
+
+use std::sync::Arc;
+
+type Listener = dyn Fn(&'static str, &str) + Send + Sync;
+
+/// Is told a step's name and how far it is, as in `("compiling functions", "2 of 5: triage")`.
+#[derive(Clone)]
+pub struct Progress(Arc<Listener>);
+
+impl Progress {
+    /// Tells `listener`.
+    pub fn new(listener: impl Fn(&'static str, &str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+
+    /// Tells nobody.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self::new(|_, _| {})
+    }
+
+    /// The step goes on.
+    pub fn tell(&self, step: &'static str, detail: &str) {
+        (self.0)(step, detail);
+    }
+}

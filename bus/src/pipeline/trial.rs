@@ -1,0 +1,150 @@
+//! A trial: a deployed function run once on an event from outside the log, in its sandbox, under its
+//! limits, with its configuration, its secrets and its present state. What it does is shown, never done.
+//!
+//! Never here: a step for the writer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::dispatch::Job;
+use super::services::Services;
+use super::snapshot::{Deployed, Snapshot};
+use super::{Pipeline, settle};
+use crate::error::{Error, Kind};
+use crate::model::{
+    BusId, DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId,
+};
+use crate::runtime::{Context, Invocation};
+use crate::store::NewEvent;
+
+/// What a trial showed.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What ran.
+    pub revision: Revision,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub duration: Duration,
+    /// What the function wrote.
+    pub output: String,
+    /// Events that it would have emitted; empty unless it succeeded.
+    pub emitted: Vec<WouldEmit>,
+    /// State that it would have written, by key; `None` deletes. Empty unless it succeeded.
+    pub writes: Vec<(Vec<u8>, Option<Bytes>)>,
+}
+
+/// An event that a trial would have emitted.
+#[derive(Clone, Debug)]
+pub struct WouldEmit {
+    /// The bus that it would have gone to.
+    pub bus: String,
+    /// The labels of the subscriptions that would have got it.
+    pub subscriptions: Vec<String>,
+    /// The event.
+    pub event: Arc<Event>,
+}
+
+impl Pipeline {
+    /// Runs the function once; see [`crate::bus::Bus::try_function`].
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the function or the bus, [`Kind::Unavailable`] when not ready.
+    pub async fn try_function(
+        &self,
+        function: &str,
+        bus: &str,
+        event: Event,
+    ) -> Result<Trial, Error> {
+        self.ready()
+            .map_err(|reason| Error::new(Kind::Unavailable, reason))?;
+        let snapshot = self.snapshot();
+        let none = |what: &str| Error::new(Kind::NotFound, what.to_owned());
+        let deployed = snapshot.functions.get(function).ok_or_else(|| {
+            none(&format!(
+                "no function is deployed as `{}`",
+                function.escape_debug()
+            ))
+        })?;
+        let rules = snapshot
+            .buses
+            .get(bus)
+            .ok_or_else(|| none(&format!("there is no bus `{}`", bus.escape_debug())))?;
+        // No delivery has this key: subscriptions count from 1. The random position makes the keys and
+        // ids that follow from it new ones.
+        let job = Job {
+            key: DeliveryKey {
+                subscription: SubscriptionId(0),
+                replay: 0,
+                position: Position(self.clock().random()),
+            },
+            bus: rules.id,
+            fence: 0,
+            attempts_made: 0,
+            accepted_at: self.clock().now(),
+            event: Arc::new(event),
+            lineage: Lineage::default(),
+            conflicts: 0,
+        };
+        let invocation = self.trial_of(&job, deployed, bus);
+        let mut services = Services::new(self.store().clone(), deployed.clone());
+        let invoked = deployed.function.invoke(invocation, &mut services).await;
+        let mut trial = Trial {
+            revision: deployed.revision.clone(),
+            outcome: invoked.outcome,
+            duration: invoked.duration,
+            output: invoked.output,
+            emitted: Vec::new(),
+            writes: Vec::new(),
+        };
+        if trial.outcome.is_success() {
+            let name = &deployed.revision.name;
+            match settle::emits(self, &snapshot, &job, name, invoked.emitted) {
+                Err(outcome) => trial.outcome = outcome,
+                Ok(events) => {
+                    trial.writes = services.into_effects().writes;
+                    trial.emitted = would_emit(&snapshot, events);
+                }
+            }
+        }
+        trial.outcome = trial.outcome.cut(settle::MESSAGE_BYTES_MAX);
+        Ok(trial)
+    }
+
+    fn trial_of(&self, job: &Job, deployed: &Deployed, bus: &str) -> Invocation {
+        Invocation {
+            event: job.event.clone(),
+            context: Context {
+                delivery: "invoke".to_owned(),
+                idempotency_key: self.idempotency_key(job.key),
+                attempt: 1,
+                function: deployed.revision.name.to_string(),
+                rule: String::new(),
+                bus: bus.to_owned(),
+                position: 0,
+                accepted_at_ms: job.accepted_at.0,
+            },
+            limits: deployed.revision.config.limits,
+        }
+    }
+}
+
+/// Emitted events in names instead of numbers.
+fn would_emit(snapshot: &Snapshot, events: Vec<(BusId, NewEvent)>) -> Vec<WouldEmit> {
+    let shown = |(bus, new): (BusId, NewEvent)| WouldEmit {
+        bus: snapshot
+            .bus(bus)
+            .map(|bus| bus.name.to_string())
+            .unwrap_or_default(),
+        subscriptions: new
+            .subscriptions
+            .iter()
+            .filter_map(|id| snapshot.subscriptions.get(id))
+            .map(|own| own.label())
+            .collect(),
+        event: new.event,
+    };
+    events.into_iter().map(shown).collect()
+}

@@ -1,0 +1,128 @@
+//! An event as rules see it: attributes and extensions at the top, `data` beside them; inputs made from
+//! that sight for targets; and verdicts of rules with their reasons.
+//!
+//! Matching, explaining and input transforms all look through here, so that they see the same. Never
+//! here: a change to the event's bytes, a tree that nobody asked for.
+
+mod verdict;
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use rules::{Part, Transform, TransformSpec};
+
+use crate::model::{Attribute, Data, Event, InputConfig};
+
+pub use verdict::{FilterVerdict, InputVerdict, Verdict, judge};
+
+/// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
+pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
+
+/// An event, seen by rules.
+pub struct View<'e> {
+    event: &'e Event,
+    /// The attributes that are numbers or booleans, printed.
+    scratch: String,
+    /// Where each extension stands in `scratch`; empty for texts.
+    spans: Vec<Range<usize>>,
+}
+
+impl<'e> View<'e> {
+    /// Looks at `event`.
+    #[must_use]
+    pub fn new(event: &'e Event) -> Self {
+        let mut scratch = String::new();
+        let spans = event
+            .extensions
+            .iter()
+            .map(|(_, value)| {
+                let start = scratch.len();
+                // Writing into a String can't fail.
+                let _ = match value {
+                    Attribute::Text(_) => Ok(()),
+                    Attribute::Integer(number) => write!(scratch, "{number}"),
+                    Attribute::Boolean(truth) => write!(scratch, "{truth}"),
+                };
+                start..scratch.len()
+            })
+            .collect();
+        Self {
+            event,
+            scratch,
+            spans,
+        }
+    }
+
+    /// The event's members.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let event = self.event;
+        let mut parts = Vec::with_capacity(9 + event.extensions.len());
+        parts.extend(
+            event
+                .text_attributes()
+                .map(|(name, value)| Part::Text { name, value }),
+        );
+        for ((name, value), span) in event.extensions.iter().zip(&self.spans) {
+            parts.push(match value {
+                Attribute::Text(value) => Part::Text { name, value },
+                _ => Part::Raw {
+                    name,
+                    json: self.scratch[span.clone()].as_bytes(),
+                },
+            });
+        }
+        if let Data::Json(json) = &event.data {
+            parts.push(Part::Raw { name: "data", json });
+        }
+        parts
+    }
+
+    /// The event as a tree, for JSONPath alone: it costs several times what matching does.
+    #[must_use]
+    pub fn tree(&self) -> serde_json::Value {
+        let event = self.event;
+        let mut tree: serde_json::Map<_, _> = event
+            .text_attributes()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        for (name, value) in &event.extensions {
+            let value = match value {
+                Attribute::Text(value) => value.as_str().into(),
+                Attribute::Integer(value) => (*value).into(),
+                Attribute::Boolean(value) => (*value).into(),
+            };
+            tree.insert(name.clone(), value);
+        }
+        if let Data::Json(json) = &event.data
+            && let Ok(value) = serde_json::from_slice(json)
+        {
+            tree.insert("data".to_owned(), value);
+        }
+        serde_json::Value::Object(tree)
+    }
+}
+
+/// Compiles how a target's input is made.
+///
+/// # Errors
+/// Every fault; pointers as [`Transform::parse`] gives them.
+pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<rules::Fault>> {
+    match input {
+        InputConfig::Path(path) => Transform::parse(&TransformSpec::Path(path), &ALIASES),
+        InputConfig::Template(json) => {
+            Transform::parse(&TransformSpec::Template(json.as_bytes()), &ALIASES)
+        }
+        InputConfig::EventBridge { paths, template } => {
+            let paths: Vec<(&str, &str)> = paths
+                .iter()
+                .map(|(name, path)| (name.as_str(), path.as_str()))
+                .collect();
+            let spec = TransformSpec::EventBridge {
+                paths: &paths,
+                template,
+            };
+            Transform::parse(&spec, &ALIASES)
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What one rule makes of one event, with its reasons: for `rules explain`, `events explain`, `test` and
+//! `dev`, which must all say the same.
+//!
+//! Never here: speed. A rule is compiled for each verdict; matching itself goes another way and is held
+//! against this one by tests.
+
+use std::cmp::Ordering;
+
+use rules::{Context, EventDocument, Explanation, Filter, ParseOptions, Pattern, Style, explain};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ALIASES, View, compile_input};
+use crate::model::{RuleConfig, TargetConfig, Timestamp};
+
+/// What a rule makes of an event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rule.
+    pub rule: String,
+    /// Its bus.
+    pub bus: String,
+    /// Whether the event goes to its targets.
+    pub matched: bool,
+    /// What the pattern made of it; `None` for a rule without one, which takes every event.
+    pub explanation: Option<Explanation>,
+    /// What each `where` filter made of it.
+    #[serde(rename = "where")]
+    pub filters: Vec<FilterVerdict>,
+    /// What the targets get that have an `input`; empty unless the rule matched.
+    pub inputs: Vec<InputVerdict>,
+}
+
+/// What a filter made of an event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FilterVerdict {
+    /// The JSONPath.
+    pub query: String,
+    /// Whether it selects something.
+    pub held: bool,
+}
+
+/// What a target would get.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InputVerdict {
+    /// The function.
+    pub function: String,
+    /// The input, if the event has one.
+    pub input: Option<Box<RawValue>>,
+    /// Why it has none.
+    pub fault: Option<String>,
+}
+
+/// Gives a verdict.
+///
+/// # Errors
+/// In words: the event's data can't be read, or (for a rule that is not in force) the rule can't.
+pub fn judge(
+    rule: &RuleConfig,
+    view: &View<'_>,
+    accepted_at: Timestamp,
+) -> Result<Verdict, String> {
+    let parts = view.parts();
+    let explanation = match &rule.pattern {
+        None => None,
+        Some(text) => {
+            let options = ParseOptions {
+                aliases: &ALIASES,
+                ..ParseOptions::default()
+            };
+            let pattern = Pattern::parse(text.as_bytes(), &options).map_err(first)?;
+            Some(explain(&pattern, &parts).map_err(|fault| fault.to_string())?)
+        }
+    };
+    let mut filters = Vec::with_capacity(rule.filters.len());
+    if !rule.filters.is_empty() {
+        let tree = view.tree();
+        for query in &rule.filters {
+            let filter = Filter::parse(query).map_err(|fault| fault.to_string())?;
+            filters.push(FilterVerdict {
+                query: query.clone(),
+                held: filter.holds(&tree),
+            });
+        }
+    }
+    let matched = explanation.as_ref().is_none_or(|own| own.matched)
+        && filters.iter().all(|filter| filter.held);
+    let inputs = match matched {
+        true => inputs(rule, view, accepted_at)?,
+        false => Vec::new(),
+    };
+    Ok(Verdict {
+        rule: rule.name.to_string(),
+        bus: rule.bus.to_string(),
+        matched,
+        explanation,
+        filters,
+        inputs,
+    })
+}
+
+fn first(faults: Vec<rules::Fault>) -> String {
+    faults
+        .first()
+        .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)
+}
+
+fn inputs(
+    rule: &RuleConfig,
+    view: &View<'_>,
+    accepted_at: Timestamp,
+) -> Result<Vec<InputVerdict>, String> {
+    let made = rule.targets.iter().filter_map(|target| {
+        let made = input(target, rule, view, accepted_at).transpose()?;
+        Some(made.map(|made| match made {
+            Ok(input) => InputVerdict {
+                function: target.function.to_string(),
+                input: Some(input),
+                fault: None,
+            },
+            Err(fault) => InputVerdict {
+                function: target.function.to_string(),
+                input: None,
+                fault: Some(fault),
+            },
+        }))
+    });
+    made.collect()
+}
+
+/// The input that a target gets of an event, or why the event has none; `None` for a target that takes
+/// the event's own data.
+///
+/// # Errors
+/// The `input` can't be read.
+#[allow(
+    clippy::type_complexity,
+    reason = "no transform, no input, and no event are three things"
+)]
+fn input(
+    target: &TargetConfig,
+    rule: &RuleConfig,
+    view: &View<'_>,
+    accepted_at: Timestamp,
+) -> Result<Option<Result<Box<RawValue>, String>>, String> {
+    let Some(config) = &target.input else {
+        return Ok(None);
+    };
+    let transform = compile_input(config).map_err(first)?;
+    let ingested_at = accepted_at.to_string();
+    let context = Context {
+        rule_name: rule.name.as_str(),
+        rule_arn: None,
+        ingested_at: &ingested_at,
+    };
+    let parts = view.parts();
+    let made = transform
+        .apply(&EventDocument::new(&parts), &context)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()))
+        .and_then(|text| RawValue::from_string(text).map_err(|error| error.to_string()));
+    Ok(Some(made))
+}
+
+impl Verdict {
+    /// In one line: `matched`, or what was missed, as in
+    /// `data.action: wanted "opened" or "reopened"; saw "closed"`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if let Some(explanation) = self.explanation.as_ref().filter(|own| !own.matched) {
+            return explanation.summary();
+        }
+        match self.filters.iter().find(|filter| !filter.held) {
+            Some(filter) => format!("where {}: selects nothing", filter.query),
+            None => "matched".to_owned(),
+        }
+    }
+
+    /// Whether the nearest sub-rule wants another type.
+    fn wants_other_type(&self) -> bool {
+        let explanation = self.explanation.as_ref().filter(|own| !own.matched);
+        let nearest = explanation.and_then(Explanation::nearest_branch);
+        nearest.is_some_and(|branch| {
+            let mut conditions = branch.conditions.iter();
+            conditions.any(|condition| condition.path == "type" && !condition.held)
+        })
+    }
+
+    /// Orders verdicts by how near the rules came to the event: the greatest is the nearest. A rule for
+    /// another type is farther than any for this one.
+    #[must_use]
+    pub fn nearer(&self, other: &Self) -> Ordering {
+        let held = |verdict: &Self| verdict.filters.iter().filter(|filter| filter.held).count();
+        let pattern = |verdict: &Self| verdict.explanation.as_ref().map(Explanation::nearness);
+        self.matched
+            .cmp(&other.matched)
+            .then_with(|| other.wants_other_type().cmp(&self.wants_other_type()))
+            .then_with(|| match (pattern(self), pattern(other)) {
+                (Some(own), Some(other)) => own.cmp(&other),
+                // No pattern at all is one that was met.
+                (None, Some(other)) if other.matched => Ordering::Equal,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(own), None) if own.matched => Ordering::Equal,
+                (Some(_), None) => Ordering::Less,
+                (None, None) => Ordering::Equal,
+            })
+            .then_with(|| held(self).cmp(&held(other)))
+    }
+
+    /// In lines, for people; each ends with a line break.
+    #[must_use]
+    pub fn render(&self, style: Style) -> String {
+        let mut out = String::new();
+        match &self.explanation {
+            None => {
+                out.push_str("matched: the rule has no `match`, so its pattern takes every event\n")
+            }
+            Some(explanation) => out.push_str(&explanation.render(style)),
+        }
+        for filter in &self.filters {
+            let word = match (filter.held, style) {
+                (true, Style::Plain) => "yes",
+                (false, Style::Plain) => "NO ",
+                (true, Style::Ansi) => "\x1b[32myes\x1b[0m",
+                (false, Style::Ansi) => "\x1b[1;31mNO \x1b[0m",
+            };
+            let what = if filter.held {
+                "selects something"
+            } else {
+                "selects nothing"
+            };
+            out.push_str(&format!("  {word}  where {}: {what}\n", filter.query));
+        }
+        for made in &self.inputs {
+            match (&made.input, &made.fault) {
+                (Some(input), _) => {
+                    out.push_str(&format!("  input of {}: {}\n", made.function, input.get()));
+                }
+                (None, fault) => {
+                    let fault = fault.as_deref().unwrap_or("none");
+                    out.push_str(&format!(
+                        "  input of {} can't be made: {fault}\n",
+                        made.function
+                    ));
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Data, Event, InputConfig, Name, RetryPolicy};
+
+    fn rule(pattern: Option<&str>, filters: &[&str], input: Option<InputConfig>) -> RuleConfig {
+        let name = |text| Name::new(text).unwrap();
+        RuleConfig {
+            name: name("r"),
+            bus: name("default"),
+            pattern: pattern.map(str::to_owned),
+            filters: filters.iter().map(|text| (*text).to_owned()).collect(),
+            targets: vec![TargetConfig {
+                function: name("f"),
+                input,
+                retry: RetryPolicy::default(),
+                dead_letter_ms: 1,
+            }],
+        }
+    }
+
+    fn verdict(rule: &RuleConfig) -> Verdict {
+        let event = Event {
+            id: "1".to_owned(),
+            source: "/s".to_owned(),
+            kind: "t".to_owned(),
+            data: Data::Json(r#"{"n":10000000000000000000001,"list":[1]}"#.into()),
+            ..Event::unreadable()
+        };
+        judge(rule, &View::new(&event), Timestamp(0)).unwrap()
+    }
+
+    #[test]
+    fn a_verdict_says_what_was_missed() {
+        let table = [
+            (Some(r#"{"type":["t"]}"#), vec![], "matched"),
+            (None, vec![], "matched"),
+            (None, vec!["$.data.list"], "matched"),
+            (
+                None,
+                vec!["$.data.none"],
+                "where $.data.none: selects nothing",
+            ),
+            (
+                Some(r#"{"type":["u"]}"#),
+                vec!["$.data.none"],
+                r#"type: wanted "u"; saw "t""#,
+            ),
+        ];
+        for (pattern, filters, summary) in table {
+            let verdict = verdict(&rule(pattern, &filters, None));
+            assert_eq!(verdict.summary(), summary);
+            assert_eq!(verdict.matched, summary == "matched");
+        }
+    }
+
+    #[test]
+    fn what_came_nearest_is_the_greatest() {
+        // From far to near.
+        let rules = [
+            rule(Some(r#"{"type":["u"],"source":["/x"]}"#), &[], None),
+            rule(Some(r#"{"type":["t"],"source":["/x"]}"#), &[], None),
+            rule(Some(r#"{"type":["t"]}"#), &["$.none"], None),
+            rule(Some(r#"{"type":["t"]}"#), &["$.none", "$.type"], None),
+            rule(Some(r#"{"type":["t"]}"#), &["$.type"], None),
+        ];
+        let verdicts: Vec<Verdict> = rules.iter().map(verdict).collect();
+        for pair in verdicts.windows(2) {
+            assert_eq!(pair[1].nearer(&pair[0]), Ordering::Greater, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn inputs_are_shown_and_survive_json() {
+        let input = InputConfig::Path("$.data.n".to_owned());
+        let verdict = verdict(&rule(None, &[], Some(input)));
+        let json = serde_json::to_string(&verdict).unwrap();
+        let again: Verdict = serde_json::from_str(&json).unwrap();
+        assert!(
+            again
+                .render(Style::Plain)
+                .ends_with("input of f: 10000000000000000000001\n"),
+            "{}",
+            again.render(Style::Plain)
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! Which parts of a pattern a set of events has reached.
+//!
+//! A sub-rule is reached by an event that it matches. An alternative is reached by an event that a sub-rule
+//! with its field matches, if some value there meets it; the alternative of absence, if no value
+//! does. What was never reached is untested, or not needed. Never here: keeping events.
+
+use crate::error::EventFault;
+use crate::event::{Duplicates, Part};
+use crate::flatten::{self, Flat};
+use crate::naive::{Sight, intern};
+use crate::operator::Operator;
+use crate::path::{PathId, Trie, TrieBuilder, display};
+use crate::pattern::Pattern;
+
+/// Counts which parts of one pattern events reach.
+#[derive(Debug)]
+pub struct Coverage {
+    pattern: Pattern,
+    trie: Trie,
+    paths: Vec<PathId>,
+    events: u64,
+    matched: u64,
+    /// For each sub-rule, the events that it matched.
+    sub_rules: Vec<u64>,
+    /// For each condition, for each of its alternatives, the events that reached it.
+    alternatives: Vec<Vec<u64>>,
+}
+
+/// What events have reached.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CoverageReport {
+    /// How many events were looked at.
+    pub events: u64,
+    /// How many of them matched.
+    pub matched: u64,
+    /// For each sub-rule, how many events it matched.
+    pub sub_rules: Vec<u64>,
+    /// Every alternative of every field, in reading order.
+    pub alternatives: Vec<AlternativeCoverage>,
+}
+
+/// How often one alternative of a field was reached.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct AlternativeCoverage {
+    /// The field, its segments joined by dots, after aliases.
+    pub path: String,
+    /// The alternative, as a pattern writes it.
+    pub alternative: String,
+    /// The alternative, in words.
+    pub in_words: String,
+    /// How many events reached it.
+    pub events: u64,
+}
+
+impl Coverage {
+    /// Nothing reached yet.
+    pub fn new(pattern: &Pattern) -> Self {
+        let mut builder = TrieBuilder::new();
+        let paths = intern(pattern, &mut builder);
+        let conditions = pattern.conditions().iter();
+        Coverage {
+            trie: builder.build(),
+            paths,
+            events: 0,
+            matched: 0,
+            sub_rules: vec![0; pattern.branches().len()],
+            alternatives: conditions
+                .map(|condition| vec![0; condition.alternatives().len()])
+                .collect(),
+            pattern: pattern.clone(),
+        }
+    }
+
+    /// Counts an event given by its top-level members; says whether it matched.
+    ///
+    /// # Errors
+    /// As [`RuleSet::matches`](crate::RuleSet::matches); nothing is counted then.
+    pub fn observe(&mut self, event: &[Part<'_>]) -> Result<bool, EventFault> {
+        let flat = flatten::parts(&self.trie, event, Duplicates::LastWins)?;
+        let (sub_rules, alternatives) = self.reached(&flat)?;
+        Ok(self.count(&sub_rules, &alternatives))
+    }
+
+    /// The same for an event that is one JSON document, which must be an object.
+    ///
+    /// # Errors
+    /// As [`RuleSet::matches_json`](crate::RuleSet::matches_json); nothing is counted then.
+    pub fn observe_json(&mut self, event: &[u8]) -> Result<bool, EventFault> {
+        let flat = flatten::document(&self.trie, event, Duplicates::LastWins)?;
+        let (sub_rules, alternatives) = self.reached(&flat)?;
+        Ok(self.count(&sub_rules, &alternatives))
+    }
+
+    /// The sub-rules that match, and the alternatives that are met in them as (condition, place).
+    fn reached(&self, flat: &Flat<'_>) -> Result<Reached, EventFault> {
+        let mut sight = Sight::new(&self.pattern, &self.paths, flat);
+        let mut sub_rules = Vec::new();
+        let mut in_use = vec![false; self.pattern.conditions().len()];
+        for (sub_rule, branch) in self.pattern.branches().iter().enumerate() {
+            if sight.meets(branch)? {
+                sub_rules.push(sub_rule);
+                for &index in branch {
+                    in_use[usize::from(index)] = true;
+                }
+            }
+        }
+        let mut alternatives = Vec::new();
+        for (index, condition) in self.pattern.conditions().iter().enumerate() {
+            if !in_use[index] {
+                continue;
+            }
+            let before = alternatives.len();
+            alternatives.extend(sight.met(condition).map(|place| (index, place)));
+            if alternatives.len() == before {
+                let mut absent = condition.alternatives().iter();
+                let absent = absent.position(Operator::by_absence);
+                alternatives.extend(absent.map(|place| (index, place)));
+            }
+        }
+        Ok((sub_rules, alternatives))
+    }
+
+    fn count(&mut self, sub_rules: &[usize], alternatives: &[(usize, usize)]) -> bool {
+        self.events += 1;
+        self.matched += u64::from(!sub_rules.is_empty());
+        for &sub_rule in sub_rules {
+            self.sub_rules[sub_rule] += 1;
+        }
+        for &(condition, place) in alternatives {
+            self.alternatives[condition][place] += 1;
+        }
+        !sub_rules.is_empty()
+    }
+
+    /// What has been reached so far, and how often.
+    pub fn report(&self) -> CoverageReport {
+        let mut alternatives = Vec::new();
+        for (condition, counts) in self.pattern.conditions().iter().zip(&self.alternatives) {
+            let path = &self.pattern.paths()[usize::from(condition.path)];
+            for (operator, &events) in condition.alternatives().iter().zip(counts) {
+                alternatives.push(AlternativeCoverage {
+                    path: display(path),
+                    alternative: operator.describe(),
+                    in_words: operator.in_words(),
+                    events,
+                });
+            }
+        }
+        CoverageReport {
+            events: self.events,
+            matched: self.matched,
+            sub_rules: self.sub_rules.clone(),
+            alternatives,
+        }
+    }
+}
+
+impl CoverageReport {
+    /// The alternatives that no event has reached.
+    pub fn unreached(&self) -> impl Iterator<Item = &AlternativeCoverage> {
+        self.alternatives
+            .iter()
+            .filter(|alternative| alternative.events == 0)
+    }
+
+    /// The sub-rules, counted from zero, that no event has reached.
+    pub fn unreached_sub_rules(&self) -> impl Iterator<Item = usize> {
+        let counted = self.sub_rules.iter().enumerate();
+        counted
+            .filter(|(_, events)| **events == 0)
+            .map(|(sub_rule, _)| sub_rule)
+    }
+}
+
+/// Sub-rules, and alternatives as (condition, place).
+type Reached = (Vec<usize>, Vec<(usize, usize)>);

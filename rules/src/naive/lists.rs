@@ -1,0 +1,83 @@
+//! The lists that `contains-all` and `exactly` speak of: the values at one path in one array.
+//!
+//! A value belongs to the innermost array around it; values in no array form one list. A condition on a
+//! list says nothing of a single element, so it is met in the element *around* the array: for the
+//! search it is one more value at the path that stands there. That value is put before everything
+//! inside the array, which keeps each element's values together, as the search needs them.
+
+use crate::array_trail::{Element, Trail};
+use crate::flatten::Occurrence;
+use crate::pattern::Condition;
+use crate::scalar::Scalar;
+use std::collections::HashMap;
+
+/// The values of one array.
+pub(crate) struct List<'f> {
+    /// The element around the array.
+    around: Element,
+    /// The first value, by its place at the path, that is anywhere inside the array.
+    first: usize,
+    /// Its own values.
+    pub(crate) values: Vec<&'f Scalar<'f>>,
+}
+
+/// The lists that values at one path form.
+pub(crate) fn of<'f>(trail: &Trail, values: &'f [Occurrence<'f>]) -> Vec<List<'f>> {
+    let mut known = HashMap::new();
+    let mut lists: Vec<List<'f>> = Vec::new();
+    for (place, value) in values.iter().enumerate() {
+        let array = trail.array_of(value.element);
+        let list = *known.entry(array).or_insert_with(|| {
+            // What is inside the array stands together, up to this value or further.
+            let before = &values[..place];
+            let first = match array {
+                Some(_) => {
+                    before.partition_point(|other| !trail.is_beside(other.element, value.element))
+                }
+                None => place,
+            };
+            lists.push(List {
+                around: trail.around(value.element),
+                first,
+                values: Vec::new(),
+            });
+            lists.len() - 1
+        });
+        lists[list].values.push(&value.scalar);
+    }
+    lists
+}
+
+/// The values at a condition's path, with one more for each list that meets it, and which of all of
+/// them meet it.
+pub(crate) fn with_lists<'f>(
+    trail: &Trail,
+    values: &'f [Occurrence<'f>],
+    condition: &Condition,
+) -> (Vec<Occurrence<'f>>, Vec<bool>) {
+    let mut met = of(trail, values);
+    met.retain(|list| condition.matches_list(&list.values));
+    // Of lists that begin at the same value, the outer one comes first.
+    met.sort_by_key(|list| (list.first, trail.depth(list.around)));
+    let mut all = Vec::with_capacity(values.len() + met.len());
+    let mut held = Vec::with_capacity(all.capacity());
+    let mut met = met.into_iter().peekable();
+    for (place, value) in values.iter().enumerate() {
+        while let Some(list) = met.next_if(|list| list.first == place) {
+            all.push(shadow(value, list.around));
+            held.push(true);
+        }
+        all.push(shadow(value, value.element));
+        held.push(condition.matches(&value.scalar));
+    }
+    (all, held)
+}
+
+/// A value for the search, which asks only where it is.
+fn shadow<'f>(value: &Occurrence<'f>, element: Element) -> Occurrence<'f> {
+    Occurrence {
+        path: value.path,
+        element,
+        scalar: Scalar::Null,
+    }
+}

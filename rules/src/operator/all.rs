@@ -1,0 +1,48 @@
+//! `{"all": [{"prefix": "EC2"}, {"not": "EC2Test"}]}`: one value that meets every condition listed.
+//!
+//! An extension of ours: where the alternatives of a field are or-ed, these are and-ed. Absence
+//! never meets it.
+
+use super::{Operator, literals_and_operators};
+use crate::pattern::document::Node;
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::Scalar;
+
+/// What a value has to meet.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Operand {
+    each: Box<[Operator]>,
+}
+
+const REMEDY: &str = "write {\"all\": [{\"prefix\": \"a\"}, {\"not\": \"ab\"}]}";
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    let each = literals_and_operators("all", node, REMEDY, place, faults)?;
+    Some(Operand { each: each.into() })
+}
+
+impl Operand {
+    /// Whether the value meets every condition.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        self.each.iter().all(|operator| operator.matches(value))
+    }
+
+    /// What a value has to meet.
+    pub(crate) fn each(&self) -> &[Operator] {
+        &self.each
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "{{\"all\": [{}]}}",
+            super::listed(&self.each, Operator::describe)
+        )
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!("all of ({})", super::listed(&self.each, Operator::in_words))
+    }
+}

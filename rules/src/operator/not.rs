@@ -1,0 +1,56 @@
+//! `{"not": {"numeric": [">", 5]}}`: a value that is present and doesn't meet a condition, or any of
+//! several.
+//!
+//! An extension of ours: `anything-but` over every operator. As there, a value of any other kind
+//! meets it, null too; absence and an empty array never do; an array does if one of its values does.
+
+use super::{Operator, literal_or_operator, literals_and_operators};
+use crate::pattern::document::{Json, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::Scalar;
+
+/// What a value must not meet.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Operand {
+    none: Box<[Operator]>,
+}
+
+const REMEDY: &str =
+    "write {\"not\": {\"numeric\": [\">\", 5]}}, or a list of what a value must not meet";
+
+/// Reads the operand.
+pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+    let none = match &node.json {
+        Json::List(_) => literals_and_operators("not", node, REMEDY, place, faults)?,
+        _ => vec![literal_or_operator("not", node, place, faults)?],
+    };
+    Some(Operand { none: none.into() })
+}
+
+impl Operand {
+    /// Whether the value meets none of the conditions.
+    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+        !self.none.iter().any(|operator| operator.matches(value))
+    }
+
+    /// What a value must not meet.
+    pub(crate) fn outside(&self) -> &[Operator] {
+        &self.none
+    }
+
+    /// As a pattern writes it.
+    pub(crate) fn describe(&self) -> String {
+        match &*self.none {
+            [only] => format!("{{\"not\": {}}}", only.describe()),
+            none => format!("{{\"not\": [{}]}}", super::listed(none, Operator::describe)),
+        }
+    }
+
+    /// What it wants, in words.
+    pub(crate) fn in_words(&self) -> String {
+        format!(
+            "a value that isn't {}",
+            super::listed(&self.none, Operator::in_words)
+        )
+    }
+}

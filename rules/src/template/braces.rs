@@ -1,0 +1,147 @@
+//! Our own form: JSON whose strings may hold `{$.path}` placeholders.
+//!
+//! `{{` and `}}` are the braces themselves, as in the templates that `publish` takes. A string that
+//! is one placeholder and nothing else becomes the value; elsewhere in a string a value becomes
+//! text. Keys are always constant. Recursion is bounded by the depth of the document.
+
+use super::compile::Compiler;
+use super::piece::{Piece, quoted};
+use crate::error::Fault;
+use crate::pattern::document::{Json, Member, Node};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::quote;
+
+/// Whether strings of the JSON may hold placeholders.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Strings {
+    Templates,
+    Constants,
+}
+
+/// Compiles a JSON value.
+pub(super) fn value(
+    node: &Node<'_>,
+    strings: Strings,
+    place: &Place<'_>,
+    compiler: &mut Compiler<'_>,
+    faults: &mut Faults,
+) {
+    match &node.json {
+        Json::Null => compiler.literal("null"),
+        Json::Bool(value) => compiler.literal(if *value { "true" } else { "false" }),
+        Json::Number(text) => compiler.literal(text),
+        Json::Text(text) if strings == Strings::Constants => constant(text, compiler),
+        Json::Text(text) => {
+            if let Err(fault) = string(text, compiler) {
+                faults.add(node.offset, place, fault.reason, fault.remedy);
+            }
+        }
+        Json::List(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                compiler.literal(if index == 0 { "[" } else { "," });
+                let place = Place::Index(place, index);
+                value(element, strings, &place, compiler, faults);
+            }
+            compiler.literal(if elements.is_empty() { "[]" } else { "]" });
+        }
+        Json::Object(members) => {
+            for (index, member) in members.iter().enumerate() {
+                compiler.literal(if index == 0 { "{" } else { "," });
+                let place = Place::Key(place, &member.key);
+                let repeated = members[..index].iter().any(|other| other.key == member.key);
+                key(member, repeated, strings, &place, compiler, faults);
+                value(&member.value, strings, &place, compiler, faults);
+            }
+            compiler.literal(if members.is_empty() { "{}" } else { "}" });
+        }
+    }
+}
+
+fn constant(text: &str, compiler: &mut Compiler<'_>) {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    quoted(&mut json, text);
+    compiler.literal(&String::from_utf8_lossy(&json));
+}
+
+fn key(
+    member: &Member<'_>,
+    repeated: bool,
+    strings: Strings,
+    place: &Place<'_>,
+    compiler: &mut Compiler<'_>,
+    faults: &mut Faults,
+) {
+    if repeated {
+        let reason = format!("the key {} occurs twice in one object", quote(&member.key));
+        faults.add(member.offset, place, reason, "leave one of them out");
+    }
+    if strings == Strings::Templates && member.key.contains("{$") {
+        let reason = "a placeholder can't be a key";
+        let remedy = "write a constant key, with the placeholder as its value";
+        faults.add(member.offset, place, reason, remedy);
+    }
+    constant(&member.key, compiler);
+    compiler.literal(":");
+}
+
+fn string(text: &str, compiler: &mut Compiler<'_>) -> Result<(), Fault> {
+    if placeholder(text) == Some(text.len()) {
+        let source = compiler.source(text[1..text.len() - 1].trim())?;
+        compiler.piece(Piece::Value(source));
+        return Ok(());
+    }
+    compiler.literal("\"");
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        compiler.text(before);
+        if from.starts_with("{{") || from.starts_with("}}") {
+            compiler.text(&from[..1]);
+            rest = &from[2..];
+            continue;
+        }
+        let length = placeholder(from).ok_or_else(|| stray(from))?;
+        let source = compiler.source(from[1..length - 1].trim())?;
+        compiler.piece(Piece::Text(source));
+        rest = &from[length..];
+    }
+    compiler.text(rest);
+    compiler.literal("\"");
+    Ok(())
+}
+
+/// How many bytes the placeholder at the start of the text has with its braces, if there is one.
+fn placeholder(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix('{')?;
+    if !inside.trim_start().starts_with('$') {
+        return None;
+    }
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, character) in inside.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if character == '\\' => escaped = true,
+            Some(open) if character == open => quote = None,
+            Some(_) => {}
+            None if character == '}' => return Some(at + 2),
+            None if character == '\'' || character == '"' => quote = Some(character),
+            None => {}
+        }
+    }
+    None
+}
+
+fn stray(text: &str) -> Fault {
+    let mut shown = crate::scalar::shorten(text);
+    if let Some(end) = shown.char_indices().nth(20).map(|(end, _)| end) {
+        shown.truncate(end);
+    }
+    Fault {
+        offset: 0,
+        pointer: String::new(),
+        reason: format!("`{shown}` is not a placeholder"),
+        remedy: "write a placeholder as in {$.data.issue}, and the braces themselves as {{ and }}"
+            .to_owned(),
+    }
+}

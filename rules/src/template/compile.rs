@@ -1,0 +1,124 @@
+//! What the forms of a template share while they are compiled: paths that become slots, and text
+//! that becomes pieces.
+//!
+//! Equal paths share a slot, neighbouring constant text joins into one piece, and every bound on a
+//! template is held here. Never here: the syntax of a form.
+
+use super::Transform;
+use super::cut::PathTree;
+use super::piece::{Piece, Source, escaped};
+use crate::error::Fault;
+use crate::filter::Filter;
+use crate::limits::{TEMPLATE_PATHS_MAX, TEMPLATE_PLACEHOLDERS_MAX};
+use std::collections::HashMap;
+
+/// A transform in the making.
+pub(super) struct Compiler<'c> {
+    /// Other names of a path's first member.
+    aliases: &'c [(&'c str, &'c str)],
+    pieces: Vec<Piece>,
+    /// Constant text that no piece has yet.
+    pending: Vec<u8>,
+    known: HashMap<String, Source>,
+    paths: PathTree,
+    slots: usize,
+    queries: Vec<Filter>,
+    placeholders: usize,
+}
+
+impl<'c> Compiler<'c> {
+    pub(super) fn new(aliases: &'c [(&'c str, &'c str)]) -> Self {
+        Compiler {
+            aliases,
+            pieces: Vec::new(),
+            pending: Vec::new(),
+            known: HashMap::new(),
+            paths: PathTree::new(),
+            slots: 0,
+            queries: Vec::new(),
+            placeholders: 0,
+        }
+    }
+
+    /// Adds constant JSON text.
+    pub(super) fn literal(&mut self, json: &str) {
+        self.pending.extend(json.as_bytes());
+    }
+
+    /// Adds constant text inside a string.
+    pub(super) fn text(&mut self, text: &str) {
+        escaped(&mut self.pending, text);
+    }
+
+    /// Adds what stands for something of the event or the context.
+    pub(super) fn piece(&mut self, piece: Piece) {
+        self.placeholders += 1;
+        self.flush();
+        self.pieces.push(piece);
+    }
+
+    fn flush(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            // All of it came from text.
+            let text = String::from_utf8_lossy(&pending).into_owned();
+            self.pieces.push(Piece::Literal(text.into()));
+        }
+    }
+
+    /// What a JSONPath stands for. A fault's offset counts bytes of the path.
+    pub(super) fn source(&mut self, path: &str) -> Result<Source, Fault> {
+        if let Some(known) = self.known.get(path) {
+            return Ok(*known);
+        }
+        if self.known.len() >= TEMPLATE_PATHS_MAX {
+            let reason = format!("more than {TEMPLATE_PATHS_MAX} different paths, the limit");
+            return Err(fault(reason, "insert a larger part of the event at once"));
+        }
+        let mut query = Filter::parse(path)?;
+        query.rename_top(self.aliases);
+        let source = match query.steps() {
+            Some(steps) if steps.is_empty() => Source::Event,
+            Some(steps) => {
+                self.paths.add(&steps, self.slots);
+                self.slots += 1;
+                Source::Place(self.slots - 1)
+            }
+            None => {
+                self.queries.push(query);
+                Source::Query(self.queries.len() - 1)
+            }
+        };
+        self.known.insert(path.to_owned(), source);
+        Ok(source)
+    }
+
+    /// What is wrong with the template as a whole.
+    pub(super) fn excess(&self) -> Option<Fault> {
+        (self.placeholders > TEMPLATE_PLACEHOLDERS_MAX).then(|| {
+            let reason = format!("more than {TEMPLATE_PLACEHOLDERS_MAX} placeholders, the limit");
+            fault(reason, "insert a larger part of the event at once")
+        })
+    }
+
+    /// The finished transform; `missing` is the JSON value of a place that the event doesn't have.
+    pub(super) fn finish(mut self, missing: &'static str) -> Transform {
+        self.flush();
+        Transform {
+            pieces: self.pieces.into(),
+            paths: self.paths,
+            slots: self.slots,
+            queries: self.queries.into(),
+            missing,
+        }
+    }
+}
+
+fn fault(reason: String, remedy: &str) -> Fault {
+    Fault {
+        offset: 0,
+        pointer: String::new(),
+        reason,
+        remedy: remedy.to_owned(),
+    }
+}

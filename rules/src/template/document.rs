@@ -1,0 +1,112 @@
+//! The event that inputs are made from.
+//!
+//! It is the event that patterns see, member by member. It is printed as one JSON text, or parsed
+//! into a tree, only when a transform asks for that, and into a tree at most once, however many
+//! rules share it. Never here: a change to the event.
+
+use super::cut::{Found, PathTree};
+use super::piece::quoted;
+use crate::error::EventFault;
+use crate::event::Part;
+use crate::json::Syntax;
+use serde_json::{Map, Value};
+use std::sync::OnceLock;
+
+/// An event that inputs are made from.
+#[derive(Debug)]
+pub struct EventDocument<'a> {
+    parts: &'a [Part<'a>],
+    tree: OnceLock<Result<Value, EventFault>>,
+}
+
+impl<'a> EventDocument<'a> {
+    /// An event given by its top-level members, as for a match. Nothing is read yet.
+    pub fn new(parts: &'a [Part<'a>]) -> Self {
+        EventDocument {
+            parts,
+            tree: OnceLock::new(),
+        }
+    }
+
+    /// The event as a tree. Numbers are binary64 there where 64 bits don't hold them.
+    pub(super) fn tree(&self) -> Result<&Value, EventFault> {
+        let tree = self.tree.get_or_init(|| {
+            let members = self.parts.iter().map(|part| match *part {
+                Part::Text { name, value } => Ok((name.to_owned(), value.into())),
+                Part::Raw { name, json } => match serde_json::from_slice(json) {
+                    Ok(value) => Ok((name.to_owned(), value)),
+                    Err(error) => Err(EventFault {
+                        offset: 0,
+                        part: Some(name.to_owned()),
+                        reason: format!("not JSON: {error}"),
+                    }),
+                },
+            });
+            members.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+        });
+        tree.as_ref().map_err(Clone::clone)
+    }
+
+    /// Writes the event as one JSON object, without the member called `except`.
+    pub(super) fn print(&self, out: &mut Vec<u8>, except: Option<&str>) {
+        out.push(b'{');
+        let mut first = true;
+        for (index, part) in self.parts.iter().enumerate() {
+            let name = name(part);
+            let later = &self.parts[index + 1..];
+            if Some(name) == except || later.iter().any(|other| self::name(other) == name) {
+                continue;
+            }
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            quoted(out, name);
+            out.push(b':');
+            match part {
+                Part::Text { value, .. } => quoted(out, value),
+                Part::Raw { json, .. } => out.extend(json.trim_ascii()),
+            }
+        }
+        out.push(b'}');
+    }
+
+    /// Looks up what these paths lead to, slot by slot.
+    pub(super) fn cut(
+        &self,
+        paths: &PathTree,
+        slots: usize,
+    ) -> Result<Vec<Option<Found<'a>>>, EventFault> {
+        let mut found = vec![None; slots];
+        for (index, part) in self.parts.iter().enumerate() {
+            let name = name(part);
+            let Some(place) = paths.top(name) else {
+                continue;
+            };
+            let later = &self.parts[index + 1..];
+            if later.iter().any(|other| self::name(other) == name) {
+                continue;
+            }
+            match *part {
+                Part::Text { value, .. } => paths.fill_text(place, value, &mut found),
+                Part::Raw { json, .. } => paths
+                    .fill(place, json, &mut found)
+                    .map_err(|syntax| fault(syntax, name))?,
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn name<'a>(part: &Part<'a>) -> &'a str {
+    let (Part::Text { name, .. } | Part::Raw { name, .. }) = *part;
+    name
+}
+
+fn fault(syntax: Syntax, part: &str) -> EventFault {
+    EventFault {
+        offset: syntax.offset,
+        part: Some(part.to_owned()),
+        reason: syntax.reason.into_owned(),
+    }
+}

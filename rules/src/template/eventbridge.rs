@@ -1,0 +1,337 @@
+//! EventBridge's form: paths with names, and a template with `<name>` placeholders.
+//!
+//! A template that begins as JSON has to be JSON once each placeholder outside of strings stands for
+//! a value; a placeholder inside a string stands for text, which is escaped (EventBridge itself
+//! doesn't). Any other template is text, and the input is that text as one JSON string. A name
+//! that has no path is a fault. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+
+use super::compile::Compiler;
+use super::piece::{Piece, Source};
+use crate::json::{Scanner, Syntax};
+use crate::limits::{
+    PATTERN_DEPTH_MAX, TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE, TEMPLATE_PATHS_MAX,
+    VARIABLE_CHARACTERS_MAX,
+};
+use crate::pattern::place::{Faults, Place};
+use crate::scalar::{quote, shorten};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// The names that need no path.
+const RESERVED: [(&str, Source); 5] = [
+    ("aws.events.rule-arn", Source::RuleArn),
+    ("aws.events.rule-name", Source::RuleName),
+    ("aws.events.event", Source::Attributes),
+    ("aws.events.event.json", Source::Event),
+    ("aws.events.event.ingestion-time", Source::IngestedAt),
+];
+
+const TEMPLATE: Place<'static> = Place::Key(&Place::Top, "input_template");
+const PATHS: Place<'static> = Place::Key(&Place::Top, "input_paths");
+
+/// Compiles the paths and the template.
+pub(super) fn compile(
+    paths: &[(&str, &str)],
+    template: &str,
+    compiler: &mut Compiler<'_>,
+    faults: &mut Faults,
+) {
+    let names = names(paths, compiler, faults);
+    let characters = template.chars().count();
+    if characters == 0 || characters > TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE {
+        let reason = format!(
+            "a template of {characters} characters; 1 to {TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE} are allowed"
+        );
+        faults.add(0, &TEMPLATE, reason, "write a template, or leave it out");
+        return;
+    }
+    let mut reader = Reader {
+        template,
+        scanner: Scanner::of_text(template),
+        names,
+        compiler,
+        faults,
+    };
+    if reader.is_text() {
+        reader.compiler.literal("\"");
+        reader.text(0, template, Inside::Text);
+        reader.compiler.literal("\"");
+    } else if let Err(syntax) = reader.json() {
+        let remedy = "write JSON with <name> for a value, or one string in double quotes; \
+                      a line break in a string is \\n";
+        let reason = format!("the template isn't JSON: {}", syntax.reason);
+        reader.faults.add(syntax.offset, &TEMPLATE, reason, remedy);
+    }
+}
+
+fn names<'p>(
+    paths: &[(&'p str, &str)],
+    compiler: &mut Compiler<'_>,
+    faults: &mut Faults,
+) -> HashMap<&'p str, Source> {
+    let mut names = HashMap::new();
+    if paths.len() > TEMPLATE_PATHS_MAX {
+        let reason = format!("{} paths; the limit is {TEMPLATE_PATHS_MAX}", paths.len());
+        faults.add(
+            0,
+            &PATHS,
+            reason,
+            "insert a larger part of the event at once",
+        );
+        return names;
+    }
+    for &(name, path) in paths {
+        let place = Place::Key(&PATHS, name);
+        if let Some(reason) = unfit(name) {
+            let remedy = "use letters, digits, - and _, and don't begin with aws";
+            faults.add(0, &place, reason, remedy);
+        }
+        match compiler.source(&rfc9535(path)) {
+            Ok(source) => {
+                if names.insert(name, source).is_some() {
+                    let reason = format!("the name {} has two paths", quote(name));
+                    faults.add(0, &place, reason, "leave one of them out");
+                }
+            }
+            Err(fault) => {
+                // So that its placeholders aren't called unknown as well.
+                names.insert(name, Source::Event);
+                faults.add(0, &place, fault.reason, fault.remedy);
+            }
+        }
+    }
+    names
+}
+
+fn unfit(name: &str) -> Option<String> {
+    let fits = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if name.is_empty() || !fits {
+        return Some(format!("{} is not a name for a placeholder", quote(name)));
+    }
+    if name.len() > VARIABLE_CHARACTERS_MAX {
+        return Some(format!(
+            "a name of more than {VARIABLE_CHARACTERS_MAX} characters"
+        ));
+    }
+    let reserved = name
+        .get(..3)
+        .is_some_and(|start| start.eq_ignore_ascii_case("aws"));
+    reserved.then(|| format!("{} begins with aws, which is reserved", quote(name)))
+}
+
+/// EventBridge's paths in RFC 9535: member names with dashes and slashes need quotes there.
+fn rfc9535(path: &str) -> Cow<'_, str> {
+    let Some(rest) = path.strip_prefix('$') else {
+        return Cow::Borrowed(path);
+    };
+    let mut written = String::from("$");
+    let mut rest = rest;
+    while let Some(after) = rest.strip_prefix('.') {
+        let in_name =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
+        let length = after.bytes().take_while(|byte| in_name(byte)).count();
+        rest = match after.strip_prefix('*') {
+            Some(rest) => {
+                written.push_str("[*]");
+                rest
+            }
+            None if length == 0 => break,
+            None => {
+                written.push_str(&format!("['{}']", &after[..length]));
+                &after[length..]
+            }
+        };
+        // Indexes and wildcards are the same in both.
+        let plain = rest.find('.').unwrap_or(rest.len());
+        if rest[..plain].contains(['?', '\'', '"', '(']) {
+            break;
+        }
+        written.push_str(&rest[..plain]);
+        rest = &rest[plain..];
+    }
+    written.push_str(rest);
+    Cow::Owned(written)
+}
+
+/// What encloses a placeholder.
+#[derive(Clone, Copy, PartialEq)]
+enum Inside {
+    /// A JSON string, as its text is written.
+    String,
+    /// A template that is text.
+    Text,
+}
+
+struct Reader<'r, 'c, 't> {
+    template: &'t str,
+    scanner: Scanner<'t>,
+    names: HashMap<&'r str, Source>,
+    compiler: &'r mut Compiler<'c>,
+    faults: &'r mut Faults,
+}
+
+impl Reader<'_, '_, '_> {
+    /// Whether the template is text: it doesn't begin as JSON does.
+    fn is_text(&self) -> bool {
+        let trimmed = self.template.trim_matches([' ', '\n', '\r', '\t']);
+        let json = trimmed.starts_with(['{', '[', '"'])
+            || name(trimmed).is_some_and(|name| name.len() + 2 == trimmed.len())
+            || serde_json::from_str::<&serde_json::value::RawValue>(trimmed).is_ok();
+        !json
+    }
+
+    fn json(&mut self) -> Result<(), Syntax> {
+        self.value(PATTERN_DEPTH_MAX)?;
+        self.scanner.finish()
+    }
+
+    fn value(&mut self, room: usize) -> Result<(), Syntax> {
+        let first = self.scanner.peek()?;
+        let from = self.scanner.offset();
+        match first {
+            b'{' | b'[' if room == 0 => {
+                let reason = format!("nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit");
+                return Err(self.scanner.fault(reason));
+            }
+            b'{' => return self.object(room - 1),
+            b'[' => return self.array(room - 1),
+            b'"' => {
+                self.scanner.skip_string()?;
+                let inside = &self.template[from + 1..self.scanner.offset() - 1];
+                self.compiler.literal("\"");
+                self.text(from + 1, inside, Inside::String);
+                self.compiler.literal("\"");
+                return Ok(());
+            }
+            b'<' => {
+                let Some(name) = name(&self.template[from..]) else {
+                    return Err(self.scanner.unexpected("a JSON value or a <name>"));
+                };
+                (0..name.len() + 2).for_each(|_| self.scanner.bump());
+                if let Some(source) = self.source(from, name) {
+                    self.compiler.piece(Piece::Value(source));
+                }
+                return Ok(());
+            }
+            b't' => self.scanner.word("true")?,
+            b'f' => self.scanner.word("false")?,
+            b'n' => self.scanner.word("null")?,
+            b'-' | b'0'..=b'9' => {
+                self.scanner.number()?;
+            }
+            _ => return Err(self.scanner.unexpected("a JSON value or a <name>")),
+        }
+        let text = &self.template[from..self.scanner.offset()];
+        self.compiler.literal(text);
+        Ok(())
+    }
+
+    fn object(&mut self, room: usize) -> Result<(), Syntax> {
+        self.scanner.bump();
+        self.compiler.literal("{");
+        if self.scanner.peek()? == b'}' {
+            self.scanner.bump();
+            self.compiler.literal("}");
+            return Ok(());
+        }
+        loop {
+            let first = self.scanner.peek()?;
+            let from = self.scanner.offset();
+            if first == b'<' {
+                return Err(self.scanner.fault("a placeholder can't be a key"));
+            }
+            self.scanner.key()?;
+            let key = &self.template[from..self.scanner.offset()];
+            if key.find('<').is_some_and(|at| name(&key[at..]).is_some()) {
+                let remedy = "write a constant key, with the placeholder as its value";
+                self.faults
+                    .add(from, &TEMPLATE, "a placeholder can't be a key", remedy);
+            }
+            self.compiler
+                .literal(key.trim_end_matches([' ', '\n', '\r', '\t', ':']));
+            self.compiler.literal(":");
+            self.value(room)?;
+            let more = self.scanner.another(b'}')?;
+            self.compiler.literal(if more { "," } else { "}" });
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn array(&mut self, room: usize) -> Result<(), Syntax> {
+        self.scanner.bump();
+        self.compiler.literal("[");
+        if self.scanner.peek()? == b']' {
+            self.scanner.bump();
+            self.compiler.literal("]");
+            return Ok(());
+        }
+        loop {
+            self.value(room)?;
+            let more = self.scanner.another(b']')?;
+            self.compiler.literal(if more { "," } else { "]" });
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Text with placeholders; a `<` that no name follows is just that.
+    fn text(&mut self, offset: usize, text: &str, inside: Inside) {
+        let mut from = 0;
+        let mut at = 0;
+        while let Some(open) = text[at..].find('<') {
+            at += open;
+            let Some(name) = name(&text[at..]) else {
+                at += 1;
+                continue;
+            };
+            self.constant(&text[from..at], inside);
+            if let Some(source) = self.source(offset + at, name) {
+                self.compiler.piece(Piece::Text(source));
+            }
+            at += name.len() + 2;
+            from = at;
+        }
+        self.constant(&text[from..], inside);
+    }
+
+    fn constant(&mut self, text: &str, inside: Inside) {
+        match inside {
+            // It is escaped already, and checked.
+            Inside::String => self.compiler.literal(text),
+            Inside::Text => self.compiler.text(text),
+        }
+    }
+
+    fn source(&mut self, offset: usize, name: &str) -> Option<Source> {
+        let reserved = RESERVED.iter().find(|(reserved, _)| *reserved == name);
+        let known = self.names.get(name).copied();
+        let source = known.or(reserved.map(|(_, source)| *source));
+        if source.is_none() {
+            let reason = format!("the placeholder <{}> has no path", shorten(name));
+            let reserved = RESERVED.map(|(name, _)| name).join(", ");
+            let remedy = if name.starts_with("aws.") {
+                format!("the reserved names are {reserved}")
+            } else {
+                format!(
+                    "add {} to the paths, or write \\u003c for a < inside a JSON string",
+                    quote(name)
+                )
+            };
+            self.faults.add(offset, &TEMPLATE, reason, remedy);
+        }
+        source
+    }
+}
+
+/// The name of the placeholder at the start of the text, if there is one.
+fn name(text: &str) -> Option<&str> {
+    let inside = text.strip_prefix('<')?;
+    let (name, _) = inside.split_once('>')?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!name.is_empty() && name.bytes().all(fits)).then_some(name)
+}

@@ -1,0 +1,306 @@
+//! Input transforms: what of an event goes to a target, and in which shape.
+//!
+//! A transform is compiled once for its rule; nothing of it can fail on an event but its bounds. What
+//! it makes is always one JSON value. Places of the event are cut out of its bytes as they are
+//! written; only a query that selects by wildcards or filters needs the event as a tree, and even
+//! its values are cut from the bytes. A constant needs nothing of the event. The specification is in
+//! `PATTERNS.md`, under *Input*. Never here: where the input goes, clocks, names of the bus.
+//!
+//! ```
+//! use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+//!
+//! let spec = TransformSpec::Template(br##"{"text": "#{$.data.id}: {$.data.title}", "id": "{$.data.id}"}"##);
+//! let transform = Transform::parse(&spec, &[("detail", "data")]).expect("the template is valid");
+//!
+//! let event = [
+//!     Part::Text { name: "type", value: "issue.opened" },
+//!     Part::Raw { name: "data", json: br#"{"id": 12345678901234567890123, "title": "It's \"on\""}"# },
+//! ];
+//! let context = Context { rule_name: "issues", rule_arn: None, ingested_at: "2026-07-01T12:00:00Z" };
+//! let input = transform.apply(&EventDocument::new(&event), &context).expect("it is small");
+//! assert_eq!(
+//!     String::from_utf8_lossy(&input),
+//!     r##"{"text":"#12345678901234567890123: It's \"on\"","id":12345678901234567890123}"##,
+//! );
+//! ```
+
+mod braces;
+mod compile;
+mod cut;
+mod document;
+mod eventbridge;
+mod piece;
+
+pub use document::EventDocument;
+
+use crate::error::{EventFault, Fault};
+use crate::filter::Filter;
+use crate::limits::{TEMPLATE_BYTES_MAX, TRANSFORM_BYTES_MAX, TRANSFORM_VALUES_MAX};
+use crate::pattern::document as source;
+use crate::pattern::place::{Faults, Place};
+use braces::Strings;
+use compile::Compiler;
+use cut::{Found, PathTree};
+use piece::{Piece, Source, escaped, json_as_text, quoted};
+
+/// How a transform is written.
+#[derive(Debug, Clone, Copy)]
+pub enum TransformSpec<'s> {
+    /// A JSONPath: `$.data.issue`. The value it leads to is the input.
+    Path(&'s str),
+    /// JSON text whose strings may hold `{$.path}` placeholders.
+    Template(&'s [u8]),
+    /// JSON text that is the input, whatever its strings hold.
+    Constant(&'s [u8]),
+    /// EventBridge's input transformer.
+    EventBridge {
+        /// Names and their paths, as `InputPathsMap` has them.
+        paths: &'s [(&'s str, &'s str)],
+        /// The template with `<name>` placeholders, as `InputTemplate` has it.
+        template: &'s str,
+    },
+}
+
+impl<'s> TransformSpec<'s> {
+    /// How a manifest's `input:` is meant: a string that begins with `$`, alone or before `.` or
+    /// `[`, is a path; everything else is a template. `path` is the string, if it is one.
+    pub fn of_input(json: &'s [u8], string: Option<&'s str>) -> TransformSpec<'s> {
+        let after = string.and_then(|text| text.strip_prefix('$'));
+        match (string, after) {
+            (Some(path), Some(after)) if after.is_empty() || after.starts_with(['.', '[']) => {
+                TransformSpec::Path(path)
+            }
+            _ => TransformSpec::Template(json),
+        }
+    }
+}
+
+/// What a transform may insert beside the event.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'c> {
+    /// The rule's name: `<aws.events.rule-name>`.
+    pub rule_name: &'c str,
+    /// The rule's resource name, where it has one: `<aws.events.rule-arn>`.
+    pub rule_arn: Option<&'c str>,
+    /// When the event was taken in, in RFC 3339: `<aws.events.event.ingestion-time>`.
+    pub ingested_at: &'c str,
+}
+
+/// Why an event has no input for a target. The same event has none at the next attempt either.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The input passes the limit.
+    #[error("the input would be larger than {TRANSFORM_BYTES_MAX} bytes, the limit")]
+    TooLarge,
+    /// A query selects too much.
+    #[error("a query of the input selects more than {TRANSFORM_VALUES_MAX} values, the limit")]
+    TooManyValues,
+    /// The event can't be read.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+}
+
+/// A compiled transform: immutable, and free of the text it was read from.
+#[derive(Debug, Clone)]
+pub struct Transform {
+    pieces: Box<[Piece]>,
+    /// The places of the event, each with its slot.
+    paths: PathTree,
+    slots: usize,
+    queries: Box<[Filter]>,
+    /// What stands for a value that isn't there.
+    missing: &'static str,
+}
+
+impl Transform {
+    /// Compiles a transform. `aliases` are other names of a path's first member, as (written,
+    /// meant): `("detail", "data")`.
+    ///
+    /// # Errors
+    /// Every fault found. Pointers lead into the JSON of a template or a constant; in EventBridge's
+    /// form they begin with `/input_paths` or `/input_template`, for a path they are empty.
+    pub fn parse(
+        spec: &TransformSpec<'_>,
+        aliases: &[(&str, &str)],
+    ) -> Result<Transform, Vec<Fault>> {
+        let mut compiler = Compiler::new(aliases);
+        let mut faults = Faults::default();
+        let mut missing = "null";
+        match spec {
+            TransformSpec::Path(path) => match compiler.source(path) {
+                Ok(source) => compiler.piece(Piece::Value(source)),
+                Err(fault) => faults.add(fault.offset, &Place::Top, fault.reason, fault.remedy),
+            },
+            TransformSpec::Template(json) => {
+                document(json, Strings::Templates, &mut compiler, &mut faults);
+            }
+            TransformSpec::Constant(json) => {
+                document(json, Strings::Constants, &mut compiler, &mut faults);
+            }
+            TransformSpec::EventBridge { paths, template } => {
+                eventbridge::compile(paths, template, &mut compiler, &mut faults);
+                // As recorded from AWS: {"a": <missing>} makes {"a": ""}.
+                missing = "\"\"";
+            }
+        }
+        if let Some(excess) = compiler.excess() {
+            faults.add(0, &Place::Top, excess.reason, excess.remedy);
+        }
+        faults.or(compiler.finish(missing))
+    }
+
+    /// The input, if it is the same for every event.
+    pub fn constant(&self) -> Option<&str> {
+        match &*self.pieces {
+            [Piece::Literal(json)] => Some(json),
+            _ => None,
+        }
+    }
+
+    /// Whether anything is taken from the event; where not, an empty document will do.
+    pub fn needs_event(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Value(source) | Piece::Text(source) => source.of_event(),
+        })
+    }
+
+    /// Whether the event has to be parsed into a tree, which costs several times what a cut does.
+    pub fn needs_tree(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
+    /// Makes the input: one JSON value.
+    ///
+    /// # Errors
+    /// An [`ApplyError`] where the input passes a limit, or the event isn't JSON after all.
+    pub fn apply(
+        &self,
+        event: &EventDocument<'_>,
+        context: &Context<'_>,
+    ) -> Result<Vec<u8>, ApplyError> {
+        let found = event.cut(&self.paths, self.slots)?;
+        let selected = self.select(event)?;
+        let mut out = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(json) => out.extend(json.as_bytes()),
+                Piece::Value(Source::Place(slot)) => {
+                    write_value(&mut out, found[*slot], self.missing)
+                }
+                Piece::Text(Source::Place(slot)) => write_text(&mut out, found[*slot]),
+                Piece::Value(Source::Query(query)) => write_list(&mut out, &selected[*query])?,
+                Piece::Text(Source::Query(query)) => match selected[*query].as_slice() {
+                    [] => {}
+                    [only] => write_text(&mut out, *only),
+                    many => {
+                        let mut list = Vec::new();
+                        write_list(&mut list, many)?;
+                        json_as_text(&mut out, &String::from_utf8_lossy(&list));
+                    }
+                },
+                Piece::Value(Source::Event) => event.print(&mut out, None),
+                Piece::Value(Source::Attributes) => event.print(&mut out, Some("data")),
+                Piece::Text(source @ (Source::Event | Source::Attributes)) => {
+                    let mut whole = Vec::new();
+                    let except = (*source == Source::Attributes).then_some("data");
+                    event.print(&mut whole, except);
+                    json_as_text(&mut out, &String::from_utf8_lossy(&whole));
+                }
+                Piece::Value(source) => match of_context(*source, context) {
+                    Some(text) => quoted(&mut out, text),
+                    None => out.extend(self.missing.as_bytes()),
+                },
+                Piece::Text(source) => {
+                    escaped(&mut out, of_context(*source, context).unwrap_or_default());
+                }
+            }
+            if out.len() > TRANSFORM_BYTES_MAX {
+                return Err(ApplyError::TooLarge);
+            }
+        }
+        Ok(out)
+    }
+
+    /// What each query selects, cut from the event's bytes.
+    fn select<'e>(
+        &self,
+        event: &EventDocument<'e>,
+    ) -> Result<Vec<Vec<Option<Found<'e>>>>, ApplyError> {
+        let mut selected = Vec::with_capacity(self.queries.len());
+        for query in &self.queries {
+            let places = query
+                .select(event.tree()?, TRANSFORM_VALUES_MAX)
+                .ok_or(ApplyError::TooManyValues)?;
+            let mut paths = PathTree::new();
+            for (slot, place) in places.iter().enumerate() {
+                paths.add(place, slot);
+            }
+            selected.push(event.cut(&paths, places.len())?);
+        }
+        Ok(selected)
+    }
+}
+
+/// Compiles the JSON of a template or a constant.
+fn document(json: &[u8], strings: Strings, compiler: &mut Compiler<'_>, faults: &mut Faults) {
+    if json.len() > TEMPLATE_BYTES_MAX {
+        let reason = format!("longer than {TEMPLATE_BYTES_MAX} bytes, the limit for inputs");
+        faults.add(0, &Place::Top, reason, "insert a part of the event instead");
+        return;
+    }
+    match source::read(json) {
+        Ok(node) => braces::value(&node, strings, &Place::Top, compiler, faults),
+        Err(syntax) => {
+            faults.add(
+                syntax.offset,
+                &Place::Top,
+                syntax.reason,
+                "write one JSON value",
+            );
+        }
+    }
+}
+
+fn write_value(out: &mut Vec<u8>, found: Option<Found<'_>>, missing: &str) {
+    match found {
+        Some(Found::Json(json)) => out.extend(json.as_bytes()),
+        Some(Found::Text(text)) => quoted(out, text),
+        None => out.extend(missing.as_bytes()),
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, found: Option<Found<'_>>) {
+    match found {
+        Some(Found::Json(json)) => json_as_text(out, json),
+        Some(Found::Text(text)) => escaped(out, text),
+        None => {}
+    }
+}
+
+fn write_list(out: &mut Vec<u8>, found: &[Option<Found<'_>>]) -> Result<(), ApplyError> {
+    out.push(b'[');
+    for (index, value) in found.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_value(out, *value, "null");
+        if out.len() > TRANSFORM_BYTES_MAX {
+            return Err(ApplyError::TooLarge);
+        }
+    }
+    out.push(b']');
+    Ok(())
+}
+
+fn of_context<'c>(source: Source, context: &Context<'c>) -> Option<&'c str> {
+    match source {
+        Source::RuleName => Some(context.rule_name),
+        Source::RuleArn => context.rule_arn,
+        Source::IngestedAt => Some(context.ingested_at),
+        Source::Place(_) | Source::Query(_) | Source::Event | Source::Attributes => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

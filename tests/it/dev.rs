@@ -1,0 +1,243 @@
+//! `edgebus dev`: from a change of a file to the changed reply, with every fault on the way.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::deliver;
+use crate::support::http;
+use crate::support::project::{Dev, Project, clean};
+use crate::support::server::{Home, binary, wait_for};
+
+const SOURCE: &str = "functions/hello/src/lib.rs";
+
+fn hello(dev: &Dev, project: &Project) {
+    let event = project.folder.join("events/hello.json");
+    dev.publish(&["--file", event.to_str().unwrap(), "--new-id"]);
+}
+
+fn list(dev: &Dev, path: &str, rows: &str) -> Vec<Value> {
+    let answer = http::try_request(dev.address, "GET", path, &[], b"").unwrap();
+    answer.expect(200).json()[rows].as_array().unwrap().clone()
+}
+
+/// The whole of a first day, in one project, because building it is what takes time.
+#[test]
+fn a_function_is_changed_broken_and_mended_while_it_serves() {
+    let project = Project::init("rust");
+    project.cargo(&["test", "--quiet"]);
+    let mut dev = project.dev(&[]);
+    dev.hears("in force, built in");
+    hello(&dev, &project);
+    dev.hears("com.example.hello #1 → greet");
+    dev.hears("greet → hello → success  [ran ");
+    dev.hears("| INFO Ada was greeted 1 times");
+    dev.hears("com.example.greeting #2");
+    dev.hears(r#"{"text":"Hello, Ada!"}"#);
+    // Its own reply goes nowhere, and it says why.
+    dev.hears("no rule matched; nearest: `greet`, type: wanted \"com.example.hello\"");
+
+    project.edit(SOURCE, "{greeting}, {name}!", "{greeting}, dear {name}!");
+    dev.hears("~ function hello");
+    hello(&dev, &project);
+    dev.hears(r#"{"text":"Hello, dear Ada!"}"#);
+    a_broken_source(&mut dev, &project);
+    a_broken_manifest(&mut dev, &project);
+    publishing_goes_on_over_reloads(&mut dev, &project);
+    let events = list(&dev, "/v1/buses/default/events?limit=1000", "events").len();
+    assert!(dev.stop().success());
+    a_new_start_with_a_fault(&project, events);
+}
+
+fn a_broken_source(dev: &mut Dev, project: &Project) {
+    let good = project.read(SOURCE);
+    project.edit(SOURCE, "log::info!", "log::loud!");
+    dev.hears("fault: hello can't be built: `cargo build --release --target wasm32-wasip2` failed");
+    dev.hears("error[E0433]");
+    dev.hears("--> functions/hello/src/lib.rs:");
+    dev.hears("still serving the last good version");
+    hello(dev, project);
+    dev.hears(r#"{"text":"Hello, dear Ada!"}"#);
+    assert!(!dev.heard("   Compiling"), "progress is not what it says");
+    project.write(SOURCE, &good);
+    dev.hears("in force, built in");
+}
+
+fn a_broken_manifest(dev: &mut Dev, project: &Project) {
+    let good = project.read("edgebus.yaml");
+    project.edit("edgebus.yaml", "{ exists: true }", "{ exist: true }");
+    dev.hears("fault: the manifest has faults; nothing was changed");
+    dev.hears("edgebus.yaml:17:24: ");
+    dev.hears("^^^^^");
+    dev.hears("help: ");
+    dev.hears("still serving the last good version");
+    hello(dev, project);
+    dev.hears(r#"{"text":"Hello, dear Ada!"}"#);
+    project.write(
+        "edgebus.yaml",
+        &good.replace("GREETING: Hello", "GREETING: Good day"),
+    );
+    dev.hears("in force: ~ function hello");
+    hello(dev, project);
+    dev.hears(r#"{"text":"Good day, dear Ada!"}"#);
+    dev.publish(&[
+        "--type",
+        "com.example.hello",
+        "--source",
+        "/x",
+        "--data",
+        "{}",
+    ]);
+    dev.hears("no rule matched; nearest: `greet`, data.name: wanted {\"exists\": true}; no value");
+}
+
+/// Publishes without a pause while the function is built and exchanged twice.
+fn publishing_goes_on_over_reloads(dev: &mut Dev, project: &Project) {
+    let before = list(
+        dev,
+        "/v1/deliveries?stage=succeeded&limit=1000",
+        "deliveries",
+    )
+    .len();
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
+    let address = dev.address;
+    let publisher = std::thread::spawn(move || {
+        let mut count = 0;
+        while count < 20 || stopped.try_recv().is_err() {
+            let event = json!({"specversion": "1.0", "id": format!("busy-{count}"), "source": "/busy", "type": "com.example.hello", "data": {"name": "Bo"}});
+            let answer = http::try_request(
+                address,
+                "POST",
+                "/v1/events",
+                &[("content-type", "application/cloudevents+json")],
+                event.to_string().as_bytes(),
+            );
+            answer.unwrap().expect(202);
+            count += 1;
+        }
+        count
+    });
+    project.edit(SOURCE, "dear {name}!", "dearest {name}!");
+    dev.hears("~ function hello");
+    project.edit("edgebus.yaml", "Good day", "Hi");
+    dev.hears("in force: ~ function hello");
+    stop.send(()).unwrap();
+    let count = publisher.join().unwrap();
+    wait_for("every delivery to end", || {
+        list(dev, "/v1/deliveries?stage=owed", "deliveries").is_empty()
+    });
+    let mut after = 0;
+    let mut next = String::new();
+    loop {
+        let path = format!("/v1/deliveries?stage=succeeded&limit=1000{next}");
+        let page = http::try_request(dev.address, "GET", &path, &[], b"").unwrap();
+        let page = page.expect(200).json();
+        after += page["deliveries"].as_array().unwrap().len();
+        match page["next"].as_str() {
+            Some(more) => next = format!("&after={more}"),
+            None => break,
+        }
+    }
+    assert_eq!(after - before, count, "each event was handled once");
+}
+
+fn a_new_start_with_a_fault(project: &Project, events: usize) {
+    project.edit("edgebus.yaml", "version: 1", "version: 2");
+    let mut dev = project.dev(&["--no-build"]);
+    dev.hears("edgebus.yaml:2:10: this version of the manifest is not known");
+    dev.hears("still serving the last good version");
+    let kept = list(&dev, "/v1/buses/default/events?limit=1000", "events").len();
+    assert_eq!(kept, events, "the log is what it was");
+    hello(&dev, project);
+    dev.hears(r#"{"text":"Hi, dearest Ada!"}"#);
+    project.edit("edgebus.yaml", "version: 2", "version: 1");
+    dev.hears("in force: ");
+    assert!(dev.stop().success());
+}
+
+/// `dev` on this home's manifest, with a store of its own that is gone in the end.
+fn ephemeral(home: &Home) -> Dev {
+    let mut command = Command::new(binary());
+    clean(&mut command)
+        .args(["dev", "--ephemeral", "--listen", "127.0.0.1:0"])
+        .arg("--manifest")
+        .arg(home.manifest());
+    Dev::start(&mut command)
+}
+
+#[test]
+fn failures_say_what_is_next() {
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 2"));
+    let mut dev = ephemeral(&home);
+    let store = dev.hears("(removed in the end)");
+    let store = store.split_whitespace().nth(1).unwrap().to_owned();
+    assert!(std::path::Path::new(&store).is_dir());
+    let play = |script: &str| json!({ "do": script }).to_string();
+    let send = |dev: &Dev, script: &str| {
+        dev.publish(&["--type", "play", "--source", "/x", "--data", &play(script)]);
+    };
+    send(&dev, "log before\ntrap here");
+    dev.hears("play #1 → plays");
+    dev.hears("plays → play → trap: panicked");
+    dev.hears("at hostile::fall_over");
+    dev.hears("| INFO before");
+    dev.hears("the guest fell over: here");
+    let last = dev.hears("dead letter after attempt 2 (attempts-exhausted)");
+    assert!(last.contains("trap: "), "{last}");
+    send(&dev, "retry 20 busy");
+    let first = dev.hears("retry: busy; attempt 2 in ");
+    assert!(first.contains(" ms"), "{first}");
+    send(&dev, "reject never");
+    dev.hears("reject: never; dead letter after attempt 1 (rejected)");
+    assert!(dev.stop().success());
+    assert!(
+        !std::path::Path::new(&store).exists(),
+        "{store} is there still"
+    );
+}
+
+#[test]
+fn a_start_with_a_fault_waits_until_it_is_mended() {
+    let home = Home::new("version: 1\nrules: { r: {} }\n");
+    let mut dev = ephemeral(&home);
+    dev.hears("edgebus.yaml:2:");
+    dev.hears("nothing is in force yet");
+    home.write_manifest("version: 1\nbuses: { other: {} }\n");
+    dev.hears("in force: + bus other");
+    dev.publish(&["--bus", "other", "--type", "t", "--source", "/s"]);
+    dev.hears("t #1 on other");
+    dev.hears("no rule matched: the bus `other` has no rules");
+    std::fs::remove_file(home.manifest()).unwrap();
+    dev.hears("can't be read");
+    dev.hears("still serving the last good version");
+    assert!(dev.stop().success());
+}
+
+#[test]
+fn what_is_not_the_projects_fault_ends_it() {
+    let home = Home::new("version: 1\n");
+    let dev = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        clean(&mut command).arg("dev").args(arguments);
+        command
+            .current_dir(home.data().parent().unwrap())
+            .output()
+            .unwrap()
+    };
+    let says = |output: std::process::Output, code: i32, words: &str| {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{said}");
+    };
+    says(dev(&["--manifest", "no.yaml"]), 78, "`edgebus init`");
+    says(dev(&["--listen", "0.0.0.0:0"]), 78, "loopback");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    says(dev(&["--listen", &address]), 1, "--listen");
+    std::fs::write(home.data(), "no folder").unwrap();
+    says(
+        dev(&["--listen", "127.0.0.1:0", "--data", "data"]),
+        1,
+        "store",
+    );
+}
