@@ -87,15 +87,19 @@ fn numeric(place: &str) -> Vec<String> {
     ]
 }
 
+/// Five rules that want one of these lists of a property.
+fn on(name: &str, lists: [&str; 5]) -> Vec<String> {
+    lists.iter().map(|list| property(name, list)).collect()
+}
+
+/// Five rules that want what a form makes of texts of the street.
+fn each(form: &str, texts: [&str; 5]) -> Vec<String> {
+    let lists = texts.map(|text| form.replace('%', text));
+    lists.iter().map(|list| property("STREET", list)).collect()
+}
+
 /// One set of five rules for each way to match.
 pub(crate) fn sets() -> Vec<(&'static str, Vec<String>)> {
-    let on = |name: &str, lists: [&str; 5]| -> Vec<String> {
-        lists.iter().map(|list| property(name, list)).collect()
-    };
-    let each = |operator: &str, texts: [&str; 5]| -> Vec<String> {
-        let lists = texts.map(|text| operator.replace("%", text));
-        lists.iter().map(|list| property("STREET", list)).collect()
-    };
     let wild = [
         r#"{"wildcard":"143*"}"#,
         r#"{"wildcard":"2*0*1*7"}"#,

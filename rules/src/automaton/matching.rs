@@ -159,7 +159,8 @@ fn walk_event(
     }
 }
 
-/// Buffers that matching needs, kept between matches. One for each thread that matches.
+/// Buffers that matching needs, kept between matches. One for each thread that matches; it grows to
+/// some fifty bytes for each rule of the largest index that it has served.
 #[derive(Debug)]
 pub struct Scratch {
     values: Values,

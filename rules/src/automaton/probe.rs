@@ -155,11 +155,7 @@ impl Knock<'_> {
         value: Value<'_>,
     ) -> Result<(), TooManySpellings> {
         if value.kind == values::Kind::Number {
-            for (range, waiting) in &node.ranges {
-                if (range.0..=range.1).contains(&value.word) {
-                    self.crowd.candidate(*waiting, place)?;
-                }
-            }
+            self.ranges(node, place, value.word)?;
         }
         let core_seed = self.crowd.sight.core.seed;
         let mut ends: Option<Ends> = None;
@@ -218,6 +214,16 @@ impl Knock<'_> {
                 _ => continue,
             };
             self.crowd.knock(hash, place)?;
+        }
+        Ok(())
+    }
+
+    /// Compares a number with the ranges that are listed.
+    fn ranges(&mut self, node: &Node, place: u32, word: u64) -> Result<(), TooManySpellings> {
+        for (range, waiting) in &node.ranges {
+            if (range.0..=range.1).contains(&word) {
+                self.crowd.candidate(*waiting, place)?;
+            }
         }
         Ok(())
     }

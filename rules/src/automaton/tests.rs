@@ -283,6 +283,35 @@ fn hostile_events_and_rules() {
     assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
 }
 
+/// A rule as large as rules may be goes in and out, and is found by each of its sub-rules.
+#[test]
+fn the_largest_rule() {
+    let any: Vec<String> = (0..10)
+        .map(|group| {
+            let one = |number| format!(r#"{{"f{group}":["v{number}"],"g{group}":[{number}]}}"#);
+            let all: Vec<String> = (0..10).map(one).collect();
+            format!(r#""x{group}":{{"$or":[{}]}}"#, all.join(","))
+        })
+        .collect();
+    let pattern = parse(&format!("{{{}}}", any[..3].join(",")));
+    let mut index = RuleIndex::new();
+    index.insert(1, &pattern);
+    let plain = RuleSet::new([(1, pattern.clone())]);
+    let mut scratch = Scratch::new();
+    for number in 0..10 {
+        let member =
+            |group| format!(r#""x{group}":{{"f{group}":"v{number}","g{group}":{number}}}"#);
+        let event = format!("{{{},{},{}}}", member(0), member(1), member(2));
+        assert!(check(&index, &plain, &mut scratch, event.as_bytes()));
+    }
+    let start = std::time::Instant::now();
+    index.insert(2, &pattern);
+    println!("1,000 sub-rules added in {:?}", start.elapsed());
+    index.remove(&1);
+    index.remove(&2);
+    assert!(index.core.is_empty());
+}
+
 /// What is trusted and isn't JSON may be refused or answered, but never harms.
 #[test]
 fn broken_promises() {
