@@ -54,6 +54,12 @@ impl Trail {
         }
     }
 
+    /// Forgets all arrays.
+    pub(crate) fn clear(&mut self) {
+        self.elements.truncate(1);
+        self.array_ends.clear();
+    }
+
     pub(crate) fn open_array(&mut self) -> Array {
         self.array_ends.push(Element::MAX);
         (self.array_ends.len() - 1) as Array
@@ -88,6 +94,16 @@ impl Trail {
         self.elements[element as usize].depth
     }
 
+    /// The array that an element is of.
+    pub(crate) fn array(&self, element: Element) -> Array {
+        self.elements[element as usize].array
+    }
+
+    /// One past the last element inside this one.
+    pub(crate) fn end(&self, element: Element) -> Element {
+        self.elements[element as usize].end
+    }
+
     /// The array that this is an element of; none for the whole.
     pub(crate) fn array_of(&self, element: Element) -> Option<Array> {
         (element != Trail::WHOLE).then(|| self.elements[element as usize].array)
@@ -105,7 +121,7 @@ impl Trail {
     }
 
     /// The element at this depth that is, or is around, `element`.
-    fn enclosing(&self, mut element: Element, depth: u32) -> Element {
+    pub(crate) fn enclosing(&self, mut element: Element, depth: u32) -> Element {
         while self.depth(element) > depth {
             element = self.elements[element as usize].parent;
         }
@@ -113,11 +129,29 @@ impl Trail {
     }
 }
 
+/// What says in which element it is.
+pub(crate) trait Located {
+    /// The innermost array element around it.
+    fn element(&self) -> Element;
+}
+
+impl Located for Occurrence<'_> {
+    fn element(&self) -> Element {
+        self.element
+    }
+}
+
+impl Located for Element {
+    fn element(&self) -> Element {
+        *self
+    }
+}
+
 /// What a sub-rule wants of one path.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'f> {
+#[derive(Debug)]
+pub(crate) struct Wanted<'f, V = Occurrence<'f>> {
     /// The values at the path, in reading order.
-    pub(crate) values: &'f [Occurrence<'f>],
+    pub(crate) values: &'f [V],
     /// Which of them meet the condition, in the same order.
     pub(crate) held: &'f [bool],
     /// Whether the condition may also be met by there being no value.
@@ -135,8 +169,16 @@ pub(crate) enum Absence {
     Required,
 }
 
-impl<'f> Wanted<'f> {
-    fn slice(&self, from: usize, to: usize) -> Wanted<'f> {
+impl<V> Clone for Wanted<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Wanted<'_, V> {}
+
+impl<'f, V> Wanted<'f, V> {
+    fn slice(&self, from: usize, to: usize) -> Wanted<'f, V> {
         Wanted {
             values: &self.values[from..to],
             held: &self.held[from..to],
@@ -144,7 +186,7 @@ impl<'f> Wanted<'f> {
         }
     }
 
-    fn with(self, absence: Absence) -> Wanted<'f> {
+    fn with(self, absence: Absence) -> Wanted<'f, V> {
         Wanted { absence, ..self }
     }
 }
@@ -154,13 +196,16 @@ impl<'f> Wanted<'f> {
 pub(crate) struct TooManySpellings;
 
 /// Whether one value (or the absence of all) can be chosen for each path, array-consistently.
-pub(crate) fn consistent(trail: &Trail, wanted: &[Wanted<'_>]) -> Result<bool, TooManySpellings> {
+pub(crate) fn consistent<V: Located>(
+    trail: &Trail,
+    wanted: &[Wanted<'_, V>],
+) -> Result<bool, TooManySpellings> {
     let mut search = Search { trail, choices: 0 };
     search.element_offers(0, wanted)
 }
 
 /// What one array must offer.
-type Demand<'f> = (Array, Vec<Wanted<'f>>);
+type Demand<'f, V> = (Array, Vec<Wanted<'f, V>>);
 
 struct Search<'t> {
     trail: &'t Trail,
@@ -169,13 +214,13 @@ struct Search<'t> {
 
 impl Search<'_> {
     /// Whether all that is wanted can be found inside one element at this depth.
-    fn element_offers(
+    fn element_offers<V: Located>(
         &mut self,
         depth: u32,
-        wanted: &[Wanted<'_>],
+        wanted: &[Wanted<'_, V>],
     ) -> Result<bool, TooManySpellings> {
-        let mut demands: Vec<Demand<'_>> = Vec::new();
-        let mut open: Vec<Vec<(Array, Wanted<'_>)>> = Vec::new();
+        let mut demands: Vec<Demand<'_, V>> = Vec::new();
+        let mut open: Vec<Vec<(Array, Wanted<'_, V>)>> = Vec::new();
         for want in wanted {
             if want.values.is_empty() {
                 if want.absence == Absence::Fails {
@@ -211,21 +256,21 @@ impl Search<'_> {
 
     /// Where in this element the values of one path are: beside all arrays (and whether one of
     /// those is held), and in which arrays.
-    fn sources<'f>(
+    fn sources<'f, V: Located>(
         &self,
         depth: u32,
-        want: &Wanted<'f>,
-    ) -> (Option<bool>, Vec<(Array, Wanted<'f>)>) {
+        want: &Wanted<'f, V>,
+    ) -> (Option<bool>, Vec<(Array, Wanted<'f, V>)>) {
         let mut direct = None;
         let mut arrays = Vec::new();
         let mut at = 0;
         while let Some(value) = want.values.get(at) {
-            if self.trail.depth(value.element) == depth {
+            if self.trail.depth(value.element()) == depth {
                 direct = Some(direct == Some(true) || want.held[at]);
                 at += 1;
                 continue;
             }
-            let inside = self.trail.enclosing(value.element, depth + 1);
+            let inside = self.trail.enclosing(value.element(), depth + 1);
             let array = self.trail.elements[inside as usize].array;
             let end = self.trail.array_ends[array as usize];
             let count = leading(&want.values[at..], inside, end);
@@ -236,11 +281,11 @@ impl Search<'_> {
     }
 
     /// Decides, for each path that leads into several arrays, which of them is to meet it.
-    fn choose(
+    fn choose<V: Located>(
         &mut self,
         depth: u32,
-        open: &[Vec<(Array, Wanted<'_>)>],
-        demands: Vec<Demand<'_>>,
+        open: &[Vec<(Array, Wanted<'_, V>)>],
+        demands: Vec<Demand<'_, V>>,
     ) -> Result<bool, TooManySpellings> {
         let Some((first, rest)) = open.split_first() else {
             for (_, wanted) in &demands {
@@ -281,10 +326,10 @@ impl Search<'_> {
     }
 
     /// Whether one element of an array offers all that is wanted from the array.
-    fn array_offers(
+    fn array_offers<V: Located>(
         &mut self,
         depth: u32,
-        wanted: &[Wanted<'_>],
+        wanted: &[Wanted<'_, V>],
     ) -> Result<bool, TooManySpellings> {
         let mut rest = wanted.to_vec();
         let mut inside = Vec::with_capacity(rest.len());
@@ -292,7 +337,7 @@ impl Search<'_> {
             let next = rest
                 .iter()
                 .filter_map(|want| want.values.first())
-                .map(|value| value.element)
+                .map(Located::element)
                 .min();
             let Some(next) = next else {
                 return Ok(false);
@@ -317,8 +362,8 @@ impl Search<'_> {
 ///
 /// Values in reading order enter such a range once and leave it for good. Their elements' numbers
 /// need not ascend: a value after an array belongs to the element around it.
-fn leading(values: &[Occurrence<'_>], start: Element, end: Element) -> usize {
-    let within = |value: &Occurrence<'_>| (start..end).contains(&value.element);
+pub(crate) fn leading<V: Located>(values: &[V], start: Element, end: Element) -> usize {
+    let within = |value: &V| (start..end).contains(&value.element());
     let mut reach = 1;
     while reach < values.len() && within(&values[reach - 1]) {
         reach *= 2;
@@ -326,7 +371,7 @@ fn leading(values: &[Occurrence<'_>], start: Element, end: Element) -> usize {
     values[..reach.min(values.len())].partition_point(within)
 }
 
-fn demand<'f>(demands: &mut Vec<Demand<'f>>, array: Array, inside: Wanted<'f>) {
+fn demand<'f, V>(demands: &mut Vec<Demand<'f, V>>, array: Array, inside: Wanted<'f, V>) {
     match demands.iter_mut().find(|(known, _)| *known == array) {
         Some((_, wanted)) => wanted.push(inside),
         None => demands.push((array, vec![inside])),

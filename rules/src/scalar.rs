@@ -26,8 +26,9 @@ pub(crate) struct Number<'e> {
     text: Cow<'e, str>,
     /// The nearest binary64; infinite beyond its range.
     value: f64,
-    /// Whether the text says exactly what the shortest form of `value` says.
-    exact: bool,
+    /// Whether the text says exactly what the shortest form of `value` says; none where nobody has
+    /// looked yet, because few conditions ask and finding out may take longer than all the rest.
+    exact: Option<bool>,
 }
 
 impl<'e> Number<'e> {
@@ -36,19 +37,19 @@ impl<'e> Number<'e> {
         // JSON's numbers are a subset of what Rust parses, so the fallback is never taken; were it
         // taken, the number would equal and compare to nothing.
         let value: f64 = text.parse().unwrap_or(f64::NAN);
-        let exact = value.is_finite() && is_exact(text, value);
         Number {
             text: Cow::Borrowed(text),
             value,
-            exact,
+            exact: None,
         }
     }
 
     /// The same number, independent of the text it was read from.
     pub(crate) fn into_owned(self) -> Number<'static> {
         Number {
+            exact: Some(self.exact()),
             text: Cow::Owned(self.text.into_owned()),
-            ..self
+            value: self.value,
         }
     }
 
@@ -59,7 +60,8 @@ impl<'e> Number<'e> {
 
     /// Whether binary64 holds it: its shortest form says the same as the text.
     pub(crate) fn exact(&self) -> bool {
-        self.exact
+        let look = || self.value.is_finite() && is_exact(&self.text, self.value);
+        self.exact.unwrap_or_else(look)
     }
 
     /// As it was written.
@@ -69,11 +71,8 @@ impl<'e> Number<'e> {
 
     /// Equal as numbers where binary64 holds both, else equal as text.
     pub(crate) fn equals(&self, other: &Number<'_>) -> bool {
-        if self.exact && other.exact {
-            self.value == other.value
-        } else {
-            self.text == other.text
-        }
+        // Equal texts have equal values, so unequal values decide without a look at exactness.
+        self.value == other.value && (self.text == other.text || (self.exact() && other.exact()))
     }
 }
 

@@ -9,7 +9,7 @@
     reason = "a test fails by panicking, with the file and the line"
 )]
 
-use rules::{Duplicates, ParseOptions, Part, Pattern, RuleSet, explain};
+use rules::{Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain};
 use serde_json::value::RawValue;
 
 #[derive(serde::Deserialize)]
@@ -22,7 +22,8 @@ struct Case<'c> {
     expect: String,
 }
 
-/// What became of a case: by the rule set and, where it says something else, by the explanation.
+/// What became of a case: by the rule set and, where they say something else, by the index and the
+/// explanation.
 fn outcome(case: &Case<'_>) -> String {
     let decoded: Option<String> = serde_json::from_str(case.pattern.get()).ok();
     let text = decoded.as_deref().unwrap_or(case.pattern.get());
@@ -41,12 +42,30 @@ fn outcome(case: &Case<'_>) -> String {
     let explained = explain(&pattern, &parts)
         .expect("an event is valid")
         .matched;
+    let index: RuleIndex<()> = [((), pattern.clone())].into_iter().collect();
     let rules = RuleSet::new([((), pattern)]);
     let event = case.event.get().as_bytes();
     let matched = rules.matches_json(event, Duplicates::LastWins);
-    match (matched.expect("an event is valid").is_empty(), explained) {
-        (false, true) => "match".to_owned(),
-        (true, false) => "no_match".to_owned(),
+    let matched = !matched.expect("an event is valid").is_empty();
+    let mut scratch = Scratch::new();
+    for trust in [Trust::Unchecked, Trust::Json] {
+        for whole in [true, false] {
+            let found = if whole {
+                index.matches_json(&mut scratch, event, Duplicates::LastWins, trust)
+            } else {
+                index.matches(&mut scratch, &parts, Duplicates::LastWins, trust)
+            };
+            let found = found.expect("an event is valid").len() > 0;
+            if found != matched {
+                return format!(
+                    "found by the index = {found} ({trust:?}), but matched = {matched}"
+                );
+            }
+        }
+    }
+    match (matched, explained) {
+        (true, true) => "match".to_owned(),
+        (false, false) => "no_match".to_owned(),
         (_, explained) => format!("explained as matched = {explained}, but not so matched"),
     }
 }

@@ -74,6 +74,11 @@ impl Operand {
         }
     }
 
+    /// An address of the block, and how many leading bits its addresses share.
+    pub(crate) fn block(&self) -> (IpAddr, u32) {
+        (self.inside, self.bits)
+    }
+
     /// Whether the two have no address in common.
     pub(crate) fn is_apart(&self, other: &Operand) -> bool {
         // Of two blocks that touch, one is inside the other.

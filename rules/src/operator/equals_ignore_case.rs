@@ -38,6 +38,11 @@ impl Operand {
         }
     }
 
+    /// The characters, as the pattern has them.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
         format!("{{\"equals-ignore-case\": {}}}", quote(&self.text))

@@ -15,6 +15,9 @@ struct Bound {
     inclusive: bool,
 }
 
+/// An end of a range and whether it belongs to it; none where the range is open.
+pub(crate) type End = Option<(f64, bool)>;
+
 /// A range, open where there is no bound.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
@@ -170,6 +173,12 @@ impl Operand {
             .high
             .is_none_or(|high| value < high.value || (high.inclusive && value == high.value));
         above && below
+    }
+
+    /// The low and the high end, each with whether it belongs to the range.
+    pub(crate) fn bounds(&self) -> (End, End) {
+        let pair = |bound: Bound| (bound.value, bound.inclusive);
+        (self.low.map(pair), self.high.map(pair))
     }
 
     /// As a pattern writes it.

@@ -1,0 +1,257 @@
+//! Sixty-four bytes of JSON at a step: where strings and brackets are, as bits.
+//!
+//! Skipping a value needs no more than its quotes, backslashes and brackets. They are found sixteen
+//! bytes at a time, by instructions that every processor of the kind compiled for has (`wide` finds
+//! them without unsafe code here). Never here: any check that the skipped text is JSON.
+
+use wide::u8x16;
+
+/// So many bytes make a block.
+pub(super) const BLOCK: usize = 64;
+
+/// One bit for each byte of a block, the first byte in the lowest bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Marks {
+    quotes: u64,
+    backslashes: u64,
+    /// `{` and `[`
+    opens: u64,
+    /// `}` and `]`
+    closes: u64,
+}
+
+/// One bit for each of sixteen bytes that equals `byte`.
+fn equal(bytes: u8x16, byte: u8) -> u64 {
+    u64::from(bytes.simd_eq(u8x16::splat(byte)).to_bitmask())
+}
+
+fn marks(block: &[u8; BLOCK]) -> Marks {
+    let mut marks = Marks::default();
+    for (place, chunk) in block.as_chunks::<16>().0.iter().enumerate() {
+        let bytes = u8x16::new(*chunk);
+        let shift = 16 * place;
+        // `[` and `{` differ in one bit only, and so do `]` and `}`.
+        let curly = bytes | u8x16::splat(0x20);
+        marks.quotes |= equal(bytes, b'"') << shift;
+        marks.backslashes |= equal(bytes, b'\\') << shift;
+        marks.opens |= equal(curly, b'{') << shift;
+        marks.closes |= equal(curly, b'}') << shift;
+    }
+    marks
+}
+
+/// Each bit becomes the parity of itself and all lower ones: what lies between two quotes.
+fn parity(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+/// The bytes that a backslash escapes; `carry` is whether the first one is, and then whether the
+/// next block's first is.
+fn escaped(backslashes: u64, carry: &mut bool) -> u64 {
+    let mut escaped = u64::from(*carry);
+    let mut rest = backslashes & !escaped;
+    *carry = false;
+    while rest != 0 {
+        let place = rest.trailing_zeros();
+        if place == 63 {
+            *carry = true;
+            break;
+        }
+        escaped |= 2 << place;
+        rest &= !(3 << place);
+    }
+    escaped
+}
+
+/// The end of a container that opens at `at`; none if it never closes.
+pub(super) fn container_end(bytes: &[u8], at: usize) -> Option<usize> {
+    end(bytes, at, 0)
+}
+
+/// The end of the container in which `at` lies, outside of any other and of strings.
+pub(super) fn enclosing_end(bytes: &[u8], at: usize) -> Option<usize> {
+    end(bytes, at, 1)
+}
+
+fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
+    let mut inside: u64 = 0;
+    let mut carry = false;
+    let mut from = at;
+    loop {
+        let rest = bytes.get(from..)?;
+        let padded;
+        let block = match rest.first_chunk::<BLOCK>() {
+            Some(block) => block,
+            None if rest.is_empty() => return None,
+            None => {
+                let mut spaces = [b' '; BLOCK];
+                spaces[..rest.len()].copy_from_slice(rest);
+                padded = spaces;
+                &padded
+            }
+        };
+        let marks = marks(block);
+        let mut quotes = marks.quotes;
+        if marks.backslashes != 0 || carry {
+            quotes &= !escaped(marks.backslashes, &mut carry);
+        }
+        let strings = parity(quotes) ^ inside;
+        inside = ((strings as i64) >> 63) as u64;
+        let opens = marks.opens & !strings;
+        let mut closes = marks.closes & !strings;
+        if closes.count_ones() < depth {
+            depth = depth + opens.count_ones() - closes.count_ones();
+        } else {
+            let mut closed = 0;
+            while closes != 0 {
+                let place = closes.trailing_zeros();
+                let opened = (opens & ((1 << place) - 1)).count_ones();
+                closed += 1;
+                if depth + opened <= closed {
+                    return Some(from + place as usize + 1);
+                }
+                closes &= closes - 1;
+            }
+            depth = depth + opens.count_ones() - closed;
+        }
+        from += BLOCK;
+    }
+}
+
+/// From here on a string is long enough for the library's wider search.
+const LONG: usize = 64;
+
+/// The first quote or backslash from `at` on.
+#[inline]
+pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut from = at;
+    while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
+        let found = stops(chunk);
+        if found != 0 {
+            return Some(from + found.trailing_zeros() as usize);
+        }
+        from += 16;
+        if from - at >= LONG {
+            break;
+        }
+    }
+    let rest = bytes.get(from..)?;
+    memchr::memchr2(b'"', b'\\', rest).map(|place| from + place)
+}
+
+/// What ends a number or a word: a comma, a closing bracket, white space (and every other control),
+/// or the end of the text.
+pub(super) fn scalar_end(bytes: &[u8], at: usize) -> usize {
+    let mut from = at;
+    while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
+        let bytes = u8x16::new(*chunk);
+        let curly = bytes | u8x16::splat(0x20);
+        let ends = bytes.simd_eq(u8x16::splat(b','))
+            | curly.simd_eq(u8x16::splat(b'}'))
+            | bytes.min(u8x16::splat(b' ')).simd_eq(bytes);
+        let found = ends.to_bitmask();
+        if found != 0 {
+            return from + found.trailing_zeros() as usize;
+        }
+        from += 16;
+    }
+    let rest = bytes.get(from..).unwrap_or_default();
+    let ends = |&byte: &u8| byte <= b' ' || matches!(byte, b',' | b'}' | b']');
+    from + rest.iter().position(ends).unwrap_or(rest.len())
+}
+
+/// The first byte from `at` on that isn't white space.
+#[inline]
+pub(super) fn solid(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of the value that starts at `at`; none if it doesn't end.
+#[inline]
+pub(super) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at),
+        b'{' | b'[' => container_end(bytes, at),
+        _ => {
+            let end = scalar_end(bytes, at);
+            (end > at).then_some(end)
+        }
+    }
+}
+
+/// The end of the string that opens at `at`; none if it doesn't close.
+#[inline]
+pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut from = at + 1;
+    loop {
+        let stop = string_stop(bytes, from)?;
+        if bytes.get(stop) == Some(&b'"') {
+            return Some(stop + 1);
+        }
+        // A backslash takes the byte after it along.
+        from = stop + 2;
+    }
+}
+
+#[inline]
+fn stops(chunk: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
+    (quotes | backslashes).to_bitmask()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn slow_end(bytes: &[u8], at: usize) -> Option<usize> {
+        let (mut depth, mut string, mut escape) = (0, false, false);
+        for (place, &byte) in bytes.iter().enumerate().skip(at) {
+            let escaped = std::mem::take(&mut escape);
+            match byte {
+                b'\\' if !escaped => escape = true,
+                b'"' if !escaped => string = !string,
+                b'{' | b'[' if !string => depth += 1,
+                b'}' | b']' if !string => {
+                    depth -= 1;
+                    if depth <= 0 {
+                        return Some(place + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn containers_end_where_their_brackets_balance(
+            text in r#"[a"\\{}\[\] ]{0,40}"#,
+            times in 0..6_usize,
+        ) {
+            let text = format!("{{{}", text.repeat(times));
+            prop_assert_eq!(container_end(text.as_bytes(), 0), slow_end(text.as_bytes(), 0));
+        }
+
+        #[test]
+        fn scalars_end_at_the_first_delimiter(text in r#"[0-9a-z.+-]{0,40}[],} \n]{0,2}[0-9]{0,20}"#) {
+            let wanted = text.find([',', ']', '}', ' ', '\n']).unwrap_or(text.len());
+            prop_assert_eq!(scalar_end(text.as_bytes(), 0), wanted);
+        }
+
+        #[test]
+        fn strings_stop_at_the_first_quote_or_backslash(text in r#"a{0,90}["\\é]{0,2}b{0,20}"#) {
+            let wanted = text.bytes().position(|byte| byte == b'"' || byte == b'\\');
+            prop_assert_eq!(string_stop(text.as_bytes(), 0), wanted);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether bytes are JSON at all: every byte of an event that nobody has vouched for.
+//!
+//! What the fast check doesn't pass is read by the scanner that the plain matcher reads with, so both
+//! refuse the same texts, with the same words, wherever the fault is.
+
+use super::block::solid;
+use super::grammar::is_json;
+use super::values::Event;
+use crate::error::EventFault;
+use crate::event::Part;
+use crate::json::{Scanner, Syntax};
+use crate::limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX};
+
+/// Refuses an event that is too large.
+pub(super) fn size(event: Event<'_>) -> Result<(), EventFault> {
+    let mut bytes: usize = 0;
+    let fault = |part: Option<&str>| EventFault {
+        offset: 0,
+        part: part.map(str::to_owned),
+        reason: format!("the event is larger than {EVENT_BYTES_MAX} bytes, the limit"),
+    };
+    match event {
+        Event::Document(document) if document.len() > EVENT_BYTES_MAX => Err(fault(None)),
+        Event::Document(_) => Ok(()),
+        Event::Parts(parts) => parts.iter().try_for_each(|part| {
+            let (Part::Text { name, .. } | Part::Raw { name, .. }) = *part;
+            bytes = bytes.saturating_add(match part {
+                Part::Text { value, .. } => value.len(),
+                Part::Raw { json, .. } => json.len(),
+            });
+            if bytes > EVENT_BYTES_MAX {
+                Err(fault(Some(name)))
+            } else {
+                Ok(())
+            }
+        }),
+    }
+}
+
+/// Refuses an event that isn't JSON.
+pub(super) fn syntax(event: Event<'_>) -> Result<(), EventFault> {
+    let fault = |syntax: Syntax, part: Option<&str>| EventFault {
+        offset: syntax.offset,
+        part: part.map(str::to_owned),
+        reason: syntax.reason.into_owned(),
+    };
+    match event {
+        Event::Document(bytes) => document(bytes).map_err(|syntax| fault(syntax, None)),
+        Event::Parts(parts) => parts.iter().try_for_each(|part| match part {
+            Part::Text { .. } => Ok(()),
+            Part::Raw { name, json } => value(json).map_err(|syntax| fault(syntax, Some(name))),
+        }),
+    }
+}
+
+fn document(bytes: &[u8]) -> Result<(), Syntax> {
+    if bytes.get(solid(bytes, 0)) == Some(&b'{') && is_json(bytes, EVENT_DEPTH_MAX) {
+        return Ok(());
+    }
+    let mut scanner = Scanner::new(bytes)?;
+    if scanner.peek()? != b'{' {
+        return Err(scanner.fault("an event must be a JSON object"));
+    }
+    scanner.skip_value(EVENT_DEPTH_MAX)?;
+    scanner.finish()
+}
+
+fn value(bytes: &[u8]) -> Result<(), Syntax> {
+    if is_json(bytes, EVENT_DEPTH_MAX - 1) {
+        return Ok(());
+    }
+    let mut scanner = Scanner::new(bytes)?;
+    scanner.skip_value(EVENT_DEPTH_MAX - 1)?;
+    scanner.finish()
+}

@@ -1,0 +1,252 @@
+//! A condition as the engine holds it: one path, and what a value there has to meet.
+//!
+//! Equal conditions of all rules are one. The commonest are compared without building a scalar, long
+//! lists of strings by search; all others ask the operators themselves, as the plain matcher does.
+
+use super::door::Doors;
+use super::hash::Seed;
+use super::order::{self, Range};
+use super::values::{Kind, Value};
+use crate::operator::{Operator, exact};
+use crate::pattern;
+
+/// Lists with so many strings are searched, not read through.
+const SEARCHED_MIN: usize = 9;
+
+/// A string that lies, if it is short, in the condition itself: comparing it then touches no other
+/// memory.
+enum Text {
+    Short(u8, [u8; SHORT_MAX]),
+    Long(Box<str>),
+}
+
+const SHORT_MAX: usize = 30;
+
+impl Text {
+    fn new(text: &str) -> Text {
+        let mut bytes = [0; SHORT_MAX];
+        match bytes.get_mut(..text.len()) {
+            Some(part) => {
+                part.copy_from_slice(text.as_bytes());
+                Text::Short(text.len() as u8, bytes)
+            }
+            None => Text::Long(text.into()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.bytes().fmt(out)
+    }
+}
+
+/// What a value has to meet.
+#[derive(Debug)]
+enum Test {
+    /// To be this string.
+    Text(Text),
+    /// To be this string, which is ASCII, whatever the case of its letters.
+    AnyCase(Text),
+    /// To be a number whose word is in the range.
+    Range(Range),
+    /// To be anything else than these strings, which are sorted.
+    NoneOf(Box<[Box<str>]>),
+    /// Something that no single value decides. Every value passes here; the plain matcher decides.
+    Together,
+    /// To be one of these strings, which are sorted, or meet one of the operators.
+    OneOf(Box<[Box<str>]>, Box<[Operator]>),
+}
+
+/// The literal strings among operators, sorted, and the others.
+fn texts(operators: &[Operator]) -> (Box<[Box<str>]>, Box<[Operator]>) {
+    let mut texts = Vec::new();
+    let mut others = Vec::new();
+    for operator in operators {
+        match operator {
+            Operator::Exact(exact::Operand::Text(text)) => texts.push(text.clone()),
+            _ => others.push(operator.clone()),
+        }
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    (texts.into(), others.into())
+}
+
+/// Whether an operator may wait behind a door that the word of a number opens.
+fn needs_numbers(operator: &Operator) -> bool {
+    match operator {
+        Operator::Numeric(_) | Operator::Exact(exact::Operand::Number(_)) => true,
+        Operator::All(operand) => operand.each().iter().any(needs_numbers),
+        _ => false,
+    }
+}
+
+fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
+    match texts {
+        [] => false,
+        [only] => only.as_bytes() == text,
+        _ => texts
+            .binary_search_by(|known| known.as_bytes().cmp(text))
+            .is_ok(),
+    }
+}
+
+/// A condition.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// The node at which its path ends.
+    pub(super) node: u32,
+    /// Its number in the table of conditions.
+    pub(super) number: u32,
+    /// Whether there being no value meets it.
+    pub(super) by_absence: bool,
+    test: Test,
+}
+
+impl Condition {
+    pub(super) fn new(node: u32, condition: &pattern::Condition) -> Self {
+        let alternatives = condition.alternatives();
+        let test = match alternatives {
+            [Operator::Exact(exact::Operand::Text(text))] => Test::Text(Text::new(text)),
+            // No character outside ASCII is the form of one inside.
+            [Operator::EqualsIgnoreCase(wanted)] if wanted.text().is_ascii() => {
+                Test::AnyCase(Text::new(&wanted.text().to_ascii_lowercase()))
+            }
+            [Operator::Numeric(operand)] => {
+                let (low, high) = operand.bounds();
+                Test::Range(order::range(low, high))
+            }
+            [Operator::AnythingBut(operand)] => {
+                let (texts, others) = texts(operand.outside());
+                if others.is_empty() {
+                    Test::NoneOf(texts)
+                } else {
+                    Test::OneOf([].into(), alternatives.into())
+                }
+            }
+            _ if alternatives.len() < SEARCHED_MIN => Test::OneOf([].into(), alternatives.into()),
+            _ => {
+                let (texts, others) = texts(alternatives);
+                Test::OneOf(texts, others)
+            }
+        };
+        Condition {
+            node,
+            number: 0,
+            by_absence: condition.by_absence,
+            test,
+        }
+    }
+
+    /// A condition on several values together.
+    pub(super) fn together(node: u32, condition: &pattern::Condition) -> Self {
+        Condition {
+            node,
+            number: 0,
+            by_absence: condition.by_absence,
+            test: Test::Together,
+        }
+    }
+
+    /// Whether no single value decides it.
+    pub(super) fn is_together(&self) -> bool {
+        matches!(self.test, Test::Together)
+    }
+
+    /// The same with its number.
+    pub(super) fn numbered(self, number: u32) -> Self {
+        Condition { number, ..self }
+    }
+
+    /// A text that is equal for equal conditions and different for different ones; none where the
+    /// operators are of kinds that this room can't vouch for.
+    pub(super) fn identity(&self) -> Option<String> {
+        if let Test::OneOf(_, operators) = &self.test {
+            let known = operators.iter().all(|operator| {
+                matches!(
+                    operator,
+                    Operator::Exact(_)
+                        | Operator::Prefix(_)
+                        | Operator::Suffix(_)
+                        | Operator::EqualsIgnoreCase(_)
+                        | Operator::Wildcard(_)
+                        | Operator::AnythingBut(_)
+                        | Operator::Numeric(_)
+                        | Operator::Exists(_)
+                        | Operator::Cidr(_)
+                )
+            });
+            if !known {
+                return None;
+            }
+        }
+        Some(format!("{} {} {:?}", self.node, self.by_absence, self.test))
+    }
+
+    /// The doors behind which it waits.
+    pub(super) fn doors(&self, seed: Seed) -> Doors {
+        let mut doors = Doors::default();
+        match &self.test {
+            Test::Text(text) => doors.text(seed, self.node, text.bytes()),
+            Test::AnyCase(text) => doors.folded(seed, self.node, text.bytes()),
+            Test::NoneOf(_) | Test::Together => doors.present(seed, self.node),
+            Test::Range(range) => doors.range(*range),
+            Test::OneOf(texts, operators) => {
+                for text in texts {
+                    doors.text(seed, self.node, text.as_bytes());
+                }
+                for operator in operators {
+                    doors.add(seed, self.node, operator);
+                }
+            }
+        }
+        if self.by_absence {
+            doors.absent(seed, self.node);
+        }
+        doors
+    }
+
+    /// Whether it needs the words of numbers.
+    pub(super) fn needs_numbers(&self) -> bool {
+        match &self.test {
+            Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) | Test::Together => false,
+            Test::Range(_) => true,
+            Test::OneOf(_, operators) => operators.iter().any(needs_numbers),
+        }
+    }
+
+    /// Whether a value meets it.
+    pub(super) fn holds(&self, value: Value<'_>) -> bool {
+        match &self.test {
+            Test::Text(text) => value.kind == Kind::Text && value.bytes == text.bytes(),
+            Test::AnyCase(text) => {
+                value.kind == Kind::Text && value.bytes.eq_ignore_ascii_case(text.bytes())
+            }
+            Test::Range((low, high)) => {
+                value.kind == Kind::Number && (*low..=*high).contains(&value.word)
+            }
+            Test::NoneOf(texts) => value.kind != Kind::Text || !listed(texts, value.bytes),
+            Test::Together => true,
+            Test::OneOf(texts, operators) => {
+                if value.kind == Kind::Text && listed(texts, value.bytes) {
+                    return true;
+                }
+                if operators.is_empty() {
+                    return false;
+                }
+                let Some(scalar) = value.scalar() else {
+                    return false;
+                };
+                operators.iter().any(|operator| operator.matches(&scalar))
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The fast matcher: rules found by look-up, confirmed by comparison.
+//!
+//! An event passes through four rooms. `walk` goes once over the bytes and notes the values at paths
+//! that rules mention, skipping everything else. `probe` looks up, for each value, the sub-rules that
+//! wait for one like it: each waits behind its most selective condition only (`door`). `confirm` asks
+//! for the rest of a candidate's conditions, and whether its arrays are consistent. Then each rule
+//! that has a sub-rule left is told once. So cost follows the event and the rules whose first
+//! condition holds, not the rules that exist.
+//!
+//! Equal to the plain matcher always: look-ups only ever find candidates, too many rather than too
+//! few, and candidates are judged by the operators' own code and the same search in arrays.
+//!
+//! Bounds. An event costs one walk, linear in its bytes; each value at a rule's path costs one
+//! look-up for each kind and length in use at the path, linear in the value; each candidate is
+//! confirmed once, with work linear in the values at its paths. Nothing here recurses deeper than
+//! `EVENT_DEPTH_MAX`. Adding or removing a rule costs what the rule is long, hardly ever what the set is
+//! large: of those who wait behind one same door only a list of their chunks is copied.
+//!
+//! Never here: an unsafe block, a tree of an event, a lock, a clock.
+
+mod agree;
+mod block;
+mod check;
+mod condition;
+mod confirm;
+mod core;
+mod door;
+mod fold;
+mod grammar;
+mod hash;
+mod matching;
+mod multimap;
+mod order;
+mod probe;
+mod slab;
+mod trie;
+mod values;
+mod walk;
+
+pub use self::matching::{Matches, Scratch};
+
+use self::core::{Core, Stake};
+use self::multimap::MultiMap;
+use self::slab::Slab;
+use crate::pattern::{self, Pattern};
+use std::hash::{BuildHasher, Hash, RandomState};
+
+/// Whether the bytes of an event are known to be JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody has looked: every byte is checked, and what isn't JSON is refused.
+    Unchecked,
+    /// The caller vouches that every raw text is JSON (RFC 8259) in UTF-8 and nests no deeper than
+    /// the limit, because this crate or another strict parser has accepted it before. What rules
+    /// don't mention is then skipped unread. Duplicate keys are still treated as the caller says.
+    /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
+    Json,
+    /// As `Json`, and the caller also vouches that no object has a key twice, or a key with a dot
+    /// in it, as of events that it has made itself. The walk then ends as soon as there can be
+    /// nothing more that a rule mentions.
+    Plain,
+}
+
+/// A set of rules that is matched by look-up and changed one rule at a time.
+///
+/// Copying it is free: copies share what they have in common. So a writer changes its own copy and
+/// hands out clones, each an immutable snapshot that readers use without locks.
+#[derive(Debug, Clone)]
+pub struct RuleIndex<K> {
+    core: Core,
+    rules: Slab<Rule<K>>,
+    /// What each rule has in the core, under the same number: apart, because matching never looks.
+    stakes: Slab<Stake>,
+    /// Rules by the hash of their key.
+    keys: MultiMap,
+    hasher: RandomState,
+    /// How many keys were ever added.
+    added: u64,
+    count: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Rule<K> {
+    /// Its place in the order of addition.
+    order: u64,
+    key: K,
+}
+
+impl<K: Clone + Eq + Hash> RuleIndex<K> {
+    /// An index of no rules.
+    #[must_use]
+    pub fn new() -> Self {
+        RuleIndex {
+            core: Core::new(),
+            rules: Slab::new(),
+            stakes: Slab::new(),
+            keys: MultiMap::new(),
+            hasher: RandomState::new(),
+            added: 0,
+            count: 0,
+        }
+    }
+
+    /// Adds a rule, or changes the pattern of the one that has this key, which keeps its place in
+    /// the order. True if the key is new.
+    ///
+    /// The key is cloned whenever a part of the index that holds it is copied; make it cheap.
+    pub fn insert(&mut self, key: K, pattern: &Pattern) -> bool {
+        self.insert_as(key, pattern, pattern::Condition::needs_all_values)
+    }
+
+    /// The same; `together` tells of the conditions which no single value decides.
+    fn insert_as(
+        &mut self,
+        key: K,
+        pattern: &Pattern,
+        together: impl Fn(&pattern::Condition) -> bool,
+    ) -> bool {
+        if let Some(number) = self.number(&key) {
+            let stake = self.core.enter(number, pattern, together);
+            if let Some(known) = self.stakes.get_mut(number) {
+                let old = std::mem::replace(known, stake);
+                self.core.leave(&old);
+            }
+            return false;
+        }
+        let hash = self.hash(&key);
+        let order = self.added;
+        self.added += 1;
+        self.count += 1;
+        let number = self.rules.insert(Rule { order, key });
+        // Both tables see the same insertions and removals, so they give the same numbers.
+        let stake = self.core.enter(number, pattern, together);
+        self.stakes.insert(stake);
+        self.keys.insert(hash, number);
+        true
+    }
+
+    /// Takes the rule with this key away. False if there was none.
+    pub fn remove(&mut self, key: &K) -> bool {
+        let Some(number) = self.number(key) else {
+            return false;
+        };
+        self.keys.remove(self.hash(key), number);
+        self.rules.remove(number);
+        if let Some(stake) = self.stakes.remove(number) {
+            self.core.leave(&stake);
+        }
+        self.count -= 1;
+        true
+    }
+
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether there is a rule with this key.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.number(key).is_some()
+    }
+
+    fn hash(&self, key: &K) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
+    fn number(&self, key: &K) -> Option<u32> {
+        let mut known = self.keys.find(self.hash(key)).map(|pair| pair.to);
+        known.find(|&number| self.rules.get(number).is_some_and(|rule| rule.key == *key))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Default for RuleIndex<K> {
+    fn default() -> Self {
+        RuleIndex::new()
+    }
+}
+
+impl<K: Clone + Eq + Hash> Extend<(K, Pattern)> for RuleIndex<K> {
+    fn extend<I: IntoIterator<Item = (K, Pattern)>>(&mut self, rules: I) {
+        for (key, pattern) in rules {
+            self.insert(key, &pattern);
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> FromIterator<(K, Pattern)> for RuleIndex<K> {
+    fn from_iter<I: IntoIterator<Item = (K, Pattern)>>(rules: I) -> Self {
+        let mut index = RuleIndex::new();
+        index.extend(rules);
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+//! The paths that rules mention, as a trie that changes node by node.
+//!
+//! Nodes have numbers and lie in a persistent table; a change copies the nodes that it touches. The
+//! children of a node are a flat table of their first eight bytes and lengths, so a key of an event
+//! is nearly always refused without a look at any text; beyond `TABLE_MAX` children they are found
+//! by hash. A node also tells by which look-ups the conditions at its path are found.
+
+use super::door::{Door, Kind};
+use super::hash::Seed;
+use super::multimap::MultiMap;
+use super::order::Range;
+use super::slab::Slab;
+use std::sync::Arc;
+
+/// The root's number.
+pub(super) const ROOT: u32 = 0;
+/// A node with more children finds them by hash.
+const TABLE_MAX: u32 = 512;
+/// So many ranges of a path are compared one by one; more are found by blocks.
+pub(super) const RANGES_LISTED_MAX: usize = 16;
+/// The purpose of hashes of segments; no kind of door has this number.
+const SEGMENT: u8 = u8::MAX;
+
+/// How many sub-rules wait behind the doors of one kind and length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entrance {
+    pub(super) kind: Kind,
+    pub(super) length: u32,
+    count: u32,
+}
+
+/// A child in a node's table; the root's number where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Child {
+    head: u64,
+    length: u32,
+    node: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Children {
+    /// Open addressing, at most half full.
+    Table(Box<[Child]>),
+    /// In the trie's map.
+    Wide,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    parent: u32,
+    segment: Arc<str>,
+    /// Conditions, and rules that mention the path without asking anything there.
+    pub(super) users: u32,
+    /// Conditions that need the words of numbers.
+    pub(super) numbers: u32,
+    count: u32,
+    /// Children that have children: a dotted key can lead somewhere.
+    deep: u32,
+    /// Bit n is set if a child's segment has n bytes; the last also stands for all longer ones.
+    lengths: u64,
+    children: Children,
+    /// By kind and length.
+    pub(super) entrances: Vec<Entrance>,
+    /// Ranges with the sub-rules behind them.
+    pub(super) ranges: Vec<(Range, u32)>,
+}
+
+impl Node {
+    fn new(parent: u32, segment: &str) -> Node {
+        Node {
+            parent,
+            segment: segment.into(),
+            users: 0,
+            numbers: 0,
+            count: 0,
+            deep: 0,
+            lengths: 0,
+            children: Children::Table([].into()),
+            entrances: Vec::new(),
+            ranges: Vec::new(),
+        }
+    }
+
+    /// Whether a value here is one that a rule may look at.
+    pub(super) fn is_path(&self) -> bool {
+        self.users > 0
+    }
+
+    /// Whether any path goes on below.
+    pub(super) fn has_children(&self) -> bool {
+        self.count > 0
+    }
+
+    /// How many keys lead on.
+    pub(super) fn children(&self) -> u32 {
+        self.count
+    }
+
+    fn entrance(&self, door: Door) -> Result<usize, usize> {
+        let key = (door.kind, door.length);
+        self.entrances
+            .binary_search_by_key(&key, |entrance| (entrance.kind, entrance.length))
+    }
+
+    /// Counts one more sub-rule behind a door; true if it is the first of its kind and length.
+    pub(super) fn enter(&mut self, door: Door) -> bool {
+        match self.entrance(door) {
+            Ok(place) => {
+                self.entrances[place].count += 1;
+                false
+            }
+            Err(place) => {
+                let Door { kind, length, .. } = door;
+                let entrance = Entrance {
+                    kind,
+                    length,
+                    count: 1,
+                };
+                self.entrances.insert(place, entrance);
+                true
+            }
+        }
+    }
+
+    /// Counts one less; true if it was the last.
+    pub(super) fn leave(&mut self, door: Door) -> bool {
+        let Ok(place) = self.entrance(door) else {
+            return false;
+        };
+        self.entrances[place].count -= 1;
+        let last = self.entrances[place].count == 0;
+        if last {
+            self.entrances.remove(place);
+        }
+        last
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+/// The first eight bytes, or what there is of them and zeros.
+fn head(segment: &[u8]) -> u64 {
+    match segment.first_chunk::<8>() {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => segment
+            .iter()
+            .rev()
+            .fold(0, |head, &byte| head << 8 | u64::from(byte)),
+    }
+}
+
+/// Where a search in a table of `size` starts.
+fn start(head: u64, length: u32, size: usize) -> usize {
+    let mixed = (head ^ u64::from(length).rotate_left(56)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize & (size - 1)
+}
+
+/// The trie.
+#[derive(Debug, Clone)]
+pub(super) struct Trie {
+    seed: Seed,
+    nodes: Slab<Arc<Node>>,
+    wide: MultiMap,
+}
+
+impl Trie {
+    pub(super) fn new(seed: Seed) -> Self {
+        let mut nodes = Slab::new();
+        nodes.insert(Arc::new(Node::new(ROOT, "")));
+        Trie {
+            seed,
+            nodes,
+            wide: MultiMap::new(),
+        }
+    }
+
+    /// One past the largest number of a node.
+    pub(super) fn bound(&self) -> usize {
+        self.nodes.bound()
+    }
+
+    pub(super) fn node(&self, number: u32) -> Option<&Node> {
+        self.nodes.get(number).map(|node| &**node)
+    }
+
+    pub(super) fn node_mut(&mut self, number: u32) -> Option<&mut Node> {
+        self.nodes.get_mut(number).map(Arc::make_mut)
+    }
+
+    /// Where a key of an object at a node leads: one segment, or several when it has dots; and
+    /// whether it has any.
+    #[inline]
+    pub(super) fn descend(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
+        if node.deep == 0 && node.lengths & length_bit(key.len()) == 0 {
+            return None;
+        }
+        self.look_down(number, node, key)
+    }
+
+    fn look_down(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
+        if let Some(child) = self.child(number, node, key) {
+            return Some((child, false));
+        }
+        if node.deep == 0 || !key.contains(&b'.') {
+            return None;
+        }
+        let mut at = number;
+        for segment in key.split(|&byte| byte == b'.') {
+            at = self.child(at, self.node(at)?, segment)?;
+        }
+        Some((at, true))
+    }
+
+    fn child(&self, number: u32, node: &Node, segment: &[u8]) -> Option<u32> {
+        if node.lengths & length_bit(segment.len()) == 0 {
+            return None;
+        }
+        match &node.children {
+            Children::Table(table) => {
+                let wanted = (head(segment), segment.len() as u32);
+                let mut place = start(wanted.0, wanted.1, table.len());
+                loop {
+                    let child = table[place];
+                    if child.node == ROOT {
+                        return None;
+                    }
+                    let same = (child.head, child.length) == wanted
+                        && (segment.len() <= 8 || self.is(child.node, segment));
+                    if same {
+                        return Some(child.node);
+                    }
+                    place = (place + 1) & (table.len() - 1);
+                }
+            }
+            Children::Wide => {
+                let pairs = self.wide.find(self.wide_hash(number, segment));
+                let mut children = pairs.map(|pair| pair.to);
+                children.find(|&child| {
+                    self.node(child).is_some_and(|found| {
+                        found.parent == number && found.segment.as_bytes() == segment
+                    })
+                })
+            }
+        }
+    }
+
+    fn is(&self, node: u32, segment: &[u8]) -> bool {
+        self.node(node)
+            .is_some_and(|node| node.segment.as_bytes() == segment)
+    }
+
+    fn wide_hash(&self, parent: u32, segment: &[u8]) -> u32 {
+        self.seed.of(parent, SEGMENT).bytes(segment)
+    }
+
+    /// The node of a path, made where there is none, with one more user.
+    pub(super) fn enter(&mut self, path: &[Box<str>]) -> u32 {
+        let mut at = ROOT;
+        for segment in path {
+            let known = self
+                .node(at)
+                .and_then(|node| self.child(at, node, segment.as_bytes()));
+            at = known.unwrap_or_else(|| self.add_child(at, segment));
+        }
+        if let Some(node) = self.node_mut(at) {
+            node.users += 1;
+        }
+        at
+    }
+
+    /// Takes one user from a node, and the node away when nothing needs it any more.
+    pub(super) fn leave(&mut self, number: u32) {
+        if let Some(node) = self.node_mut(number) {
+            node.users -= 1;
+        }
+        let mut at = number;
+        while let Some(node) = self.node(at) {
+            if at == ROOT || node.users > 0 || node.count > 0 {
+                break;
+            }
+            let parent = node.parent;
+            self.remove_child(parent, at);
+            at = parent;
+        }
+    }
+
+    fn add_child(&mut self, parent: u32, segment: &str) -> u32 {
+        let number = self.nodes.insert(Arc::new(Node::new(parent, segment)));
+        let hash = self.wide_hash(parent, segment.as_bytes());
+        let mut widened = Vec::new();
+        let mut grandparent = None;
+        if let Some(node) = self.node_mut(parent) {
+            grandparent = (node.count == 0).then_some(node.parent);
+            node.count += 1;
+            node.lengths |= length_bit(segment.len());
+            if let Children::Table(table) = &node.children {
+                let (head, length) = (head(segment.as_bytes()), segment.len() as u32);
+                let child = Child {
+                    head,
+                    length,
+                    node: number,
+                };
+                let mut all: Vec<Child> = table
+                    .iter()
+                    .copied()
+                    .filter(|child| child.node != ROOT)
+                    .collect();
+                all.push(child);
+                if node.count > TABLE_MAX {
+                    widened = all;
+                    node.children = Children::Wide;
+                } else {
+                    node.children = Children::Table(table_of(&all));
+                }
+            } else {
+                self.wide.insert(hash, number);
+            }
+        }
+        for child in widened {
+            if let Some(node) = self.node(child.node) {
+                let hash = self.wide_hash(parent, node.segment.as_bytes());
+                self.wide.insert(hash, child.node);
+            }
+        }
+        if let Some(node) = grandparent
+            .filter(|_| parent != ROOT)
+            .and_then(|up| self.node_mut(up))
+        {
+            node.deep += 1;
+        }
+        number
+    }
+
+    fn remove_child(&mut self, parent: u32, number: u32) {
+        let Some(child) = self.nodes.remove(number) else {
+            return;
+        };
+        let hash = self.wide_hash(parent, child.segment.as_bytes());
+        let mut grandparent = None;
+        if let Some(node) = self.node_mut(parent) {
+            node.count -= 1;
+            grandparent = (node.count == 0).then_some(node.parent);
+            if let Children::Table(table) = &node.children {
+                let left: Vec<Child> = table
+                    .iter()
+                    .copied()
+                    .filter(|child| child.node != ROOT && child.node != number)
+                    .collect();
+                let lengths = left.iter().map(|child| length_bit(child.length as usize));
+                node.lengths = lengths.fold(0, |all, bit| all | bit);
+                node.children = Children::Table(table_of(&left));
+            } else {
+                self.wide.remove(hash, number);
+            }
+        }
+        if let Some(node) = grandparent
+            .filter(|_| parent != ROOT)
+            .and_then(|up| self.node_mut(up))
+        {
+            node.deep -= 1;
+        }
+    }
+}
+
+fn table_of(children: &[Child]) -> Box<[Child]> {
+    if children.is_empty() {
+        return [].into();
+    }
+    let size = (2 * children.len()).next_power_of_two();
+    let mut table = vec![Child::default(); size];
+    for child in children {
+        let mut place = start(child.head, child.length, size);
+        while table[place].node != ROOT {
+            place = (place + 1) & (size - 1);
+        }
+        table[place] = *child;
+    }
+    table.into()
+}
