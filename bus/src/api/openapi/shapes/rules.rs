@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::schema::{Object, flag, list, name, number, object, reference, text};
-use super::Shape;
+use super::{AT, Shape};
 
 /// The rule shapes.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -45,7 +45,13 @@ fn rules() -> Vec<Shape> {
         "JSONPath queries that must all select something.",
         text("A query."),
     );
-    let target = policy(object("Where matching events go.").has("function", name("The function.")));
+    let target = policy(
+        object("Where matching events go, and what of them.")
+            .has("function", name("The function."))
+            .may("input", input())
+            .may("input_paths", paths())
+            .may("input_template", text(TEMPLATE)),
+    );
     let rule = object("A rule: which events, and where to.")
         .has("name", name("Its name."))
         .has("bus", name("The bus whose events it looks at."))
@@ -62,6 +68,21 @@ fn rules() -> Vec<Shape> {
         ("Rule", rule, example.clone()),
         ("RuleList", rules, json!({"rules": [example]})),
     ]
+}
+
+const TEMPLATE: &str = "EventBridge's InputTemplate, with `<name>` for each path of `input_paths`.";
+
+/// What a target gets instead of the event's data.
+fn input() -> Value {
+    json!({"description": "What it gets instead of the event's data: a JSONPath, as in `$.data.id`, or any JSON whose strings may hold `{$.path}`."})
+}
+
+fn paths() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "description": "EventBridge's InputPathsMap: names with their JSONPaths.",
+    })
 }
 
 fn retry_schema() -> Value {
@@ -94,12 +115,37 @@ fn retry_schema() -> Value {
 fn subscriptions() -> Vec<Shape> {
     let example = json!({
         "id": 3, "label": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
-        "in_memory": 0, "oldest_owed": null, "retry": retry(), "dead_letter_ms": 1_209_600_000,
+        "in_memory": 0, "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
+        "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
+        "retry": retry(), "dead_letter_ms": 1_209_600_000,
     });
     let oldest = json!({
         "type": ["string", "null"],
-        "description": "The id of the oldest delivery that is still owed: how far it lags.",
+        "description": "The id of the oldest delivery that is still owed; null if nothing is.",
     });
+    let accepted = json!({
+        "type": ["string", "null"],
+        "format": "date-time",
+        "description": "When that delivery's event was accepted.",
+    });
+    let tally = object("What its deliveries came to since the process started.")
+        .has("succeeded", number("Deliveries that ended in success.", 0))
+        .has(
+            "retried",
+            number("Attempts that failed and are tried again.", 0),
+        )
+        .has("dead", number("Deliveries that became dead letters.", 0))
+        .has(
+            "run_us",
+            number(
+                "Time in the function, all attempts together, in microseconds.",
+                0,
+            ),
+        )
+        .done();
+    let age =
+        "How long ago that was, in milliseconds: how far it lags. Nothing is owed without it.";
+    let behind = "Events of the bus from that one to the newest; 0 if nothing is owed.";
     let words =
         "One rule with one of its targets: the unit that has lag, retries and dead letters.";
     let id = number("Its number, the first part of its deliveries' ids.", 1);
@@ -115,7 +161,11 @@ fn subscriptions() -> Vec<Shape> {
             "in_memory",
             number("Deliveries that are ready or running.", 0),
         )
-        .has("oldest_owed", oldest);
+        .has("oldest_owed", oldest)
+        .has("oldest_accepted_at", accepted)
+        .may("oldest_age_ms", number(age, 0))
+        .has("behind", number(behind, 0))
+        .has("since_start", tally);
     let list = object("The subscriptions.")
         .has(
             "subscriptions",
@@ -135,7 +185,8 @@ fn subscriptions() -> Vec<Shape> {
 fn explained() -> Value {
     json!({"matched": false, "sub_rules": 1, "branches": [{
         "sub_rule": 0, "matched": false, "first_missed": 0, "array_inconsistent": false, "conditions": [{
-            "path": "data.total", "wanted": ["{\"numeric\": [\">\", 10]}"], "seen": ["5"], "seen_total": 1, "held": false, "held_by": null,
+            "path": "data.total", "wanted": ["{\"numeric\": [\">\", 10]}"], "wanted_in_words": ["a number > 10"],
+            "seen": ["5"], "seen_total": 1, "held": false, "held_by": null, "held_alternative": null, "hint": null,
         }],
     }]})
 }
@@ -145,6 +196,15 @@ fn condition() -> Value {
         "type": ["string", "null"],
         "description": "The first alternative that held.",
     });
+    let alternative = json!({
+        "type": ["integer", "null"],
+        "minimum": 0,
+        "description": "Which of the alternatives that is, from 0.",
+    });
+    let hint = json!({
+        "type": ["string", "null"],
+        "description": "What may have been meant, where a value came close.",
+    });
     let one = || text("One.");
     let seen = "The first few values at the path, as JSON, each cut.";
     object("What one condition made of the event.")
@@ -153,6 +213,10 @@ fn condition() -> Value {
             "wanted",
             list("The alternatives, as a pattern writes them.", one()),
         )
+        .has(
+            "wanted_in_words",
+            list("The same alternatives in words.", one()),
+        )
         .has("seen", list(seen, one()))
         .has(
             "seen_total",
@@ -160,6 +224,8 @@ fn condition() -> Value {
         )
         .has("held", flag("Whether it holds."))
         .has("held_by", held_by)
+        .has("held_alternative", alternative)
+        .has("hint", hint)
         .done()
 }
 
