@@ -7,6 +7,7 @@ mod events;
 mod functions;
 mod rules;
 mod trial;
+mod verdict;
 
 use serde_json::{Map, Value, json};
 
@@ -53,6 +54,7 @@ fn table() -> Vec<Shape> {
     all.extend(functions::shapes());
     all.extend(trial::shapes());
     all.extend(rules::shapes());
+    all.extend(verdict::shapes());
     all.extend(deliveries::shapes());
     all
 }
