@@ -102,6 +102,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "pipeline",
                 "store",
                 "telemetry",
+                "view",
             ],
         ),
         ("api", vec!["bus", "model", "error", "view"]),
