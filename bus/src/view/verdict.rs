@@ -6,7 +6,9 @@
 
 use std::cmp::Ordering;
 
-use rules::{Context, EventDocument, Explanation, Filter, ParseOptions, Pattern, Style, explain};
+use rules::{
+    Context, EventDocument, EventFault, Explanation, Filter, ParseOptions, Pattern, Style, explain,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -51,15 +53,26 @@ pub struct InputVerdict {
     pub fault: Option<String>,
 }
 
+/// Why there is no verdict.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unjudged {
+    /// The event's data can't be read.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The rule can't be read, which the manifest's checks rule out for one that is in force; in words.
+    #[error("{0}")]
+    Rule(String),
+}
+
 /// Gives a verdict.
 ///
 /// # Errors
-/// In words: the event's data can't be read, or (for a rule that is not in force) the rule can't.
+/// The event or the rule can't be read.
 pub fn judge(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Verdict, String> {
+) -> Result<Verdict, Unjudged> {
     let parts = view.parts();
     let explanation = match &rule.pattern {
         None => None,
@@ -69,14 +82,14 @@ pub fn judge(
                 ..ParseOptions::default()
             };
             let pattern = Pattern::parse(text.as_bytes(), &options).map_err(first)?;
-            Some(explain(&pattern, &parts).map_err(|fault| fault.to_string())?)
+            Some(explain(&pattern, &parts)?)
         }
     };
     let mut filters = Vec::with_capacity(rule.filters.len());
     if !rule.filters.is_empty() {
         let tree = view.tree();
         for query in &rule.filters {
-            let filter = Filter::parse(query).map_err(|fault| fault.to_string())?;
+            let filter = Filter::parse(query).map_err(|fault| Unjudged::Rule(fault.to_string()))?;
             filters.push(FilterVerdict {
                 query: query.clone(),
                 held: filter.holds(&tree),
@@ -99,17 +112,16 @@ pub fn judge(
     })
 }
 
-fn first(faults: Vec<rules::Fault>) -> String {
-    faults
-        .first()
-        .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)
+fn first(faults: Vec<rules::Fault>) -> Unjudged {
+    let first = faults.first();
+    Unjudged::Rule(first.map_or_else(|| "it can't be read".to_owned(), ToString::to_string))
 }
 
 fn inputs(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Vec<InputVerdict>, String> {
+) -> Result<Vec<InputVerdict>, Unjudged> {
     let made = rule.targets.iter().filter_map(|target| {
         let made = input(target, rule, view, accepted_at).transpose()?;
         Some(made.map(|made| match made {
@@ -142,7 +154,7 @@ fn input(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Option<Result<Box<RawValue>, String>>, String> {
+) -> Result<Option<Result<Box<RawValue>, String>>, Unjudged> {
     let Some(config) = &target.input else {
         return Ok(None);
     };
@@ -171,7 +183,7 @@ impl Verdict {
             return explanation.summary();
         }
         match self.filters.iter().find(|filter| !filter.held) {
-            Some(filter) => format!("where {}: selects nothing", filter.query),
+            Some(filter) => format!("where {}: selects nothing", printable(&filter.query)),
             None => "matched".to_owned(),
         }
     }
@@ -229,12 +241,14 @@ impl Verdict {
             } else {
                 "selects nothing"
             };
-            out.push_str(&format!("  {word}  where {}: {what}\n", filter.query));
+            let query = printable(&filter.query);
+            out.push_str(&format!("  {word}  where {query}: {what}\n"));
         }
         for made in &self.inputs {
             match (&made.input, &made.fault) {
                 (Some(input), _) => {
-                    out.push_str(&format!("  input of {}: {}\n", made.function, input.get()));
+                    let input = printable(input.get());
+                    out.push_str(&format!("  input of {}: {input}\n", made.function));
                 }
                 (None, fault) => {
                     let fault = fault.as_deref().unwrap_or("none");
@@ -247,6 +261,22 @@ impl Verdict {
         }
         out
     }
+}
+
+/// The text on one line, with control characters by their number, so that no event and no rule can
+/// write to someone's terminal. Between JSON's tokens a line end is as good as a blank.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            _ if character.is_control() => {
+                shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -319,6 +349,35 @@ mod tests {
         for pair in verdicts.windows(2) {
             assert_eq!(pair[1].nearer(&pair[0]), Ordering::Greater, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn nothing_writes_to_the_terminal() {
+        let input = InputConfig::Template("{\"a\":\"\u{9b}2J\",\n\"b\":1}".to_owned());
+        let rendered =
+            verdict(&rule(None, &["$[?@ != '\u{9b}']"], Some(input))).render(Style::Plain);
+        assert!(
+            !rendered
+                .chars()
+                .any(|character| character.is_control() && character != '\n'),
+            "{rendered:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_of_an_event_is_judged_like_a_whole_one() {
+        let event = r#"{"type":"t","data":{"list":[1]},"other":{"x":true}}"#;
+        let members: std::collections::BTreeMap<String, &RawValue> =
+            serde_json::from_str(event).unwrap();
+        let members: Vec<(String, &RawValue)> = members.into_iter().collect();
+        let view = View::of_members(&members);
+        let pattern = r#"{"type":["t"],"id":[{"exists":false}],"other":{"x":[true]}}"#;
+        let input = crate::view::input_config("\"$.data.list\"");
+        let rule = rule(Some(pattern), &["$.data.list"], Some(input));
+        let verdict = judge(&rule, &view, Timestamp(0)).unwrap();
+        assert!(verdict.matched, "{verdict:?}");
+        let made = verdict.inputs[0].input.as_ref().unwrap();
+        assert_eq!(made.get(), "[1]");
     }
 
     #[test]
