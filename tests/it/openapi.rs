@@ -174,6 +174,8 @@ fn asks() -> Vec<Ask> {
     let (component, other) = (guests::component("idle"), guests::component("tally"));
     let batch = [b"[", &event("b1", &json!(1))[..], b",", &event("b2", &json!(2)), b"]"].concat();
     let trial = br#"{"match":{"type":["play"],"data":{"n":[{"numeric":[">",1]}]}},"where":"$.data","event":{"type":"play","data":{"n":1}}}"#;
+    let input = br#"{"input":{"n":"{$.data.n}"},"event":{"type":"play","data":{"n":1}}}"#;
+    let uninput = br#"{"input_paths":{"n":"$["},"input_template":"<n>","event":{}}"#;
     let untried = br#"{"where":["$.type"],"event":{"type":"play"}}"#;
     let unread = br#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#;
     let staged = format!("/v1/components/{}", blake3::hash(&component));
@@ -200,6 +202,12 @@ fn asks() -> Vec<Ask> {
         ask("listEvents", "/v1/buses/default/events?match=%7B", "", b"", 400),
         get("getEvent", "/v1/buses/default/events/1"),
         none("getEvent", "/v1/buses/default/events/999"),
+        get("explainEvent", "/v1/buses/default/events/1/explain"),
+        get("explainEvent", "/v1/buses/default/events/1/explain?rule=plays"),
+        get("explainEvent", "/v1/buses/default/events/1/explain?after=plays"),
+        none("explainEvent", "/v1/buses/default/events/1/explain?rule=none"),
+        none("explainEvent", "/v1/buses/default/events/999/explain"),
+        ask("explainEvent", "/v1/buses/default/events/1/explain?rule=plays&after=plays", "", b"", 400),
         ask("deployFunction", "/v1/functions/spare", wasm, &component, 201),
         ask("deployFunction", "/v1/functions/spare", wasm, &other, 200),
         ask("deployFunction", "/v1/functions/spare", wasm, b"no", 400),
@@ -225,6 +233,9 @@ fn asks() -> Vec<Ask> {
         ask("testRule", "/v1/rules/test", json, trial, 200),
         ask("testRule", "/v1/rules/test", json, untried, 200),
         ask("testRule", "/v1/rules/test", json, unread, 400),
+        ask("testRule", "/v1/rules/test", json, input, 200),
+        ask("testRule", "/v1/rules/test", json, uninput, 400),
+        ask("testRule", "/v1/rules/test", json, br#"{"match":{"a":[1]},"event":[]}"#, 400),
         get("listSubscriptions", "/v1/subscriptions"),
         get("listDeliveries", "/v1/deliveries"),
         get("listDeliveries", "/v1/deliveries?stage=succeeded&limit=1"),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::operation::{JSON, Operation};
 use super::schema::{name, reference, text, time};
 use super::shapes;
+use crate::api::explain::RULES_MAX;
 use crate::api::page;
 use crate::api::problem::Cause;
 use crate::api::serve::Limits;
@@ -184,20 +185,68 @@ pub(in crate::api) fn stream(limits: &Limits) -> Operation {
     bus(filtered(operation))
 }
 
-/// `GET /v1/buses/{bus}/events/{position}`.
-pub(in crate::api) fn get(_: &Limits) -> Operation {
-    let operation = Operation::new("getEvent", "events", "Read one event")
+/// An event of the log in the path.
+fn one(operation: Operation) -> Operation {
+    let operation = operation
         .path(
             "position",
             json!({"type": "integer", "minimum": 0}),
             "Its place in the bus's log.",
             json!(6),
         )
-        .answers_shape(200, "The event.", "StoredEvent")
         .problem(
             Cause::Handle(Kind::NotFound),
             "The bus holds no event there.",
         )
         .reads();
     bus(operation)
+}
+
+/// `GET /v1/buses/{bus}/events/{position}`.
+pub(in crate::api) fn get(_: &Limits) -> Operation {
+    let operation = Operation::new("getEvent", "events", "Read one event");
+    one(operation.answers_shape(200, "The event.", "StoredEvent"))
+}
+
+/// `GET /v1/buses/{bus}/events/{position}/explain`.
+pub(in crate::api) fn explain(limits: &Limits) -> Operation {
+    let about = format!(
+        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those in force now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
+    );
+    let full = format!("{} events are being explained.", limits.explanations_max);
+    let operation = Operation::new(
+        "explainEvent",
+        "events",
+        "See why rules took an event, or didn't",
+    )
+    .about(about)
+    .query(
+        "rule",
+        name("A rule."),
+        "Only this one's verdict.",
+        json!("orders"),
+    )
+    .query(
+        "after",
+        name("A rule."),
+        "Only verdicts of rules behind this one; an answer's `next`. Not with `rule`.",
+        json!("orders"),
+    )
+    .answers_shape(200, "The verdicts.", "ExplainedEvent")
+    .coded_problem(
+        Cause::Handle(Kind::Invalid),
+        Code::EventInvalid,
+        "The event's data can't be read by a rule that was put in force after it.",
+    )
+    .problem(
+        Cause::Handle(Kind::NotFound),
+        "There is no such rule on the bus.",
+    )
+    .problem(
+        Cause::Handle(Kind::Busy {
+            retry_after_ms: 1_000,
+        }),
+        full,
+    );
+    one(operation)
 }

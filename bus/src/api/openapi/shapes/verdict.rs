@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::schema::{flag, list, number, object, reference, text};
-use super::Shape;
+use super::super::schema::{flag, list, name, next, number, object, reference, text, time};
+use super::{AT, Shape};
 
 /// The shapes of explanations and verdicts.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -24,24 +24,88 @@ pub(super) fn shapes() -> Vec<Shape> {
         )
         .has("branches", branches)
         .done();
-    let filter = object("A filter.")
+    let filter = object("What a filter made of the event.")
         .has("query", text("The JSONPath query."))
         .has("held", flag("Whether it selects something."))
         .done();
-    let verdict = object("Whether a rule takes an event.")
-        .has("matched", flag("Whether pattern and filters take it."))
-        .has("explanation", nullable)
-        .has("where", list("Each filter, in order.", filter))
+    let judged = |words| {
+        object(words)
+            .has("matched", flag("Whether pattern and filters take it."))
+            .has("explanation", nullable.clone())
+            .has("where", list("Each filter, in order.", filter.clone()))
+    };
+    let made =
+        "With an `input` that was given: what it makes of the event; null unless it matched.";
+    let trial = judged("Whether a rule that is being tried takes an event.")
+        .may("input", json!({"description": made}))
+        .may("input_fault", text("Why no input can be made."))
         .done();
-    let verdict_example = json!({"matched": false, "explanation": explained, "where": []});
+    let inputs = "What the targets get that have an `input`; empty unless it matched.";
+    let verdict = judged("What a rule makes of an event.")
+        .has("rule", name("The rule."))
+        .has("bus", name("Its bus."))
+        .has("inputs", list(inputs, input()))
+        .done();
+    let trial_example = json!({"matched": false, "explanation": explained, "where": []});
+    let mut verdict_example = trial_example.clone();
+    verdict_example["rule"] = json!("orders");
+    verdict_example["bus"] = json!("default");
+    verdict_example["inputs"] = json!([]);
     let branch_example = explained["branches"][0].clone();
     let condition_example = branch_example["conditions"][0].clone();
     vec![
         ("ConditionExplanation", condition(), condition_example),
         ("BranchExplanation", branch(), branch_example),
         ("Explanation", explanation, explained),
-        ("RuleVerdict", verdict, verdict_example),
+        ("RuleTrial", trial, trial_example),
+        ("RuleVerdict", verdict, verdict_example.clone()),
+        ("ExplainedEvent", event(), event_example(verdict_example)),
     ]
+}
+
+/// What a target with an `input` gets.
+fn input() -> Value {
+    let fault = json!({"type": ["string", "null"], "description": "Why it has none."});
+    object("What a target gets.")
+        .has("function", name("The function."))
+        .has(
+            "input",
+            json!({"description": "The input; null where it can't be made."}),
+        )
+        .has("fault", fault)
+        .done()
+}
+
+fn event() -> Value {
+    let key = object("What names the event.")
+        .has("id", text("Its id."))
+        .has("source", text("Its source."))
+        .has("type", text("Its type."))
+        .done();
+    let subscriptions = "Who got it when it came: RULE/FUNCTION; the number alone of one that left the manifest and owes nothing.";
+    object("What the rules of a bus make of an event of its log.")
+        .has("position", number("Its place in the bus's log.", 1))
+        .has("accepted_at", time("When it was accepted."))
+        .has("event", key)
+        .has("subscriptions", list(subscriptions, text("One.")))
+        .has(
+            "verdicts",
+            list("In the manifest's order.", reference("RuleVerdict")),
+        )
+        .has(
+            "next",
+            next("Give it as `after` for the verdicts of the other rules; null at the end."),
+        )
+        .has("more", number("How many rules are left.", 0))
+        .done()
+}
+
+fn event_example(verdict: Value) -> Value {
+    json!({
+        "position": 6, "accepted_at": AT,
+        "event": {"id": "o-1001", "source": "/shop", "type": "com.example.order.placed"},
+        "subscriptions": [], "verdicts": [verdict], "next": null, "more": 0,
+    })
 }
 
 fn explained() -> Value {
