@@ -7,7 +7,8 @@
 use std::cmp::Ordering;
 
 use rules::{
-    Context, EventDocument, EventFault, Explanation, Filter, ParseOptions, Pattern, Style, explain,
+    Context, EventDocument, EventFault, Explanation, Filter, Nearness, ParseOptions, Pattern,
+    Style, explain,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -198,66 +199,87 @@ impl Verdict {
         })
     }
 
-    /// Orders verdicts by how near the rules came to the event: the greatest is the nearest. A rule for
-    /// another type is farther than any for this one.
+    /// Orders verdicts, totally, by how near the rules came to the event: the greatest is the nearest. A
+    /// rule for another type is farther than any for this one.
     #[must_use]
     pub fn nearer(&self, other: &Self) -> Ordering {
         let held = |verdict: &Self| verdict.filters.iter().filter(|filter| filter.held).count();
-        let pattern = |verdict: &Self| verdict.explanation.as_ref().map(Explanation::nearness);
+        let pattern = |verdict: &Self| {
+            // No pattern at all is one that was met; of one that is there more is known.
+            let none = Nearness {
+                matched: true,
+                held: 0,
+                total: 0,
+            };
+            let explanation = verdict.explanation.as_ref();
+            explanation.map_or(none, Explanation::nearness)
+        };
         self.matched
             .cmp(&other.matched)
             .then_with(|| other.wants_other_type().cmp(&self.wants_other_type()))
-            .then_with(|| match (pattern(self), pattern(other)) {
-                (Some(own), Some(other)) => own.cmp(&other),
-                // No pattern at all is one that was met.
-                (None, Some(other)) if other.matched => Ordering::Equal,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(own), None) if own.matched => Ordering::Equal,
-                (Some(_), None) => Ordering::Less,
-                (None, None) => Ordering::Equal,
-            })
+            .then_with(|| pattern(self).cmp(&pattern(other)))
             .then_with(|| held(self).cmp(&held(other)))
     }
 
-    /// In lines, for people; each ends with a line break.
+    /// In lines, for people: `matched` or `not matched`, each condition, and what the targets get that
+    /// have an `input`; each ends with a line break.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let mut out = String::new();
+        let (yes, no) = match style {
+            Style::Plain => ("yes", "NO "),
+            Style::Ansi => ("\x1b[32myes\x1b[0m", "\x1b[1;31mNO \x1b[0m"),
+        };
+        let mut out = self.headline(style).to_owned();
+        out.push('\n');
         match &self.explanation {
-            None => {
-                out.push_str("matched: the rule has no `match`, so its pattern takes every event\n")
+            None => out.push_str(&format!(
+                "  {yes}  the rule has no `match`, so its pattern takes every event\n"
+            )),
+            Some(explanation) => {
+                let rendered = explanation.render(style);
+                // Its own first line is the pattern's verdict alone.
+                let (_, conditions) = rendered.split_once('\n').unwrap_or_default();
+                out.push_str(conditions);
             }
-            Some(explanation) => out.push_str(&explanation.render(style)),
         }
         for filter in &self.filters {
-            let word = match (filter.held, style) {
-                (true, Style::Plain) => "yes",
-                (false, Style::Plain) => "NO ",
-                (true, Style::Ansi) => "\x1b[32myes\x1b[0m",
-                (false, Style::Ansi) => "\x1b[1;31mNO \x1b[0m",
-            };
-            let what = if filter.held {
-                "selects something"
-            } else {
-                "selects nothing"
+            let (word, what) = match filter.held {
+                true => (yes, "selects something"),
+                false => (no, "selects nothing"),
             };
             let query = printable(&filter.query);
             out.push_str(&format!("  {word}  where {query}: {what}\n"));
         }
+        out.push_str(&self.render_inputs());
+        out
+    }
+
+    /// `matched` or `not matched`, in its colour.
+    #[must_use]
+    pub fn headline(&self, style: Style) -> &'static str {
+        match (self.matched, style) {
+            (true, Style::Plain) => "matched",
+            (false, Style::Plain) => "not matched",
+            (true, Style::Ansi) => "\x1b[32mmatched\x1b[0m",
+            (false, Style::Ansi) => "\x1b[1;31mnot matched\x1b[0m",
+        }
+    }
+
+    /// What the targets get that have an `input`, a line for each.
+    #[must_use]
+    pub fn render_inputs(&self) -> String {
+        let mut out = String::new();
         for made in &self.inputs {
-            match (&made.input, &made.fault) {
-                (Some(input), _) => {
-                    let input = printable(input.get());
-                    out.push_str(&format!("  input of {}: {input}\n", made.function));
+            let function = &made.function;
+            let line = match &made.fault {
+                Some(fault) => format!("  input of {function} can't be made: {fault}\n"),
+                // JSON has one word for no input and for an input of null.
+                None => {
+                    let input = made.input.as_deref().map_or("null", RawValue::get);
+                    format!("  input of {function}: {}\n", printable(input))
                 }
-                (None, fault) => {
-                    let fault = fault.as_deref().unwrap_or("none");
-                    out.push_str(&format!(
-                        "  input of {} can't be made: {fault}\n",
-                        made.function
-                    ));
-                }
-            }
+            };
+            out.push_str(&line);
         }
         out
     }
@@ -348,6 +370,48 @@ mod tests {
         let verdicts: Vec<Verdict> = rules.iter().map(verdict).collect();
         for pair in verdicts.windows(2) {
             assert_eq!(pair[1].nearer(&pair[0]), Ordering::Greater, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_is_the_whole_rules_verdict() {
+        let pattern = r#"{"type":["t"]}"#;
+        let table = [
+            (Some(pattern), vec!["$.none"], "not matched\n  yes  type"),
+            (Some(pattern), vec!["$.type"], "matched\n  yes  type"),
+            (None, vec!["$.none"], "not matched\n  yes  the rule has no"),
+        ];
+        for (pattern, filters, start) in table {
+            let rendered = verdict(&rule(pattern, &filters, None)).render(Style::Plain);
+            assert!(rendered.starts_with(start), "{rendered}");
+        }
+        let input = InputConfig::Path("$.data.none".to_owned());
+        let null = verdict(&rule(None, &[], Some(input)));
+        let again: Verdict = serde_json::from_str(&serde_json::to_string(&null).unwrap()).unwrap();
+        assert_eq!(again.render_inputs(), "  input of f: null\n");
+    }
+
+    #[test]
+    fn verdicts_are_totally_ordered() {
+        let patterns = [
+            None,
+            Some(r#"{"type":["t"]}"#),
+            Some(r#"{"type":["t"],"source":["/s"]}"#),
+            Some(r#"{"type":["t"],"source":["/x"]}"#),
+            Some(r#"{"type":["u"],"source":["/s"]}"#),
+        ];
+        let mut verdicts = Vec::new();
+        for pattern in patterns {
+            for filters in [&[][..], &["$.type"], &["$.none"], &["$.none", "$.type"]] {
+                verdicts.push(verdict(&rule(pattern, filters, None)));
+            }
+        }
+        for a in &verdicts {
+            for b in &verdicts {
+                assert_eq!(a.nearer(b), b.nearer(a).reverse());
+                let mut between = verdicts.iter().filter(|c| b.nearer(c).is_ge());
+                assert!(a.nearer(b).is_lt() || between.all(|c| a.nearer(c).is_ge()));
+            }
         }
     }
 
