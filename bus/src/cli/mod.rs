@@ -13,6 +13,7 @@ mod deliveries;
 mod demo;
 mod dev;
 mod doctor;
+mod event_file;
 mod events;
 mod explain;
 mod fsck;
