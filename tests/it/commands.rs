@@ -121,7 +121,7 @@ fn events_come_from_flags_a_file_and_lines() {
     let said = publish(&server, &[], &format!("{}\r\n{}\n", line("c"), line("d"))).succeeds();
     assert_eq!(
         said.out,
-        "2 events accepted, 1 of them duplicates, in 1 requests\n"
+        "2 events accepted, 1 of them duplicates, in 1 request\n"
     );
     let mapping = [
         "--type",
@@ -191,16 +191,16 @@ fn a_json_file_is_one_event_or_an_array() {
     };
     summary(
         from_file(&pretty(&event("a")), &[]),
-        "1 events accepted, 0 of",
+        "1 event accepted, 0 of",
     );
     let again = summary(
         from_file(&pretty(&event("a")), &[]),
-        "1 events accepted, 1 of",
+        "1 event accepted, 1 of",
     );
     assert!(again.err.contains("--new-id"), "{}", again.err);
     summary(
         from_file(&pretty(&event("a")), &["--new-id"]),
-        "1 events accepted, 0 of",
+        "1 event accepted, 0 of",
     );
     let both = pretty(&json!([event("b"), event("c")]));
     summary(
@@ -240,7 +240,7 @@ fn what_can_not_be_published_is_said_with_its_line() {
     publish(&server, &lines, "{\"a\":1}\n{\"b\":1}\n").fails(1, &["line 2: /type", "$.a"]);
     let one = [&["--batch", "1"], &lines[..]].concat();
     publish(&server, &one, "{\"a\":1}\n{}\n")
-        .fails(1, &["line 2: ", "1 events accepted", "a repeat is safe"]);
+        .fails(1, &["line 2: ", "1 event accepted", "a repeat is safe"]);
     publish(&server, &[], "{\"id\":\"x\"}\n").fails(1, &["line 1 is no CloudEvent", "--data-path"]);
     publish(&server, &["--type", "t"], "").fails(2, &["--source"]);
     publish(

@@ -530,3 +530,40 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn(['/bin/sh', '-c', sys.argv[1]], rea
     let (code, out) = asked("y");
     assert_eq!((code, version(&server)), (Some(0), 2), "{out}");
 }
+
+#[test]
+fn types_that_never_came_are_told() {
+    let manifest = "version: 1
+functions: { play: { component: PLAY } }
+rules:
+  plays: { match: { type: [play] }, to: [{ function: play }] }
+  others: { match: { type: [{ prefix: com.other. }] }, to: [{ function: play }] }
+  all: { match: { source: [/elsewhere] }, to: [{ function: play }] }
+"
+    .replace("PLAY", &json!(guests::path("idle")).to_string());
+    let home = Home::new(&manifest);
+    let server = home.serve();
+    let url = format!("http://{}", server.address);
+    let file = home.manifest();
+    let arguments = ["validate", file.to_str().unwrap(), "--log", &url];
+    // Of an empty log there is nothing to say.
+    assert!(!run(&arguments, "").succeeds().err.contains("in the log"));
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/t", "type": "play", "data": 1});
+    let body = event.to_string();
+    server
+        .post(
+            "/v1/events",
+            "application/cloudevents+json",
+            body.as_bytes(),
+        )
+        .expect(202);
+    let said = run(&arguments, "").succeeds();
+    let line = "no event in the log of bus `default` has a type that rule `others` wants: {\"prefix\": \"com.other.\"}";
+    assert!(said.err.contains(line), "{}", said.err);
+    assert!(
+        said.err.contains("the 1 events there have the types play"),
+        "{}",
+        said.err
+    );
+    assert_eq!(said.err.matches("in the log").count(), 1, "{}", said.err);
+}

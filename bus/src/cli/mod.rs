@@ -211,7 +211,7 @@ pub fn main() -> ExitCode {
         Command::Dev(arguments) => with_runtime(dev::run(arguments)),
         Command::Demo(arguments) => with_runtime(demo::run(arguments)),
         Command::Serve(arguments) => with_runtime(serve::run(arguments)),
-        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Validate(arguments) => with_runtime(validate::run(arguments)),
         Command::Test(arguments) => test::run(&arguments),
         Command::Apply(arguments) => with_runtime(apply::run(arguments)),
         Command::Publish(arguments) => with_runtime(publish::run(*arguments)),

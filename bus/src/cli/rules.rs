@@ -173,6 +173,15 @@ fn story(rule: &str) -> Result<String, Failure> {
 
 /// A target's policy as facts.
 pub(super) fn policy(facts: &mut Facts, target: &Value) {
+    if let Some(input) = target.get("input") {
+        facts.fact("input", &plain(&input.to_string()));
+    }
+    if let Some(template) = target.get("input_template") {
+        if let Some(paths) = target.get("input_paths") {
+            facts.fact("paths", &plain(&paths.to_string()));
+        }
+        facts.fact("template", &plain(&template.to_string()));
+    }
     if let Some(retry) = target.get("retry") {
         facts.fact("retry", &retry_words(retry));
     }

@@ -189,6 +189,10 @@ impl Serving {
                 Failure::new(message).coded(error.code())
             })?;
         if let Some(configuration) = configuration {
+            configuration
+                .warnings
+                .iter()
+                .for_each(|line| output::note(line));
             progress.say("putting the manifest in force");
             let applied = running
                 .bus
@@ -278,6 +282,8 @@ impl Serving {
 /// A manifest file with the components that it names.
 pub(super) struct Configuration {
     path: PathBuf,
+    /// What is no fault and yet may not be meant, a line each.
+    pub(super) warnings: Vec<String>,
     pub(super) text: String,
     pub(super) components: BTreeMap<Name, Bytes>,
 }
@@ -293,11 +299,9 @@ impl Configuration {
             ))
             .coded(checked.code()));
         }
-        for line in checked.warning_lines() {
-            output::note(&line);
-        }
         Ok(Self {
             path: path.to_owned(),
+            warnings: checked.warning_lines().collect(),
             text: checked.text,
             components: checked.components,
         })

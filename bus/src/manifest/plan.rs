@@ -370,14 +370,21 @@ impl Plan<'_> {
             }
             (Some(before), Some(after)) => {
                 let retry = before.retry != after.retry;
+                let input = before.input != after.input;
                 let aspects = changed([
+                    ("input", input),
                     ("retry", retry),
                     ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
                 ]);
                 if aspects.is_empty() {
                     return;
                 }
-                let effect = if retry {
+                let effect = if input {
+                    self.owed(
+                        Owing::Subscription(rule, function),
+                        "get the new input, and follow the new policy, from the next attempt on",
+                    )
+                } else if retry {
                     self.owed(
                         Owing::Subscription(rule, function),
                         "follow the new policy from the next attempt on; due times stay",

@@ -154,14 +154,18 @@ impl Project {
                 return Err(faults.join("\n"));
             }
         }
-        Configuration::read(&self.manifest).map_err(|failure| {
+        let configuration = Configuration::read(&self.manifest).map_err(|failure| {
             let elsewhere = if std::env::var_os("CARGO_TARGET_DIR").is_some() {
                 "\n  CARGO_TARGET_DIR is set, so cargo may have put it into another folder than the manifest says"
             } else {
                 ""
             };
             format!("{}{elsewhere}", failure.message)
-        })
+        })?;
+        for line in &configuration.warnings {
+            self.note_once(screen, line.clone());
+        }
+        Ok(configuration)
     }
 
     /// The commands, each with what it builds: functions of one command are built once.

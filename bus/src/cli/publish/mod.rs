@@ -15,6 +15,7 @@ use super::client::Client;
 use super::connection::Connection;
 use super::mapping::{self, LINE_BYTES_MAX, Mapping, MemberPath, Template};
 use super::output::{self, Progress};
+use super::validate::counted;
 use super::{Failure, OK};
 use crate::api::wire;
 use crate::model::limits::BATCH_EVENTS_MAX;
@@ -214,9 +215,13 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
     };
     progress.finish();
     let tally = outbox.tally;
+    let count =
+        |number: u64, one, many| counted(usize::try_from(number).unwrap_or(usize::MAX), one, many);
     let summary = format!(
-        "{} events accepted, {} of them duplicates, in {} requests",
-        tally.accepted, tally.duplicates, tally.requests
+        "{} accepted, {} of them duplicates, in {}",
+        count(tally.accepted, "event", "events"),
+        tally.duplicates,
+        count(tally.requests, "request", "requests")
     );
     sent.map_err(|failure| Failure {
         message: format!(

@@ -66,7 +66,7 @@ pub(super) fn write_end(facts: &mut Facts, attempt: &Value) {
     let head = paint.outcome(&class, &name);
     facts.line(&format!("{head}{told}"));
     for frame in lines {
-        let shown = plain(frame.trim()).into_owned();
+        let shown = readable(&plain(frame.trim()));
         let own = frame.trim().trim_start_matches("at ");
         let plumbing = PLUMBING.iter().any(|start| own.starts_with(start));
         let shown = if plumbing { paint.faint(&shown) } else { shown };
@@ -74,6 +74,29 @@ pub(super) fn write_end(facts: &mut Facts, attempt: &Value) {
     }
     let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
     write_output(facts, output);
+}
+
+/// A frame without the compiler's hashes of crates, as in `std[d123b7a1a2ed1472]::process::abort`.
+fn readable(frame: &str) -> String {
+    const DIGITS: usize = 16;
+    let mut out = String::with_capacity(frame.len());
+    let mut rest = frame;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        let hash = after.split_once(']').filter(|(inside, _)| {
+            (1..=DIGITS).contains(&inside.len())
+                && inside.len() > 8
+                && inside.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        match hash {
+            Some((_, behind)) => rest = behind,
+            None => {
+                out.push('[');
+                rest = after;
+            }
+        }
+    }
+    out + rest
 }
 
 fn write_output(facts: &mut Facts, output: &str) {

@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::{attempt, event};
 use crate::cli::Failure;
 use crate::cli::listing::text;
+use crate::cli::validate::counted;
 
 #[derive(Deserialize)]
 struct Trial<'a> {
@@ -64,7 +65,8 @@ pub(in crate::cli) fn trial(answer: &str, paint: Paint) -> Result<String, Failur
     let state = row.get("state").and_then(Value::as_array);
     let writes: Vec<&Value> = state.into_iter().flatten().collect();
     if !writes.is_empty() {
-        facts.title("State", &format!("{} keys written", writes.len()));
+        let keys = counted(writes.len(), "key", "keys");
+        facts.title("State", &format!("{keys} written"));
     }
     for write in writes {
         let bytes = |name: &str| match write.get(name).and_then(Value::as_str) {

@@ -2,6 +2,7 @@
 //! warning at once.
 
 pub(super) mod files;
+mod log;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -32,6 +33,7 @@ pub(super) enum Format {
 #[command(after_help = "Examples:
   edgebus validate
   edgebus validate samples/edgebus.yaml --deny-warnings
+  edgebus validate --log http://127.0.0.1:7070
   edgebus validate -o json | jq '.faults[] | {line, reason}'
 
 Exits with 78 if there is a fault.")]
@@ -42,13 +44,23 @@ pub(super) struct Arguments {
     /// Treat a warning as a fault.
     #[arg(long)]
     deny_warnings: bool,
+    /// Warn of rules whose types never occurred in the log of the bus at this address.
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
     /// How to print what was found.
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     output: Format,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let checked = Checked::read(&arguments.file, Purpose::Look)?;
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let mut checked = Checked::read(&arguments.file, Purpose::Look)?;
+    if let Some(url) = arguments
+        .log
+        .as_deref()
+        .filter(|_| checked.faults.is_empty())
+    {
+        log::check(&mut checked, url).await?;
+    }
     let refused = checked.refused(arguments.deny_warnings);
     match arguments.output {
         Format::Json => {

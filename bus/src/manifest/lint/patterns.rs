@@ -10,7 +10,7 @@ use rules::{ParseOptions, Pattern};
 
 use super::super::document::{Document, Side};
 use crate::error::Fault;
-use crate::model::{Name, RuleConfig};
+use crate::model::{Name, RuleConfig, TargetConfig};
 
 /// What every event has: these are strings, and the required ones are always there (CloudEvents 1.0).
 const SHAPE: Shape<'static> = Shape {
@@ -138,16 +138,21 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
     }
 }
 
-/// A function that both rules of one bus send to.
+/// A function that both rules of one bus send the same to.
 fn shared<'r>(first: &'r RuleConfig, second: &RuleConfig) -> Option<&'r Name> {
     if first.bus != second.bus {
         return None;
     }
-    let mut functions = first.targets.iter().map(|target| &target.function);
-    functions.find(|function| {
+    // With another input it is another thing that the function gets.
+    let same = |target: &&TargetConfig| {
         let mut others = second.targets.iter();
-        others.any(|other| other.function == **function)
-    })
+        others.any(|other| other.function == target.function && other.input == target.input)
+    };
+    first
+        .targets
+        .iter()
+        .find(same)
+        .map(|target| &target.function)
 }
 
 #[cfg(test)]
