@@ -18,6 +18,7 @@ mod dev;
 mod docs;
 mod errors;
 mod everyday;
+mod explain;
 mod guests;
 mod help;
 mod init;

@@ -174,11 +174,21 @@ fn asks() -> Vec<Ask> {
     let (component, other) = (guests::component("idle"), guests::component("tally"));
     let batch = [b"[", &event("b1", &json!(1))[..], b",", &event("b2", &json!(2)), b"]"].concat();
     let trial = br#"{"match":{"type":["play"],"data":{"n":[{"numeric":[">",1]}]}},"where":"$.data","event":{"type":"play","data":{"n":1}}}"#;
+    let input = br#"{"input":{"n":"{$.data.n}"},"event":{"type":"play","data":{"n":1}}}"#;
+    let uninput = br#"{"input_paths":{"n":"$["},"input_template":"<n>","event":{}}"#;
     let untried = br#"{"where":["$.type"],"event":{"type":"play"}}"#;
     let unread = br#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#;
+    let staged = format!("/v1/components/{}", blake3::hash(&component));
+    let enveloped = json!({
+        "manifest": "version: 1\nfunctions: { other: {}, late: {} }\n",
+        "components": {"other": format!("blake3:{}", blake3::hash(&component)), "late": "0".repeat(64)},
+    });
+    let enveloped = enveloped.to_string().into_bytes();
+    let pattern = "match=%7B%22type%22%3A%5B%22play%22%5D%7D";
+    let now = "2026-11-21T06:30:16Z";
     let (json, yaml, wasm, many) = ("application/json", "application/yaml", "application/wasm", "application/cloudevents-batch+json");
-    let get = |id, path| ask(id, path, "", b"", 200);
-    let none = |id, path| ask(id, path, "", b"", 404);
+    let get = |id, path: &str| ask(id, path, "", b"", 200);
+    let none = |id, path: &str| ask(id, path, "", b"", 404);
     vec![
         ask("publish", "/v1/events", EVENT, &event("p1", &json!({})), 202),
         ask("publish", "/v1/events", EVENT, b"{}", 400),
@@ -186,35 +196,64 @@ fn asks() -> Vec<Ask> {
         ask("publishOnBus", "/v1/buses/nowhere/events", EVENT, &event("p1", &json!({})), 404),
         get("listEvents", "/v1/buses/default/events?limit=3&type=play&after=1"),
         get("listEvents", "/v1/buses/default/events"),
+        get("listEvents", &format!("/v1/buses/default/events?{pattern}&since=2020-01-01T00:00:00Z&until={now}")),
+        get("listEvents", "/v1/buses/default/events?last=2"),
+        ask("listEvents", "/v1/buses/default/events?last=2&after=1", "", b"", 400),
+        ask("listEvents", "/v1/buses/default/events?match=%7B", "", b"", 400),
         get("getEvent", "/v1/buses/default/events/1"),
         none("getEvent", "/v1/buses/default/events/999"),
+        get("explainEvent", "/v1/buses/default/events/1/explain"),
+        get("explainEvent", "/v1/buses/default/events/1/explain?rule=plays"),
+        get("explainEvent", "/v1/buses/default/events/1/explain?after=plays"),
+        none("explainEvent", "/v1/buses/default/events/1/explain?rule=none"),
+        none("explainEvent", "/v1/buses/default/events/999/explain"),
+        ask("explainEvent", "/v1/buses/default/events/1/explain?rule=plays&after=plays", "", b"", 400),
         ask("deployFunction", "/v1/functions/spare", wasm, &component, 201),
         ask("deployFunction", "/v1/functions/spare", wasm, &other, 200),
         ask("deployFunction", "/v1/functions/spare", wasm, b"no", 400),
         get("listFunctions", "/v1/functions"),
         get("getFunction", "/v1/functions/play"),
         none("getFunction", "/v1/functions/none"),
+        ask("invokeFunction", "/v1/functions/play/invoke", EVENT, &event("t1", &json!({"do": "log said\ncount n\nemit other"})), 200),
+        ask("invokeFunction", "/v1/functions/play/invoke?bus=default", EVENT, &event("t2", &json!({"do": "trap now"})), 200),
+        ask("invokeFunction", "/v1/functions/none/invoke", EVENT, &event("t1", &json!({})), 404),
+        ask("invokeFunction", "/v1/functions/play/invoke", many, &batch, 415),
+        ask("stageComponent", &staged, wasm, &component, 204),
+        ask("stageComponent", &staged, wasm, &other, 400),
         ask("removeFunction", "/v1/functions/play", "", b"", 409),
         ask("removeFunction", "/v1/functions/spare", "", b"", 204),
         none("removeFunction", "/v1/functions/spare"),
         get("getManifest", "/v1/manifest"),
         ask("applyManifest", "/v1/manifest?dry_run=true", yaml, b"version: 1\nbuses: { b: {} }\n", 200),
+        ask("applyManifest", "/v1/manifest?dry_run=true", json, &enveloped, 200),
+        ask("applyManifest", "/v1/manifest", json, &enveloped, 400),
         ask("applyManifest", "/v1/manifest?dry_run=true", yaml, b"version: 2\n", 400),
         ask("applyManifest", "/v1/manifest?dry_run", yaml, b"version: 1\nfunctions: { f: {} }\n", 400),
         get("listRules", "/v1/rules"),
         ask("testRule", "/v1/rules/test", json, trial, 200),
         ask("testRule", "/v1/rules/test", json, untried, 200),
         ask("testRule", "/v1/rules/test", json, unread, 400),
+        ask("testRule", "/v1/rules/test", json, input, 200),
+        ask("testRule", "/v1/rules/test", json, uninput, 400),
+        ask("testRule", "/v1/rules/test", json, br#"{"match":{"a":[1]},"event":[]}"#, 400),
         get("listSubscriptions", "/v1/subscriptions"),
         get("listDeliveries", "/v1/deliveries"),
         get("listDeliveries", "/v1/deliveries?stage=succeeded&limit=1"),
         get("listDeliveries", "/v1/deliveries?stage=dead&subscription=plays/play&after=1-1"),
         none("listDeliveries", "/v1/deliveries?subscription=no"),
+        get("listDeliveries", &format!("/v1/deliveries?function=play&rule=plays&since={now}")),
+        get("listDeliveries", "/v1/deliveries?stage=dead&output"),
+        get("listDeliveries", "/v1/deliveries?position=1&bus=default"),
+        get("listDeliveries", "/v1/deliveries?last=9&output=true"),
+        none("listDeliveries", "/v1/deliveries?position=1&bus=none"),
+        none("listDeliveries", "/v1/deliveries?function=none"),
+        ask("listDeliveries", "/v1/deliveries?last=9&after=1-1", "", b"", 400),
         get("getDelivery", "/v1/deliveries/1-1"),
         get("getDelivery", "/v1/deliveries/1-3"),
         get("getDelivery", "/v1/deliveries/1-4"),
         none("getDelivery", "/v1/deliveries/1-999"),
         get("listDeadLetters", "/v1/dead-letters?limit=1"),
+        get("listDeadLetters", &format!("/v1/dead-letters?rule=plays&function=play&since={now}")),
         get("getDeadLetter", "/v1/dead-letters/1-3"),
         none("getDeadLetter", "/v1/dead-letters/1-1"),
         get("live", "/livez"),
@@ -286,6 +325,15 @@ fn every_route_answers_as_it_is_described() {
         );
         description.holds(ask.id, &answer);
     }
+    let (manifest, headers) = (
+        b"version: 1\n",
+        [("content-type", "application/yaml"), ("if-match", "\"9\"")],
+    );
+    let changed = server
+        .request("PUT", "/v1/manifest", &headers, manifest)
+        .expect(412);
+    description.holds("applyManifest", &changed);
+    assert_eq!(changed.json()["code"], "EB0315");
     let dead = server.get("/v1/dead-letters/1-3").json();
     assert_eq!(dead["reason_code"], "EB0412", "{dead}");
     assert_eq!(dead["attempts"][0]["code"], "EB0412", "{dead}");
@@ -316,7 +364,7 @@ fn what_streams_send_is_as_described() {
     let stream = |path: &str| Connection::open(server.address).unwrap().lines(path, "");
     let mut log = stream("/v1/buses/default/events/stream?after=0");
     description.fits(&data("streamEvents"), &next_data(&mut log), "streamEvents");
-    let mut live = stream("/v1/deliveries/stream?every=1");
+    let mut live = stream("/v1/deliveries/stream?every=1&function=play&rule=plays&output");
     for (id, script) in [("s1", "ok"), ("s2", "trap now"), ("s3", "reject no")] {
         server
             .post("/v1/events", EVENT, &event(id, &json!({"do": script})))

@@ -180,15 +180,20 @@ async fn list_last(app: &App, bus: &str, count: usize, filter: &EventFilter) -> 
 pub(super) async fn get(call: Call) -> Answer {
     let bus = call.name("bus")?;
     call.query(&[])?;
-    let text = call.path("position");
-    let position = match text.parse::<u64>() {
-        Ok(position) if !text.starts_with('+') => Position(position),
-        _ => return Err(Problem::fault("", "a position is a whole number", "")),
-    };
+    let position = position(&call)?;
     let stored = call.app.bus.event(bus.as_str(), position).await?;
     let mut out = Vec::new();
     write_stored(&mut out, &stored);
     page::held(&call.app, out)
+}
+
+/// The position in a path.
+pub(super) fn position(call: &Call) -> Result<Position, Problem> {
+    let text = call.path("position");
+    match text.parse::<u64>() {
+        Ok(position) if !text.starts_with('+') => Ok(Position(position)),
+        _ => Err(Problem::fault("", "a position is a whole number", "")),
+    }
 }
 
 /// An event of the log with its place.

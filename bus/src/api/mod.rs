@@ -9,6 +9,7 @@ mod body;
 mod call;
 mod deliveries;
 mod events;
+mod explain;
 mod functions;
 mod health;
 mod json;
@@ -60,6 +61,7 @@ fn table() -> Vec<Route> {
         get("/v1/buses/{bus}/events", events::list, describe::events::list),
         get("/v1/buses/{bus}/events/stream", stream::open, describe::events::stream),
         get("/v1/buses/{bus}/events/{position}", events::get, describe::events::get),
+        get("/v1/buses/{bus}/events/{position}/explain", explain::event, describe::events::explain),
         get("/v1/functions", functions::list, describe::functions::list),
         put("/v1/functions/{name}", functions::deploy, describe::functions::deploy),
         get("/v1/functions/{name}", functions::get, describe::functions::get),
@@ -142,6 +144,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     /// Places for trials of functions.
     trials: Semaphore,
+    /// Places for explanations of events.
+    explanations: Arc<Semaphore>,
     /// The answer of `/openapi.json`.
     description: Bytes,
     /// True when the server stops.
@@ -173,6 +177,7 @@ impl Door {
             answers: Gauge::new(limits.answer_bytes_in_flight_max),
             streams: Arc::new(Semaphore::new(limits.event_streams_max)),
             trials: Semaphore::new(limits.trials_max),
+            explanations: Arc::new(Semaphore::new(limits.explanations_max)),
             limits,
             description: Bytes::from(format!("{description:#}\n")),
             stopping,

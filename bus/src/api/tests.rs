@@ -351,6 +351,23 @@ async fn only_so_many_functions_are_tried_at_once() {
 }
 
 #[tokio::test]
+async fn only_so_many_events_are_explained_at_once() {
+    let server = start(Limits {
+        explanations_max: 0,
+        ..Limits::default()
+    })
+    .await;
+    let line = "GET /v1/buses/default/events/1/explain";
+    let (status, head, answer) = ask(server.address, line, &[], "").await;
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after:"), "{head}");
+    assert!(answer.contains("are being explained"), "{answer}");
+    for wrong in ["?rule=a&after=b", "?rule=a&rule=b", "?x=1"] {
+        check(&server, &format!("{line}{wrong}"), &[], "", 400).await;
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
     let server = start(Limits::default()).await;
     let (status, head, _) = ask(server.address, "PATCH /v1/functions/a", &[], "").await;

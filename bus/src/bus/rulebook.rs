@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind};
 use crate::manifest::Manifest;
-use crate::model::{BusId, Event, Name, Position, Subscription, SubscriptionId, Timestamp};
+use crate::model::{
+    BusId, Event, Name, Position, RuleConfig, Subscription, SubscriptionId, Timestamp,
+};
 use crate::pipeline::{Snapshot, subscriptions};
 use crate::store::Catalog;
 use crate::view::{self, Verdict, View};
@@ -77,6 +79,13 @@ impl Rulebook {
             }
         }
         Ok(matched)
+    }
+
+    /// One of the rules.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<&RuleConfig> {
+        let mut rules = self.snapshot.rules.iter();
+        rules.find(|rule| rule.name.as_str() == name)
     }
 
     /// What `rule` makes of `event`, as if that were on the rule's bus; `None` if there is no such rule

@@ -13,6 +13,7 @@ mod deliveries;
 mod demo;
 mod dev;
 mod doctor;
+mod event_file;
 mod events;
 mod explain;
 mod fsck;
@@ -167,11 +168,11 @@ enum Command {
     Apply(apply::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
-    /// Look at a bus's log, follow it, take it out.
+    /// Look at a bus's log, follow it, take it out, say why rules took an event.
     Events(events::Arguments),
     /// Deploy functions, look at them, hear what they write, try them.
     Functions(functions::Arguments),
-    /// Look at the rules in force.
+    /// Look at the rules in force, try one on an event.
     Rules(rules::Arguments),
     /// Look at subscriptions: each rule with each of its targets, and its lag.
     Subscriptions(subscriptions::Arguments),

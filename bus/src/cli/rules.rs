@@ -1,4 +1,6 @@
-//! `edgebus rules`: the rules in force.
+//! `edgebus rules`: the rules in force, and trying one on an event.
+
+mod explain;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,7 +16,8 @@ use super::{Failure, OK};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus rules ls
-  edgebus rules get outside-bugs")]
+  edgebus rules get outside-bugs
+  edgebus rules explain outside-bugs --event event.json")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -26,12 +29,15 @@ enum Command {
     Ls(List),
     /// Show one rule: its pattern, its filters, its targets with their policies.
     Get(Get),
+    /// Say what one rule makes of an event from a file, and why.
+    Explain(explain::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Ls(arguments) => list(arguments).await,
         Command::Get(arguments) => get(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
     }
 }
 

@@ -6,7 +6,8 @@ use crate::model::Name;
 use crate::model::rule::DEFAULT_BUS;
 
 use super::cursor::{Cursor, Fields};
-use super::faults::Faults;
+use super::faults::{Faults, shown};
+use super::nearest::nearest;
 use super::pattern::value_json;
 use super::rules::known_name;
 use super::shape::cases::{CASE, EXAMPLE};
@@ -36,6 +37,8 @@ pub struct TestCase {
     pub expect: Vec<Name>,
     /// The rules that must not match; where given, rules in neither list may do either.
     pub expect_not: Option<Vec<Name>>,
+    /// The data that targets must get, as JSON, by `rule/function` or `rule`.
+    pub expect_input: Vec<(String, String)>,
 }
 
 /// Reads the section.
@@ -83,13 +86,51 @@ fn case(
             names(&fields, "expect", rules, faults)
         }
     };
+    let expect_input = inputs(&fields, rules, faults);
     Some(TestCase {
         name: name?.to_owned(),
         bus: bus?,
         events: events?,
         expect,
         expect_not,
+        expect_input,
     })
+}
+
+/// The inputs that are expected, each under a rule that is declared.
+fn inputs(
+    fields: &Fields<'_>,
+    rules: &BTreeSet<String>,
+    faults: &mut Faults,
+) -> Vec<(String, String)> {
+    let Some(at) = fields.get("expect_input") else {
+        return Vec::new();
+    };
+    let entries = at.entries(
+        "`expect_input`",
+        "expect_input: { outside-bugs: 1 }",
+        faults,
+    );
+    let mut expected = Vec::new();
+    for entry in entries.unwrap_or_default() {
+        let rule = entry.key.split('/').next().unwrap_or_default();
+        if !rules.contains(rule) {
+            let words = rules.iter().take(100).map(String::as_str);
+            let remedy = match nearest(rule, words) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write RULE or RULE/FUNCTION".to_owned(),
+            };
+            faults.add(
+                &entry.key_spot,
+                format!("rule `{}` is not declared", shown(rule)),
+                remedy,
+            );
+        }
+        if let Some(json) = value_json(&entry.value, faults) {
+            expected.push((entry.key.to_owned(), json));
+        }
+    }
+    expected
 }
 
 /// One event or a list of them.

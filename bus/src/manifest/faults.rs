@@ -67,6 +67,11 @@ impl Faults {
         self.found.len() >= FAULTS_MAX
     }
 
+    /// How many there are so far, the ones that are not kept included.
+    pub(super) fn count(&self) -> usize {
+        self.found.len() + self.left_out
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -15,6 +15,7 @@ mod cursor;
 mod document;
 mod faults;
 mod functions;
+mod input;
 mod lint;
 mod nearest;
 mod pattern;

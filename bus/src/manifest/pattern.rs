@@ -10,9 +10,7 @@ use super::cursor::Cursor;
 use super::faults::{Faults, Spot, push_segment, shown};
 use super::scalar::{Plain, resolve};
 use super::tree::{Entry, MANIFEST_BYTES_MAX, Node, Place, Value};
-
-/// EventBridge's names with ours.
-const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
+use crate::view::ALIASES;
 
 /// The longest pattern, in bytes of JSON.
 const PATTERN_BYTES_MAX: usize = 64 << 10;
@@ -30,9 +28,17 @@ pub(super) fn value_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<String>
 
 /// The spot in the manifest of `pointer` into the pattern's JSON, or of the nearest value around it.
 pub(super) fn locate(pattern: &Cursor<'_>, pointer: &str) -> Spot {
-    let mut at = pattern.clone();
-    let mut spot = pattern.spot();
-    let mut keys = Keys::Attributes;
+    locate_among(pattern, pointer, Keys::Attributes)
+}
+
+/// The same for a value whose keys are the user's own.
+pub(super) fn locate_value(value: &Cursor<'_>, pointer: &str) -> Spot {
+    locate_among(value, pointer, Keys::Own)
+}
+
+fn locate_among(top: &Cursor<'_>, pointer: &str, mut keys: Keys) -> Spot {
+    let mut at = top.clone();
+    let mut spot = top.spot();
     for segment in pointer.split('/').skip(1) {
         let segment = segment.replace("~1", "/").replace("~0", "~");
         match &at.node.value {

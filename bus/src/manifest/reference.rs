@@ -109,6 +109,8 @@ fn kind(form: &Form) -> String {
         Form::Pattern => "pattern".to_owned(),
         Form::Query(_) => "JSONPath query".to_owned(),
         Form::Event(_) => "event or path".to_owned(),
+        Form::Json => "any value".to_owned(),
+        Form::Values => "mapping of any values".to_owned(),
         Form::Map(_) => "mapping, below".to_owned(),
         Form::Named(_) => "mapping of names, below".to_owned(),
         Form::Texts(_) => "mapping of texts".to_owned(),

@@ -13,6 +13,7 @@ use crate::model::{Backoff, Name, RetryPolicy, RuleConfig, TargetConfig};
 use super::Section;
 use super::cursor::{Cursor, Fields};
 use super::faults::{Faults, shown};
+use super::input;
 use super::nearest::nearest;
 use super::pattern::{locate, pattern_json};
 use super::scalar::{duration_text, name_of};
@@ -265,6 +266,10 @@ fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
         fields.require("function", faults)
     };
     let function = function.and_then(|at| known_name(at, "function", known.functions, faults));
+    let before = faults.count();
+    let input = input::read(at, &fields, faults);
+    // An input at fault is no input, and the manifest is refused anyway.
+    let input = input.filter(|_| faults.count() == before);
     let retry = fields.map("retry", faults);
     let retry = retry.map(|fields| retry_policy(&fields, faults));
     let dead_letter = fields
@@ -272,7 +277,7 @@ fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
         .and_then(|fields| fields.duration_ms("retention", faults));
     Some(TargetConfig {
         function: function?,
-        input: None,
+        input,
         retry: retry.unwrap_or_default(),
         dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
     })

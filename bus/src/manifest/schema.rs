@@ -144,6 +144,8 @@ fn of_form(form: &Form) -> Value {
             "maxLength": words.bytes_max,
         }),
         Form::Pattern => json!({ "$ref": "#/$defs/pattern" }),
+        Form::Json => json!({}),
+        Form::Values => json!({ "type": ["object", "null"] }),
         Form::Event(words) => json!({
             "anyOf": [
                 { "type": "string", "minLength": 1, "maxLength": words.bytes_max },

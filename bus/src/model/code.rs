@@ -62,7 +62,7 @@ codes! {
 
     InputInvalid = "EB0301" "The request is invalid",
     EventInvalid = "EB0302" "An event is not a CloudEvent that can be stored",
-    PatternInvalid = "EB0303" "A pattern or filter can't be read",
+    PatternInvalid = "EB0303" "A pattern, filter or input can't be read",
     NotFound = "EB0304" "There is no such thing",
     NoRoute = "EB0305" "There is nothing at this path",
     MethodNotAllowed = "EB0306" "The path has other methods",

@@ -3,11 +3,27 @@
 //! The data is matched as bytes; a tree is built only for an event that passes the pattern of a rule
 //! with a JSONPath filter. Never here: anything that changes the event.
 
-use rules::{Duplicates, EventFault, RuleSet};
+use std::cell::RefCell;
+
+use rules::{Duplicates, EventFault, RuleIndex, RuleSet, Scratch, Trust};
 
 use super::snapshot::BusRules;
 use crate::model::{Event, SubscriptionId};
 use crate::view::View;
+
+thread_local! {
+    /// Buffers of matches, one set for each thread of the runtime.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// The keys that match, with this thread's buffers. Nothing is trusted: a body in binary mode was read by
+/// nobody before.
+fn look_up(index: &RuleIndex<usize>, view: &View<'_>) -> Result<Vec<usize>, EventFault> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let found = index.matches(scratch, &view.parts(), Duplicates::Refuse, Trust::Unchecked)?;
+        Ok(found.copied().collect())
+    })
+}
 
 /// The subscriptions of `bus` that get `event`, in the order of the rules, each once.
 ///
@@ -19,12 +35,7 @@ pub(crate) fn subscriptions(
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {
     let view = View::new(event);
-    let mut places: Vec<usize> = bus
-        .patterns
-        .matches(&view.parts(), Duplicates::Refuse)?
-        .into_iter()
-        .copied()
-        .collect();
+    let mut places = look_up(&bus.patterns, &view)?;
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
     let mut tree = None;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use rules::{Dialect, Filter, ParseOptions, Pattern, RuleSet, Transform};
+use rules::{Dialect, Filter, ParseOptions, Pattern, RuleIndex, Transform};
 
 use crate::error::Fault;
 use crate::model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
@@ -39,7 +39,7 @@ pub struct BusRules {
     /// Its name, for telling.
     pub name: Arc<str>,
     /// Patterns, keyed by the place in `rules`.
-    pub patterns: RuleSet<usize>,
+    pub patterns: RuleIndex<usize>,
     /// Rules that take every event, by their place in `rules`.
     pub unconditional: Vec<usize>,
     /// The rules of this bus.
@@ -130,7 +130,7 @@ fn compile_bus(catalog: &Catalog, id: BusId, config: &BusConfig) -> Result<BusRu
         aliases: &[],
     };
     let mut compiled = Vec::new();
-    let mut patterns = Vec::new();
+    let mut patterns = RuleIndex::new();
     let mut unconditional = Vec::new();
     for rule in catalog.rules.iter().filter(|rule| rule.bus == config.name) {
         let fault = |reason: String| Fault {
@@ -152,7 +152,7 @@ fn compile_bus(catalog: &Catalog, id: BusId, config: &BusConfig) -> Result<BusRu
                             .join("; "),
                     )
                 })?;
-                patterns.push((place, pattern));
+                patterns.insert(place, &pattern);
             }
         }
         let filters = rule
@@ -178,7 +178,7 @@ fn compile_bus(catalog: &Catalog, id: BusId, config: &BusConfig) -> Result<BusRu
         id,
         config: config.clone(),
         name: Arc::from(config.name.as_str()),
-        patterns: RuleSet::new(patterns),
+        patterns,
         unconditional,
         rules: compiled,
     })

@@ -10,21 +10,31 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use rules::{Part, Transform, TransformSpec};
+use serde_json::value::RawValue;
 
 use crate::model::{Attribute, Data, Event, InputConfig};
 
-pub use verdict::{FilterVerdict, InputVerdict, Verdict, judge};
+pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, judge};
 
 /// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
 pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
 
 /// An event, seen by rules.
 pub struct View<'e> {
-    event: &'e Event,
-    /// The attributes that are numbers or booleans, printed.
-    scratch: String,
-    /// Where each extension stands in `scratch`; empty for texts.
-    spans: Vec<Range<usize>>,
+    seen: Seen<'e>,
+}
+
+enum Seen<'e> {
+    /// A whole event.
+    Event {
+        event: &'e Event,
+        /// The attributes that are numbers or booleans, printed.
+        scratch: String,
+        /// Where each extension stands in `scratch`; empty for texts.
+        spans: Vec<Range<usize>>,
+    },
+    /// Some members of one, by name.
+    Members(&'e [(String, &'e RawValue)]),
 }
 
 impl<'e> View<'e> {
@@ -47,28 +57,52 @@ impl<'e> View<'e> {
             })
             .collect();
         Self {
-            event,
-            scratch,
-            spans,
+            seen: Seen::Event {
+                event,
+                scratch,
+                spans,
+            },
+        }
+    }
+
+    /// Looks at what there is of an event: for trials, where only the members that a rule names are
+    /// needed. Each name is there once.
+    #[must_use]
+    pub fn of_members(members: &'e [(String, &'e RawValue)]) -> Self {
+        Self {
+            seen: Seen::Members(members),
         }
     }
 
     /// The event's members.
     #[must_use]
     pub fn parts(&self) -> Vec<Part<'_>> {
-        let event = self.event;
+        let (event, scratch, spans) = match &self.seen {
+            Seen::Event {
+                event,
+                scratch,
+                spans,
+            } => (event, scratch, spans),
+            Seen::Members(members) => {
+                let raw = members.iter().map(|(name, value)| Part::Raw {
+                    name,
+                    json: value.get().as_bytes(),
+                });
+                return raw.collect();
+            }
+        };
         let mut parts = Vec::with_capacity(9 + event.extensions.len());
         parts.extend(
             event
                 .text_attributes()
                 .map(|(name, value)| Part::Text { name, value }),
         );
-        for ((name, value), span) in event.extensions.iter().zip(&self.spans) {
+        for ((name, value), span) in event.extensions.iter().zip(spans) {
             parts.push(match value {
                 Attribute::Text(value) => Part::Text { name, value },
                 _ => Part::Raw {
                     name,
-                    json: self.scratch[span.clone()].as_bytes(),
+                    json: scratch[span.clone()].as_bytes(),
                 },
             });
         }
@@ -78,10 +112,19 @@ impl<'e> View<'e> {
         parts
     }
 
-    /// The event as a tree, for JSONPath alone: it costs several times what matching does.
+    /// The event as a tree, for JSONPath alone: it costs several times what matching does. What can't
+    /// be read is left out.
     #[must_use]
     pub fn tree(&self) -> serde_json::Value {
-        let event = self.event;
+        let event = match &self.seen {
+            Seen::Event { event, .. } => event,
+            Seen::Members(members) => {
+                let read = members.iter().filter_map(|(name, value)| {
+                    Some((name.clone(), serde_json::from_str(value.get()).ok()?))
+                });
+                return serde_json::Value::Object(read.collect());
+            }
+        };
         let mut tree: serde_json::Map<_, _> = event
             .text_attributes()
             .map(|(name, value)| (name.to_owned(), value.into()))
@@ -100,6 +143,19 @@ impl<'e> View<'e> {
             tree.insert("data".to_owned(), value);
         }
         serde_json::Value::Object(tree)
+    }
+}
+
+/// How `input` is meant that is written as this JSON: a string that begins with `$` is a path.
+#[must_use]
+pub fn input_config(json: &str) -> InputConfig {
+    let string: Option<String> = serde_json::from_str(json).ok();
+    match (
+        TransformSpec::of_input(json.as_bytes(), string.as_deref()),
+        &string,
+    ) {
+        (TransformSpec::Path(_), Some(path)) => InputConfig::Path(path.clone()),
+        _ => InputConfig::Template(json.to_owned()),
     }
 }
 

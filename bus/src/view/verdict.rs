@@ -6,7 +6,10 @@
 
 use std::cmp::Ordering;
 
-use rules::{Context, EventDocument, Explanation, Filter, ParseOptions, Pattern, Style, explain};
+use rules::{
+    Context, EventDocument, EventFault, Explanation, Filter, Nearness, ParseOptions, Pattern,
+    Style, explain,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -51,15 +54,26 @@ pub struct InputVerdict {
     pub fault: Option<String>,
 }
 
+/// Why there is no verdict.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unjudged {
+    /// The event's data can't be read.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The rule can't be read, which the manifest's checks rule out for one that is in force; in words.
+    #[error("{0}")]
+    Rule(String),
+}
+
 /// Gives a verdict.
 ///
 /// # Errors
-/// In words: the event's data can't be read, or (for a rule that is not in force) the rule can't.
+/// The event or the rule can't be read.
 pub fn judge(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Verdict, String> {
+) -> Result<Verdict, Unjudged> {
     let parts = view.parts();
     let explanation = match &rule.pattern {
         None => None,
@@ -69,14 +83,14 @@ pub fn judge(
                 ..ParseOptions::default()
             };
             let pattern = Pattern::parse(text.as_bytes(), &options).map_err(first)?;
-            Some(explain(&pattern, &parts).map_err(|fault| fault.to_string())?)
+            Some(explain(&pattern, &parts)?)
         }
     };
     let mut filters = Vec::with_capacity(rule.filters.len());
     if !rule.filters.is_empty() {
         let tree = view.tree();
         for query in &rule.filters {
-            let filter = Filter::parse(query).map_err(|fault| fault.to_string())?;
+            let filter = Filter::parse(query).map_err(|fault| Unjudged::Rule(fault.to_string()))?;
             filters.push(FilterVerdict {
                 query: query.clone(),
                 held: filter.holds(&tree),
@@ -99,17 +113,16 @@ pub fn judge(
     })
 }
 
-fn first(faults: Vec<rules::Fault>) -> String {
-    faults
-        .first()
-        .map_or_else(|| "it can't be read".to_owned(), ToString::to_string)
+fn first(faults: Vec<rules::Fault>) -> Unjudged {
+    let first = faults.first();
+    Unjudged::Rule(first.map_or_else(|| "it can't be read".to_owned(), ToString::to_string))
 }
 
 fn inputs(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Vec<InputVerdict>, String> {
+) -> Result<Vec<InputVerdict>, Unjudged> {
     let made = rule.targets.iter().filter_map(|target| {
         let made = input(target, rule, view, accepted_at).transpose()?;
         Some(made.map(|made| match made {
@@ -142,7 +155,7 @@ fn input(
     rule: &RuleConfig,
     view: &View<'_>,
     accepted_at: Timestamp,
-) -> Result<Option<Result<Box<RawValue>, String>>, String> {
+) -> Result<Option<Result<Box<RawValue>, String>>, Unjudged> {
     let Some(config) = &target.input else {
         return Ok(None);
     };
@@ -171,7 +184,7 @@ impl Verdict {
             return explanation.summary();
         }
         match self.filters.iter().find(|filter| !filter.held) {
-            Some(filter) => format!("where {}: selects nothing", filter.query),
+            Some(filter) => format!("where {}: selects nothing", printable(&filter.query)),
             None => "matched".to_owned(),
         }
     }
@@ -186,67 +199,106 @@ impl Verdict {
         })
     }
 
-    /// Orders verdicts by how near the rules came to the event: the greatest is the nearest. A rule for
-    /// another type is farther than any for this one.
+    /// Orders verdicts, totally, by how near the rules came to the event: the greatest is the nearest. A
+    /// rule for another type is farther than any for this one.
     #[must_use]
     pub fn nearer(&self, other: &Self) -> Ordering {
         let held = |verdict: &Self| verdict.filters.iter().filter(|filter| filter.held).count();
-        let pattern = |verdict: &Self| verdict.explanation.as_ref().map(Explanation::nearness);
+        let pattern = |verdict: &Self| {
+            // No pattern at all is one that was met; of one that is there more is known.
+            let none = Nearness {
+                matched: true,
+                held: 0,
+                total: 0,
+            };
+            let explanation = verdict.explanation.as_ref();
+            explanation.map_or(none, Explanation::nearness)
+        };
         self.matched
             .cmp(&other.matched)
             .then_with(|| other.wants_other_type().cmp(&self.wants_other_type()))
-            .then_with(|| match (pattern(self), pattern(other)) {
-                (Some(own), Some(other)) => own.cmp(&other),
-                // No pattern at all is one that was met.
-                (None, Some(other)) if other.matched => Ordering::Equal,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(own), None) if own.matched => Ordering::Equal,
-                (Some(_), None) => Ordering::Less,
-                (None, None) => Ordering::Equal,
-            })
+            .then_with(|| pattern(self).cmp(&pattern(other)))
             .then_with(|| held(self).cmp(&held(other)))
     }
 
-    /// In lines, for people; each ends with a line break.
+    /// In lines, for people: `matched` or `not matched`, each condition, and what the targets get that
+    /// have an `input`; each ends with a line break.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let mut out = String::new();
+        let (yes, no) = match style {
+            Style::Plain => ("yes", "NO "),
+            Style::Ansi => ("\x1b[32myes\x1b[0m", "\x1b[1;31mNO \x1b[0m"),
+        };
+        let mut out = self.headline(style).to_owned();
+        out.push('\n');
         match &self.explanation {
-            None => {
-                out.push_str("matched: the rule has no `match`, so its pattern takes every event\n")
+            None => out.push_str(&format!(
+                "  {yes}  the rule has no `match`, so its pattern takes every event\n"
+            )),
+            Some(explanation) => {
+                let rendered = explanation.render(style);
+                // Its own first line is the pattern's verdict alone.
+                let (_, conditions) = rendered.split_once('\n').unwrap_or_default();
+                out.push_str(conditions);
             }
-            Some(explanation) => out.push_str(&explanation.render(style)),
         }
         for filter in &self.filters {
-            let word = match (filter.held, style) {
-                (true, Style::Plain) => "yes",
-                (false, Style::Plain) => "NO ",
-                (true, Style::Ansi) => "\x1b[32myes\x1b[0m",
-                (false, Style::Ansi) => "\x1b[1;31mNO \x1b[0m",
+            let (word, what) = match filter.held {
+                true => (yes, "selects something"),
+                false => (no, "selects nothing"),
             };
-            let what = if filter.held {
-                "selects something"
-            } else {
-                "selects nothing"
-            };
-            out.push_str(&format!("  {word}  where {}: {what}\n", filter.query));
+            let query = printable(&filter.query);
+            out.push_str(&format!("  {word}  where {query}: {what}\n"));
         }
+        out.push_str(&self.render_inputs());
+        out
+    }
+
+    /// `matched` or `not matched`, in its colour.
+    #[must_use]
+    pub fn headline(&self, style: Style) -> &'static str {
+        match (self.matched, style) {
+            (true, Style::Plain) => "matched",
+            (false, Style::Plain) => "not matched",
+            (true, Style::Ansi) => "\x1b[32mmatched\x1b[0m",
+            (false, Style::Ansi) => "\x1b[1;31mnot matched\x1b[0m",
+        }
+    }
+
+    /// What the targets get that have an `input`, a line for each.
+    #[must_use]
+    pub fn render_inputs(&self) -> String {
+        let mut out = String::new();
         for made in &self.inputs {
-            match (&made.input, &made.fault) {
-                (Some(input), _) => {
-                    out.push_str(&format!("  input of {}: {}\n", made.function, input.get()));
+            let function = &made.function;
+            let line = match &made.fault {
+                Some(fault) => format!("  input of {function} can't be made: {fault}\n"),
+                // JSON has one word for no input and for an input of null.
+                None => {
+                    let input = made.input.as_deref().map_or("null", RawValue::get);
+                    format!("  input of {function}: {}\n", printable(input))
                 }
-                (None, fault) => {
-                    let fault = fault.as_deref().unwrap_or("none");
-                    out.push_str(&format!(
-                        "  input of {} can't be made: {fault}\n",
-                        made.function
-                    ));
-                }
-            }
+            };
+            out.push_str(&line);
         }
         out
     }
+}
+
+/// The text on one line, with control characters by their number, so that no event and no rule can
+/// write to someone's terminal. Between JSON's tokens a line end is as good as a blank.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            _ if character.is_control() => {
+                shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -319,6 +371,77 @@ mod tests {
         for pair in verdicts.windows(2) {
             assert_eq!(pair[1].nearer(&pair[0]), Ordering::Greater, "{pair:?}");
         }
+    }
+
+    #[test]
+    fn the_first_line_is_the_whole_rules_verdict() {
+        let pattern = r#"{"type":["t"]}"#;
+        let table = [
+            (Some(pattern), vec!["$.none"], "not matched\n  yes  type"),
+            (Some(pattern), vec!["$.type"], "matched\n  yes  type"),
+            (None, vec!["$.none"], "not matched\n  yes  the rule has no"),
+        ];
+        for (pattern, filters, start) in table {
+            let rendered = verdict(&rule(pattern, &filters, None)).render(Style::Plain);
+            assert!(rendered.starts_with(start), "{rendered}");
+        }
+        let input = InputConfig::Path("$.data.none".to_owned());
+        let null = verdict(&rule(None, &[], Some(input)));
+        let again: Verdict = serde_json::from_str(&serde_json::to_string(&null).unwrap()).unwrap();
+        assert_eq!(again.render_inputs(), "  input of f: null\n");
+    }
+
+    #[test]
+    fn verdicts_are_totally_ordered() {
+        let patterns = [
+            None,
+            Some(r#"{"type":["t"]}"#),
+            Some(r#"{"type":["t"],"source":["/s"]}"#),
+            Some(r#"{"type":["t"],"source":["/x"]}"#),
+            Some(r#"{"type":["u"],"source":["/s"]}"#),
+        ];
+        let mut verdicts = Vec::new();
+        for pattern in patterns {
+            for filters in [&[][..], &["$.type"], &["$.none"], &["$.none", "$.type"]] {
+                verdicts.push(verdict(&rule(pattern, filters, None)));
+            }
+        }
+        for a in &verdicts {
+            for b in &verdicts {
+                assert_eq!(a.nearer(b), b.nearer(a).reverse());
+                let mut between = verdicts.iter().filter(|c| b.nearer(c).is_ge());
+                assert!(a.nearer(b).is_lt() || between.all(|c| a.nearer(c).is_ge()));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_writes_to_the_terminal() {
+        let input = InputConfig::Template("{\"a\":\"\u{9b}2J\",\n\"b\":1}".to_owned());
+        let rendered =
+            verdict(&rule(None, &["$[?@ != '\u{9b}']"], Some(input))).render(Style::Plain);
+        assert!(
+            !rendered
+                .chars()
+                .any(|character| character.is_control() && character != '\n'),
+            "{rendered:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_of_an_event_is_judged_like_a_whole_one() {
+        let event = r#"{"type":"t","data":{"list":[1]},"other":{"x":true}}"#;
+        let members: std::collections::BTreeMap<String, &RawValue> =
+            serde_json::from_str(event).unwrap();
+        let members: Vec<(String, &RawValue)> = members.into_iter().collect();
+        let view = View::of_members(&members);
+        let pattern = r#"{"type":["t"],"id":[{"exists":false}],"other":{"x":[true]}}"#;
+        let input = crate::view::input_config("\"$.data.list\"");
+        let rule = rule(Some(pattern), &["$.data.list"], Some(input));
+        let verdict = judge(&rule, &view, Timestamp(0)).unwrap();
+        assert!(verdict.matched, "{verdict:?}");
+        let made = verdict.inputs[0].input.as_ref().unwrap();
+        assert_eq!(made.get(), "[1]");
     }
 
     #[test]

@@ -2,14 +2,37 @@
 
 use serde_json::json;
 
-use super::events::limit;
+use super::events::{last, limit, since, streams};
 use super::operation::Operation;
-use super::schema::{delivery_id, text, word};
+use super::schema::{delivery_id, name, text, word};
 use super::shapes;
 use crate::api::live::EVERY_MAX;
 use crate::api::problem::Cause;
 use crate::api::serve::Limits;
 use crate::error::Kind;
+
+/// `function` and `rule`.
+fn of(operation: Operation, what: &str) -> Operation {
+    operation
+        .query(
+            "function",
+            name("A function."),
+            &format!("Only {what} of this function."),
+            json!("enricher"),
+        )
+        .query(
+            "rule",
+            name("A rule."),
+            &format!("Only {what} of this rule."),
+            json!("orders"),
+        )
+}
+
+/// `output`.
+fn output(operation: Operation, words: &str) -> Operation {
+    let shape = json!({"type": "boolean", "default": false});
+    operation.query("output", shape, words, json!(true))
+}
 
 fn page(operation: Operation) -> Operation {
     let operation = operation
@@ -27,10 +50,10 @@ fn page(operation: Operation) -> Operation {
         )
         .problem(
             Cause::Handle(Kind::NotFound),
-            "There is no such subscription.",
+            "There is no such subscription, function or rule.",
         )
         .reads();
-    limit(operation)
+    limit(since(of(operation, "deliveries")))
 }
 
 fn one(operation: Operation) -> Operation {
@@ -52,29 +75,47 @@ pub(in crate::api) fn list(_: &Limits) -> Operation {
         "deliveries",
         "See what is owed, or what has ended",
     )
-    .about("By subscription and position. Each row has its last attempt, without output.")
+    .about("By subscription and position. Each row has its last attempt, without output. With `position` the deliveries that one event led to, in any stage, and neither `stage` nor `since`; with `last` the newest ones, oldest first, without pages.")
     .query(
         "stage",
         word("A stage.", &["owed", "succeeded", "dead"]),
-        "Which; without it, those that are owed.",
+        "Which; without it those that are owed, with `last` those in any stage.",
         json!("succeeded"),
     )
-    .answers_shape(200, "A page.", "DeliveryPage");
-    page(operation)
+    .query(
+        "position",
+        json!({"type": "integer", "minimum": 0}),
+        "Only those of the event at this place in its bus's log.",
+        json!(6),
+    )
+    .query(
+        "bus",
+        name("A bus."),
+        "The bus of `position`; `default` unless named.",
+        json!("default"),
+    )
+    .answers_shape(200, "A page, or the newest deliveries.", "DeliveryPage")
+    .problem(Cause::Handle(Kind::NotFound), "There is no such bus.");
+    let newest = "Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.";
+    let whole = "All attempts of each with their output, and a dead letter's whole event; naming it alone is true.";
+    page(output(last(operation, newest), whole))
 }
 
 /// `GET /v1/deliveries/stream`.
-pub(in crate::api) fn live(_: &Limits) -> Operation {
+pub(in crate::api) fn live(limits: &Limits) -> Operation {
     let message = format!(
         "event: attempt\ndata: {}\n\n",
         shapes::example("AttemptEnded")
     );
-    Operation::new("streamAttempts", "deliveries", "Follow attempts as they end")
+    let operation = Operation::new("streamAttempts", "deliveries", "Follow attempts as they end")
         .about("Server-sent events named `attempt`, one for each attempt whose settlement is durable. A live view, not a log: it begins now, and a reader that falls behind loses the oldest and is told how many in a comment.")
         .query("every", json!({"type": "integer", "minimum": 1, "maximum": EVERY_MAX, "default": 1}), "Only one attempt of so many.", json!(1))
         .answers(200, "One attempt after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
         .sends("AttemptEnded")
-        .everyday()
+        .problem(Cause::Handle(Kind::Busy { retry_after_ms: 1_000 }), streams(limits))
+        .everyday();
+    let words = "What the function wrote is sent as well; naming it alone is true.";
+    output(of(operation, "attempts"), words)
 }
 
 /// `GET /v1/deliveries/{id}`.

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::operation::{JSON, Operation};
-use super::schema::{name, reference, text};
+use super::schema::{name, reference, text, time};
 use super::shapes;
+use crate::api::explain::RULES_MAX;
 use crate::api::page;
 use crate::api::problem::Cause;
 use crate::api::serve::Limits;
@@ -52,27 +53,53 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
     });
     let mut second = shapes::order();
     second["id"] = json!("o-1002");
-    let header = |words: &str| text(words);
-    Operation::new(id, "events", summary)
+    let operation = Operation::new(id, "events", summary)
         .about(PUBLISHING)
-        .header("ce-specversion", header("Binary mode."), "Binary mode: always 1.0.", json!("1.0"))
-        .header("ce-id", header("Binary mode."), "Binary mode: the event's id, percent-encoded.", json!("o-1001"))
-        .header("ce-source", header("Binary mode."), "Binary mode: its source.", json!("/shop"))
-        .header("ce-type", header("Binary mode."), "Binary mode: its type. Other attributes go in `ce-` headers as well.", json!("com.example.order.placed"))
-        .takes(body.clone(), "application/cloudevents+json", reference("Event"), &[("structured", shapes::order())])
-        .takes(body.clone(), "application/cloudevents-batch+json", batch, &[("batch", json!([shapes::order(), second]))])
-        .takes(body, "*/*", json!({"description": "Binary mode: the data as it is; Content-Type is `datacontenttype`."}), &[("binary", shapes::order()["data"].clone())])
+        .takes(
+            body.clone(),
+            "application/cloudevents+json",
+            reference("Event"),
+            &[("structured", shapes::order())],
+        )
+        .takes(
+            body.clone(),
+            "application/cloudevents-batch+json",
+            batch,
+            &[("batch", json!([shapes::order(), second]))],
+        )
         .answers(
             202,
             "On stable storage.",
             JSON,
             json!({"oneOf": [reference("Accepted"), reference("AcceptedBatch")]}),
-            &[("one", shapes::example("Accepted")), ("batch", shapes::example("AcceptedBatch"))],
+            &[
+                ("one", shapes::example("Accepted")),
+                ("batch", shapes::example("AcceptedBatch")),
+            ],
         )
-        .coded_problem(Cause::Handle(Kind::Invalid), Code::EventInvalid, "An event is no CloudEvent, or its data can't be read by a rule; nothing was stored.")
-        .problem(Cause::Handle(Kind::StorageFull), "The disk is at its floor of free space.")
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::EventInvalid,
+            "An event is no CloudEvent, or its data can't be read by a rule; nothing was stored.",
+        )
+        .problem(
+            Cause::Handle(Kind::StorageFull),
+            "The disk is at its floor of free space.",
+        )
         .reads_body()
-        .writes()
+        .writes();
+    binary(operation, body)
+}
+
+/// An event in binary mode, for the operations that take one event.
+pub(super) fn binary(operation: Operation, body: String) -> Operation {
+    let header = || text("Binary mode.");
+    operation
+        .header("ce-specversion", header(), "Binary mode: always 1.0.", json!("1.0"))
+        .header("ce-id", header(), "Binary mode: the event's id, percent-encoded.", json!("o-1001"))
+        .header("ce-source", header(), "Binary mode: its source.", json!("/shop"))
+        .header("ce-type", header(), "Binary mode: its type. Other attributes go in `ce-` headers as well.", json!("com.example.order.placed"))
+        .takes(body, "*/*", json!({"description": "Binary mode: the data as it is; Content-Type is `datacontenttype`."}), &[("binary", shapes::order()["data"].clone())])
 }
 
 /// `POST /v1/events`.
@@ -89,19 +116,63 @@ fn after() -> Value {
     json!({"type": "integer", "minimum": 0, "default": 0})
 }
 
+/// `last`.
+pub(super) fn last(operation: Operation, words: &str) -> Operation {
+    let shape = json!({"type": "integer", "minimum": 1, "maximum": PAGE_ROWS_MAX});
+    operation.query("last", shape, words, json!(10))
+}
+
+/// `since`.
+pub(super) fn since(operation: Operation) -> Operation {
+    operation.query(
+        "since",
+        time("A time."),
+        "Only of events accepted at this time or later.",
+        json!("2026-11-21T06:30:16Z"),
+    )
+}
+
+/// `type` and `match`.
+fn filtered(operation: Operation) -> Operation {
+    operation
+        .query(
+            "type",
+            text("A type."),
+            "Only events of exactly this type.",
+            json!("com.example.order.placed"),
+        )
+        .query(
+            "match",
+            json!({"type": "string", "contentMediaType": JSON}),
+            "Only events that this pattern matches, in the language of rules.",
+            json!(r#"{"data":{"country":["DE"]}}"#),
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read.",
+        )
+}
+
 /// `GET /v1/buses/{bus}/events`.
 pub(in crate::api) fn list(_: &Limits) -> Operation {
     let operation = Operation::new("listEvents", "events", "Read a bus's log, page by page")
-        .about("Oldest first. With `type` a page looks at a bounded number of events, so that it may be empty and still have a `next`.")
+        .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` there are no pages, and neither `after` nor `limit`.")
         .query("after", after(), "The position after which the page begins; a page's `next`.", json!(0))
-        .query("type", text("A type."), "Only events of exactly this type.", json!("com.example.order.placed"))
-        .answers_shape(200, "A page.", "EventPage")
+        .query("until", time("A time."), "Only events accepted before this time.", json!("2026-11-21T06:45:16Z"))
+        .answers_shape(200, "A page, or the newest events.", "EventPage")
         .reads();
-    bus(limit(operation))
+    let newest = "Only the newest ones, so many at most: fewer where they weigh much, or where a filter passes over much.";
+    bus(filtered(since(last(limit(operation), newest))))
+}
+
+/// When a stream is refused for want of a place.
+pub(super) fn streams(limits: &Limits) -> String {
+    format!("{} streams are open.", limits.event_streams_max)
 }
 
 /// `GET /v1/buses/{bus}/events/stream`.
-pub(in crate::api) fn stream(_: &Limits) -> Operation {
+pub(in crate::api) fn stream(limits: &Limits) -> Operation {
     let message = format!("id: 6\ndata: {}\n\n", shapes::example("StoredEvent"));
     let operation = Operation::new("streamEvents", "events", "Follow a bus's log")
         .about("Server-sent events: what the log has after a position, and then what comes, until the server stops. The id of each is its position, so that a client that comes back with Last-Event-ID misses nothing. A quiet stream has a comment every 15 seconds.")
@@ -109,24 +180,73 @@ pub(in crate::api) fn stream(_: &Limits) -> Operation {
         .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes before `after`.", json!(6))
         .answers(200, "One event after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
         .sends("StoredEvent")
+        .problem(Cause::Handle(Kind::Busy { retry_after_ms: 1_000 }), streams(limits))
         .reads();
-    bus(operation)
+    bus(filtered(operation))
 }
 
-/// `GET /v1/buses/{bus}/events/{position}`.
-pub(in crate::api) fn get(_: &Limits) -> Operation {
-    let operation = Operation::new("getEvent", "events", "Read one event")
+/// An event of the log in the path.
+fn one(operation: Operation) -> Operation {
+    let operation = operation
         .path(
             "position",
             json!({"type": "integer", "minimum": 0}),
             "Its place in the bus's log.",
             json!(6),
         )
-        .answers_shape(200, "The event.", "StoredEvent")
         .problem(
             Cause::Handle(Kind::NotFound),
             "The bus holds no event there.",
         )
         .reads();
     bus(operation)
+}
+
+/// `GET /v1/buses/{bus}/events/{position}`.
+pub(in crate::api) fn get(_: &Limits) -> Operation {
+    let operation = Operation::new("getEvent", "events", "Read one event");
+    one(operation.answers_shape(200, "The event.", "StoredEvent"))
+}
+
+/// `GET /v1/buses/{bus}/events/{position}/explain`.
+pub(in crate::api) fn explain(limits: &Limits) -> Operation {
+    let about = format!(
+        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those in force now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
+    );
+    let full = format!("{} events are being explained.", limits.explanations_max);
+    let operation = Operation::new(
+        "explainEvent",
+        "events",
+        "See why rules took an event, or didn't",
+    )
+    .about(about)
+    .query(
+        "rule",
+        name("A rule."),
+        "Only this one's verdict.",
+        json!("orders"),
+    )
+    .query(
+        "after",
+        name("A rule."),
+        "Only verdicts of rules behind this one; an answer's `next`. Not with `rule`.",
+        json!("orders"),
+    )
+    .answers_shape(200, "The verdicts.", "ExplainedEvent")
+    .coded_problem(
+        Cause::Handle(Kind::Invalid),
+        Code::EventInvalid,
+        "The event's data can't be read by a rule that was put in force after it.",
+    )
+    .problem(
+        Cause::Handle(Kind::NotFound),
+        "There is no such rule on the bus.",
+    )
+    .problem(
+        Cause::Handle(Kind::Busy {
+            retry_after_ms: 1_000,
+        }),
+        full,
+    );
+    one(operation)
 }

@@ -2,16 +2,21 @@
 
 use serde_json::{Value, json};
 
-use super::operation::Operation;
-use super::schema::{name, reference, text};
+use super::events::binary;
+use super::operation::{JSON, Operation};
+use super::schema::{name, object, reference, text};
 use super::shapes;
 use crate::api::manifest::TYPES;
 use crate::api::problem::Cause;
 use crate::api::serve::Limits;
 use crate::error::Kind;
 use crate::model::Code;
+use crate::model::rule::DEFAULT_BUS;
 
 const INVALID: Cause = Cause::Handle(Kind::Invalid);
+const BUSY: Cause = Cause::Handle(Kind::Busy {
+    retry_after_ms: 1_000,
+});
 
 fn function(operation: Operation) -> Operation {
     operation.path(
@@ -109,15 +114,17 @@ pub(in crate::api) fn remove(_: &Limits) -> Operation {
 /// `POST /v1/functions/{name}/invoke`.
 pub(in crate::api) fn invoke(limits: &Limits) -> Operation {
     let body = format!(
-        "One CloudEvent, structured or binary, at most {} bytes.",
+        "One CloudEvent, structured, or binary as a publish takes it, in a body of at most {} bytes.",
         limits.event_bytes_max
     );
     let operation = Operation::new("invokeFunction", "functions", "Try a function on an event")
         .about("Runs the deployed function once, in the sandbox, with its configuration, its secrets and its state as it is, and commits nothing: no state, no emitted event, no delivery. A failed outcome is an answer as well.")
-        .query("bus", name("A bus."), "The bus that the event counts as published on.", json!("default"))
-        .takes(body, "application/cloudevents+json", reference("Event"), &[("order", shapes::order())])
-        .answers_shape(200, "What came of it.", "Trial");
-    function(operation)
+        .query("bus", name("A bus."), "The bus that the event counts as published on.", json!(DEFAULT_BUS))
+        .takes(body.clone(), "application/cloudevents+json", reference("Event"), &[("structured", shapes::order())])
+        .answers_shape(200, "What came of it.", "Trial")
+        .coded_problem(INVALID, Code::EventInvalid, "The body is no CloudEvent.")
+        .problem(BUSY, format!("{} functions are being tried.", limits.trials_max));
+    function(binary(operation, body))
         .problem(
             Cause::Handle(Kind::NotFound),
             "No function is deployed under this name, or there is no such bus.",
@@ -133,13 +140,14 @@ pub(in crate::api) fn stage(limits: &Limits) -> Operation {
         "The component's bytes, at most {}.",
         limits.component_bytes_max
     );
-    let digest = json!({"type": "string", "pattern": "^(blake3:)?[0-9a-fA-F]{64}$", "description": "BLAKE3 of the component's bytes."});
+    let digest = json!({"type": "string", "pattern": DIGEST, "description": "BLAKE3 of the component's bytes."});
     Operation::new("stageComponent", "functions", "Send a component ahead of a manifest")
         .about("Keeps the component in memory for a manifest that names its digest within ten minutes, so that functions and rules change in one transaction. Nothing is deployed; sending it again changes nothing.")
         .path("digest", digest, "The component's digest.", json!("6b3c0f3ce1a1d2a1f6d2a2a9a3a3b1b0c7f1c8d1e9a4f0b2c3d4e5f60718293a"))
         .takes(body, "application/wasm", json!({"type": "string", "format": "binary"}), &[])
         .answers_empty(204, "It waits for its manifest.")
         .problem(INVALID, "This is no digest, or another component's.")
+        .problem(BUSY, "Too many components wait for their manifest.")
         .problem(
             Cause::UnsupportedMedia,
             "Content-Type is not application/wasm.",
@@ -148,31 +156,54 @@ pub(in crate::api) fn stage(limits: &Limits) -> Operation {
         .everyday()
 }
 
+/// How a component's digest may be written.
+const DIGEST: &str = "^(blake3:)?[0-9a-fA-F]{64}$";
+
 const MANIFEST: &str = "version: 1\nbuses: { audit: {} }\n";
 
 fn yaml() -> Value {
     json!({"type": "string", "description": "The manifest's text."})
 }
 
+/// The manifest with what was sent ahead of it.
+fn envelope() -> Value {
+    let digest = json!({"type": "string", "pattern": DIGEST});
+    let components = json!({
+        "type": "object",
+        "additionalProperties": digest,
+        "description": "Functions with the digests of their components, which are deployed or were sent ahead.",
+    });
+    object("A manifest with its components.")
+        .has("manifest", yaml())
+        .may("components", components)
+        .done()
+}
+
 /// `PUT /v1/manifest`.
 pub(in crate::api) fn apply(limits: &Limits) -> Operation {
     let body = format!(
-        "The manifest in YAML, at most {} bytes.",
+        "The manifest in YAML, at most {} bytes; or in JSON, with the digests of components that were sent ahead of it.",
         limits.manifest_bytes_max
     );
     let mut operation = Operation::new("applyManifest", "functions", "Put a manifest in force, or plan it")
         .about("The whole manifest takes the place of the one before, in one transaction. A function whose component is a path, or not named, must be deployed already: only the command line reads files. Deliveries in flight end under the rules that matched them.")
-        .query("dry_run", json!({"type": "boolean", "default": false}), "Only says what would change.", json!(true));
+        .query("dry_run", json!({"type": "boolean", "default": false}), "Only says what would change.", json!(true))
+        .header("If-Match", text("An entity tag."), "Only if this is still the ETag: of a dry run, so that what is applied is what was shown. `*` is any.", json!("\"1\""));
     for media_type in TYPES {
-        operation = operation.takes(
-            body.clone(),
-            media_type,
-            yaml(),
-            &[("one", json!(MANIFEST))],
-        );
+        let (shape, example) = match media_type {
+            JSON => (envelope(), json!({"manifest": MANIFEST, "components": {}})),
+            _ => (yaml(), json!(MANIFEST)),
+        };
+        operation = operation.takes(body.clone(), media_type, shape, &[("one", example)]);
     }
     compiles(operation)
         .answers_shape(200, "What changed, or would.", "Plan")
+        .answers_header(
+            200,
+            "ETag",
+            text("An entity tag."),
+            "The plan's `version`, quoted.",
+        )
         .coded_problem(
             INVALID,
             Code::ManifestFaulty,
@@ -185,7 +216,11 @@ pub(in crate::api) fn apply(limits: &Limits) -> Operation {
         )
         .problem(
             Cause::UnsupportedMedia,
-            "Content-Type is not one of YAML's.",
+            "Content-Type is neither one of YAML's nor JSON's.",
+        )
+        .problem(
+            Cause::Handle(Kind::Changed),
+            "Another version than that of If-Match is in force.",
         )
         .problem(
             Cause::Handle(Kind::Conflict),

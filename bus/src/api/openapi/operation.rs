@@ -25,7 +25,7 @@ pub(in crate::api) struct Operation {
     parameters: Vec<Value>,
     body: Option<(String, Map<String, Value>)>,
     answers: BTreeMap<u16, Value>,
-    problems: Vec<(Cause, Code, &'static str)>,
+    problems: Vec<(Cause, Code, String)>,
 }
 
 impl Operation {
@@ -157,13 +157,18 @@ impl Operation {
     }
 
     /// A way in which it is refused, and when.
-    pub(super) fn problem(self, cause: Cause, when: &'static str) -> Self {
+    pub(super) fn problem(self, cause: Cause, when: impl Into<String>) -> Self {
         self.coded_problem(cause, cause.code(), when)
     }
 
     /// A way in which it is refused that has a code of its own.
-    pub(super) fn coded_problem(mut self, cause: Cause, code: Code, when: &'static str) -> Self {
-        self.problems.push((cause, code, when));
+    pub(super) fn coded_problem(
+        mut self,
+        cause: Cause,
+        code: Code,
+        when: impl Into<String>,
+    ) -> Self {
+        self.problems.push((cause, code, when.into()));
         self
     }
 
@@ -263,7 +268,7 @@ fn media(shape: Value, examples: &[(&str, Value)]) -> Value {
 }
 
 /// The problems by status, each with its code, its word and when it comes.
-fn problem_answers(problems: &[(Cause, Code, &'static str)]) -> BTreeMap<u16, Value> {
+fn problem_answers(problems: &[(Cause, Code, String)]) -> BTreeMap<u16, Value> {
     let mut lines: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     let mut examples: BTreeMap<u16, Map<String, Value>> = BTreeMap::new();
     let mut waits: BTreeMap<u16, bool> = BTreeMap::new();

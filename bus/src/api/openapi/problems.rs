@@ -171,7 +171,7 @@ fn faults(code: Code) -> Vec<Fault> {
             "",
             None,
             "unknown query parameter `limt`",
-            "there are subscription, stage, after, limit",
+            "there are stage, position, bus, last, output, subscription, function, rule, since, after, limit",
         ),
         Code::EventInvalid => fault("/source", None, "is required", ""),
         Code::PatternInvalid => fault(
@@ -190,7 +190,7 @@ fn faults(code: Code) -> Vec<Fault> {
             "/functions/f/component",
             None,
             "the function `f` is not deployed, and only the command line reads component files",
-            "deploy it first: curl -T f.wasm -H 'content-type: application/wasm' URL/v1/functions/f",
+            "use `edgebus apply`, or deploy it first: curl -T f.wasm -H 'content-type: application/wasm' URL/v1/functions/f",
         ),
         Code::NoComponent => fault(
             "/functions/f/component",

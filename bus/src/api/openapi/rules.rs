@@ -42,17 +42,21 @@ pub(in crate::api) fn test(limits: &Limits) -> Operation {
         .has("event", event)
         .may("match", pattern)
         .may("where", filters)
+        .may("input", json!({"description": "What a target would get instead of the event's data: a JSONPath, as in `$.data.id`, or any JSON whose strings may hold `{$.path}`."}))
+        .may("input_paths", json!({"type": ["object", "null"], "additionalProperties": {"type": "string"}, "description": "EventBridge's InputPathsMap, beside `input_template`: names with their JSONPaths."}))
+        .may("input_template", json!({"type": ["string", "null"], "description": "EventBridge's InputTemplate, instead of `input`."}))
         .done();
     let example = json!({
         "match": {"type": ["com.example.order.placed"], "data": {"currency": [{"anything-but": ["EUR"]}]}},
         "where": "$.data.lines[?@.quantity > 0]",
+        "input": "{$.data.id} of {$.data.customer}",
         "event": shapes::order(),
     });
     Operation::new("testRule", "rules", "Try a rule on an event")
-        .about("Nothing is published. The answer says which condition of the pattern holds and what values it saw.")
+        .about("Nothing is published. The answer says which condition of the pattern holds and what values it saw, and with an `input` what a target would get. A trial has no time of acceptance: EventBridge's ingestion time is the beginning of 1970, its rule's name `test`.")
         .takes(body, JSON, shape, &[("order", example)])
-        .answers_shape(200, "Matched or not, and why.", "RuleVerdict")
-        .coded_problem(invalid, Code::PatternInvalid, "The pattern or a filter can't be read; each fault has its pointer.")
+        .answers_shape(200, "Matched or not, and why.", "RuleTrial")
+        .coded_problem(invalid, Code::PatternInvalid, "The pattern, a filter or the input can't be read; each fault has its pointer.")
         .coded_problem(invalid, Code::EventInvalid, "The event can't be read.")
         .problem(Cause::UnsupportedMedia, "Content-Type is not application/json.")
         .reads_body()

@@ -49,6 +49,8 @@ pub struct Limits {
     pub event_streams_max: usize,
     /// Functions that are tried at once, beside those that deliveries run.
     pub trials_max: usize,
+    /// Events that are explained at once.
+    pub explanations_max: usize,
 }
 
 impl Default for Limits {
@@ -75,6 +77,7 @@ impl Default for Limits {
             answer_bytes_in_flight_max: 64 << 20,
             event_streams_max: 128,
             trials_max: 4,
+            explanations_max: 4,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `edgebus events`: look at a bus's log, follow it, take it out.
 
+mod explain;
 mod export;
 mod get;
 mod tail;
@@ -18,6 +19,7 @@ use super::query::{Path, encoded};
 #[command(after_help = "Examples:
   edgebus events ls --since 15m
   edgebus events tail -f --type com.example.order.placed
+  edgebus events explain 42
   edgebus events export --file events.jsonl")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -30,6 +32,8 @@ enum Command {
     Ls(List),
     /// Show one event and what became of it.
     Get(get::Arguments),
+    /// Say what each rule makes of one event, and why.
+    Explain(explain::Arguments),
     /// Show the newest events, and follow.
     Tail(tail::Arguments),
     /// Write events as JSON Lines that `edgebus publish --file` takes back.
@@ -40,6 +44,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Ls(arguments) => list(arguments).await,
         Command::Get(arguments) => get::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
         Command::Tail(arguments) => tail::run(arguments).await,
         Command::Export(arguments) => export::run(arguments).await,
     }
@@ -62,21 +67,26 @@ struct Wanted {
 impl Wanted {
     /// A path below the bus's events, with the filters.
     fn path(&self, below: &str) -> Result<Path, Failure> {
-        let pattern = match &self.pattern {
-            None => None,
-            Some(text) => Some(match text.strip_prefix('@') {
-                None => text.clone(),
-                Some(file) => std::fs::read_to_string(file).map_err(|error| {
-                    Failure::usage(format!(
-                        "the pattern in {} can't be read: {error}",
-                        File::new(file).display()
-                    ))
-                })?,
-            }),
-        };
+        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
         Ok(log_path(&self.bus, below)
             .with_some("type", self.kind.as_deref())
             .with_some("match", pattern.as_deref().map(str::trim)))
+    }
+}
+
+/// A pattern as it is typed: JSON, or @FILE.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn pattern_text(typed: &str) -> Result<String, Failure> {
+    match typed.strip_prefix('@') {
+        None => Ok(typed.to_owned()),
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            Failure::usage(format!(
+                "the pattern in {} can't be read: {error}",
+                File::new(file).display()
+            ))
+        }),
     }
 }
 

@@ -1,7 +1,5 @@
 //! `edgebus functions invoke`: a deployed function on one event, in its sandbox, without effects.
 
-use std::io::Read as _;
-
 use bytes::Bytes;
 
 use super::path_of;
@@ -9,8 +7,7 @@ use crate::api::wire;
 use crate::cli::connection::Connection;
 use crate::cli::output::{self, Output, Progress};
 use crate::cli::query::Path;
-use crate::cli::{FAILURE, Failure, OK, story};
-use crate::model::limits::EVENT_BYTES_MAX;
+use crate::cli::{FAILURE, Failure, OK, event_file, story};
 use crate::model::{Data, Event};
 
 #[derive(clap::Args, Debug)]
@@ -71,21 +68,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// The event to send.
 fn body(arguments: &Arguments) -> Result<Bytes, Failure> {
-    let bytes = read(&arguments.event)?;
+    let bytes = event_file::read(&arguments.event)?;
     let Some(kind) = &arguments.kind else {
         // The bus would say the same; here the file can be named.
-        wire::decode_structured(&bytes).map_err(|error| {
-            let faults: Vec<String> = error
-                .faults
-                .iter()
-                .map(|fault| format!("\n  {}: {}", fault.pointer, fault.reason))
-                .collect();
-            Failure::new(format!(
-                "{} holds no CloudEvent in JSON:{}\nFor bare data, add --type TYPE",
-                arguments.event,
-                faults.concat()
-            ))
-        })?;
+        let hint = "For bare data, add --type TYPE";
+        event_file::structured(&arguments.event, &bytes, hint)?;
         return Ok(bytes);
     };
     serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
@@ -111,21 +98,4 @@ fn body(arguments: &Arguments) -> Result<Bytes, Failure> {
     let mut out = Vec::new();
     wire::encode(&mut out, &event);
     Ok(Bytes::from(out))
-}
-
-/// Reads a file or standard input, no further than an event may be large.
-fn read(file: &str) -> Result<Bytes, Failure> {
-    let unread =
-        |error: std::io::Error| Failure::new(format!("the event in {file} can't be read: {error}"));
-    // Escapes can make JSON longer than the event that it holds.
-    let most = 6 * EVENT_BYTES_MAX as u64;
-    let mut bytes = Vec::new();
-    if file == "-" {
-        let input = std::io::stdin().lock();
-        input.take(most).read_to_end(&mut bytes).map_err(unread)?;
-    } else {
-        let input = std::fs::File::open(file).map_err(unread)?;
-        input.take(most).read_to_end(&mut bytes).map_err(unread)?;
-    }
-    Ok(Bytes::from(bytes))
 }

@@ -8,6 +8,7 @@ use super::super::output::{Paint, json, plain, span, time};
 use super::facts::{Facts, safe_lines};
 use crate::cli::Failure;
 use crate::cli::listing::text;
+use crate::model::rule::DEFAULT_BUS;
 
 /// Columns that data may fill before it is broken into lines.
 const DATA_COLUMNS: usize = 80;
@@ -71,7 +72,12 @@ pub(in crate::cli) fn event(
     write(&mut facts, &event_of(stored)?, DATA_LINES_MAX)?;
     if deliveries.is_empty() {
         facts.title("Deliveries", "none: no rule matched it");
-        facts.fact("try", "edgebus rules ls");
+        let bus = match bus {
+            DEFAULT_BUS => String::new(),
+            bus => format!(" --bus {}", plain(bus)),
+        };
+        let position = text(&row, "/position");
+        facts.fact("why", &format!("edgebus events explain {position}{bus}"));
     } else {
         facts.title("Deliveries", &deliveries.len().to_string());
     }

@@ -11,6 +11,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod verdict;
 
 pub(super) use attempt::log_lines;
 pub(super) use delivery::Story;
@@ -18,3 +19,4 @@ pub(super) use event::{event, event_of};
 pub(super) use facts::Facts;
 pub(super) use policy::retry as retry_words;
 pub(super) use trial::trial;
+pub(super) use verdict::{Explained, Stored};

@@ -198,3 +198,76 @@ fn a_log_has_a_line_for_each_attempt() {
                          "output": "INFO one\nINFO two\n"});
     check("log", &log_lines(&attempt, Paint { on: false }));
 }
+
+/// Verdicts of rules, written as a manifest is, on the event of all stories.
+fn verdicts(rules: &str) -> Vec<crate::view::Verdict> {
+    let text = format!("version: 1\nfunctions: {{ f: {{ component: f.wasm }} }}\nrules:\n{rules}");
+    let manifest = crate::manifest::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let event = crate::api::wire::decode_structured(&EVENT.into()).unwrap();
+    let view = crate::view::View::new(&event);
+    let now = parse_time(NOW).unwrap();
+    let judged = manifest.rules.iter();
+    judged
+        .map(|rule| crate::view::judge(rule, &view, now).unwrap())
+        .collect()
+}
+
+const RULES: &str = "  large: { match: { type: [com.example.order.placed], data: { total: [{ numeric: ['>', 100000] }] } }, to: [{ function: f }] }
+  audit: { to: [{ function: f }] }
+  refunds: { match: { type: [com.example.order.refunded] }, to: [{ function: f }] }
+  kenji: { match: { data: { customer: [Kenji], lines: { sku: [vase] } } }, to: [{ function: f }] }
+  heaps: { match: { type: [com.example.order.placed] }, where: '$.data.lines[?@.quantity > 100]', to: [{ function: f }] }
+  lamps: { match: { $or: [{ data: { lines: { sku: [lamp] } } }, { subject: [o-1] }] }, to: [{ function: f }] }
+";
+
+fn explained(rules: &str, subscriptions: &[&str], all: bool, on: bool) -> String {
+    let subscriptions: Vec<String> = subscriptions.iter().map(|&label| label.into()).collect();
+    let story = Explained {
+        kind: "com.example.order.placed",
+        id: "o-1004",
+        source: "/shop",
+        stored: Some(Stored {
+            position: 13,
+            bus: "default",
+            subscriptions: &subscriptions,
+        }),
+        verdicts: verdicts(rules),
+        all,
+        paint: Paint { on },
+    };
+    story.tell()
+}
+
+#[test]
+fn an_explanation_tells_what_matched_and_what_came_nearest() {
+    let got = ["audit/f", "lamps/f"];
+    check("explained", &explained(RULES, &got, false, false));
+    check("explained-all", &explained(RULES, &got, true, false));
+    let coloured = explained(RULES, &got, false, true);
+    check("explained-coloured", &coloured.replace('\x1b', "ESC"));
+    // The rules were others when the event came.
+    check(
+        "explained-changed",
+        &explained(RULES, &["large/f", "audit/f", "9"], false, false),
+    );
+    check(
+        "explained-no-rules",
+        &explained("  {}\n", &[], false, false),
+    );
+}
+
+#[test]
+fn what_a_typed_pattern_makes_of_an_event_has_no_rule() {
+    let mut verdict = verdicts(RULES).remove(0);
+    verdict.rule.clear();
+    let story = Explained {
+        kind: "a\x1b[2Jb",
+        id: "1",
+        source: "/s",
+        stored: None,
+        verdicts: vec![verdict],
+        all: true,
+        paint: Paint { on: false },
+    };
+    check("explained-typed", &story.tell());
+}

@@ -3,7 +3,9 @@
 //!
 //! Never here: running functions. The rules are matched as a running bus matches them.
 
+mod coverage;
 pub(super) mod events;
+mod inputs;
 mod junit;
 mod report;
 
@@ -15,6 +17,7 @@ use super::{FAILURE, Failure, OK, output};
 use crate::bus::Rulebook;
 use crate::manifest::{Manifest, TestCase};
 use crate::model::{Event, Name};
+use coverage::{Reached, Unreached};
 
 /// Arguments of `test`.
 #[derive(clap::Args, Debug)]
@@ -49,6 +52,8 @@ struct Report {
     /// The manifest's file name.
     file: String,
     results: Vec<Ran>,
+    /// What of the rules no test reached.
+    unreached: Vec<Unreached>,
     micros: u64,
 }
 
@@ -74,8 +79,19 @@ struct Failed {
     missed: Vec<(Name, Vec<String>)>,
     /// Rules that should not have matched and did, each with why.
     surplus: Vec<(Name, Vec<String>)>,
+    /// Inputs that are not what is expected.
+    inputs: Vec<WrongInput>,
     /// Why it could not be matched at all.
     error: Option<String>,
+}
+
+/// An input that is not what is expected.
+struct WrongInput {
+    /// `rule/function`, as the test names it.
+    target: String,
+    expected: String,
+    /// What the function gets, or why it gets nothing.
+    got: String,
 }
 
 impl Report {
@@ -110,13 +126,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let began = Instant::now();
     let rulebook =
         Rulebook::new(manifest).map_err(|error| Failure::configuration(error.to_string()))?;
+    let mut reached = Reached::new(manifest);
     let results = selected
         .into_iter()
-        .map(|test| run_one(&checked, &rulebook, test))
+        .map(|test| run_one(&checked, &rulebook, &mut reached, test))
         .collect();
+    // What is left out by a filter was not meant to reach anything.
+    let whole = wanted.is_empty() && !manifest.tests.is_empty();
     let report = Report {
         file: checked.shown.clone(),
         results,
+        unreached: if whole {
+            reached.unreached()
+        } else {
+            Vec::new()
+        },
         micros: micros_since(began),
     };
     if let Some(path) = &arguments.junit {
@@ -135,7 +159,7 @@ fn micros_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-fn run_one(checked: &Checked, rulebook: &Rulebook, test: &TestCase) -> Ran {
+fn run_one(checked: &Checked, rulebook: &Rulebook, reached: &mut Reached, test: &TestCase) -> Ran {
     let began = Instant::now();
     let (mut events, mut failures) = (0, Vec::new());
     for source in &test.events {
@@ -143,6 +167,9 @@ fn run_one(checked: &Checked, rulebook: &Rulebook, test: &TestCase) -> Ran {
         match events::load(&checked.folder, source) {
             Ok(named) => {
                 events += named.len();
+                named
+                    .iter()
+                    .for_each(|named| reached.observe(&test.bus, &named.event));
                 let named = named.iter();
                 failures.extend(
                     named.filter_map(|named| try_one(rulebook, test, &named.label, &named.event)),
@@ -154,6 +181,7 @@ fn run_one(checked: &Checked, rulebook: &Rulebook, test: &TestCase) -> Ran {
                 right: Vec::new(),
                 missed: Vec::new(),
                 surplus: Vec::new(),
+                inputs: Vec::new(),
                 error: Some(fault.reason),
             })),
         }
@@ -182,6 +210,9 @@ fn try_one(rulebook: &Rulebook, test: &TestCase, label: &str, event: &Event) -> 
         Some(not) => not.contains(rule),
         None => !test.expect.contains(rule),
     });
+    let inputs = test.expect_input.iter().filter_map(|(target, expected)| {
+        inputs::wrong(rulebook, event, &matched, target, expected)
+    });
     let failed = Failed {
         event: label.to_owned(),
         kind: event.kind.clone(),
@@ -197,9 +228,13 @@ fn try_one(rulebook: &Rulebook, test: &TestCase, label: &str, event: &Event) -> 
             .map(|rule| why(rule, false))
             .collect(),
         surplus: surplus.map(|rule| why(rule, true)).collect(),
+        inputs: inputs.filter(|_| error.is_none()).collect(),
         error,
     };
-    let good = failed.missed.is_empty() && failed.surplus.is_empty() && failed.error.is_none();
+    let good = failed.missed.is_empty()
+        && failed.surplus.is_empty()
+        && failed.inputs.is_empty()
+        && failed.error.is_none();
     (!good).then_some(failed)
 }
 

@@ -99,6 +99,15 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
             }
         }
     }
+    if !report.unreached.is_empty() {
+        out.push_str("\nreached by no test:\n");
+    }
+    for unreached in &report.unreached {
+        for part in &unreached.parts {
+            let line = format!("  rule {}: {part}", unreached.rule);
+            let _ = writeln!(out, "{}", paint("33", &line));
+        }
+    }
     if !report.results.is_empty() {
         out.push('\n');
     }
@@ -137,6 +146,11 @@ pub(super) fn diff(failed: &Failed) -> Vec<(char, String)> {
         lines.push(('+', format!("+ {rule}: not expected, and it matched")));
         lines.extend(why.iter().map(|line| (' ', format!("    {line}"))));
     }
+    for wrong in &failed.inputs {
+        lines.push((' ', format!("  input of {}", wrong.target)));
+        lines.push(('-', format!("- {}", wrong.expected)));
+        lines.push(('+', format!("+ {}", wrong.got)));
+    }
     lines
 }
 
@@ -153,6 +167,9 @@ pub(super) fn json(report: &Report) -> Value {
             "type": failed.kind,
             "missed": rules(&failed.missed),
             "surplus": rules(&failed.surplus),
+            "inputs": failed.inputs.iter().map(|wrong| json!({
+                "target": wrong.target, "expected": wrong.expected, "got": wrong.got,
+            })).collect::<Vec<_>>(),
             "error": failed.error,
         })
     };
@@ -171,6 +188,9 @@ pub(super) fn json(report: &Report) -> Value {
         "passed": report.results.len() - failed,
         "failed": failed,
         "duration_us": report.micros,
+        "unreached": report.unreached.iter().map(|one| json!({
+            "rule": one.rule.as_str(), "parts": one.parts,
+        })).collect::<Vec<_>>(),
         "tests": report.results.iter().map(test).collect::<Vec<_>>(),
     })
 }

@@ -39,11 +39,12 @@ fn check(lines: &str) -> String {
     let results: Vec<Ran> = manifest
         .tests
         .iter()
-        .map(|test| run_one(&checked, &rulebook, test))
+        .map(|test| run_one(&checked, &rulebook, &mut Reached::new(manifest), test))
         .collect();
     let report = Report {
         file: "x.yaml".to_owned(),
         results,
+        unreached: Vec::new(),
         micros: 0,
     };
     let passed = report.failed() == 0;
@@ -162,10 +163,66 @@ fn junit_is_escaped() {
                     vec!["wanted \"<\"".to_owned()],
                 )],
                 surplus: Vec::new(),
+                inputs: Vec::new(),
                 error: None,
             }],
         }],
+        unreached: Vec::new(),
         micros: 1_500_001,
     };
     insta::assert_snapshot!(junit::document(&report));
+}
+
+#[test]
+fn inputs_are_held_against_what_targets_get() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("edgebus.yaml");
+    let check = |test: &str| {
+        let text = format!(
+            "version: 1
+functions: {{ f: {{}}, g: {{}} }}
+rules:
+  part: {{ match: {{ type: [order] }}, to: [{{ function: f, input: $.data.total }}, {{ function: g, input: {{ id: '{{$.id}}', t: '{{$.data.total}}' }} }}] }}
+  aws:
+    match: {{ type: [order] }}
+    to: [{{ function: f, input_paths: {{ t: $.detail.total }}, input_template: '{{\"said\": \"total <t>\"}}' }}]
+  whole: {{ match: {{ type: [order] }}, to: [{{ function: f }}] }}
+  not: {{ match: {{ type: [refund] }}, to: [{{ function: f }}] }}
+tests:
+  - {{ name: t, event: {{ type: order, id: a1, data: {{ total: 7 }} }}, expect: [part, aws, whole], expect_input: {test} }}
+"
+        );
+        fs::write(&path, text).expect("it is written");
+        let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+        if !checked.faults.is_empty() {
+            return checked.show(crate::manifest::Style::Plain);
+        }
+        let manifest = &checked.document.manifest;
+        let rulebook = Rulebook::new(manifest).expect("the rules compile");
+        let mut reached = Reached::new(manifest);
+        let ran = run_one(&checked, &rulebook, &mut reached, &manifest.tests[0]);
+        let unreached: Vec<String> = reached
+            .unreached()
+            .iter()
+            .map(|one| one.rule.to_string())
+            .collect();
+        assert_eq!(unreached, ["not"]);
+        let lines = ran.failures.iter().flat_map(report::diff).skip(1);
+        lines.map(|(_, line)| line + "\n").collect()
+    };
+    for good in [
+        "{ part/f: 7, part/g: { t: 7.0, id: a1 }, aws: { said: total 7 }, whole: { total: 7 } }",
+        "{}",
+    ] {
+        assert_eq!(check(good), "", "{good}");
+    }
+    let wrong = |test: &str, line: &str| {
+        let said = check(test);
+        assert!(said.contains(line), "{test}: {said}");
+    };
+    wrong("{ part/f: 8 }", "  input of part/f\n- 8\n+ 7\n");
+    wrong("{ part: 7 }", "+ the rule `part` has several targets");
+    wrong("{ part/h: 7 }", "+ the rule `part` has no target `h`");
+    wrong("{ not: 7 }", "+ nothing: the rule `not` did not match");
+    wrong("{ prat/f: 7 }", "did you mean `part`?");
 }

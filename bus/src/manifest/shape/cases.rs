@@ -53,10 +53,14 @@ pub(in super::super) const CASE: Shape = Shape {
             example: "[large-orders]",
             about: "Rules that must not match. Rules in neither list may do either.",
         },
+        Key {
+            name: "expect_input",
+            form: Form::Values,
+            absent: Absent::Is("{}"),
+            example: "{ outside-bugs/triage: { title: It crashes } }",
+            about: "The data that functions get, by `RULE/FUNCTION`, or `RULE` alone where it has one target. The rule must match; numbers are equal by value.",
+        },
     ],
-    later: &[(
-        "expect_input",
-        "leave it out: a function's input is the whole event",
-    )],
+    later: &[],
     example: EXAMPLE,
 };

@@ -75,6 +75,10 @@ pub(super) enum Form {
     Pattern,
     /// A JSONPath query.
     Query(Words),
+    /// Any value.
+    Json,
+    /// A mapping of keys of the user's own to any values.
+    Values,
     /// A CloudEvent, or the path of a file with one or several.
     Event(Words),
     /// A mapping of this shape.

@@ -62,6 +62,27 @@ pub(in super::super) const TARGET: Shape = Shape {
             about: "The function that handles the event; once in a rule.",
         },
         Key {
+            name: "input",
+            form: Form::Json,
+            absent: Absent::Means("the event's own data"),
+            example: "{ title: '{$.data.issue.title}', number: '{$.data.issue.number}' }",
+            about: "What the function gets as the event's data: a JSONPath (a text that begins with `$`), or a template, in whose texts `{$.path}` stands for a part of the event. rules/PATTERNS.md has it all, under *Input*.",
+        },
+        Key {
+            name: "input_paths",
+            form: Form::Texts(words("a path of `input_paths`", 4_096)),
+            absent: Absent::Means("no names, if there is an `input_template`"),
+            example: "{ title: $.detail.issue.title }",
+            about: "EventBridge's form of `input`: names with their paths, for `input_template`.",
+        },
+        Key {
+            name: "input_template",
+            form: Form::Text(words("`input_template`", 4 * 8_192)),
+            absent: Absent::Means("see `input`"),
+            example: "'{ \"rule\": <aws.events.rule-name> }'",
+            about: "EventBridge's input transformer: JSON, or text, with `<name>` for what `input_paths` leads to or EventBridge has reserved; 1 to 8,192 characters.",
+        },
+        Key {
             name: "retry",
             form: Form::Map(&RETRY),
             absent: Absent::Means("the defaults of each"),
@@ -77,7 +98,6 @@ pub(in super::super) const TARGET: Shape = Shape {
         },
     ],
     later: &[
-        ("input", "leave it out: the function gets the whole event"),
         (
             "order_by",
             "leave it out: deliveries of one subscription may run side by side",

@@ -8,7 +8,8 @@ use super::super::schema::{
 use super::{AT, Shape, order};
 use crate::model::{DeadReason, Outcome};
 
-fn outcome(words: &str) -> Value {
+/// The word of an outcome.
+pub(super) fn outcome(words: &str) -> Value {
     word(words, &Outcome::CLASSES)
 }
 
@@ -25,7 +26,7 @@ pub(super) fn shapes() -> Vec<Shape> {
     let mut attempt_example = last.clone();
     attempt_example["output"] = json!("");
     let mut row_example = json!({
-        "id": "3-13", "stage": "dead", "subscription": "orders/enricher", "rule": "orders", "function": "enricher",
+        "id": "3-13", "stage": "dead", "bus": "default", "subscription": "orders/enricher", "rule": "orders", "function": "enricher",
         "position": 13, "accepted_at": AT, "attempts_made": 3, "reason": "attempts-exhausted", "reason_code": "EB0421", "died_at": AT,
     });
     let mut whole_example = row_example.clone();
@@ -42,11 +43,19 @@ pub(super) fn shapes() -> Vec<Shape> {
     let attempt = attempt(object("An attempt."))
         .has("output", text("What the function wrote, up to its limit."))
         .done();
-    let row = delivery(object("A delivery as lists show it."))
-        .may("last_attempt", reference("AttemptRow"))
-        .may("event", key)
-        .done();
     let attempts = "Those that ended, oldest first; of more than 16 the first and the latest.";
+    let with_output = format!("With `output`: {attempts}");
+    let either = json!({
+        "anyOf": [key, reference("Event")],
+        "description": "Dead: what names the event; with `output` the whole event.",
+    });
+    let row = delivery(object(
+        "A delivery as lists show it: with its last attempt, or with `output` as it is shown on its own.",
+    ))
+    .may("last_attempt", reference("AttemptRow"))
+    .may("attempts", list(&with_output, reference("Attempt")))
+    .may("event", either)
+    .done();
     let whole = delivery(object(
         "A delivery with all its attempts; a dead one with its event.",
     ))
@@ -111,6 +120,7 @@ fn delivery(object: Object) -> Object {
             "attempts_made",
             number("Attempts that were made or begun.", 0),
         )
+        .may("bus", name("The bus."))
         .may("rule", name("The rule."))
         .may("function", name("The function."))
         .may(
@@ -149,6 +159,7 @@ fn told() -> Value {
         .has("rule", name("The rule."))
         .has("function", name("The function."))
         .has("attempt", number("The attempt's number.", 1))
+        .has("started_at", time("When it began."))
         .has("outcome", outcome("How it ended."))
         .has(
             "duration_us",
@@ -161,12 +172,16 @@ fn told() -> Value {
         .may("retry_at", time("When it is tried again, if it is."))
         .may("reason", reason("Why it is a dead letter, if it is."))
         .may("reason_code", code("The reason's code."))
+        .may(
+            "output",
+            text("What the function wrote, up to its limit; only if `output` was asked for."),
+        )
         .done()
 }
 
 fn told_example() -> Value {
     json!({
         "id": "3-6", "bus": "default", "position": 6, "type": "com.example.order.placed", "rule": "orders",
-        "function": "enricher", "attempt": 1, "outcome": "success", "duration_us": 236, "age_ms": 1,
+        "function": "enricher", "attempt": 1, "started_at": AT, "outcome": "success", "duration_us": 236, "age_ms": 1,
     })
 }

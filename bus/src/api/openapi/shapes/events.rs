@@ -48,6 +48,13 @@ pub(super) fn shapes() -> Vec<Shape> {
             "next",
             next("Give it as `after` for the next page; null at the end."),
         )
+        .may(
+            "newest",
+            number(
+                "With `last`: the log's last position, from which a stream goes on.",
+                0,
+            ),
+        )
         .done();
     vec![
         ("Event", event(), order()),

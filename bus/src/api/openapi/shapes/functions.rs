@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::schema::{flag, list, name, number, object, reference, text, time};
-use super::{AT, Shape};
+use super::super::schema::{flag, list, name, number, object, reference, text, time, word};
+use super::{AT, DIGEST, Shape, digest};
 
 /// The function shapes.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -11,27 +11,59 @@ pub(super) fn shapes() -> Vec<Shape> {
     let functions = object("What is deployed.")
         .has("functions", list("By name.", reference("Function")))
         .done();
-    let changes = list("`+` added, `~` changed, `-` removed.", text("One change."));
-    let plan = object("What applying a manifest did, or would do.")
-        .has("dry_run", flag("True if nothing was changed."))
-        .has(
-            "version",
-            number("The rule-set version in force afterwards.", 0),
-        )
-        .has("changes", changes)
-        .done();
     let version = object("What answers here.")
         .has("name", json!({"const": "edgebus"}))
         .has("version", text("The release."))
         .done();
-    let planned = json!({"dry_run": true, "version": 1, "changes": ["+ bus `audit`"]});
     let here = json!({"name": "edgebus", "version": env!("CARGO_PKG_VERSION")});
-    vec![
+    let mut all = vec![
         ("FunctionLimits", limits(), revision["limits"].clone()),
         ("Function", function(), revision.clone()),
         ("FunctionList", functions, json!({"functions": [revision]})),
-        ("Plan", plan, planned),
         ("Version", version, here),
+    ];
+    all.extend(plans());
+    all
+}
+
+/// The shapes of a plan.
+fn plans() -> Vec<Shape> {
+    let change_example = json!({
+        "kind": "change", "what": "rule", "name": "orders", "aspects": ["match"],
+        "effect": "decides over events from now on; 2 owed deliveries stay owed",
+    });
+    let example = json!({
+        "dry_run": true, "version": 1, "changes": [change_example], "missing": [format!("blake3:{DIGEST}")],
+    });
+    let aspects = "What of it differs; empty for what is added or removed.";
+    let change = object("One change of a plan.")
+        .has("kind", word("What happens.", &["add", "change", "remove"]))
+        .has(
+            "what",
+            word("To what.", &["bus", "function", "rule", "subscription"]),
+        )
+        .has("name", text("Its name; of a subscription RULE/FUNCTION."))
+        .has("aspects", list(aspects, text("One.")))
+        .has(
+            "effect",
+            text("What that does to deliveries in flight, in words."),
+        )
+        .done();
+    let version = "The rule-set version in force afterwards; of a dry run, the one that the plan starts from.";
+    let missing = "Components that the bus has yet to be sent before the manifest can be applied; of a dry run only.";
+    let prefixed = json!({"type": "string", "pattern": "^blake3:[0-9a-f]{64}$", "description": "A component's digest."});
+    let plan = object("What applying a manifest did, or would do.")
+        .has("dry_run", flag("True if nothing was changed."))
+        .has("version", number(version, 0))
+        .has(
+            "changes",
+            list("In the order of the sections.", reference("PlannedChange")),
+        )
+        .has("missing", list(missing, prefixed))
+        .done();
+    vec![
+        ("PlannedChange", change, change_example),
+        ("Plan", plan, example),
     ]
 }
 
@@ -60,11 +92,6 @@ fn limits() -> Value {
 }
 
 fn function() -> Value {
-    let digest = json!({
-        "type": "string",
-        "pattern": "^[0-9a-f]{64}$",
-        "description": "BLAKE3 of the component's bytes.",
-    });
     let config = json!({
         "type": "object",
         "additionalProperties": {"type": "string"},
@@ -80,7 +107,7 @@ fn function() -> Value {
     );
     object("A deployed function.")
         .has("name", name("Its name."))
-        .has("digest", digest)
+        .has("digest", digest("BLAKE3 of the component's bytes."))
         .has(
             "revision",
             number("Counts deployments of this function.", 1),
@@ -96,7 +123,7 @@ fn function() -> Value {
 fn revision() -> Value {
     json!({
         "name": "enricher",
-        "digest": "6b3c0f3ce1a1d2a1f6d2a2a9a3a3b1b0c7f1c8d1e9a4f0b2c3d4e5f60718293a",
+        "digest": DIGEST,
         "revision": 1,
         "deployed_at": AT,
         "limits": {

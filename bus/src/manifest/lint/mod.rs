@@ -2,6 +2,8 @@
 //!
 //! Never here: files, and reasons to refuse.
 
+mod patterns;
+
 use std::collections::BTreeSet;
 
 use crate::error::Fault;
@@ -25,7 +27,7 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Fault
         slow_retries(document, rule, &mut found);
     }
     untested_rules(document, &mut found);
-    // What the patterns alone show (never matches, shadowed by another) joins here.
+    patterns::check(document, &mut found);
     found.sort_by_key(|warning| warning.place);
     found
 }
