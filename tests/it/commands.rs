@@ -217,7 +217,7 @@ fn a_json_file_is_one_event_or_an_array() {
     ];
     summary(
         from_file("[{\"k\": 1,\n \"data\": {\"n\":  1}}]", &mapped),
-        "1 events",
+        "1 event accepted",
     );
     // Lines under this name are lines still.
     let lines = format!("{}\n{}\n", event("d"), event("e"));

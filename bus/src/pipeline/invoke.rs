@@ -36,7 +36,11 @@ pub(super) async fn lane(pipeline: Arc<Pipeline>) {
         let turn = match snapshot.subscriptions.get(&id) {
             Some(subscription) => {
                 let function = &subscription.target.function;
-                pipeline.dispatcher().contention(function).enter().await
+                let deployed = snapshot.functions.get(function);
+                let one_by_one = deployed
+                    .is_some_and(|deployed| deployed.revision.config.limits.concurrency_max == 1);
+                let contention = pipeline.dispatcher().contention(function);
+                contention.enter(one_by_one).await
             }
             None => None,
         };

@@ -92,6 +92,41 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .unwrap();
 }
 
+/// With one attempt at a time each begins when the one before is settled: in the order of the log, and
+/// without a conflict over state.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_at_a_time_is_one_after_the_other() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "count k\nemit told")], 3).await;
+    let rules = pipeline.snapshot().rules.clone();
+    let function = rules[0].targets[0].function.clone();
+    let mut config = FunctionConfig::default();
+    config.limits.concurrency_max = 1;
+    pipeline
+        .apply_manifest(
+            "one".to_owned(),
+            vec![BusConfig::with_defaults(Name::new("default").unwrap())],
+            vec![(function, FunctionSource::Deployed, config)],
+            rules,
+            None,
+        )
+        .await
+        .unwrap();
+    let events = (0..200).map(|index| event(&format!("e{index}"), "t", "{}"));
+    pipeline.publish("default", events.collect()).await.unwrap();
+    settled(&pipeline).await;
+    let bus = pipeline.snapshot().buses.values().next().unwrap().id;
+    let log = pipeline.store().events(bus, Position(200), 1_000).unwrap();
+    let told: Vec<u64> = log
+        .iter()
+        .map(|stored| match &stored.event.data {
+            Data::Json(json) => String::from_utf8_lossy(json).parse().unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, (1..=200).collect::<Vec<u64>>());
+}
+
 /// `apply` of one rule, whose target's input is made like this.
 async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
     apply(pipeline, &[(kind, "show")], 3).await;

@@ -112,12 +112,7 @@ pub(super) fn write(facts: &mut Facts, event: &str, lines_max: usize) -> Result<
     let core = ["id", "source", "subject", "time", "datacontenttype"];
     for name in core {
         if let Some(value) = attributes.get(name) {
-            // The longest name would stand out of its column.
-            let label = match name {
-                "datacontenttype" => "format",
-                name => name,
-            };
-            facts.fact(label, &shown(value));
+            facts.fact(name, &shown(value));
         }
     }
     for (name, value) in attributes.as_object().into_iter().flatten() {

@@ -115,7 +115,7 @@ pub(in super::super) const LIMITS: Shape = Shape {
             form: Form::Whole(bounds("`limits.concurrency`", 1, 1_000)),
             absent: Absent::Is("32"),
             example: "1",
-            about: "Attempts of this function that run at the same time.",
+            about: "Attempts of this function that run at the same time. With 1 each begins when the one before is settled.",
         },
         Key {
             name: "emits",

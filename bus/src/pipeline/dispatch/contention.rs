@@ -1,4 +1,5 @@
-//! How attempts of one function get along: after a conflict over state they run one by one for a while.
+//! How attempts of one function get along: after a conflict over state they run one by one for a while,
+//! and always where the manifest allows one at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,10 +17,15 @@ pub(in crate::pipeline) struct Contention {
 }
 
 impl Contention {
-    /// Waits for the function's turn if it is contended.
-    pub(in crate::pipeline) async fn enter(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+    /// Waits for the function's turn if it is contended, or if `one_by_one` says that only one attempt may
+    /// be made at a time. The turn is kept until the settlement is durable: the next attempt then reads
+    /// the state that this one wrote.
+    pub(in crate::pipeline) async fn enter(
+        &self,
+        one_by_one: bool,
+    ) -> Option<tokio::sync::OwnedMutexGuard<()>> {
         let left = self.remaining.load(Ordering::Relaxed);
-        if left == 0 {
+        if left == 0 && !one_by_one {
             return None;
         }
         let guard = self.turn.clone().lock_owned().await;
