@@ -561,7 +561,8 @@ rules:
     let line = "no event in the log of bus `default` has a type that rule `others` wants: {\"prefix\": \"com.other.\"}";
     assert!(said.err.contains(line), "{}", said.err);
     assert!(
-        said.err.contains("what is there (1 event) has the types play"),
+        said.err
+            .contains("what is there (1 event) has the types play"),
         "{}",
         said.err
     );
