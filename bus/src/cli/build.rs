@@ -61,16 +61,18 @@ pub(super) async fn build_functions(
 ) -> Result<PathBuf, String> {
     ensure_target(repository, progress).await?;
     progress.say("building the functions with cargo");
+    // The samples' manifest says where its components are, whatever CARGO_TARGET_DIR says.
+    let target = std::path::absolute(repository.join("target"))
+        .map_err(|error| format!("the folder {} has no path: {error}", repository.display()))?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(repository)
-        .args(["build", "--release", "--target", TARGET]);
+        .args(["build", "--release", "--target", TARGET, "--target-dir"])
+        .arg(&target);
     for package in packages {
         command.args(["-p", package]);
     }
     run(command, "cargo", progress).await?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository.join("target"), PathBuf::from);
     Ok(target.join(TARGET).join("release"))
 }
 

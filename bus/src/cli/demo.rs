@@ -263,19 +263,25 @@ fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option
         ));
         output::print("  and in another terminal:");
     }
+    // The usual address needs no flag.
+    let at = if url == format!("http://{}", settings::LISTEN) {
+        String::new()
+    } else {
+        format!(" --url {url}")
+    };
     output::print(&format!(
-        "  curl -s {url}/v1/buses/default/events                     # the log"
-    ));
-    output::print(&format!(
-        "  curl -s '{url}/v1/deliveries?stage=succeeded'             # what succeeded, attempt by attempt"
+        "  {program} events ls{at}                     # the log"
     ));
     if let Some(dead) = dead {
         output::print(&format!(
-            "  curl -s {url}/v1/dead-letters/{dead}                       # why one event did not"
+            "  {program} deliveries get {dead}{at}           # why one event did not succeed"
         ));
     }
     output::print(&format!(
-        "  {program} publish --url {url} --type com.example.order.placed --source /shop --data @{}",
+        "  {program} top{at}                           # rates, lag and failures, live"
+    ));
+    output::print(&format!(
+        "  {program} publish{at} --type com.example.order.placed --source /shop --data @{}",
         samples.join("order.json").display()
     ));
 }

@@ -79,7 +79,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut serving = Serving::start(&settings).await?;
     output::print(&format!("edgebus listens on http://{}", serving.address));
     output::print(&format!(
-        "  try: curl -s http://{}/v1/rules",
+        "  try: {} rules ls --url http://{}",
+        super::shown_program(),
         serving.address
     ));
     serving.until(signals.stop()).await?;
