@@ -24,7 +24,7 @@ use crate::model::Digest;
 #[command(after_help = "Examples:
   edgebus apply                                show the plan, ask, apply
   edgebus apply --dry-run                      show the plan only
-  edgebus apply deploy/edgebus.yaml --url http://10.0.0.7:7070 --yes
+  edgebus apply deploy/edgebus.yaml --url http://127.0.0.1:8080 --yes
   edgebus apply --dry-run -o json | jq '.changes[] | .kind'
 
 Exits with 78 if the manifest has faults. Nothing is changed unless all of it is.")]

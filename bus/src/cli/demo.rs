@@ -26,7 +26,7 @@ const DELIVERIES_MAX: Duration = Duration::from_secs(60);
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus demo
-  edgebus demo --keep          leave it running, to look around with curl")]
+  edgebus demo --keep          leave it running, to look around with the other commands")]
 pub(super) struct Arguments {
     /// Leave the bus running until it is stopped with Ctrl-C.
     #[arg(long)]

@@ -10,7 +10,7 @@ use crate::model::Code;
   edgebus explain EB0201      the page of one error
   edgebus explain             all codes, one a line")]
 pub(super) struct Arguments {
-    /// The code, as `error[EB0201]` on the command line and \"code\" in a problem document show it.
+    /// The code, as `error[EB0201]` on the command line and `code` in a problem document show it.
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }

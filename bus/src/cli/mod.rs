@@ -143,7 +143,10 @@ impl From<client::Error> for Failure {
   edgebus demo                                        see it work, on real events
   edgebus init hello                                  a project of your own, to start with
   edgebus serve --data ./data --create --manifest edgebus.yaml
-  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'"
+  edgebus publish --type com.example.order.placed --source /shop --data '{\"total\": 12}'
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 74 the store failed while it was written, 78 wrong
+configuration. `edgebus explain CODE` tells more of an error."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -31,7 +31,8 @@ A test in the manifest:
     - name: a bug from outside
       event: { type: com.github.issues, data: { action: opened } }
       expect: [outside-issues]
-`event` may also be a file or a list of both; `expect_not` names rules that must not match.")]
+`event` may also be a file or a list of both; `expect_not` names rules that must not match, and
+`expect_input` what functions get. Exits with 1 if a test fails.")]
 pub(super) struct Arguments {
     /// The manifest.
     #[arg(value_name = "FILE", default_value = validate::FILE)]
