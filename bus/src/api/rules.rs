@@ -2,7 +2,7 @@
 
 mod trial;
 
-use ::rules::{ParseOptions, Pattern};
+use ::rules::Pattern;
 
 use super::call::{Answer, Call};
 use super::json::{Object, string};
@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::{page, subscriptions};
 use crate::error::Fault;
 use crate::model::{Code, InputConfig, RuleConfig, TargetConfig};
-use crate::view::ALIASES;
+use crate::view::parse_pattern;
 
 pub(super) use trial::test;
 
@@ -65,12 +65,7 @@ fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
 
 /// A pattern as the manifest takes it; its faults are told below `/match`.
 pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
-    let options = ParseOptions {
-        aliases: &ALIASES,
-        ..ParseOptions::default()
-    };
-    Pattern::parse(pattern.as_bytes(), &options)
-        .map_err(|all| faults("the pattern can't be read", "/match", all))
+    parse_pattern(pattern).map_err(|all| faults("the pattern can't be read", "/match", all))
 }
 
 fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {

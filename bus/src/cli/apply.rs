@@ -12,10 +12,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::connection::Connection;
+use super::output::counted;
 use super::output::{self, Progress};
-use super::validate::{self, Checked, Format, Purpose, counted};
+use super::validate::{self, Checked, Format, Purpose};
 use super::{Failure, OK};
 use crate::model::Digest;
 
@@ -135,11 +136,7 @@ fn envelope(checked: &Checked) -> Bytes {
 }
 
 fn answer(bytes: &[u8]) -> Result<Plan, Failure> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Failure::new(format!(
-            "the bus gave an answer that can't be read, perhaps of another release: {error}"
-        ))
-    })
+    Ok(client::read(bytes)?)
 }
 
 /// Shows the plan: as text it is the command's data; else it is shown for the question alone.

@@ -244,6 +244,14 @@ impl Client {
     }
 }
 
+/// Reads an answer.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(answer).map_err(|error| Error::Unreadable(error.to_string()))
+}
+
 /// Server-sent events as they come.
 pub(super) struct Stream {
     body: Incoming,

@@ -232,7 +232,7 @@ async fn around(client: &Client, delivery: &str) -> Result<Around, Failure> {
         }
     }
     if let Some(rule) = row.get("rule").and_then(Value::as_str) {
-        let found = listing::find(client, "/v1/rules", "rules", "name", rule, "").await;
+        let found = listing::find(client, "rules", "name", rule, "").await;
         around.rule = found.ok();
     }
     Ok(around)

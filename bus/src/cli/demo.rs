@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::build::{self, build_functions, repository};
-use super::client::Client;
+use super::client::{self, Client};
 use super::output::{self, Progress};
 use super::serve::{Serving, Signals};
 use super::{FAILURE, Failure, OK};
@@ -126,12 +126,7 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
                 Bytes::copy_from_slice(line.as_bytes()),
             )
             .await?;
-        let accepted: Accepted = serde_json::from_slice(&answer).map_err(|error| {
-            Failure::new(format!(
-                "the bus gave an answer that can't be read: {error}"
-            ))
-            .coded(Code::AnswerUnreadable)
-        })?;
+        let accepted: Accepted = client::read(&answer)?;
         if accepted.duplicate {
             output::print(&format!(
                 "{} is a duplicate of #{}: answered, and not delivered again",

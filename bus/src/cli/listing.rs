@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::client::Client;
-use super::output::{self, Column, Format, Progress, Rows};
+use super::client::{self, Client};
+use super::connection::Connection;
+use super::output::{self, Column, Format, Output, Progress, Rows};
 use super::query::Path;
 use super::{Failure, OK};
 use crate::model::limits::PAGE_ROWS_MAX;
@@ -23,6 +24,28 @@ pub(super) struct Paging {
     /// Print everything, page by page.
     #[arg(long, conflicts_with = "limit")]
     pub(super) all: bool,
+}
+
+/// Arguments of a listing that has no filters.
+#[derive(clap::Args, Debug)]
+pub(super) struct Unfiltered {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Unfiltered {
+    /// Fetches and prints `listing`.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(super) async fn run(&self, listing: &Listing) -> Result<u8, Failure> {
+        let client = self.connection.client()?;
+        run(&client, listing, &self.paging, self.output.format).await
+    }
 }
 
 /// A listing of the API.
@@ -54,20 +77,16 @@ pub(super) struct Page<'a> {
 /// # Errors
 /// The answer is not a page.
 pub(super) fn page<'a>(answer: &'a [u8], member: &str) -> Result<Page<'a>, Failure> {
-    let wrong = |what: &dyn std::fmt::Display| {
-        Failure::new(format!("the bus gave an answer that can't be read: {what}"))
-    };
-    let mut members: HashMap<String, &RawValue> =
-        serde_json::from_slice(answer).map_err(|error| wrong(&error))?;
+    let mut members: HashMap<String, &RawValue> = client::read(answer)?;
     let rows = members
         .remove(member)
-        .ok_or_else(|| wrong(&format!("it has no `{member}`")))?;
+        .ok_or_else(|| client::Error::Unreadable(format!("it has no `{member}`")))?;
     let next = match members.remove("next") {
         None => None,
-        Some(next) => serde_json::from_str(next.get()).map_err(|error| wrong(&error))?,
+        Some(next) => client::read(next.get().as_bytes())?,
     };
     Ok(Page {
-        rows: serde_json::from_str(rows.get()).map_err(|error| wrong(&error))?,
+        rows: client::read(rows.get().as_bytes())?,
         next,
     })
 }
@@ -156,13 +175,12 @@ fn cut<'a>(
 /// The bus refuses, or there is no such row; `hint` says what lists them.
 pub(super) async fn find(
     client: &Client,
-    path: &str,
     member: &str,
     name: &str,
     wanted: &str,
     hint: &str,
 ) -> Result<String, Failure> {
-    let answer = client.get(path).await?;
+    let answer = client.get(&format!("/v1/{member}")).await?;
     let page = page(&answer, member)?;
     page.rows
         .iter()

@@ -120,7 +120,7 @@ impl From<client::Error> for Failure {
         let code = match &error {
             client::Error::Unreachable { .. } => Some(Code::BusUnreachable),
             client::Error::Address(_) => Some(Code::AddressInvalid),
-            client::Error::Unreadable(_) => None,
+            client::Error::Unreadable(_) => Some(Code::AnswerUnreadable),
             // The bus's own word; one of a newer bus may be unknown here.
             client::Error::Refused { code, .. } => Code::find(code),
         };

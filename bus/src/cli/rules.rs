@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::connection::Connection;
-use super::listing::{self, Listing, Paging, text};
+use super::listing::{self, Listing, Unfiltered, text};
 use super::output::{self, Column, Output, json, plain, span};
 use super::query::Path;
 use super::story::{Facts, retry_words};
@@ -26,7 +26,10 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     /// List the rules in force.
-    Ls(List),
+    #[command(after_help = "Examples:
+  edgebus rules ls
+  edgebus rules ls --all -o yaml")]
+    Ls(Unfiltered),
     /// Show one rule: its pattern, its filters, its targets with their policies.
     Get(Get),
     /// Say what one rule makes of an event from a file, and why.
@@ -39,19 +42,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Get(arguments) => get(arguments).await,
         Command::Explain(arguments) => explain::run(arguments).await,
     }
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus rules ls
-  edgebus rules ls --all -o yaml")]
-struct List {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
 }
 
 const COLUMNS: &[Column] = &[
@@ -80,8 +70,7 @@ fn cells(row: &Value) -> Vec<String> {
     ]
 }
 
-async fn list(arguments: List) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
+async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/rules"),
         member: "rules",
@@ -90,13 +79,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         cells,
         empty: "no rules are in force; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.run(&listing).await
 }
 
 #[derive(clap::Args, Debug)]
@@ -117,15 +100,7 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let name = plain(&arguments.name);
     let hint = format!("rule `{name}`; edgebus rules ls lists them");
-    let rule = listing::find(
-        &client,
-        "/v1/rules",
-        "rules",
-        "name",
-        &arguments.name,
-        &hint,
-    )
-    .await?;
+    let rule = listing::find(&client, "rules", "name", &arguments.name, &hint).await?;
     output::one(arguments.output.format, &rule, || story(&rule))?;
     Ok(OK)
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::listing::{self, Listing, Paging, text};
+use super::listing::{self, Listing, Unfiltered, text};
 use super::output::{self, Column, Output, parse_time, plain, span, time};
 use super::query::Path;
 use super::story::Facts;
@@ -22,7 +22,12 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     /// List subscriptions with their lag.
-    Ls(List),
+    #[command(after_help = "Examples:
+  edgebus subscriptions ls
+  edgebus subscriptions ls -o json
+
+BEHIND counts the bus's events from the oldest owed delivery to the newest.")]
+    Ls(Unfiltered),
     /// Show one subscription: its lag, its oldest owed delivery, its policy.
     Get(Get),
 }
@@ -32,21 +37,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Ls(arguments) => list(arguments).await,
         Command::Get(arguments) => get(arguments).await,
     }
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus subscriptions ls
-  edgebus subscriptions ls -o json
-
-BEHIND counts the bus's events from the oldest owed delivery to the newest.")]
-struct List {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
 }
 
 const COLUMNS: &[Column] = &[
@@ -80,8 +70,7 @@ fn state(row: &Value) -> &'static str {
     }
 }
 
-async fn list(arguments: List) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
+async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/subscriptions"),
         member: "subscriptions",
@@ -91,13 +80,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"
             .to_owned(),
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.run(&listing).await
 }
 
 #[derive(clap::Args, Debug)]
@@ -118,15 +101,7 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let label = plain(&arguments.label);
     let hint = format!("subscription `{label}`; edgebus subscriptions ls lists them");
-    let row = listing::find(
-        &client,
-        "/v1/subscriptions",
-        "subscriptions",
-        "label",
-        &arguments.label,
-        &hint,
-    )
-    .await?;
+    let row = listing::find(&client, "subscriptions", "label", &arguments.label, &hint).await?;
     output::one(arguments.output.format, &row, || {
         story(&output::parse(&row)?)
     })?;

@@ -6,8 +6,6 @@
 use crate::model::InputConfig;
 use crate::view;
 
-use rules::TransformSpec;
-
 use super::cursor::{Cursor, Fields};
 use super::faults::Faults;
 use super::pattern::{locate_value, value_json};
@@ -31,12 +29,7 @@ pub(super) fn read(
     match (own, template, paths) {
         (Some(at), ..) => {
             let json = value_json(at, faults)?;
-            let string = serde_json::from_str::<String>(&json).ok();
-            let config = match TransformSpec::of_input(json.as_bytes(), string.as_deref()) {
-                TransformSpec::Path(path) => InputConfig::Path(path.to_owned()),
-                _ => InputConfig::Template(json),
-            };
-            compiled(config, at, faults)
+            compiled(view::input_config(&json), at, faults)
         }
         (None, Some(at), paths) => {
             let template = at.filled_text(fields.words("input_template"), faults)?;

@@ -9,7 +9,7 @@ mod verdict;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use rules::{Part, Transform, TransformSpec};
+use rules::{ParseOptions, Part, Pattern, Transform, TransformSpec};
 use serde_json::value::RawValue;
 
 use crate::model::{Attribute, Data, Event, InputConfig};
@@ -157,6 +157,18 @@ pub fn input_config(json: &str) -> InputConfig {
         (TransformSpec::Path(_), Some(path)) => InputConfig::Path(path.clone()),
         _ => InputConfig::Template(json.to_owned()),
     }
+}
+
+/// Parses a pattern as the manifest and the API take it, EventBridge's names included.
+///
+/// # Errors
+/// Every fault of it.
+pub fn parse_pattern(text: &str) -> Result<Pattern, Vec<rules::Fault>> {
+    let options = ParseOptions {
+        aliases: &ALIASES,
+        ..ParseOptions::default()
+    };
+    Pattern::parse(text.as_bytes(), &options)
 }
 
 /// Compiles how a target's input is made.

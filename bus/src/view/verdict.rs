@@ -6,14 +6,11 @@
 
 use std::cmp::Ordering;
 
-use rules::{
-    Context, EventDocument, EventFault, Explanation, Filter, Nearness, ParseOptions, Pattern,
-    Style, explain,
-};
+use rules::{Context, EventDocument, EventFault, Explanation, Filter, Nearness, Style, explain};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ALIASES, View, compile_input};
+use super::{View, compile_input, parse_pattern};
 use crate::model::{RuleConfig, TargetConfig, Timestamp};
 
 /// What a rule makes of an event.
@@ -78,11 +75,7 @@ pub fn judge(
     let explanation = match &rule.pattern {
         None => None,
         Some(text) => {
-            let options = ParseOptions {
-                aliases: &ALIASES,
-                ..ParseOptions::default()
-            };
-            let pattern = Pattern::parse(text.as_bytes(), &options).map_err(first)?;
+            let pattern = parse_pattern(text).map_err(first)?;
             Some(explain(&pattern, &parts)?)
         }
     };

@@ -37,19 +37,32 @@ pub(super) struct Route {
     describe: fn(&Limits) -> Operation,
 }
 
+fn route<H, T>(
+    method: (&'static str, MethodFilter),
+    path: &'static str,
+    handler: H,
+    describe: fn(&Limits) -> Operation,
+) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    let (method, filter) = method;
+    Route {
+        method,
+        path,
+        handler: on(filter, handler),
+        describe,
+    }
+}
+
 /// A route that is read.
 pub(super) fn get<H, T>(path: &'static str, handler: H, describe: fn(&Limits) -> Operation) -> Route
 where
     H: Handler<T, App>,
     T: 'static,
 {
-    let handler = axum::routing::get(handler);
-    Route {
-        method: "get",
-        path,
-        handler,
-        describe,
-    }
+    route(("get", MethodFilter::GET), path, handler, describe)
 }
 
 /// A route that is posted to.
@@ -62,13 +75,7 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    let handler = on(MethodFilter::POST, handler);
-    Route {
-        method: "post",
-        path,
-        handler,
-        describe,
-    }
+    route(("post", MethodFilter::POST), path, handler, describe)
 }
 
 /// A route that is put to.
@@ -77,13 +84,7 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    let handler = on(MethodFilter::PUT, handler);
-    Route {
-        method: "put",
-        path,
-        handler,
-        describe,
-    }
+    route(("put", MethodFilter::PUT), path, handler, describe)
 }
 
 /// A route that takes something away.
@@ -96,13 +97,7 @@ where
     H: Handler<T, App>,
     T: 'static,
 {
-    let handler = on(MethodFilter::DELETE, handler);
-    Route {
-        method: "delete",
-        path,
-        handler,
-        describe,
-    }
+    route(("delete", MethodFilter::DELETE), path, handler, describe)
 }
 
 const ABOUT: &str = "Publish CloudEvents, read the log, deploy functions, put rules in force, and see \

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::log_path;
-use crate::cli::client::Client;
+use crate::cli::client::{self, Client};
 use crate::cli::connection::Connection;
 use crate::cli::listing::text;
 use crate::cli::output::{self, JSON_COLUMNS, Progress, json};
@@ -123,9 +123,5 @@ async fn whole(client: &Client, arguments: &Arguments) -> Result<Answer, Failure
 
 async fn page(client: &Client, path: &str) -> Result<Answer, Failure> {
     let answer = client.get(path).await?;
-    serde_json::from_slice(&answer).map_err(|error| {
-        Failure::new(format!(
-            "the bus gave an answer that can't be read: {error}"
-        ))
-    })
+    Ok(client::read(&answer)?)
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Wanted, nothing};
+use crate::cli::client;
 use crate::cli::connection::Connection;
 use crate::cli::output::{self, Format, Output, Paint};
 use crate::cli::query::Path;
@@ -51,11 +52,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let progress = output::Progress::of_request("reading");
     let answer = client.get(path.text()).await?;
     progress.finish();
-    let last: Last<'_> = serde_json::from_slice(&answer).map_err(|error| {
-        Failure::new(format!(
-            "the bus gave an answer that can't be read: {error}"
-        ))
-    })?;
+    let last: Last<'_> = client::read(&answer)?;
     if arguments.count > 0 {
         printer.print(last.events.iter().map(|row| row.get()))?;
         if last.events.is_empty() && !arguments.follow {

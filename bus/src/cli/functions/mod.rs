@@ -9,7 +9,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::listing::{self, Listing, Paging, text, time};
+use super::listing::{Listing, Unfiltered, text, time};
 use super::output::{self, Column, Output, bytes, plain};
 use super::query::{Path, encoded};
 use super::story::Facts;
@@ -29,7 +29,10 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     /// List what is deployed.
-    Ls(List),
+    #[command(after_help = "Examples:
+  edgebus functions ls
+  edgebus functions ls -o json")]
+    Ls(Unfiltered),
     /// Show one function: its revision, its limits, what it is given.
     Get(Get),
     /// Deploy a component under a name; what it is given stays as it was.
@@ -56,19 +59,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// A function's path below the API.
 fn path_of(name: &str) -> String {
     format!("/v1/functions/{}", encoded(name))
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus functions ls
-  edgebus functions ls -o json")]
-struct List {
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
 }
 
 const COLUMNS: &[Column] = &[
@@ -103,8 +93,7 @@ fn number(row: &Value, pointer: &str) -> u64 {
     row.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }
 
-async fn list(arguments: List) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
+async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/functions"),
         member: "functions",
@@ -114,13 +103,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         empty: "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm"
             .to_owned(),
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.run(&listing).await
 }
 
 #[derive(clap::Args, Debug)]

@@ -19,7 +19,7 @@ use super::Failure;
 
 pub(super) use rows::Rows;
 pub(super) use table::Column;
-pub(super) use words::{Paint, bytes, duration, parse_time, plain, span, time};
+pub(super) use words::{Paint, bytes, counted, duration, parse_time, plain, span, time};
 pub(super) use yaml::entry as yaml_entry;
 
 /// Columns that indented JSON may fill before an object is broken into lines.

@@ -23,6 +23,12 @@ pub(in crate::cli) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `1 fault`, `2 faults`.
+#[must_use]
+pub(in crate::cli) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// A duration in the unit that reads best.
 #[must_use]
 pub(in crate::cli) fn duration(micros: u64) -> String {

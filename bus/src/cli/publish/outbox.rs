@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use crate::api::wire;
 use crate::cli::Failure;
-use crate::cli::client::Client;
+use crate::cli::client::{self, Client};
 use crate::cli::output::Progress;
-use crate::model::Code;
 use crate::model::Event;
 use crate::model::limits::BATCH_BYTES_MAX;
 
@@ -88,12 +87,7 @@ impl<'a> Outbox<'a> {
         let body = Bytes::from(std::mem::take(&mut self.body));
         let content_type = "application/cloudevents-batch+json";
         let answer = self.client.post(&self.path, content_type, body).await?;
-        let results: Results = serde_json::from_slice(&answer).map_err(|error| {
-            Failure::new(format!(
-                "the bus gave an answer that can't be read: {error}"
-            ))
-            .coded(Code::AnswerUnreadable)
-        })?;
+        let results: Results = client::read(&answer)?;
         let results = results.results.iter();
         self.tally.accepted += self.waiting;
         self.tally.duplicates += results.filter(|accepted| accepted.duplicate).count() as u64;

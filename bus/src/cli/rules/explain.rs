@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::rules::{Filter, ParseOptions, Pattern};
+use ::rules::Filter;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,7 +18,7 @@ use crate::cli::validate::{Checked, Format};
 use crate::cli::{Failure, OK, event_file, listing, moment};
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Code, InputConfig, Name, RetryPolicy, RuleConfig, TargetConfig};
-use crate::view::{self, ALIASES, FilterVerdict, Unjudged, Verdict, View};
+use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_pattern};
 
 /// Rules of a manifest that are named where the wanted one is not there.
 const NAMED_MAX: usize = 20;
@@ -126,12 +126,7 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
         .transpose()?
         .map(|text| text.trim().to_owned());
     if let Some(text) = &pattern {
-        let options = ParseOptions {
-            aliases: &ALIASES,
-            ..ParseOptions::default()
-        };
-        Pattern::parse(text.as_bytes(), &options)
-            .map_err(|faults| refused("--match can't be read", &faults))?;
+        parse_pattern(text).map_err(|faults| refused("--match can't be read", &faults))?;
     }
     for text in &arguments.filters {
         Filter::parse(text).map_err(|fault| {
@@ -215,7 +210,7 @@ async fn in_force(name: &str, connection: &Connection) -> Result<RuleConfig, Fai
         "rule `{}` in force; edgebus rules ls lists them, and --manifest takes one from a file",
         plain(name)
     );
-    let listed = listing::find(&client, "/v1/rules", "rules", "name", name, &hint).await?;
+    let listed = listing::find(&client, "rules", "name", name, &hint).await?;
     rule_of(&listed)
 }
 

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::{attempt, event};
 use crate::cli::Failure;
 use crate::cli::listing::text;
-use crate::cli::validate::counted;
+use crate::cli::output::counted;
 
 #[derive(Deserialize)]
 struct Trial<'a> {

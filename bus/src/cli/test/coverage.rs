@@ -3,11 +3,10 @@
 //! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
 
 use rules::lint::Coverage;
-use rules::{ParseOptions, Pattern};
 
 use crate::manifest::Manifest;
 use crate::model::{Event, Name};
-use crate::view::View;
+use crate::view::{View, parse_pattern};
 
 /// Lines that are shown of one rule.
 const LINES_MAX: usize = 5;
@@ -27,7 +26,7 @@ impl Reached {
     pub(super) fn new(manifest: &Manifest) -> Self {
         let covered = manifest.rules.iter().filter_map(|rule| {
             let text = rule.pattern.as_ref()?;
-            let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default()).ok()?;
+            let pattern = parse_pattern(text).ok()?;
             Some((rule.name.clone(), rule.bus.clone(), Coverage::new(&pattern)))
         });
         Self(covered.collect())

@@ -12,7 +12,8 @@ mod report;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::validate::{self, Checked, Format, Purpose, counted};
+use super::output::counted;
+use super::validate::{self, Checked, Format, Purpose};
 use super::{FAILURE, Failure, OK, output};
 use crate::bus::Rulebook;
 use crate::manifest::{Manifest, TestCase};

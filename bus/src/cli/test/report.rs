@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, Ran, Report};
 use crate::cli::output;
-use crate::cli::validate::counted;
+use crate::cli::output::counted;
 use crate::model::Name;
 use crate::view::Verdict;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use crate::cli::client::{Client, Error};
+use crate::cli::client::{self, Client, Error};
 
 /// What a bus said at one moment.
 #[derive(Clone, Debug)]
@@ -53,8 +53,7 @@ pub(super) struct SinceStart {
 /// It can't be reached, or its answer can't be read.
 pub(super) async fn look(client: &Client) -> Result<Look, Error> {
     let listed = client.get("/v1/subscriptions").await?;
-    let listing: Listing =
-        serde_json::from_slice(&listed).map_err(|error| Error::Unreadable(error.to_string()))?;
+    let listing: Listing = client::read(&listed)?;
     let metrics = client.get("/metrics").await?;
     let metrics = String::from_utf8_lossy(&metrics);
     Ok(Look {

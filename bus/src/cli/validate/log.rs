@@ -4,17 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rules::{ParseOptions, Pattern};
+use rules::Pattern;
 use serde::Deserialize;
 
-use super::{Checked, counted};
-use crate::cli::client::{Client, Error};
-use crate::cli::output::Progress;
+use super::Checked;
+use crate::cli::client::{self, Client, Error};
+use crate::cli::output::{Progress, counted};
 use crate::cli::query::Path;
 use crate::cli::{Failure, output};
 use crate::manifest::Side;
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{Name, RuleConfig};
+use crate::view::parse_pattern;
 
 /// Events of one bus that are looked through; of a longer log nothing is claimed.
 const EVENTS_MAX: u64 = 1_000_000;
@@ -90,7 +91,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
 /// The pattern of a rule that wants certain types.
 fn typed(rule: &RuleConfig) -> Option<Pattern> {
     let text = rule.pattern.as_ref()?;
-    let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default()).ok()?;
+    let pattern = parse_pattern(text).ok()?;
     (!pattern.wanted_at("type").is_empty()).then_some(pattern)
 }
 
@@ -124,8 +125,7 @@ async fn types(client: &Client, bus: &Name, progress: &Progress) -> Result<Seen,
             Err(Error::Refused { status: 404, .. }) => return Ok(Some((found, events))),
             Err(error) => return Err(error.into()),
         };
-        let page: Page = serde_json::from_slice(&body)
-            .map_err(|error| Failure::from(Error::Unreadable(error.to_string())))?;
+        let page: Page = client::read(&body)?;
         events += page.events.len() as u64;
         found.extend(page.events.into_iter().map(|row| row.event.kind));
         progress.detail(&format!("{events} events"));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::json;
 
+use super::output::counted;
 use super::{CONFIGURATION, Failure, OK, output};
 use crate::error::Fault;
 use crate::manifest::{self, Document, MANIFEST_BYTES_MAX, Manifest, Style};
@@ -293,9 +294,4 @@ fn holds(manifest: &Manifest) -> String {
         counted(manifest.tests.len(), "test", "tests"),
     ]
     .join(", ")
-}
-
-/// `1 fault`, `2 faults`.
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }

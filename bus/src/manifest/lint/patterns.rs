@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 
+use rules::Pattern;
 use rules::lint::{Overlap, Scope, Shape, dead_ends, overlap};
-use rules::{ParseOptions, Pattern};
 
 use super::super::document::{Document, Side};
 use crate::error::Fault;
 use crate::model::{Name, RuleConfig, TargetConfig};
+use crate::view::parse_pattern;
 
 /// What every event has: these are strings, and the required ones are always there (CloudEvents 1.0).
 const SHAPE: Shape<'static> = Shape {
@@ -41,7 +42,7 @@ pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
         .iter()
         .filter_map(|rule| {
             let text = rule.pattern.as_ref()?;
-            let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default()).ok()?;
+            let pattern = parse_pattern(text).ok()?;
             Some((rule, pattern))
         })
         .collect();
