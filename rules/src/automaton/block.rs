@@ -13,7 +13,8 @@ pub(super) const BLOCK: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Marks {
     quotes: u64,
-    backslashes: u64,
+    /// Whether there are backslashes.
+    escapes: bool,
     /// `{` and `[`
     opens: u64,
     /// `}` and `]`
@@ -27,17 +28,32 @@ fn equal(bytes: u8x16, byte: u8) -> u64 {
 
 fn marks(block: &[u8; BLOCK]) -> Marks {
     let mut marks = Marks::default();
+    let mut backslashes = u8x16::splat(0);
     for (place, chunk) in block.as_chunks::<16>().0.iter().enumerate() {
         let bytes = u8x16::new(*chunk);
         let shift = 16 * place;
         // `[` and `{` differ in one bit only, and so do `]` and `}`.
         let curly = bytes | u8x16::splat(0x20);
         marks.quotes |= equal(bytes, b'"') << shift;
-        marks.backslashes |= equal(bytes, b'\\') << shift;
+        backslashes |= bytes.simd_eq(u8x16::splat(b'\\'));
         marks.opens |= equal(curly, b'{') << shift;
         marks.closes |= equal(curly, b'}') << shift;
     }
+    marks.escapes = backslashes.to_bitmask() != 0;
     marks
+}
+
+/// The backslashes of a block.
+fn backslashes(block: &[u8; BLOCK]) -> u64 {
+    let chunks = block.as_chunks::<16>().0.iter().enumerate();
+    chunks.fold(0, |all, (place, chunk)| {
+        all | equal(u8x16::new(*chunk), b'\\') << (16 * place)
+    })
+}
+
+/// Whether at most one bit is set.
+fn lone(bits: u64) -> bool {
+    bits & bits.wrapping_sub(1) == 0
 }
 
 /// Each bit becomes the parity of itself and all lower ones: what lies between two quotes.
@@ -95,14 +111,17 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
         };
         let marks = marks(block);
         let mut quotes = marks.quotes;
-        if marks.backslashes != 0 || carry {
-            quotes &= !escaped(marks.backslashes, &mut carry);
+        if marks.escapes || carry {
+            quotes &= !escaped(backslashes(block), &mut carry);
         }
         let strings = parity(quotes) ^ inside;
         inside = ((strings as i64) >> 63) as u64;
         let opens = marks.opens & !strings;
         let mut closes = marks.closes & !strings;
-        if closes.count_ones() < depth {
+        if depth > 1 && lone(opens) && lone(closes) {
+            // Most blocks are so, and counting bits takes a dozen instructions without the one for it.
+            depth = depth + u32::from(opens != 0) - u32::from(closes != 0);
+        } else if closes.count_ones() < depth {
             depth = depth + opens.count_ones() - closes.count_ones();
         } else {
             let mut closed = 0;
@@ -119,6 +138,61 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
         }
         from += BLOCK;
     }
+}
+
+/// The bit that stands for a key's first byte and length in a set of such bits; a key that isn't
+/// in the set is one of no interest.
+#[inline]
+pub(super) fn outline_of(first: u8, length: usize) -> u32 {
+    (u32::from(first) + 5 * length as u32) % 64
+}
+
+/// Where the first member stands that needs a closer look, in an object whose keys of interest have these
+/// outlines; `at` is at the first quote of a key.
+///
+/// The common ones are passed here with one test of bounds each: a short key without escapes, then a
+/// short string without escapes or a number or word, then a comma and the next key, without white space.
+#[inline]
+pub(super) fn pass_members(bytes: &[u8], at: usize, outlines: u64) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some(next) = rest
+        .first_chunk()
+        .and_then(|head| pass_member(head, outlines))
+    {
+        rest = rest.get(next..).unwrap_or_default();
+    }
+    bytes.len() - rest.len()
+}
+
+/// So many bytes hold a key and a value of less than sixteen bytes each and what stands around them.
+const MEMBER: usize = 48;
+
+/// Where the next key starts, if this member is a common one and of no interest.
+#[inline(always)]
+fn pass_member(head: &[u8; MEMBER], outlines: u64) -> Option<usize> {
+    let key = stops(head[1..].first_chunk()?);
+    let length = key.trailing_zeros() as usize & 15;
+    if key == 0
+        || outlines >> outline_of(head[1], length) & 1 != 0
+        || head[length + 1..length + 3] != *b"\":"
+    {
+        return None;
+    }
+    let from = length + 3;
+    let next = match head[from] {
+        b'"' => {
+            let value = stops(head[from + 1..].first_chunk()?);
+            let end = from + 1 + (value.trailing_zeros() as usize & 15);
+            (value != 0 && head[end..end + 2] == *b"\",").then_some(end + 2)?
+        }
+        b'{' | b'[' => return None,
+        _ => {
+            let value = ends(head[from..].first_chunk()?);
+            let end = from + (value.trailing_zeros() as usize & 15);
+            (value != 0 && head[end] == b',').then_some(end + 1)?
+        }
+    };
+    (head[next] == b'"').then_some(next)
 }
 
 /// From here on a string is long enough for the library's wider search.
@@ -147,12 +221,7 @@ pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
 pub(super) fn scalar_end(bytes: &[u8], at: usize) -> usize {
     let mut from = at;
     while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
-        let bytes = u8x16::new(*chunk);
-        let curly = bytes | u8x16::splat(0x20);
-        let ends = bytes.simd_eq(u8x16::splat(b','))
-            | curly.simd_eq(u8x16::splat(b'}'))
-            | bytes.min(u8x16::splat(b' ')).simd_eq(bytes);
-        let found = ends.to_bitmask();
+        let found = ends(chunk);
         if found != 0 {
             return from + found.trailing_zeros() as usize;
         }
@@ -199,6 +268,18 @@ pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// What ends a number or a word, one bit for each byte.
+#[inline]
+fn ends(chunk: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    let curly = bytes | u8x16::splat(0x20);
+    let ends = bytes.simd_eq(u8x16::splat(b','))
+        | curly.simd_eq(u8x16::splat(b'}'))
+        | bytes.min(u8x16::splat(b' ')).simd_eq(bytes);
+    ends.to_bitmask()
+}
+
+/// Quotes and backslashes, one bit for each byte.
 #[inline]
 fn stops(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);

@@ -1,10 +1,11 @@
 //! The paths that rules mention, as a trie that changes node by node.
 //!
 //! Nodes have numbers and lie in a persistent table; a change copies the nodes that it touches. The
-//! children of a node are a flat table of their first eight bytes and lengths, so a key of an event
-//! is nearly always refused without a look at any text; beyond `TABLE_MAX` children they are found
+//! children of a node are a flat table of their first and last eight bytes and lengths, so a key of an
+//! event is nearly always found or refused without a look at any text; beyond `TABLE_MAX` children they are found
 //! by hash. A node also tells by which look-ups the conditions at its path are found.
 
+use super::block::outline_of;
 use super::door::{Door, Kind};
 use super::hash::Seed;
 use super::multimap::MultiMap;
@@ -33,8 +34,15 @@ pub(super) struct Entrance {
 #[derive(Debug, Clone, Copy, Default)]
 struct Child {
     head: u64,
+    tail: u64,
     length: u32,
     node: u32,
+}
+
+impl Child {
+    fn outline(&self) -> u64 {
+        outline_bit(self.head as u8, self.length as usize)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -57,8 +65,8 @@ pub(super) struct Node {
     count: u32,
     /// Children that have children: a dotted key can lead somewhere.
     deep: u32,
-    /// Bit n is set if a child's segment has n bytes; the last also stands for all longer ones.
-    lengths: u64,
+    /// Which first bytes and lengths the children's segments have (`block::outline_of`).
+    outlines: u64,
     children: Children,
     /// By kind and length.
     pub(super) entrances: Vec<Entrance>,
@@ -75,7 +83,7 @@ impl Node {
             numbers: 0,
             count: 0,
             deep: 0,
-            lengths: 0,
+            outlines: 0,
             children: Children::Table([].into()),
             entrances: Vec::new(),
             ranges: Vec::new(),
@@ -95,6 +103,13 @@ impl Node {
     /// How many keys lead on.
     pub(super) fn children(&self) -> u32 {
         self.count
+    }
+
+    /// The outlines that a key of interest may have; none if keys with dots may be, which have to be
+    /// looked at in any case.
+    #[inline]
+    pub(super) fn outlines(&self) -> Option<u64> {
+        (self.deep == 0).then_some(self.outlines)
     }
 
     fn entrance(&self, door: Door) -> Result<usize, usize> {
@@ -137,8 +152,12 @@ impl Node {
     }
 }
 
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
+/// The outline of a segment, as one bit.
+#[inline]
+fn outline_bit(first: u8, length: usize) -> u64 {
+    // Who reads an empty key sees its closing quote first.
+    let first = if length == 0 { b'"' } else { first };
+    1 << outline_of(first, length)
 }
 
 /// The first eight bytes, or what there is of them and zeros.
@@ -149,6 +168,25 @@ fn head(segment: &[u8]) -> u64 {
             .iter()
             .rev()
             .fold(0, |head, &byte| head << 8 | u64::from(byte)),
+    }
+}
+
+/// The last eight bytes of what has more than eight.
+fn tail(segment: &[u8]) -> u64 {
+    match segment.last_chunk::<8>() {
+        Some(chunk) if segment.len() > 8 => u64::from_le_bytes(*chunk),
+        _ => 0,
+    }
+}
+
+/// The head of a key that stands in a text, which usually has eight bytes there and can do without a
+/// loop.
+#[inline]
+pub(super) fn head_at(text: &[u8], from: usize, length: usize) -> u64 {
+    match text.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(chunk) if length >= 8 => u64::from_le_bytes(*chunk),
+        Some(chunk) => u64::from_le_bytes(*chunk) & !(u64::MAX << (8 * length)),
+        None => head(text.get(from..from + length).unwrap_or_default()),
     }
 }
 
@@ -193,15 +231,21 @@ impl Trie {
     /// Where a key of an object at a node leads: one segment, or several when it has dots; and
     /// whether it has any.
     #[inline]
-    pub(super) fn descend(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
-        if node.deep == 0 && node.lengths & length_bit(key.len()) == 0 {
+    pub(super) fn descend(
+        &self,
+        number: u32,
+        node: &Node,
+        key: &[u8],
+        head: u64,
+    ) -> Option<(u32, bool)> {
+        if node.deep == 0 && node.outlines & outline_bit(head as u8, key.len()) == 0 {
             return None;
         }
-        self.look_down(number, node, key)
+        self.look_down(number, node, key, head)
     }
 
-    fn look_down(&self, number: u32, node: &Node, key: &[u8]) -> Option<(u32, bool)> {
-        if let Some(child) = self.child(number, node, key) {
+    fn look_down(&self, number: u32, node: &Node, key: &[u8], head: u64) -> Option<(u32, bool)> {
+        if let Some(child) = self.child_at(number, node, key, head) {
             return Some((child, false));
         }
         if node.deep == 0 || !key.contains(&b'.') {
@@ -215,12 +259,17 @@ impl Trie {
     }
 
     fn child(&self, number: u32, node: &Node, segment: &[u8]) -> Option<u32> {
-        if node.lengths & length_bit(segment.len()) == 0 {
+        self.child_at(number, node, segment, head(segment))
+    }
+
+    #[inline]
+    fn child_at(&self, number: u32, node: &Node, segment: &[u8], head: u64) -> Option<u32> {
+        if node.outlines & outline_bit(head as u8, segment.len()) == 0 {
             return None;
         }
         match &node.children {
             Children::Table(table) => {
-                let wanted = (head(segment), segment.len() as u32);
+                let wanted = (head, segment.len() as u32);
                 let mut place = start(wanted.0, wanted.1, table.len());
                 loop {
                     let child = table[place];
@@ -228,7 +277,8 @@ impl Trie {
                         return None;
                     }
                     let same = (child.head, child.length) == wanted
-                        && (segment.len() <= 8 || self.is(child.node, segment));
+                        && child.tail == tail(segment)
+                        && (segment.len() <= 16 || self.is(child.node, segment));
                     if same {
                         return Some(child.node);
                     }
@@ -295,11 +345,12 @@ impl Trie {
         if let Some(node) = self.node_mut(parent) {
             grandparent = (node.count == 0).then_some(node.parent);
             node.count += 1;
-            node.lengths |= length_bit(segment.len());
+            node.outlines |= outline_bit(head(segment.as_bytes()) as u8, segment.len());
             if let Children::Table(table) = &node.children {
                 let (head, length) = (head(segment.as_bytes()), segment.len() as u32);
                 let child = Child {
                     head,
+                    tail: tail(segment.as_bytes()),
                     length,
                     node: number,
                 };
@@ -349,8 +400,8 @@ impl Trie {
                     .copied()
                     .filter(|child| child.node != ROOT && child.node != number)
                     .collect();
-                let lengths = left.iter().map(|child| length_bit(child.length as usize));
-                node.lengths = lengths.fold(0, |all, bit| all | bit);
+                let outlines = left.iter().map(|child| child.outline());
+                node.outlines = outlines.fold(0, |all, bit| all | bit);
                 node.children = Children::Table(table_of(&left));
             } else {
                 self.wide.remove(hash, number);

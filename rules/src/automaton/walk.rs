@@ -8,7 +8,7 @@
 
 use super::block;
 use super::order;
-use super::trie::{Node, ROOT, Trie};
+use super::trie::{Node, ROOT, Trie, head_at};
 use super::values::{DECODED, Found, Kind, NONE, Values};
 use crate::array_trail::{Element, Trail};
 use crate::error::EventFault;
@@ -155,7 +155,8 @@ impl<'w> Walk<'w> {
 
     fn route(&self, number: u32, key: &[u8]) -> Option<(u32, bool)> {
         let node = self.trie.node(number)?;
-        self.trie.descend(number, node, key)
+        let head = head_at(key, 0, key.len());
+        self.trie.descend(number, node, key, head)
     }
 
     fn malformed(&self) -> Stop {
@@ -209,6 +210,11 @@ impl<'w> Walk<'w> {
             if byte != b'"' {
                 return Err(Stop::Malformed(at));
             }
+            if let Some(outlines) = node.outlines()
+                && (left > 0 || !self.manner.plain)
+            {
+                at = block::pass_members(bytes, at, outlines);
+            }
             let offset = at;
             let child;
             (child, at) = self.key(number, node, at)?;
@@ -255,13 +261,15 @@ impl<'w> Walk<'w> {
         let stop = block::string_stop(self.bytes, at + 1).ok_or(Stop::Malformed(at))?;
         if self.bytes.get(stop) == Some(&b'"') {
             let key = self.bytes.get(at + 1..stop).unwrap_or_default();
-            return Ok((self.trie.descend(number, node, key), stop + 1));
+            let head = head_at(self.bytes, at + 1, key.len());
+            return Ok((self.trie.descend(number, node, key, head), stop + 1));
         }
         self.at = at;
         let start = self.values.decoded.len();
         self.decode()?;
         let key = &self.values.decoded.as_bytes()[start..];
-        let child = self.trie.descend(number, node, key);
+        let head = head_at(key, 0, key.len());
+        let child = self.trie.descend(number, node, key, head);
         self.values.decoded.truncate(start);
         Ok((child, self.at))
     }
