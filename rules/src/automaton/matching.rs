@@ -53,6 +53,10 @@ impl<K: Clone> RuleIndex<K> {
         trust: Trust,
     ) -> Result<Matches<'s, K>, EventFault> {
         check::size(event)?;
+        if let Event::Document(bytes) = event {
+            let lines = bytes.iter().step_by(64).take(16);
+            std::hint::black_box(lines.fold(0, |all, byte| all ^ byte));
+        }
         if trust == Trust::Unchecked {
             check::syntax(event)?;
         }
