@@ -26,7 +26,7 @@ impl Contestant {
     }
 
     /// Hits on all events; none if it panics.
-    pub(crate) fn total(&mut self, events: &[String]) -> Option<usize> {
+    pub(crate) fn total(&mut self, events: &[&str]) -> Option<usize> {
         EXPECTED_TO_PANIC.store(self.may_panic, Ordering::Relaxed);
         let total = catch_unwind(AssertUnwindSafe(|| {
             events.iter().map(|event| self.hits(event)).sum()
@@ -124,7 +124,7 @@ pub(crate) fn contestants(rules: &[String], with_naive: bool) -> Vec<(String, Ou
 }
 
 /// How many events each rule matches, by the index.
-pub(crate) fn hits_of_each(rules: &[String], events: &[String]) -> Vec<usize> {
+pub(crate) fn hits_of_each(rules: &[String], events: &[&str]) -> Vec<usize> {
     let index = index(rules);
     let mut scratch = Scratch::new();
     let mut hits = vec![0; rules.len()];
