@@ -270,7 +270,7 @@ pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// What ends a number or a word, one bit for each byte.
 #[inline]
-fn ends(chunk: &[u8; 16]) -> u32 {
+pub(super) fn ends(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
     let curly = bytes | u8x16::splat(0x20);
     let ends = bytes.simd_eq(u8x16::splat(b','))

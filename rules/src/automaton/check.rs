@@ -1,10 +1,13 @@
 //! Whether bytes are JSON at all: every byte of an event that nobody has vouched for.
 //!
+//! The same look finds out whether keys are unique and without dots, so that the walk may end early.
 //! What the fast check doesn't pass is read by the scanner that the plain matcher reads with, so both
 //! refuse the same texts, with the same words, wherever the fault is.
 
+use super::Trust;
 use super::block::solid;
 use super::grammar::is_json;
+use super::keys::Keys;
 use super::values::Event;
 use crate::error::EventFault;
 use crate::event::Part;
@@ -37,24 +40,36 @@ pub(super) fn size(event: Event<'_>) -> Result<(), EventFault> {
     }
 }
 
-/// Refuses an event that isn't JSON.
-pub(super) fn syntax(event: Event<'_>) -> Result<(), EventFault> {
+/// Refuses an event that isn't JSON; says what can be vouched for in one that is.
+pub(super) fn syntax(event: Event<'_>, keys: &mut Keys) -> Result<Trust, EventFault> {
     let fault = |syntax: Syntax, part: Option<&str>| EventFault {
         offset: syntax.offset,
         part: part.map(str::to_owned),
         reason: syntax.reason.into_owned(),
     };
+    keys.begin();
     match event {
-        Event::Document(bytes) => document(bytes).map_err(|syntax| fault(syntax, None)),
-        Event::Parts(parts) => parts.iter().try_for_each(|part| match part {
-            Part::Text { .. } => Ok(()),
-            Part::Raw { name, json } => value(json).map_err(|syntax| fault(syntax, Some(name))),
-        }),
+        Event::Document(bytes) => document(bytes, keys).map_err(|syntax| fault(syntax, None))?,
+        Event::Parts(parts) => {
+            keys.open();
+            for part in parts {
+                let (Part::Text { name, .. } | Part::Raw { name, .. }) = *part;
+                keys.note(name.as_bytes());
+                if let Part::Raw { json, .. } = part {
+                    value(json, keys).map_err(|syntax| fault(syntax, Some(name)))?;
+                }
+            }
+        }
     }
+    Ok(if keys.are_plain() {
+        Trust::Plain
+    } else {
+        Trust::Json
+    })
 }
 
-fn document(bytes: &[u8]) -> Result<(), Syntax> {
-    if bytes.get(solid(bytes, 0)) == Some(&b'{') && is_json(bytes, EVENT_DEPTH_MAX) {
+fn document(bytes: &[u8], keys: &mut Keys) -> Result<(), Syntax> {
+    if bytes.get(solid(bytes, 0)) == Some(&b'{') && is_json(bytes, EVENT_DEPTH_MAX, keys) {
         return Ok(());
     }
     let mut scanner = Scanner::new(bytes)?;
@@ -65,8 +80,8 @@ fn document(bytes: &[u8]) -> Result<(), Syntax> {
     scanner.finish()
 }
 
-fn value(bytes: &[u8]) -> Result<(), Syntax> {
-    if is_json(bytes, EVENT_DEPTH_MAX - 1) {
+fn value(bytes: &[u8], keys: &mut Keys) -> Result<(), Syntax> {
+    if is_json(bytes, EVENT_DEPTH_MAX - 1, keys) {
         return Ok(());
     }
     let mut scanner = Scanner::new(bytes)?;

@@ -4,17 +4,20 @@
 //! sixteen bytes of a string and eight digits of a number at a step. A yes is always true; after a
 //! no the scanner reads again and finds the fault. Never recurses.
 
-use super::block::solid;
+use super::block::{self, solid};
+use super::keys::Keys;
 use wide::u8x16;
 
-/// Whether these bytes are one JSON value with at most so many (64 at most) open brackets.
-pub(super) fn is_json(bytes: &[u8], room: usize) -> bool {
-    std::str::from_utf8(bytes).is_ok() && value(bytes, room.min(64)) == Some(bytes.len())
+/// Whether these bytes are one JSON value with at most so many (64 at most) open brackets. Its keys are
+/// noted.
+pub(super) fn is_json(bytes: &[u8], room: usize, keys: &mut Keys) -> bool {
+    std::str::from_utf8(bytes).is_ok() && value(bytes, room.min(64), keys) == Some(bytes.len())
 }
 
 /// Where the value and the white space after it end.
-fn value(bytes: &[u8], room: usize) -> Option<usize> {
+fn value(bytes: &[u8], room: usize, keys: &mut Keys) -> Option<usize> {
     let mut open = 0;
+    let mut arrays = 0;
     // The lowest bit says whether the innermost open bracket is an object's.
     let mut objects: u64 = 0;
     let mut at = solid(bytes, 0);
@@ -29,11 +32,16 @@ fn value(bytes: &[u8], room: usize) -> Option<usize> {
                 }
                 open += 1;
                 objects = objects << 1 | u64::from(first == b'{');
+                if first == b'[' {
+                    arrays += 1;
+                } else if arrays == 0 {
+                    keys.open();
+                }
                 let inside = solid(bytes, at + 1);
                 // The closing brackets are two after the opening ones.
                 if bytes.get(inside) != Some(&(first + 2)) {
                     at = if first == b'{' {
-                        key(bytes, inside)?
+                        key(bytes, inside, (arrays == 0).then_some(&mut *keys))?
                     } else {
                         inside
                     };
@@ -56,7 +64,7 @@ fn value(bytes: &[u8], room: usize) -> Option<usize> {
                 b',' => {
                     at = solid(bytes, at + 1);
                     if object {
-                        at = key(bytes, at)?;
+                        at = key(bytes, at, (arrays == 0).then_some(&mut *keys))?;
                     }
                     break;
                 }
@@ -67,6 +75,11 @@ fn value(bytes: &[u8], room: usize) -> Option<usize> {
             at += 1;
             open -= 1;
             objects >>= 1;
+            if !object {
+                arrays -= 1;
+            } else if arrays == 0 {
+                keys.close();
+            }
         }
     }
 }
@@ -78,17 +91,51 @@ fn word(bytes: &[u8], at: usize, word: &[u8]) -> Option<usize> {
         .then_some(at + word.len())
 }
 
-/// The end of a key, its colon, and the white space after it.
-fn key(bytes: &[u8], at: usize) -> Option<usize> {
+/// The end of a key, its colon, and the white space after it; the key is noted.
+#[inline(always)]
+fn key(bytes: &[u8], at: usize, keys: Option<&mut Keys>) -> Option<usize> {
     if *bytes.get(at)? != b'"' {
         return None;
     }
-    let colon = solid(bytes, string(bytes, at + 1)?);
-    (*bytes.get(colon)? == b':').then(|| solid(bytes, colon + 1))
+    let end = string(bytes, at + 1)?;
+    if let Some(keys) = keys {
+        note(bytes, at + 1, end - 1, keys);
+    }
+    if *bytes.get(end)? == b':' {
+        return Some(solid(bytes, end + 1));
+    }
+    let colon = solid(bytes, end);
+    if *bytes.get(colon)? != b':' {
+        return None;
+    }
+    Some(solid(bytes, colon + 1))
+}
+
+/// Notes the key between two places.
+#[inline(never)]
+fn note(bytes: &[u8], from: usize, to: usize, keys: &mut Keys) {
+    match bytes.get(from..).and_then(|rest| rest.first_chunk()) {
+        Some(chunk) if to - from < 16 => keys.note_short(chunk, to - from),
+        _ => keys.note(bytes.get(from..to).unwrap_or_default()),
+    }
 }
 
 /// The end of a string whose first byte is at `at`, its closing quote included.
-fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
+#[inline]
+fn string(bytes: &[u8], at: usize) -> Option<usize> {
+    if let Some(head) = bytes.get(at..)?.first_chunk() {
+        let found = specials(head);
+        if found != 0 {
+            let end = at + found.trailing_zeros() as usize;
+            if *bytes.get(end)? == b'"' {
+                return Some(end + 1);
+            }
+        }
+    }
+    long_string(bytes, at)
+}
+
+fn long_string(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at = special(bytes, at)?;
         match bytes.get(at)? {
@@ -99,15 +146,20 @@ fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The first byte from `at` on that a string can't hold as it is.
+/// What a string can't hold as it is, one bit for each byte.
 #[inline]
+fn specials(chunk: &[u8; 16]) -> u32 {
+    let bytes = u8x16::new(*chunk);
+    let specials = bytes.simd_eq(u8x16::splat(b'"'))
+        | bytes.simd_eq(u8x16::splat(b'\\'))
+        | bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
+    specials.to_bitmask()
+}
+
+/// The first byte from `at` on that a string can't hold as it is.
 fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        let bytes = u8x16::new(*chunk);
-        let special = bytes.simd_eq(u8x16::splat(b'"'))
-            | bytes.simd_eq(u8x16::splat(b'\\'))
-            | bytes.min(u8x16::splat(0x1F)).simd_eq(bytes);
-        let found = special.to_bitmask();
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let found = specials(chunk);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize);
         }
@@ -140,7 +192,59 @@ fn four_digits(bytes: &[u8], at: usize) -> Option<u32> {
     })
 }
 
+/// The end of the number that starts at `at`.
+#[inline]
 fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at..)?.first_chunk() {
+        Some(head) => {
+            short_number(head).map_or_else(|| long_number(bytes, at), |end| Some(at + end))
+        }
+        None => long_number(bytes, at),
+    }
+}
+
+/// So many bytes hold nearly every number and the byte after it.
+const NUMBER: usize = 32;
+
+/// The end of a number without an exponent that ends before the last of these bytes; none for others and
+/// for what is no number.
+///
+/// Where it ends is found by what follows it, and only then held against the digits: so nothing that
+/// comes after has to wait for the digits.
+#[inline(always)]
+fn short_number(head: &[u8; NUMBER]) -> Option<usize> {
+    let (mut digits, mut ends) = (0_u32, 0_u32);
+    for (place, chunk) in head.as_chunks::<16>().0.iter().enumerate() {
+        let above = u8x16::new(*chunk) - u8x16::splat(b'0');
+        let found = above.min(u8x16::splat(9)).simd_eq(above);
+        digits |= found.to_bitmask() << (16 * place);
+        ends |= block::ends(chunk) << (16 * place);
+    }
+    if ends == 0 {
+        return None;
+    }
+    let end = ends.trailing_zeros() as usize;
+    let run = |from: usize| (!(digits >> (from % NUMBER))).trailing_zeros() as usize;
+    let sign = usize::from(head[0] == b'-');
+    let whole = run(sign);
+    if whole == 0 || (whole > 1 && head[sign] == b'0') {
+        return None;
+    }
+    let mut last = sign + whole;
+    if last < end && head[last] == b'.' {
+        let fraction = run(last + 1);
+        if fraction == 0 {
+            return None;
+        }
+        last += 1 + fraction;
+    }
+    if last != end {
+        return None;
+    }
+    Some(end)
+}
+
+fn long_number(bytes: &[u8], at: usize) -> Option<usize> {
     let from = at + usize::from(bytes.get(at) == Some(&b'-'));
     let mut at = match bytes.get(from)? {
         b'0' => from + 1,
@@ -201,7 +305,7 @@ mod tests {
         let bytes = text.as_bytes();
         for room in [0, 1, 3, 64] {
             assert_eq!(
-                is_json(bytes, room),
+                is_json(bytes, room, &mut Keys::new()),
                 scanned(bytes, room),
                 "{text:?}, {room}"
             );

@@ -28,6 +28,7 @@ mod door;
 mod fold;
 mod grammar;
 mod hash;
+mod keys;
 mod matching;
 mod multimap;
 mod order;
@@ -45,7 +46,7 @@ use self::slab::Slab;
 use crate::pattern::{self, Pattern};
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// Whether the bytes of an event are known to be JSON.
+/// What is known of the bytes of an event. Whoever takes an event in finds out with [`Trust::of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// Nobody has looked: every byte is checked, and what isn't JSON is refused.
@@ -55,9 +56,9 @@ pub enum Trust {
     /// don't mention is then skipped unread. Duplicate keys are still treated as the caller says.
     /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
     Json,
-    /// As `Json`, and the caller also vouches that no object has a key twice, or a key with a dot
-    /// in it, as of events that it has made itself. The walk then ends as soon as there can be
-    /// nothing more that a rule mentions.
+    /// As `Json`, and the caller also vouches that outside of arrays no object has a key twice, or a
+    /// key with a dot in it. So it is with nearly all events. A walk then ends as soon as there can
+    /// be nothing more that a rule mentions.
     Plain,
 }
 

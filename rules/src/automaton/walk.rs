@@ -56,6 +56,8 @@ impl Stop {
 struct Place {
     element: Element,
     depth: usize,
+    /// Whether keys are known to be unique and without dots here.
+    plain: bool,
     /// Whether nothing that follows matters.
     last: bool,
 }
@@ -64,7 +66,7 @@ struct Place {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) duplicates: Duplicates,
-    /// Keys are known to be unique and without dots.
+    /// Keys outside of arrays are known to be unique and without dots.
     pub(super) plain: bool,
 }
 
@@ -112,6 +114,7 @@ impl<'w> Walk<'w> {
             let place = Place {
                 element: Trail::WHOLE,
                 depth: 0,
+                plain: self.manner.plain,
                 last: true,
             };
             match self.object(ROOT, root, place) {
@@ -130,6 +133,7 @@ impl<'w> Walk<'w> {
         let place = Place {
             element: Trail::WHOLE,
             depth: 1,
+            plain: self.manner.plain,
             last: true,
         };
         match self.member(object, (child, dotted), 0, place) {
@@ -211,7 +215,7 @@ impl<'w> Walk<'w> {
                 return Err(Stop::Malformed(at));
             }
             if let Some(outlines) = node.outlines()
-                && (left > 0 || !self.manner.plain)
+                && (left > 0 || !place.plain)
             {
                 at = block::pass_members(bytes, at, outlines);
             }
@@ -225,14 +229,14 @@ impl<'w> Walk<'w> {
             at = block::solid(bytes, at + 1);
             if let Some(child) = child {
                 left = left.saturating_sub(1);
-                let last = self.manner.plain && left == 0 && place.last;
+                let last = place.plain && left == 0 && place.last;
                 self.at = at;
                 self.member(object, child, offset, Place { last, ..inside })?;
                 at = self.at;
                 if last {
                     return Err(Stop::Done);
                 }
-            } else if self.manner.plain && left == 0 && patience == 0 {
+            } else if place.plain && left == 0 && patience == 0 {
                 // Nothing more to be found here, and more than a little to be read.
                 self.at = block::enclosing_end(bytes, at).ok_or(Stop::Malformed(at))?;
                 return Ok(());
@@ -311,7 +315,7 @@ impl<'w> Walk<'w> {
         place: Place,
     ) -> Result<(), Stop> {
         let first = self.peek()?;
-        if self.manner.plain {
+        if place.plain {
             return match self.trie.node(child) {
                 Some(node) => self.value(child, node, first, place),
                 None => self.skip(),
@@ -395,6 +399,7 @@ impl<'w> Walk<'w> {
             return Ok(());
         }
         let inside = Place {
+            plain: false,
             last: false,
             ..inside
         };

@@ -370,18 +370,3 @@ pub(super) fn harm(random: &mut Random, event: String) -> Vec<u8> {
     }
     bytes
 }
-
-/// Whether an event has a key with a dot.
-pub(super) fn has_dotted_key(event: &[u8]) -> bool {
-    fn dotted(value: &serde_json::Value) -> bool {
-        match value {
-            serde_json::Value::Array(elements) => elements.iter().any(dotted),
-            serde_json::Value::Object(members) => members
-                .iter()
-                .any(|(key, value)| key.contains('.') || dotted(value)),
-            _ => false,
-        }
-    }
-    // An event that the library can't hold is as good as one with dots.
-    serde_json::from_slice(event).map_or(true, |event| dotted(&event))
-}
