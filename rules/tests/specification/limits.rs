@@ -322,7 +322,7 @@ fn characters(count: usize) -> bool {
 fn depth(count: usize) -> bool {
     // The pattern, the field's list, then two brackets for each `all`, and one more for an odd count.
     let inside = (count - 2) / 2;
-    let last = if count % 2 == 0 {
+    let last = if count.is_multiple_of(2) {
         "1"
     } else {
         r#"{"prefix":"x"}"#
@@ -351,7 +351,7 @@ fn with_sub_rules(count: usize) -> Option<Pattern> {
     let mut rest = count;
     let mut factors = Vec::new();
     for factor in 2..=count {
-        while rest % factor == 0 {
+        while rest.is_multiple_of(factor) {
             factors.push(factor);
             rest /= factor;
         }
@@ -467,7 +467,7 @@ fn spelled(segments: &[&str], count: usize) -> serde_json::Value {
 /// with: each way of the first is tried, and with each one all ways of the second.
 fn spellings(choices: usize) -> bool {
     let (first, second) = (2..128)
-        .filter(|first| choices % first == 0)
+        .filter(|first| choices.is_multiple_of(*first))
         .map(|first| (first, choices / first - 1))
         .find(|(_, second)| (2..128).contains(second))
         .expect("the limit, and one more, have such factors");
