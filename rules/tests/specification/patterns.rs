@@ -223,3 +223,37 @@ fn queries_hold_where_the_page_says() {
         }
     }
 }
+
+/// What both matchers say of an event in parts, in every trust.
+fn of_parts(parts: &[Part<'_>], duplicates: Duplicates) -> Result<bool, String> {
+    let pattern = parse(r#"{"a":[2]}"#, Dialect::Edgebus).expect("the pattern is valid");
+    let index: RuleIndex<()> = [((), pattern.clone())].into_iter().collect();
+    let mut scratch = Scratch::new();
+    let set = RuleSet::new([((), pattern)]);
+    let by_set = set.matches(parts, duplicates).map(|keys| !keys.is_empty());
+    for trust in [Trust::Unchecked, Trust::Json] {
+        let found = index.matches(&mut scratch, parts, duplicates, trust);
+        assert_eq!(found.map(|keys| keys.len() > 0), by_set, "{trust:?}");
+    }
+    by_set.map_err(|fault| fault.to_string())
+}
+
+#[test]
+fn duplicate_keys_are_refused_or_the_last_counts() {
+    let raw = |name, json: &'static str| Part::Raw {
+        name,
+        json: json.as_bytes(),
+    };
+    let twice = [raw("a", "1"), raw("a", "2")];
+    assert_eq!(of_parts(&twice, Duplicates::LastWins), Ok(true));
+    assert!(of_parts(&twice, Duplicates::Refuse).is_err());
+    let unmentioned = [raw("b", "1"), raw("a", "2"), raw("b", "2")];
+    assert_eq!(of_parts(&unmentioned, Duplicates::Refuse), Ok(true));
+
+    let pattern = parse(r#"{"a":[2]}"#, Dialect::Edgebus).expect("the pattern is valid");
+    let escaped = r#"{"a":1,"\u0061":2}"#;
+    assert_eq!(matched(&pattern, escaped), Ok(true));
+    let set = RuleSet::new([((), pattern)]);
+    let refused = set.matches_json(escaped.as_bytes(), Duplicates::Refuse);
+    assert!(refused.is_err());
+}
