@@ -207,6 +207,13 @@ pub(crate) fn consistent<V: Located>(
 /// What one array must offer.
 type Demand<'f, V> = (Array, Vec<Wanted<'f, V>>);
 
+/// A path whose values are in several places.
+struct Open<'f, V> {
+    /// Whether it is met beside the arrays as well, which asks nothing of any of them.
+    met_beside: bool,
+    arrays: Vec<(Array, Wanted<'f, V>)>,
+}
+
 struct Search<'t> {
     trail: &'t Trail,
     choices: usize,
@@ -220,7 +227,7 @@ impl Search<'_> {
         wanted: &[Wanted<'_, V>],
     ) -> Result<bool, TooManySpellings> {
         let mut demands: Vec<Demand<'_, V>> = Vec::new();
-        let mut open: Vec<Vec<(Array, Wanted<'_, V>)>> = Vec::new();
+        let mut open: Vec<Open<'_, V>> = Vec::new();
         for want in wanted {
             if want.values.is_empty() {
                 if want.absence == Absence::Fails {
@@ -230,8 +237,24 @@ impl Search<'_> {
             }
             let (direct, mut arrays) = self.sources(depth, want);
             match direct {
-                // A value beside all arrays goes with every other choice.
-                Some(true) if want.absence != Absence::Required => continue,
+                // A value beside all arrays goes with every other choice. One inside may do more: it
+                // decides for an element, in which another path may then be absent.
+                Some(true) if want.absence != Absence::Required => {
+                    arrays.retain(|(array, inside)| {
+                        inside.held.contains(&true) && self.absence_may_serve(depth, wanted, *array)
+                    });
+                    if arrays.is_empty() {
+                        continue;
+                    }
+                    for (_, inside) in &mut arrays {
+                        inside.absence = Absence::Fails;
+                    }
+                    open.push(Open {
+                        met_beside: true,
+                        arrays,
+                    });
+                    continue;
+                }
                 // It is present whatever is chosen, so absence no longer serves.
                 Some(_) if want.absence == Absence::Required || arrays.is_empty() => {
                     return Ok(false);
@@ -248,10 +271,31 @@ impl Search<'_> {
                     demand(&mut demands, array, inside);
                 }
             } else {
-                open.push(arrays);
+                open.push(Open {
+                    met_beside: false,
+                    arrays,
+                });
             }
         }
         self.choose(depth, &open, demands)
+    }
+
+    /// Whether some path has values in this array, and may also be met by having none there.
+    fn absence_may_serve<V: Located>(
+        &self,
+        depth: u32,
+        wanted: &[Wanted<'_, V>],
+        array: Array,
+    ) -> bool {
+        let inside = |value: &V| {
+            let element = value.element();
+            self.trail.depth(element) > depth && {
+                let element = self.trail.enclosing(element, depth + 1);
+                self.trail.elements[element as usize].array == array
+            }
+        };
+        let mut absent = wanted.iter().filter(|want| want.absence != Absence::Fails);
+        absent.any(|want| want.values.iter().any(inside))
     }
 
     /// Where in this element the values of one path are: beside all arrays (and whether one of
@@ -284,7 +328,7 @@ impl Search<'_> {
     fn choose<V: Located>(
         &mut self,
         depth: u32,
-        open: &[Vec<(Array, Wanted<'_, V>)>],
+        open: &[Open<'_, V>],
         demands: Vec<Demand<'_, V>>,
     ) -> Result<bool, TooManySpellings> {
         let Some((first, rest)) = open.split_first() else {
@@ -295,7 +339,13 @@ impl Search<'_> {
             }
             return Ok(true);
         };
-        for (array, inside) in first {
+        if first.met_beside {
+            self.count_choice()?;
+            if self.choose(depth, rest, demands.clone())? {
+                return Ok(true);
+            }
+        }
+        for (array, inside) in &first.arrays {
             self.count_choice()?;
             let mut chosen = demands.clone();
             demand(&mut chosen, *array, inside.with(Absence::Fails));
@@ -303,15 +353,13 @@ impl Search<'_> {
                 return Ok(true);
             }
         }
-        let absence_serves = first
-            .iter()
-            .all(|(_, want)| want.absence == Absence::Serves);
-        if !absence_serves {
+        let mut arrays = first.arrays.iter();
+        if first.met_beside || !arrays.all(|(_, want)| want.absence == Absence::Serves) {
             return Ok(false);
         }
         self.count_choice()?;
         let mut chosen = demands;
-        for (array, inside) in first {
+        for (array, inside) in &first.arrays {
             demand(&mut chosen, *array, inside.with(Absence::Required));
         }
         self.choose(depth, rest, chosen)

@@ -3,7 +3,8 @@
 //! A CloudEvent's attributes come as text from headers while its data are bytes that must not be
 //! touched, so an event need not be one document; nothing is ever joined or re-encoded for a match.
 
-/// One top-level member of an event.
+/// One top-level member of an event. Of several with one name the last counts, or the event is refused,
+/// as [`Duplicates`] says.
 #[derive(Debug, Clone, Copy)]
 pub enum Part<'a> {
     /// A string that is already decoded, such as an attribute that came in a header.
@@ -22,7 +23,7 @@ pub enum Part<'a> {
     },
 }
 
-/// What to do with a key that occurs twice in one object of the event.
+/// What to do with a key that occurs twice in one object of the event, also spelled with escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duplicates {
     /// The event is refused, if a rule mentions the key; RFC 8259 leaves its meaning open.

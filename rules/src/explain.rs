@@ -20,8 +20,8 @@ use crate::path::{PathId, TrieBuilder, display};
 use crate::pattern::Pattern;
 use std::cmp::{Ordering, Reverse};
 
-/// Why a pattern matches an event, or doesn't. As text it is for people, in several lines; serialized
-/// it is for programs.
+/// Why a pattern matches an event, or doesn't. As text it is for people, in several lines (`{}`, or
+/// [`Explanation::render`] with colours); serialized it is for programs, with the fields' names here.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Explanation {
     /// Whether the pattern matches: whether one of its sub-rules does.

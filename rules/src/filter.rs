@@ -14,7 +14,18 @@ use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
 pub(crate) use location::Step;
 
-/// A compiled `where` query.
+/// A compiled `where` query: JSONPath (RFC 9535) that has to select something of an event.
+///
+/// For what patterns can't ask, such as how two values of one event compare. It is asked of a tree, which
+/// takes longer to make than a match, so ask it only where the pattern beside it matches.
+///
+/// ```
+/// use rules::Filter;
+///
+/// let overpaid = Filter::parse("$[?@.paid > @.total]").expect("the query is valid");
+/// assert!(overpaid.holds(&serde_json::json!({"data": {"total": 10, "paid": 12}})));
+/// assert!(!overpaid.holds(&serde_json::json!({"data": {"total": 10, "paid": 10}})));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Filter {
     query: JpQuery,
@@ -34,7 +45,7 @@ impl Filter {
         }
     }
 
-    /// Whether the query selects at least one node of the event.
+    /// Whether the query selects at least one node of the event, whatever its value.
     ///
     /// A query that can't be evaluated on this event selects nothing.
     pub fn holds(&self, event: &serde_json::Value) -> bool {

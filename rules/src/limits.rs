@@ -38,7 +38,8 @@ pub(crate) const EVENT_DEPTH_MAX: usize = 64;
 /// Bytes of one part of an event. The bus has a much smaller bound; this one keeps offsets in 32 bits.
 pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Choices tried, for one sub-rule and one event, between several arrays that spell one path
-/// (`{"a.b":[…],"a":{"b":[…]}}`). Events that spell each path once never choose.
+/// (`{"a.b":[…],"a":{"b":[…]}}`), or between a value beside an array and one inside it, where
+/// `exists: false` depends on that. Events that spell each path once hardly ever choose.
 pub(crate) const SPELLING_CHOICES_MAX: usize = 1000;
 
 /// Bytes of a `where` query.

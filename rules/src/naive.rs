@@ -16,7 +16,8 @@ use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
 
 /// An immutable set of patterns, each under a key of the caller's choosing. Built once, then shared
-/// by readers.
+/// by readers. It tries every pattern, so it is for a handful of them, or to check on a
+/// [`RuleIndex`](crate::RuleIndex), which says the same, faster.
 #[derive(Debug)]
 pub struct RuleSet<K> {
     rules: Vec<Rule<K>>,
@@ -53,7 +54,7 @@ impl<K> RuleSet<K> {
     ///
     /// # Errors
     /// An [`EventFault`] when a part isn't JSON, nests too deep, has a duplicate key that the
-    /// caller refuses, or spells one path in too many ways.
+    /// caller refuses, or spells one path in too many ways, or when the event is too large.
     pub fn matches<'s>(
         &'s self,
         event: &[Part<'_>],

@@ -79,8 +79,8 @@ fn numeric(place: &str) -> Vec<String> {
         format!(r#"{{"geometry":{{{kind}"{place}":{{"{axis}":[{{"numeric":[{list}]}}]}}}}}}"#)
     };
     vec![
-        field("Polygon", "x", r#""=",-122.433163609223"#),
-        field("MultiPolygon", "y", r#""=",37.7299002162173"#),
+        field("Polygon", "x", r#""=",-122.36598221456272"#),
+        field("MultiPolygon", "y", r#""=",37.784739504870025"#),
         field("", "x", r#""<",-122.41600944012424"#),
         field("", "x", r#"">",-122.41600944012424"#),
         field("", "x", r#"">",-122.46471267081272,"<",-122.4063085128395"#),
@@ -103,7 +103,7 @@ pub(crate) fn sets() -> Vec<(&'static str, Vec<String>)> {
     let wild = [
         r#"{"wildcard":"143*"}"#,
         r#"{"wildcard":"2*0*1*7"}"#,
-        r#"{"wildcard":"*218"}"#,
+        r#"{"wildcard":"*118"}"#,
         r#"{"wildcard":"3*5*2"}"#,
         r#"{"wildcard":"91*01"}"#,
     ];
@@ -123,10 +123,10 @@ pub(crate) fn sets() -> Vec<(&'static str, Vec<String>)> {
             on(
                 "PARCEL_ID",
                 [
-                    r#""1430022""#,
-                    r#""2607117""#,
-                    r#""0218035""#,
-                    r#""3745012""#,
+                    r#""5008191""#,
+                    r#""8242034""#,
+                    r#""4051015""#,
+                    r#""4292132""#,
                     r#""9101001""#,
                 ],
             ),

@@ -54,10 +54,10 @@ pub(crate) fn rules(kind: &str, count: usize) -> Vec<String> {
 }
 
 fn event(random: &mut Random) -> String {
-    // Most events are about the first rules, so that small sets are hit too.
+    // Most events are about the first rules, so that small sets are hit too, also a set of one.
     let number = match random.below(5) {
         0 => random.below(RULES),
-        _ => (10_f64.powf(random.unit() * 5.0) as usize).min(RULES - 1),
+        _ => 10_f64.powf(random.unit() * 5.0) as usize - 1,
     };
     let mut fields: Vec<usize> = (0..FIELDS).collect();
     let fields: String = (0..12)

@@ -1,7 +1,7 @@
 //! The search against brute force: all choices of values, compared pair by pair.
 
 use crate::flatten::tests::json;
-use crate::{Duplicates, ParseOptions, Pattern, RuleSet};
+use crate::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -181,6 +181,30 @@ proptest! {
         let wanted = choose(&gathered, 0, &mut Vec::new());
         prop_assert_eq!(matched(pattern(&asks), &event.to_string()), wanted, "{}", event);
     }
+}
+
+/// A value beside all arrays decides for no element; only one inside lets another path be absent.
+#[test]
+fn a_value_inside_is_chosen_where_absence_needs_it() {
+    let check = |pattern: &str, event: &str, expected: bool| {
+        let pattern = Pattern::parse(pattern.as_bytes(), &ParseOptions::default());
+        let pattern = pattern.expect("the pattern is valid");
+        let index: RuleIndex<()> = [((), pattern.clone())].into_iter().collect();
+        let (mut scratch, refuse) = (Scratch::new(), Duplicates::Refuse);
+        let found = index.matches_json(&mut scratch, event.as_bytes(), refuse, Trust::Unchecked);
+        assert_eq!(found.map(|keys| keys.len() > 0), Ok(expected), "{event}");
+        assert_eq!(matched(pattern, event), expected, "{event}");
+    };
+    let dotted = r#"{"a.b":[1],"a.c":[{"exists":false}]}"#;
+    check(dotted, r#"{"a.b":1,"a":[{"b":1},{"c":5}]}"#, true);
+    check(dotted, r#"{"a.b":1,"a":[{"b":1,"c":5}]}"#, false);
+    check(dotted, r#"{"a.b":1,"a":[{"b":2},{"c":5}]}"#, false);
+    let list = r#"{"a":{"b":[1,{"contains-all":[1]}],"c":[{"exists":false}]}}"#;
+    check(list, r#"{"a":[{"b":1},{"c":5}]}"#, true);
+    check(list, r#"{"a":[{"b":1,"c":5}]}"#, false);
+    // All of the list's values are wanted, and no element has them all.
+    let list = r#"{"a":{"b":[{"contains-all":[1]}],"c":[{"exists":false}]}}"#;
+    check(list, r#"{"a":[{"b":1},{"c":5}]}"#, false);
 }
 
 /// Events that would take the product of their arrays' lengths to search by trying.

@@ -23,7 +23,8 @@ pub enum Dialect {
     /// The project's own: EventBridge's with extensions, and up to 64 KiB of text.
     #[default]
     Edgebus,
-    /// Amazon EventBridge's: up to 4,096 characters of text, and no extensions.
+    /// Amazon EventBridge's, as its user guide documents event patterns: up to 4,096 characters of
+    /// text, and no extensions.
     EventBridge,
 }
 
@@ -38,6 +39,9 @@ pub struct ParseOptions<'a> {
 }
 
 /// A compiled pattern: immutable, and free of the text it was read from.
+///
+/// Parse it once, clone it freely, and give it to a [`RuleIndex`](crate::RuleIndex), a
+/// [`RuleSet`](crate::RuleSet), [`explain`](crate::explain()) or [`lint`](crate::lint).
 #[derive(Debug, Clone)]
 pub struct Pattern {
     /// The distinct paths of its fields.
@@ -55,7 +59,16 @@ impl Pattern {
     /// Parses and validates a pattern.
     ///
     /// # Errors
-    /// Every fault found, in reading order; text that isn't JSON has one.
+    /// Every fault found, in reading order and at most a hundred; text that isn't JSON has one. Nothing of
+    /// a pattern with faults can be matched.
+    ///
+    /// ```
+    /// use rules::{ParseOptions, Pattern};
+    ///
+    /// let faults = Pattern::parse(br#"{"a": [{"wildcard": "x**"}]}"#, &ParseOptions::default());
+    /// let faults = faults.unwrap_err();
+    /// assert_eq!((faults[0].offset, faults[0].pointer.as_str()), (20, "/a/0/wildcard"));
+    /// ```
     pub fn parse(json: &[u8], options: &ParseOptions<'_>) -> Result<Pattern, Vec<Fault>> {
         let mut faults = Faults::default();
         if let Some((reason, remedy)) = too_long(json, options.dialect) {

@@ -46,13 +46,28 @@ use piece::{Piece, Source, escaped, json_as_text, quoted};
 /// How a transform is written.
 #[derive(Debug, Clone, Copy)]
 pub enum TransformSpec<'s> {
-    /// A JSONPath: `$.data.issue`. The value it leads to is the input.
+    /// A JSONPath (RFC 9535): `$.data.issue`. The value it leads to is the input.
     Path(&'s str),
     /// JSON text whose strings may hold `{$.path}` placeholders.
     Template(&'s [u8]),
     /// JSON text that is the input, whatever its strings hold.
     Constant(&'s [u8]),
-    /// EventBridge's input transformer.
+    /// EventBridge's input transformer, as its user guide documents it.
+    ///
+    /// ```
+    /// use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+    ///
+    /// let spec = TransformSpec::EventBridge {
+    ///     paths: &[("id", "$.detail.id")],
+    ///     template: r#"{"text": "order <id>, by <aws.events.rule-name>"}"#,
+    /// };
+    /// let transform = Transform::parse(&spec, &[("detail", "data")]).expect("it is valid");
+    /// let event = [Part::Raw { name: "data", json: br#"{"id": 7}"# }];
+    /// let context = Context { rule_name: "orders", rule_arn: None, ingested_at: "2026-07-01T12:00:00Z" };
+    /// let made = transform.apply(&EventDocument::new(&event), &context)?;
+    /// assert_eq!(made, br#"{"text":"order 7, by orders"}"#);
+    /// # Ok::<(), rules::ApplyError>(())
+    /// ```
     EventBridge {
         /// Names and their paths, as `InputPathsMap` has them.
         paths: &'s [(&'s str, &'s str)],
