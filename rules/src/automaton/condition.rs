@@ -15,6 +15,7 @@ const SEARCHED_MIN: usize = 9;
 
 /// A string that lies, if it is short, in the condition itself: comparing it then touches no other
 /// memory.
+#[derive(PartialEq)]
 enum Text {
     Short(u8, [u8; SHORT_MAX]),
     Long(Box<str>),
@@ -49,7 +50,7 @@ impl std::fmt::Debug for Text {
 }
 
 /// What a value has to meet.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Test {
     /// To be this string.
     Text(Text),
@@ -166,29 +167,17 @@ impl Condition {
         Condition { number, ..self }
     }
 
-    /// A text that is equal for equal conditions and different for different ones; none where the
-    /// operators are of kinds that this room can't vouch for.
-    pub(super) fn identity(&self) -> Option<String> {
-        if let Test::OneOf(_, operators) = &self.test {
-            let known = operators.iter().all(|operator| {
-                matches!(
-                    operator,
-                    Operator::Exact(_)
-                        | Operator::Prefix(_)
-                        | Operator::Suffix(_)
-                        | Operator::EqualsIgnoreCase(_)
-                        | Operator::Wildcard(_)
-                        | Operator::AnythingBut(_)
-                        | Operator::Numeric(_)
-                        | Operator::Exists(_)
-                        | Operator::Cidr(_)
-                )
-            });
-            if !known {
-                return None;
-            }
-        }
-        Some(format!("{} {} {:?}", self.node, self.by_absence, self.test))
+    /// A hash by which equal conditions are found: equal for equal ones.
+    pub(super) fn hash(&self, seed: Seed) -> u32 {
+        // Of the text that the derived form prints, which says all that the derived equality compares.
+        let text = format!("{} {} {:?}", self.node, self.by_absence, self.test);
+        seed.bytes(text.as_bytes())
+    }
+
+    /// Whether another asks the same.
+    pub(super) fn is_same(&self, other: &Condition) -> bool {
+        let key = |condition: &Condition| (condition.node, condition.by_absence);
+        key(self) == key(other) && self.test == other.test
     }
 
     /// The doors behind which it waits.

@@ -70,7 +70,7 @@ pub(super) struct Core {
     pub(super) seed: Seed,
     pub(super) trie: Trie,
     conditions: Slab<Shared>,
-    /// Conditions by their identity.
+    /// Conditions by their hash.
     interned: MultiMap,
     branches: Slab<Branch>,
     /// Sub-rules by the hashes of the doors that they wait behind.
@@ -200,20 +200,15 @@ impl Core {
 
     /// The number of this condition, new or known, with one more user.
     fn intern(&mut self, condition: Condition) -> u32 {
-        let identity = condition.identity();
-        let hash = identity
-            .as_ref()
-            .map(|identity| self.identity_hash(identity));
-        if let (Some(identity), Some(hash)) = (identity, hash) {
-            let known = self.interned.find(hash).find(|pair| {
-                let known = self.condition(pair.to).and_then(Condition::identity);
-                known.as_ref() == Some(&identity)
-            });
-            if let Some(pair) = known {
-                let number = pair.to;
-                self.share(number);
-                return number;
-            }
+        let hash = condition.hash(self.seed);
+        let mut alike = self.interned.find(hash).map(|pair| pair.to);
+        let known = alike.find(|&number| {
+            let known = self.condition(number);
+            known.is_some_and(|known| known.is_same(&condition))
+        });
+        if let Some(number) = known {
+            self.share(number);
+            return number;
         }
         if let Some(node) = self.trie.node_mut(condition.node) {
             node.numbers += u32::from(condition.needs_numbers());
@@ -225,14 +220,8 @@ impl Core {
             users: 1,
             condition,
         });
-        if let Some(hash) = hash {
-            self.interned.insert(hash, number);
-        }
+        self.interned.insert(hash, number);
         number
-    }
-
-    fn identity_hash(&self, identity: &str) -> u32 {
-        self.seed.bytes(identity.as_bytes())
     }
 
     fn release(&mut self, number: u32) {
@@ -245,9 +234,7 @@ impl Core {
         let Some(Shared { condition, .. }) = self.conditions.remove(number) else {
             return;
         };
-        if let Some(identity) = condition.identity() {
-            self.interned.remove(self.identity_hash(&identity), number);
-        }
+        self.interned.remove(condition.hash(self.seed), number);
         if let Some(node) = self.trie.node_mut(condition.node) {
             node.numbers -= u32::from(condition.needs_numbers());
         }
