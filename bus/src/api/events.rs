@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::rules::RuleSet;
+use ::rules::RuleIndex;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::StatusCode;
@@ -100,7 +100,8 @@ pub(super) fn filter(query: &Query) -> Result<EventFilter, Problem> {
     let pattern = query.get("match").map(rules::parsed).transpose()?;
     Ok(EventFilter {
         kind: query.get("type").map(str::to_owned),
-        pattern: pattern.map(|pattern| Arc::new(RuleSet::new([((), pattern)]))),
+        pattern: pattern
+            .map(|pattern| Arc::new([((), pattern)].into_iter().collect::<RuleIndex<()>>())),
         since: None,
         until: None,
     })

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rules::RuleSet;
+use rules::RuleIndex;
 
 use super::{Bus, StoredEvent};
 use crate::error::{Error, Kind};
@@ -35,7 +35,7 @@ pub struct EventFilter {
     /// Only this type.
     pub kind: Option<String>,
     /// Only what one of these patterns matches.
-    pub pattern: Option<Arc<RuleSet<()>>>,
+    pub pattern: Option<Arc<RuleIndex<()>>>,
     /// Accepted at this time or later.
     pub since: Option<Timestamp>,
     /// Accepted before this time.

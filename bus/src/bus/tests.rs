@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rules::{ParseOptions, Pattern, RuleSet};
+use rules::{ParseOptions, Pattern, RuleIndex};
 
 use super::*;
 use crate::clock::Clock;
@@ -102,9 +102,9 @@ impl Made {
     }
 }
 
-fn matching(pattern: &str) -> Option<Arc<RuleSet<()>>> {
+fn matching(pattern: &str) -> Option<Arc<RuleIndex<()>>> {
     let pattern = Pattern::parse(pattern.as_bytes(), &ParseOptions::default()).unwrap();
-    Some(Arc::new(RuleSet::new([((), pattern)])))
+    Some(Arc::new([((), pattern)].into_iter().collect()))
 }
 
 fn of_type(kind: &str) -> EventFilter {

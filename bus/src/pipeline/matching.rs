@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use rules::{Duplicates, EventFault, RuleIndex, RuleSet, Scratch, Trust};
+use rules::{Duplicates, EventFault, RuleIndex, Scratch, Trust};
 
 use super::snapshot::BusRules;
 use crate::model::{Event, SubscriptionId};
@@ -16,12 +16,15 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
-/// The keys that match, with this thread's buffers. Nothing is trusted: a body in binary mode was read by
-/// nobody before.
-fn look_up(index: &RuleIndex<usize>, view: &View<'_>) -> Result<Vec<usize>, EventFault> {
+/// The keys that match, with this thread's buffers.
+fn look_up<K: Clone>(
+    index: &RuleIndex<K>,
+    view: &View<'_>,
+    trust: Trust,
+) -> Result<Vec<K>, EventFault> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let found = index.matches(scratch, &view.parts(), Duplicates::Refuse, Trust::Unchecked)?;
-        Ok(found.copied().collect())
+        let found = index.matches(scratch, &view.parts(), Duplicates::Refuse, trust)?;
+        Ok(found.cloned().collect())
     })
 }
 
@@ -35,7 +38,8 @@ pub(crate) fn subscriptions(
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {
     let view = View::new(event);
-    let mut places = look_up(&bus.patterns, &view)?;
+    // A body in binary mode was read by nobody before; the same pass checks it and matches it.
+    let mut places = look_up(&bus.patterns, &view, Trust::Unchecked)?;
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
     let mut tree = None;
@@ -53,11 +57,9 @@ pub(crate) fn subscriptions(
     Ok(found)
 }
 
-/// Whether one of `patterns` matches `event`. Data that a pattern looks into and that can't be read
-/// exactly is matched by none.
+/// Whether one of `patterns` matches `event`, which is in the log: so its data were checked when it came.
+/// Data that a pattern looks into and that can't be read exactly is matched by none.
 #[must_use]
-pub fn matches<K>(patterns: &RuleSet<K>, event: &Event) -> bool {
-    patterns
-        .matches(&View::new(event).parts(), Duplicates::Refuse)
-        .is_ok_and(|found| !found.is_empty())
+pub fn matches(patterns: &RuleIndex<()>, event: &Event) -> bool {
+    look_up(patterns, &View::new(event), Trust::Json).is_ok_and(|found| !found.is_empty())
 }
