@@ -335,4 +335,49 @@ mod tests {
             prop_assert_eq!(string_stop(text.as_bytes(), 0), wanted);
         }
     }
+
+    /// Members in their order, where each starts, and the text that they make.
+    fn object(members: &[(String, String)]) -> (Vec<usize>, String) {
+        let mut text = "{".to_owned();
+        let mut starts = Vec::new();
+        for (key, value) in members {
+            starts.push(text.len());
+            text.push_str(&format!("\"{key}\":{value},"));
+        }
+        starts.push(text.len());
+        // What follows is long enough for a look at the last members.
+        text.push_str(&format!("\"end\":[{}]}}", " ".repeat(MEMBER)));
+        (starts, text)
+    }
+
+    fn is_common((key, value): &(String, String)) -> bool {
+        let ends = |text: &str| text.contains(['{', '[', ' ', '\\']);
+        let length = value.len() - 2 * usize::from(value.starts_with('"'));
+        key.len() < 16 && !ends(key) && !ends(value) && length < 16
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_passed_up_to_the_first_of_interest(
+            members in prop::collection::vec(
+                (r"[ab,:]{0,3}|[a-c]{14,17}|a\\\\n", r#""[a,:}]{0,17}"|"a\\\\"|-?[0-9]{1,17}|true|null|\{\}|\[1\]|1 "#),
+                0..8,
+            ),
+            wanted in prop::collection::vec("[ab]{0,3}", 0..3),
+        ) {
+            let (starts, text) = object(&members);
+            let bits = wanted.iter().map(|key| {
+                let first = key.bytes().next().unwrap_or(b'"');
+                1_u64 << outline_of(first, key.len())
+            });
+            let outlines = bits.fold(0, |all, bit| all | bit);
+            let first = |key: &str| key.bytes().next().unwrap_or(b'"');
+            let stops = members.iter().position(|member| {
+                let outline = outline_of(first(&member.0), member.0.len());
+                !is_common(member) || outlines >> outline & 1 != 0
+            });
+            let stop = starts[stops.unwrap_or(members.len())];
+            prop_assert_eq!(pass_members(text.as_bytes(), 1, outlines), stop, "{}", text);
+        }
+    }
 }
