@@ -17,7 +17,7 @@ use crate::limits::{EXPLAINED_BRANCHES_MAX, EXPLAINED_VALUES_MAX};
 use crate::naive::{Sight, intern};
 use crate::operator::Operator;
 use crate::path::{PathId, TrieBuilder, display};
-use crate::pattern::Pattern;
+use crate::pattern::{Condition, Pattern};
 use std::cmp::{Ordering, Reverse};
 
 /// Why a pattern matches an event, or doesn't. As text it is for people, in several lines; serialized
@@ -181,17 +181,40 @@ fn explain_flat(
     flat: &Flat<'_>,
 ) -> Result<Explanation, EventFault> {
     let mut sight = Sight::new(pattern, paths, flat);
+    // Whether each condition is met by itself; sub-rules share conditions.
+    let mut alone = vec![None; pattern.conditions().len()];
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
-        shown.push((!sight.meets(branch)?, sub_rule));
+        let matched = sight.meets(branch)?;
+        let mut held = 0;
+        for &index in branch {
+            let known = &mut alone[usize::from(index)];
+            let met = match known {
+                Some(met) => *met,
+                None => *known.insert(sight.meets(&[index])?),
+            };
+            held += usize::from(matched || met);
+        }
+        let nearness = Nearness {
+            matched,
+            held,
+            total: branch.len(),
+        };
+        shown.push((Reverse(nearness), sub_rule));
     }
     shown.sort_unstable();
-    let matched = shown.first().is_some_and(|(missed, _)| !missed);
+    let matched = shown.first().is_some_and(|(nearest, _)| nearest.0.matched);
     shown.truncate(EXPLAINED_BRANCHES_MAX);
     shown.sort_unstable_by_key(|&(_, sub_rule)| sub_rule);
     let mut branches = Vec::with_capacity(shown.len());
-    for (missed, sub_rule) in shown {
-        branches.push(explain_branch(&mut sight, pattern, sub_rule, !missed)?);
+    for (Reverse(nearness), sub_rule) in shown {
+        branches.push(explain_branch(
+            &sight,
+            pattern,
+            sub_rule,
+            nearness.matched,
+            &alone,
+        )?);
     }
     Ok(Explanation {
         matched,
@@ -201,16 +224,29 @@ fn explain_flat(
 }
 
 fn explain_branch(
-    sight: &mut Sight<'_>,
+    sight: &Sight<'_>,
     pattern: &Pattern,
     sub_rule: usize,
     matched: bool,
+    alone: &[Option<bool>],
 ) -> Result<BranchExplanation, EventFault> {
     let branch = &pattern.branches()[sub_rule];
     let mut conditions = Vec::with_capacity(branch.len());
     for &index in branch {
-        let held = matched || sight.meets(&[index])?;
-        conditions.push(explain_condition(sight, pattern, index, held));
+        let condition = &pattern.conditions()[usize::from(index)];
+        let met = alone[usize::from(index)] == Some(true);
+        let held_alternative = match (matched, met) {
+            (true, _) => sight.held_within(branch, index)?.first().copied(),
+            (false, true) => sight.held_within(&[index], index)?.first().copied(),
+            (false, false) => None,
+        };
+        conditions.push(explain_condition(
+            sight,
+            pattern,
+            condition,
+            matched || met,
+            held_alternative,
+        ));
     }
     let first_missed = conditions.iter().position(|condition| !condition.held);
     Ok(BranchExplanation {
@@ -225,20 +261,12 @@ fn explain_branch(
 fn explain_condition(
     sight: &Sight<'_>,
     pattern: &Pattern,
-    index: u16,
+    condition: &Condition,
     held: bool,
+    held_alternative: Option<usize>,
 ) -> ConditionExplanation {
-    let condition = &pattern.conditions()[usize::from(index)];
     let alternatives = condition.alternatives();
     let values = sight.values(condition);
-    let by_absence = || {
-        let absent = |operator: &Operator| operator.by_absence();
-        alternatives.iter().position(absent)
-    };
-    let held_alternative = sight
-        .first_met(condition)
-        .or_else(by_absence)
-        .filter(|_| held);
     let shown = values.iter().take(EXPLAINED_VALUES_MAX);
     ConditionExplanation {
         path: printable(&display(&pattern.paths()[usize::from(condition.path)])),

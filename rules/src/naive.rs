@@ -12,6 +12,7 @@ use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
+use crate::operator::Operator;
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
 
@@ -120,7 +121,7 @@ impl From<TooManySpellings> for EventFault {
 
 /// What one pattern sees of one event. Verdicts are kept, because sub-rules share conditions.
 pub(crate) struct Sight<'f> {
-    pattern: &'f Pattern,
+    conditions: &'f [Condition],
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
     /// For each condition that looked into an array, what it found there. Empty until the first one
@@ -138,8 +139,12 @@ struct Verdicts<'f> {
 
 impl<'f> Sight<'f> {
     pub(crate) fn new(pattern: &'f Pattern, paths: &'f [PathId], flat: &'f Flat<'f>) -> Self {
+        Sight::of(pattern.conditions(), paths, flat)
+    }
+
+    fn of(conditions: &'f [Condition], paths: &'f [PathId], flat: &'f Flat<'f>) -> Self {
         Sight {
-            pattern,
+            conditions,
             paths,
             flat,
             found: Vec::new(),
@@ -151,29 +156,53 @@ impl<'f> Sight<'f> {
         self.flat.values(self.path(condition))
     }
 
-    /// The first alternative of a condition that some value, or some list of values, meets.
-    pub(crate) fn first_met(&self, condition: &Condition) -> Option<usize> {
-        self.met(condition).next()
+    /// Which alternatives of a condition hold in a sub-rule that the event meets: with any one of them
+    /// in the condition's place, it is still met. In reading order, and at least one.
+    pub(crate) fn held_within(
+        &self,
+        branch: &[u16],
+        index: u16,
+    ) -> Result<Vec<usize>, TooManySpellings> {
+        let condition = &self.conditions[usize::from(index)];
+        let mut held = Vec::new();
+        for (place, alternative) in condition.alternatives().iter().enumerate() {
+            if alternative.by_absence() || self.is_met(condition, alternative) {
+                let alone = Condition::new(condition.path, vec![alternative.clone()]);
+                if self.meets_with(branch, index, &alone)? {
+                    held.push(place);
+                }
+            }
+        }
+        Ok(held)
     }
 
-    /// The alternatives of a condition that values meet, or lists of values.
-    pub(crate) fn met<'c>(
-        &self,
-        condition: &'c Condition,
-    ) -> impl Iterator<Item = usize> + use<'c, 'f> {
+    /// Whether some value at a condition's path, or some list of them, meets one of its alternatives.
+    fn is_met(&self, condition: &Condition, alternative: &Operator) -> bool {
         let values = self.values(condition);
-        let lists = if condition.needs_all_values() {
-            lists::of(&self.flat.trail, values)
-        } else {
-            Vec::new()
-        };
-        let alternatives = condition.alternatives().iter().enumerate();
-        alternatives
-            .filter(move |(_, operator)| {
-                values.iter().any(|value| operator.matches(&value.scalar))
-                    || lists.iter().any(|list| operator.matches_list(&list.values))
-            })
-            .map(|(place, _)| place)
+        values
+            .iter()
+            .any(|value| alternative.matches(&value.scalar))
+            || (alternative.needs_all_values()
+                && lists::of(&self.flat.trail, values)
+                    .iter()
+                    .any(|list| alternative.matches_list(&list.values)))
+    }
+
+    /// Whether the event meets a sub-rule with `instead` in place of the condition at `index`.
+    fn meets_with(
+        &self,
+        branch: &[u16],
+        index: u16,
+        instead: &Condition,
+    ) -> Result<bool, TooManySpellings> {
+        let conditions = branch.iter().map(|&other| match other == index {
+            true => instead.clone(),
+            false => self.conditions[usize::from(other)].clone(),
+        });
+        let conditions: Vec<Condition> = conditions.collect();
+        // A sub-rule has no more conditions than a pattern, which 16 bits count.
+        let all: Vec<u16> = (0..).take(conditions.len()).collect();
+        Sight::of(&conditions, self.paths, self.flat).meets(&all)
     }
 
     /// The path of a condition in the event.
@@ -185,7 +214,7 @@ impl<'f> Sight<'f> {
     pub(crate) fn meets(&mut self, branch: &[u16]) -> Result<bool, TooManySpellings> {
         let mut in_arrays = Vec::new();
         for &index in branch {
-            let condition = &self.pattern.conditions()[usize::from(index)];
+            let condition = &self.conditions[usize::from(index)];
             let values = self.flat.values(self.path(condition));
             if values.is_empty() {
                 if !condition.by_absence {
@@ -214,10 +243,10 @@ impl<'f> Sight<'f> {
 
     /// Whether one of the values, or a list of them, meets a condition; keeps the verdict on each.
     fn any_held(&mut self, index: u16) -> bool {
-        let condition = &self.pattern.conditions()[usize::from(index)];
+        let condition = &self.conditions[usize::from(index)];
         let values = self.values(condition);
         if self.found.is_empty() {
-            let conditions = self.pattern.conditions().len();
+            let conditions = self.conditions.len();
             self.found.resize_with(conditions, || None);
         }
         let trail = &self.flat.trail;
@@ -239,7 +268,7 @@ impl<'f> Sight<'f> {
     }
 
     fn wanted(&self, index: u16) -> Wanted<'_> {
-        let condition = &self.pattern.conditions()[usize::from(index)];
+        let condition = &self.conditions[usize::from(index)];
         let found = self.found.get(usize::from(index)).and_then(Option::as_ref);
         let with_lists = found.and_then(|verdicts| verdicts.with_lists.as_deref());
         Wanted {
