@@ -148,11 +148,39 @@ fn syntax_fault(query: &str, message: &str) -> Fault {
         return fault(offset, not_a_query(from), &remedy);
     }
     let remedy = "write a query as in RFC 9535: $.data.labels[?@.name == 'bug']";
+    if let Some((offset, open)) = unclosed(query) {
+        let reason = format!("not a JSONPath query: {open} is never closed");
+        return fault(offset, reason, remedy);
+    }
     let reason = match from.is_empty() {
         true => "not a JSONPath query: it ends too early".to_owned(),
         false => not_a_query(from),
     };
     fault(offset, reason, remedy)
+}
+
+/// The last bracket or quote that is open at the end, with its place.
+fn unclosed(query: &str) -> Option<(usize, char)> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut characters = query.char_indices();
+    while let Some((at, character)) = characters.next() {
+        let quote = open.last().map(|(_, last)| *last);
+        match (quote, character) {
+            (Some('\'' | '"'), '\\') => {
+                characters.next();
+            }
+            (Some(last @ ('\'' | '"')), _) if character == last => {
+                open.pop();
+            }
+            (Some('\'' | '"'), _) => {}
+            (_, '[' | '(' | '\'' | '"') => open.push((at, character)),
+            (Some('['), ']') | (Some('('), ')') => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.pop()
 }
 
 fn not_a_query(from: &str) -> String {

@@ -49,7 +49,10 @@ fn faults_of_queries() {
         ("data.x", "it doesn't begin with `$`", "$.data.labels"),
         ("$.detail-type", "from `-type` on", "['detail-type']"),
         ("$.data.a/b.x", "from `/b.x` on", "['a/b']"),
-        ("$.a[", "it ends too early", "RFC 9535"),
+        ("$.a[", "[ is never closed", "RFC 9535"),
+        ("$.a[?@.b == 'x'", "[ is never closed", "RFC 9535"),
+        ("$.a[?(@.b == 'x]", "' is never closed", "RFC 9535"),
+        ("$.", "it ends too early", "RFC 9535"),
         ("$.a[?@.b === 1]", "from `= 1]` on", "RFC 9535"),
     ] {
         let fault = fault(query);
