@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{Attribute, Data, Event, InputConfig};
 
-pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, judge};
+pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, check_keys, judge};
 
 /// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
 pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];

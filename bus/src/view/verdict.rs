@@ -6,7 +6,10 @@
 
 use std::cmp::Ordering;
 
-use rules::{Context, EventDocument, EventFault, Explanation, Filter, Nearness, Style, explain};
+use rules::{
+    Context, Duplicates, EventDocument, EventFault, Explanation, Filter, Nearness, RuleSet, Style,
+    explain,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -104,6 +107,19 @@ pub fn judge(
         filters,
         inputs,
     })
+}
+
+/// Whether a bus would take the event as far as this rule looks at it: one that repeats a key which a
+/// pattern mentions is refused when it is published, while a verdict goes by the last of them.
+///
+/// # Errors
+/// What publishing would answer; the rule can't be read.
+pub fn check_keys(rule: &RuleConfig, view: &View<'_>) -> Result<(), Unjudged> {
+    if let Some(text) = &rule.pattern {
+        let pattern = parse_pattern(text).map_err(first)?;
+        RuleSet::new([((), pattern)]).matches(&view.parts(), Duplicates::Refuse)?;
+    }
+    Ok(())
 }
 
 fn first(faults: Vec<rules::Fault>) -> Unjudged {

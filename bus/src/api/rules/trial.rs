@@ -113,7 +113,9 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
     }
     let view = View::of_members(&members);
     // A trial has no time of acceptance.
-    let verdict = view::judge(&rule, &view, Timestamp(0)).map_err(|error| match error {
+    let judged =
+        view::check_keys(&rule, &view).and_then(|()| view::judge(&rule, &view, Timestamp(0)));
+    let verdict = judged.map_err(|error| match error {
         Unjudged::Event(fault) => event_fault(&fault),
         Unjudged::Rule(reason) => Problem::fault("", reason, "").coded(Code::PatternInvalid),
     })?;

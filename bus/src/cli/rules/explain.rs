@@ -75,10 +75,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         (Some(name), Some(file)) => of_manifest(name, file)?,
         (Some(name), None) => in_force(name, &arguments.connection).await?,
     };
-    let mut verdict =
-        view::judge(&rule, &View::new(&event), moment::now()).map_err(|error| match error {
+    let seen = View::new(&event);
+    let mut verdict = view::check_keys(&rule, &seen)
+        .and_then(|()| view::judge(&rule, &seen, moment::now()))
+        .map_err(|error| match error {
             Unjudged::Event(fault) => {
-                Failure::new(format!("the event can't be read: {fault}")).coded(Code::EventInvalid)
+                Failure::new(format!("a bus would refuse the event: {fault}"))
+                    .coded(Code::EventInvalid)
             }
             Unjudged::Rule(reason) => Failure::new(format!("the rule can't be read: {reason}"))
                 .coded(Code::PatternInvalid),
