@@ -60,7 +60,8 @@ pub struct ConditionExplanation {
     pub seen: Vec<String>,
     /// How many values there are at the path.
     pub seen_total: usize,
-    /// Whether it holds: in a sub-rule that matches, together with the others; else by itself.
+    /// Whether it holds: in a sub-rule that matches, together with the others; else by itself, or by
+    /// absence in an element of an array where the missed ones have their values.
     pub held: bool,
     /// The first alternative that held, as a pattern writes it.
     pub held_by: Option<String>,
@@ -186,15 +187,13 @@ fn explain_flat(
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
         let matched = sight.meets(branch)?;
-        let mut held = 0;
-        for &index in branch {
-            let known = &mut alone[usize::from(index)];
-            let met = match known {
-                Some(met) => *met,
-                None => *known.insert(sight.meets(&[index])?),
-            };
-            held += usize::from(matched || met);
-        }
+        let held = match matched {
+            true => branch.len(),
+            false => {
+                let held = held_in(&mut sight, pattern, branch, &mut alone)?;
+                held.iter().filter(|held| **held != Held::No).count()
+            }
+        };
         let nearness = Nearness {
             matched,
             held,
@@ -208,13 +207,12 @@ fn explain_flat(
     shown.sort_unstable_by_key(|&(_, sub_rule)| sub_rule);
     let mut branches = Vec::with_capacity(shown.len());
     for (Reverse(nearness), sub_rule) in shown {
-        branches.push(explain_branch(
-            &sight,
-            pattern,
-            sub_rule,
-            nearness.matched,
-            &alone,
-        )?);
+        let branch = &pattern.branches()[sub_rule];
+        let held = match nearness.matched {
+            true => vec![Held::WithAll; branch.len()],
+            false => held_in(&mut sight, pattern, branch, &mut alone)?,
+        };
+        branches.push(explain_branch(&sight, pattern, sub_rule, &held)?);
     }
     Ok(Explanation {
         matched,
@@ -223,32 +221,79 @@ fn explain_flat(
     })
 }
 
+/// How a condition of a sub-rule holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    /// With all others.
+    WithAll,
+    /// By itself, in a sub-rule that doesn't match.
+    Alone,
+    /// By absence, in an element where those that are missed have their values.
+    Beside,
+}
+
+/// How the conditions of a sub-rule hold that doesn't match. `alone` keeps what is known of each, because
+/// sub-rules share conditions.
+fn held_in(
+    sight: &mut Sight<'_>,
+    pattern: &Pattern,
+    branch: &[u16],
+    alone: &mut [Option<bool>],
+) -> Result<Vec<Held>, EventFault> {
+    let mut met = Vec::with_capacity(branch.len());
+    for &index in branch {
+        let known = &mut alone[usize::from(index)];
+        met.push(match known {
+            Some(met) => *met,
+            None => *known.insert(sight.meets(&[index])?),
+        });
+    }
+    let mut held = Vec::with_capacity(branch.len());
+    for (&index, &met_alone) in branch.iter().zip(&met) {
+        let by_absence = pattern.conditions()[usize::from(index)].by_absence;
+        held.push(if met_alone {
+            Held::Alone
+        } else if by_absence && sight.absent_beside(branch, index, &met)? {
+            Held::Beside
+        } else {
+            Held::No
+        });
+    }
+    Ok(held)
+}
+
 fn explain_branch(
     sight: &Sight<'_>,
     pattern: &Pattern,
     sub_rule: usize,
-    matched: bool,
-    alone: &[Option<bool>],
+    held: &[Held],
 ) -> Result<BranchExplanation, EventFault> {
     let branch = &pattern.branches()[sub_rule];
     let mut conditions = Vec::with_capacity(branch.len());
-    for &index in branch {
+    for (&index, &held) in branch.iter().zip(held) {
         let condition = &pattern.conditions()[usize::from(index)];
-        let met = alone[usize::from(index)] == Some(true);
-        let held_alternative = match (matched, met) {
-            (true, _) => sight.held_within(branch, index)?.first().copied(),
-            (false, true) => sight.held_within(&[index], index)?.first().copied(),
-            (false, false) => None,
+        let by_absence = || {
+            let mut alternatives = condition.alternatives().iter();
+            alternatives.position(Operator::by_absence)
         };
+        let alternative = match held {
+            Held::No => None,
+            Held::WithAll => sight.held_within(branch, index)?.first().copied(),
+            Held::Alone => sight.held_within(&[index], index)?.first().copied(),
+            Held::Beside => by_absence(),
+        };
+        let held = held != Held::No;
         conditions.push(explain_condition(
             sight,
             pattern,
             condition,
-            matched || met,
-            held_alternative,
+            held,
+            alternative,
         ));
     }
     let first_missed = conditions.iter().position(|condition| !condition.held);
+    let matched = held.iter().all(|held| *held == Held::WithAll);
     Ok(BranchExplanation {
         sub_rule,
         matched,

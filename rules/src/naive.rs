@@ -12,7 +12,7 @@ use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
-use crate::operator::Operator;
+use crate::operator::{Operator, exists};
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
 
@@ -174,6 +174,31 @@ impl<'f> Sight<'f> {
             }
         }
         Ok(held)
+    }
+
+    /// Whether absence would serve a condition if the values that the missed ones saw were those that they
+    /// want: in an element where those have a value, this one has none. `met` says of each condition of the
+    /// sub-rule whether it is met by itself.
+    pub(crate) fn absent_beside(
+        &self,
+        branch: &[u16],
+        index: u16,
+        met: &[bool],
+    ) -> Result<bool, TooManySpellings> {
+        let mut conditions = Vec::with_capacity(branch.len());
+        let mut missed = false;
+        for (&other, &met) in branch.iter().zip(met) {
+            let condition = &self.conditions[usize::from(other)];
+            if other == index || met {
+                conditions.push(condition.clone());
+            } else if !condition.by_absence && !self.values(condition).is_empty() {
+                missed = true;
+                let any = Operator::Exists(exists::Operand::ANY_VALUE);
+                conditions.push(Condition::new(condition.path, vec![any]));
+            }
+        }
+        let all: Vec<u16> = (0..).take(conditions.len()).collect();
+        Ok(missed && Sight::of(&conditions, self.paths, self.flat).meets(&all)?)
     }
 
     /// Whether some value at a condition's path, or some list of them, meets one of its alternatives.

@@ -118,6 +118,24 @@ fn arrays() {
 }
 
 #[test]
+fn absence_in_another_element_is_not_what_was_missed() {
+    let pattern = r#"{"data":{"a":{"b":[{"exists":false}],"c":[2]}}}"#;
+    check(
+        pattern,
+        r#"{"a":[{"b":1},{"c":3}]}"#,
+        &[
+            "not matched",
+            "  yes  data.a.b: wanted no value; saw 1, but in other elements of the array",
+            "  NO   data.a.c: wanted 2; saw 3",
+        ],
+    );
+    for elements in [r#"[{"b":1,"c":2},{"d":1}]"#, r#"[{"b":1,"c":3},{"d":1}]"#] {
+        let text = explained(pattern, &format!("{{\"a\":{elements}}}")).summary();
+        assert_eq!(text, "data.a.b: wanted no value; saw 1", "{elements}");
+    }
+}
+
+#[test]
 fn hints() {
     let hint = |pattern: &str, data: &str| {
         let explanation = explained(&format!("{{\"data\":[{pattern}]}}"), data);

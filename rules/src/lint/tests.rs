@@ -600,6 +600,22 @@ proptest! {
                 prop_assert_eq!(branch.matched, matches(&of(&conditions), event), "{}", event);
                 for (place, condition) in branch.conditions.iter().enumerate() {
                     let alone = matches(&of(&[(&condition.path, &condition.wanted)]), event);
+                    // Absence may hold beside values that the missed conditions could take.
+                    let any = ["{\"exists\":true}".to_owned()];
+                    let absent = "{\"exists\": false}".to_owned();
+                    let beside = !branch.matched && !alone && condition.held;
+                    if beside {
+                        let others = branch.conditions.iter().enumerate().filter_map(|(other, own)| {
+                            let alone = matches(&of(&[(&own.path, &own.wanted)]), event);
+                            let kept = other == place || alone;
+                            let seen = own.seen_total > 0 && !own.wanted.contains(&absent);
+                            (kept || seen).then_some((own.path.as_str(), if kept { &*own.wanted } else { &any }))
+                        });
+                        prop_assert!(matches(&of(&others.collect::<Vec<_>>()), event), "{} {}", event, condition);
+                        prop_assert_eq!(condition.held_by.as_ref(), Some(&absent));
+                        prop_assert!(branch.first_missed.is_some());
+                        continue;
+                    }
                     prop_assert_eq!(condition.held, branch.matched || alone, "{} {}", event, condition);
                     prop_assert_eq!(condition.held, condition.held_alternative.is_some());
                     // The alternative that is named would do alone, and none before it would.
