@@ -48,15 +48,26 @@ pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
             Some((rule, pattern))
         })
         .collect();
-    for (rule, pattern) in &parsed {
-        if let Some(pattern) = pattern {
-            never(document, rule, pattern, found);
+    let mut alive = Vec::with_capacity(parsed.len());
+    for (rule, pattern) in parsed {
+        let never = pattern
+            .as_ref()
+            .is_some_and(|pattern| never(document, rule, pattern, found));
+        // What can't match gets nothing twice.
+        if !never {
+            alive.push((rule, pattern));
         }
     }
-    within(document, &parsed, found);
+    within(document, &alive, found);
 }
 
-fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut Vec<Fault>) {
+/// Warns of what can never match, and says whether that is the whole rule.
+fn never(
+    document: &Document,
+    rule: &RuleConfig,
+    pattern: &Pattern,
+    found: &mut Vec<Fault>,
+) -> bool {
     let ends = dead_ends(pattern, &SHAPE);
     let pointer = format!("/rules/{}/match", rule.name);
     let choices = pattern.sub_rules();
@@ -71,7 +82,7 @@ fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut 
             format!("rule `{}` can never match{why}", rule.name),
             "change the pattern, or leave the rule out",
         ));
-        return;
+        return true;
     }
     for end in &ends.found {
         let what = match &end.scope {
@@ -97,6 +108,7 @@ fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut 
             "change it, or leave it out",
         ));
     }
+    false
 }
 
 /// Rules with a function in common, one of which matches only what the other matches as well.
@@ -198,6 +210,17 @@ mod tests {
             "  a: { match: { type: { name: [x] } }, to: [{ function: f }] }\n",
             &[
                 "rule `a` can never match: type.name: type is always a string, so nothing is below it",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_rule_that_can_not_match_is_within_none() {
+        check(
+            "  a: { match: { type: [5] }, to: [{ function: f }] }\n  b: { match: { type: [5, 6] }, to: [{ function: f }] }\n  c: { to: [{ function: f }] }\n",
+            &[
+                "rule `a` can never match: type: it is always one string, which can't be 5",
+                "rule `b` can never match: type: none of its alternatives can be met",
             ],
         );
     }
