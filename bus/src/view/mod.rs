@@ -112,6 +112,24 @@ impl<'e> View<'e> {
         parts
     }
 
+    /// In words, why rules see nothing of the data that there is; `None` where they see it.
+    #[must_use]
+    pub fn hidden_data(&self) -> Option<String> {
+        let Seen::Event { event, .. } = &self.seen else {
+            return None;
+        };
+        let Data::Opaque(_) = event.data else {
+            return None;
+        };
+        let kind = match &event.data_content_type {
+            Some(kind) => format!("{}, ", verdict::printable(kind)),
+            None => String::new(),
+        };
+        Some(format!(
+            "the event's data is {kind}not JSON, so rules see nothing of it"
+        ))
+    }
+
     /// The event as a tree, for JSONPath alone: it costs several times what matching does. What can't
     /// be read is left out.
     #[must_use]

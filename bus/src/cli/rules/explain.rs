@@ -32,6 +32,7 @@ const NAMED_MAX: usize = 20;
   edgebus rules explain --event event.json --match '{\"data\": {\"total\": [{\"numeric\": [\">\", 100]}]}}'
   edgebus events export --after 41 --limit 1 | edgebus rules explain orders --event -
 
+NO stands at the first condition that was missed, no at the others.
 With --manifest, --match or --where no bus is needed. The exit code is 0 whether it matched or not."
 )]
 pub(super) struct Arguments {
