@@ -80,34 +80,9 @@ fn compiled(config: InputConfig, top: &Cursor<'_>, faults: &mut Faults) -> Optio
         Err(found) => {
             for fault in found {
                 let spot = locate_value(top, &fault.pointer);
-                let place = match &config {
-                    InputConfig::EventBridge { template, .. }
-                        if fault.pointer == "/input_template" =>
-                    {
-                        place(template, fault.offset)
-                    }
-                    _ => String::new(),
-                };
-                faults.add(&spot, format!("{}{place}", fault.reason), fault.remedy);
+                faults.add(&spot, fault.reason, fault.remedy);
             }
             None
-        }
-    }
-}
-
-/// Where in a template a fault is, in words; empty at its very beginning.
-fn place(template: &str, offset: usize) -> String {
-    let before = template.get(..offset).unwrap_or(template);
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let column = line.chars().count() + 1;
-    match (before.matches('\n').count(), column) {
-        (0, 1) => String::new(),
-        (0, column) => format!(", at character {column} of the template"),
-        (lines, column) => {
-            format!(
-                ", at line {}, character {column} of the template",
-                lines + 1
-            )
         }
     }
 }

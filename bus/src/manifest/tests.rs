@@ -279,7 +279,7 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
         (
             "where: [$.detail.x]\nto: [{ function: f }]",
-            "5:13 /rules/r/where/0: `$.detail` is EventBridge's name, which `where` does not know | write `$.data`",
+            "5:13 /rules/r/where/0: `$.detail.x`: `$.detail` is EventBridge's name, which `where` does not know | write `$.data`",
         ),
         (
             "where: $.data[\nto: [{ function: f }]",

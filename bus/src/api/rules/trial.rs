@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ::rules::{EventFault, Filter};
+use ::rules::EventFault;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -128,7 +128,7 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
         parsed(pattern.get())?;
     }
     for (index, text) in test.filters.0.iter().enumerate() {
-        Filter::parse(text).map_err(|fault| {
+        view::parse_filter(text).map_err(|fault| {
             let base = format!("/where/{index}");
             faults("a filter can't be read", &base, vec![fault])
         })?;

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::rules::Filter;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,7 +17,7 @@ use crate::cli::validate::{Checked, Format};
 use crate::cli::{Failure, OK, event_file, listing, moment};
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Code, InputConfig, Name, RetryPolicy, RuleConfig, TargetConfig};
-use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_pattern};
+use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_filter, parse_pattern};
 
 /// Rules of a manifest that are named where the wanted one is not there.
 const NAMED_MAX: usize = 20;
@@ -133,7 +132,7 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
         parse_pattern(text).map_err(|faults| refused("--match can't be read", &faults))?;
     }
     for text in &arguments.filters {
-        Filter::parse(text).map_err(|fault| {
+        parse_filter(text).map_err(|fault| {
             refused(
                 &format!("--where `{}` can't be read", plain(text)),
                 &[fault],
