@@ -177,7 +177,10 @@ fn an_event_is_named_by_its_id() {
 fn what_is_not_there_is_not_explained() {
     let (_home, server) = serve();
     let explain = |more: &[&str]| told(&server, &[&["events", "explain"], more].concat());
-    explain(&["9"]).fails(1, &["404", "position 9", "EB0304"]);
+    explain(&["9"]).fails(
+        1,
+        &["404", "position 9", "EB0304", "if it is an id: --id 9"],
+    );
     explain(&["1", "--bus", "none"]).fails(1, &["404", "no bus `none`"]);
     explain(&["1", "--rule", "none"]).fails(1, &["404", "no rule `none`"]);
     explain(&["1", "--rule", "elsewhere"]).fails(1, &["bus `audit`, not `default`"]);
@@ -367,6 +370,12 @@ fn what_can_not_be_explained_is_told() {
         &["cannot be used with"],
     );
     check(&with(&["--where", "$["]), EVENT, 2, &["--where", "EB0303"]);
+    let theirs = ["EB0303", "EventBridge's name", "write `$.data`"];
+    check(&with(&["--where", "$.detail.total"]), EVENT, 2, &theirs);
+    let body = format!(r#"{{"where":"$.detail.total","event":{EVENT}}}"#);
+    server
+        .post("/v1/rules/test", "application/json", body.as_bytes())
+        .expect(400);
     let bad = with(&["--match", r#"{"type":[{"prefx":"a"}]}"#]);
     check(&bad, EVENT, 2, &["EB0303", "/type/0/prefx", "prefix"]);
     check(

@@ -102,14 +102,15 @@ async fn whole(client: &Client, arguments: &Arguments, position: u64) -> Result<
     let bus = &arguments.which.bus;
     let path = log_path(bus, &below).with_some("rule", arguments.rule.as_deref());
     let progress = Progress::of_request("judging");
-    let mut answer = page(client, path.text()).await?;
+    let which = &arguments.which;
+    let mut answer = page(client, path.text(), which).await?;
     let weight = |verdicts: &[Box<RawValue>]| -> usize {
         verdicts.iter().map(|verdict| verdict.get().len()).sum()
     };
     let mut bytes = weight(&answer.verdicts);
     while let Some(next) = answer.next.clone().filter(|_| bytes < BYTES_MAX) {
         let path = log_path(bus, &below).with("after", &next);
-        let mut more = page(client, path.text()).await?;
+        let mut more = page(client, path.text(), which).await?;
         // Each page brings something, so that this comes to an end.
         if more.verdicts.is_empty() {
             break;
@@ -122,7 +123,10 @@ async fn whole(client: &Client, arguments: &Arguments, position: u64) -> Result<
     Ok(answer)
 }
 
-async fn page(client: &Client, path: &str) -> Result<Answer, Failure> {
-    let answer = client.get(path).await?;
+async fn page(client: &Client, path: &str, which: &Which) -> Result<Answer, Failure> {
+    let answer = client
+        .get(path)
+        .await
+        .map_err(|error| which.refused(error))?;
     Ok(client::read(&answer)?)
 }

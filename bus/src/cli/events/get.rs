@@ -31,7 +31,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let bus = &arguments.which.bus;
     let answer = client
         .get(log_path(bus, &format!("/{position}")).text())
-        .await?;
+        .await
+        .map_err(|error| arguments.which.refused(error))?;
     let stored = String::from_utf8_lossy(&answer);
     let deliveries = match arguments.output.format {
         output::Format::Table => {

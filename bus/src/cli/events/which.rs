@@ -3,7 +3,7 @@
 //! A log is read by position, so an id is looked for: first among the newest events, then from the log's
 //! beginning. Never here: another index than the bus's own.
 
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Error};
 use crate::cli::listing::{self, Page};
 use crate::cli::output::{self, Progress, plain};
 use crate::cli::{Failure, query::Path};
@@ -66,6 +66,19 @@ impl Which {
         }
         progress.finish();
         self.one(id, &found)
+    }
+
+    /// What to say where the bus refuses: a whole number may have been meant as an id.
+    pub(super) fn refused(&self, error: Error) -> Failure {
+        let typed = self.event.as_deref().filter(|typed| match &error {
+            // The bus's words for an event that is not there, and for nothing else.
+            Error::Refused { detail, .. } => detail.ends_with(&format!("at position {typed}")),
+            _ => false,
+        });
+        let hint = typed.map(|typed| format!("; if it is an id: --id {typed}"));
+        let mut failure = Failure::from(error);
+        failure.message.push_str(hint.as_deref().unwrap_or(""));
+        failure
     }
 
     /// Those among the newest events, as many as the bus looks through at once.
