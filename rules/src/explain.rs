@@ -190,8 +190,8 @@ fn explain_flat(
         let held = match matched {
             true => branch.len(),
             false => {
-                let held = held_in(&mut sight, pattern, branch, &mut alone)?;
-                held.iter().filter(|held| **held != Held::No).count()
+                let met = met_alone(&mut sight, branch, &mut alone)?;
+                met.iter().filter(|met| **met).count()
             }
         };
         let nearness = Nearness {
@@ -210,9 +210,9 @@ fn explain_flat(
         let branch = &pattern.branches()[sub_rule];
         let held = match nearness.matched {
             true => vec![Held::WithAll; branch.len()],
-            false => held_in(&mut sight, pattern, branch, &mut alone)?,
+            false => held_in(&mut sight, branch, &mut alone)?,
         };
-        branches.push(explain_branch(&sight, pattern, sub_rule, &held)?);
+        branches.push(explain_branch(&mut sight, pattern, sub_rule, &held)?);
     }
     Ok(Explanation {
         matched,
@@ -233,14 +233,13 @@ enum Held {
     Beside,
 }
 
-/// How the conditions of a sub-rule hold that doesn't match. `alone` keeps what is known of each, because
+/// Which conditions of a sub-rule are met by themselves. `alone` keeps what is known of each, because
 /// sub-rules share conditions.
-fn held_in(
+fn met_alone(
     sight: &mut Sight<'_>,
-    pattern: &Pattern,
     branch: &[u16],
     alone: &mut [Option<bool>],
-) -> Result<Vec<Held>, EventFault> {
+) -> Result<Vec<bool>, EventFault> {
     let mut met = Vec::with_capacity(branch.len());
     for &index in branch {
         let known = &mut alone[usize::from(index)];
@@ -249,22 +248,27 @@ fn held_in(
             None => *known.insert(sight.meets(&[index])?),
         });
     }
-    let mut held = Vec::with_capacity(branch.len());
-    for (&index, &met_alone) in branch.iter().zip(&met) {
-        let by_absence = pattern.conditions()[usize::from(index)].by_absence;
-        held.push(if met_alone {
-            Held::Alone
-        } else if by_absence && sight.absent_beside(branch, index, &met)? {
-            Held::Beside
-        } else {
-            Held::No
-        });
-    }
-    Ok(held)
+    Ok(met)
+}
+
+/// How the conditions of a sub-rule hold that doesn't match.
+fn held_in(
+    sight: &mut Sight<'_>,
+    branch: &[u16],
+    alone: &mut [Option<bool>],
+) -> Result<Vec<Held>, EventFault> {
+    let met = met_alone(sight, branch, alone)?;
+    let beside = sight.absent_beside(branch, &met)?;
+    let held = met.iter().zip(beside).map(|verdicts| match verdicts {
+        (true, _) => Held::Alone,
+        (false, true) => Held::Beside,
+        (false, false) => Held::No,
+    });
+    Ok(held.collect())
 }
 
 fn explain_branch(
-    sight: &Sight<'_>,
+    sight: &mut Sight<'_>,
     pattern: &Pattern,
     sub_rule: usize,
     held: &[Held],
@@ -279,8 +283,8 @@ fn explain_branch(
         };
         let alternative = match held {
             Held::No => None,
-            Held::WithAll => sight.held_within(branch, index)?.first().copied(),
-            Held::Alone => sight.held_within(&[index], index)?.first().copied(),
+            Held::WithAll => sight.held_within(branch, index, 1)?.first().copied(),
+            Held::Alone => sight.held_within(&[index], index, 1)?.first().copied(),
             Held::Beside => by_absence(),
         };
         let held = held != Held::No;

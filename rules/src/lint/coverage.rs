@@ -102,7 +102,7 @@ impl Coverage {
             }
             sub_rules.push(sub_rule);
             for &index in branch {
-                for place in sight.held_within(branch, index)? {
+                for place in sight.held_within(branch, index, usize::MAX)? {
                     alternatives.insert((usize::from(index), place));
                 }
             }
