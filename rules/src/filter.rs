@@ -127,7 +127,7 @@ fn syntax_fault(query: &str, message: &str) -> Fault {
     let offset = place.map_or(0, |(line, column)| offset_of(query, line, column));
     let (before, from) = query.split_at(offset);
     let name = before.rsplit(['.', ' ']).next().unwrap_or_default();
-    let in_name = |character: char| character.is_alphanumeric() || "-_/ :+@#".contains(character);
+    let in_name = |character: char| character.is_alphanumeric() || "-_/:+#".contains(character);
     let bare = before.ends_with(|last: char| last.is_alphanumeric() || last == '_')
         && !name.contains(['[', ']', '(', '?'])
         && from.starts_with(in_name);
@@ -140,7 +140,8 @@ fn syntax_fault(query: &str, message: &str) -> Fault {
         );
     }
     if bare {
-        let rest = from.find(['.', '[']).unwrap_or(from.len());
+        let rest = from.find(|character| !in_name(character));
+        let rest = rest.unwrap_or(from.len());
         let remedy = format!(
             "write a name with such characters in brackets: ['{name}{}']",
             crate::scalar::shorten(&from[..rest])

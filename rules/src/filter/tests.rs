@@ -48,6 +48,7 @@ fn faults_of_queries() {
     for (query, reason, remedy) in [
         ("data.x", "it doesn't begin with `$`", "$.data.labels"),
         ("$.detail-type", "from `-type` on", "['detail-type']"),
+        ("$.a[?@.user-id == 1]", "from `-id == 1]` on", "['user-id']"),
         ("$.data.a/b.x", "from `/b.x` on", "['a/b']"),
         ("$.a[", "[ is never closed", "RFC 9535"),
         ("$.a[?@.b == 'x'", "[ is never closed", "RFC 9535"),
