@@ -17,7 +17,7 @@ use crate::limits::{EXPLAINED_BRANCHES_MAX, EXPLAINED_VALUES_MAX};
 use crate::naive::{Sight, intern};
 use crate::operator::Operator;
 use crate::path::{PathId, TrieBuilder, display};
-use crate::pattern::Pattern;
+use crate::pattern::{Condition, Pattern};
 use std::cmp::{Ordering, Reverse};
 
 /// Why a pattern matches an event, or doesn't. As text it is for people, in several lines (`{}`, or
@@ -60,7 +60,8 @@ pub struct ConditionExplanation {
     pub seen: Vec<String>,
     /// How many values there are at the path.
     pub seen_total: usize,
-    /// Whether it holds: in a sub-rule that matches, together with the others; else by itself.
+    /// Whether it holds: in a sub-rule that matches, together with the others; else by itself, or by
+    /// absence in an element of an array where the missed ones have their values.
     pub held: bool,
     /// The first alternative that held, as a pattern writes it.
     pub held_by: Option<String>,
@@ -181,17 +182,37 @@ fn explain_flat(
     flat: &Flat<'_>,
 ) -> Result<Explanation, EventFault> {
     let mut sight = Sight::new(pattern, paths, flat);
+    // Whether each condition is met by itself; sub-rules share conditions.
+    let mut alone = vec![None; pattern.conditions().len()];
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
-        shown.push((!sight.meets(branch)?, sub_rule));
+        let matched = sight.meets(branch)?;
+        let held = match matched {
+            true => branch.len(),
+            false => {
+                let met = met_alone(&mut sight, branch, &mut alone)?;
+                met.iter().filter(|met| **met).count()
+            }
+        };
+        let nearness = Nearness {
+            matched,
+            held,
+            total: branch.len(),
+        };
+        shown.push((Reverse(nearness), sub_rule));
     }
     shown.sort_unstable();
-    let matched = shown.first().is_some_and(|(missed, _)| !missed);
+    let matched = shown.first().is_some_and(|(nearest, _)| nearest.0.matched);
     shown.truncate(EXPLAINED_BRANCHES_MAX);
     shown.sort_unstable_by_key(|&(_, sub_rule)| sub_rule);
     let mut branches = Vec::with_capacity(shown.len());
-    for (missed, sub_rule) in shown {
-        branches.push(explain_branch(&mut sight, pattern, sub_rule, !missed)?);
+    for (Reverse(nearness), sub_rule) in shown {
+        let branch = &pattern.branches()[sub_rule];
+        let held = match nearness.matched {
+            true => vec![Held::WithAll; branch.len()],
+            false => held_in(&mut sight, branch, &mut alone)?,
+        };
+        branches.push(explain_branch(&mut sight, pattern, sub_rule, &held)?);
     }
     Ok(Explanation {
         matched,
@@ -200,19 +221,83 @@ fn explain_flat(
     })
 }
 
+/// How a condition of a sub-rule holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    No,
+    /// With all others.
+    WithAll,
+    /// By itself, in a sub-rule that doesn't match.
+    Alone,
+    /// By absence, in an element where those that are missed have their values.
+    Beside,
+}
+
+/// Which conditions of a sub-rule are met by themselves. `alone` keeps what is known of each, because
+/// sub-rules share conditions.
+fn met_alone(
+    sight: &mut Sight<'_>,
+    branch: &[u16],
+    alone: &mut [Option<bool>],
+) -> Result<Vec<bool>, EventFault> {
+    let mut met = Vec::with_capacity(branch.len());
+    for &index in branch {
+        let known = &mut alone[usize::from(index)];
+        met.push(match known {
+            Some(met) => *met,
+            None => *known.insert(sight.meets(&[index])?),
+        });
+    }
+    Ok(met)
+}
+
+/// How the conditions of a sub-rule hold that doesn't match.
+fn held_in(
+    sight: &mut Sight<'_>,
+    branch: &[u16],
+    alone: &mut [Option<bool>],
+) -> Result<Vec<Held>, EventFault> {
+    let met = met_alone(sight, branch, alone)?;
+    let beside = sight.absent_beside(branch, &met)?;
+    let held = met.iter().zip(beside).map(|verdicts| match verdicts {
+        (true, _) => Held::Alone,
+        (false, true) => Held::Beside,
+        (false, false) => Held::No,
+    });
+    Ok(held.collect())
+}
+
 fn explain_branch(
     sight: &mut Sight<'_>,
     pattern: &Pattern,
     sub_rule: usize,
-    matched: bool,
+    held: &[Held],
 ) -> Result<BranchExplanation, EventFault> {
     let branch = &pattern.branches()[sub_rule];
     let mut conditions = Vec::with_capacity(branch.len());
-    for &index in branch {
-        let held = matched || sight.meets(&[index])?;
-        conditions.push(explain_condition(sight, pattern, index, held));
+    for (&index, &held) in branch.iter().zip(held) {
+        let condition = &pattern.conditions()[usize::from(index)];
+        let by_absence = || {
+            let mut alternatives = condition.alternatives().iter();
+            alternatives.position(Operator::by_absence)
+        };
+        let alternative = match held {
+            Held::No => None,
+            Held::WithAll => sight.held_within(branch, index, 1)?.first().copied(),
+            Held::Alone => sight.held_within(&[index], index, 1)?.first().copied(),
+            Held::Beside => by_absence(),
+        };
+        let held = held != Held::No;
+        conditions.push(explain_condition(
+            sight,
+            pattern,
+            condition,
+            held,
+            alternative,
+        ));
     }
     let first_missed = conditions.iter().position(|condition| !condition.held);
+    let matched = held.iter().all(|held| *held == Held::WithAll);
     Ok(BranchExplanation {
         sub_rule,
         matched,
@@ -225,20 +310,12 @@ fn explain_branch(
 fn explain_condition(
     sight: &Sight<'_>,
     pattern: &Pattern,
-    index: u16,
+    condition: &Condition,
     held: bool,
+    held_alternative: Option<usize>,
 ) -> ConditionExplanation {
-    let condition = &pattern.conditions()[usize::from(index)];
     let alternatives = condition.alternatives();
     let values = sight.values(condition);
-    let by_absence = || {
-        let absent = |operator: &Operator| operator.by_absence();
-        alternatives.iter().position(absent)
-    };
-    let held_alternative = sight
-        .first_met(condition)
-        .or_else(by_absence)
-        .filter(|_| held);
     let shown = values.iter().take(EXPLAINED_VALUES_MAX);
     ConditionExplanation {
         path: printable(&display(&pattern.paths()[usize::from(condition.path)])),

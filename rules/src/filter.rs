@@ -126,22 +126,80 @@ fn check_limits(query: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Says where a query stops being one. What the library wanted there is in the words of its grammar,
+/// which nobody who writes a query knows.
 fn syntax_fault(query: &str, message: &str) -> Fault {
-    let remedy = "write a query as in RFC 9535: $.data.labels[?@.name == 'bug']";
-    // The library's report has a line with an arrow and the place, and one with what it wanted.
+    // The library's report has a line with an arrow and the place.
     let place = message
         .lines()
         .find_map(|line| line.split_once("--> "))
         .and_then(|(_, place)| place.trim().split_once(':'))
         .and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
-    let expected = message.lines().find_map(|line| line.split_once("= "));
-    let reason = match (expected, message.lines().next()) {
-        (Some((_, expected)), _) => format!("not a JSONPath query: {}", expected.trim()),
-        (None, Some(first)) => format!("not a JSONPath query: {}", first.trim()),
-        (None, None) => "not a JSONPath query".to_owned(),
-    };
     let offset = place.map_or(0, |(line, column)| offset_of(query, line, column));
-    fault(offset, crate::scalar::shorten(&reason), remedy)
+    let (before, from) = query.split_at(offset);
+    let name = before.rsplit(['.', ' ']).next().unwrap_or_default();
+    let in_name = |character: char| character.is_alphanumeric() || "-_/:+#".contains(character);
+    let bare = before.ends_with(|last: char| last.is_alphanumeric() || last == '_')
+        && !name.contains(['[', ']', '(', '?'])
+        && from.starts_with(in_name);
+    if !query.starts_with('$') {
+        let reason = "not a JSONPath query: it doesn't begin with `$`".to_owned();
+        return fault(
+            0,
+            reason,
+            "write where in the event it begins: $.data.labels",
+        );
+    }
+    if bare {
+        let rest = from.find(|character| !in_name(character));
+        let rest = rest.unwrap_or(from.len());
+        let remedy = format!(
+            "write a name with such characters in brackets: ['{name}{}']",
+            crate::scalar::shorten(&from[..rest])
+        );
+        return fault(offset, not_a_query(from), &remedy);
+    }
+    let remedy = "write a query as in RFC 9535: $.data.labels[?@.name == 'bug']";
+    if let Some((offset, open)) = unclosed(query) {
+        let reason = format!("not a JSONPath query: {open} is never closed");
+        return fault(offset, reason, remedy);
+    }
+    let reason = match from.is_empty() {
+        true => "not a JSONPath query: it ends too early".to_owned(),
+        false => not_a_query(from),
+    };
+    fault(offset, reason, remedy)
+}
+
+/// The last bracket or quote that is open at the end, with its place.
+fn unclosed(query: &str) -> Option<(usize, char)> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut characters = query.char_indices();
+    while let Some((at, character)) = characters.next() {
+        let quote = open.last().map(|(_, last)| *last);
+        match (quote, character) {
+            (Some('\'' | '"'), '\\') => {
+                characters.next();
+            }
+            (Some(last @ ('\'' | '"')), _) if character == last => {
+                open.pop();
+            }
+            (Some('\'' | '"'), _) => {}
+            (_, '[' | '(' | '\'' | '"') => open.push((at, character)),
+            (Some('['), ']') | (Some('('), ')') => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.pop()
+}
+
+fn not_a_query(from: &str) -> String {
+    format!(
+        "not a JSONPath query from `{}` on",
+        crate::scalar::shorten(from)
+    )
 }
 
 /// The byte offset of a place given by line and column, both counted from one.

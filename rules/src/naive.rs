@@ -12,6 +12,7 @@ use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
+use crate::operator::{Operator, exists};
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
 
@@ -121,12 +122,14 @@ impl From<TooManySpellings> for EventFault {
 
 /// What one pattern sees of one event. Verdicts are kept, because sub-rules share conditions.
 pub(crate) struct Sight<'f> {
-    pattern: &'f Pattern,
+    conditions: &'f [Condition],
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
     /// For each condition that looked into an array, what it found there. Empty until the first one
     /// does.
     found: Vec<Option<Verdicts<'f>>>,
+    /// Conditions that stand in the place of others, by their index, in its order.
+    instead: Vec<(u16, Condition)>,
 }
 
 /// What one condition makes of the values at its path.
@@ -140,10 +143,19 @@ struct Verdicts<'f> {
 impl<'f> Sight<'f> {
     pub(crate) fn new(pattern: &'f Pattern, paths: &'f [PathId], flat: &'f Flat<'f>) -> Self {
         Sight {
-            pattern,
+            conditions: pattern.conditions(),
             paths,
             flat,
             found: Vec::new(),
+            instead: Vec::new(),
+        }
+    }
+
+    fn condition(&self, index: u16) -> &Condition {
+        let place = self.instead.binary_search_by_key(&index, |(own, _)| *own);
+        match place {
+            Ok(place) => &self.instead[place].1,
+            Err(_) => &self.conditions[usize::from(index)],
         }
     }
 
@@ -152,29 +164,90 @@ impl<'f> Sight<'f> {
         self.flat.values(self.path(condition))
     }
 
-    /// The first alternative of a condition that some value, or some list of values, meets.
-    pub(crate) fn first_met(&self, condition: &Condition) -> Option<usize> {
-        self.met(condition).next()
+    /// Which alternatives of a condition hold in a sub-rule that the event meets: with any one of them
+    /// in the condition's place, it is still met. In reading order, at least one and `most` at most.
+    pub(crate) fn held_within(
+        &mut self,
+        branch: &[u16],
+        index: u16,
+        most: usize,
+    ) -> Result<Vec<usize>, TooManySpellings> {
+        let condition = &self.conditions[usize::from(index)];
+        let mut held = Vec::new();
+        for (place, alternative) in condition.alternatives().iter().enumerate() {
+            if held.len() == most {
+                break;
+            }
+            if !alternative.by_absence() && !self.is_met(condition, alternative) {
+                continue;
+            }
+            let alone = Condition::new(condition.path, vec![alternative.clone()]);
+            self.instead = vec![(index, alone)];
+            self.forget(index);
+            let met = self.meets(branch);
+            self.instead.clear();
+            self.forget(index);
+            if met? {
+                held.push(place);
+            }
+        }
+        Ok(held)
     }
 
-    /// The alternatives of a condition that values meet, or lists of values.
-    pub(crate) fn met<'c>(
+    /// Drops what a condition has found.
+    fn forget(&mut self, index: u16) {
+        if let Some(found) = self.found.get_mut(usize::from(index)) {
+            *found = None;
+        }
+    }
+
+    /// Of a sub-rule that isn't met, which conditions absence would serve if those that are missed wanted
+    /// the values that they see: in an element where those have a value, this one has none. `met` says of
+    /// each condition whether it is met by itself.
+    pub(crate) fn absent_beside(
         &self,
-        condition: &'c Condition,
-    ) -> impl Iterator<Item = usize> + use<'c, 'f> {
-        let values = self.values(condition);
-        let lists = if condition.needs_all_values() {
-            lists::of(&self.flat.trail, values)
-        } else {
-            Vec::new()
+        branch: &[u16],
+        met: &[bool],
+    ) -> Result<Vec<bool>, TooManySpellings> {
+        let mut others = Vec::with_capacity(branch.len() + 1);
+        let mut instead = Vec::new();
+        for (&index, &met) in branch.iter().zip(met) {
+            let condition = &self.conditions[usize::from(index)];
+            if met {
+                others.push(index);
+            } else if !condition.by_absence && !self.values(condition).is_empty() {
+                others.push(index);
+                let any = Operator::Exists(exists::Operand::ANY_VALUE);
+                instead.push((index, Condition::new(condition.path, vec![any])));
+            }
+        }
+        let missed = !instead.is_empty();
+        instead.sort_unstable_by_key(|(index, _)| *index);
+        let mut sight = Sight {
+            instead,
+            found: Vec::new(),
+            ..*self
         };
-        let alternatives = condition.alternatives().iter().enumerate();
-        alternatives
-            .filter(move |(_, operator)| {
-                values.iter().any(|value| operator.matches(&value.scalar))
-                    || lists.iter().any(|list| operator.matches_list(&list.values))
-            })
-            .map(|(place, _)| place)
+        let mut served = Vec::with_capacity(branch.len());
+        for (&index, &met) in branch.iter().zip(met) {
+            let by_absence = self.conditions[usize::from(index)].by_absence;
+            others.push(index);
+            served.push(missed && !met && by_absence && sight.meets(&others)?);
+            others.pop();
+        }
+        Ok(served)
+    }
+
+    /// Whether some value at a condition's path, or some list of them, meets one of its alternatives.
+    fn is_met(&self, condition: &Condition, alternative: &Operator) -> bool {
+        let values = self.values(condition);
+        values
+            .iter()
+            .any(|value| alternative.matches(&value.scalar))
+            || (alternative.needs_all_values()
+                && lists::of(&self.flat.trail, values)
+                    .iter()
+                    .any(|list| alternative.matches_list(&list.values)))
     }
 
     /// The path of a condition in the event.
@@ -186,10 +259,11 @@ impl<'f> Sight<'f> {
     pub(crate) fn meets(&mut self, branch: &[u16]) -> Result<bool, TooManySpellings> {
         let mut in_arrays = Vec::new();
         for &index in branch {
-            let condition = &self.pattern.conditions()[usize::from(index)];
+            let condition = self.condition(index);
+            let by_absence = condition.by_absence;
             let values = self.flat.values(self.path(condition));
             if values.is_empty() {
-                if !condition.by_absence {
+                if !by_absence {
                     return Ok(false);
                 }
             } else if !condition.needs_all_values()
@@ -200,7 +274,7 @@ impl<'f> Sight<'f> {
                     return Ok(false);
                 }
             } else {
-                if !self.any_held(index) && !condition.by_absence {
+                if !self.any_held(index) && !by_absence {
                     return Ok(false);
                 }
                 in_arrays.push(index);
@@ -215,32 +289,35 @@ impl<'f> Sight<'f> {
 
     /// Whether one of the values, or a list of them, meets a condition; keeps the verdict on each.
     fn any_held(&mut self, index: u16) -> bool {
-        let condition = &self.pattern.conditions()[usize::from(index)];
-        let values = self.values(condition);
+        let place = usize::from(index);
         if self.found.is_empty() {
-            let conditions = self.pattern.conditions().len();
-            self.found.resize_with(conditions, || None);
+            self.found.resize_with(self.conditions.len(), || None);
         }
-        let trail = &self.flat.trail;
-        let verdicts = self.found[usize::from(index)].get_or_insert_with(|| {
-            if condition.needs_all_values() {
-                let (values, held) = lists::with_lists(trail, values, condition);
-                return Verdicts {
-                    with_lists: Some(values),
-                    held: held.into(),
-                };
-            }
-            let verdicts = values.iter().map(|value| condition.matches(&value.scalar));
-            Verdicts {
-                with_lists: None,
-                held: verdicts.collect(),
-            }
-        });
-        verdicts.held.contains(&true)
+        if self.found[place].is_none() {
+            self.found[place] = Some(self.verdicts(self.condition(index)));
+        }
+        let verdicts = self.found[place].as_ref();
+        verdicts.is_some_and(|verdicts| verdicts.held.contains(&true))
+    }
+
+    fn verdicts(&self, condition: &Condition) -> Verdicts<'f> {
+        let values = self.values(condition);
+        if condition.needs_all_values() {
+            let (values, held) = lists::with_lists(&self.flat.trail, values, condition);
+            return Verdicts {
+                with_lists: Some(values),
+                held: held.into(),
+            };
+        }
+        let verdicts = values.iter().map(|value| condition.matches(&value.scalar));
+        Verdicts {
+            with_lists: None,
+            held: verdicts.collect(),
+        }
     }
 
     fn wanted(&self, index: u16) -> Wanted<'_> {
-        let condition = &self.pattern.conditions()[usize::from(index)];
+        let condition = self.condition(index);
         let found = self.found.get(usize::from(index)).and_then(Option::as_ref);
         let with_lists = found.and_then(|verdicts| verdicts.with_lists.as_deref());
         Wanted {

@@ -118,14 +118,81 @@ refunds: not matched; type: wanted "refund"; saw "order"
 }
 
 #[test]
+fn an_event_is_named_by_its_id() {
+    let (_home, server) = serve();
+    let publish = |source: &str, id: &str| {
+        let event = EVENT.replace("/shop", source).replace("o-1", id);
+        let kind = "application/cloudevents+json";
+        server
+            .post("/v1/events", kind, event.as_bytes())
+            .expect(202);
+    };
+    for (source, id) in [("/other", "o-1"), ("/shop", "7"), ("/shop", "::1")] {
+        publish(source, id);
+    }
+    // More than the bus looks through for the newest at once.
+    let batch: Vec<String> = (0..500)
+        .map(|number| {
+            let event = EVENT.replace("\"order\"", "\"other\"");
+            event.replace("o-1", &format!("n-{number}"))
+        })
+        .collect();
+    let batch = format!("[{}]", batch.join(","));
+    let kind = "application/cloudevents-batch+json";
+    for round in 0..40 {
+        let batch = batch.replace("\"n-", &format!("\"n-{round}-"));
+        server
+            .post("/v1/events", kind, batch.as_bytes())
+            .expect(202);
+    }
+    for (words, position) in [
+        (&["o-1", "--source", "/shop"][..], 1),
+        (&["o-1", "--source", "/other"], 2),
+        (&["--id", "7"], 3),
+        (&["::1"], 4),
+        (&["n-0-0"], 5),
+        (&["n-39-499"], 20_004),
+    ] {
+        for command in ["explain", "get"] {
+            let line = [&["events", command][..], words].concat();
+            let said = told(&server, &line).succeeds();
+            let place = format!("#{position} on bus default");
+            assert!(said.out.contains(&place), "{line:?}: {}", said.out);
+            assert_eq!(said.err, "");
+        }
+    }
+    told(&server, &["events", "explain", "0::1"]).fails(1, &["has the id `0::1`"]);
+    let several = ["#1 from /shop", "#2 from /other", "--source"];
+    told(&server, &["events", "explain", "o-1"]).fails(1, &several);
+    // A whole number is a position.
+    let said = told(&server, &["events", "explain", "3"]).succeeds();
+    assert!(
+        said.out.contains("#3 on bus default, 7 from"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
 fn what_is_not_there_is_not_explained() {
     let (_home, server) = serve();
     let explain = |more: &[&str]| told(&server, &[&["events", "explain"], more].concat());
-    explain(&["9"]).fails(1, &["404", "position 9", "EB0304"]);
+    explain(&["9"]).fails(
+        1,
+        &["404", "position 9", "EB0304", "if it is an id: --id 9"],
+    );
     explain(&["1", "--bus", "none"]).fails(1, &["404", "no bus `none`"]);
     explain(&["1", "--rule", "none"]).fails(1, &["404", "no rule `none`"]);
     explain(&["1", "--rule", "elsewhere"]).fails(1, &["bus `audit`, not `default`"]);
-    explain(&["one"]).fails(2, &["POSITION"]);
+    explain(&["one"]).fails(
+        1,
+        &["no event on bus `default` has the id `one`", "events ls"],
+    );
+    explain(&["o-1", "--source", "/other"]).fails(1, &["from `/other`"]);
+    explain(&["o-1", "--bus", "none"]).fails(1, &["404", "no bus `none`"]);
+    explain(&[]).fails(2, &["POSITION|ID"]);
+    explain(&["1", "--source", "/shop"]).fails(2, &["is a position", "--id 1"]);
+    explain(&["1", "--id", "o-1"]).fails(2, &["cannot be used with"]);
     let path = "/v1/buses/default/events/1/explain";
     server
         .get(&format!("{path}?rule=large&after=large"))
@@ -303,6 +370,12 @@ fn what_can_not_be_explained_is_told() {
         &["cannot be used with"],
     );
     check(&with(&["--where", "$["]), EVENT, 2, &["--where", "EB0303"]);
+    let theirs = ["EB0303", "EventBridge's name", "write `$.data`"];
+    check(&with(&["--where", "$.detail.total"]), EVENT, 2, &theirs);
+    let body = format!(r#"{{"where":"$.detail.total","event":{EVENT}}}"#);
+    server
+        .post("/v1/rules/test", "application/json", body.as_bytes())
+        .expect(400);
     let bad = with(&["--match", r#"{"type":[{"prefx":"a"}]}"#]);
     check(&bad, EVENT, 2, &["EB0303", "/type/0/prefx", "prefix"]);
     check(
@@ -323,6 +396,23 @@ fn what_can_not_be_explained_is_told() {
         1,
         &["EB0302", "specversion"],
     );
+    // Publishing refuses what repeats a key that the rule mentions.
+    let twice = EVENT.replace("\"total\":", "\"total\":1,\"total\":");
+    let words = ["EB0302", "a bus would refuse the event", "occurs twice"];
+    check(&with(&["large"]), &twice, 1, &words);
+    let kind = "application/cloudevents+json";
+    server
+        .post("/v1/events", kind, twice.as_bytes())
+        .expect(400);
+    let body = format!(r#"{{"match":{{"data":{{"total":[1]}}}},"event":{twice}}}"#);
+    server
+        .post("/v1/rules/test", "application/json", body.as_bytes())
+        .expect(400);
+    run(
+        &["rules", "explain", "--event", "-", "--where", "$.data"],
+        &twice,
+    )
+    .succeeds();
     check(
         &with(&["none"]),
         EVENT,

@@ -20,6 +20,7 @@ use super::scalar::{duration_text, name_of};
 use super::shape::rules::{EXAMPLE, RULE, TARGET};
 use super::shape::{Count, DAY_MS, Words};
 use super::tree::Value;
+use crate::view::parse_filter;
 
 /// How long a dead letter is kept where the manifest says nothing: 14 days, in milliseconds.
 pub const DEAD_LETTER_MS_DEFAULT: u64 = 14 * DAY_MS;
@@ -180,27 +181,7 @@ fn filters(at: &Cursor<'_>, count: Count, words: Words, faults: &mut Faults) -> 
 
 fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
     let text = at.filled_text(words, faults)?;
-    let foreign = [
-        ("$.detail-type", "$.type"),
-        ("$['detail-type']", "$.type"),
-        ("$[\"detail-type\"]", "$.type"),
-        ("$.detail", "$.data"),
-        ("$['detail']", "$.data"),
-        ("$[\"detail\"]", "$.data"),
-    ];
-    let alias = foreign.iter().find(|(alias, _)| {
-        text.strip_prefix(alias)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    });
-    if let Some((alias, ours)) = alias {
-        faults.add(
-            &at.spot(),
-            format!("`{alias}` is EventBridge's name, which `where` does not know"),
-            format!("write `{ours}`"),
-        );
-        return None;
-    }
-    match engine::Filter::parse(text) {
+    match parse_filter(text) {
         Ok(_) => Some(text.to_owned()),
         Err(fault) => {
             faults.add(

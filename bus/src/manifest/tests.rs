@@ -235,7 +235,7 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
         (
             "to: [{ function: f, input: '$.data[' }]",
-            "5:32 /rules/r/to/0/input: not a JSONPath query: expected selector | write a query as in RFC 9535: $.data.labels[?@.name == 'bug']",
+            "5:32 /rules/r/to/0/input: not a JSONPath query: [ is never closed | write a query as in RFC 9535: $.data.labels[?@.name == 'bug']",
         ),
         (
             "to: [{ function: f, input: { a: '{$.data.x' } }]",
@@ -251,7 +251,11 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
         (
             "to: [{ function: f, input_template: '{\"a\": <nope>}' }]",
-            "5:25 /rules/r/to/0/input_template: the placeholder <nope> has no path | add \"nope\" to the paths, or write \\u003c for a < inside a JSON string",
+            "5:25 /rules/r/to/0/input_template: the placeholder <nope> has no path, at character 7 of the template | add \"nope\" to the paths, or write \\u003c for a < inside a JSON string",
+        ),
+        (
+            "to: [{ function: f, input_template: \"{\\n \\\"a\\\": 1,,}\" }]",
+            "5:25 /rules/r/to/0/input_template: the template isn't JSON: expected a key in double quotes, found ',', at line 2, character 9 of the template | write JSON with <name> for a value, or one string in double quotes; a line break in a string is \\n",
         ),
         (
             "to: [{ webhook: 'https://x' }]",
@@ -275,11 +279,11 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
         (
             "where: [$.detail.x]\nto: [{ function: f }]",
-            "5:13 /rules/r/where/0: `$.detail` is EventBridge's name, which `where` does not know | write `$.data`",
+            "5:13 /rules/r/where/0: `$.detail.x`: `$.detail` is EventBridge's name, which `where` does not know | write `$.data`",
         ),
         (
             "where: $.data[\nto: [{ function: f }]",
-            "5:12 /rules/r/where: `$.data[`: not a JSONPath query: expected selector | write a query as in RFC 9535: $.data.labels[?@.name == 'bug']",
+            "5:12 /rules/r/where: `$.data[`: not a JSONPath query: [ is never closed | write a query as in RFC 9535: $.data.labels[?@.name == 'bug']",
         ),
         (
             "match: { detail: { a: [{ prefx: x }] } }\nto: [{ function: f }]",
@@ -609,8 +613,12 @@ fn warned(text: &str) -> Vec<String> {
 #[test]
 fn what_may_not_be_meant_is_warned_of() {
     let rule = |lines: &str| rule(&format!("to: [{{ function: f, {lines} }}]"));
-    let table: [(&str, &[&str]); 12] = [
+    let table: [(&str, &[&str]); 13] = [
         ("version: 1", &[]),
+        (
+            &rule("input_paths: { a: $.id, b: $..b }, input_template: 'x <a>'"),
+            &["5:49 `input_template` has no <b>"],
+        ),
         (
             "version: 1\nbuses:\n  a: { retention: { age: 1d }, dedupe: 1h }",
             &["3:8 `retention` is not applied yet: the log keeps everything"],
@@ -646,8 +654,8 @@ fn what_may_not_be_meant_is_warned_of() {
             &["5:76 a delay of 90s is longer than `max_age` (1m): such an attempt is never made"],
         ),
         (
-            "version: 1\nfunctions: { f: {} }\nrules: { a: { to: [{ function: f }] }, b: { to: [{ function: f }] } }\ntests: [{ name: t, event: { type: a }, expect: [a] }]",
-            &["3:40 no test expects rule `b`"],
+            "version: 1\nfunctions: { f: {} }\nrules: { a: { match: { type: [a] }, to: [{ function: f }] }, b: { match: { type: [b] }, to: [{ function: f }] } }\ntests: [{ name: t, event: { type: a }, expect: [a] }]",
+            &["3:62 no test expects rule `b`"],
         ),
         (include_str!("../../../samples/edgebus.yaml"), &[]),
     ];

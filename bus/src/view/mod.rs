@@ -9,12 +9,12 @@ mod verdict;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use rules::{ParseOptions, Part, Pattern, Transform, TransformSpec};
+use rules::{Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
 use serde_json::value::RawValue;
 
 use crate::model::{Attribute, Data, Event, InputConfig};
 
-pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, judge};
+pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, check_keys, judge};
 
 /// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
 pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
@@ -112,6 +112,24 @@ impl<'e> View<'e> {
         parts
     }
 
+    /// In words, why rules see nothing of the data that there is; `None` where they see it.
+    #[must_use]
+    pub fn hidden_data(&self) -> Option<String> {
+        let Seen::Event { event, .. } = &self.seen else {
+            return None;
+        };
+        let Data::Opaque(_) = event.data else {
+            return None;
+        };
+        let kind = match &event.data_content_type {
+            Some(kind) => format!("{}, ", verdict::printable(kind)),
+            None => String::new(),
+        };
+        Some(format!(
+            "the event's data is {kind}not JSON, so rules see nothing of it"
+        ))
+    }
+
     /// The event as a tree, for JSONPath alone: it costs several times what matching does. What can't
     /// be read is left out.
     #[must_use]
@@ -171,10 +189,42 @@ pub fn parse_pattern(text: &str) -> Result<Pattern, Vec<rules::Fault>> {
     Pattern::parse(text.as_bytes(), &options)
 }
 
+/// EventBridge's names of members as a JSONPath begins with them, and what to write instead.
+const FOREIGN: [(&str, &str); 6] = [
+    ("$.detail-type", "$.type"),
+    ("$['detail-type']", "$.type"),
+    ("$[\"detail-type\"]", "$.type"),
+    ("$.detail", "$.data"),
+    ("$['detail']", "$.data"),
+    ("$[\"detail\"]", "$.data"),
+];
+
+/// Compiles a `where` filter as the manifest and the API take it. It has no other names for members; one
+/// that is written with them would select nothing, and is refused.
+///
+/// # Errors
+/// What is wrong with it; its pointer is empty.
+pub fn parse_filter(text: &str) -> Result<Filter, rules::Fault> {
+    let alias = FOREIGN.iter().find(|(alias, _)| {
+        let rest = text.strip_prefix(alias);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    });
+    match alias {
+        Some((alias, ours)) => Err(rules::Fault {
+            offset: 0,
+            pointer: String::new(),
+            reason: format!("`{alias}` is EventBridge's name, which `where` does not know"),
+            remedy: format!("write `{ours}`"),
+        }),
+        None => Filter::parse(text),
+    }
+}
+
 /// Compiles how a target's input is made.
 ///
 /// # Errors
-/// Every fault; pointers as [`Transform::parse`] gives them.
+/// Every fault; pointers as [`Transform::parse`] gives them. One in a template of EventBridge's form says
+/// where in it.
 pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<rules::Fault>> {
     match input {
         InputConfig::Path(path) => Transform::parse(&TransformSpec::Path(path), &ALIASES),
@@ -190,7 +240,31 @@ pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<rules::Fault>
                 paths: &paths,
                 template,
             };
-            Transform::parse(&spec, &ALIASES)
+            Transform::parse(&spec, &ALIASES).map_err(|mut faults| {
+                for fault in &mut faults {
+                    if fault.pointer == "/input_template" {
+                        fault.reason.push_str(&place(template, fault.offset));
+                    }
+                }
+                faults
+            })
+        }
+    }
+}
+
+/// Where in a template a fault is, in words; empty at its very beginning.
+fn place(template: &str, offset: usize) -> String {
+    let before = template.get(..offset).unwrap_or(template);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let column = line.chars().count() + 1;
+    match (before.matches('\n').count(), column) {
+        (0, 1) => String::new(),
+        (0, column) => format!(", at character {column} of the template"),
+        (lines, column) => {
+            format!(
+                ", at line {}, character {column} of the template",
+                lines + 1
+            )
         }
     }
 }

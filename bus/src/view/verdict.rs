@@ -6,7 +6,10 @@
 
 use std::cmp::Ordering;
 
-use rules::{Context, EventDocument, EventFault, Explanation, Filter, Nearness, Style, explain};
+use rules::{
+    Context, Duplicates, EventDocument, EventFault, Explanation, Filter, Nearness, RuleSet, Style,
+    explain,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -76,7 +79,11 @@ pub fn judge(
         None => None,
         Some(text) => {
             let pattern = parse_pattern(text).map_err(first)?;
-            Some(explain(&pattern, &parts)?)
+            let mut explanation = explain(&pattern, &parts)?;
+            if let Some(hidden) = view.hidden_data() {
+                hint_at_hidden_data(&mut explanation, &hidden);
+            }
+            Some(explanation)
         }
     };
     let mut filters = Vec::with_capacity(rule.filters.len());
@@ -104,6 +111,31 @@ pub fn judge(
         filters,
         inputs,
     })
+}
+
+/// Says at what was missed below `data` that rules can't see into it.
+fn hint_at_hidden_data(explanation: &mut Explanation, hidden: &str) {
+    let branches = explanation.branches.iter_mut();
+    for condition in branches.flat_map(|branch| &mut branch.conditions) {
+        let below = condition.path.strip_prefix("data");
+        let of_data = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if of_data && !condition.held && condition.seen_total == 0 {
+            condition.hint = Some(hidden.to_owned());
+        }
+    }
+}
+
+/// Whether a bus would take the event as far as this rule looks at it: one that repeats a key which a
+/// pattern mentions is refused when it is published, while a verdict goes by the last of them.
+///
+/// # Errors
+/// What publishing would answer; the rule can't be read.
+pub fn check_keys(rule: &RuleConfig, view: &View<'_>) -> Result<(), Unjudged> {
+    if let Some(text) = &rule.pattern {
+        let pattern = parse_pattern(text).map_err(first)?;
+        RuleSet::new([((), pattern)]).matches(&view.parts(), Duplicates::Refuse)?;
+    }
+    Ok(())
 }
 
 fn first(faults: Vec<rules::Fault>) -> Unjudged {
@@ -280,7 +312,7 @@ impl Verdict {
 
 /// The text on one line, with control characters by their number, so that no event and no rule can
 /// write to someone's terminal. Between JSON's tokens a line end is as good as a blank.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -406,6 +438,42 @@ mod tests {
                 assert!(a.nearer(b).is_lt() || between.all(|c| a.nearer(c).is_ge()));
             }
         }
+    }
+
+    #[test]
+    fn data_that_is_not_json_is_told() {
+        let check = |data: Data, kind: Option<&str>| {
+            let event = Event {
+                kind: "t".to_owned(),
+                data,
+                data_content_type: kind.map(str::to_owned),
+                ..Event::unreadable()
+            };
+            let pattern = r#"{"type":["u"],"data":{"n":[1]},"database":[2]}"#;
+            let verdict = judge(
+                &rule(Some(pattern), &[], None),
+                &View::new(&event),
+                Timestamp(0),
+            )
+            .unwrap();
+            let explanation = verdict.explanation.unwrap();
+            let hints = explanation.branches[0].conditions.iter();
+            hints
+                .map(|condition| condition.hint.clone())
+                .collect::<Vec<_>>()
+        };
+        let text = "the event's data is text/plain, not JSON, so rules see nothing of it";
+        assert_eq!(
+            check(Data::Opaque("{}".into()), Some("text/plain")),
+            [None, Some(text.to_owned()), None]
+        );
+        let unknown = "the event's data is not JSON, so rules see nothing of it";
+        assert_eq!(
+            check(Data::Opaque("{}".into()), None)[1].as_deref(),
+            Some(unknown)
+        );
+        assert_eq!(check(Data::Json("{}".into()), None), [None, None, None]);
+        assert_eq!(check(Data::Absent, None), [None, None, None]);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Explanation {
         }
         match self.sub_rules - self.branches.len() {
             0 => {}
-            more => out.push_str(&format!("{more} more sub-rules not shown\n")),
+            more => out.push_str(&format!("{more} more choices of $or not shown\n")),
         }
         out
     }
@@ -102,7 +102,7 @@ impl BranchExplanation {
             style.paint(Mark::Missed, &verdict)
         };
         let number = self.sub_rule + 1;
-        out.push_str(&format!("sub-rule {number} of {sub_rules}: {verdict}\n"));
+        out.push_str(&format!("$or choice {number} of {sub_rules}: {verdict}\n"));
     }
 
     fn lines(&self, style: Style, out: &mut String) {

@@ -69,8 +69,8 @@ fn operators_in_words() {
             r#"  NO   data.a: wanted a string ending with ".png" in any letter case; saw nothing"#,
             "  no   data.b: wanted a number >= 1 and < 2 or a number = 7; saw nothing",
             r#"  no   data.c: wanted a string like "a*b" or an IP address in 10.0.0.0/8 or any value; saw nothing"#,
-            r#"  no   data.d: wanted anything but "x", "y" or null or true; saw "x""#,
-            r#"  no   data.e: wanted anything but a string starting with "a", a string starting with "b" or 1 or 2 or 3 or 4 or 5 or 6 or 7 or 2 more; saw "ab""#,
+            r#"  no   data.d: wanted anything but one of ("x", "y") or null or true; saw "x""#,
+            r#"  no   data.e: wanted anything but one of (a string starting with "a", a string starting with "b") or 1 or 2 or 3 or 4 or 5 or 6 or 7 or 2 more; saw "ab""#,
         ],
     );
 }
@@ -82,12 +82,12 @@ fn several_sub_rules() {
         r#"{"b":2}"#,
         &[
             "matched",
-            "sub-rule 1 of 2: 1 of 2 conditions hold",
+            "$or choice 1 of 2: 1 of 2 conditions hold",
             "  NO   data.a: wanted 1; saw nothing",
-            r#"  yes  type: wanted anything but "x", "y"; saw "order.opened""#,
-            "sub-rule 2 of 2: matched",
+            r#"  yes  type: wanted anything but one of ("x", "y"); saw "order.opened""#,
+            "$or choice 2 of 2: matched",
             "  yes  data.b: wanted 2; saw 2",
-            r#"  yes  type: wanted anything but "x", "y"; saw "order.opened""#,
+            r#"  yes  type: wanted anything but one of ("x", "y"); saw "order.opened""#,
         ],
     );
 }
@@ -115,6 +115,24 @@ fn arrays() {
             "  yes  data.a.c: wanted 2; saw 2",
         ],
     );
+}
+
+#[test]
+fn absence_in_another_element_is_not_what_was_missed() {
+    let pattern = r#"{"data":{"a":{"b":[{"exists":false}],"c":[2]}}}"#;
+    check(
+        pattern,
+        r#"{"a":[{"b":1},{"c":3}]}"#,
+        &[
+            "not matched",
+            "  yes  data.a.b: wanted no value; saw 1, but in other elements of the array",
+            "  NO   data.a.c: wanted 2; saw 3",
+        ],
+    );
+    for elements in [r#"[{"b":1,"c":2},{"d":1}]"#, r#"[{"b":1,"c":3},{"d":1}]"#] {
+        let text = explained(pattern, &format!("{{\"a\":{elements}}}")).summary();
+        assert_eq!(text, "data.a.b: wanted no value; saw 1", "{elements}");
+    }
 }
 
 #[test]
@@ -199,6 +217,39 @@ fn the_nearest_miss() {
 }
 
 #[test]
+fn the_alternative_that_held_is_in_the_element_that_matched() {
+    let held = |data: &str| {
+        let pattern = r#"{"data":{"a":{"b":["x","y",{"exists":false}],"c":[1]}}}"#;
+        let explanation = explained(pattern, data);
+        assert!(explanation.matched, "{data}");
+        explanation.branches[0].conditions[0].held_by.clone()
+    };
+    for (data, wanted) in [
+        (r#"{"a":[{"b":"x","c":2},{"b":"y","c":1}]}"#, r#""y""#),
+        (r#"{"a":[{"b":"x"},{"c":1}]}"#, r#"{"exists": false}"#),
+        (r#"{"a":[{"b":["y","x"],"c":1}]}"#, r#""x""#),
+    ] {
+        assert_eq!(held(data).as_deref(), Some(wanted), "{data}");
+    }
+}
+
+#[test]
+fn the_nearest_of_very_many_is_shown() {
+    let objects: Vec<String> = (0..100)
+        .map(|number| match number {
+            90 => r#"{"data.a":[1],"data.b":[2]}"#.to_owned(),
+            _ => format!("{{\"data.c\":[{number}],\"data.d\":[2]}}"),
+        })
+        .collect();
+    let pattern = format!("{{\"$or\":[{}]}}", objects.join(","));
+    let explanation = explained(&pattern, r#"{"a":1}"#);
+    assert_eq!(explanation.branches.len(), 50);
+    assert_eq!(explanation.summary(), "data.b: wanted 2; saw nothing");
+    let nearest = explanation.nearest_branch().map(|branch| branch.sub_rule);
+    assert_eq!(nearest, Some(90));
+}
+
+#[test]
 fn colours_and_control_characters() {
     let explanation = explained(
         r#"{"data":{"\u001b":["x\u009b2J"],"b":[1]}}"#,
@@ -256,7 +307,10 @@ fn what_is_shown_is_bounded() {
         matched.map(|branch| branch.sub_rule).collect::<Vec<_>>(),
         [150]
     );
-    assert!(many.to_string().ends_with("150 more sub-rules not shown\n"));
+    assert!(
+        many.to_string()
+            .ends_with("150 more choices of $or not shown\n")
+    );
 }
 
 #[test]

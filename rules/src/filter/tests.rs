@@ -45,6 +45,21 @@ fn faults_of_queries() {
         assert!(fault.reason.starts_with("not a JSONPath query"), "{fault}");
         assert!(fault.offset.abs_diff(offset) <= 2, "{query}: {fault}");
     }
+    for (query, reason, remedy) in [
+        ("data.x", "it doesn't begin with `$`", "$.data.labels"),
+        ("$.detail-type", "from `-type` on", "['detail-type']"),
+        ("$.a[?@.user-id == 1]", "from `-id == 1]` on", "['user-id']"),
+        ("$.data.a/b.x", "from `/b.x` on", "['a/b']"),
+        ("$.a[", "[ is never closed", "RFC 9535"),
+        ("$.a[?@.b == 'x'", "[ is never closed", "RFC 9535"),
+        ("$.a[?(@.b == 'x]", "' is never closed", "RFC 9535"),
+        ("$.", "it ends too early", "RFC 9535"),
+        ("$.a[?@.b === 1]", "from `= 1]` on", "RFC 9535"),
+    ] {
+        let fault = fault(query);
+        assert!(fault.reason.ends_with(reason), "{query}: {fault}");
+        assert!(fault.remedy.contains(remedy), "{query}: {fault}");
+    }
     let deep = |depth: usize| {
         format!(
             "$.a[?{}@.b{}]",

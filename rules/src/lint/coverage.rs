@@ -1,16 +1,16 @@
 //! Which parts of a pattern a set of events has reached.
 //!
 //! A sub-rule is reached by an event that it matches. An alternative is reached by an event that a sub-rule
-//! with its field matches, if some value there meets it; the alternative of absence, if no value
-//! does. What was never reached is untested, or not needed. Never here: keeping events.
+//! with its field matches, if the sub-rule would match with that alternative alone in the field.
+//! What was never reached is untested, or not needed. Never here: keeping events.
 
 use crate::error::EventFault;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat};
 use crate::naive::{Sight, intern};
-use crate::operator::Operator;
 use crate::path::{PathId, Trie, TrieBuilder, display};
 use crate::pattern::Pattern;
+use std::collections::BTreeSet;
 
 /// Counts which parts of one pattern events reach.
 #[derive(Debug)]
@@ -95,32 +95,22 @@ impl Coverage {
     fn reached(&self, flat: &Flat<'_>) -> Result<Reached, EventFault> {
         let mut sight = Sight::new(&self.pattern, &self.paths, flat);
         let mut sub_rules = Vec::new();
-        let mut in_use = vec![false; self.pattern.conditions().len()];
+        let mut alternatives = BTreeSet::new();
         for (sub_rule, branch) in self.pattern.branches().iter().enumerate() {
-            if sight.meets(branch)? {
-                sub_rules.push(sub_rule);
-                for &index in branch {
-                    in_use[usize::from(index)] = true;
-                }
-            }
-        }
-        let mut alternatives = Vec::new();
-        for (index, condition) in self.pattern.conditions().iter().enumerate() {
-            if !in_use[index] {
+            if !sight.meets(branch)? {
                 continue;
             }
-            let before = alternatives.len();
-            alternatives.extend(sight.met(condition).map(|place| (index, place)));
-            if alternatives.len() == before {
-                let mut absent = condition.alternatives().iter();
-                let absent = absent.position(Operator::by_absence);
-                alternatives.extend(absent.map(|place| (index, place)));
+            sub_rules.push(sub_rule);
+            for &index in branch {
+                for place in sight.held_within(branch, index, usize::MAX)? {
+                    alternatives.insert((usize::from(index), place));
+                }
             }
         }
         Ok((sub_rules, alternatives))
     }
 
-    fn count(&mut self, sub_rules: &[usize], alternatives: &[(usize, usize)]) -> bool {
+    fn count(&mut self, sub_rules: &[usize], alternatives: &BTreeSet<(usize, usize)>) -> bool {
         self.events += 1;
         self.matched += u64::from(!sub_rules.is_empty());
         for &sub_rule in sub_rules {
@@ -173,4 +163,4 @@ impl CoverageReport {
 }
 
 /// Sub-rules, and alternatives as (condition, place).
-type Reached = (Vec<usize>, Vec<(usize, usize)>);
+type Reached = (Vec<usize>, BTreeSet<(usize, usize)>);

@@ -215,7 +215,7 @@ impl<'f> Finder<'f> {
             });
         };
         if replaced {
-            let reason = "a later field on the same path replaces it in every sub-rule";
+            let reason = "a later field on the same path replaces it";
             add(Scope::Field, reason.to_owned());
             return;
         }

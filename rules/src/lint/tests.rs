@@ -150,7 +150,7 @@ fn what_no_event_of_a_shape_can_meet() {
     dead(
         r#"{"a":[1],"$or":[{"a":[2],"b":[1]},{"a":[3]}]}"#,
         false,
-        &["field at a: a later field on the same path replaces it in every sub-rule"],
+        &["field at a: a later field on the same path replaces it"],
     );
 }
 
@@ -298,6 +298,39 @@ fn what_events_have_reached() {
         .map(|one| one.alternative.as_str())
         .collect();
     assert_eq!(unreached, ["3"]);
+}
+
+#[test]
+fn an_alternative_is_reached_where_it_would_do_alone() {
+    let check = |pattern: &str, event: &str, wanted: &[&str]| {
+        let mut coverage = Coverage::new(&parse(pattern));
+        assert_eq!(coverage.observe_json(event.as_bytes()), Ok(true), "{event}");
+        let report = coverage.report();
+        let reached: Vec<&str> = report
+            .alternatives
+            .iter()
+            .filter(|one| one.events > 0)
+            .map(|one| one.alternative.as_str())
+            .collect();
+        assert_eq!(reached, wanted, "{pattern} on {event}");
+    };
+    let elements = r#"{"a":{"b":["x","y",{"exists":false}],"c":[1]}}"#;
+    // The value that meets an alternative has to be in the element that the sub-rule takes.
+    check(
+        elements,
+        r#"{"a":[{"b":"x","c":2},{"b":"y","c":1}]}"#,
+        &[r#""y""#, "1"],
+    );
+    check(
+        elements,
+        r#"{"a":[{"b":"x"},{"c":1}]}"#,
+        &[r#"{"exists": false}"#, "1"],
+    );
+    check(
+        r#"{"a":["x",{"prefix":"x"},{"prefix":"y"}]}"#,
+        r#"{"a":"x"}"#,
+        &[r#""x""#, r#"{"prefix": "x"}"#],
+    );
 }
 
 #[test]
@@ -547,6 +580,59 @@ proptest! {
         for event in &events {
             let kind = event["type"].as_str().unwrap_or_default();
             prop_assert!(pattern.accepts("type", kind) || !matches(&pattern, event), "{}", event);
+        }
+    }
+
+    #[test]
+    fn explanations_agree_with_matches(text in pattern(), events in prop::collection::vec(event(), 10)) {
+        let pattern = parse(&text);
+        for event in &events {
+            let explained = explain_json(&pattern, event.to_string().as_bytes()).expect("the event is valid");
+            prop_assert_eq!(explained.matched, matches(&pattern, event), "{}", event);
+            for branch in &explained.branches {
+                // Each sub-rule and each condition as a pattern of its own.
+                let of = |conditions: &[(&str, &[String])]| {
+                    let fields = conditions.iter().map(|(path, wanted)| format!("\"{path}\":[{}]", wanted.join(",")));
+                    parse(&format!("{{{}}}", fields.collect::<Vec<_>>().join(",")))
+                };
+                let conditions: Vec<(&str, &[String])> = branch.conditions.iter()
+                    .map(|condition| (condition.path.as_str(), &*condition.wanted)).collect();
+                prop_assert_eq!(branch.matched, matches(&of(&conditions), event), "{}", event);
+                for (place, condition) in branch.conditions.iter().enumerate() {
+                    let alone = matches(&of(&[(&condition.path, &condition.wanted)]), event);
+                    // Absence may hold beside values that the missed conditions could take.
+                    let any = ["{\"exists\":true}".to_owned()];
+                    let absent = "{\"exists\": false}".to_owned();
+                    let beside = !branch.matched && !alone && condition.held;
+                    if beside {
+                        let others = branch.conditions.iter().enumerate().filter_map(|(other, own)| {
+                            let alone = matches(&of(&[(&own.path, &own.wanted)]), event);
+                            let kept = other == place || alone;
+                            let seen = own.seen_total > 0 && !own.wanted.contains(&absent);
+                            (kept || seen).then_some((own.path.as_str(), if kept { &*own.wanted } else { &any }))
+                        });
+                        prop_assert!(matches(&of(&others.collect::<Vec<_>>()), event), "{} {}", event, condition);
+                        prop_assert_eq!(condition.held_by.as_ref(), Some(&absent));
+                        prop_assert!(branch.first_missed.is_some());
+                        continue;
+                    }
+                    prop_assert_eq!(condition.held, branch.matched || alone, "{} {}", event, condition);
+                    prop_assert_eq!(condition.held, condition.held_alternative.is_some());
+                    // The alternative that is named would do alone, and none before it would.
+                    let last = condition.held_alternative.unwrap_or(condition.wanted.len() - 1);
+                    for (number, alternative) in condition.wanted.iter().enumerate().take(last + 1) {
+                        let only = std::slice::from_ref(alternative);
+                        let mut narrowed = conditions.clone();
+                        narrowed[place].1 = only;
+                        let narrowed = if branch.matched { of(&narrowed) } else { of(&[(&condition.path, only)]) };
+                        let held = condition.held_alternative == Some(number);
+                        prop_assert_eq!(held, matches(&narrowed, event), "{} {} {}", event, condition, alternative);
+                    }
+                }
+                let first = branch.conditions.iter().position(|condition| !condition.held);
+                prop_assert_eq!(branch.first_missed, first);
+                prop_assert_eq!(branch.array_inconsistent, !branch.matched && first.is_none());
+            }
         }
     }
 

@@ -150,15 +150,42 @@ impl Operand {
 
     /// As a pattern writes it.
     pub(crate) fn describe(&self) -> String {
-        let outside = super::listed(&self.outside, Operator::describe);
-        format!("{{\"anything-but\": [{outside}]}}")
+        let outside = super::listed(&self.outside, |operator| match operator.operand() {
+            Some((_, text)) => text,
+            None => operator.describe(),
+        });
+        // All of them are the same operator, or literals.
+        match self.outside.first().and_then(Operator::operand) {
+            Some((name, text)) if self.outside.len() == 1 => {
+                format!("{{\"anything-but\": {{\"{name}\": {text}}}}}")
+            }
+            Some((name, _)) => format!("{{\"anything-but\": {{\"{name}\": [{outside}]}}}}"),
+            None => format!("{{\"anything-but\": [{outside}]}}"),
+        }
     }
 
     /// What it wants, in words.
     pub(crate) fn in_words(&self) -> String {
-        format!(
-            "anything but {}",
-            super::listed(&self.outside, Operator::in_words)
-        )
+        let outside = super::listed(&self.outside, Operator::in_words);
+        match &*self.outside {
+            [_] => format!("anything but {outside}"),
+            _ => format!("anything but one of ({outside})"),
+        }
+    }
+}
+
+impl Operator {
+    /// The name and the text of one that may be inside.
+    fn operand(&self) -> Option<(&'static str, String)> {
+        let name = match self {
+            Operator::Prefix(_) => "prefix",
+            Operator::Suffix(_) => "suffix",
+            Operator::EqualsIgnoreCase(_) => "equals-ignore-case",
+            Operator::Wildcard(_) => "wildcard",
+            _ => return None,
+        };
+        let written = self.describe();
+        let text = written.strip_prefix(&format!("{{\"{name}\": "))?;
+        Some((name, text.strip_suffix('}')?.to_owned()))
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
 }
 
 impl Operand {
+    /// `{"exists": true}`.
+    pub(crate) const ANY_VALUE: Operand = Operand { wanted: true };
+
     /// Whether this value meets it.
     pub(crate) fn matches(&self, _value: &Scalar<'_>) -> bool {
         self.wanted

@@ -48,9 +48,10 @@ impl Operand {
 
     /// What it wants, in words.
     pub(crate) fn in_words(&self) -> String {
-        format!(
-            "a value that isn't {}",
-            super::listed(&self.none, Operator::in_words)
-        )
+        let none = super::listed(&self.none, Operator::in_words);
+        match &*self.none {
+            [_] => format!("a value that isn't {none}"),
+            _ => format!("a value that is none of ({none})"),
+        }
     }
 }

@@ -111,6 +111,11 @@ impl Pattern {
         }
     }
 
+    /// How many sub-rules there are once every `$or` is multiplied out; one without `$or`.
+    pub fn sub_rules(&self) -> usize {
+        self.branches.len()
+    }
+
     /// The distinct paths of its fields.
     pub(crate) fn paths(&self) -> &[Path] {
         &self.paths

@@ -110,6 +110,7 @@ impl<'c> Compiler<'c> {
             slots: self.slots,
             queries: self.queries.into(),
             missing,
+            unused: Box::default(),
         }
     }
 }

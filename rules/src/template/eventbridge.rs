@@ -7,6 +7,7 @@
 
 use super::compile::Compiler;
 use super::piece::{Piece, Source};
+use crate::filter::Filter;
 use crate::json::{Scanner, Syntax};
 use crate::limits::{
     PATTERN_DEPTH_MAX, TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE, TEMPLATE_PATHS_MAX,
@@ -15,7 +16,7 @@ use crate::limits::{
 use crate::pattern::place::{Faults, Place};
 use crate::scalar::{quote, shorten};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The names that need no path.
 const RESERVED: [(&str, Source); 5] = [
@@ -29,46 +30,61 @@ const RESERVED: [(&str, Source); 5] = [
 const TEMPLATE: Place<'static> = Place::Key(&Place::Top, "input_template");
 const PATHS: Place<'static> = Place::Key(&Place::Top, "input_paths");
 
-/// Compiles the paths and the template.
+const PLACEHOLDER_AS_KEY: (&str, &str) = (
+    "a placeholder can't be a key",
+    "write a constant key, with the placeholder as its value",
+);
+
+/// Compiles the paths and the template. Gives the names that the template doesn't use; what they lead
+/// to is never looked up.
 pub(super) fn compile(
     paths: &[(&str, &str)],
     template: &str,
     compiler: &mut Compiler<'_>,
     faults: &mut Faults,
-) {
-    let names = names(paths, compiler, faults);
+) -> Vec<Box<str>> {
+    let names = names(paths, faults);
     let characters = template.chars().count();
     if characters == 0 || characters > TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE {
         let reason = format!(
             "a template of {characters} characters; 1 to {TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE} are allowed"
         );
         faults.add(0, &TEMPLATE, reason, "write a template, or leave it out");
-        return;
+        return Vec::new();
     }
     let mut reader = Reader {
         template,
         scanner: Scanner::of_text(template),
+        is_text: is_text(template),
         names,
         compiler,
         faults,
     };
-    if reader.is_text() {
+    if reader.is_text {
         reader.compiler.literal("\"");
         reader.text(0, template, Inside::Text);
         reader.compiler.literal("\"");
-    } else if let Err(syntax) = reader.json() {
+    } else if let Err(Unread::Syntax(syntax)) = reader.json() {
         let remedy = "write JSON with <name> for a value, or one string in double quotes; \
                       a line break in a string is \\n";
         let reason = format!("the template isn't JSON: {}", syntax.reason);
         reader.faults.add(syntax.offset, &TEMPLATE, reason, remedy);
     }
+    let unused = paths.iter().filter(|(name, _)| {
+        let known = reader.names.get(name);
+        known.is_some_and(|known| !known.used)
+    });
+    unused.map(|(name, _)| Box::from(*name)).collect()
 }
 
-fn names<'p>(
-    paths: &[(&'p str, &str)],
-    compiler: &mut Compiler<'_>,
-    faults: &mut Faults,
-) -> HashMap<&'p str, Source> {
+/// A name and what it leads to.
+struct Named<'p> {
+    /// Its path as RFC 9535 has it; none where that is at fault.
+    path: Option<Cow<'p, str>>,
+    used: bool,
+}
+
+fn names<'p>(paths: &[(&'p str, &'p str)], faults: &mut Faults) -> HashMap<&'p str, Named<'p>> {
     let mut names = HashMap::new();
     if paths.len() > TEMPLATE_PATHS_MAX {
         let reason = format!("{} paths; the limit is {TEMPLATE_PATHS_MAX}", paths.len());
@@ -86,18 +102,18 @@ fn names<'p>(
             let remedy = "use letters, digits, - and _, and don't begin with aws";
             faults.add(0, &place, reason, remedy);
         }
-        match compiler.source(&rfc9535(path)) {
-            Ok(source) => {
-                if names.insert(name, source).is_some() {
-                    let reason = format!("the name {} has two paths", quote(name));
-                    faults.add(0, &place, reason, "leave one of them out");
-                }
-            }
+        let path = rfc9535(path);
+        let path = match Filter::parse(&path) {
+            Ok(_) => Some(path),
             Err(fault) => {
-                // So that its placeholders aren't called unknown as well.
-                names.insert(name, Source::Event);
                 faults.add(0, &place, fault.reason, fault.remedy);
+                None
             }
+        };
+        let named = Named { path, used: false };
+        if names.insert(name, named).is_some() {
+            let reason = format!("the name {} has two paths", quote(name));
+            faults.add(0, &place, reason, "leave one of them out");
         }
     }
     names
@@ -164,36 +180,51 @@ enum Inside {
     Text,
 }
 
+/// Why a template could not be read to its end.
+enum Unread {
+    Syntax(Syntax),
+    /// A fault that is noted already.
+    Told,
+}
+
+impl From<Syntax> for Unread {
+    fn from(syntax: Syntax) -> Self {
+        Unread::Syntax(syntax)
+    }
+}
+
+/// Whether a template is text: it doesn't begin as JSON does.
+fn is_text(template: &str) -> bool {
+    let trimmed = template.trim_matches([' ', '\n', '\r', '\t']);
+    let json = trimmed.starts_with(['{', '[', '"'])
+        || name(trimmed).is_some_and(|name| name.len() + 2 == trimmed.len())
+        || serde_json::from_str::<&serde_json::value::RawValue>(trimmed).is_ok();
+    !json
+}
+
 struct Reader<'r, 'c, 't> {
     template: &'t str,
     scanner: Scanner<'t>,
-    names: HashMap<&'r str, Source>,
+    /// Whether the template is text, not JSON.
+    is_text: bool,
+    names: HashMap<&'r str, Named<'r>>,
     compiler: &'r mut Compiler<'c>,
     faults: &'r mut Faults,
 }
 
 impl Reader<'_, '_, '_> {
-    /// Whether the template is text: it doesn't begin as JSON does.
-    fn is_text(&self) -> bool {
-        let trimmed = self.template.trim_matches([' ', '\n', '\r', '\t']);
-        let json = trimmed.starts_with(['{', '[', '"'])
-            || name(trimmed).is_some_and(|name| name.len() + 2 == trimmed.len())
-            || serde_json::from_str::<&serde_json::value::RawValue>(trimmed).is_ok();
-        !json
-    }
-
-    fn json(&mut self) -> Result<(), Syntax> {
+    fn json(&mut self) -> Result<(), Unread> {
         self.value(PATTERN_DEPTH_MAX)?;
-        self.scanner.finish()
+        Ok(self.scanner.finish()?)
     }
 
-    fn value(&mut self, room: usize) -> Result<(), Syntax> {
+    fn value(&mut self, room: usize) -> Result<(), Unread> {
         let first = self.scanner.peek()?;
         let from = self.scanner.offset();
         match first {
             b'{' | b'[' if room == 0 => {
                 let reason = format!("nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit");
-                return Err(self.scanner.fault(reason));
+                return Err(self.scanner.fault(reason).into());
             }
             b'{' => return self.object(room - 1),
             b'[' => return self.array(room - 1),
@@ -207,7 +238,7 @@ impl Reader<'_, '_, '_> {
             }
             b'<' => {
                 let Some(name) = name(&self.template[from..]) else {
-                    return Err(self.scanner.unexpected("a JSON value or a <name>"));
+                    return Err(self.scanner.unexpected("a JSON value or a <name>").into());
                 };
                 (0..name.len() + 2).for_each(|_| self.scanner.bump());
                 if let Some(source) = self.source(from, name) {
@@ -221,14 +252,14 @@ impl Reader<'_, '_, '_> {
             b'-' | b'0'..=b'9' => {
                 self.scanner.number()?;
             }
-            _ => return Err(self.scanner.unexpected("a JSON value or a <name>")),
+            _ => return Err(self.scanner.unexpected("a JSON value or a <name>").into()),
         }
         let text = &self.template[from..self.scanner.offset()];
         self.compiler.literal(text);
         Ok(())
     }
 
-    fn object(&mut self, room: usize) -> Result<(), Syntax> {
+    fn object(&mut self, room: usize) -> Result<(), Unread> {
         self.scanner.bump();
         self.compiler.literal("{");
         if self.scanner.peek()? == b'}' {
@@ -236,18 +267,27 @@ impl Reader<'_, '_, '_> {
             self.compiler.literal("}");
             return Ok(());
         }
+        let mut known = HashSet::new();
         loop {
             let first = self.scanner.peek()?;
             let from = self.scanner.offset();
-            if first == b'<' {
-                return Err(self.scanner.fault("a placeholder can't be a key"));
+            let (reason, remedy) = PLACEHOLDER_AS_KEY;
+            if first == b'<' && name(&self.template[from..]).is_some() {
+                self.faults.add(from, &TEMPLATE, reason, remedy);
+                return Err(Unread::Told);
             }
-            self.scanner.key()?;
+            let decoded = self.scanner.key()?;
             let key = &self.template[from..self.scanner.offset()];
-            if key.find('<').is_some_and(|at| name(&key[at..]).is_some()) {
-                let remedy = "write a constant key, with the placeholder as its value";
+            if key
+                .match_indices('<')
+                .any(|(at, _)| name(&key[at..]).is_some())
+            {
+                self.faults.add(from, &TEMPLATE, reason, remedy);
+            }
+            let repeated = format!("the key {} occurs twice in one object", quote(&decoded));
+            if !known.insert(decoded) {
                 self.faults
-                    .add(from, &TEMPLATE, "a placeholder can't be a key", remedy);
+                    .add(from, &TEMPLATE, repeated, "leave one of them out");
             }
             self.compiler
                 .literal(key.trim_end_matches([' ', '\n', '\r', '\t', ':']));
@@ -261,7 +301,7 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    fn array(&mut self, room: usize) -> Result<(), Syntax> {
+    fn array(&mut self, room: usize) -> Result<(), Unread> {
         self.scanner.bump();
         self.compiler.literal("[");
         if self.scanner.peek()? == b']' {
@@ -308,23 +348,39 @@ impl Reader<'_, '_, '_> {
     }
 
     fn source(&mut self, offset: usize, name: &str) -> Option<Source> {
-        let reserved = RESERVED.iter().find(|(reserved, _)| *reserved == name);
-        let known = self.names.get(name).copied();
-        let source = known.or(reserved.map(|(_, source)| *source));
-        if source.is_none() {
-            let reason = format!("the placeholder <{}> has no path", shorten(name));
-            let reserved = RESERVED.map(|(name, _)| name).join(", ");
-            let remedy = if name.starts_with("aws.") {
-                format!("the reserved names are {reserved}")
-            } else {
-                format!(
-                    "add {} to the paths, or write \\u003c for a < inside a JSON string",
-                    quote(name)
-                )
+        if let Some(known) = self.names.get_mut(name) {
+            known.used = true;
+            // What is wrong with the path has been told.
+            let path = known.path.as_deref()?;
+            return match self.compiler.source(path) {
+                Ok(source) => Some(source),
+                Err(fault) => {
+                    let place = Place::Key(&PATHS, name);
+                    self.faults.add(0, &place, fault.reason, fault.remedy);
+                    None
+                }
             };
-            self.faults.add(offset, &TEMPLATE, reason, remedy);
         }
-        source
+        if let Some((_, source)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+            return Some(*source);
+        }
+        let reason = format!("the placeholder <{}> has no path", shorten(name));
+        let reserved = RESERVED.map(|(name, _)| name).join(", ");
+        let remedy = if name.starts_with("aws.") {
+            format!("the reserved names are {reserved}")
+        } else if self.is_text {
+            format!(
+                "add {} to the paths; for a < that isn't meant, write the template as a JSON string, in double quotes and with \\u003c",
+                quote(name)
+            )
+        } else {
+            format!(
+                "add {} to the paths, or write \\u003c for a < inside a JSON string",
+                quote(name)
+            )
+        };
+        self.faults.add(offset, &TEMPLATE, reason, remedy);
+        None
     }
 }
 

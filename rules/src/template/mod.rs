@@ -125,6 +125,8 @@ pub struct Transform {
     queries: Box<[Filter]>,
     /// What stands for a value that isn't there.
     missing: &'static str,
+    /// Names of EventBridge's form that the template has no use for.
+    unused: Box<[Box<str>]>,
 }
 
 impl Transform {
@@ -141,6 +143,7 @@ impl Transform {
         let mut compiler = Compiler::new(aliases);
         let mut faults = Faults::default();
         let mut missing = "null";
+        let mut unused = Vec::new();
         match spec {
             TransformSpec::Path(path) => match compiler.source(path) {
                 Ok(source) => compiler.piece(Piece::Value(source)),
@@ -153,7 +156,7 @@ impl Transform {
                 document(json, Strings::Constants, &mut compiler, &mut faults);
             }
             TransformSpec::EventBridge { paths, template } => {
-                eventbridge::compile(paths, template, &mut compiler, &mut faults);
+                unused = eventbridge::compile(paths, template, &mut compiler, &mut faults);
                 // As recorded from AWS: {"a": <missing>} makes {"a": ""}.
                 missing = "\"\"";
             }
@@ -161,7 +164,10 @@ impl Transform {
         if let Some(excess) = compiler.excess() {
             faults.add(0, &Place::Top, excess.reason, excess.remedy);
         }
-        faults.or(compiler.finish(missing))
+        faults.or(Transform {
+            unused: unused.into(),
+            ..compiler.finish(missing)
+        })
     }
 
     /// The input, if it is the same for every event.
@@ -170,6 +176,12 @@ impl Transform {
             [Piece::Literal(json)] => Some(json),
             _ => None,
         }
+    }
+
+    /// The names with paths that the template of EventBridge's form doesn't use, in their order. They cost
+    /// nothing when inputs are made.
+    pub fn unused_names(&self) -> impl Iterator<Item = &str> {
+        self.unused.iter().map(|name| &**name)
     }
 
     /// Whether anything is taken from the event; where not, an empty document will do.

@@ -310,7 +310,28 @@ fn what_is_refused_in_eventbridges_form() {
         "<aws.events.time>",
         &["the reserved names are aws.events.rule-arn"],
     );
-    refuse("{<id>:1}", &["byte 1", "a placeholder can't be a key"]);
+    refuse(
+        "{<id>:1}",
+        &[
+            "byte 1",
+            ": a placeholder can't be a key",
+            "write a constant key",
+        ],
+    );
+    refuse("{\"1 < <id>\":1}", &["byte 1", "can't be a key"]);
+    refuse("{<id:1}", &["isn't JSON"]);
+    refuse(
+        "{\"a\":<id>,\"\\u0061\":2}",
+        &["byte 10", "the key \"a\" occurs twice"],
+    );
+    refuse(
+        "see <b>",
+        &[
+            "byte 4",
+            "<b> has no path",
+            "write the template as a JSON string",
+        ],
+    );
     refuse(
         "{\"a <id>\":1}",
         &["byte 1", "a placeholder can't be a key"],
@@ -337,6 +358,8 @@ fn what_is_refused_in_eventbridges_form() {
         &["at /input_paths/a", "at /input_paths/c"],
     );
     paths(&[("a", "$"), ("a", "$.b")], &["two paths"]);
+    // Also where the template has no use for it.
+    paths(&[("unused", "$.b[")], &["at /input_paths/unused"]);
     let many: Vec<String> = (0..101).map(|index| format!("a{index}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "$")).collect();
     paths(&many, &["101 paths; the limit is 100"]);
@@ -379,6 +402,18 @@ fn what_an_input_needs() {
         TransformSpec::Template(_)
     ));
     assert!(matches!(meant("1", None), TransformSpec::Template(_)));
+}
+
+#[test]
+fn names_without_use_cost_nothing() {
+    let spec = TransformSpec::EventBridge {
+        paths: &[("b", "$..x"), ("a", "$.a"), ("c", "$.c")],
+        template: "{\"a\":<a>}",
+    };
+    let transform = Transform::parse(&spec, &[]).expect("it is valid");
+    assert_eq!(transform.unused_names().collect::<Vec<_>>(), ["b", "c"]);
+    assert!(!transform.needs_tree());
+    assert_eq!(transform.slots, 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ::rules::{EventFault, Filter};
+use ::rules::EventFault;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -113,7 +113,9 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
     }
     let view = View::of_members(&members);
     // A trial has no time of acceptance.
-    let verdict = view::judge(&rule, &view, Timestamp(0)).map_err(|error| match error {
+    let judged =
+        view::check_keys(&rule, &view).and_then(|()| view::judge(&rule, &view, Timestamp(0)));
+    let verdict = judged.map_err(|error| match error {
         Unjudged::Event(fault) => event_fault(&fault),
         Unjudged::Rule(reason) => Problem::fault("", reason, "").coded(Code::PatternInvalid),
     })?;
@@ -126,7 +128,7 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
         parsed(pattern.get())?;
     }
     for (index, text) in test.filters.0.iter().enumerate() {
-        Filter::parse(text).map_err(|fault| {
+        view::parse_filter(text).map_err(|fault| {
             let base = format!("/where/{index}");
             faults("a filter can't be read", &base, vec![fault])
         })?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::log_path;
+use super::which::Which;
 use crate::cli::client::{self, Client};
 use crate::cli::connection::Connection;
 use crate::cli::listing::text;
@@ -19,21 +20,19 @@ const BYTES_MAX: usize = 64 << 20;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus events explain 42
+  edgebus events explain order-4711
   edgebus events explain 42 --rule orders
   edgebus events explain 42 --all
   edgebus events explain 42 -o json | jq '.verdicts[] | select(.matched) | .rule'
 
 Rules that match come first, then those that came nearest. The rules are those in force now.
+NO stands at the first condition that was missed, no at the others.
 The exit code is 0 whether one matched or not.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Its place in the log.
-    #[arg(value_name = "POSITION")]
-    position: u64,
-    /// The bus.
-    #[arg(long, value_name = "BUS", default_value = crate::model::rule::DEFAULT_BUS)]
-    bus: String,
+    #[command(flatten)]
+    which: Which,
     /// Only this rule.
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
@@ -59,7 +58,8 @@ struct Answer {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let answer = whole(&client, &arguments).await?;
+    let position = arguments.which.position(&client).await?;
+    let answer = whole(&client, &arguments, position).await?;
     let unread = |error: serde_json::Error| {
         Failure::new(format!(
             "the bus gave an answer that can't be read: {error}"
@@ -82,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         source: &text(&event, "/source"),
         stored: Some(Stored {
             position: answer.position,
-            bus: &arguments.bus,
+            bus: &arguments.which.bus,
             subscriptions: &answer.subscriptions,
         }),
         verdicts: verdicts.map_err(unread)?,
@@ -97,18 +97,20 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 /// The bus's answer with the verdicts of all its pages.
-async fn whole(client: &Client, arguments: &Arguments) -> Result<Answer, Failure> {
-    let below = format!("/{}/explain", arguments.position);
-    let path = log_path(&arguments.bus, &below).with_some("rule", arguments.rule.as_deref());
+async fn whole(client: &Client, arguments: &Arguments, position: u64) -> Result<Answer, Failure> {
+    let below = format!("/{position}/explain");
+    let bus = &arguments.which.bus;
+    let path = log_path(bus, &below).with_some("rule", arguments.rule.as_deref());
     let progress = Progress::of_request("judging");
-    let mut answer = page(client, path.text()).await?;
+    let which = &arguments.which;
+    let mut answer = page(client, path.text(), which).await?;
     let weight = |verdicts: &[Box<RawValue>]| -> usize {
         verdicts.iter().map(|verdict| verdict.get().len()).sum()
     };
     let mut bytes = weight(&answer.verdicts);
     while let Some(next) = answer.next.clone().filter(|_| bytes < BYTES_MAX) {
-        let path = log_path(&arguments.bus, &below).with("after", &next);
-        let mut more = page(client, path.text()).await?;
+        let path = log_path(bus, &below).with("after", &next);
+        let mut more = page(client, path.text(), which).await?;
         // Each page brings something, so that this comes to an end.
         if more.verdicts.is_empty() {
             break;
@@ -121,7 +123,10 @@ async fn whole(client: &Client, arguments: &Arguments) -> Result<Answer, Failure
     Ok(answer)
 }
 
-async fn page(client: &Client, path: &str) -> Result<Answer, Failure> {
-    let answer = client.get(path).await?;
+async fn page(client: &Client, path: &str, which: &Which) -> Result<Answer, Failure> {
+    let answer = client
+        .get(path)
+        .await
+        .map_err(|error| which.refused(error))?;
     Ok(client::read(&answer)?)
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::log_path;
+use super::which::Which;
 use crate::cli::connection::Connection;
 use crate::cli::listing;
 use crate::cli::output::{self, Output};
@@ -13,32 +14,31 @@ use crate::cli::{Failure, OK};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus events get 42
+  edgebus events get order-4711 --source /shop
   edgebus events get 42 -o json")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Its place in the log.
-    #[arg(value_name = "POSITION")]
-    position: u64,
-    /// The bus.
-    #[arg(long, value_name = "BUS", default_value = crate::model::rule::DEFAULT_BUS)]
-    bus: String,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let position = arguments.position.to_string();
+    let position = arguments.which.position(&client).await?.to_string();
+    let bus = &arguments.which.bus;
     let answer = client
-        .get(log_path(&arguments.bus, &format!("/{position}")).text())
-        .await?;
+        .get(log_path(bus, &format!("/{position}")).text())
+        .await
+        .map_err(|error| arguments.which.refused(error))?;
     let stored = String::from_utf8_lossy(&answer);
     let deliveries = match arguments.output.format {
         output::Format::Table => {
             let path = Path::new("/v1/deliveries")
                 .with("position", &position)
-                .with("bus", &arguments.bus);
+                .with("bus", bus);
             let answer = client.get(path.text()).await?;
             let page = listing::page(&answer, "deliveries")?;
             page.rows
@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         _ => Vec::new(),
     };
     output::one(arguments.output.format, &stored, || {
-        story::event(&stored, &arguments.bus, &deliveries, output::paint())
+        story::event(&stored, bus, &deliveries, output::paint())
     })?;
     Ok(OK)
 }

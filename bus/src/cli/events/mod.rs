@@ -4,6 +4,7 @@ mod explain;
 mod export;
 mod get;
 mod tail;
+mod which;
 
 use std::path::Path as File;
 
@@ -19,7 +20,7 @@ use super::query::{Path, encoded};
 #[command(after_help = "Examples:
   edgebus events ls --since 15m
   edgebus events tail -f --type com.example.order.placed
-  edgebus events explain 42
+  edgebus events explain order-4711
   edgebus events export --file events.jsonl")]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::rules::Filter;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -18,7 +17,7 @@ use crate::cli::validate::{Checked, Format};
 use crate::cli::{Failure, OK, event_file, listing, moment};
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Code, InputConfig, Name, RetryPolicy, RuleConfig, TargetConfig};
-use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_pattern};
+use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_filter, parse_pattern};
 
 /// Rules of a manifest that are named where the wanted one is not there.
 const NAMED_MAX: usize = 20;
@@ -32,6 +31,7 @@ const NAMED_MAX: usize = 20;
   edgebus rules explain --event event.json --match '{\"data\": {\"total\": [{\"numeric\": [\">\", 100]}]}}'
   edgebus events export --after 41 --limit 1 | edgebus rules explain orders --event -
 
+NO stands at the first condition that was missed, no at the others.
 With --manifest, --match or --where no bus is needed. The exit code is 0 whether it matched or not."
 )]
 pub(super) struct Arguments {
@@ -75,10 +75,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         (Some(name), Some(file)) => of_manifest(name, file)?,
         (Some(name), None) => in_force(name, &arguments.connection).await?,
     };
-    let mut verdict =
-        view::judge(&rule, &View::new(&event), moment::now()).map_err(|error| match error {
+    let seen = View::new(&event);
+    let mut verdict = view::check_keys(&rule, &seen)
+        .and_then(|()| view::judge(&rule, &seen, moment::now()))
+        .map_err(|error| match error {
             Unjudged::Event(fault) => {
-                Failure::new(format!("the event can't be read: {fault}")).coded(Code::EventInvalid)
+                Failure::new(format!("a bus would refuse the event: {fault}"))
+                    .coded(Code::EventInvalid)
             }
             Unjudged::Rule(reason) => Failure::new(format!("the rule can't be read: {reason}"))
                 .coded(Code::PatternInvalid),
@@ -129,7 +132,7 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
         parse_pattern(text).map_err(|faults| refused("--match can't be read", &faults))?;
     }
     for text in &arguments.filters {
-        Filter::parse(text).map_err(|fault| {
+        parse_filter(text).map_err(|fault| {
             refused(
                 &format!("--where `{}` can't be read", plain(text)),
                 &[fault],

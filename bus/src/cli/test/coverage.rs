@@ -1,72 +1,112 @@
-//! What of the rules no test reached: sub-rules and alternatives that no event of a test met.
+//! What of the rules no test reached: rules, sub-rules and alternatives that no event of a test met.
 //!
 //! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
 
-use rules::lint::Coverage;
+use rules::Filter;
+use rules::lint::{Coverage, CoverageReport};
 
 use crate::manifest::Manifest;
-use crate::model::{Event, Name};
+use crate::model::{Event, Name, RuleConfig};
 use crate::view::{View, parse_pattern};
 
-/// Lines that are shown of one rule.
-const LINES_MAX: usize = 5;
+/// How far the events of tests have reached each rule, in the manifest's order.
+pub(super) struct Reached(Vec<Rule>);
 
-/// The coverage of every rule with a pattern.
-pub(super) struct Reached(Vec<(Name, Name, Coverage)>);
+struct Rule {
+    name: Name,
+    bus: Name,
+    /// `None` for a rule without a pattern, which takes every event.
+    coverage: Option<Coverage>,
+    filters: Vec<Filter>,
+    /// Whether some event matched it.
+    matched: bool,
+}
 
 /// What no event reached of one rule.
 pub(super) struct Unreached {
     pub(super) rule: Name,
-    /// Each in words, as in `data.total: a number > 100`.
+    /// Whether some event matched it.
+    pub(super) matched: bool,
+    /// Each in words, as in `data.total: a number > 100`. Of a rule that no event matched, one line.
     pub(super) parts: Vec<String>,
 }
 
 impl Reached {
     /// Nothing is reached yet.
     pub(super) fn new(manifest: &Manifest) -> Self {
-        let covered = manifest.rules.iter().filter_map(|rule| {
-            let text = rule.pattern.as_ref()?;
-            let pattern = parse_pattern(text).ok()?;
-            Some((rule.name.clone(), rule.bus.clone(), Coverage::new(&pattern)))
-        });
-        Self(covered.collect())
+        Self(manifest.rules.iter().filter_map(Rule::new).collect())
     }
 
     /// Counts an event on `bus`.
     pub(super) fn observe(&mut self, bus: &Name, event: &Event) {
         let view = View::new(event);
-        let parts = view.parts();
-        for (_, _, coverage) in self.0.iter_mut().filter(|(_, own, _)| own == bus) {
-            // An event that can't be read fails its test in its own words.
-            let _ = coverage.observe(&parts);
+        for rule in self.0.iter_mut().filter(|rule| rule.bus == *bus) {
+            rule.observe(&view);
         }
     }
 
     /// What was not reached, by rule, in the manifest's order.
     pub(super) fn unreached(&self) -> Vec<Unreached> {
-        let of = |(rule, _, coverage): &(Name, Name, Coverage)| {
-            let report = coverage.report();
-            let mut parts: Vec<String> = report
-                .unreached()
-                .map(|one| format!("{}: {}", one.path, one.in_words))
-                .collect();
-            if report.sub_rules.len() > 1 {
-                let numbers = report.unreached_sub_rules().map(|number| number + 1);
-                parts.extend(
-                    numbers
-                        .map(|number| format!("sub-rule {number} of {}", report.sub_rules.len())),
-                );
-            }
-            if parts.len() > LINES_MAX {
-                let more = parts.len() - LINES_MAX;
-                parts.truncate(LINES_MAX);
-                parts.push(format!("… and {more} more"));
-            }
-            (!parts.is_empty()).then(|| Unreached {
-                rule: rule.clone(),
-                parts,
-            })
-        };
-        self.0.iter().filter_map(of).collect()
+        self.0.iter().filter_map(Rule::unreached).collect()
     }
+}
+
+impl Rule {
+    /// `None` for a rule that can't be read, which the manifest's checks rule out.
+    fn new(rule: &RuleConfig) -> Option<Self> {
+        let coverage = match &rule.pattern {
+            Some(text) => Some(Coverage::new(&parse_pattern(text).ok()?)),
+            None => None,
+        };
+        let filters = rule.filters.iter();
+        Some(Self {
+            name: rule.name.clone(),
+            bus: rule.bus.clone(),
+            coverage,
+            filters: filters
+                .map(|text| Filter::parse(text).ok())
+                .collect::<Option<_>>()?,
+            matched: false,
+        })
+    }
+
+    fn observe(&mut self, view: &View<'_>) {
+        // What the pattern takes and a filter doesn't has not shown that the rule works.
+        if !self.filters.is_empty() {
+            let tree = view.tree();
+            if !self.filters.iter().all(|filter| filter.holds(&tree)) {
+                return;
+            }
+        }
+        self.matched |= match &mut self.coverage {
+            None => true,
+            // An event that can't be read fails its test in its own words.
+            Some(coverage) => coverage.observe(&view.parts()).unwrap_or(false),
+        };
+    }
+
+    fn unreached(&self) -> Option<Unreached> {
+        let parts = match (&self.coverage, self.matched) {
+            (_, false) => vec!["it matches no event of any test".to_owned()],
+            (None, true) => Vec::new(),
+            (Some(coverage), true) => parts(&coverage.report()),
+        };
+        (!parts.is_empty()).then(|| Unreached {
+            rule: self.name.clone(),
+            matched: self.matched,
+            parts,
+        })
+    }
+}
+
+/// What was not reached of a pattern that matched.
+fn parts(report: &CoverageReport) -> Vec<String> {
+    let mut parts: Vec<String> = report
+        .unreached()
+        .map(|one| format!("{}: {}", one.path, one.in_words))
+        .collect();
+    let choices = report.sub_rules.len();
+    let numbers = report.unreached_sub_rules().map(|number| number + 1);
+    parts.extend(numbers.map(|number| format!("$or choice {number} of {choices}")));
+    parts
 }

@@ -13,6 +13,9 @@ use crate::view::Verdict;
 /// The most conditions that are shown of one rule.
 const CONDITIONS_MAX: usize = 20;
 
+/// The most parts that are shown of one rule that no test reached.
+const UNREACHED_MAX: usize = 5;
+
 /// Why the rule matched, or the first thing that it missed; `bus` is the event's.
 pub(super) fn why(verdict: &Verdict, bus: &Name, matched: bool) -> Vec<String> {
     if verdict.bus != bus.as_str() {
@@ -60,7 +63,7 @@ fn missed(verdict: &Verdict) -> Vec<String> {
         if let Some(nearest) = pattern.nearest_branch().filter(|_| pattern.sub_rules > 1) {
             let number = nearest.sub_rule + 1;
             lines[0].push_str(&format!(
-                " (sub-rule {number} of {}, the nearest)",
+                " ($or choice {number} of {}, the nearest)",
                 pattern.sub_rules
             ));
         }
@@ -103,9 +106,17 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
         out.push_str("\nreached by no test:\n");
     }
     for unreached in &report.unreached {
-        for part in &unreached.parts {
-            let line = format!("  rule {}: {part}", unreached.rule);
+        let mut line = |what: &str| {
+            let line = format!("  rule {}: {what}", unreached.rule);
             let _ = writeln!(out, "{}", paint("33", &line));
+        };
+        let parts = unreached.parts.iter();
+        parts
+            .take(UNREACHED_MAX)
+            .for_each(|part| line(&output::plain(part)));
+        if unreached.parts.len() > UNREACHED_MAX {
+            let more = unreached.parts.len() - UNREACHED_MAX;
+            line(&format!("… and {more} more"));
         }
     }
     if !report.results.is_empty() {
@@ -189,7 +200,7 @@ pub(super) fn json(report: &Report) -> Value {
         "failed": failed,
         "duration_us": report.micros,
         "unreached": report.unreached.iter().map(|one| json!({
-            "rule": one.rule.as_str(), "parts": one.parts,
+            "rule": one.rule.as_str(), "matched": one.matched, "parts": one.parts,
         })).collect::<Vec<_>>(),
         "tests": report.results.iter().map(test).collect::<Vec<_>>(),
     })

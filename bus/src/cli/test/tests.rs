@@ -80,7 +80,7 @@ fn a_failure_says_what_was_missed_and_what_held() {
             "FAIL t
      the event in the manifest (order)
      - large: expected, and it did not match
-         data.total: wanted a number >= 10; saw 5 (sub-rule 1 of 2, the nearest)
+         data.total: wanted a number >= 10; saw 5 ($or choice 1 of 2, the nearest)
      + small: not expected, and it matched
          type: wanted \"order\"; saw \"order\"
          data.total: wanted a number < 10; saw 5",
@@ -147,6 +147,62 @@ fn an_event_that_is_none_is_a_fault_of_the_manifest() {
 }
 
 #[test]
+fn what_no_test_reached_is_told() {
+    let check = |events: &[&str]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("edgebus.yaml");
+        let rules = MANIFEST.replace("tests:\n", "  every: { to: [{ function: f }] }\n");
+        let tests: String = events
+            .iter()
+            .map(|event| format!("  - {{ name: t, event: {event}, expect_not: [] }}\n"))
+            .collect();
+        fs::write(&path, format!("{rules}tests:\n{tests}")).expect("it is written");
+        let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+        assert!(
+            checked.faults.is_empty(),
+            "{}",
+            checked.show(crate::manifest::Style::Plain)
+        );
+        let manifest = &checked.document.manifest;
+        let rulebook = Rulebook::new(manifest).expect("the rules compile");
+        let mut reached = Reached::new(manifest);
+        for test in &manifest.tests {
+            run_one(&checked, &rulebook, &mut reached, test);
+        }
+        let report = Report {
+            file: "x.yaml".to_owned(),
+            results: Vec::new(),
+            unreached: reached.unreached(),
+            micros: 0,
+        };
+        let text = report::text(&report, false);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  rule "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let none = "it matches no event of any test";
+    assert_eq!(
+        check(&["{ type: order, data: { total: 1, lines: [{ n: 1 }] } }"]),
+        [
+            format!("large: {none}"),
+            // Its pattern takes the event, and its filter does not.
+            format!("filtered: {none}"),
+            format!("elsewhere: {none}"),
+        ]
+    );
+    assert_eq!(
+        check(&[
+            "{ type: order, data: { total: 10, lines: [{ n: 2 }] } }",
+            "{ type: order, data: { total: 1 } }"
+        ]),
+        [
+            "large: data.vip: true",
+            "large: $or choice 2 of 2",
+            "elsewhere: it matches no event of any test",
+        ]
+    );
+}
+
+#[test]
 fn junit_is_escaped() {
     let report = Report {
         file: "a & b.yaml".to_owned(),
@@ -189,7 +245,7 @@ rules:
   whole: {{ match: {{ type: [order] }}, to: [{{ function: f }}] }}
   not: {{ match: {{ type: [refund] }}, to: [{{ function: f }}] }}
 tests:
-  - {{ name: t, event: {{ type: order, id: a1, data: {{ total: 7 }} }}, expect: [part, aws, whole], expect_input: {test} }}
+  - {{ name: t, event: {{ type: order, id: a1, data: {{ total: 7, big: 12345678901234567890123 }} }}, expect: [part, aws, whole], expect_input: {test} }}
 "
         );
         fs::write(&path, text).expect("it is written");
@@ -211,7 +267,7 @@ tests:
         lines.map(|(_, line)| line + "\n").collect()
     };
     for good in [
-        "{ part/f: 7, part/g: { t: 7.0, id: a1 }, aws: { said: total 7 }, whole: { total: 7 } }",
+        "{ part/f: 7, part/g: { t: 7.0, id: a1 }, aws: { said: total 7 }, whole: { total: 7, big: 12345678901234567890123 } }",
         "{}",
     ] {
         assert_eq!(check(good), "", "{good}");
@@ -220,6 +276,10 @@ tests:
         let said = check(test);
         assert!(said.contains(line), "{test}: {said}");
     };
+    wrong(
+        "{ whole: { total: 7, big: 12345678901234567890124 } }",
+        "\"big\":12345678901234567890123}\n",
+    );
     wrong("{ part/f: 8 }", "  input of part/f\n- 8\n+ 7\n");
     wrong("{ part: 7 }", "+ the rule `part` has several targets");
     wrong("{ part/h: 7 }", "+ the rule `part` has no target `h`");

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::error::Fault;
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Backoff, BusConfig, Name, RuleConfig};
+use crate::view::compile_input;
 
 use super::document::{Document, Side};
 use super::faults::join;
@@ -25,6 +26,7 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Fault
     unused_functions(document, &mut found);
     for rule in &document.manifest.rules {
         slow_retries(document, rule, &mut found);
+        unused_paths(document, rule, &mut found);
     }
     untested_rules(document, &mut found);
     patterns::check(document, &mut found);
@@ -135,6 +137,28 @@ fn slow_retries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) 
             ),
             format!("write a longer `max_age`, or a shorter `{key}`"),
         ));
+    }
+}
+
+/// A path that the template does not use is a slip of its name, or left over.
+fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+    for (index, target) in rule.targets.iter().enumerate() {
+        let Some(transform) = target
+            .input
+            .as_ref()
+            .and_then(|input| compile_input(input).ok())
+        else {
+            continue;
+        };
+        for name in transform.unused_names() {
+            let paths = format!("/rules/{}/to/{index}/input_paths", rule.name);
+            found.push(document.note(
+                &join(&paths, name),
+                Side::Key,
+                format!("`input_template` has no <{name}>"),
+                "put it into the template, or leave the path out",
+            ));
+        }
     }
 }
 

@@ -31,8 +31,8 @@ const SHAPE: Shape<'static> = Shape {
 /// Pairs of rules that are compared; a manifest with more has what is first in it compared.
 const PAIRS_MAX: usize = 20_000;
 
-/// A rule with its pattern.
-type Parsed<'m> = (&'m RuleConfig, Pattern);
+/// A rule with its pattern; without one it takes every event.
+type Parsed<'m> = (&'m RuleConfig, Option<Pattern>);
 
 /// Warns of patterns that can't match, in whole or in part, and of rules that are within others.
 pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
@@ -41,20 +41,36 @@ pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
         .rules
         .iter()
         .filter_map(|rule| {
-            let text = rule.pattern.as_ref()?;
-            let pattern = parse_pattern(text).ok()?;
+            let pattern = match &rule.pattern {
+                Some(text) => Some(parse_pattern(text).ok()?),
+                None => None,
+            };
             Some((rule, pattern))
         })
         .collect();
-    for (rule, pattern) in &parsed {
-        never(document, rule, pattern, found);
+    let mut alive = Vec::with_capacity(parsed.len());
+    for (rule, pattern) in parsed {
+        let never = pattern
+            .as_ref()
+            .is_some_and(|pattern| never(document, rule, pattern, found));
+        // What can't match gets nothing twice.
+        if !never {
+            alive.push((rule, pattern));
+        }
     }
-    within(document, &parsed, found);
+    within(document, &alive, found);
 }
 
-fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut Vec<Fault>) {
+/// Warns of what can never match, and says whether that is the whole rule.
+fn never(
+    document: &Document,
+    rule: &RuleConfig,
+    pattern: &Pattern,
+    found: &mut Vec<Fault>,
+) -> bool {
     let ends = dead_ends(pattern, &SHAPE);
     let pointer = format!("/rules/{}/match", rule.name);
+    let choices = pattern.sub_rules();
     if ends.never {
         let why = ends
             .found
@@ -66,11 +82,14 @@ fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut 
             format!("rule `{}` can never match{why}", rule.name),
             "change the pattern, or leave the rule out",
         ));
-        return;
+        return true;
     }
     for end in &ends.found {
         let what = match &end.scope {
-            Scope::SubRule(number) => format!("sub-rule {} can never match", number + 1),
+            Scope::SubRule(_) if choices == 1 => "it can never match".to_owned(),
+            Scope::SubRule(number) => {
+                format!("$or choice {} of {choices} can never match", number + 1)
+            }
             Scope::Alternative(text) => format!("the alternative {text} can never be met"),
             Scope::Field => "the field has no effect".to_owned(),
         };
@@ -89,6 +108,7 @@ fn never(document: &Document, rule: &RuleConfig, pattern: &Pattern, found: &mut 
             "change it, or leave it out",
         ));
     }
+    false
 }
 
 /// Rules with a function in common, one of which matches only what the other matches as well.
@@ -104,16 +124,25 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
             if pairs > PAIRS_MAX {
                 return;
             }
-            let (narrow, wide, same) = match overlap(pattern, other) {
-                Some(Overlap::Same) if first.filters == second.filters => (second, first, true),
-                Some(Overlap::Same | Overlap::FirstWithinSecond) if second.filters.is_empty() => {
-                    (first, second, false)
-                }
-                Some(Overlap::Same | Overlap::SecondWithinFirst) if first.filters.is_empty() => {
-                    (second, first, false)
-                }
-                _ => continue,
+            let (within, around) = match (pattern, other) {
+                (Some(pattern), Some(other)) => match overlap(pattern, other) {
+                    Some(Overlap::Same) => (true, true),
+                    Some(Overlap::FirstWithinSecond) => (true, false),
+                    Some(Overlap::SecondWithinFirst) => (false, true),
+                    None => continue,
+                },
+                (_, None) => (true, pattern.is_none()),
+                (None, Some(_)) => (false, true),
             };
+            // What passes all filters of a rule passes those that another one has of them.
+            let within = within && are_among(&second.filters, &first.filters);
+            let around = around && are_among(&first.filters, &second.filters);
+            let (narrow, wide) = match (within, around) {
+                (_, true) => (second, first),
+                (true, false) => (first, second),
+                (false, false) => continue,
+            };
+            let same = within && around;
             // One word on a rule is enough.
             if !told.insert(&narrow.name) {
                 continue;
@@ -137,6 +166,10 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
             ));
         }
     }
+}
+
+fn are_among(some: &[String], all: &[String]) -> bool {
+    some.iter().all(|one| all.contains(one))
 }
 
 /// A function that both rules of one bus send the same to.
@@ -182,6 +215,33 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_can_not_match_is_within_none() {
+        check(
+            "  a: { match: { type: [5] }, to: [{ function: f }] }\n  b: { match: { type: [5, 6] }, to: [{ function: f }] }\n  c: { to: [{ function: f }] }\n",
+            &[
+                "rule `a` can never match: type: it is always one string, which can't be 5",
+                "rule `b` can never match: type: none of its alternatives can be met",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_part_that_can_not_match_is_told_in_the_words_of_the_pattern() {
+        check(
+            "  a: { match: { data: { x: [1], x.y: [2] } }, to: [{ function: f }] }\n",
+            &[
+                "rule `a`: data.x: it can never match, unless events have a key with a dot in it: it has to be a value and at the same time an object with data.x.y",
+            ],
+        );
+        check(
+            "  a: { match: { $or: [{ type: [5] }, { type: [t] }] }, to: [{ function: f }] }\n",
+            &[
+                "rule `a`: type: $or choice 1 of 2 can never match: it is always one string, which can't be 5",
+            ],
+        );
+    }
+
+    #[test]
     fn rules_within_others_are_told_where_a_function_gets_events_twice() {
         let order = "match: { type: [order] }";
         let large = "match: { type: [order], data: { total: [{ numeric: ['>', 9] }] } }";
@@ -201,7 +261,40 @@ mod tests {
                 "rule `b` matches the same events as rule `a`, and both send them to `f`: it gets them twice",
             ],
         );
+        check(
+            "  a: { to: [{ function: f }] }\n  b: { match: { type: [order] }, to: [{ function: f }] }\n  c: { where: $.data, to: [{ function: f }] }\n",
+            &[
+                "rule `b` matches only events that rule `a` matches as well, and both send them to `f`: it gets them twice",
+                "rule `c` matches only events that rule `a` matches as well, and both send them to `f`: it gets them twice",
+            ],
+        );
+        let filters = |own: &str| format!("where: [{own}], to: [{{ function: f }}]");
+        check(
+            &format!(
+                "  a: {{ {order}, {} }}\n  b: {{ {large}, {} }}\n",
+                filters("$.x"),
+                filters("$.y, $.x")
+            ),
+            &[
+                "rule `b` matches only events that rule `a` matches as well, and both send them to `f`: it gets them twice",
+            ],
+        );
+        check(
+            &format!(
+                "  a: {{ {} }}\n  b: {{ {} }}\n",
+                filters("$.x, $.y"),
+                filters("$.y, $.x")
+            ),
+            &[
+                "rule `b` matches the same events as rule `a`, and both send them to `f`: it gets them twice",
+            ],
+        );
         for apart in [
+            format!(
+                "  a: {{ {} }}\n  b: {{ {} }}\n",
+                filters("$.x"),
+                filters("$.y")
+            ),
             format!(
                 "  a: {{ {order}, to: [{{ function: f }}] }}\n  b: {{ {large}, to: [{{ function: g }}] }}\n"
             ),

@@ -484,7 +484,7 @@ fn extensions_in_words() {
             r#"{"all": [{"prefix": "a"}, {"not": "ab"}]}"#,
             r#"all of (a string starting with "a", a value that isn't "ab")"#,
         ),
-        (r#"{"not": [null, 1]}"#, "a value that isn't null, 1"),
+        (r#"{"not": [null, 1]}"#, "a value that is none of (null, 1)"),
         (
             r#"{"contains-all": ["a", "b"]}"#,
             r#"all of "a", "b" in one array"#,

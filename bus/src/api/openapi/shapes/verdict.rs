@@ -120,7 +120,7 @@ fn explained() -> Value {
 fn condition() -> Value {
     let held_by = json!({
         "type": ["string", "null"],
-        "description": "The first alternative that held.",
+        "description": "The first alternative that held: with it alone the sub-rule would match as well.",
     });
     let alternative = json!({
         "type": ["integer", "null"],
@@ -129,7 +129,7 @@ fn condition() -> Value {
     });
     let hint = json!({
         "type": ["string", "null"],
-        "description": "What may have been meant, where a value came close.",
+        "description": "What may have been meant, where a value came close; why nothing was seen of data that is not JSON.",
     });
     let one = || text("One.");
     let seen = "The first few values at the path, as JSON, each cut.";
