@@ -35,8 +35,7 @@ fn time<T>(mut work: impl FnMut() -> T) -> (T, u64) {
 }
 
 fn parse(text: &str) -> Pattern {
-    Pattern::parse(text.as_bytes(), &ParseOptions::default())
-        .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+    Pattern::parse(text.as_bytes(), &ParseOptions::default()).expect("the rule is valid")
 }
 
 /// What each way to ask takes, by name; all of them agree.
