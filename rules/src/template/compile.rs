@@ -104,14 +104,35 @@ impl<'c> Compiler<'c> {
     /// The finished transform; `missing` is the JSON value of a place that the event doesn't have.
     pub(super) fn finish(mut self, missing: &'static str) -> Transform {
         self.flush();
+        let queries = self.asked();
         Transform {
             pieces: self.pieces.into(),
             paths: self.paths,
             slots: self.slots,
-            queries: self.queries.into(),
+            queries,
             missing,
             unused: Box::default(),
         }
+    }
+
+    /// The queries that a piece needs, and each piece's new number among them. A name of EventBridge's
+    /// form may have a path and no placeholder: its query would need a tree of the event for nothing.
+    fn asked(&mut self) -> Box<[Filter]> {
+        let mut asked = Vec::new();
+        for piece in &mut self.pieces {
+            if let Piece::Value(Source::Query(query)) | Piece::Text(Source::Query(query)) = piece {
+                let known = asked.iter().position(|known| known == query);
+                let place = known.unwrap_or(asked.len());
+                if known.is_none() {
+                    asked.push(*query);
+                }
+                *query = place;
+            }
+        }
+        let asked = asked
+            .into_iter()
+            .filter_map(|query| self.queries.get(query));
+        asked.cloned().collect()
     }
 }
 

@@ -388,6 +388,14 @@ fn what_an_input_needs() {
         template,
     };
     assert_eq!(needs(spec), (None, false, false));
+    // A path without a placeholder isn't asked; the others keep what they stand for.
+    let paths = &[("a", "$.data.a[*]"), ("b", "$.data.*.id"), ("c", "$..x")];
+    let spec = TransformSpec::EventBridge { paths, template };
+    assert_eq!(needs(spec), (None, false, false));
+    let template = "[<b>,<c>,<b>]";
+    let spec = TransformSpec::EventBridge { paths, template };
+    let made = apply(&spec, r#"{"o":{"id":1},"a":[2],"p":{"x":3}}"#);
+    assert_eq!(made.as_deref(), Ok("[[1],[3],[1]]"));
     let meant = |json: &'static str, text| TransformSpec::of_input(json.as_bytes(), text);
     assert!(matches!(
         meant("\"$.a\"", Some("$.a")),
