@@ -100,6 +100,10 @@ impl Values<'_> {
             let Some(next) = left.map(|wanted| self.element(wanted.from)).min() else {
                 return false;
             };
+            if self.trail.depth(next) < depth {
+                // A value beside the array as well: the caller vouched for unique keys, and wasn't right.
+                return false;
+            }
             let element = self.trail.enclosing(next, depth);
             let end = self.trail.end(element);
             for place in bottom..top {
