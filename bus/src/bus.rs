@@ -178,7 +178,8 @@ impl Bus {
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleConfig> {
-        self.snapshot().rules.clone()
+        let snapshot = self.snapshot();
+        snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
     }
 
     /// True when recovery is done and the bus is not stopping; else why not.

@@ -298,7 +298,7 @@ impl Pipeline {
             &Progress::silent(),
         )
         .await?;
-        let snapshot = Snapshot::compile(&catalog, functions).map_err(|fault| {
+        let snapshot = Snapshot::compile(&catalog, functions, Some(&self.snapshot())).map_err(|fault| {
             Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
         })?;
         for subscription in &catalog.subscriptions {

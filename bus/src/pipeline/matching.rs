@@ -35,7 +35,8 @@ pub(crate) fn subscriptions(
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {
     let view = View::new(event);
-    let mut places = look_up(&bus.patterns, &view)?;
+    let numbers = look_up(&bus.patterns, &view)?;
+    let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
     let mut tree = None;

@@ -92,13 +92,18 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .unwrap();
 }
 
+fn rules_in_force(pipeline: &Pipeline) -> Vec<RuleConfig> {
+    let snapshot = pipeline.snapshot();
+    snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
+}
+
 /// With one attempt at a time each begins when the one before is settled: in the order of the log, and
 /// without a conflict over state.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_at_a_time_is_one_after_the_other() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("t", "count k\nemit told")], 3).await;
-    let rules = pipeline.snapshot().rules.clone();
+    let rules = rules_in_force(&pipeline);
     let function = rules[0].targets[0].function.clone();
     let mut config = FunctionConfig::default();
     config.limits.concurrency_max = 1;
@@ -130,7 +135,7 @@ async fn one_at_a_time_is_one_after_the_other() {
 /// `apply` of one rule, whose target's input is made like this.
 async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
     apply(pipeline, &[(kind, "show")], 3).await;
-    let mut rules = pipeline.snapshot().rules.clone();
+    let mut rules = rules_in_force(pipeline);
     rules[0].targets[0].input = Some(input);
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     let function = rules[0].targets[0].function.clone();
