@@ -114,11 +114,15 @@ impl Bus {
         let (functions, missing) = self.sources(&document, &application, &snapshot)?;
         let replaced = replaced(&snapshot, &functions);
         let (mut document, changes) = self.plan(snapshot.clone(), document, replaced).await?;
+        let version = snapshot.version;
+        // Who lets go of a snapshot or a document last takes it down, and not here.
+        drop(snapshot);
         if application.dry_run {
             let missing = missing.into_keys().collect();
+            let_go(document);
             return Ok(Plan {
                 changes,
-                version: snapshot.version,
+                version,
                 missing,
             });
         }
@@ -155,6 +159,7 @@ impl Bus {
             }
             error
         })?;
+        let_go(document);
         Ok(Plan {
             changes,
             version,
@@ -236,6 +241,11 @@ impl Bus {
         let staged = self.staging.get(digest, self.pipeline.clock().now());
         staged.map(FunctionSource::Component)
     }
+}
+
+/// Takes a document down on a blocking worker: its nodes are many.
+fn let_go(document: manifest::Document) {
+    drop(tokio::task::spawn_blocking(move || drop(document)));
 }
 
 /// The functions whose component is another than the deployed one.

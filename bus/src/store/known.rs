@@ -4,7 +4,7 @@
 //! Pure and shared by every implementation: a change is decided here on small data, and an engine
 //! only writes the rows that differ. Never here: input, output, a clock, an event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{ApplyManifest, Deploy};
 use crate::model::{
@@ -182,7 +182,9 @@ impl Known {
 
     /// Makes the subscriptions follow the rules: one for each rule and target, numbers kept by name.
     fn subscribe(&mut self, buses: &BTreeMap<Name, BusId>) -> Result<(), String> {
-        let mut numbers: BTreeMap<(BusId, Name, Name), SubscriptionId> = BTreeMap::new();
+        // This runs in the writer's thread, where appends wait: no order, no copy that isn't needed.
+        let mut numbers: HashMap<(BusId, Name, Name), SubscriptionId> =
+            HashMap::with_capacity(self.subscriptions.len());
         for (id, known) in &mut self.subscriptions {
             known.active = false;
             let identity = (known.bus, known.rule.clone(), known.target.function.clone());
@@ -192,7 +194,7 @@ impl Known {
             .subscriptions
             .last_key_value()
             .map_or(0, |(id, _)| id.0);
-        let mut named = BTreeSet::new();
+        let mut named = HashSet::with_capacity(self.rules.len());
         for rule in &self.rules {
             if !named.insert(&rule.name) {
                 return Err(format!("rule `{}` is declared twice", rule.name));
