@@ -5,6 +5,7 @@
 mod apply;
 mod log;
 mod owed;
+mod planning;
 mod rulebook;
 mod staging;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub struct Bus {
     pipeline: Arc<Pipeline>,
     /// Components that wait for the manifest that names them.
     staging: Arc<Staging>,
+    /// The manifest in force, read.
+    in_force: Arc<planning::InForce>,
 }
 
 /// The answer to one published event.
@@ -97,6 +100,7 @@ impl Bus {
         Self {
             pipeline,
             staging: Arc::default(),
+            in_force: Arc::default(),
         }
     }
 
@@ -178,7 +182,8 @@ impl Bus {
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleConfig> {
-        self.snapshot().rules.clone()
+        let snapshot = self.snapshot();
+        snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
     }
 
     /// True when recovery is done and the bus is not stopping; else why not.

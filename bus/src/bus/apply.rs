@@ -7,16 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::staging::Staging;
 use super::{Bus, whole};
 use crate::error::{Error, Fault, Kind};
-use crate::manifest::{self, Change, ComponentSource, Manifest, Owed, Owing};
-use crate::model::limits::PAGE_ROWS_MAX;
+use crate::manifest::{self, Change, ComponentSource};
 use crate::model::{Code, Digest, FunctionConfig, Name};
 use crate::pipeline::{FunctionSource, Snapshot, changed};
-
-/// Subscriptions whose owed deliveries are counted for one plan.
-const COUNTED_MAX: usize = 64;
 
 /// What a manifest at fault is answered with.
 const REFUSED: &str = "the manifest can't be applied; nothing was changed";
@@ -102,7 +97,10 @@ impl Bus {
     /// [`Kind::Invalid`] with every fault, each with its place; [`Kind::Changed`] if another version
     /// than the expected one is in force. Nothing was changed then.
     pub async fn apply(&self, application: Application) -> Result<Plan, Error> {
-        let document = manifest::Document::read(&application.text);
+        let text = application.text.clone();
+        // On a blocking worker, as all that takes long with many rules.
+        let document = self.read(move |_| Ok(manifest::Document::read(&text)));
+        let document = document.await?;
         if !document.faults.is_empty() {
             return Err(Error::invalid(REFUSED, document.faults).coded(Code::ManifestFaulty));
         }
@@ -114,12 +112,17 @@ impl Bus {
             return Err(changed(expected, snapshot.version));
         }
         let (functions, missing) = self.sources(&document, &application, &snapshot)?;
-        let changes = self.plan(&snapshot, &document.manifest, &functions).await?;
+        let replaced = replaced(&snapshot, &functions);
+        let (mut document, changes) = self.plan(snapshot.clone(), document, replaced).await?;
+        let version = snapshot.version;
+        // Who lets go of a snapshot or a document last takes it down, and not here.
+        drop(snapshot);
         if application.dry_run {
             let missing = missing.into_keys().collect();
+            let_go(document);
             return Ok(Plan {
                 changes,
-                version: snapshot.version,
+                version,
                 missing,
             });
         }
@@ -129,7 +132,7 @@ impl Bus {
         }
         let named: Vec<Digest> = application.digests.values().copied().collect();
         let bus = self.clone();
-        let manifest = document.manifest.clone();
+        let manifest = std::mem::take(&mut document.manifest);
         let applied = whole(async move {
             let (pipeline, text) = (bus.pipeline.clone(), application.text);
             let applied = pipeline
@@ -156,6 +159,7 @@ impl Bus {
             }
             error
         })?;
+        let_go(document);
         Ok(Plan {
             changes,
             version,
@@ -171,6 +175,8 @@ impl Bus {
         snapshot: &Snapshot,
     ) -> Result<(Vec<Named>, BTreeMap<Digest, Fault>), Error> {
         let declared = &document.manifest.functions;
+        let deployed = snapshot.functions.values();
+        let deployed: BTreeSet<Digest> = deployed.map(|own| own.revision.digest).collect();
         let (mut functions, mut faults) = (Vec::with_capacity(declared.len()), Vec::new());
         let mut missing = BTreeMap::new();
         for function in declared {
@@ -185,7 +191,7 @@ impl Bus {
             };
             let source = match (application.components.get(name), digest) {
                 (Some(bytes), _) => FunctionSource::Component(bytes.clone()),
-                (None, Some(digest)) => match self.held(&self.staging, snapshot, digest) {
+                (None, Some(digest)) => match self.held(&deployed, digest) {
                     Some(source) => source,
                     None => {
                         let fault = note(
@@ -211,7 +217,8 @@ impl Bus {
             .components
             .keys()
             .chain(application.digests.keys());
-        for stranger in names.filter(|name| !declared.iter().any(|own| own.name == **name)) {
+        let own: BTreeSet<&Name> = declared.iter().map(|own| &own.name).collect();
+        for stranger in names.filter(|name| !own.contains(name)) {
             faults.push(document.note(
                 "/functions",
                 manifest::Side::Key,
@@ -227,79 +234,30 @@ impl Bus {
     }
 
     /// Where the bus has the component of this digest.
-    fn held(
-        &self,
-        staging: &Staging,
-        snapshot: &Snapshot,
-        digest: Digest,
-    ) -> Option<FunctionSource> {
-        let mut deployed = snapshot.functions.values();
-        if deployed.any(|deployed| deployed.revision.digest == digest) {
+    fn held(&self, deployed: &BTreeSet<Digest>, digest: Digest) -> Option<FunctionSource> {
+        if deployed.contains(&digest) {
             return Some(FunctionSource::Stored(digest));
         }
-        let staged = staging.get(digest, self.pipeline.clock().now());
+        let staged = self.staging.get(digest, self.pipeline.clock().now());
         staged.map(FunctionSource::Component)
     }
+}
 
-    async fn plan(
-        &self,
-        snapshot: &std::sync::Arc<Snapshot>,
-        new: &Manifest,
-        functions: &[Named],
-    ) -> Result<Vec<Change>, Error> {
-        let replaced: BTreeSet<Name> = functions
-            .iter()
-            .filter(|(name, source, _)| {
-                let digest = match source {
-                    FunctionSource::Component(bytes) => Digest::of(bytes),
-                    FunctionSource::Stored(digest) => *digest,
-                    FunctionSource::Deployed => return false,
-                };
-                let deployed = snapshot.functions.get(name);
-                deployed.is_some_and(|deployed| deployed.revision.digest != digest)
-            })
-            .map(|(name, _, _)| name.clone())
-            .collect();
-        // Before the first manifest, and for a text of an older format, everything is new.
-        let mut old = manifest::parse(&snapshot.manifest).unwrap_or_default();
-        // One that was deleted since then would come back.
-        old.functions
-            .retain(|function| snapshot.functions.contains_key(&function.name));
-        let (new, snapshot) = (new.clone(), snapshot.clone());
-        self.read(move |store| {
-            let mut failed = None;
-            let mut counted = 0;
-            let mut count = |whose: Owing<'_>| {
-                let all = snapshot.subscriptions.values();
-                let mut owed = 0;
-                let mut more = false;
-                for subscription in all.filter(|subscription| match whose {
-                    Owing::Function(function) => subscription.target.function == *function,
-                    Owing::Rule(rule) => subscription.rule == *rule,
-                    Owing::Subscription(rule, function) => {
-                        subscription.rule == *rule && subscription.target.function == *function
-                    }
-                }) {
-                    counted += 1;
-                    if counted > COUNTED_MAX || failed.is_some() {
-                        return None;
-                    }
-                    match store.deliveries(subscription.id, None, PAGE_ROWS_MAX) {
-                        Ok(page) => {
-                            owed += page.len();
-                            more |= page.len() >= PAGE_ROWS_MAX;
-                        }
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                Some(Owed { count: owed, more })
-            };
-            let changes = manifest::plan(&old, &new, &replaced, &mut count);
-            match failed {
-                None => Ok(changes),
-                Some(error) => Err(error),
-            }
-        })
-        .await
-    }
+/// Takes a document down on a blocking worker: its nodes are many.
+fn let_go(document: manifest::Document) {
+    drop(tokio::task::spawn_blocking(move || drop(document)));
+}
+
+/// The functions whose component is another than the deployed one.
+fn replaced(snapshot: &Snapshot, functions: &[Named]) -> BTreeSet<Name> {
+    let other = functions.iter().filter(|(name, source, _)| {
+        let digest = match source {
+            FunctionSource::Component(bytes) => Digest::of(bytes),
+            FunctionSource::Stored(digest) => *digest,
+            FunctionSource::Deployed => return false,
+        };
+        let deployed = snapshot.functions.get(name);
+        deployed.is_some_and(|deployed| deployed.revision.digest != digest)
+    });
+    other.map(|(name, _, _)| name.clone()).collect()
 }

@@ -51,7 +51,7 @@ impl Rulebook {
                 });
             }
         }
-        let snapshot = Snapshot::compile(&catalog, BTreeMap::new())
+        let snapshot = Snapshot::compile(&catalog, BTreeMap::new(), None)
             .map_err(|fault| Error::invalid("a rule can't be compiled", vec![fault]))?;
         Ok(Self { snapshot })
     }
@@ -84,8 +84,8 @@ impl Rulebook {
     /// One of the rules.
     #[must_use]
     pub fn rule(&self, name: &str) -> Option<&RuleConfig> {
-        let mut rules = self.snapshot.rules.iter();
-        rules.find(|rule| rule.name.as_str() == name)
+        let mut rules = self.snapshot.rules.iter().map(AsRef::as_ref);
+        rules.find(|rule: &&RuleConfig| rule.name.as_str() == name)
     }
 
     /// What `rule` makes of `event`, as if that were on the rule's bus; `None` if there is no such rule

@@ -3,6 +3,9 @@
 //!
 //! Never here: what is right or wrong.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use crate::error::Fault;
 
 use super::cursor::Cursor;
@@ -18,7 +21,13 @@ pub struct Document {
     /// What is wrong, in the order of the text.
     pub faults: Vec<Fault>,
     root: Option<Node>,
+    /// Where the entries of each section stand in it; made for the first question. A section may be as
+    /// long as the text, and as many questions come.
+    sections: OnceLock<Sections>,
 }
+
+/// The places of entries by section and key.
+type Sections = HashMap<String, HashMap<String, usize>>;
 
 /// Which part of a mapping's entry is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +62,7 @@ impl Document {
             manifest: manifest.unwrap_or_default(),
             faults: faults.into_sorted(),
             root,
+            sections: OnceLock::new(),
         }
     }
 
@@ -78,6 +88,9 @@ impl Document {
     pub fn place(&self, pointer: &str, side: Side) -> Option<Place> {
         let mut node = self.root.as_ref()?;
         let mut place = node.place;
+        // The entries of the mapping that `node` is, where they are known by key.
+        let mut known = None;
+        let mut section = Some(self.sections.get_or_init(|| sections(node)));
         for segment in pointer.split('/').skip(1) {
             let segment = segment.replace("~1", "/").replace("~0", "~");
             let below = match &node.value {
@@ -87,7 +100,11 @@ impl Document {
                     item.map(|item| (item, item.place))
                 }
                 Value::Map(entries) => {
-                    let entry = entries.iter().find(|entry| entry.key == segment);
+                    let entry = match known {
+                        Some(known) => HashMap::get(known, &segment).map(|at| &entries[*at]),
+                        None => entries.iter().find(|entry| entry.key == segment),
+                    };
+                    known = section.take().and_then(|all| all.get(&segment));
                     entry.map(|entry| {
                         let place = match side {
                             Side::Key => entry.key_place,
@@ -105,4 +122,20 @@ impl Document {
         }
         Some(place)
     }
+}
+
+fn sections(root: &Node) -> Sections {
+    let Value::Map(sections) = &root.value else {
+        return Sections::new();
+    };
+    let places = |node: &Node| match &node.value {
+        Value::Map(entries) => {
+            let all = entries.iter().enumerate();
+            Some(all.map(|(at, entry)| (entry.key.clone(), at)).collect())
+        }
+        _ => None,
+    };
+    let all = sections.iter();
+    all.filter_map(|section| Some((section.key.clone(), places(&section.node)?)))
+        .collect()
 }

@@ -61,7 +61,7 @@ pub struct TargetConfig {
 }
 
 /// How a target's input is made from the event; the `rules` crate compiles it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum InputConfig {
     /// A JSONPath, as in `$.data.issue`: what it leads to.
     Path(String),

@@ -2,6 +2,9 @@
 //!
 //! Functions compile first, beside the running bus; then one transaction; then a new snapshot takes the
 //! old one's place. A fault at any point leaves everything as it was.
+//!
+//! Publishing goes on meanwhile: what takes long with many rules runs on blocking threads, and readers
+//! see the old snapshot until the one moment in which the new one takes its place.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +15,9 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
+use crate::model::{
+    BusConfig, Code, Digest, FunctionConfig, Name, Position, Progress, Revision, RuleConfig,
+};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -288,7 +293,8 @@ impl Pipeline {
 
     /// Makes a snapshot of what the store has now, and puts it in the place of the one in force.
     async fn take_over(&self, ready: &HashMap<Digest, Arc<dyn Function>>) -> Result<u64, Error> {
-        let catalog = self.store().catalog().map_err(read_error)?;
+        let store = self.store().clone();
+        let catalog = blocking(move || store.catalog().map_err(read_error)).await?;
         let functions = deployed(
             &**self.store(),
             &self.runtime,
@@ -298,17 +304,20 @@ impl Pipeline {
             &Progress::silent(),
         )
         .await?;
-        let snapshot = Snapshot::compile(&catalog, functions).map_err(|fault| {
-            Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
-        })?;
-        for subscription in &catalog.subscriptions {
-            self.dispatcher().add_queue(
-                subscription.id,
-                &subscription.target.function,
-                crate::model::Position(0),
-                false,
-            );
-        }
+        let (last, dispatcher) = (self.snapshot(), self.dispatcher().clone());
+        let (catalog, snapshot) = blocking(move || {
+            let snapshot =
+                Snapshot::compile(&catalog, functions, Some(&last)).map_err(|fault| {
+                    Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
+                })?;
+            // Before an event can be matched to it, a subscription has its queue.
+            for subscription in &catalog.subscriptions {
+                let function = &subscription.target.function;
+                dispatcher.add_queue(subscription.id, function, Position(0), false);
+            }
+            Ok((catalog, snapshot))
+        })
+        .await?;
         {
             let mut positions = self
                 .positions
@@ -321,8 +330,21 @@ impl Pipeline {
             }
         }
         let version = catalog.version;
-        self.snapshot.store(Arc::new(snapshot));
+        tracing::debug!(version, compiled = ?snapshot.compiled, "other rules are in force");
+        let last = self.snapshot.swap(Arc::new(snapshot));
+        // Letting go of many rules takes its time, too.
+        self.tasks.spawn_blocking(move || drop((last, catalog)));
         self.dispatcher().start_lanes();
         Ok(version)
+    }
+}
+
+/// Runs `work` on a blocking thread, so that the tasks of publishers are not behind it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
     }
 }

@@ -101,6 +101,8 @@ impl Pipeline {
             events: checked,
             now: self.clock().now(),
         };
+        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
+        drop(snapshot);
         self.writer()
             .append(append, bytes)
             .await

@@ -39,7 +39,8 @@ pub(crate) fn subscriptions(
 ) -> Result<Vec<SubscriptionId>, EventFault> {
     let view = View::new(event);
     // A body in binary mode was read by nobody before; the same pass checks it and matches it.
-    let mut places = look_up(&bus.patterns, &view, Trust::Unchecked)?;
+    let numbers = look_up(&bus.patterns, &view, Trust::Unchecked)?;
+    let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
     let mut tree = None;

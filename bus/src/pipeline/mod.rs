@@ -40,7 +40,7 @@ pub use change::FunctionSource;
 pub(crate) use change::changed;
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
-pub use snapshot::Snapshot;
+pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
 
 use crate::clock::Clock;
@@ -158,7 +158,7 @@ impl Pipeline {
             &parts.progress,
         )
         .await?;
-        let snapshot = Snapshot::compile(&parts.catalog, functions).map_err(|fault| {
+        let snapshot = Snapshot::compile(&parts.catalog, functions, None).map_err(|fault| {
             Error::new(
                 Kind::Corrupt,
                 format!("a stored rule no longer compiles: {}", fault.reason),

@@ -92,13 +92,18 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .unwrap();
 }
 
+fn rules_in_force(pipeline: &Pipeline) -> Vec<RuleConfig> {
+    let snapshot = pipeline.snapshot();
+    snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
+}
+
 /// With one attempt at a time each begins when the one before is settled: in the order of the log, and
 /// without a conflict over state.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_at_a_time_is_one_after_the_other() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("t", "count k\nemit told")], 3).await;
-    let rules = pipeline.snapshot().rules.clone();
+    let rules = rules_in_force(&pipeline);
     let function = rules[0].targets[0].function.clone();
     let mut config = FunctionConfig::default();
     config.limits.concurrency_max = 1;
@@ -130,7 +135,7 @@ async fn one_at_a_time_is_one_after_the_other() {
 /// `apply` of one rule, whose target's input is made like this.
 async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
     apply(pipeline, &[(kind, "show")], 3).await;
-    let mut rules = pipeline.snapshot().rules.clone();
+    let mut rules = rules_in_force(pipeline);
     rules[0].targets[0].input = Some(input);
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     let function = rules[0].targets[0].function.clone();
@@ -504,6 +509,22 @@ struct Bad {
     commits_left: AtomicUsize,
     /// The planted bug: says that the failed commit took place.
     lies: bool,
+    /// What the next look at the catalog waits for.
+    gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    /// Set when it waits.
+    waits: AtomicBool,
+}
+
+impl Bad {
+    fn new(commits_left: usize, lies: bool) -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            commits_left: AtomicUsize::new(commits_left),
+            lies,
+            gate: Mutex::new(None),
+            waits: AtomicBool::new(false),
+        }
+    }
 }
 
 macro_rules! forward {
@@ -546,8 +567,17 @@ impl Store for Bad {
         ))
     }
 
+    fn catalog(&self) -> Result<Catalog, crate::store::Error> {
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            self.waits.store(true, Ordering::SeqCst);
+            gate.recv_timeout(Duration::from_secs(30))
+                .expect("whoever waits lets others go on");
+        }
+        self.inner.catalog()
+    }
+
     forward! {
-        catalog() -> Catalog;
         events(bus: BusId, after: Position, limit: usize) -> Vec<StoredEvent>;
         event(bus: BusId, position: Position) -> Option<StoredEvent>;
         deliveries(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<Delivery>;
@@ -564,11 +594,7 @@ impl Store for Bad {
 
 /// Publishes until the store fails, and gives the accepted events that are not in the log.
 async fn lost_after_a_failed_commit(lies: bool) -> Vec<String> {
-    let store = Arc::new(Bad {
-        inner: MemoryStore::new(),
-        commits_left: AtomicUsize::new(20),
-        lies,
-    });
+    let store = Arc::new(Bad::new(20, lies));
     let pipeline = start(store.clone()).await;
     let bus = pipeline.snapshot().buses["default"].id;
     let mut accepted = Vec::new();
@@ -623,6 +649,37 @@ async fn nothing_accepted_is_lost_when_a_commit_fails() {
         !lost_after_a_failed_commit(true).await.is_empty(),
         "the check must see an acknowledgement without a commit"
     );
+}
+
+/// On one thread: whatever an apply does there stands in the way of everything else.
+#[tokio::test]
+async fn publishing_goes_on_while_rules_are_taken_over() {
+    let store = Arc::new(Bad::new(usize::MAX, false));
+    let pipeline = start(store.clone()).await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    let (go_on, gate) = std::sync::mpsc::channel();
+    *store.gate.lock().unwrap() = Some(gate);
+    let applying = {
+        let pipeline = pipeline.clone();
+        tokio::spawn(async move { apply(&pipeline, &[("t", "ok"), ("u", "ok")], 3).await })
+    };
+    while !store.waits.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let publish = async |id: &str, kind: &str| {
+        let events = vec![event(id, kind, "{}")];
+        let places = pipeline.publish("default", events).await.unwrap();
+        let bus = pipeline.snapshot().buses["default"].id;
+        let stored = store.event(bus, places[0].position).unwrap().unwrap();
+        (stored.rules_version, stored.subscriptions.len())
+    };
+    // The change is durable, and until its snapshot is there the old rules decide.
+    assert_eq!(publish("before", "t").await, (1, 1));
+    assert_eq!(publish("too early", "u").await, (1, 0));
+    assert!(!applying.is_finished());
+    go_on.send(()).unwrap();
+    applying.await.unwrap();
+    assert_eq!(publish("after", "u").await, (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 //! Pure and shared by every implementation: a change is decided here on small data, and an engine
 //! only writes the rows that differ. Never here: input, output, a clock, an event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{ApplyManifest, Deploy};
 use crate::model::{
@@ -45,29 +45,35 @@ impl Known {
         step: &ApplyManifest,
         has: impl Fn(Digest) -> bool,
     ) -> Result<Self, String> {
-        let mut next = self.clone();
+        let mut next = Self {
+            version: self.version,
+            manifest: step.source.clone(),
+            buses: self.buses.clone(),
+            functions: self.functions.clone(),
+            rules: step.rules.clone(),
+            subscriptions: self.subscriptions.clone(),
+        };
+        let mut brought = BTreeSet::new();
         for (digest, bytes) in &step.components {
             if Digest::of(bytes) != *digest {
                 return Err(format!("the component sent as {digest} has another digest"));
             }
+            brought.insert(*digest);
         }
-        next.declare_buses(&step.buses)?;
+        let numbers = next.declare_buses(&step.buses)?;
         let mut named = BTreeSet::new();
         for (name, digest, config) in &step.functions {
             if !named.insert(name) {
                 return Err(format!("function `{name}` is declared twice"));
             }
-            let brought = step.components.iter().any(|(given, _)| given == digest);
-            if !brought && !has(*digest) {
+            if !brought.contains(digest) && !has(*digest) {
                 return Err(format!(
                     "function `{name}` needs component {digest}, which the store does not have"
                 ));
             }
             next.revise(name, *digest, config.clone(), step.now);
         }
-        next.rules.clone_from(&step.rules);
-        next.subscribe()?;
-        next.manifest.clone_from(&step.source);
+        next.subscribe(&numbers)?;
         Ok(self.raised(next))
     }
 
@@ -139,25 +145,24 @@ impl Known {
         next
     }
 
-    fn declare_buses(&mut self, buses: &[BusConfig]) -> Result<(), String> {
+    /// Takes in the buses; returns the numbers of all that ever were, by name.
+    fn declare_buses(&mut self, buses: &[BusConfig]) -> Result<BTreeMap<Name, BusId>, String> {
+        let known = self.buses.iter();
+        let mut numbers: BTreeMap<Name, BusId> =
+            known.map(|(id, bus)| (bus.name.clone(), *id)).collect();
+        let mut last = self.buses.last_key_value().map_or(0, |(id, _)| id.0);
         let mut named = BTreeSet::new();
         for config in buses {
             if !named.insert(&config.name) {
                 return Err(format!("bus `{}` is declared twice", config.name));
             }
-            let id = self.bus_number(&config.name).unwrap_or_else(|| {
-                BusId(self.buses.last_key_value().map_or(0, |(last, _)| last.0) + 1)
+            let id = *numbers.entry(config.name.clone()).or_insert_with(|| {
+                last += 1;
+                BusId(last)
             });
             self.buses.insert(id, config.clone());
         }
-        Ok(())
-    }
-
-    fn bus_number(&self, name: &Name) -> Option<BusId> {
-        self.buses
-            .iter()
-            .find(|(_, known)| known.name == *name)
-            .map(|(id, _)| *id)
+        Ok(numbers)
     }
 
     fn revise(&mut self, name: &Name, digest: Digest, config: FunctionConfig, now: Timestamp) {
@@ -176,8 +181,10 @@ impl Known {
     }
 
     /// Makes the subscriptions follow the rules: one for each rule and target, numbers kept by name.
-    fn subscribe(&mut self) -> Result<(), String> {
-        let mut numbers: BTreeMap<(BusId, Name, Name), SubscriptionId> = BTreeMap::new();
+    fn subscribe(&mut self, buses: &BTreeMap<Name, BusId>) -> Result<(), String> {
+        // This runs in the writer's thread, where appends wait: no order, no copy that isn't needed.
+        let mut numbers: HashMap<(BusId, Name, Name), SubscriptionId> =
+            HashMap::with_capacity(self.subscriptions.len());
         for (id, known) in &mut self.subscriptions {
             known.active = false;
             let identity = (known.bus, known.rule.clone(), known.target.function.clone());
@@ -187,12 +194,12 @@ impl Known {
             .subscriptions
             .last_key_value()
             .map_or(0, |(id, _)| id.0);
-        let mut named = BTreeSet::new();
+        let mut named = HashSet::with_capacity(self.rules.len());
         for rule in &self.rules {
             if !named.insert(&rule.name) {
                 return Err(format!("rule `{}` is declared twice", rule.name));
             }
-            let Some(bus) = self.bus_number(&rule.bus) else {
+            let Some(bus) = buses.get(&rule.bus).copied() else {
                 return Err(format!(
                     "rule `{}` looks at bus `{}`, which is not declared",
                     rule.name, rule.bus

@@ -3,14 +3,14 @@
 //!
 //! Never here: events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rules::Pattern;
 use rules::lint::{Overlap, Scope, Shape, dead_ends, overlap};
 
 use super::super::document::{Document, Side};
 use crate::error::Fault;
-use crate::model::{Name, RuleConfig, TargetConfig};
+use crate::model::{InputConfig, Name, RuleConfig, TargetConfig};
 use crate::view::parse_pattern;
 
 /// What every event has: these are strings, and the required ones are always there (CloudEvents 1.0).
@@ -115,8 +115,10 @@ fn never(
 fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
     let mut pairs = 0;
     let mut told: HashSet<&Name> = HashSet::new();
+    let senders = Senders::new(parsed);
     for (index, (first, pattern)) in parsed.iter().enumerate() {
-        for (second, other) in &parsed[index + 1..] {
+        for later in senders.after(index, first, PAIRS_MAX - pairs + 1) {
+            let (second, other) = &parsed[later];
             let Some(function) = shared(first, second) else {
                 continue;
             };
@@ -170,6 +172,35 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
 
 fn are_among(some: &[String], all: &[String]) -> bool {
     some.iter().all(|one| all.contains(one))
+}
+
+/// What rules of one bus send to one function, as places in a list of rules, in its order: not all rules
+/// are compared with all others.
+struct Senders<'m>(HashMap<(&'m Name, &'m Name, Option<&'m InputConfig>), Vec<usize>>);
+
+impl<'m> Senders<'m> {
+    fn new(parsed: &'m [Parsed<'_>]) -> Self {
+        let mut senders: HashMap<_, Vec<usize>> = HashMap::new();
+        for (index, (rule, _)) in parsed.iter().enumerate() {
+            for target in &rule.targets {
+                let sent = (&rule.bus, &target.function, target.input.as_ref());
+                senders.entry(sent).or_default().push(index);
+            }
+        }
+        Self(senders)
+    }
+
+    /// The first `most` rules after this one that send the same to a function of it.
+    fn after(&self, index: usize, rule: &RuleConfig, most: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        for target in &rule.targets {
+            let sent = (&rule.bus, &target.function, target.input.as_ref());
+            let all = self.0.get(&sent).map_or(&[][..], |all| all);
+            let later = all.partition_point(|other| *other <= index);
+            found.extend(all[later..].iter().take(most));
+        }
+        found
+    }
 }
 
 /// A function that both rules of one bus send the same to.

@@ -3,7 +3,7 @@
 //! A change is decided in `known`; here only the rows that differ are written. A harmed row here is
 //! an error and not skipped: a bus that runs with half its rules would lose events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use super::steps::Work;
@@ -210,10 +210,10 @@ fn write_known(tables: &mut Tables<'_>, last: &Known, next: &Known) -> Result<()
 
 impl Work<'_, '_> {
     pub(super) fn apply_manifest(&mut self, step: &ApplyManifest) -> Result<StepOutcome, Error> {
-        let mut held = Vec::new();
+        let mut held = BTreeSet::new();
         for (_, digest, _) in &step.functions {
-            if self.tables.has(Table::Components, &digest.0)? {
-                held.push(*digest);
+            if !held.contains(digest) && self.tables.has(Table::Components, &digest.0)? {
+                held.insert(*digest);
             }
         }
         match self.known().apply(step, |digest| held.contains(&digest)) {
@@ -247,7 +247,8 @@ impl Work<'_, '_> {
         next: Known,
         components: impl Iterator<Item = (Digest, &'c [u8])>,
     ) -> Result<StepOutcome, Error> {
-        let last = self.known().clone();
+        // Not by `known`, which would borrow the tables as well; a copy is one of every rule.
+        let last = self.pending.known.as_ref().unwrap_or(&self.memory.known);
         let (before, needed) = (last.digests(), next.digests());
         for (digest, bytes) in components {
             if needed.contains(&digest) && !self.tables.has(Table::Components, &digest.0)? {
@@ -259,7 +260,7 @@ impl Work<'_, '_> {
         for digest in before.difference(&needed) {
             self.tables.remove(Table::Components, &digest.0)?;
         }
-        write_known(&mut self.tables, &last, &next)?;
+        write_known(&mut self.tables, last, &next)?;
         let version = next.version;
         self.pending.known = Some(next);
         Ok(StepOutcome::Applied { version })
