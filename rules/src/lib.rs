@@ -47,6 +47,7 @@ mod path;
 mod pattern;
 mod scalar;
 mod template;
+mod tree;
 
 pub use automaton::{Matches, RuleIndex, Scratch, Trust};
 pub use error::{EventFault, Fault};

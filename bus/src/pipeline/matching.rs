@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use rules::{Duplicates, EventFault, RuleIndex, Scratch, Trust};
+use rules::{Duplicates, EventDocument, EventFault, Part, RuleIndex, Scratch, Trust};
 
 use super::snapshot::BusRules;
 use crate::model::{Event, SubscriptionId};
@@ -19,11 +19,11 @@ thread_local! {
 /// The keys that match, with this thread's buffers.
 fn look_up<K: Clone>(
     index: &RuleIndex<K>,
-    view: &View<'_>,
+    event: &[Part<'_>],
     trust: Trust,
 ) -> Result<Vec<K>, EventFault> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let found = index.matches(scratch, &view.parts(), Duplicates::Refuse, trust)?;
+        let found = index.matches(scratch, event, Duplicates::Refuse, trust)?;
         Ok(found.cloned().collect())
     })
 }
@@ -38,17 +38,18 @@ pub(crate) fn subscriptions(
     event: &Event,
 ) -> Result<Vec<SubscriptionId>, EventFault> {
     let view = View::new(event);
+    let parts = view.parts();
     // A body in binary mode was read by nobody before; the same pass checks it and matches it.
-    let numbers = look_up(&bus.patterns, &view, Trust::Unchecked)?;
+    let numbers = look_up(&bus.patterns, &parts, Trust::Unchecked)?;
     let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
-    let mut tree = None;
+    let document = EventDocument::new(&parts);
     let mut found = Vec::with_capacity(places.len());
     for place in places {
         let rule = &bus.rules[place];
         if !rule.filters.is_empty() {
-            let tree = tree.get_or_insert_with(|| view.tree());
+            let tree = document.tree()?;
             if !rule.filters.iter().all(|filter| filter.holds(tree)) {
                 continue;
             }
@@ -62,5 +63,5 @@ pub(crate) fn subscriptions(
 /// Data that a pattern looks into and that can't be read exactly is matched by none.
 #[must_use]
 pub fn matches(patterns: &RuleIndex<()>, event: &Event) -> bool {
-    look_up(patterns, &View::new(event), Trust::Json).is_ok_and(|found| !found.is_empty())
+    look_up(patterns, &View::new(event).parts(), Trust::Json).is_ok_and(|found| !found.is_empty())
 }

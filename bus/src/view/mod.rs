@@ -129,39 +129,6 @@ impl<'e> View<'e> {
             "the event's data is {kind}not JSON, so rules see nothing of it"
         ))
     }
-
-    /// The event as a tree, for JSONPath alone: it costs several times what matching does. What can't
-    /// be read is left out.
-    #[must_use]
-    pub fn tree(&self) -> serde_json::Value {
-        let event = match &self.seen {
-            Seen::Event { event, .. } => event,
-            Seen::Members(members) => {
-                let read = members.iter().filter_map(|(name, value)| {
-                    Some((name.clone(), serde_json::from_str(value.get()).ok()?))
-                });
-                return serde_json::Value::Object(read.collect());
-            }
-        };
-        let mut tree: serde_json::Map<_, _> = event
-            .text_attributes()
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
-        for (name, value) in &event.extensions {
-            let value = match value {
-                Attribute::Text(value) => value.as_str().into(),
-                Attribute::Integer(value) => (*value).into(),
-                Attribute::Boolean(value) => (*value).into(),
-            };
-            tree.insert(name.clone(), value);
-        }
-        if let Data::Json(json) = &event.data
-            && let Ok(value) = serde_json::from_slice(json)
-        {
-            tree.insert("data".to_owned(), value);
-        }
-        serde_json::Value::Object(tree)
-    }
 }
 
 /// How `input` is meant that is written as this JSON: a string that begins with `$` is a path.

@@ -88,12 +88,13 @@ pub fn judge(
     };
     let mut filters = Vec::with_capacity(rule.filters.len());
     if !rule.filters.is_empty() {
-        let tree = view.tree();
+        let document = EventDocument::new(&parts);
+        let tree = document.tree()?;
         for query in &rule.filters {
             let filter = Filter::parse(query).map_err(|fault| Unjudged::Rule(fault.to_string()))?;
             filters.push(FilterVerdict {
                 query: query.clone(),
-                held: filter.holds(&tree),
+                held: filter.holds(tree),
             });
         }
     }

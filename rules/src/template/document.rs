@@ -9,6 +9,7 @@ use super::piece::quoted;
 use crate::error::EventFault;
 use crate::event::Part;
 use crate::json::Syntax;
+use crate::tree::tree;
 use serde_json::{Map, Value};
 use std::sync::OnceLock;
 
@@ -28,18 +29,19 @@ impl<'a> EventDocument<'a> {
         }
     }
 
-    /// The event as a tree. Numbers are binary64 there where 64 bits don't hold them.
-    pub(super) fn tree(&self) -> Result<&Value, EventFault> {
+    /// The event as a tree, for [`Filter::holds`](crate::Filter::holds); made once, when it is first asked
+    /// for, which takes several times what a match takes. Numbers are binary64 there where 64 bits
+    /// don't hold them, and one beyond its range counts as the largest that it holds.
+    ///
+    /// # Errors
+    /// An [`EventFault`] when a part isn't JSON.
+    pub fn tree(&self) -> Result<&Value, EventFault> {
         let tree = self.tree.get_or_init(|| {
             let members = self.parts.iter().map(|part| match *part {
                 Part::Text { name, value } => Ok((name.to_owned(), value.into())),
-                Part::Raw { name, json } => match serde_json::from_slice(json) {
+                Part::Raw { name, json } => match tree(json) {
                     Ok(value) => Ok((name.to_owned(), value)),
-                    Err(error) => Err(EventFault {
-                        offset: 0,
-                        part: Some(name.to_owned()),
-                        reason: format!("not JSON: {error}"),
-                    }),
+                    Err(syntax) => Err(fault(syntax, name)),
                 },
             });
             members.collect::<Result<Map<_, _>, _>>().map(Value::Object)

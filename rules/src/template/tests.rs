@@ -140,6 +140,12 @@ fn a_query_that_may_select_several_makes_a_list() {
 }
 
 #[test]
+fn a_query_sees_numbers_beyond_binary64_and_gives_them_as_they_stand() {
+    let made = apply(&TransformSpec::Path("$.data[?@ > 1]"), "[1, 1e400, -1e400]");
+    assert_eq!(made.as_deref(), Ok("[1e400]"));
+}
+
+#[test]
 fn the_whole_event() {
     let whole = apply(&TransformSpec::Path("$"), "[1]");
     let wanted = r#"{"id":"1\u0001\"","type":"issue.opened","sequence":12,"data":[1]}"#;

@@ -2,8 +2,8 @@
 //!
 //! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
 
-use rules::Filter;
 use rules::lint::{Coverage, CoverageReport};
+use rules::{EventDocument, Filter};
 
 use crate::manifest::Manifest;
 use crate::model::{Event, Name, RuleConfig};
@@ -73,14 +73,16 @@ impl Rule {
     fn observe(&mut self, view: &View<'_>) {
         // What the pattern takes and a filter doesn't has not shown that the rule works.
         if !self.filters.is_empty() {
-            let tree = view.tree();
-            if !self.filters.iter().all(|filter| filter.holds(&tree)) {
+            let parts = view.parts();
+            let document = EventDocument::new(&parts);
+            let holds = |tree| self.filters.iter().all(|filter| filter.holds(tree));
+            // An event that can't be read fails its test in its own words.
+            if !document.tree().is_ok_and(holds) {
                 return;
             }
         }
         self.matched |= match &mut self.coverage {
             None => true,
-            // An event that can't be read fails its test in its own words.
             Some(coverage) => coverage.observe(&view.parts()).unwrap_or(false),
         };
     }

@@ -27,6 +27,9 @@ fn check(lines: &str) -> String {
             r#"{{"specversion":"1.0","id":"1","source":"/s","type":"order","data":{{"total":{total}}}}}"#
         )
     };
+    // More than binary64 holds.
+    let beyond = r#"{"specversion":"1.0","id":"1","source":"/s","type":"order","data":{"lines":[{"n":1e400}]}}"#;
+    file("beyond.json", beyond);
     file("small.json", &format!("\n{}\n", event(1)));
     file("both.json", &format!("[{},\n {}]", event(1), event(2)));
     file("lines.jsonl", &format!("{}\n\n{}\r\n", event(1), event(50)));
@@ -63,6 +66,7 @@ fn what_is_expected_passes() {
         "event: [small.json, both.json, { type: order, data: { total: 3 } }]\nexpect: [small]",
         "event: { type: order, data: { total: 12, lines: [{ n: 2 }] } }\nexpect: [filtered, large]",
         "event: { type: order, data: { vip: true } }\nexpect: [large]",
+        "event: beyond.json\nexpect: [filtered]",
         "event: { type: nothing }\nexpect: []",
         "event: lines.jsonl\nexpect_not: [filtered]",
         "event: { type: order }\nbus: other\nexpect: [elsewhere]",

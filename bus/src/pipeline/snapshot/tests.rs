@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use rules::{Duplicates, RuleSet};
+use rules::{Duplicates, EventDocument, RuleSet};
 
 use super::*;
 use crate::model::{Data, Digest, Event, FunctionConfig, InputConfig, RetryPolicy};
@@ -128,12 +128,15 @@ fn naive(catalog: &Catalog, bus: &BusRules, event: &Event) -> Vec<SubscriptionId
         let found = alone.matches(&view.parts(), Duplicates::Refuse).unwrap();
         !found.is_empty()
     };
+    let parts = view.parts();
+    let document = EventDocument::new(&parts);
+    let tree = document.tree().unwrap();
     let mut found = Vec::new();
     let own = |rule: &&RuleConfig| rule.bus == bus.config.name;
     for rule in catalog.rules.iter().filter(own) {
         let filters = rule.filters.iter();
         let mut filters = filters.map(|text| Filter::parse(text).unwrap());
-        if rule.pattern.as_ref().is_none_or(matches) && filters.all(|own| own.holds(&view.tree())) {
+        if rule.pattern.as_ref().is_none_or(matches) && filters.all(|own| own.holds(tree)) {
             let all = catalog.subscriptions.iter();
             let own = all.filter(|own| own.active && own.rule == rule.name && own.bus == bus.id);
             found.extend(own.map(|own| own.id));

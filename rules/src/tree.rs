@@ -1,0 +1,83 @@
+//! JSON text as a tree, for queries, which can't do without one.
+//!
+//! The library's tree holds a number in 64 bits. It refuses a text with a number beyond them, though that
+//! is JSON and patterns match it; here such a number counts as the largest that binary64 holds. Never
+//! here: a tree that is printed again, since digits are lost.
+
+use crate::json::{Scanner, Syntax};
+use serde_json::Value;
+
+/// The largest number of binary64, as its shortest text.
+const LARGEST: &str = "1.7976931348623157e308";
+
+/// Reads a text that is JSON.
+///
+/// # Errors
+/// Where it isn't.
+pub(crate) fn tree(json: &[u8]) -> Result<Value, Syntax> {
+    if let Ok(value) = serde_json::from_slice(json) {
+        return Ok(value);
+    }
+    let bounded = within_binary64(json)?;
+    serde_json::from_str(&bounded).map_err(|error| Syntax {
+        offset: 0,
+        reason: error.to_string().into(),
+    })
+}
+
+/// The text with the numbers replaced that binary64 can't hold.
+fn within_binary64(json: &[u8]) -> Result<String, Syntax> {
+    let text = std::str::from_utf8(json).map_err(|error| Syntax {
+        offset: error.valid_up_to(),
+        reason: "not UTF-8".into(),
+    })?;
+    let mut bounded = String::with_capacity(text.len());
+    let mut scanner = Scanner::of_text(text);
+    let mut copied = 0;
+    while let Ok(next) = scanner.peek() {
+        match next {
+            b'"' => drop(scanner.string()?),
+            b'-' | b'0'..=b'9' => {
+                let from = scanner.offset();
+                let number = scanner.number()?;
+                if number.parse().is_ok_and(f64::is_infinite) {
+                    bounded.push_str(&text[copied..from]);
+                    bounded.push_str(if next == b'-' { "-" } else { "" });
+                    bounded.push_str(LARGEST);
+                    copied = scanner.offset();
+                }
+            }
+            // Words and punctuation: byte by byte, for whoever reads the result to judge.
+            _ => scanner.bump(),
+        }
+    }
+    bounded.push_str(&text[copied..]);
+    Ok(bounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, wanted: Option<Value>) {
+        assert_eq!(tree(json.as_bytes()).ok(), wanted, "{json}");
+    }
+
+    #[test]
+    fn numbers_beyond_binary64_count_as_its_largest() {
+        use serde_json::json;
+        check(r#"{"a": [1, "x"]}"#, Some(json!({"a": [1, "x"]})));
+        check("1e400", Some(json!(f64::MAX)));
+        check("-1E+400", Some(json!(f64::MIN)));
+        check("1e-400", Some(json!(0.0)));
+        let nines = "9".repeat(400);
+        check(
+            &format!(r#" {{"1e400":[true, {nines},null,"1e400 \" -1e400",-2e999 ], "é":3}} "#),
+            Some(json!({"1e400": [true, f64::MAX, null, "1e400 \" -1e400", f64::MIN], "é": 3})),
+        );
+        check("[1e400", None);
+        check("1e400 x", None);
+        check("[1e400,é]", None);
+        check("", None);
+    }
+}
