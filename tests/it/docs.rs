@@ -14,7 +14,14 @@ fn root() -> PathBuf {
 
 /// README and every page under `docs/`, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
-    let mut found = vec![root().join("README.md"), root().join("rules/PATTERNS.md")];
+    let single = [
+        "README.md",
+        "rules/README.md",
+        "rules/PATTERNS.md",
+        "rules/BENCHMARKS.md",
+        "rules/fuzz/README.md",
+    ];
+    let mut found: Vec<PathBuf> = single.iter().map(|page| root().join(page)).collect();
     let mut folders = vec![root().join("docs")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -77,7 +77,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
         faults.add(
             &whole,
             format!("the manifest is larger than {MANIFEST_BYTES_MAX} bytes"),
-            "split it, or move long texts elsewhere",
+            "take out what isn't needed; a bus has one manifest",
         );
         return None;
     }
