@@ -59,6 +59,7 @@ pub use filter::Filter;
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
 pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};
+pub use tree::tree;
 
 /// The README's examples, run as tests.
 #[cfg(doctest)]

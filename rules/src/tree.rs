@@ -4,25 +4,34 @@
 //! is JSON and patterns match it; here such a number counts as the largest that binary64 holds. Never
 //! here: a tree that is printed again, since digits are lost.
 
+use crate::error::EventFault;
 use crate::json::{Scanner, Syntax};
 use serde_json::Value;
 
 /// The largest number of binary64, as its shortest text.
 const LARGEST: &str = "1.7976931348623157e308";
 
-/// Reads a text that is JSON.
+/// Reads a JSON text (RFC 8259) as queries see it: numbers are binary64 where 64 bits don't hold them,
+/// and one beyond its range counts as the largest that it holds. `serde_json` alone refuses such a text.
 ///
 /// # Errors
-/// Where it isn't.
-pub(crate) fn tree(json: &[u8]) -> Result<Value, Syntax> {
+/// An [`EventFault`] where it isn't JSON, or nests deeper than 127 brackets.
+///
+/// ```
+/// assert_eq!(rules::tree(b"[1, 1e400]"), Ok(serde_json::json!([1, f64::MAX])));
+/// ```
+pub fn tree(json: &[u8]) -> Result<Value, EventFault> {
     if let Ok(value) = serde_json::from_slice(json) {
         return Ok(value);
     }
-    let bounded = within_binary64(json)?;
-    serde_json::from_str(&bounded).map_err(|error| Syntax {
-        offset: 0,
-        reason: error.to_string().into(),
-    })
+    let fault = |offset, reason| EventFault {
+        offset,
+        part: None,
+        reason,
+    };
+    let bounded =
+        within_binary64(json).map_err(|syntax| fault(syntax.offset, syntax.reason.into_owned()))?;
+    serde_json::from_str(&bounded).map_err(|error| fault(0, error.to_string()))
 }
 
 /// The text with the numbers replaced that binary64 can't hold.

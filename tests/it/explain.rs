@@ -427,3 +427,28 @@ fn what_can_not_be_explained_is_told() {
     let gone = ["rules", "explain", "large", "--event", "-", "--url"];
     run(&[&gone[..], &["http://127.0.0.1:9"]].concat(), EVENT).fails(1, &["EB0501"]);
 }
+
+#[test]
+fn a_number_that_binary64_cannot_hold_is_shown_as_it_came() {
+    let (_home, server) = serve();
+    let event = r#"{"specversion":"1.0","id":"beyond","source":"/shop","type":"order","data":{"total":1e400,"lines":[12345678901234567890123]}}"#;
+    let answer = server.post(
+        "/v1/events",
+        "application/cloudevents+json",
+        event.as_bytes(),
+    );
+    answer.expect(202);
+    let said = told(&server, &["events", "explain", "beyond"]).succeeds();
+    for line in ["large: matched\n", "listed: matched\n", "huge: matched\n"] {
+        assert!(said.out.contains(line), "{}", said.out);
+    }
+    let said = told(&server, &["events", "get", "beyond"]).succeeds();
+    let data = r#"{"total": 1e400, "lines": [12345678901234567890123]}"#;
+    assert!(said.out.contains(data), "{}", said.out);
+    assert!(
+        told(&server, &["events", "ls"])
+            .succeeds()
+            .out
+            .contains("beyond")
+    );
+}

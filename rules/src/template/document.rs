@@ -41,7 +41,10 @@ impl<'a> EventDocument<'a> {
                 Part::Text { name, value } => Ok((name.to_owned(), value.into())),
                 Part::Raw { name, json } => match tree(json) {
                     Ok(value) => Ok((name.to_owned(), value)),
-                    Err(syntax) => Err(fault(syntax, name)),
+                    Err(fault) => Err(EventFault {
+                        part: Some(name.to_owned()),
+                        ..fault
+                    }),
                 },
             });
             members.collect::<Result<Map<_, _>, _>>().map(Value::Object)

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::output::{Paint, json, plain, span, time};
+use super::super::output::{self, Paint, json, plain, span, time};
 use super::facts::{Facts, safe_lines};
 use crate::cli::Failure;
 use crate::cli::listing::text;
@@ -57,7 +57,7 @@ pub(in crate::cli) fn event(
     deliveries: &[Value],
     paint: Paint,
 ) -> Result<String, Failure> {
-    let row: Value = serde_json::from_str(stored).map_err(|error| unread(&error))?;
+    let row = output::parse(stored)?;
     let mut facts = Facts::new(paint);
     facts.title(
         "Event",
@@ -107,7 +107,7 @@ pub(in crate::cli) fn event(
 /// # Errors
 /// It can't be read.
 pub(super) fn write(facts: &mut Facts, event: &str, lines_max: usize) -> Result<(), Failure> {
-    let attributes: Value = serde_json::from_str(event).map_err(|error| unread(&error))?;
+    let attributes = output::parse(event)?;
     let payload: Payload<'_> = serde_json::from_str(event).map_err(|error| unread(&error))?;
     let core = ["id", "source", "subject", "time", "datacontenttype"];
     for name in core {
