@@ -59,6 +59,7 @@ pub(super) fn syntax(event: Event<'_>, keys: &mut Keys) -> Result<Trust, EventFa
                     value(json, keys).map_err(|syntax| fault(syntax, Some(name)))?;
                 }
             }
+            keys.close();
         }
     }
     Ok(if keys.are_plain() {
