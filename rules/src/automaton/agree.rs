@@ -4,7 +4,8 @@
 //! inside one element a path has either one value or one array, so there is nothing to choose
 //! between, and what is wanted at each step is a range of each condition's values. The ranges of
 //! all steps lie on one stack, which is kept. Work is linear in the values, recursion as deep as
-//! arrays nest. Events with two spellings go to `array_trail`, which also bounds the choices.
+//! arrays nest. Events with two spellings go to `array_trail`, which also bounds the choices. One that
+//! was wrongly vouched for (`Trust::Plain`) may come here with two all the same: it gets some answer.
 
 use crate::array_trail::{self, Element, Trail};
 
@@ -45,7 +46,8 @@ impl Values<'_> {
     /// The array inside this depth that holds a condition's values; none if they lie beside arrays.
     fn array(self, depth: u32, wanted: Wanted) -> Option<u32> {
         let element = self.element(wanted.from);
-        if self.trail.depth(element) == depth {
+        // Less deep only where an event was wrongly vouched for; then the search still has to end.
+        if self.trail.depth(element) <= depth {
             return None;
         }
         Some(self.trail.array(self.trail.enclosing(element, depth + 1)))

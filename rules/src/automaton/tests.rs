@@ -333,6 +333,36 @@ fn broken_promises() {
             }
         }
     }
+    // Keys twice and with dots, beside and in arrays, where neither was said to be.
+    let rules = [
+        r#"{"a":{"b":["x"],"c":["y"]}}"#,
+        r#"{"a":{"b":["x"],"c":[{"exists":false}]}}"#,
+        r#"{"a":{"b":{"d":["x"],"e":["y"]},"c":["y"]}}"#,
+        // Never met, so that no walk ends early.
+        r#"{"z":["z"]}"#,
+    ];
+    let index: RuleIndex<u32> = (0..).zip(rules.map(parse)).collect();
+    let members = [
+        r#""a":{"b":"z","c":"y"}"#,
+        r#""a":[{"b":"x"},{"c":"y"},[{"b":"z","c":"z"}]]"#,
+        r#""a":[{"b":[{"d":"x"},[{"e":"y"}]],"c":["y"]}]"#,
+        r#""a.b":"x""#,
+        r#""a.b":[["x"],"z"]"#,
+        r#""a.c":["y",["z"]]"#,
+        r#""a.b.d":"x""#,
+        r#""a":{"b.e":["y"],"c":"z"}"#,
+    ];
+    for one in members {
+        for other in members {
+            for last in members {
+                let event = format!("{{{one},{other},{last}}}");
+                for trust in [Trust::Json, Trust::Plain] {
+                    let event = event.as_bytes();
+                    let _ = index.matches_json(&mut scratch, event, Duplicates::LastWins, trust);
+                }
+            }
+        }
+    }
     let deep = r#"{"a":"#.repeat(100_000);
     let fault = index.matches_json(
         &mut scratch,
