@@ -130,6 +130,9 @@ pub(super) struct Seen {
     pub(super) in_arrays: bool,
 }
 
+/// Room for so many values is kept between events; what one event needs beyond is given back.
+pub(super) const KEPT_MAX: usize = 1 << 16;
+
 /// All values of an event.
 #[derive(Debug)]
 pub(super) struct Values {
@@ -170,6 +173,10 @@ impl Values {
     /// Forgets the last event.
     pub(super) fn begin(&mut self, nodes: usize) {
         self.found.clear();
+        if self.found.capacity() > KEPT_MAX {
+            self.found.shrink_to(KEPT_MAX);
+            self.trail = Trail::new();
+        }
         self.trail.clear();
         self.decoded.clear();
         self.dotted.clear();
