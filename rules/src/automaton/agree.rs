@@ -100,7 +100,9 @@ impl Values<'_> {
             let end = self.trail.end(element);
             for place in bottom..top {
                 let mut wanted = stack[place];
-                wanted.from += self.leading(wanted, Trail::WHOLE, element);
+                if self.element(wanted.from) < element {
+                    wanted.from += self.leading(wanted, Trail::WHOLE, element);
+                }
                 wanted.to = wanted.from + self.leading(wanted, element, end);
                 stack[place].from = wanted.to;
                 stack.push(wanted);

@@ -94,8 +94,9 @@ impl Findings {
         self.rules.clear();
         self.unsure.clear();
         self.forget_verdicts();
-        self.elements.shrink_to(KEPT_MAX);
-        self.held.shrink_to(KEPT_MAX);
+        if self.held.capacity() > KEPT_MAX {
+            self.give_back();
+        }
         if self.tried.len() < core.branches_bound() {
             self.tried.resize(core.branches_bound(), 0);
             self.asked.resize(core.branches_bound(), 0);
@@ -107,6 +108,12 @@ impl Findings {
             self.verdicts
                 .resize(core.conditions_bound(), Verdicts::default());
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.elements.shrink_to(KEPT_MAX);
+        self.held.shrink_to(KEPT_MAX);
     }
 
     fn forget_verdicts(&mut self) {
@@ -200,9 +207,6 @@ impl Findings {
         branch: &Branch,
         first_met: bool,
     ) -> Result<bool, TooManySpellings> {
-        if self.held.len() >= VERDICTS_MAX {
-            self.forget_verdicts();
-        }
         let mut in_arrays = 0;
         let mut inside = None;
         for (place, condition) in branch.conditions().iter().enumerate() {
@@ -218,6 +222,9 @@ impl Findings {
                 Some(_) if !sight.any(condition) => return Ok(false),
                 Some(_) => {}
             }
+        }
+        if inside.is_some() && self.held.len() >= VERDICTS_MAX {
+            self.forget_verdicts();
         }
         match inside {
             None => Ok(true),

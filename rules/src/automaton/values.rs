@@ -174,8 +174,7 @@ impl Values {
     pub(super) fn begin(&mut self, nodes: usize) {
         self.found.clear();
         if self.found.capacity() > KEPT_MAX {
-            self.found.shrink_to(KEPT_MAX);
-            self.trail = Trail::new();
+            self.give_back();
         }
         self.trail.clear();
         self.decoded.clear();
@@ -190,6 +189,12 @@ impl Values {
         if self.seen.len() < nodes {
             self.seen.resize(nodes, Seen::default());
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.found.shrink_to(KEPT_MAX);
+        self.trail = Trail::new();
     }
 
     /// A number for an object that opens.
