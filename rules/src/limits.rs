@@ -35,7 +35,8 @@ pub(crate) const FAULTS_MAX: usize = 100;
 
 /// Brackets open at once in an event, the event's own object counted.
 pub(crate) const EVENT_DEPTH_MAX: usize = 64;
-/// Bytes of one part of an event. The bus has a much smaller bound; this one keeps offsets in 32 bits.
+/// Bytes of all parts of an event together, names not counted. The bus has a much smaller bound; this one
+/// keeps offsets in 32 bits.
 pub(crate) const EVENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Choices tried, for one sub-rule and one event, between several arrays that spell one path
 /// (`{"a.b":[…],"a":{"b":[…]}}`), or between a value beside an array and one inside it, where

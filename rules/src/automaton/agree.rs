@@ -4,7 +4,8 @@
 //! inside one element a path has either one value or one array, so there is nothing to choose
 //! between, and what is wanted at each step is a range of each condition's values. The ranges of
 //! all steps lie on one stack, which is kept. Work is linear in the values, recursion as deep as
-//! arrays nest. Events with two spellings go to `array_trail`, which also bounds the choices.
+//! arrays nest. Events with two spellings go to `array_trail`, which also bounds the choices. One that
+//! was wrongly vouched for (`Trust::Plain`) may come here with two all the same: it gets some answer.
 
 use crate::array_trail::{self, Element, Trail};
 
@@ -45,7 +46,8 @@ impl Values<'_> {
     /// The array inside this depth that holds a condition's values; none if they lie beside arrays.
     fn array(self, depth: u32, wanted: Wanted) -> Option<u32> {
         let element = self.element(wanted.from);
-        if self.trail.depth(element) == depth {
+        // Less deep only where an event was wrongly vouched for; then the search still has to end.
+        if self.trail.depth(element) <= depth {
             return None;
         }
         Some(self.trail.array(self.trail.enclosing(element, depth + 1)))
@@ -93,27 +95,17 @@ impl Values<'_> {
     /// Whether one element of an array offers what lies on the stack from `bottom` on.
     fn array_offers(self, depth: u32, stack: &mut Vec<Wanted>, bottom: usize) -> bool {
         let top = stack.len();
-        loop {
-            let left = stack[bottom..top]
-                .iter()
-                .filter(|wanted| wanted.from < wanted.to);
-            let Some(next) = left.map(|wanted| self.element(wanted.from)).min() else {
-                return false;
-            };
-            if self.trail.depth(next) < depth {
-                // A value beside the array as well: the caller vouched for unique keys, and wasn't right.
-                return false;
-            }
+        while let Some(next) = self.next_offer(&mut stack[bottom..top]) {
             let element = self.trail.enclosing(next, depth);
             let end = self.trail.end(element);
             for place in bottom..top {
-                let wanted = stack[place];
-                let inside = wanted.from + self.leading(wanted, element, end);
-                stack.push(Wanted {
-                    to: inside,
-                    ..wanted
-                });
-                stack[place].from = inside;
+                let mut wanted = stack[place];
+                if self.element(wanted.from) < element {
+                    wanted.from += self.leading(wanted, Trail::WHOLE, element);
+                }
+                wanted.to = wanted.from + self.leading(wanted, element, end);
+                stack[place].from = wanted.to;
+                stack.push(wanted);
             }
             let met = self.element_offers(depth, stack, top);
             stack.truncate(top);
@@ -121,6 +113,22 @@ impl Values<'_> {
                 return true;
             }
         }
+        false
+    }
+
+    /// In which element the next one lies that may offer all: none before it has, for each condition that
+    /// absence doesn't meet, a value that does. Values that are passed on the way are dropped.
+    fn next_offer(self, all: &mut [Wanted]) -> Option<Element> {
+        let mut latest = None;
+        for wanted in all.iter_mut().filter(|wanted| !wanted.by_absence) {
+            let held = self.held.get(wanted.from as usize..wanted.to as usize)?;
+            wanted.from += held.iter().position(|&held| held)? as u32;
+            latest = latest.max(Some(self.element(wanted.from)));
+        }
+        latest.or_else(|| {
+            let left = all.iter().filter(|wanted| wanted.from < wanted.to);
+            left.map(|wanted| self.element(wanted.from)).min()
+        })
     }
 
     /// How many of a condition's first values are in the elements from `start` up to `end`.

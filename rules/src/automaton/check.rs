@@ -2,7 +2,8 @@
 //!
 //! The same look finds out whether keys are unique and without dots, so that the walk may end early.
 //! What the fast check doesn't pass is read by the scanner that the plain matcher reads with, so both
-//! refuse the same texts, with the same words, wherever the fault is.
+//! refuse the same texts, with the same words, wherever the fault is. Should that scanner ever pass what
+//! the fast check doesn't, not all keys were seen, and nothing is vouched for but that it is JSON.
 
 use super::Trust;
 use super::block::solid;
@@ -59,6 +60,7 @@ pub(super) fn syntax(event: Event<'_>, keys: &mut Keys) -> Result<Trust, EventFa
                     value(json, keys).map_err(|syntax| fault(syntax, Some(name)))?;
                 }
             }
+            keys.close();
         }
     }
     Ok(if keys.are_plain() {
@@ -77,6 +79,7 @@ fn document(bytes: &[u8], keys: &mut Keys) -> Result<(), Syntax> {
         return Err(scanner.fault("an event must be a JSON object"));
     }
     scanner.skip_value(EVENT_DEPTH_MAX)?;
+    keys.doubt();
     scanner.finish()
 }
 
@@ -86,5 +89,6 @@ fn value(bytes: &[u8], keys: &mut Keys) -> Result<(), Syntax> {
     }
     let mut scanner = Scanner::new(bytes)?;
     scanner.skip_value(EVENT_DEPTH_MAX - 1)?;
+    keys.doubt();
     scanner.finish()
 }

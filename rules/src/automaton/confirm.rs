@@ -8,14 +8,15 @@
 use super::agree;
 use super::condition::Condition;
 use super::core::{Branch, Core};
-use super::values::{Event, NONE, Values};
+use super::values::{Event, KEPT_MAX, NONE, Values};
 use crate::array_trail::{self, Absence, Element, TooManySpellings, Wanted};
 use std::collections::HashSet;
 
-/// What a condition says of the values at its path, kept for one event.
+/// What a condition says of the values at its path, kept for one event at most.
 #[derive(Debug, Clone, Copy, Default)]
 struct Verdicts {
-    event: u32,
+    /// The round in which they were found.
+    round: u32,
     from: u32,
     to: u32,
     any: bool,
@@ -39,6 +40,8 @@ pub(super) struct Findings {
     /// The rules that may match and have to be asked as a whole.
     pub(super) unsure: Vec<u32>,
     verdicts: Vec<Verdicts>,
+    /// Grows with each event, and when verdicts are forgotten in the middle of one.
+    round: u32,
     /// The elements of the values that verdicts are about, and the verdicts.
     elements: Vec<Element>,
     held: Vec<bool>,
@@ -48,6 +51,10 @@ pub(super) struct Findings {
 
 /// Below so many values a condition is asked again rather than remembered.
 const REMEMBERED_MIN: u32 = 8;
+/// Once so many verdicts are kept, all are forgotten before the next sub-rule is asked: there may be as
+/// many as the product of the values of an event and the conditions of all rules. Few in tests, so that
+/// it happens there.
+const VERDICTS_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 23 };
 
 /// The parts of a match that only read.
 #[derive(Clone, Copy)]
@@ -68,6 +75,7 @@ impl Findings {
             rules: Vec::new(),
             unsure: Vec::new(),
             verdicts: Vec::new(),
+            round: 0,
             elements: Vec::new(),
             held: Vec::new(),
             ranges: Vec::new(),
@@ -80,14 +88,15 @@ impl Findings {
             self.tried.clear();
             self.asked.clear();
             self.matched.clear();
-            self.verdicts.clear();
             self.event = 0;
         }
         self.event += 1;
         self.rules.clear();
         self.unsure.clear();
-        self.elements.clear();
-        self.held.clear();
+        self.forget_verdicts();
+        if self.held.capacity() > KEPT_MAX {
+            self.give_back();
+        }
         if self.tried.len() < core.branches_bound() {
             self.tried.resize(core.branches_bound(), 0);
             self.asked.resize(core.branches_bound(), 0);
@@ -99,6 +108,22 @@ impl Findings {
             self.verdicts
                 .resize(core.conditions_bound(), Verdicts::default());
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.elements.shrink_to(KEPT_MAX);
+        self.held.shrink_to(KEPT_MAX);
+    }
+
+    fn forget_verdicts(&mut self) {
+        self.elements.clear();
+        self.held.clear();
+        if self.round == u32::MAX {
+            self.verdicts.fill(Verdicts::default());
+            self.round = 0;
+        }
+        self.round += 1;
     }
 
     /// Confirms a sub-rule that the value at `place` has found, or absence (`NONE`).
@@ -198,6 +223,9 @@ impl Findings {
                 Some(_) => {}
             }
         }
+        if inside.is_some() && self.held.len() >= VERDICTS_MAX {
+            self.forget_verdicts();
+        }
         match inside {
             None => Ok(true),
             Some((condition, met)) if in_arrays == 1 && !sight.values.spelled => {
@@ -219,7 +247,7 @@ impl Findings {
     fn verdicts(&mut self, sight: Sight<'_>, condition: &Condition) -> Verdicts {
         let number = condition.number as usize;
         let known = self.verdicts.get(number).copied();
-        if let Some(known) = known.filter(|known| known.event == self.event) {
+        if let Some(known) = known.filter(|known| known.round == self.round) {
             return known;
         }
         let from = self.held.len() as u32;
@@ -234,7 +262,7 @@ impl Findings {
             self.held.push(held);
         }
         let verdicts = Verdicts {
-            event: self.event,
+            round: self.round,
             from,
             to: self.held.len() as u32,
             any,
@@ -312,5 +340,34 @@ impl Sight<'_> {
     fn any(self, condition: &Condition) -> bool {
         let mut places = self.values.places(condition.node);
         places.any(|place| self.holds(condition, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VERDICTS_MAX;
+    use crate::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
+
+    /// As many verdicts as the product of values and conditions are found, and not kept.
+    #[test]
+    fn verdicts_are_kept_within_bounds() {
+        const ELEMENTS: usize = 500;
+        let rules = (0..100).map(|number| {
+            let text = format!(r#"{{"a":{{"x":[1],"y":[{{"numeric":[">",{number}]}}]}}}}"#);
+            let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
+            (number, pattern.expect("the pattern is valid"))
+        });
+        let rules: Vec<(usize, Pattern)> = rules.collect();
+        let index: RuleIndex<usize> = rules.iter().cloned().collect();
+        let plain = RuleSet::new(rules);
+        let elements = r#"{"x":0,"y":9000},"#.repeat(ELEMENTS - 1);
+        let event = format!(r#"{{"a":[{elements}{{"x":1,"y":70}}]}}"#);
+        let event = event.as_bytes();
+        let mut scratch = Scratch::new();
+        let found = index.matches_json(&mut scratch, event, Duplicates::Refuse, Trust::Json);
+        let wanted = plain.matches_json(event, Duplicates::Refuse);
+        assert_eq!(found.map(Iterator::collect), wanted);
+        let kept = scratch.findings.held.capacity();
+        assert!(kept <= 2 * (VERDICTS_MAX + 2 * ELEMENTS), "{kept}");
     }
 }

@@ -68,7 +68,7 @@ impl Doors {
     /// Whether a single value finds whoever waits here at most once.
     pub(super) fn one(&self) -> bool {
         let gram = self.single.iter().any(|door| door.kind == Kind::Gram);
-        self.single.len() + self.ranges.len() == 1 && !gram && self.ranges.is_empty()
+        self.single.len() == 1 && self.ranges.is_empty() && !gram
     }
 }
 

@@ -56,6 +56,11 @@ impl Keys {
         self.plain
     }
 
+    /// Notes that there may be keys which were not noted.
+    pub(super) fn doubt(&mut self) {
+        self.plain = false;
+    }
+
     /// Notes that an object opens.
     pub(super) fn open(&mut self) {
         let further = self.further.len();

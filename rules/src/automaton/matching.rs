@@ -188,12 +188,14 @@ impl Trust {
 }
 
 /// Buffers that matching needs, kept between matches. One for each thread that matches; it grows to
-/// some fifty bytes for each rule of the largest index that it has served.
+/// some fifty bytes for each rule of the largest index that it has served, a few bytes for each byte of
+/// the largest event, and four megabytes for the values found. What an event with more values needs
+/// beyond that is given back by the next one.
 #[derive(Debug)]
 pub struct Scratch {
     keys: Keys,
     values: Values,
-    findings: Findings,
+    pub(super) findings: Findings,
     folded: String,
     /// The matching rules, by their place in the order of addition.
     ordered: Vec<(u64, u32)>,

@@ -11,8 +11,9 @@
 //! few, and candidates are judged by the operators' own code and the same search in arrays.
 //!
 //! Bounds. An event costs one walk, linear in its bytes; each value at a rule's path costs one
-//! look-up for each kind and length in use at the path, linear in the value; each candidate is
-//! confirmed once, with work linear in the values at its paths. Nothing here recurses deeper than
+//! look-up for each kind and length in use at the path, linear in the value, and one for each of its
+//! bytes where wildcards wait in the middle; each path at whose absence sub-rules wait costs one. Each
+//! candidate is confirmed once, with work linear in the values at its paths. Nothing here recurses deeper than
 //! `EVENT_DEPTH_MAX`. Adding or removing a rule costs what the rule is long, hardly ever what the set is
 //! large: of those who wait behind one same door only a list of their chunks is copied.
 //!
@@ -57,7 +58,8 @@ pub enum Trust {
     /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
     Json,
     /// As `Json`, and the caller also vouches that outside of arrays no object has a key twice, or a
-    /// key with a dot in it. So it is with nearly all events. A walk then ends as soon as there can
+    /// key with a dot in it; the parts of an event are one object, their names its keys. So it is with
+    /// nearly all events. A walk then ends as soon as there can
     /// be nothing more that a rule mentions.
     Plain,
 }

@@ -1,4 +1,5 @@
-//! A persistent table of numbered slots: copying it is free, and a change copies two small nodes.
+//! A persistent table of numbered slots: copying it is free, and a change copies two small nodes and
+//! the list of all middle ones, a pointer for each thousand slots.
 //!
 //! Numbers are given by the table, stay with their value, and are given again once it is gone; the
 //! vacant slots form a chain through the table itself. The largest number ever given is at most

@@ -2,8 +2,8 @@
 //!
 //! Nodes have numbers and lie in a persistent table; a change copies the nodes that it touches. The
 //! children of a node are a flat table of their first and last eight bytes and lengths, so a key of an
-//! event is nearly always found or refused without a look at any text; beyond `TABLE_MAX` children they are found
-//! by hash. A node also tells by which look-ups the conditions at its path are found.
+//! event is nearly always found or refused without a look at any text. Very many, or too many alike, are found
+//! by hash (`TABLE_MAX`, `STEPS_MAX`). A node also tells by which look-ups the conditions at its path are found.
 
 use super::block::outline_of;
 use super::door::{Door, Kind};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 pub(super) const ROOT: u32 = 0;
 /// A node with more children finds them by hash.
 const TABLE_MAX: u32 = 512;
+/// And so does one in whose table a search would take more steps. It starts by the beginning and the length
+/// of a key, and rules may have very many that are alike in both.
+const STEPS_MAX: usize = 32;
 /// So many ranges of a path are compared one by one; more are found by blocks.
 pub(super) const RANGES_LISTED_MAX: usize = 16;
 /// The purpose of hashes of segments; no kind of door has this number.
@@ -49,7 +52,7 @@ impl Child {
 enum Children {
     /// Open addressing, at most half full.
     Table(Box<[Child]>),
-    /// In the trie's map.
+    /// In the trie's map, and so it stays, however few are left.
     Wide,
 }
 
@@ -65,7 +68,8 @@ pub(super) struct Node {
     count: u32,
     /// Children that have children: a dotted key can lead somewhere.
     deep: u32,
-    /// Which first bytes and lengths the children's segments have (`block::outline_of`).
+    /// Which first bytes and lengths the children's segments have (`block::outline_of`); where they are
+    /// in the map, also those of children that have gone.
     outlines: u64,
     children: Children,
     /// By kind and length.
@@ -360,11 +364,12 @@ impl Trie {
                     .filter(|child| child.node != ROOT)
                     .collect();
                 all.push(child);
-                if node.count > TABLE_MAX {
+                let (table, steps) = table_of(&all);
+                if node.count > TABLE_MAX || steps > STEPS_MAX {
                     widened = all;
                     node.children = Children::Wide;
                 } else {
-                    node.children = Children::Table(table_of(&all));
+                    node.children = Children::Table(table);
                 }
             } else {
                 self.wide.insert(hash, number);
@@ -402,7 +407,7 @@ impl Trie {
                     .collect();
                 let outlines = left.iter().map(|child| child.outline());
                 node.outlines = outlines.fold(0, |all, bit| all | bit);
-                node.children = Children::Table(table_of(&left));
+                node.children = Children::Table(table_of(&left).0);
             } else {
                 self.wide.remove(hash, number);
             }
@@ -416,18 +421,50 @@ impl Trie {
     }
 }
 
-fn table_of(children: &[Child]) -> Box<[Child]> {
+/// A table of some children, and the most steps that finding one of them takes.
+fn table_of(children: &[Child]) -> (Box<[Child]>, usize) {
     if children.is_empty() {
-        return [].into();
+        return ([].into(), 0);
     }
     let size = (2 * children.len()).next_power_of_two();
     let mut table = vec![Child::default(); size];
+    let mut most = 0;
     for child in children {
         let mut place = start(child.head, child.length, size);
+        let mut steps = 1;
         while table[place].node != ROOT {
             place = (place + 1) & (size - 1);
+            steps += 1;
         }
         table[place] = *child;
+        most = most.max(steps);
     }
-    table.into()
+    (table.into(), most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_wide(names: impl Iterator<Item = String>) -> bool {
+        let mut trie = Trie::new(Seed::random());
+        for name in names {
+            trie.enter(&[name.into()]);
+        }
+        let root = trie.node(ROOT);
+        root.is_some_and(|root| matches!(root.children, Children::Wide))
+    }
+
+    #[test]
+    fn tables_are_left_when_searches_grow_long() {
+        assert!(!is_wide((0..512).map(|number| format!("{number:x}-name"))));
+        assert!(is_wide((0..513).map(|number| format!("{number:x}-name"))));
+        // Alike in their first eight bytes, and in their length.
+        assert!(!is_wide(
+            (0..32).map(|number| format!("attribute_{number:03}"))
+        ));
+        assert!(is_wide(
+            (0..33).map(|number| format!("attribute_{number:03}"))
+        ));
+    }
 }

@@ -130,6 +130,9 @@ pub(super) struct Seen {
     pub(super) in_arrays: bool,
 }
 
+/// Room for so many values is kept between events; what one event needs beyond is given back.
+pub(super) const KEPT_MAX: usize = 1 << 16;
+
 /// All values of an event.
 #[derive(Debug)]
 pub(super) struct Values {
@@ -170,6 +173,9 @@ impl Values {
     /// Forgets the last event.
     pub(super) fn begin(&mut self, nodes: usize) {
         self.found.clear();
+        if self.found.capacity() > KEPT_MAX {
+            self.give_back();
+        }
         self.trail.clear();
         self.decoded.clear();
         self.dotted.clear();
@@ -183,6 +189,12 @@ impl Values {
         if self.seen.len() < nodes {
             self.seen.resize(nodes, Seen::default());
         }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.found.shrink_to(KEPT_MAX);
+        self.trail = Trail::new();
     }
 
     /// A number for an object that opens.

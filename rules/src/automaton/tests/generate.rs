@@ -1,23 +1,41 @@
 //! Rules and events that meet often: few names, few values, every operator, every spelling.
 
+use super::odd;
+
 /// Numbers that only look random (splitmix64), the same for the same start.
-pub(super) struct Random(u64);
+pub(super) struct Random {
+    state: u64,
+    /// The names of members in patterns and events.
+    names: [String; NAMES.len()],
+}
 
 impl Random {
     pub(super) fn new(start: u64) -> Self {
-        Random(start.wrapping_mul(0x2545_F491_4F6C_DD1D))
+        let mut random = Random {
+            state: start.wrapping_mul(0x2545_F491_4F6C_DD1D),
+            names: NAMES.map(str::to_owned),
+        };
+        if random.below(2) == 0 {
+            random.names = std::array::from_fn(|_| odd::name(&mut random));
+        }
+        random
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 
-    fn one<'c>(&mut self, choices: &[&'c str]) -> &'c str {
+    pub(super) fn one<'c>(&mut self, choices: &[&'c str]) -> &'c str {
         choices[self.below(choices.len())]
+    }
+
+    fn name(&mut self) -> String {
+        let place = self.below(NAMES.len());
+        self.names[place].clone()
     }
 }
 
@@ -98,14 +116,21 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+fn text(random: &mut Random) -> String {
+    match random.below(12) {
+        0 => odd::text(random),
+        _ => random.one(&STRINGS).to_owned(),
+    }
+}
+
 fn string(random: &mut Random) -> String {
-    quoted(random.one(&STRINGS))
+    quoted(&text(random))
 }
 
 /// A non-empty string.
 fn piece(random: &mut Random) -> String {
     loop {
-        let text = random.one(&STRINGS);
+        let text = &text(random);
         if !text.is_empty() {
             return quoted(text);
         }
@@ -154,7 +179,10 @@ fn range(random: &mut Random) -> String {
 }
 
 fn number(random: &mut Random) -> String {
-    random.one(&NUMBERS).to_owned()
+    match random.below(8) {
+        0 => odd::number(random),
+        _ => random.one(&NUMBERS).to_owned(),
+    }
 }
 
 fn literal(random: &mut Random) -> String {
@@ -230,15 +258,25 @@ fn alternative(random: &mut Random) -> String {
     }
 }
 
-fn name(random: &mut Random) -> String {
-    let name = random.one(&NAMES);
+pub(super) fn name(random: &mut Random) -> String {
+    let name = random.name();
     match random.below(12) {
-        0 => format!("{name}.{}", random.one(&NAMES)),
-        1 if random.below(4) == 0 => {
-            format!("{name}.{}.{}", random.one(&NAMES), random.one(&NAMES))
-        }
+        0 => format!("{name}.{}", random.name()),
+        1 if random.below(4) == 0 => format!("{name}.{}.{}", random.name(), random.name()),
         2 if random.below(4) == 0 => String::new(),
-        _ => name.to_owned(),
+        _ => name,
+    }
+}
+
+/// The name of a member that hardly any rule mentions.
+fn other_name(random: &mut Random) -> String {
+    match random.below(3) {
+        0 => "other".to_owned(),
+        1 => odd::name(random),
+        _ => {
+            let name = random.name();
+            odd::nearly(random, &name)
+        }
     }
 }
 
@@ -247,7 +285,10 @@ fn fields(random: &mut Random, depth: usize) -> String {
     let mut fields = Vec::new();
     for _ in 0..count {
         let field = match random.below(10) {
-            0..=2 if depth < 3 => format!("\"{}\":{{{}}}", name(random), fields_of(random, depth)),
+            0..=2 if depth < 3 => {
+                let name = quoted(&name(random));
+                format!("{name}:{{{}}}", fields_of(random, depth))
+            }
             3 if depth < 3 => {
                 let count = random.below(2) + 2;
                 let any: Vec<String> = (0..count)
@@ -255,7 +296,10 @@ fn fields(random: &mut Random, depth: usize) -> String {
                     .collect();
                 format!("\"$or\":[{}]", any.join(","))
             }
-            _ => format!("\"{}\":[{}]", name(random), list(random, alternative)),
+            _ => {
+                let name = quoted(&name(random));
+                format!("{name}:[{}]", list(random, alternative))
+            }
         };
         fields.push(field);
     }
@@ -296,11 +340,21 @@ fn spelled(random: &mut Random, text: &str) -> String {
     spelled
 }
 
-fn value(random: &mut Random, depth: usize) -> String {
+/// A few, and sometimes so many that they are dealt with otherwise.
+fn count(random: &mut Random, few: usize, depth: usize) -> usize {
+    let most = if random.below(12) == 0 {
+        40 >> depth
+    } else {
+        0
+    };
+    random.below(most.max(few))
+}
+
+pub(super) fn value(random: &mut Random, depth: usize) -> String {
     match random.below(16) {
         0..=3 if depth < 6 => object(random, depth + 1),
         4..=6 if depth < 6 => {
-            let count = random.below(4);
+            let count = count(random, 4, depth);
             let items: Vec<String> = (0..count)
                 .map(|_| {
                     format!(
@@ -313,21 +367,21 @@ fn value(random: &mut Random, depth: usize) -> String {
                 .collect();
             format!("[{}]", items.join(","))
         }
-        7..=9 => random.one(&NUMBERS).to_owned(),
+        7..=9 => number(random),
         10 => random.one(&["null", "true", "false"]).to_owned(),
         _ => {
-            let text = random.one(&STRINGS);
-            spelled(random, text)
+            let text = text(random);
+            spelled(random, &text)
         }
     }
 }
 
 fn object(random: &mut Random, depth: usize) -> String {
-    let count = random.below(5);
+    let count = count(random, 5, depth);
     let members: Vec<String> = (0..count)
         .map(|_| {
             let name = if random.below(8) == 0 {
-                "other".to_owned()
+                other_name(random)
             } else {
                 name(random)
             };

@@ -91,6 +91,27 @@ fn it_vouches_for_what_a_slow_reader_sees() {
 }
 
 #[test]
+fn it_vouches_for_parts() {
+    let check = |names: &[&str], wanted| {
+        let parts = names.iter().map(|name| Part::Raw { name, json: b"{}" });
+        let parts: Vec<Part<'_>> = parts.collect();
+        assert_eq!(Trust::of(&parts), Ok(wanted), "{names:?}");
+    };
+    let names: Vec<String> = (0..40).map(|number| format!("part{number}")).collect();
+    let many: Vec<&str> = names.iter().map(String::as_str).collect();
+    check(&[], Trust::Plain);
+    check(&["a", "", "b"], Trust::Plain);
+    check(&["a", "a.b"], Trust::Json);
+    check(&["a", "b", "a"], Trust::Json);
+    check(&many, Trust::Plain);
+    for (one, other) in [(0, 39), (15, 16), (16, 17), (20, 30), (38, 39)] {
+        let mut twice = many.clone();
+        twice[other] = twice[one];
+        check(&twice, Trust::Json);
+    }
+}
+
+#[test]
 fn it_vouches_for_generated_events_as_a_slow_reader_would() {
     let (mut plain, mut other) = (0, 0);
     let mut random = Random::new(seed());
