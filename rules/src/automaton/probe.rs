@@ -115,10 +115,10 @@ impl<'k> Crowd<'k> {
             *branch = self.sight.core.branch(*number);
         }
         if waiting > 1 {
-            // Reads the first lines of all conditions, for the next loop to find them near.
+            // Reads the lines of all conditions, for the next loop to find them near.
             let read = |branch: &Option<&Branch>| {
                 let first = branch.and_then(|branch| branch.conditions().first());
-                first.map_or(0, |condition| condition.node)
+                first.map_or(0, |condition| condition.touch())
             };
             let touched = branches[..waiting].iter().map(read);
             std::hint::black_box(touched.fold(0, |all, one| all ^ one));
