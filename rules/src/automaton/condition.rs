@@ -100,6 +100,21 @@ fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
     }
 }
 
+/// A condition to be one short string: asking it touches no memory but its own.
+#[derive(Debug, Clone)]
+pub(super) struct SmallCondition {
+    pub(super) node: u32,
+    length: u8,
+    bytes: [u8; SHORT_MAX],
+}
+
+impl SmallCondition {
+    /// Whether a value meets it.
+    pub(super) fn holds(&self, value: Value<'_>) -> bool {
+        value.kind == Kind::Text && value.bytes == &self.bytes[..usize::from(self.length)]
+    }
+}
+
 /// A condition.
 #[derive(Debug)]
 pub(super) struct Condition {
@@ -212,14 +227,16 @@ impl Condition {
         }
     }
 
-    /// Reads the memory that `holds` will read first, both ends of it, and decides nothing by it.
-    #[inline]
-    pub(super) fn touch(&self) -> u32 {
-        let last = match &self.test {
-            Test::Text(Text::Short(_, bytes)) => u32::from(bytes[SHORT_MAX - 1]),
-            _ => 0,
-        };
-        self.node ^ last
+    /// The condition by itself, if it is small enough to lie in whatever asks it.
+    pub(super) fn small(&self) -> Option<SmallCondition> {
+        match &self.test {
+            Test::Text(Text::Short(length, bytes)) => Some(SmallCondition {
+                node: self.node,
+                length: *length,
+                bytes: *bytes,
+            }),
+            _ => None,
+        }
     }
 
     /// Whether a value meets it.

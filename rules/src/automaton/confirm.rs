@@ -149,8 +149,7 @@ impl Findings {
         if by_value && !branch.once && !self.ask(number, place) {
             return Ok(());
         }
-        let first = branch.conditions().first();
-        if by_value && !first.is_some_and(|condition| sight.holds_here(condition, place)) {
+        if by_value && !sight.first_holds(branch, place) {
             return Ok(());
         }
         self.try_once(again, number);
@@ -158,7 +157,7 @@ impl Findings {
             self.may_match(branch.rule);
             return Ok(());
         }
-        if self.meets(sight, branch, by_value)? {
+        if by_value && branch.is_alone() || self.meets(sight, branch, by_value)? {
             if branch.sole {
                 self.rules.push(branch.rule);
             } else {
@@ -325,11 +324,20 @@ impl Findings {
 }
 
 impl Sight<'_> {
-    /// Whether the value at a place is one at the condition's path, and meets it: a look-up may have
-    /// led astray.
-    fn holds_here(self, condition: &Condition, place: u32) -> bool {
+    /// Whether the value at a place is one at the path of a sub-rule's first condition, and meets it: a
+    /// look-up may have led astray.
+    fn first_holds(self, branch: &Branch, place: u32) -> bool {
         let found = self.values.found.get(place as usize);
-        found.is_some_and(|found| found.node == condition.node) && self.holds(condition, place)
+        let Some(value) = self.values.at(self.event, place) else {
+            return false;
+        };
+        if found.is_none_or(|found| branch.node() != Some(found.node)) {
+            return false;
+        }
+        match (&branch.small, branch.conditions().first()) {
+            (Some(small), _) => small.holds(value),
+            (None, first) => first.is_some_and(|condition| condition.holds(value)),
+        }
     }
 
     fn holds(self, condition: &Condition, place: u32) -> bool {

@@ -6,7 +6,7 @@
 //! copies the few nodes that it touches, and what a change costs depends on the rule and not on how
 //! many others there are. Keys of rules are not known here; a rule is a number.
 
-use super::condition::Condition;
+use super::condition::{Condition, SmallCondition};
 use super::door::{self, Door, Doors, Kind};
 use super::hash::Seed;
 use super::multimap::MultiMap;
@@ -40,6 +40,8 @@ pub(super) struct Branch {
     pub(super) once: bool,
     /// The plain matcher decides about its rule.
     pub(super) whole: bool,
+    /// Its first condition once more, if that is small: then nothing else is read before it holds.
+    pub(super) small: Option<SmallCondition>,
     conditions: Conditions,
 }
 
@@ -49,6 +51,19 @@ impl Branch {
         match &self.conditions {
             Conditions::One(one) => std::slice::from_ref(one),
             Conditions::Many(many) => many,
+        }
+    }
+
+    /// Whether it has no other condition than the first.
+    pub(super) fn is_alone(&self) -> bool {
+        matches!(self.conditions, Conditions::One(_))
+    }
+
+    /// The node of its first condition.
+    pub(super) fn node(&self) -> Option<u32> {
+        match &self.small {
+            Some(small) => Some(small.node),
+            None => self.conditions().first().map(|first| first.node),
         }
     }
 }
@@ -261,6 +276,7 @@ impl Core {
             sole,
             once: doors.one(),
             whole: conditions.iter().any(|condition| condition.is_together()),
+            small: conditions[0].small(),
             conditions: match conditions.as_slice() {
                 [only] => Conditions::One(only.clone()),
                 _ => Conditions::Many(conditions.into()),

@@ -115,11 +115,8 @@ impl<'k> Crowd<'k> {
             *branch = self.sight.core.branch(*number);
         }
         if waiting > 1 {
-            // Reads the lines of all conditions, for the next loop to find them near.
-            let read = |branch: &Option<&Branch>| {
-                let first = branch.and_then(|branch| branch.conditions().first());
-                first.map_or(0, |condition| condition.touch())
-            };
+            // Reads the first lines of what is asked first, for the next loop to find them near.
+            let read = |branch: &Option<&Branch>| branch.and_then(Branch::node).unwrap_or_default();
             let touched = branches[..waiting].iter().map(read);
             std::hint::black_box(touched.fold(0, |all, one| all ^ one));
         }

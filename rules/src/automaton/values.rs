@@ -292,10 +292,7 @@ impl Values {
 
     /// Whether the path at which a sub-rule waits has several values.
     pub(super) fn several(&self, branch: &Branch) -> bool {
-        let seen = branch
-            .conditions()
-            .first()
-            .and_then(|first| self.seen(first.node));
+        let seen = branch.node().and_then(|node| self.seen(node));
         seen.is_some_and(|seen| seen.count > 1)
     }
 
