@@ -43,12 +43,18 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
     marks
 }
 
-/// The backslashes of a block.
-fn backslashes(block: &[u8; BLOCK]) -> u64 {
+/// One bit for each byte of a block, of what is found in its chunks.
+#[inline]
+pub(super) fn bits(block: &[u8; BLOCK], found: impl Fn(&[u8; 16]) -> u32) -> u64 {
     let chunks = block.as_chunks::<16>().0.iter().enumerate();
     chunks.fold(0, |all, (place, chunk)| {
-        all | equal(u8x16::new(*chunk), b'\\') << (16 * place)
+        all | u64::from(found(chunk)) << (16 * place)
     })
+}
+
+/// The backslashes of a chunk.
+fn backslashes(chunk: &[u8; 16]) -> u32 {
+    u8x16::new(*chunk).simd_eq(u8x16::splat(b'\\')).to_bitmask()
 }
 
 /// Whether at most one bit is set.
@@ -112,7 +118,7 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
         let marks = marks(block);
         let mut quotes = marks.quotes;
         if marks.escapes || carry {
-            quotes &= !escaped(backslashes(block), &mut carry);
+            quotes &= !escaped(bits(block, backslashes), &mut carry);
         }
         let strings = parity(quotes) ^ inside;
         inside = ((strings as i64) >> 63) as u64;

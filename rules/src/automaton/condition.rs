@@ -17,11 +17,24 @@ const SEARCHED_MIN: usize = 9;
 /// memory.
 #[derive(PartialEq)]
 enum Text {
-    Short(u8, [u8; SHORT_MAX]),
+    Short(Short),
     Long(Box<str>),
 }
 
+/// A short string.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Short {
+    length: u8,
+    bytes: [u8; SHORT_MAX],
+}
+
 const SHORT_MAX: usize = 30;
+
+impl Short {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
 
 impl Text {
     fn new(text: &str) -> Text {
@@ -29,7 +42,8 @@ impl Text {
         match bytes.get_mut(..text.len()) {
             Some(part) => {
                 part.copy_from_slice(text.as_bytes());
-                Text::Short(text.len() as u8, bytes)
+                let length = text.len() as u8;
+                Text::Short(Short { length, bytes })
             }
             None => Text::Long(text.into()),
         }
@@ -37,7 +51,7 @@ impl Text {
 
     fn bytes(&self) -> &[u8] {
         match self {
-            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Short(short) => short.bytes(),
             Text::Long(text) => text.as_bytes(),
         }
     }
@@ -104,14 +118,13 @@ fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct SmallCondition {
     pub(super) node: u32,
-    length: u8,
-    bytes: [u8; SHORT_MAX],
+    text: Short,
 }
 
 impl SmallCondition {
     /// Whether a value meets it.
     pub(super) fn holds(&self, value: Value<'_>) -> bool {
-        value.kind == Kind::Text && value.bytes == &self.bytes[..usize::from(self.length)]
+        value.is_text(self.text.bytes())
     }
 }
 
@@ -230,10 +243,9 @@ impl Condition {
     /// The condition by itself, if it is small enough to lie in whatever asks it.
     pub(super) fn small(&self) -> Option<SmallCondition> {
         match &self.test {
-            Test::Text(Text::Short(length, bytes)) => Some(SmallCondition {
+            Test::Text(Text::Short(text)) => Some(SmallCondition {
                 node: self.node,
-                length: *length,
-                bytes: *bytes,
+                text: *text,
             }),
             _ => None,
         }
@@ -242,7 +254,7 @@ impl Condition {
     /// Whether a value meets it.
     pub(super) fn holds(&self, value: Value<'_>) -> bool {
         match &self.test {
-            Test::Text(text) => value.kind == Kind::Text && value.bytes == text.bytes(),
+            Test::Text(text) => value.is_text(text.bytes()),
             Test::AnyCase(text) => {
                 value.kind == Kind::Text && value.bytes.eq_ignore_ascii_case(text.bytes())
             }

@@ -328,12 +328,10 @@ impl Sight<'_> {
     /// look-up may have led astray.
     fn first_holds(self, branch: &Branch, place: u32) -> bool {
         let found = self.values.found.get(place as usize);
-        let Some(value) = self.values.at(self.event, place) else {
+        let Some(found) = found.filter(|found| branch.node() == Some(found.node)) else {
             return false;
         };
-        if found.is_none_or(|found| branch.node() != Some(found.node)) {
-            return false;
-        }
+        let value = self.values.value(self.event, found);
         match (&branch.small, branch.conditions().first()) {
             (Some(small), _) => small.holds(value),
             (None, first) => first.is_some_and(|condition| condition.holds(value)),

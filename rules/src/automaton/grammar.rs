@@ -143,10 +143,7 @@ impl Seen {
         let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) else {
             return false;
         };
-        let chunks = block.as_chunks::<16>().0.iter().enumerate();
-        self.specials = chunks.fold(0, |all, (place, chunk)| {
-            all | u64::from(specials(chunk)) << (16 * place)
-        });
+        self.specials = block::bits(block, specials);
         self.from = at;
         true
     }

@@ -43,6 +43,11 @@ impl<'v> Value<'v> {
         })
     }
 
+    /// Whether it is this string.
+    pub(super) fn is_text(self, text: &[u8]) -> bool {
+        self.kind == Kind::Text && self.bytes == text
+    }
+
     pub(super) fn text(self) -> Option<&'v str> {
         std::str::from_utf8(self.bytes).ok()
     }
@@ -312,7 +317,8 @@ impl Values {
         Some(self.value(event, found))
     }
 
-    fn value<'v>(&'v self, event: Event<'v>, found: &Found) -> Value<'v> {
+    /// The value that was found.
+    pub(super) fn value<'v>(&'v self, event: Event<'v>, found: &Found) -> Value<'v> {
         let source = match found.source {
             DECODED => self.decoded.as_bytes(),
             number => event.source(number),
