@@ -181,9 +181,8 @@ impl Bus {
 
     /// The rules in force.
     #[must_use]
-    pub fn rules(&self) -> Vec<RuleConfig> {
-        let snapshot = self.snapshot();
-        snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
+    pub fn rules(&self) -> Vec<Arc<RuleConfig>> {
+        self.snapshot().rules.clone()
     }
 
     /// True when recovery is done and the bus is not stopping; else why not.

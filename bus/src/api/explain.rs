@@ -4,6 +4,8 @@
 //! answer says as well who got it then. Never here: another idea of matching; the verdicts are those of
 //! `view`.
 
+use std::sync::Arc;
+
 use super::call::{Answer, Call};
 use super::events;
 use super::json::{Object, string};
@@ -64,11 +66,11 @@ pub(super) async fn event(call: Call) -> Answer {
 
 /// The rules to judge: those of `bus`, or the one called `rule`, or those behind `after`.
 fn wanted(
-    mut rules: Vec<RuleConfig>,
+    mut rules: Vec<Arc<RuleConfig>>,
     bus: &Name,
     rule: Option<&str>,
     after: Option<&str>,
-) -> Result<Vec<RuleConfig>, Problem> {
+) -> Result<Vec<Arc<RuleConfig>>, Problem> {
     let Some(named) = rule.or(after) else {
         rules.retain(|own| own.bus == *bus);
         return Ok(rules);
@@ -100,7 +102,7 @@ fn wanted(
 fn write(
     stored: &StoredEvent,
     subscriptions: &[String],
-    rules: &[RuleConfig],
+    rules: &[Arc<RuleConfig>],
 ) -> Result<Vec<u8>, Problem> {
     let event = &stored.event;
     let view = View::new(event);
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
     use crate::model::{Data, Event, Lineage, Position, Timestamp};
 
-    fn rules(count: usize) -> Vec<RuleConfig> {
+    fn rules(count: usize) -> Vec<Arc<RuleConfig>> {
         let name = |text: &str| Name::new(text).unwrap();
         let rule = |number: usize| RuleConfig {
             name: name(&format!("r{number}")),
@@ -174,7 +176,7 @@ mod tests {
             filters: Vec::new(),
             targets: Vec::new(),
         };
-        (0..count).map(rule).collect()
+        (0..count).map(rule).map(Arc::new).collect()
     }
 
     #[test]

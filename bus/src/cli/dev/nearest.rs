@@ -2,6 +2,8 @@
 //!
 //! The verdicts are those of `view`. Never here: matching, and another idea of what is near.
 
+use std::borrow::Borrow;
+
 use crate::model::{Event, RuleConfig, Timestamp};
 use crate::view::{View, judge};
 
@@ -9,8 +11,12 @@ use crate::view::{View, judge};
 const RULES_MAX: usize = 1_000;
 
 /// One line on why none of `rules` on `bus` matched `event`.
-pub(super) fn nearest(rules: &[RuleConfig], bus: &str, event: &Event) -> String {
-    let of_bus = || rules.iter().filter(|rule| rule.bus.as_str() == bus);
+pub(super) fn nearest(rules: &[impl Borrow<RuleConfig>], bus: &str, event: &Event) -> String {
+    let all = rules.iter().map(Borrow::borrow);
+    let of_bus = || {
+        all.clone()
+            .filter(|rule: &&RuleConfig| rule.bus.as_str() == bus)
+    };
     let count = of_bus().count();
     if count == 0 {
         return format!("no rule matched: the bus `{bus}` has no rules");
