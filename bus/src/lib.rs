@@ -10,6 +10,7 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod error;
+pub mod machine;
 pub mod manifest;
 pub mod model;
 pub mod pipeline;
