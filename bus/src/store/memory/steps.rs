@@ -136,7 +136,7 @@ impl Data {
         let mut ended = delivery.clone();
         let due_before = ended.due_at.take();
         ended.fence += 1;
-        ended.attempts_made = ended.attempts_made.max(settle.attempt.number);
+        ended.attempts_made = settle.attempt.number;
         ended.record(settle.attempt.clone());
 
         let mut emitted = Vec::new();

@@ -183,7 +183,8 @@ fn read_version(from: &mut Reader<'_>) -> Option<u64> {
 fn ended(mut delivery: Delivery, attempt: &Attempt) -> Delivery {
     delivery.due_at = None;
     delivery.fence += 1;
-    delivery.attempts_made = delivery.attempts_made.max(attempt.number);
+    // Claims that never ended are forgotten: this attempt ended, and the fence lets no other end beside it.
+    delivery.attempts_made = attempt.number;
     delivery.record(attempt.clone());
     delivery
 }
