@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::model::{Code, Progress, Timestamp};
-use crate::pipeline::{Parts, Pipeline};
+use crate::pipeline::{Limits, Parts, Pipeline};
 use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
@@ -110,6 +110,7 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
         progress: progress.clone(),
+        limits: Limits::of(crate::machine::memory_bytes() / 2, usize::MAX),
         space: Box::new(move || {
             free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
         }),

@@ -25,7 +25,7 @@ use crate::store::Store;
 
 use staging::Staging;
 
-pub use crate::pipeline::Trial;
+pub use crate::pipeline::{Situation, Trial};
 pub use crate::store::{DeliveryState, StoredEvent};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
@@ -81,8 +81,10 @@ pub struct SubscriptionStatus {
     pub subscription: Subscription,
     /// Its bus.
     pub bus: Name,
-    /// Deliveries in memory: ready or running.
+    /// Deliveries that wait in memory.
     pub in_memory: u64,
+    /// Why its deliveries run or don't.
+    pub situation: Situation,
     /// The oldest delivery that is still owed, and when its event was accepted.
     pub oldest_owed: Option<(DeliveryKey, Timestamp)>,
     /// How long ago that was, in milliseconds; `None` if nothing is owed.

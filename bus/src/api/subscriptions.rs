@@ -25,6 +25,8 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     object.text("bus", status.bus.as_str());
     object.boolean("active", subscription.active);
     object.number("in_memory", status.in_memory);
+    object.text("situation", status.situation.word());
+    object.text("reason", status.situation.reason());
     match status.oldest_owed {
         Some((key, accepted_at)) => {
             object.shown("oldest_owed", &key);

@@ -7,7 +7,7 @@ use super::{Bus, DeliveryStage, DeliveryState, Page, SubscriptionStatus, log};
 use crate::error::{Error, Kind};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Situation, Snapshot};
 use crate::store::{self, Store};
 
 /// Which deliveries are wanted; the default wants all.
@@ -226,6 +226,7 @@ impl Bus {
         subscriptions.sort_by_key(|subscription| subscription.id);
         let pipeline = self.pipeline.clone();
         let now = pipeline.clock().now();
+        let description = pipeline.describe().await.unwrap_or_default();
         self.read(move |store| {
             let mut rows = Vec::with_capacity(subscriptions.len());
             for subscription in subscriptions {
@@ -238,11 +239,14 @@ impl Bus {
                     continue;
                 }
                 let newest = pipeline.last_position(subscription.bus).0;
+                let described = description.get(&subscription.id);
+                let (situation, in_memory) = described.copied().unwrap_or((Situation::Empty, 0));
                 rows.push(SubscriptionStatus {
                     bus: snapshot
                         .bus(subscription.bus)
                         .map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
-                    in_memory: pipeline.in_memory(subscription.id) as u64,
+                    in_memory: in_memory as u64,
+                    situation,
                     behind: oldest.as_ref().map_or(0, |oldest| {
                         (newest + 1).saturating_sub(oldest.key.position.0)
                     }),

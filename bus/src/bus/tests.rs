@@ -36,6 +36,7 @@ async fn made() -> Made {
         clock: clock.clone(),
         telemetry: Telemetry::new(),
         progress: crate::model::Progress::silent(),
+        limits: crate::pipeline::Limits::of(64 << 30, usize::MAX),
         space: Box::new(|| u64::MAX),
         secrets: Box::new(|_| None),
     })

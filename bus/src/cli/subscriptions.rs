@@ -137,6 +137,10 @@ fn story(row: &Value) -> Result<String, Failure> {
             );
         }
     }
+    facts.fact(
+        "situation",
+        &format!("{}: {}", text(row, "/situation"), text(row, "/reason")),
+    );
     facts.fact("in memory", &text(row, "/in_memory"));
     rules::policy(&mut facts, row);
     Ok(facts.end())

@@ -15,9 +15,7 @@ use bytes::Bytes;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{
-    BusConfig, Code, Digest, FunctionConfig, Name, Position, Progress, Revision, RuleConfig,
-};
+use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
 use crate::runtime::{Function, Runtime};
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
 
@@ -177,7 +175,7 @@ impl Pipeline {
             functions: named,
             components,
             rules,
-            now: self.clock().now(),
+            now: self.context.clock.now(),
         }));
         self.change(step, &ready).await
     }
@@ -197,7 +195,7 @@ impl Pipeline {
             function: name.clone(),
             component,
             config: None,
-            now: self.clock().now(),
+            now: self.context.clock.now(),
         }));
         self.change(step, &ready).await?;
         self.snapshot()
@@ -272,7 +270,7 @@ impl Pipeline {
         step: Step,
         ready: &HashMap<Digest, Arc<dyn Function>>,
     ) -> Result<u64, Error> {
-        match self.writer().apply(step).await? {
+        match self.writer.apply(step).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
             other => {
@@ -285,9 +283,9 @@ impl Pipeline {
         // The change is durable: what fails from here on would leave the process on the old rules.
         let taken = self.take_over(ready).await;
         taken.inspect_err(|error| {
-            self.fail(&format!(
+            self.context.health.fail(&format!(
                 "a durable change could not be taken over: {error}"
-            ))
+            ));
         })
     }
 
@@ -304,37 +302,30 @@ impl Pipeline {
             &Progress::silent(),
         )
         .await?;
-        let (last, dispatcher) = (self.snapshot(), self.dispatcher().clone());
+        let (last, scheduler) = (self.snapshot(), self.scheduler.clone());
         let (catalog, snapshot) = blocking(move || {
             let snapshot =
                 Snapshot::compile(&catalog, functions, Some(&last)).map_err(|fault| {
                     Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
                 })?;
             // Before an event can be matched to it, a subscription has its queue.
-            for subscription in &catalog.subscriptions {
-                let function = &subscription.target.function;
-                dispatcher.add_queue(subscription.id, function, Position(0), false);
-            }
+            let queue = |own: &crate::model::Subscription| {
+                let known = last.subscriptions.contains_key(&own.id);
+                (!known).then(|| (own.id, own.target.function.clone(), false))
+            };
+            scheduler.subscribe(catalog.subscriptions.iter().filter_map(queue).collect());
             Ok((catalog, snapshot))
         })
         .await?;
-        {
-            let mut positions = self
-                .positions
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (id, _, last) in &catalog.buses {
-                positions
-                    .entry(*id)
-                    .or_insert_with(|| tokio::sync::watch::Sender::new(*last));
-            }
+        for (id, _, last) in &catalog.buses {
+            self.context.add_bus(*id, *last);
         }
         let version = catalog.version;
         tracing::debug!(version, compiled = ?snapshot.compiled, "other rules are in force");
-        let last = self.snapshot.swap(Arc::new(snapshot));
+        let last = self.context.snapshot.swap(Arc::new(snapshot));
         // Letting go of many rules takes its time, too.
         self.tasks.spawn_blocking(move || drop((last, catalog)));
-        self.dispatcher().start_lanes();
+        self.scheduler.changed();
         Ok(version)
     }
 }

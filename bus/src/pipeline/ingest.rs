@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Pipeline, matching};
 use crate::error::{Error, Fault, Kind};
 use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use crate::model::{BusId, Code, Event, Lineage};
+use crate::model::{Code, Event, Lineage};
 use crate::store::{Append, Appended, NewEvent};
-use crate::telemetry::{EventAccepted, Happening};
 
 /// Bytes on the disk for each byte of an event, for the reserve: pages are copied on write.
 const WRITE_AMPLIFICATION: u64 = 8;
@@ -99,16 +98,16 @@ impl Pipeline {
         let append = Append {
             bus: rules.id,
             events: checked,
-            now: self.clock().now(),
+            now: self.context.clock.now(),
         };
         // Who lets go of a snapshot last takes it down; that is not for one who publishes.
         drop(snapshot);
-        self.writer()
+        self.writer
             .append(append, bytes)
             .await
             .inspect_err(|error| {
                 if matches!(error.kind, Kind::Busy { .. }) {
-                    self.telemetry().count_refused();
+                    self.context.telemetry.count_refused();
                 }
             })
     }
@@ -136,45 +135,10 @@ impl Pipeline {
         if taken(&self.space_left) {
             return Ok(());
         }
-        self.telemetry().count_refused();
+        self.context.telemetry.count_refused();
         Err(Error::new(
             Kind::StorageFull,
             "the disk is at its floor of free space; deliveries go on, and publishing opens again when there is room",
         ))
-    }
-
-    /// Counts an append and tells the live stream.
-    pub(super) fn tell_accepted(&self, append: &Append, places: &[Appended]) {
-        let duplicates = places.iter().filter(|place| place.duplicate).count() as u64;
-        self.telemetry()
-            .count_accepted(places.len() as u64 - duplicates, duplicates);
-        for (new, place) in append.events.iter().zip(places) {
-            self.tell_stored(append.bus, new, *place);
-        }
-    }
-
-    /// Tells those that wait for events, and the live stream, of one event in the log.
-    pub(super) fn tell_stored(&self, bus: BusId, new: &NewEvent, place: Appended) {
-        if place.duplicate {
-            return;
-        }
-        self.tell_position(bus, place.position);
-        if !self.telemetry().heard() {
-            return;
-        }
-        let snapshot = self.snapshot();
-        let Some(bus) = snapshot.bus(bus) else { return };
-        self.telemetry().tell(Happening::Accepted(EventAccepted {
-            bus: bus.name.clone(),
-            position: place.position,
-            kind: new.event.kind.clone(),
-            id: new.event.id.clone(),
-            subscriptions: new
-                .subscriptions
-                .iter()
-                .filter_map(|id| snapshot.subscriptions.get(id))
-                .map(|subscription| subscription.label())
-                .collect(),
-        }));
     }
 }

@@ -1,62 +1,121 @@
 //! One attempt: a fresh instance for a delivery, and what it did collected on the host side.
 //!
-//! Never here: what becomes of the delivery (`settle` decides that).
+//! An attempt runs on the workers' threads and holds a lease of the scheduler's, which gives itself back.
+//! Never here: what becomes of the delivery (`settle` decides that), or who is next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use rules::{ApplyError, EventDocument};
 
-use super::dispatch::{Job, SettleTicket};
+use super::context::Context;
+use super::recover::{self, Careful};
+use super::scheduler::{Held, Job, Scheduler, SettleTicket};
 use super::services::Services;
 use super::settle::{self, Ran};
 use super::snapshot::{Deployed, Snapshot};
-use super::{Pipeline, recover};
-use crate::model::{Data, DeadReason, Event, Outcome, Subscription};
-use crate::runtime::{Context, Emitted, Invocation};
+use super::workers::{Meter, Workers};
+use super::writer::{Weight, Writer};
+use crate::model::{Data, DeadReason, DeliveryKey, Event, Outcome, Subscription};
+use crate::runtime::{Context as GuestContext, Emitted, Invocation};
 use crate::store::{Effects, Settle, SettleEnd, Step};
 use crate::view::View;
 
-/// Runs deliveries, one after the other, until there are none for it.
-pub(super) async fn lane(pipeline: Arc<Pipeline>) {
-    let mut last = (None, 0);
-    while let Some(job) = pipeline.dispatcher().take(&mut last) {
-        let snapshot = pipeline.snapshot();
-        let id = job.key.subscription;
-        // After an unclean stop what was owed then is claimed durably first.
-        let job = match recover::claim(&pipeline, job).await {
-            Some(job) => job,
+/// What an attempt has of the scheduler: a place on a processor, a place in flight, memory, perhaps its
+/// function's turn. All of it is given back when the last clone of the lease is dropped.
+pub(super) struct Lease {
+    scheduler: Scheduler,
+    key: DeliveryKey,
+    held: Held,
+    on_processor: AtomicBool,
+    /// True once a settlement is on its way to the writer.
+    settling: AtomicBool,
+    cost_us: AtomicU64,
+}
+
+impl Lease {
+    pub(super) fn new(scheduler: Scheduler, key: DeliveryKey, held: Held) -> Self {
+        Self {
+            scheduler,
+            key,
+            held,
+            on_processor: AtomicBool::new(true),
+            settling: AtomicBool::new(false),
+            cost_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives the place on the processor back.
+    fn leave_processor(&self) {
+        if self.on_processor.swap(false, Ordering::SeqCst) {
+            self.scheduler.left_processor();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let unsettled = (!self.settling.load(Ordering::SeqCst)).then_some(self.key);
+        let on_processor = self.on_processor.load(Ordering::SeqCst);
+        let cost_us = self.cost_us.load(Ordering::SeqCst);
+        self.scheduler
+            .ended(self.held, on_processor, cost_us, unsettled);
+    }
+}
+
+/// The stage that makes attempts.
+pub(super) struct Attempts {
+    pub(super) context: Arc<Context>,
+    pub(super) writer: Writer,
+    pub(super) workers: Workers,
+    /// Which deliveries are claimed before their attempt, after an unclean stop.
+    pub(super) careful: Careful,
+}
+
+impl Attempts {
+    /// Begins an attempt on the workers.
+    pub(super) fn begin(stage: &Arc<Self>, job: Job, lease: Lease) {
+        let lease = Arc::new(lease);
+        let (own, leaving) = (stage.clone(), lease.clone());
+        let attempt = |meter: Arc<Meter>| async move { own.run(job, &lease, &meter).await };
+        stage
+            .workers
+            .spawn(attempt, move || leaving.leave_processor())
+            .detach();
+    }
+
+    async fn run(&self, job: Job, lease: &Lease, meter: &Meter) {
+        let snapshot = self.context.snapshot();
+        // A death that counts is settled in place of an attempt.
+        let death = recover::count_death(&self.context, &snapshot, &job);
+        let (job, settle) = match death {
+            Some(settle) => (job, settle),
             None => {
-                pipeline.dispatcher().finished(id);
-                continue;
+                // After an unclean stop what was pending then is claimed durably first.
+                let Some(job) = recover::claim(&self.writer, &self.careful, job).await else {
+                    return;
+                };
+                let settle = guarded(&self.context, &snapshot, &job).await;
+                (job, settle)
             }
         };
-        let turn = match snapshot.subscriptions.get(&id) {
-            Some(subscription) => {
-                let function = &subscription.target.function;
-                let deployed = snapshot.functions.get(function);
-                let one_by_one = deployed
-                    .is_some_and(|deployed| deployed.revision.config.limits.concurrency_max == 1);
-                let contention = pipeline.dispatcher().contention(function);
-                contention.enter(one_by_one).await
-            }
-            None => None,
-        };
-        let settle = guarded(&pipeline, &snapshot, &job).await;
-        pipeline.dispatcher().finished(id);
-        send(&pipeline, settle, SettleTicket { job, _turn: turn }).await;
+        lease.cost_us.store(meter.used_us(), Ordering::SeqCst);
+        lease.settling.store(true, Ordering::SeqCst);
+        let held = lease.held;
+        send(&self.writer, settle, SettleTicket { job, held }).await;
     }
 }
 
 /// An attempt whose panic is a failed attempt, not the end of a lane.
-pub(super) async fn guarded(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job) -> Settle {
-    let started_at = pipeline.clock().now();
-    let mut attempt = std::pin::pin!(attempt(pipeline, snapshot, job));
-    let ended = std::future::poll_fn(|context| {
+async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
+    let started_at = context.clock.now();
+    let mut attempt = std::pin::pin!(attempt(context, snapshot, job));
+    let ended = std::future::poll_fn(|waker| {
         // What the attempt shares is behind locks that survive a panic, and its own state is dropped.
-        let polled = AssertUnwindSafe(|| attempt.as_mut().poll(context));
+        let polled = AssertUnwindSafe(|| attempt.as_mut().poll(waker));
         match catch_unwind(polled) {
             Ok(polled) => polled.map(Some),
             Err(_) => Poll::Ready(None),
@@ -74,13 +133,14 @@ pub(super) async fn guarded(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job)
             "the host panicked during this attempt".to_owned(),
             started_at,
         );
-        settle::failed(pipeline, job, &policy, ran)
+        settle::failed(context, job, &policy, ran)
     })
 }
 
-/// Hands a settlement to the writer.
-pub(super) async fn send(pipeline: &Pipeline, settle: Settle, ticket: SettleTicket) {
-    let effects = match &settle.end {
+/// Hands a settlement to the writer; waits while its inbox is full.
+pub(super) async fn send(writer: &Writer, settle: Settle, ticket: SettleTicket) {
+    let event = ticket.job.event.size();
+    let written = match &settle.end {
         SettleEnd::Done(effects) => {
             let emitted: usize = effects.emits.iter().map(|(_, new)| new.event.size()).sum();
             let size = |value: &Option<bytes::Bytes>| value.as_ref().map_or(0, bytes::Bytes::len);
@@ -92,17 +152,21 @@ pub(super) async fn send(pipeline: &Pipeline, settle: Settle, ticket: SettleTick
             emitted + written
         }
         // A dead letter copies its event.
-        _ => ticket.job.event.size(),
+        _ => event,
     };
-    let bytes = effects + settle.attempt.output.len();
-    pipeline
-        .writer()
-        .settle(Step::Settle(Box::new(settle)), bytes, ticket)
+    let written = written + settle.attempt.output.len();
+    let weight = Weight {
+        written,
+        // The ticket keeps the event in memory until the commit.
+        held: written + event,
+    };
+    writer
+        .settle(Step::Settle(Box::new(settle)), weight, ticket)
         .await;
 }
 
 /// Makes one attempt of `job` and says how it is to be settled.
-pub(super) async fn attempt(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job) -> Settle {
+async fn attempt(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
     let subscription = snapshot.subscriptions.get(&job.key.subscription);
     let deployed =
         subscription.and_then(|subscription| snapshot.functions.get(&subscription.target.function));
@@ -110,19 +174,19 @@ pub(super) async fn attempt(pipeline: &Pipeline, snapshot: &Snapshot, job: &Job)
         let name = subscription.map_or("?", |subscription| subscription.target.function.as_str());
         let message = format!("the function `{name}` is not deployed");
         return settle::dead(
-            pipeline,
+            context,
             job,
-            Ran::host(message, pipeline.clock().now()),
+            Ran::host(message, context.clock.now()),
             DeadReason::FunctionMissing,
         );
     };
-    let started_at = pipeline.clock().now();
-    let (ran, effects) = run(pipeline, snapshot, job, subscription, deployed, started_at).await;
-    settle::conclude(pipeline, snapshot, job, subscription, ran, effects)
+    let started_at = context.clock.now();
+    let (ran, effects) = run(context, snapshot, job, subscription, deployed, started_at).await;
+    settle::conclude(context, snapshot, job, subscription, ran, effects)
 }
 
 async fn run(
-    pipeline: &Pipeline,
+    context: &Context,
     snapshot: &Snapshot,
     job: &Job,
     subscription: &Subscription,
@@ -143,9 +207,9 @@ async fn run(
     };
     let invocation = Invocation {
         event,
-        context: Context {
+        context: GuestContext {
             delivery: job.key.to_string(),
-            idempotency_key: pipeline.idempotency_key(job.key),
+            idempotency_key: context.idempotency_key(job.key),
             attempt: job.attempts_made + 1,
             function: subscription.target.function.to_string(),
             rule: subscription.rule.to_string(),
@@ -158,7 +222,7 @@ async fn run(
         },
         limits,
     };
-    let mut services = Services::new(pipeline.store().clone(), deployed.clone());
+    let mut services = Services::new(context.store.clone(), deployed.clone());
     let invoked = deployed.function.invoke(invocation, &mut services).await;
     let ran = Ran {
         started_at,

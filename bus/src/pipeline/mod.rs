@@ -1,57 +1,63 @@
 //! The way of an event.
 //!
 //! ```text
-//! publish ─▶ ingest ─▶ writer ─▶ dispatch ─▶ invoke ─▶ settle ─┐
-//!            (match)   (append,    (ready      (fresh    (step)  │
-//!                       flush)      queues)    instance)         │
-//!              ▲         ▲  ▲         ▲                          │
-//!              │         │  └─────────┼──────────────────────────┘
-//!           snapshot     │          timer (due retries), recover (the start)
+//! publish ─▶ ingest ─▶ writer ─▶ scheduler ─▶ workers (invoke) ─▶ settle ─┐
+//!            (match)   (append,   (ready         (fresh            (step)  │
+//!                       flush)     queues)        instance)                │
+//!              ▲         ▲  ▲                                              │
+//!              │         │  └──────────────────────────────────────────────┘
+//!           snapshot     │
 //!                     deploy, apply
 //! ```
 //!
-//! All durable change goes through the one writer. Never here: HTTP, YAML, the names of backends.
+//! Each stage owns its state and a bounded inbox: the writer and the scheduler are threads of their own,
+//! functions run on the workers' threads, and pages are read back on the scheduler's readers. `context` is
+//! what all of them may use. [`Pipeline`] only joins them. All durable change goes through the one writer.
+//! Never here: HTTP, YAML, the names of backends.
 
 mod change;
-mod dispatch;
+mod context;
 mod ingest;
 mod invoke;
 mod matching;
-mod reading;
 mod recover;
+mod scheduler;
 mod services;
 mod settle;
 mod snapshot;
+mod tasks;
+mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
-mod timer;
 mod trial;
+mod workers;
 mod writer;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use change::FunctionSource;
 pub(crate) use change::changed;
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
+pub use scheduler::{Description, Limits, Pause, Situation};
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{BusId, DeliveryKey, Position, Progress, SubscriptionId};
+use crate::model::{BusId, Code, Position, Progress};
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
 
-use dispatch::Dispatcher;
-use timer::Timer;
+use context::{Context, Health};
+use invoke::Attempts;
+use scheduler::{Scheduler, Stages};
+use workers::Workers;
 use writer::Writer;
 
 /// How long running attempts may go on after the stop began.
@@ -76,50 +82,27 @@ pub struct Parts {
     pub progress: Progress,
     /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
     pub space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// What attempts may have of the machine.
+    pub limits: Limits,
     /// Reads the secrets that manifests name; `None` if one isn't set.
     pub secrets: Secrets,
 }
 
-/// Where the pipeline stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Phase {
-    Starting = 0,
-    Ready = 1,
-    Stopping = 2,
-    Failed = 3,
-}
-
-/// The running pipeline.
+/// The running pipeline: the stages, joined. Dropping it ends their threads.
 pub struct Pipeline {
-    store: Arc<dyn Store>,
+    context: Arc<Context>,
     runtime: Arc<dyn Runtime>,
-    clock: Clock,
-    telemetry: Arc<Telemetry>,
-    /// The store's secret, from which the keys that guests see are made.
-    secret: [u8; 32],
     secrets: Secrets,
     /// Free space above the floor.
     space: Box<dyn Fn() -> u64 + Send + Sync>,
-    snapshot: ArcSwap<Snapshot>,
-    dispatcher: Arc<Dispatcher>,
-    timer: Timer,
     writer: Writer,
-    /// Taken and joined when the pipeline stops.
-    writer_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    phase: Arc<AtomicU8>,
+    scheduler: Scheduler,
+    attempts: Arc<Attempts>,
+    /// The writer's and the scheduler's; taken and joined when the pipeline stops.
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
-    failed: watch::Sender<Option<String>>,
     /// What may still be written before the disk is asked again, in bytes.
     space_left: AtomicU64,
-    /// True after a record was found harmed, until the next start.
-    harmed: AtomicBool,
-    /// Which deliveries are claimed before their attempt, after an unclean stop.
-    careful: recover::Careful,
-    /// Whether the deliveries that a process died in are through; `None` while they run.
-    suspects_done: watch::Sender<Option<bool>>,
-    /// The last position of each bus, for those that wait for events. A plain mutex around a small map.
-    positions: Mutex<HashMap<BusId, watch::Sender<Position>>>,
     /// Changes of manifest and functions, one at a time, held while functions compile.
     changing: tokio::sync::Mutex<()>,
     tasks: tokio::runtime::Handle,
@@ -131,25 +114,6 @@ impl Pipeline {
     /// # Errors
     /// The store can't be read, a deployed function no longer compiles, or the system gives no thread.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
-        let dispatcher = Dispatcher::new();
-        let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        let failed = watch::Sender::new(None);
-        let (failing, told) = (phase.clone(), failed.clone());
-        let (writer, thread) = Writer::start(
-            parts.store.clone(),
-            dispatcher.clone(),
-            parts.telemetry.clone(),
-            move |message| {
-                failing.store(Phase::Failed as u8, Ordering::SeqCst);
-                told.send_replace(Some(message.to_owned()));
-            },
-        )
-        .map_err(|error| {
-            Error::new(
-                Kind::Unavailable,
-                format!("no thread for the writer: {error}"),
-            )
-        })?;
         let functions = change::compile_all(
             &*parts.store,
             &parts.runtime,
@@ -163,62 +127,68 @@ impl Pipeline {
                 Kind::Corrupt,
                 format!("a stored rule no longer compiles: {}", fault.reason),
             )
-            .coded(crate::model::Code::NoLongerCompiles)
+            .coded(Code::NoLongerCompiles)
         })?;
         if !parts.catalog.clean {
             tracing::info!(
-                "the last process did not stop in order: what it owed is claimed before it is attempted"
+                "the last process did not stop in order: what was pending is claimed before it is attempted"
             );
         }
-        parts.progress.tell("looking for what was owed", "");
-        let suspects = recover::suspects(&*parts.store, &parts.catalog).map_err(read_error)?;
-        let positions = parts
-            .catalog
-            .buses
-            .iter()
-            .map(|(id, _, last)| (*id, watch::Sender::new(*last)))
-            .collect();
+        let no_thread = |error: std::io::Error| {
+            let message = format!("the system gives no thread: {error}");
+            Error::new(Kind::Unavailable, message).coded(Code::SystemRefused)
+        };
+        let (health, scheduler) = (Health::new(), Scheduler::new());
+        let (writer, writing) = Writer::start(
+            parts.store.clone(),
+            scheduler.clone(),
+            parts.telemetry.clone(),
+            health.clone(),
+        )
+        .map_err(no_thread)?;
+        let secret = parts.catalog.secret;
+        let context = Context::new(
+            parts.store,
+            parts.clock,
+            parts.telemetry,
+            health.clone(),
+            snapshot,
+            secret,
+        );
+        let attempts = Arc::new(Attempts {
+            context: context.clone(),
+            writer: writer.clone(),
+            workers: Workers::start().map_err(no_thread)?,
+            careful: recover::care(&parts.catalog),
+        });
+        let stages = Stages {
+            context: context.clone(),
+            writer: writer.clone(),
+            attempts: attempts.clone(),
+        };
+        let scheduling = scheduler.start(parts.limits, stages).map_err(no_thread)?;
         let pipeline = Arc::new(Self {
-            store: parts.store,
+            context,
             runtime: parts.runtime,
-            clock: parts.clock,
-            telemetry: parts.telemetry,
-            secret: parts.catalog.secret,
             secrets: parts.secrets,
             space: parts.space,
-            snapshot: ArcSwap::from_pointee(snapshot),
-            dispatcher,
-            timer: Timer::new(),
             writer,
-            writer_thread: Mutex::new(Some(thread)),
-            phase,
+            scheduler,
+            attempts,
+            threads: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
-            failed,
             space_left: AtomicU64::new(0),
-            harmed: AtomicBool::new(false),
-            careful: recover::care(&parts.catalog),
-            suspects_done: watch::Sender::new(None),
-            positions: Mutex::new(positions),
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),
         });
-        pipeline.dispatcher.connect(&pipeline);
-        pipeline.prepare_queues(&parts.catalog, &suspects);
+        pipeline.prepare_queues(&parts.catalog);
         pipeline.keep_house();
-        pipeline.dispatcher.fill_lagging();
-        let caring = pipeline.clone();
-        pipeline.tasks.spawn(async move {
-            let done = recover::run_suspects(&caring, suspects).await;
-            caring.suspects_done.send_replace(Some(done));
-        });
-        pipeline.tasks.spawn(timer::run(pipeline.clone()));
-        pipeline.tasks.spawn(housekeeping(pipeline.clone()));
-        let _ = pipeline.phase.compare_exchange(
-            Phase::Starting as u8,
-            Phase::Ready as u8,
-            Ordering::SeqCst,
-            Ordering::SeqCst,
+        tasks::essential_task(
+            "housekeeping",
+            health.clone(),
+            housekeeping(Arc::downgrade(&pipeline)),
         );
+        health.started();
         Ok(pipeline)
     }
 
@@ -227,38 +197,27 @@ impl Pipeline {
     ///
     /// False if the log failed before the mark was durable: the process must say so with its exit code.
     pub async fn stop(&self) -> bool {
-        if self.phase.swap(Phase::Stopping as u8, Ordering::SeqCst) == Phase::Failed as u8 {
-            self.phase.store(Phase::Failed as u8, Ordering::SeqCst);
-        }
+        self.context.health.stopping();
         self.stop.send_replace(true);
-        let mut suspects_done = self.suspects_done.subscribe();
-        let quiet = async {
-            let done = suspects_done
-                .wait_for(Option::is_some)
-                .await
-                .is_ok_and(|done| *done == Some(true));
-            self.dispatcher.drain().await;
-            done
-        };
-        self.dispatcher.stop();
-        let drained = tokio::time::timeout(DRAIN_MAX, quiet).await;
+        self.scheduler.stop();
+        let drained = tokio::time::timeout(DRAIN_MAX, self.scheduler.drain()).await;
         if drained.is_err() {
             tracing::warn!(
                 "some attempts did not end within 20 s; they run again after the next start"
             );
         }
         // An attempt that was cut short may have run, so the next start must take care: not clean.
-        let clean = drained.unwrap_or(false);
-        if self.writer.apply(Step::MarkClean(clean)).await.is_err() {
-            return self.live();
-        }
-        let thread = self
-            .writer_thread
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        let marked = self.writer.apply(Step::MarkClean(drained.is_ok())).await;
+        self.scheduler.end();
+        let threads = std::mem::take(
+            &mut *self
+                .threads
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        if marked.is_ok() {
+            let joining = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+            let _ = tokio::task::spawn_blocking(joining).await;
         }
         self.live()
     }
@@ -268,87 +227,69 @@ impl Pipeline {
     /// # Errors
     /// The reason in words.
     pub fn ready(&self) -> Result<(), String> {
-        match self.phase.load(Ordering::SeqCst) {
-            phase if phase == Phase::Ready as u8 => Ok(()),
-            phase if phase == Phase::Starting as u8 => Err("the bus is starting".to_owned()),
-            phase if phase == Phase::Stopping as u8 => Err("the bus is stopping".to_owned()),
-            _ => {
-                Err("the log failed while it was written; the process is about to exit".to_owned())
-            }
-        }
+        self.context.health.ready()
     }
 
-    /// False after a commit failed.
+    /// False after the bus failed.
     #[must_use]
     pub fn live(&self) -> bool {
-        self.phase.load(Ordering::SeqCst) != Phase::Failed as u8
+        self.context.health.live()
     }
 
-    /// True after a record was found harmed.
+    /// True after a record was found corrupt.
     #[must_use]
     pub fn harmed(&self) -> bool {
-        self.harmed.load(Ordering::Relaxed)
+        self.context.health.corrupt()
     }
 
-    /// Resolves with the reason when a commit failed; the process must exit then.
+    /// Resolves with the reason when the bus failed; the process must exit then.
     pub async fn failure(&self) -> String {
-        let mut failed = self.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender lives as long as the pipeline.
-            Err(_) => std::future::pending().await,
-        }
+        self.context.health.failure().await
     }
 
-    /// What is in force.
+    /// What is active.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.context.snapshot()
     }
 
     /// The store, for reading.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.context.store
     }
 
     /// Metrics and the live stream.
     #[must_use]
     pub fn telemetry(&self) -> &Arc<Telemetry> {
-        &self.telemetry
+        &self.context.telemetry
     }
 
     /// Time and random numbers.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        &self.context.clock
     }
 
-    /// Deliveries of a subscription that wait in memory.
-    #[must_use]
-    pub fn in_memory(&self, id: SubscriptionId) -> usize {
-        self.dispatcher.in_memory(id)
+    /// Begins no attempt for a reason, or ends that; what runs goes on.
+    pub fn pause(&self, why: Pause, paused: bool) {
+        self.scheduler.pause(why, paused);
+    }
+
+    /// Why each subscription's deliveries run or don't; `None` after the stop.
+    pub async fn describe(&self) -> Option<Description> {
+        self.scheduler.describe().await
     }
 
     /// The newest position of `bus`; 0 while it is empty.
     #[must_use]
     pub fn last_position(&self, bus: BusId) -> Position {
-        self.positions
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&bus)
-            .map_or(Position(0), |last| *last.borrow())
+        self.context.last_position(bus)
     }
 
     /// Resolves when `bus` has an event after `after`, or the pipeline stops.
     pub async fn wait_for_event(&self, bus: BusId, after: Position) {
-        let Some(mut last) = self
-            .positions
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .get(&bus)
-            .map(watch::Sender::subscribe)
-        else {
+        let Some(mut last) = self.context.watch_positions(bus) else {
             return self.stopped().await;
         };
         tokio::select! {
@@ -363,102 +304,47 @@ impl Pipeline {
         let _ = stop.wait_for(|stop| *stop).await;
     }
 
-    fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
-    }
-
-    fn careful(&self) -> &recover::Careful {
-        &self.careful
-    }
-
-    /// Makes a queue for each subscription, and keeps the suspects out of them.
-    fn prepare_queues(&self, catalog: &Catalog, suspects: &[DeliveryKey]) {
-        for key in suspects {
-            self.dispatcher.hold(*key);
+    /// Makes a queue for each subscription; what is pending is read from the store.
+    fn prepare_queues(&self, catalog: &Catalog) {
+        for (id, _, last) in &catalog.buses {
+            self.context.add_bus(*id, *last);
         }
-        self.dispatcher.pause(!suspects.is_empty());
-        for subscription in &catalog.subscriptions {
-            let function = &subscription.target.function;
-            self.dispatcher
-                .add_queue(subscription.id, function, Position(0), true);
-        }
-    }
-
-    fn writer(&self) -> &Writer {
-        &self.writer
-    }
-
-    fn dispatcher(&self) -> &Arc<Dispatcher> {
-        &self.dispatcher
-    }
-
-    fn timer(&self) -> &Timer {
-        &self.timer
-    }
-
-    fn tasks(&self) -> &tokio::runtime::Handle {
-        &self.tasks
-    }
-
-    /// The key that a handler gets: the same on all attempts of one delivery, and not to be guessed.
-    fn idempotency_key(&self, key: DeliveryKey) -> String {
-        self.keyed(b"delivery", key, 0)
-    }
-
-    /// The id of the `index`th event that a delivery emits, the same however often its attempt runs.
-    fn emitted_id(&self, key: DeliveryKey, index: usize) -> String {
-        self.keyed(b"emitted", key, index as u64)
-    }
-
-    fn keyed(&self, purpose: &[u8], key: DeliveryKey, index: u64) -> String {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(purpose);
-        hasher.update(&key.subscription.0.to_be_bytes());
-        hasher.update(&key.replay.to_be_bytes());
-        hasher.update(&key.position.0.to_be_bytes());
-        hasher.update(&index.to_be_bytes());
-        hasher.finalize().to_hex()[..32].to_owned()
-    }
-
-    fn tell_position(&self, bus: BusId, position: Position) {
-        let positions = self
-            .positions
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(sender) = positions.get(&bus) {
-            sender.send_if_modified(|known| {
-                let later = position > *known;
-                *known = position.max(*known);
-                later
-            });
-        }
-    }
-
-    /// Ends the bus: it is no longer live, and whoever awaits [`Pipeline::failure`] hears of it.
-    fn fail(&self, reason: &str) {
-        self.phase.store(Phase::Failed as u8, Ordering::SeqCst);
-        self.failed.send_replace(Some(reason.to_owned()));
+        self.scheduler.subscribe(
+            catalog
+                .subscriptions
+                .iter()
+                .map(|own| (own.id, own.target.function.clone(), true))
+                .collect(),
+        );
+        self.scheduler.changed();
     }
 
     fn keep_house(&self) {
-        if self.store.harmed().records > 0 && !self.harmed.swap(true, Ordering::Relaxed) {
-            self.telemetry
-                .count_harmed("a page passed over harmed records");
+        let telemetry = self.telemetry();
+        if self.store().harmed().records > 0 && self.context.health.note_corrupt() {
+            telemetry.count_harmed("a page passed over corrupt records");
         }
         self.space_left.store((self.space)(), Ordering::Relaxed);
-        self.telemetry
-            .set_in_memory(self.dispatcher.ready_count() + self.dispatcher.held_count());
-        self.telemetry.upkeep();
+        telemetry.set_in_memory(self.scheduler.in_memory());
+        telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
+        telemetry.upkeep();
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.scheduler.end();
     }
 }
 
 /// Once a second: the disk's free space, gauges, upkeep of the metrics.
-async fn housekeeping(pipeline: Arc<Pipeline>) {
+async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
-        tokio::select! {
-            _ = tick.tick() => pipeline.keep_house(),
-            () = pipeline.stopped() => return,
+        tick.tick().await;
+        match pipeline.upgrade() {
+            Some(pipeline) if !*pipeline.stop.borrow() => pipeline.keep_house(),
+            _ => return,
         }
     }
 }

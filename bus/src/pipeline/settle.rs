@@ -4,17 +4,16 @@
 
 use std::time::Duration;
 
-use super::Pipeline;
-use super::dispatch::{Job, SettleTicket};
+use super::context::Context;
 use super::matching;
+use super::scheduler::Job;
 use super::snapshot::Snapshot;
 use crate::model::{
     Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
     Timestamp, delivery, media_type,
 };
 use crate::runtime::Emitted;
-use crate::store::{Appended, Effects, NewEvent, Settle, SettleEnd, StepOutcome};
-use crate::telemetry::{AttemptEnded, Happening};
+use crate::store::{Effects, NewEvent, Settle, SettleEnd, StepOutcome};
 
 /// Conflicts over state after which an attempt counts as failed.
 pub(super) const CONFLICTS_MAX: u8 = 64;
@@ -32,7 +31,7 @@ pub(super) struct Ran {
 
 /// The settlement of an attempt that ran.
 pub(super) fn conclude(
-    pipeline: &Pipeline,
+    context: &Context,
     snapshot: &Snapshot,
     job: &Job,
     subscription: &Subscription,
@@ -42,7 +41,7 @@ pub(super) fn conclude(
     let mut done = None;
     if let Some((mut effects, emitted)) = effects {
         match emits(
-            pipeline,
+            context,
             snapshot,
             job,
             &subscription.target.function,
@@ -56,14 +55,14 @@ pub(super) fn conclude(
         }
     }
     if let Some(effects) = done {
-        return settle(pipeline, job, ran, SettleEnd::Done(effects));
+        return settle(context, job, ran, SettleEnd::Done(effects));
     }
-    failed(pipeline, job, &subscription.target.retry, ran)
+    failed(context, job, &subscription.target.retry, ran)
 }
 
 /// The settlement of an attempt that failed.
 pub(super) fn failed(
-    pipeline: &Pipeline,
+    context: &Context,
     job: &Job,
     policy: &crate::model::RetryPolicy,
     ran: Ran,
@@ -73,25 +72,20 @@ pub(super) fn failed(
         attempts_made: job.attempts_made + 1,
         accepted_at: job.accepted_at,
     };
-    let end = match delivery::next(
-        ending,
-        policy,
-        pipeline.clock().now(),
-        pipeline.clock().random(),
-    ) {
+    let end = match delivery::next(ending, policy, context.clock.now(), context.clock.random()) {
         Next::Done => SettleEnd::Done(Effects::default()),
         Next::Retry(due_at) => SettleEnd::Retry { due_at },
         Next::Dead(reason) => SettleEnd::Dead { reason },
     };
-    settle(pipeline, job, ran, end)
+    settle(context, job, ran, end)
 }
 
 /// The settlement of a delivery that can't be attempted.
-pub(super) fn dead(pipeline: &Pipeline, job: &Job, ran: Ran, reason: DeadReason) -> Settle {
-    settle(pipeline, job, ran, SettleEnd::Dead { reason })
+pub(super) fn dead(context: &Context, job: &Job, ran: Ran, reason: DeadReason) -> Settle {
+    settle(context, job, ran, SettleEnd::Dead { reason })
 }
 
-fn settle(pipeline: &Pipeline, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
+fn settle(context: &Context, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
     Settle {
         key: job.key,
         fence: job.fence,
@@ -103,14 +97,14 @@ fn settle(pipeline: &Pipeline, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
             output: ran.output,
         },
         end,
-        now: pipeline.clock().now(),
+        now: context.clock.now(),
     }
 }
 
 /// Makes events of what a function emitted: with an id that is the same however often the attempt
 /// runs, the origin that only the host may set, and the subscriptions that get them.
 pub(super) fn emits(
-    pipeline: &Pipeline,
+    context: &Context,
     snapshot: &Snapshot,
     job: &Job,
     function: &Name,
@@ -131,7 +125,7 @@ pub(super) fn emits(
                 emitted.bus.as_deref().unwrap_or("?")
             ))
         })?;
-        let event = emitted_event(pipeline, job, function, index, emitted).map_err(&fault)?;
+        let event = emitted_event(context, job, function, index, emitted).map_err(&fault)?;
         event.check().map_err(|found| fault(found.to_string()))?;
         let subscriptions =
             matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
@@ -149,7 +143,7 @@ pub(super) fn emits(
 }
 
 fn emitted_event(
-    pipeline: &Pipeline,
+    context: &Context,
     job: &Job,
     function: &Name,
     index: usize,
@@ -187,13 +181,13 @@ fn emitted_event(
         .as_deref()
         .is_none_or(media_type::is_json);
     Ok(Event {
-        id: pipeline.emitted_id(job.key, index),
+        id: context.emitted_id(job.key, index),
         source: emitted
             .source
             .unwrap_or_else(|| format!("/functions/{function}")),
         kind: emitted.kind,
         subject: emitted.subject,
-        time: Some(pipeline.clock().now().to_string()),
+        time: Some(context.clock.now().to_string()),
         data_content_type: emitted.data_content_type.or_else(|| {
             emitted
                 .data
@@ -210,140 +204,39 @@ fn emitted_event(
     })
 }
 
-impl Pipeline {
-    /// What is next after a settlement came back from the writer.
-    pub(super) fn settled(
-        self: &std::sync::Arc<Self>,
-        ticket: SettleTicket,
-        settle: Settle,
-        outcome: StepOutcome,
-    ) {
-        let job = ticket.job;
-        match outcome {
-            StepOutcome::Settled(places) => {
-                if let SettleEnd::Retry { due_at } = settle.end {
-                    self.timer().nudge(due_at);
-                }
-                self.tell_attempt(&job, &settle, &places);
-            }
-            // Denied: an emitted event was matched for a rule that left meanwhile.
-            StepOutcome::Conflict | StepOutcome::Denied(_) if job.conflicts < CONFLICTS_MAX => {
-                let snapshot = self.snapshot();
-                if let Some(subscription) = snapshot.subscriptions.get(&job.key.subscription) {
-                    let again = Job {
-                        conflicts: job.conflicts + 1,
-                        ..job
-                    };
-                    self.dispatcher()
-                        .again(again, &subscription.target.function);
-                }
-            }
-            StepOutcome::Conflict | StepOutcome::Denied(_) | StepOutcome::Refused(_) => {
-                let settle = self.after_refusal(&job, settle, &outcome);
-                let pipeline = self.clone();
-                self.tasks().clone().spawn(async move {
-                    super::invoke::send(&pipeline, settle, SettleTicket { job, _turn: None }).await;
-                });
-            }
-            // Another attempt ended this delivery, so this one has no effect at all.
-            _ => tracing::debug!(delivery = %job.key, "a settlement came too late and was dropped"),
-        }
-    }
-
-    /// The settlement in place of one that the store refused.
-    pub(super) fn after_refusal(&self, job: &Job, settle: Settle, outcome: &StepOutcome) -> Settle {
-        let mut ran = Ran {
-            started_at: settle.attempt.started_at,
-            duration: Duration::from_micros(settle.attempt.duration_us),
-            output: settle.attempt.output,
-            outcome: Outcome::Conflict,
+/// The settlement in place of one that the store refused.
+pub(super) fn after_refusal(
+    context: &Context,
+    job: &Job,
+    settle: Settle,
+    outcome: &StepOutcome,
+) -> Settle {
+    let mut ran = Ran {
+        started_at: settle.attempt.started_at,
+        duration: Duration::from_micros(settle.attempt.duration_us),
+        output: settle.attempt.output,
+        outcome: Outcome::Conflict,
+    };
+    if let StepOutcome::Refused(reason) = outcome {
+        ran.outcome = Outcome::Limit {
+            message: match reason {
+                DeadReason::HopLimit => format!(
+                    "emitted an event that would go through more than {} functions",
+                    crate::model::Lineage::HOPS_MAX
+                ),
+                _ => format!(
+                    "the published event at the start has more than {} descendants",
+                    crate::model::Lineage::DESCENDANTS_MAX
+                ),
+            },
         };
-        if let StepOutcome::Refused(reason) = outcome {
-            ran.outcome = Outcome::Limit {
-                message: match reason {
-                    DeadReason::HopLimit => format!(
-                        "emitted an event that would go through more than {} functions",
-                        crate::model::Lineage::HOPS_MAX
-                    ),
-                    _ => format!(
-                        "the published event at the start has more than {} descendants",
-                        crate::model::Lineage::DESCENDANTS_MAX
-                    ),
-                },
-            };
-            return dead(self, job, ran, *reason);
-        }
-        let snapshot = self.snapshot();
-        let policy = snapshot
-            .subscriptions
-            .get(&job.key.subscription)
-            .map(|subscription| subscription.target.retry)
-            .unwrap_or_default();
-        failed(self, job, &policy, ran)
+        return dead(context, job, ran, *reason);
     }
-
-    /// Counts an ended attempt and what it emitted, and tells the live stream.
-    pub(super) fn tell_attempt(&self, job: &Job, settle: &Settle, places: &[(BusId, Appended)]) {
-        let age_ms = settle.now.ms_since(job.accepted_at);
-        let (retry_at, dead) = match &settle.end {
-            SettleEnd::Done(_) => (None, None),
-            SettleEnd::Retry { due_at } => (Some(*due_at), None),
-            SettleEnd::Dead { reason } => (None, Some(*reason)),
-        };
-        let attempt = &settle.attempt;
-        self.telemetry().count_attempt(
-            job.key.subscription,
-            &attempt.outcome,
-            attempt.duration_us,
-            age_ms,
-            retry_at.is_some(),
-            dead.is_some(),
-        );
-        if self.telemetry().heard() {
-            let emitted = places.iter().filter(|(_, place)| !place.duplicate).count();
-            self.tell_ended(job, settle, emitted, retry_at, dead);
-        }
-        self.telemetry().count_emitted(places.len() as u64);
-        if let SettleEnd::Done(effects) = &settle.end {
-            for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
-                self.tell_stored(*bus, new, *place);
-            }
-        }
-    }
-
-    fn tell_ended(
-        &self,
-        job: &Job,
-        settle: &Settle,
-        emitted: usize,
-        retry_at: Option<Timestamp>,
-        dead: Option<DeadReason>,
-    ) {
-        let attempt = &settle.attempt;
-        let snapshot = self.snapshot();
-        let subscription = snapshot.subscriptions.get(&job.key.subscription);
-        self.telemetry()
-            .tell(Happening::Attempt(Box::new(AttemptEnded {
-                key: job.key,
-                bus: snapshot
-                    .bus(job.bus)
-                    .map_or_else(|| "?".into(), |bus| bus.name.clone()),
-                kind: job.event.kind.clone(),
-                rule: subscription
-                    .map(|subscription| subscription.rule.to_string())
-                    .unwrap_or_default(),
-                function: subscription
-                    .map(|subscription| subscription.target.function.to_string())
-                    .unwrap_or_default(),
-                attempt: attempt.number,
-                started_at: attempt.started_at,
-                outcome: attempt.outcome.clone(),
-                duration_us: attempt.duration_us,
-                age_ms: settle.now.ms_since(job.accepted_at),
-                emitted,
-                retry_at,
-                dead,
-                output: attempt.output.clone(),
-            })));
-    }
+    let snapshot = context.snapshot();
+    let policy = snapshot
+        .subscriptions
+        .get(&job.key.subscription)
+        .map(|subscription| subscription.target.retry)
+        .unwrap_or_default();
+    failed(context, job, &policy, ran)
 }

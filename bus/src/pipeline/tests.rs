@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::model::{
-    Attribute, BusConfig, Data, Delivery, Event, FunctionConfig, InputConfig, Name, RetryPolicy,
-    RuleConfig, TargetConfig, Timestamp,
+    Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Name,
+    RetryPolicy, RuleConfig, SubscriptionId, TargetConfig, Timestamp,
 };
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
@@ -30,6 +30,7 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
         clock: Clock::system(Timestamp(0)),
         telemetry: Telemetry::new(),
         progress: Progress::silent(),
+        limits: Limits::of(64 << 30, usize::MAX),
         space: Box::new(|| u64::MAX),
         secrets: Box::new(|name| (name == "KEY").then(|| "hush".to_owned())),
     })

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::dispatch::Job;
+use super::context::Context;
+use super::scheduler::{Interrupted, Job};
 use super::services::Services;
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, settle};
@@ -16,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::model::{
     BusId, DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId,
 };
-use crate::runtime::{Context, Invocation};
+use crate::runtime::{Context as GuestContext, Invocation};
 use crate::store::NewEvent;
 
 /// What a trial showed.
@@ -87,10 +88,41 @@ impl Pipeline {
             event: Arc::new(event),
             lineage: Lineage::default(),
             conflicts: 0,
+            interrupted: Interrupted::No,
+            weight: 0,
         };
-        let invocation = self.trial_of(&job, deployed, bus);
-        let mut services = Services::new(self.store().clone(), deployed.clone());
-        let invoked = deployed.function.invoke(invocation, &mut services).await;
+        let run = Run {
+            context: self.context.clone(),
+            deployed: deployed.clone(),
+            job,
+            bus: bus.to_owned(),
+            snapshot: snapshot.clone(),
+        };
+        // Dropping the task ends the trial: one whose client goes away costs nothing more.
+        let task = self.attempts.workers.spawn(|_| run.trial(), || {});
+        task.fallible()
+            .await
+            .ok_or_else(|| Error::new(Kind::Unavailable, "the bus is stopping"))
+    }
+}
+
+/// What one trial runs with.
+struct Run {
+    context: Arc<Context>,
+    snapshot: Arc<Snapshot>,
+    deployed: Arc<Deployed>,
+    job: Job,
+    bus: String,
+}
+
+impl Run {
+    async fn trial(self) -> Trial {
+        let deployed = &self.deployed;
+        let mut services = Services::new(self.context.store.clone(), deployed.clone());
+        let invoked = deployed
+            .function
+            .invoke(self.invocation(), &mut services)
+            .await;
         let mut trial = Trial {
             revision: deployed.revision.clone(),
             outcome: invoked.outcome,
@@ -101,32 +133,34 @@ impl Pipeline {
         };
         if trial.outcome.is_success() {
             let name = &deployed.revision.name;
-            match settle::emits(self, &snapshot, &job, name, invoked.emitted) {
+            let emitted = invoked.emitted;
+            match settle::emits(&self.context, &self.snapshot, &self.job, name, emitted) {
                 Err(outcome) => trial.outcome = outcome,
                 Ok(events) => {
                     trial.writes = services.into_effects().writes;
-                    trial.emitted = would_emit(&snapshot, events);
+                    trial.emitted = would_emit(&self.snapshot, events);
                 }
             }
         }
         trial.outcome = trial.outcome.cut(settle::MESSAGE_BYTES_MAX);
-        Ok(trial)
+        trial
     }
 
-    fn trial_of(&self, job: &Job, deployed: &Deployed, bus: &str) -> Invocation {
+    fn invocation(&self) -> Invocation {
+        let revision = &self.deployed.revision;
         Invocation {
-            event: job.event.clone(),
-            context: Context {
+            event: self.job.event.clone(),
+            context: GuestContext {
                 delivery: "invoke".to_owned(),
-                idempotency_key: self.idempotency_key(job.key),
+                idempotency_key: self.context.idempotency_key(self.job.key),
                 attempt: 1,
-                function: deployed.revision.name.to_string(),
+                function: revision.name.to_string(),
                 rule: String::new(),
-                bus: bus.to_owned(),
+                bus: self.bus.clone(),
                 position: 0,
-                accepted_at_ms: job.accepted_at.0,
+                accepted_at_ms: self.job.accepted_at.0,
             },
-            limits: deployed.revision.config.limits,
+            limits: revision.config.limits,
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::error::{Error, Kind};
 use crate::store::{Appended, Step, StepOutcome, Store};
 use crate::telemetry::Telemetry;
 
-use super::dispatch::{Dispatcher, SettleTicket};
+use super::context::Health;
+use super::scheduler::{Scheduler, SettleTicket};
+use super::tasks;
 
 /// Steps in one transaction.
 const BATCH_STEPS_MAX: usize = 1_000;
@@ -46,7 +48,16 @@ struct Item {
     _settlement: Option<OwnedSemaphorePermit>,
 }
 
-/// A step that was committed, with what came of it, for the dispatcher; in the order of the commit.
+/// What a settlement weighs, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Weight {
+    /// What it writes: a batch is bounded in this.
+    pub(super) written: usize,
+    /// What it keeps in memory until its commit: the inbox is bounded in this.
+    pub(super) held: usize,
+}
+
+/// A step that was committed, with what came of it, for the scheduler; in the order of the commit.
 pub(super) enum Committed {
     /// Events that were published.
     Appended(crate::store::Append, Vec<Appended>),
@@ -67,7 +78,7 @@ fn share(bytes: usize) -> u32 {
 enum Reply {
     /// A publisher.
     Publish(oneshot::Sender<Result<Vec<Appended>, Error>>),
-    /// Nobody awaits a settlement: the dispatcher is told.
+    /// Nobody awaits a settlement: the scheduler is told.
     Settle(Box<SettleTicket>),
     /// A job that awaits the outcome itself.
     Outcome(oneshot::Sender<Result<StepOutcome, Error>>),
@@ -89,21 +100,22 @@ fn stopped() -> Error {
 }
 
 impl Writer {
-    /// Starts the writer's thread. It ends when all handles are dropped or a commit fails; `failed` is
-    /// called in the second case.
+    /// Starts the writer's thread. It ends when all handles are dropped or a commit fails, which fails the
+    /// bus.
     ///
     /// # Errors
     /// The operating system gives no thread.
     pub(super) fn start(
         store: Arc<dyn Store>,
-        dispatcher: Arc<Dispatcher>,
+        scheduler: Scheduler,
         telemetry: Arc<Telemetry>,
-        failed: impl Fn(&str) + Send + 'static,
+        health: Arc<Health>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
-        let thread = std::thread::Builder::new()
-            .name("edgebus-writer".to_owned())
-            .spawn(move || run(items, &*store, &dispatcher, &telemetry, &failed))?;
+        let failing = health.clone();
+        let thread = tasks::essential_thread("writer", health, move || {
+            run(items, &*store, &scheduler, &telemetry, &failing);
+        })?;
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
         let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
         Ok((
@@ -150,31 +162,31 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 
-    /// Sends a settlement; the dispatcher hears what came of it.
-    pub(super) async fn settle(&self, step: Step, bytes: usize, ticket: SettleTicket) {
+    /// Sends a settlement; the scheduler hears what came of it.
+    pub(super) async fn settle(&self, step: Step, weight: Weight, ticket: SettleTicket) {
         let reply = Reply::Settle(Box::new(ticket));
         // After the writer's end nothing can be settled: the delivery stays owed in the store.
         if let Ok(place) = self.settlements.clone().acquire_owned().await {
-            let _ = self.send(step, bytes, reply, Some(place)).await;
+            let _ = self.send(step, weight, reply, Some(place)).await;
         }
     }
 
     async fn send(
         &self,
         step: Step,
-        bytes: usize,
+        weight: Weight,
         reply: Reply,
         settlement: Option<OwnedSemaphorePermit>,
     ) -> Result<(), Error> {
         let room = self
             .room
             .clone()
-            .acquire_many_owned(share(bytes))
+            .acquire_many_owned(share(weight.held))
             .await
             .map_err(|_| stopped())?;
         let item = Item {
             step,
-            bytes,
+            bytes: weight.written,
             reply,
             _room: room,
             _settlement: settlement,
@@ -195,7 +207,11 @@ impl Writer {
             }
             _ => 0,
         };
-        self.send(step, bytes, Reply::Outcome(reply), None).await?;
+        let weight = Weight {
+            written: bytes,
+            held: bytes,
+        };
+        self.send(step, weight, Reply::Outcome(reply), None).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
@@ -203,11 +219,10 @@ impl Writer {
 fn run(
     mut items: mpsc::Receiver<Item>,
     store: &dyn Store,
-    dispatcher: &Arc<Dispatcher>,
+    scheduler: &Scheduler,
     telemetry: &Telemetry,
-    failed: &dyn Fn(&str),
+    health: &Health,
 ) {
-    let _alive = Alive(failed);
     let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
     let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
     while let Some(first) = items.blocking_recv() {
@@ -225,7 +240,7 @@ fn run(
             Ok(outcomes) => {
                 telemetry.count_commit(steps.len(), began.elapsed());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
-                answer(&mut steps, &mut replies, outcomes, dispatcher);
+                answer(&mut steps, &mut replies, outcomes, scheduler);
                 if last {
                     return;
                 }
@@ -233,7 +248,7 @@ fn run(
             Err(error) => {
                 tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
                 // Nobody may hear of the failure before the bus counts as failed.
-                failed(&error.message);
+                health.fail(&error.message);
                 for reply in replies.drain(..) {
                     refuse(reply);
                 }
@@ -247,24 +262,13 @@ fn run(
     }
 }
 
-/// Ends the process in order if the writer's thread panics: without a writer there is no bus.
-struct Alive<'a>(&'a dyn Fn(&str));
-
-impl Drop for Alive<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            (self.0)("the writer panicked");
-        }
-    }
-}
-
-/// Tells the waiters first, so that a publisher's answer leaves before the dispatcher's work begins.
-/// The dispatcher hears of everything in the order of the commit, because queues go by position.
+/// Tells the waiters first, so that a publisher's answer leaves before the scheduler's work begins.
+/// The scheduler hears of everything in the order of the commit, because queues go by position.
 fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
-    dispatcher: &Arc<Dispatcher>,
+    scheduler: &Scheduler,
 ) {
     let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
@@ -290,7 +294,7 @@ fn answer(
             (Reply::Settle(_), _, _) => {}
         }
     }
-    dispatcher.committed(committed);
+    scheduler.committed(committed);
 }
 
 fn refuse(reply: Reply) {

@@ -94,6 +94,8 @@ pub struct Telemetry {
     attempt_seconds: Histogram,
     delivery_seconds: Histogram,
     in_memory: Gauge,
+    in_flight: Gauge,
+    leased_bytes: Gauge,
     tallies: Tallies,
 }
 
@@ -173,6 +175,14 @@ impl Telemetry {
             delivery_seconds: histogram("edgebus_delivery_seconds"),
             in_memory: recorder.register_gauge(
                 &Key::from_static_name("edgebus_deliveries_in_memory"),
+                &metadata,
+            ),
+            in_flight: recorder.register_gauge(
+                &Key::from_static_name("edgebus_attempts_in_flight"),
+                &metadata,
+            ),
+            leased_bytes: recorder.register_gauge(
+                &Key::from_static_name("edgebus_attempts_memory_bytes"),
                 &metadata,
             ),
             metrics: recorder.handle(),
@@ -270,6 +280,14 @@ impl Telemetry {
     pub fn set_in_memory(&self, deliveries: usize) {
         self.in_memory
             .set(f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX)));
+    }
+
+    /// Sets how many attempts are in flight, and the memory in bytes that they may use.
+    pub fn set_in_flight(&self, attempts: usize, leased_bytes: u64) {
+        self.in_flight
+            .set(f64::from(u32::try_from(attempts).unwrap_or(u32::MAX)));
+        // A gauge is a float; bytes are exact up to 2^53.
+        self.leased_bytes.set(leased_bytes as f64);
     }
 
     /// Folds what was recorded into the buckets, so that nothing piles up between two scrapes.

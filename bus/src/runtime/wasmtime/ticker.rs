@@ -12,10 +12,10 @@ use std::time::Duration;
 use ::wasmtime::Engine;
 
 /// How long a guest runs before it lets others have the worker.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(2);
 /// Ticks without an attempt before the thread sleeps: waking it for each of many short attempts would
 /// cost more than they do.
-const IDLE_TICKS_MAX: u32 = 100;
+const IDLE_TICKS_MAX: u32 = 500;
 
 /// What the thread and the attempts share.
 #[derive(Default)]

@@ -114,7 +114,7 @@ fn retry_schema() -> Value {
 fn subscriptions() -> Vec<Shape> {
     let example = json!({
         "id": 3, "label": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
-        "in_memory": 0, "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
+        "in_memory": 0, "situation": "empty", "reason": "nothing is ready to run", "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
         "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
         "retry": retry(), "dead_letter_ms": 1_209_600_000,
     });
@@ -148,6 +148,11 @@ fn subscriptions() -> Vec<Shape> {
     let words =
         "One rule with one of its targets: the unit that has lag, retries and dead letters.";
     let id = number("Its number, the first part of its deliveries' ids.", 1);
+    let situation = json!({
+        "type": "string",
+        "enum": crate::bus::Situation::ALL.map(crate::bus::Situation::word),
+        "description": "Why its deliveries run or don't, at this moment.",
+    });
     let active = flag("False once it left the manifest: what is owed still runs.");
     let subscription = object(words)
         .has("id", id)
@@ -156,10 +161,9 @@ fn subscriptions() -> Vec<Shape> {
         .has("function", name("The function."))
         .has("bus", name("The bus."))
         .has("active", active)
-        .has(
-            "in_memory",
-            number("Deliveries that are ready or running.", 0),
-        )
+        .has("in_memory", number("Deliveries that wait in memory.", 0))
+        .has("situation", situation)
+        .has("reason", text("The same in words."))
         .has("oldest_owed", oldest)
         .has("oldest_accepted_at", accepted)
         .may("oldest_age_ms", number(age, 0))

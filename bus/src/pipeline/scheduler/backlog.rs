@@ -1,0 +1,404 @@
+//! Reads deliveries back from the store, each with its event, on threads of its own: pages of first
+//! attempts, and retries that are due.
+//!
+//! Never here: a decision about what runs, or a corrupt record that is used.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use super::inbox::{Inbox, Message};
+use super::queue::{DuePlace, Interrupted, Job};
+use crate::model::{
+    BusId, Delivery, DeliveryKey, Lineage, Outcome, Position, SubscriptionId, Timestamp,
+};
+use crate::pipeline::context::{Context, Health};
+use crate::pipeline::settle::{self, Ran};
+use crate::pipeline::tasks;
+use crate::pipeline::writer::Writer;
+use crate::store::{DeliveryState, Error, Kind, Step};
+
+/// Threads that read.
+const THREADS: usize = 4;
+/// Requests that may wait for them: more than the scheduler ever has under way.
+const REQUESTS_MAX: usize = 1_024;
+/// Rows that are read from the store at a time.
+const ROWS_AT_ONCE: usize = 256;
+/// Rows that one request looks at.
+const ROWS_MAX: usize = 4_096;
+
+/// What the scheduler wants to be read.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A subscription's first attempts after `cursor`.
+    Page {
+        id: SubscriptionId,
+        cursor: Position,
+        rows_max: usize,
+        /// What the events may weigh; the one that passes it still belongs to the page.
+        bytes_max: usize,
+    },
+    /// Due times after a place, of all subscriptions or of one.
+    Due {
+        after: Option<DuePlace>,
+        until: Timestamp,
+        only: Option<SubscriptionId>,
+        rows_max: usize,
+    },
+    /// Deliveries that are due, until their events weigh `bytes_max`.
+    Load {
+        places: Vec<DuePlace>,
+        bytes_max: usize,
+    },
+}
+
+/// What was read.
+pub(super) enum Answer {
+    /// Of [`Request::Page`]: the deliveries, the last position looked at, and whether the end was reached.
+    Page {
+        id: SubscriptionId,
+        jobs: Vec<Job>,
+        last: Position,
+        whole: bool,
+        bytes_max: usize,
+    },
+    /// A page could not be read.
+    PageFailed {
+        id: SubscriptionId,
+        bytes_max: usize,
+    },
+    /// Of [`Request::Due`]: the places, the last one looked at, whether the end was reached, and the next due time after it.
+    Due {
+        only: Option<SubscriptionId>,
+        rows: Vec<DuePlace>,
+        last: Option<DuePlace>,
+        whole: bool,
+        next: Option<Timestamp>,
+    },
+    /// Of [`Request::Load`]: what was asked for, the deliveries, and the places that were not read.
+    Loaded {
+        asked: Vec<DuePlace>,
+        jobs: Vec<Job>,
+        left: Vec<DuePlace>,
+        bytes_max: usize,
+    },
+}
+
+/// The handle of the threads.
+pub(super) struct Backlog {
+    requests: mpsc::SyncSender<Request>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Backlog {
+    /// Starts the threads; answers go to `inbox`.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub(super) fn start(
+        context: &Arc<Context>,
+        writer: &Writer,
+        inbox: &Arc<Inbox>,
+        health: &Arc<Health>,
+    ) -> std::io::Result<Self> {
+        let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let mut threads = Vec::with_capacity(THREADS);
+        for _ in 0..THREADS {
+            let reader = Reader {
+                context: context.clone(),
+                writer: writer.clone(),
+                tasks: tokio::runtime::Handle::current(),
+            };
+            let (waiting, inbox) = (waiting.clone(), inbox.clone());
+            let read = move || {
+                loop {
+                    let request = waiting
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
+                    // The scheduler has ended.
+                    let Ok(request) = request else { return };
+                    inbox.put(Message::Read(reader.read(request)));
+                }
+            };
+            threads.push(tasks::essential_thread(
+                "backlog-reader",
+                health.clone(),
+                read,
+            )?);
+        }
+        Ok(Self { requests, threads })
+    }
+
+    /// Ends the threads and waits for that, so that nobody holds the store any more.
+    pub(super) fn end(self) {
+        drop(self.requests);
+        for thread in self.threads {
+            // A panic has failed the bus already.
+            drop(thread.join());
+        }
+    }
+
+    /// Asks for something to be read.
+    pub(super) fn ask(&self, request: Request) {
+        // The threads end after the scheduler, which has far fewer requests under way than there is room for.
+        if self.requests.try_send(request).is_err() {
+            tracing::error!("a page of deliveries could not be asked for");
+        }
+    }
+}
+
+/// What one thread reads with.
+struct Reader {
+    context: Arc<Context>,
+    writer: Writer,
+    tasks: tokio::runtime::Handle,
+}
+
+impl Reader {
+    /// Reads; a panic is one failed reading, so that whoever asked hears of it.
+    fn read(&self, request: Request) -> Answer {
+        let failed = match &request {
+            Request::Page { id, bytes_max, .. } => Answer::PageFailed {
+                id: *id,
+                bytes_max: *bytes_max,
+            },
+            Request::Due { only, .. } => Answer::Due {
+                only: *only,
+                rows: Vec::new(),
+                last: None,
+                whole: true,
+                next: None,
+            },
+            Request::Load { places, bytes_max } => Answer::Loaded {
+                asked: places.clone(),
+                jobs: Vec::new(),
+                left: Vec::new(),
+                bytes_max: *bytes_max,
+            },
+        };
+        // The store is read through a handle that a panic leaves as it was.
+        let read = catch_unwind(AssertUnwindSafe(|| match request {
+            Request::Page {
+                id,
+                cursor,
+                rows_max,
+                bytes_max,
+            } => self.page(id, cursor, rows_max, bytes_max),
+            Request::Due {
+                after,
+                until,
+                only,
+                rows_max,
+            } => self.due(after, until, only, rows_max),
+            Request::Load { places, bytes_max } => self.load(places, bytes_max),
+        }));
+        match read {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                self.context.reading_failed("pending deliveries", &error);
+                failed
+            }
+            Err(_) => {
+                self.context.health.fail("a reader of deliveries panicked");
+                failed
+            }
+        }
+    }
+
+    fn page(
+        &self,
+        id: SubscriptionId,
+        cursor: Position,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Answer, Error> {
+        let (mut jobs, mut last, mut bytes, mut looked) = (Vec::new(), cursor, 0, 0);
+        let mut whole = false;
+        'pages: while looked < ROWS_MAX && jobs.len() < rows_max {
+            let after = DeliveryKey {
+                subscription: id,
+                replay: 0,
+                position: last,
+            };
+            let limit = ROWS_AT_ONCE.min(rows_max);
+            let page = self.context.store.deliveries(id, Some(after), limit)?;
+            for delivery in &page {
+                last = delivery.key.position;
+                // Those that wait for a retry come when they are due.
+                if delivery.due_at.is_some() {
+                    continue;
+                }
+                if let Some(job) = self.job(delivery)? {
+                    bytes += job.weight;
+                    jobs.push(job);
+                    if bytes >= bytes_max || jobs.len() >= rows_max {
+                        break 'pages;
+                    }
+                }
+            }
+            looked += page.len();
+            if page.len() < limit {
+                whole = true;
+                break;
+            }
+        }
+        Ok(Answer::Page {
+            id,
+            jobs,
+            last,
+            whole,
+            bytes_max,
+        })
+    }
+
+    fn due(
+        &self,
+        after: Option<DuePlace>,
+        until: Timestamp,
+        only: Option<SubscriptionId>,
+        rows_max: usize,
+    ) -> Result<Answer, Error> {
+        let store = &self.context.store;
+        let (mut rows, mut last, mut looked, mut whole) = (Vec::new(), after, 0, false);
+        while looked < ROWS_MAX && rows.len() < rows_max {
+            let page = store.waiting(until, last, ROWS_AT_ONCE)?;
+            looked += page.len();
+            last = page.last().copied().or(last);
+            whole = page.len() < ROWS_AT_ONCE;
+            rows.extend(
+                page.into_iter()
+                    .filter(|(_, key)| only.is_none_or(|id| id == key.subscription)),
+            );
+            if whole {
+                break;
+            }
+        }
+        let next = if whole && only.is_none() {
+            store
+                .waiting(Timestamp(u64::MAX), last.or(Some((until, LAST_KEY))), 1)?
+                .first()
+                .map(|(due_at, _)| *due_at)
+        } else {
+            None
+        };
+        Ok(Answer::Due {
+            only,
+            rows,
+            last,
+            whole,
+            next,
+        })
+    }
+
+    fn load(&self, places: Vec<DuePlace>, bytes_max: usize) -> Result<Answer, Error> {
+        let (mut jobs, mut bytes, mut read) = (Vec::new(), 0, 0);
+        let now = self.context.clock.now();
+        for (_, key) in &places {
+            if bytes >= bytes_max {
+                break;
+            }
+            read += 1;
+            let delivery = match self.context.store.delivery(*key) {
+                Ok(Some(DeliveryState::Owed(delivery))) => delivery,
+                // It was settled meanwhile.
+                Ok(_) => continue,
+                // One corrupt row stands in the way of no other.
+                Err(error) if error.kind == Kind::Corrupt => {
+                    self.context.reading_failed("a due retry", &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // It waits for a later retry by now, which has a place of its own.
+            if delivery.due_at.is_some_and(|due_at| due_at > now) {
+                continue;
+            }
+            if let Some(job) = self.job(&delivery)? {
+                bytes += job.weight;
+                jobs.push(job);
+            }
+        }
+        Ok(Answer::Loaded {
+            left: places[read..].to_vec(),
+            asked: places,
+            jobs,
+            bytes_max,
+        })
+    }
+
+    /// The job for a pending delivery; `None` if its event can't be read uncorrupted, and then the
+    /// delivery is on its way to the dead letters.
+    fn job(&self, delivery: &Delivery) -> Result<Option<Job>, Error> {
+        let snapshot = self.context.snapshot();
+        let Some(subscription) = snapshot.subscriptions.get(&delivery.key.subscription) else {
+            return Ok(None);
+        };
+        let bus = subscription.bus;
+        match self.context.store.event(bus, delivery.key.position) {
+            Ok(Some(stored)) => {
+                let ended = delivery.attempts.last().map_or(0, |attempt| attempt.number);
+                return Ok(Some(Job {
+                    interrupted: interrupted(delivery),
+                    // A claim that never ended is no attempt, unless the death is counted as one.
+                    attempts_made: ended,
+                    ..Job::of(delivery, bus, &stored)
+                }));
+            }
+            Ok(None) => self.bury(delivery, bus, "the event is no longer in the log"),
+            Err(error) if error.kind == Kind::Corrupt => {
+                self.context.reading_failed("an event", &error);
+                self.bury(delivery, bus, &error.message);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    /// Sends a delivery whose event can't be read to the dead letters.
+    fn bury(&self, delivery: &Delivery, bus: BusId, why: &str) {
+        let job = Job {
+            key: delivery.key,
+            bus,
+            fence: delivery.fence,
+            attempts_made: delivery.attempts_made,
+            accepted_at: delivery.accepted_at,
+            event: Arc::new(crate::model::Event::unreadable()),
+            lineage: Lineage::default(),
+            conflicts: 0,
+            interrupted: Interrupted::No,
+            weight: 0,
+        };
+        let ran = Ran::host(why.to_owned(), self.context.clock.now());
+        let reason = crate::model::DeadReason::Corrupt;
+        let settle = settle::dead(&self.context, &job, ran, reason);
+        // The thread waits for room in the writer's inbox, so that no number of these piles up.
+        let _ = self
+            .tasks
+            .block_on(self.writer.apply(Step::Settle(Box::new(settle))));
+    }
+}
+
+/// Behind every key of one due time.
+const LAST_KEY: DeliveryKey = DeliveryKey {
+    subscription: SubscriptionId(u32::MAX),
+    replay: u32::MAX,
+    position: Position(u64::MAX),
+};
+
+/// Whether a process died during a delivery's attempts: then an attempt was claimed and never ended.
+///
+/// A death counts as an attempt from the second one in succession on. The first may have been any other
+/// delivery's doing that ran at the time; only one that was interrupted runs alone among its kind, so a
+/// second death points at it.
+fn interrupted(delivery: &Delivery) -> Interrupted {
+    let last = delivery.attempts.last();
+    let ended = last.map_or(0, |attempt| attempt.number);
+    let died_before = last.is_some_and(|attempt| matches!(attempt.outcome, Outcome::Host { .. }));
+    match delivery.attempts_made.saturating_sub(ended) {
+        0 => Interrupted::No,
+        1 if !died_before => Interrupted::Once,
+        _ => Interrupted::Again,
+    }
+}

@@ -1,0 +1,419 @@
+//! The scheduler's decisions as plain data: messages in, actions out. One thread owns it, so there is no
+//! lock, and nothing here waits, reads the store or runs a function.
+//!
+//! A function stands in the ring as long as it has deliveries in memory and its own limits allow another
+//! attempt; one that lacks places or memory is parked until some are given back. A subscription stands in
+//! its function's ring as long as it has deliveries in memory. So who is next is found without looking at
+//! anybody else, and a commit costs nothing for queues that it doesn't touch.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use super::backlog::Request;
+use super::budget::{Budget, Limits, Short};
+use super::due::Due;
+use super::function::{FunctionLimits, FunctionQueue, MISSING};
+use super::queue::{Interrupted, Job, Queue};
+use super::situation::Situation;
+use super::suspects::Suspects;
+use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
+use crate::store::{Appended, NewEvent};
+
+/// Deliveries of one subscription that wait in memory.
+pub(super) const READY_PER_SUBSCRIPTION_MAX: usize = 1_024;
+/// Below this a queue that lags is filled again.
+pub(super) const READY_LOW: usize = 256;
+/// Bytes of events that wait in memory, all subscriptions together. A queue may hold as many as are left
+/// free, so that room is left for whoever comes next.
+pub(super) const READY_BYTES_MAX: usize = 64 << 20;
+/// The same, with the single events of queues that would have none otherwise.
+const READY_BYTES_HARD_MAX: usize = 80 << 20;
+/// Attempts that one subscription begins before the next one of its function.
+const RUN_LENGTH: u32 = 16;
+/// Parked functions that are tried again when an attempt gives back what it had.
+const UNPARKED_MAX: usize = 4;
+
+/// What an attempt holds until its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::pipeline) struct Held {
+    /// Counts attempts from 0.
+    pub(in crate::pipeline) number: u64,
+    /// The function's number.
+    pub(in crate::pipeline) function: usize,
+    /// Leased memory, in bytes.
+    pub(in crate::pipeline) memory_bytes: u64,
+    /// True if it has the function's turn.
+    pub(in crate::pipeline) turn: bool,
+}
+
+/// What is to be done.
+pub(super) enum Action {
+    /// Begin an attempt.
+    Start(Box<Job>, Held),
+    /// Read deliveries from the store.
+    Read(Request),
+}
+
+/// Why nothing is attempted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Pause {
+    /// The bus starts, and what is to be active is not yet.
+    Start = 1,
+    /// The disk is full.
+    Space = 2,
+}
+
+/// All that the scheduler knows.
+pub(super) struct State {
+    pub(super) queues: HashMap<SubscriptionId, Queue>,
+    pub(super) functions: Vec<FunctionQueue>,
+    numbers: HashMap<Name, usize>,
+    /// Functions that may begin an attempt, in turn.
+    ring: VecDeque<usize>,
+    /// Functions that lack places or memory.
+    parked: VecDeque<usize>,
+    /// Queues that wait for a page.
+    pub(super) hungry: VecDeque<SubscriptionId>,
+    pub(super) budget: Budget,
+    pub(super) ready: usize,
+    pub(super) ready_bytes: usize,
+    /// Bytes that pages on their way may bring.
+    pub(super) reserved_bytes: usize,
+    pub(super) fills: usize,
+    /// Deliveries that are in memory out of the order of their positions: retries, conflicts, suspects.
+    pub(super) held: HashSet<DeliveryKey>,
+    pub(super) due: Due,
+    pub(super) suspects: Suspects,
+    begun: u64,
+    paused: u8,
+    pub(super) stopping: bool,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            queues: HashMap::new(),
+            functions: Vec::new(),
+            numbers: HashMap::new(),
+            ring: VecDeque::new(),
+            parked: VecDeque::new(),
+            hungry: VecDeque::new(),
+            budget: Budget::new(limits),
+            ready: 0,
+            ready_bytes: 0,
+            reserved_bytes: 0,
+            fills: 0,
+            held: HashSet::new(),
+            due: Due::default(),
+            suspects: Suspects::default(),
+            begun: 0,
+            paused: 0,
+            stopping: false,
+        }
+    }
+
+    /// Makes the queue of a subscription, if there is none. One that is `behind` begins in the store.
+    pub(super) fn subscribe(&mut self, id: SubscriptionId, function: &Name, behind: bool) {
+        if self.queues.contains_key(&id) {
+            return;
+        }
+        let function = match self.numbers.get(function) {
+            Some(number) => *number,
+            None => {
+                let number = self.functions.len();
+                self.functions
+                    .push(FunctionQueue::new(function.clone(), MISSING));
+                self.numbers.insert(function.clone(), number);
+                number
+            }
+        };
+        self.queues
+            .insert(id, Queue::new(function, Position(0), behind));
+        self.want(id);
+    }
+
+    /// Takes over the limits of the functions that are deployed now.
+    pub(super) fn limit(&mut self, limits: &HashMap<Name, FunctionLimits>) {
+        for number in 0..self.functions.len() {
+            let function = &mut self.functions[number];
+            function.limits = limits.get(&function.name).copied().unwrap_or(MISSING);
+            self.enlist(number);
+        }
+        self.next_suspect();
+    }
+
+    /// Starts or ends a pause.
+    pub(super) fn pause(&mut self, why: Pause, paused: bool) {
+        if paused {
+            self.paused |= why as u8;
+        } else {
+            self.paused &= !(why as u8);
+        }
+    }
+
+    /// True if `weight` more bytes of a subscription may come into memory.
+    pub(super) fn room(&self, queue: &Queue, weight: usize) -> bool {
+        let taken = self.ready_bytes + self.reserved_bytes;
+        let free = READY_BYTES_MAX.saturating_sub(taken);
+        queue.held() < READY_PER_SUBSCRIPTION_MAX
+            && (queue.bytes + weight <= free || (queue.held() == 0 && taken < READY_BYTES_HARD_MAX))
+    }
+
+    /// Takes a stored event to its subscriptions' queues, or leaves it to the store.
+    pub(super) fn accept(&mut self, bus: BusId, new: &NewEvent, place: Appended, now: Timestamp) {
+        if place.duplicate {
+            return;
+        }
+        let weight = new.event.size() / new.subscriptions.len().max(1);
+        for id in &new.subscriptions {
+            let Some(queue) = self.queues.get(id) else {
+                continue;
+            };
+            let room = self.room(queue, weight);
+            let Some(queue) = self.queues.get_mut(id) else {
+                continue;
+            };
+            if queue.behind || !room {
+                queue.behind = true;
+                queue.passed_over = true;
+                self.want(*id);
+                continue;
+            }
+            if place.position <= queue.cursor {
+                continue;
+            }
+            queue.cursor = place.position;
+            let job = Job {
+                key: DeliveryKey {
+                    subscription: *id,
+                    replay: 0,
+                    position: place.position,
+                },
+                bus,
+                fence: 0,
+                attempts_made: 0,
+                accepted_at: now,
+                event: new.event.clone(),
+                lineage: new.lineage,
+                conflicts: 0,
+                interrupted: Interrupted::No,
+                weight,
+            };
+            self.push(job, false);
+        }
+    }
+
+    /// Puts a delivery into its subscription's queue.
+    pub(super) fn push(&mut self, job: Job, front: bool) {
+        let id = job.key.subscription;
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
+        self.ready += 1;
+        self.ready_bytes += job.weight;
+        queue.bytes += job.weight;
+        if front {
+            queue.ready.push_front(job);
+        } else {
+            queue.ready.push_back(job);
+        }
+        if !queue.queued {
+            queue.queued = true;
+            let function = queue.function;
+            self.functions[function].ring.push_back(id);
+            self.enlist(function);
+        }
+    }
+
+    /// Lets a function stand in the ring if its own limits allow it an attempt.
+    pub(super) fn enlist(&mut self, number: usize) {
+        if self.own_hindrance(number).is_none() {
+            let function = &mut self.functions[number];
+            if !function.queued && !function.parked {
+                function.queued = true;
+                self.ring.push_back(number);
+            }
+        }
+    }
+
+    /// Why a function's own limits allow it no attempt now; `None` if they do.
+    fn own_hindrance(&self, number: usize) -> Option<Situation> {
+        let function = &self.functions[number];
+        if function.ring.is_empty() {
+            Some(Situation::Empty)
+        } else if !function.limits.available {
+            Some(Situation::Unavailable)
+        } else if !function.has_room() {
+            Some(Situation::BlockedOnFunction)
+        } else if function.one_by_one() && function.turn_taken {
+            Some(Situation::BlockedOnTurn)
+        } else {
+            None
+        }
+    }
+
+    /// What a function lacks that all share.
+    fn short(&self, number: usize, now: Instant) -> Option<Short> {
+        let function = &self.functions[number];
+        self.budget.short(
+            function.pace(now),
+            function.running(),
+            function.limits.memory_bytes_max,
+        )
+    }
+
+    /// Begins as many attempts as may begin now.
+    pub(super) fn start(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.stopping || self.paused != 0 {
+            return;
+        }
+        while self.budget.has_processor() {
+            let Some(number) = self.ring.front().copied() else {
+                return;
+            };
+            if self.own_hindrance(number).is_some() {
+                self.ring.pop_front();
+                self.functions[number].queued = false;
+                self.functions[number].end_turn();
+            } else if self.short(number, now).is_some() {
+                self.ring.pop_front();
+                self.functions[number].queued = false;
+                self.functions[number].parked = true;
+                self.parked.push_back(number);
+            } else if !self.functions[number].begin_turn() {
+                self.ring.rotate_left(1);
+            } else if let Some(job) = self.take(number) {
+                actions.push(self.begin(number, job, now));
+                if !self.functions[number].charge() {
+                    self.ring.rotate_left(1);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, number: usize, job: Job, now: Instant) -> Action {
+        let attempt = self.begun;
+        self.begun += 1;
+        let function = &mut self.functions[number];
+        let turn = function.begin(attempt, now);
+        let memory_bytes = function.limits.memory_bytes_max;
+        self.budget.take(memory_bytes);
+        let held = Held {
+            number: attempt,
+            function: number,
+            memory_bytes,
+            turn,
+        };
+        Action::Start(Box::new(job), held)
+    }
+
+    /// Takes the next delivery of a function.
+    fn take(&mut self, number: usize) -> Option<Job> {
+        let function = &mut self.functions[number];
+        let id = *function.ring.front()?;
+        if function.run_left == 0 {
+            function.run_left = RUN_LENGTH;
+        }
+        function.run_left -= 1;
+        let queue = self.queues.get_mut(&id)?;
+        let job = queue.ready.pop_front();
+        if let Some(job) = &job {
+            queue.bytes = queue.bytes.saturating_sub(job.weight);
+            self.ready -= 1;
+            self.ready_bytes = self.ready_bytes.saturating_sub(job.weight);
+        }
+        if queue.ready.is_empty() {
+            queue.queued = false;
+            function.ring.pop_front();
+            function.run_left = 0;
+        } else if function.run_left == 0 {
+            function.ring.rotate_left(1);
+        }
+        self.want(id);
+        job
+    }
+
+    /// An attempt gave up its thread before its end.
+    pub(super) fn left_processor(&mut self) {
+        self.budget.leave_processor();
+    }
+
+    /// An attempt is over. `unsettled` names its delivery if no settlement of it is on its way.
+    pub(super) fn ended(
+        &mut self,
+        held: Held,
+        now: Instant,
+        cost_us: u64,
+        unsettled: Option<DeliveryKey>,
+    ) {
+        self.budget.give_back(held.memory_bytes);
+        self.functions[held.function].end(held.number, now, cost_us);
+        if let Some(key) = unsettled {
+            self.forget(key, held);
+        }
+        self.unpark(held.function);
+    }
+
+    /// A delivery is no longer in memory: settled, or another attempt's.
+    pub(super) fn forget(&mut self, key: DeliveryKey, held: Held) {
+        self.held.remove(&key);
+        self.give_turn_back(held);
+        self.suspect_ended(key);
+    }
+
+    /// The settlement of an attempt is durable or refused.
+    pub(super) fn give_turn_back(&mut self, held: Held) {
+        if held.turn {
+            self.functions[held.function].give_turn_back();
+            self.enlist(held.function);
+        }
+    }
+
+    /// Something was given back: the function that gave it and some that wait may try again.
+    fn unpark(&mut self, own: usize) {
+        if self.functions[own].parked {
+            self.functions[own].parked = false;
+            self.parked.retain(|number| *number != own);
+        }
+        self.enlist(own);
+        let tried = if self.budget.in_flight() == 0 {
+            self.parked.len()
+        } else {
+            UNPARKED_MAX
+        };
+        for _ in 0..tried {
+            let Some(number) = self.parked.pop_front() else {
+                return;
+            };
+            self.functions[number].parked = false;
+            self.enlist(number);
+        }
+    }
+
+    /// Why a subscription's deliveries run or don't.
+    pub(super) fn situation(&self, id: SubscriptionId, now: Instant) -> Situation {
+        let Some(queue) = self.queues.get(&id) else {
+            return Situation::Empty;
+        };
+        if queue.ready.is_empty() && !queue.lags() && queue.loading == 0 {
+            return Situation::Empty;
+        }
+        if self.stopping || self.paused != 0 {
+            return Situation::Paused;
+        }
+        if !self.functions[queue.function].limits.available {
+            return Situation::Unavailable;
+        }
+        if queue.ready.is_empty() {
+            return Situation::Filling;
+        }
+        self.own_hindrance(queue.function).unwrap_or_else(|| {
+            match self.short(queue.function, now) {
+                None => Situation::Ready,
+                Some(Short::Places) => Situation::BlockedOnPlaces,
+                Some(Short::Memory) => Situation::BlockedOnMemory,
+            }
+        })
+    }
+}
