@@ -16,6 +16,7 @@ mod crash;
 mod deliver;
 mod dev;
 mod docs;
+mod edge;
 mod errors;
 mod everyday;
 mod explain;

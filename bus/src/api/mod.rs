@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod functions;
 mod health;
+mod host;
 mod json;
 mod live;
 mod manifest;
@@ -47,6 +48,7 @@ use openapi::{self as describe, Route, delete, get, post, put};
 use problem::{Cause, Problem};
 use serve::{Payload, Standing};
 
+pub use host::allowed_host;
 pub use serve::Limits;
 
 /// Renders the metrics as Prometheus text.
@@ -188,7 +190,11 @@ impl Door {
 
     async fn answer(self, request: Request<Incoming>, standing: Standing) -> Response<Payload> {
         let path = request.uri().path();
-        let problem = if request.headers().len() > self.app.limits.headers_max {
+        let listed = &self.app.limits.allowed_hosts;
+        let for_us = host::check(request.version(), request.uri(), request.headers(), listed);
+        let problem = if let Err(problem) = for_us {
+            Some(problem)
+        } else if request.headers().len() > self.app.limits.headers_max {
             let fields_max = self.app.limits.headers_max;
             Some(Problem::new(
                 Cause::HeadersTooLarge,

@@ -34,13 +34,19 @@ pub(crate) enum Cause {
     BodyBroken,
     /// Too many header fields.
     HeadersTooLarge,
+    /// The request is for a name that is not the bus's.
+    HostRefused,
+    /// A web page from elsewhere sent the request.
+    OriginRefused,
 }
 
 impl Cause {
     /// Every cause there is, for the description of the API and its tests.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Handle(Kind::Invalid),
         Self::BodyBroken,
+        Self::HostRefused,
+        Self::OriginRefused,
         Self::Handle(Kind::NotFound),
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -153,6 +159,16 @@ impl Cause {
                 "headers-too-large",
                 "Too many header fields",
             ),
+            Self::HostRefused => (
+                StatusCode::FORBIDDEN,
+                "host-refused",
+                "The host is not allowed",
+            ),
+            Self::OriginRefused => (
+                StatusCode::FORBIDDEN,
+                "origin-refused",
+                "The origin is not allowed",
+            ),
         }
     }
 
@@ -166,6 +182,8 @@ impl Cause {
             Self::BodyTimeout => Code::BodyTimeout,
             Self::BodyBroken => Code::BodyBroken,
             Self::HeadersTooLarge => Code::HeadersTooLarge,
+            Self::HostRefused => Code::HostRefused,
+            Self::OriginRefused => Code::OriginRefused,
         }
     }
 
@@ -367,6 +385,8 @@ mod tests {
         check(Cause::BodyTimeout, 408, false);
         check(Cause::BodyBroken, 400, false);
         check(Cause::HeadersTooLarge, 431, false);
+        check(Cause::HostRefused, 403, false);
+        check(Cause::OriginRefused, 403, false);
     }
 
     /// What the list has to be, told by a match that does not compile where a cause is missing.
@@ -390,7 +410,9 @@ mod tests {
             Cause::UnsupportedMedia => Some(Cause::BodyTimeout),
             Cause::BodyTimeout => Some(Cause::BodyBroken),
             Cause::BodyBroken => Some(Cause::HeadersTooLarge),
-            Cause::HeadersTooLarge => None,
+            Cause::HeadersTooLarge => Some(Cause::HostRefused),
+            Cause::HostRefused => Some(Cause::OriginRefused),
+            Cause::OriginRefused => None,
         };
         let mut cause = Some(Cause::Handle(Kind::Invalid));
         let mut count = 0;

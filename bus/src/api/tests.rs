@@ -51,7 +51,7 @@ async fn ask(
     body: &str,
 ) -> (u16, String, String) {
     let mut client = TcpStream::connect(address).await.unwrap();
-    let mut request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    let mut request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");
@@ -414,7 +414,7 @@ async fn a_full_house_answers_for_its_health() {
     .await;
     let mut guest = TcpStream::connect(server.address).await.unwrap();
     guest
-        .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     assert!(guest.read(&mut [0; 512]).await.unwrap() > 0);
@@ -501,7 +501,7 @@ fn request() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
         any::<bool>(),
     )
         .prop_map(|(method, path, query, headers, body, honest)| {
-            let mut request = format!("{method} {path}{query} HTTP/1.1\r\nHost: x\r\n");
+            let mut request = format!("{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\n");
             for header in headers {
                 request.push_str(&header);
                 request.push_str("\r\n");
@@ -524,8 +524,13 @@ async fn http_2_is_served_on_the_same_port() {
             .await
             .unwrap();
     let connection = tokio::spawn(connection);
-    for (path, status) in [("/metrics", 200), ("/v1/nothing", 404), ("/version", 200)] {
-        let request = Request::get(format!("http://x{path}"))
+    for (host, path, status) in [
+        ("localhost", "/metrics", 200),
+        ("evil.example", "/metrics", 403),
+        ("localhost", "/v1/nothing", 404),
+        ("localhost", "/version", 200),
+    ] {
+        let request = Request::get(format!("http://{host}{path}"))
             .body(Full::new(bytes::Bytes::new()))
             .unwrap();
         let response = sender.send_request(request).await.unwrap();

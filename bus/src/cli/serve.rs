@@ -54,6 +54,15 @@ pub(super) struct Arguments {
         default_value_t = 256
     )]
     cache_mib: usize,
+    /// A name that requests may be for, beside IP addresses and localhost (for a proxy in front).
+    #[arg(
+        long = "allowed-host",
+        env = "EDGEBUS_ALLOWED_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = api::allowed_host
+    )]
+    allowed_hosts: Vec<String>,
     /// Connections from one address.
     #[arg(
         long,
@@ -73,6 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         manifest: arguments.manifest,
         cache_bytes: arguments.cache_mib << 20,
         free_bytes_min: arguments.free_mib_min << 20,
+        allowed_hosts: arguments.allowed_hosts,
         connections_per_address_max: arguments.connections_per_address,
     };
     let mut signals = Signals::install()?;
@@ -217,6 +227,7 @@ impl Serving {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let telemetry = running.telemetry.clone();
         let limits = api::Limits {
+            allowed_hosts: settings.allowed_hosts.clone(),
             connections_per_address_max: settings.connections_per_address_max,
             ..api::Limits::default()
         };

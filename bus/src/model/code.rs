@@ -75,6 +75,8 @@ codes! {
     BodyBroken = "EB0313" "The body ended before its end",
     HeadersTooLarge = "EB0314" "Too many header fields",
     Changed = "EB0315" "Another version is in force",
+    HostRefused = "EB0316" "The host is not allowed",
+    OriginRefused = "EB0317" "The origin is not allowed",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",

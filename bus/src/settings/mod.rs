@@ -24,6 +24,8 @@ pub struct Serve {
     pub cache_bytes: usize,
     /// Publishes are refused while the disk has less free space than this, in bytes.
     pub free_bytes_min: u64,
+    /// Names that requests may be for, beside IP addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
     /// Connections from one address.
     pub connections_per_address_max: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Serve {
             manifest: None,
             cache_bytes: 256 << 20,
             free_bytes_min: 256 << 20,
+            allowed_hosts: Vec::new(),
             connections_per_address_max: 64,
         }
     }

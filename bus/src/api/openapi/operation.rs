@@ -45,6 +45,14 @@ impl Operation {
             Cause::HeadersTooLarge,
             "The request has too many header fields.",
         )
+        .problem(
+            Cause::HostRefused,
+            "The request is for a name that is not the bus's.",
+        )
+        .problem(
+            Cause::OriginRefused,
+            "A web page from elsewhere sent the request.",
+        )
     }
 
     /// More words about it.

@@ -144,6 +144,14 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
         Code::MediaUnsupported => ("Content-Type must be application/wasm", "/v1/functions/f"),
         Code::BodyTimeout => ("only 512 bytes came in time", "/v1/events"),
         Code::BodyBroken => ("the body broke off after 512 bytes", "/v1/events"),
+        Code::HostRefused => (
+            "`evil.example` is not a name of this bus: use an IP address or localhost",
+            "/v1/rules",
+        ),
+        Code::OriginRefused => (
+            "a page of the origin `http://evil.example` may not use this bus",
+            "/v1/rules",
+        ),
         Code::HeadersTooLarge => ("a request may have 64 header fields at most", "/v1/events"),
         other => (other.title(), "/v1/events"),
     };

@@ -7,6 +7,8 @@ use crate::model::limits::{BATCH_BYTES_MAX, COMPONENT_BYTES_MAX, EVENT_BYTES_MAX
 /// Bounds of the HTTP edge.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// Names that requests may be for, beside IP addresses and `localhost`; in lower case.
+    pub allowed_hosts: Vec<String>,
     /// From accepting a connection to its first byte, in milliseconds.
     pub first_byte_ms_max: u64,
     /// From the first byte of a request to the end of its headers, in milliseconds.
@@ -56,6 +58,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             first_byte_ms_max: 10_000,
             header_ms_max: 10_000,
             body_ms_max: 30_000,
