@@ -6,12 +6,14 @@ mod apply;
 mod log;
 mod owed;
 mod planning;
+mod pool;
 mod rulebook;
 mod staging;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -21,7 +23,7 @@ use crate::model::{
     DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
 };
 use crate::pipeline::{Pipeline, Snapshot, read_error};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 use staging::Staging;
 
@@ -31,12 +33,22 @@ pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
 pub use log::{EventFilter, EventPage};
 pub use owed::{DeliveryFilter, delivery_of};
+pub(crate) use pool::{Cancel, Cancelled, Pool, Refused};
 pub use rulebook::Rulebook;
+
+/// Requests that read the store at once; the pipeline's own reads have all other threads.
+const READS_MAX: usize = 16;
+/// How long a request waits for its turn to read.
+const READ_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long one request may read.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A running bus.
 #[derive(Clone)]
 pub struct Bus {
     pipeline: Arc<Pipeline>,
+    /// Where requests read the store.
+    reads: Pool,
     /// Components that wait for the manifest that names them.
     staging: Arc<Staging>,
     /// The manifest in force, read.
@@ -101,6 +113,7 @@ impl Bus {
     pub fn new(pipeline: Arc<Pipeline>) -> Self {
         Self {
             pipeline,
+            reads: Pool::new(READS_MAX, READ_WAIT_MAX, READ_TIME_MAX),
             staging: Arc::default(),
             in_force: Arc::default(),
         }
@@ -222,15 +235,22 @@ impl Bus {
             })
     }
 
-    /// Reads on a blocking worker, because a page may have to come from the disk.
+    /// Reads on a blocking thread, because a page may have to come from the disk. The reading ends when
+    /// its time is over or when nobody waits for it any more.
     async fn read<T: Send + 'static>(
         &self,
-        reading: impl FnOnce(&dyn Store) -> Result<T, crate::store::Error> + Send + 'static,
+        reading: impl FnOnce(&dyn Store, &Cancel) -> Result<T, ReadEnd> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.pipeline.store().clone();
-        match tokio::task::spawn_blocking(move || reading(&*store)).await {
-            Ok(result) => result.map_err(read_error),
-            Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
+        let read = self.reads.run(move |cancel| reading(&*store, cancel)).await;
+        match read {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(ReadEnd::Failed(error))) => Err(read_error(error)),
+            Ok(Err(ReadEnd::Cancelled)) => Err(Refused::TimedOut {
+                run_max: READ_TIME_MAX,
+            }
+            .into()),
+            Err(refused) => Err(refused.into()),
         }
     }
 }
@@ -242,5 +262,25 @@ async fn whole<T: Send + 'static>(
     match tokio::spawn(change).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
+    }
+}
+
+/// Why a reading ended without what was wanted.
+enum ReadEnd {
+    /// The store could not be read.
+    Failed(store::Error),
+    /// Its time was over, or nobody waited for it.
+    Cancelled,
+}
+
+impl From<store::Error> for ReadEnd {
+    fn from(error: store::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Cancelled> for ReadEnd {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use rules::RuleIndex;
 
-use super::{Bus, StoredEvent};
+use super::{Bus, Cancel, ReadEnd, StoredEvent};
 use crate::error::{Error, Kind};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{BusId, Position, Timestamp};
 use crate::pipeline;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// Events that one call looks at.
 const LOOKED_AT_MAX: usize = 16 * PAGE_ROWS_MAX;
@@ -98,7 +98,7 @@ impl Bus {
         let bus = self.bus_id(bus)?;
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let filter = filter.clone();
-        self.read(move |store| page(store, bus, after, limit, &filter))
+        self.read(move |store, cancel| page(store, cancel, bus, after, limit, &filter))
             .await
     }
 
@@ -119,7 +119,7 @@ impl Bus {
         let newest = self.pipeline.last_position(id);
         let since = Timestamp(since.0.saturating_sub(DISORDER_MS));
         let start = self
-            .read(move |store| before(store, id, newest, since))
+            .read(move |store, cancel| before(store, cancel, id, newest, since))
             .await?;
         Ok(start.max(after))
     }
@@ -138,9 +138,9 @@ impl Bus {
         let id = self.bus_id(bus)?;
         let told = self.pipeline.last_position(id);
         let filter = filter.clone();
-        self.read(move |store| {
-            let newest = end(store, id, told)?;
-            Ok((last(store, id, newest, count, &filter)?, newest))
+        self.read(move |store, cancel| {
+            let newest = end(store, cancel, id, told)?;
+            Ok((last(store, cancel, id, newest, count, &filter)?, newest))
         })
         .await
     }
@@ -151,7 +151,7 @@ impl Bus {
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn event(&self, bus: &str, position: Position) -> Result<StoredEvent, Error> {
         let id = self.bus_id(bus)?;
-        self.read(move |store| store.event(id, position))
+        self.read(move |store, _| Ok(store.event(id, position)?))
             .await?
             .ok_or_else(|| {
                 Error::new(
@@ -176,9 +176,15 @@ impl Bus {
 
 /// The log's last position. What was told of it lags behind the answers to publishers, who may ask for
 /// their own event at once; a log that grows faster than it is read is followed for a bounded time.
-fn end(store: &dyn Store, bus: BusId, told: Position) -> Result<Position, store::Error> {
+fn end(
+    store: &dyn Store,
+    cancel: &Cancel,
+    bus: BusId,
+    told: Position,
+) -> Result<Position, ReadEnd> {
     let mut newest = told;
     for _ in 0..ROUNDS_MAX {
+        cancel.check()?;
         match store.events(bus, newest, *ROWS.end())?.last() {
             Some(stored) => newest = stored.position,
             None => break,
@@ -199,11 +205,12 @@ fn rows_next(rows: usize, bytes: usize) -> usize {
 
 fn page(
     store: &dyn Store,
+    cancel: &Cancel,
     bus: BusId,
     after: Position,
     limit: usize,
     filter: &EventFilter,
-) -> Result<EventPage, store::Error> {
+) -> Result<EventPage, ReadEnd> {
     let mut page = EventPage {
         items: Vec::new(),
         seen: after,
@@ -216,6 +223,7 @@ fn page(
     };
     let (mut looked_at, mut bytes) = (0, 0);
     while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
+        cancel.check()?;
         let found = store.events(bus, page.seen, rows)?;
         let end = found.len() < rows;
         let bytes_before = bytes;
@@ -246,12 +254,14 @@ fn page(
 /// The last position whose event was accepted before `since`, by bisection: positions have no gaps.
 pub(super) fn before(
     store: &dyn Store,
+    cancel: &Cancel,
     bus: BusId,
     newest: Position,
     since: Timestamp,
-) -> Result<Position, store::Error> {
+) -> Result<Position, ReadEnd> {
     let (mut low, mut high) = (0, newest.0);
     while low < high {
+        cancel.check()?;
         let middle = low + (high - low) / 2;
         // A harmed record is passed over, so the event may be a later one.
         match store.events(bus, Position(middle), 1)?.first() {
@@ -264,15 +274,17 @@ pub(super) fn before(
 
 fn last(
     store: &dyn Store,
+    cancel: &Cancel,
     bus: BusId,
     newest: Position,
     count: usize,
     filter: &EventFilter,
-) -> Result<Vec<StoredEvent>, store::Error> {
+) -> Result<Vec<StoredEvent>, ReadEnd> {
     let mut wanted = VecDeque::new();
     let (mut high, mut rows) = (newest.0, *ROWS.start());
     let (mut looked_at, mut bytes, mut kept_bytes) = (0, 0, 0);
     while high > 0 && looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
+        cancel.check()?;
         let low = high.saturating_sub(rows as u64);
         let found = store.events(bus, Position(low), rows)?;
         let bytes_before = bytes;

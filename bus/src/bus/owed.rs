@@ -3,7 +3,7 @@
 //!
 //! Never here: a change of any of them.
 
-use super::{Bus, DeliveryStage, DeliveryState, Page, SubscriptionStatus, log};
+use super::{Bus, Cancel, DeliveryStage, DeliveryState, Page, ReadEnd, SubscriptionStatus, log};
 use crate::error::{Error, Kind};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
@@ -93,16 +93,17 @@ impl Bus {
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let since = filter.since;
         let pipeline = self.pipeline.clone();
-        self.read(move |store| {
+        self.read(move |store, cancel| {
             let mut items = Vec::new();
             // Subscriptions of one bus begin at one place.
             let mut start: Option<(BusId, Position)> = None;
             for (id, bus) in wanted {
+                cancel.check()?;
                 let mut after = after.filter(|after| after.subscription == id);
                 if let Some(since) = since {
                     let position = match start {
                         Some((known, position)) if known == bus => position,
-                        _ => log::before(store, bus, pipeline.last_position(bus), since)?,
+                        _ => log::before(store, cancel, bus, pipeline.last_position(bus), since)?,
                     };
                     start = Some((bus, position));
                     after = after.max(Some(live(id, position)));
@@ -137,16 +138,22 @@ impl Bus {
         let count = count.clamp(1, PAGE_ROWS_MAX);
         let since = filter.since;
         let pipeline = self.pipeline.clone();
-        self.read(move |store| {
+        self.read(move |store, cancel| {
             let mut newest: Vec<DeliveryState> = Vec::new();
             for (id, bus) in wanted {
                 let end = pipeline.last_position(bus);
                 let begin = match since {
-                    Some(since) => log::before(store, bus, end, since)?,
+                    Some(since) => log::before(store, cancel, bus, end, since)?,
                     None => Position(0),
                 };
                 for stage in stages(stage) {
-                    newest.extend(last_rows(store, *stage, id, (begin.0, end.0), count)?);
+                    newest.extend(last_rows(
+                        (store, cancel),
+                        *stage,
+                        id,
+                        (begin.0, end.0),
+                        count,
+                    )?);
                 }
                 // No more is held than is wanted, however many subscriptions there are.
                 newest.sort_by_key(|state| {
@@ -182,11 +189,12 @@ impl Bus {
         });
         owed_to.sort_unstable();
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
-        self.read(move |store| {
+        self.read(move |store, cancel| {
             let next =
                 (owed_to.len() > limit).then(|| live(owed_to[limit - 1], position).to_string());
             let mut items = Vec::new();
             for id in owed_to.into_iter().take(limit) {
+                cancel.check()?;
                 items.extend(store.delivery(live(id, position))?);
             }
             Ok(Page { items, next })
@@ -199,7 +207,7 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn delivery(&self, key: DeliveryKey) -> Result<DeliveryState, Error> {
-        self.read(move |store| store.delivery(key))
+        self.read(move |store, _| Ok(store.delivery(key)?))
             .await?
             .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no delivery {key}")))
     }
@@ -227,9 +235,10 @@ impl Bus {
         let pipeline = self.pipeline.clone();
         let now = pipeline.clock().now();
         let description = pipeline.describe().await.unwrap_or_default();
-        self.read(move |store| {
+        self.read(move |store, cancel| {
             let mut rows = Vec::with_capacity(subscriptions.len());
             for subscription in subscriptions {
+                cancel.check()?;
                 let oldest = store
                     .deliveries(subscription.id, None, 1)?
                     .into_iter()
@@ -334,16 +343,18 @@ fn rows(
 /// The newest `count` live rows with positions after the first and up to the second of `range`. The
 /// store reads forward only, so a range that holds more is halved, the newer half first.
 fn last_rows(
-    store: &dyn Store,
+    reading: (&dyn Store, &Cancel),
     stage: DeliveryStage,
     id: SubscriptionId,
     range: (u64, u64),
     count: usize,
-) -> Result<Vec<DeliveryState>, store::Error> {
+) -> Result<Vec<DeliveryState>, ReadEnd> {
     let (begin, end) = range;
     if begin >= end || count == 0 {
         return Ok(Vec::new());
     }
+    let (store, cancel) = reading;
+    cancel.check()?;
     let after = live(id, Position(begin));
     let mut found = rows(store, stage, id, Some(after), count + 1)?;
     found.retain(|state| {
@@ -355,8 +366,8 @@ fn last_rows(
     }
     drop(found);
     let middle = begin + (end - begin) / 2;
-    let newer = last_rows(store, stage, id, (middle, end), count)?;
-    let mut all = last_rows(store, stage, id, (begin, middle), count - newer.len())?;
+    let newer = last_rows(reading, stage, id, (middle, end), count)?;
+    let mut all = last_rows(reading, stage, id, (begin, middle), count - newer.len())?;
     all.extend(newer);
     Ok(all)
 }

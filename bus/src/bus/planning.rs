@@ -25,7 +25,7 @@ impl Bus {
         replaced: BTreeSet<Name>,
     ) -> Result<(manifest::Document, Vec<Change>), Error> {
         let in_force = self.in_force.clone();
-        self.read(move |store| {
+        self.read(move |store, cancel| {
             let known = in_force.of(&snapshot.manifest);
             // One that was deleted since then would come back.
             let deleted = |own: &FunctionDeclaration| !snapshot.functions.contains_key(&own.name);
@@ -37,11 +37,12 @@ impl Bus {
                 known
             };
             let mut counting = Counting::new(store, &snapshot);
+            cancel.check()?;
             let mut count = |whose: Owing<'_>| counting.count(whose);
             let changes = manifest::plan(&old, &document.manifest, &replaced, &mut count);
             match counting.failed {
                 None => Ok((document, changes)),
-                Some(error) => Err(error),
+                Some(error) => Err(error.into()),
             }
         })
         .await

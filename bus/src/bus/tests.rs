@@ -362,3 +362,23 @@ async fn a_subscription_tells_how_far_it_is_behind() {
             .all(|status| status.behind == 0 && status.oldest_owed.is_none())
     );
 }
+
+#[tokio::test]
+async fn a_reading_ends_with_the_one_who_asked() {
+    let made = made().await;
+    let (entered, is_running) = tokio::sync::oneshot::channel();
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    let bus = made.bus.clone();
+    let asked = tokio::spawn(async move {
+        bus.read(move |_, cancel| {
+            let _ = entered.send(());
+            while cancel.check().is_ok() {}
+            let _ = ended.send(());
+            Ok(())
+        })
+        .await
+    });
+    is_running.await.unwrap();
+    asked.abort();
+    has_ended.await.unwrap();
+}
