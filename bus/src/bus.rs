@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::time::timeout;
 
 use crate::error::{Error, Kind};
 use crate::model::{
@@ -40,6 +41,10 @@ pub use rulebook::Rulebook;
 const READS_MAX: usize = 16;
 /// How long a request waits for its turn to read.
 const READ_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Changes of functions and manifests that are made or wait for each other, each with its components.
+const CHANGES_MAX: usize = 2;
+/// How long a change waits to be among them.
+const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long one request may read.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -49,6 +54,8 @@ pub struct Bus {
     pipeline: Arc<Pipeline>,
     /// Where requests read the store.
     reads: Pool,
+    /// Places for changes, which go on when the one who asked is gone.
+    changes: Arc<Semaphore>,
     /// Components that wait for the manifest that names them.
     staging: Arc<Staging>,
     /// The manifest in force, read.
@@ -114,6 +121,7 @@ impl Bus {
         Self {
             pipeline,
             reads: Pool::new(READS_MAX, READ_WAIT_MAX, READ_TIME_MAX),
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             staging: Arc::default(),
             in_force: Arc::default(),
         }
@@ -166,7 +174,8 @@ impl Bus {
     pub async fn deploy(&self, name: &str, component: Bytes) -> Result<Revision, Error> {
         let name = Name::new(name).map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
         let pipeline = self.pipeline.clone();
-        whole(async move { pipeline.deploy(name, component).await }).await
+        self.whole(async move { pipeline.deploy(name, component).await })
+            .await
     }
 
     /// Runs a deployed function once on `event`, as if a rule of `bus` had matched it, and commits
@@ -184,7 +193,8 @@ impl Bus {
     /// [`Kind::NotFound`]; [`Kind::Conflict`] while a rule names it.
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
         let (pipeline, name) = (self.pipeline.clone(), name.to_owned());
-        whole(async move { pipeline.remove_function(&name).await }).await
+        self.whole(async move { pipeline.remove_function(&name).await })
+            .await
     }
 
     /// The manifest in force and the rule-set version.
@@ -235,6 +245,34 @@ impl Bus {
             })
     }
 
+    /// Runs a change to its end, whether or not the one who asked for it still waits. Few at once: one
+    /// that nobody waits for still holds its component. Who waits for a place waits with the request,
+    /// and goes with it.
+    async fn whole<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = timeout(CHANGE_WAIT_MAX, self.changes.clone().acquire_owned());
+        let Ok(Ok(place)) = place.await else {
+            let busy = Kind::Busy {
+                retry_after_ms: 5_000,
+            };
+            return Err(Error::new(
+                busy,
+                "other changes of functions or of the manifest are being made; nothing was changed",
+            ));
+        };
+        let changing = tokio::spawn(async move {
+            let changed = change.await;
+            drop(place);
+            changed
+        });
+        match changing.await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
+        }
+    }
+
     /// Reads on a blocking thread, because a page may have to come from the disk. The reading ends when
     /// its time is over or when nobody waits for it any more.
     async fn read<T: Send + 'static>(
@@ -252,16 +290,6 @@ impl Bus {
             .into()),
             Err(refused) => Err(refused.into()),
         }
-    }
-}
-
-/// Runs a change to its end, whether or not the one who asked for it still waits.
-async fn whole<T: Send + 'static>(
-    change: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(change).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
     }
 }
 

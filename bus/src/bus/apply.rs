@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{Bus, whole};
+use super::Bus;
 use crate::error::{Error, Fault, Kind};
 use crate::manifest::{self, Change, ComponentSource};
 use crate::model::{Code, Digest, FunctionConfig, Name};
@@ -133,21 +133,22 @@ impl Bus {
         let named: Vec<Digest> = application.digests.values().copied().collect();
         let bus = self.clone();
         let manifest = std::mem::take(&mut document.manifest);
-        let applied = whole(async move {
-            let (pipeline, text) = (bus.pipeline.clone(), application.text);
-            let applied = pipeline
-                .apply_manifest(
-                    text,
-                    manifest.buses,
-                    functions,
-                    manifest.rules,
-                    application.expected,
-                )
-                .await?;
-            bus.staging.drop_all(named, bus.pipeline.clock().now());
-            Ok(applied)
-        })
-        .await;
+        let applied = self
+            .whole(async move {
+                let (pipeline, text) = (bus.pipeline.clone(), application.text);
+                let applied = pipeline
+                    .apply_manifest(
+                        text,
+                        manifest.buses,
+                        functions,
+                        manifest.rules,
+                        application.expected,
+                    )
+                    .await?;
+                bus.staging.drop_all(named, bus.pipeline.clock().now());
+                Ok(applied)
+            })
+            .await;
         // Who compiles a component knows its name, and not where the manifest names it.
         let version = applied.map_err(|mut error| {
             for fault in error

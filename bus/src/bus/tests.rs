@@ -364,6 +364,30 @@ async fn a_subscription_tells_how_far_it_is_behind() {
 }
 
 #[tokio::test]
+async fn changes_that_nobody_waits_for_do_not_pile_up() {
+    let made = made().await;
+    let (release, released) = tokio::sync::watch::channel(false);
+    let (entered, mut entries) = tokio::sync::mpsc::channel(16);
+    // Each asks, waits a little, and goes.
+    for _ in 0..8 {
+        let (mut released, entered) = (released.clone(), entered.clone());
+        let change = made.bus.whole(async move {
+            let _ = entered.send(()).await;
+            let _ = released.wait_for(|go| *go).await;
+            Ok(())
+        });
+        assert!(timeout(Duration::from_millis(5), change).await.is_err());
+    }
+    for _ in 0..CHANGES_MAX {
+        entries.recv().await.unwrap();
+    }
+    assert!(entries.try_recv().is_err(), "more than its places began");
+    release.send_replace(true);
+    made.bus.whole(async { Ok(()) }).await.unwrap();
+    assert!(entries.try_recv().is_err(), "a change of nobody's began");
+}
+
+#[tokio::test]
 async fn a_reading_ends_with_the_one_who_asked() {
     let made = made().await;
     let (entered, is_running) = tokio::sync::oneshot::channel();
