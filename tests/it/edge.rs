@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use crate::support::http::Connection;
 use crate::support::server::{Home, PATIENCE, Server};
 
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -94,4 +95,44 @@ fn a_page_that_rebinds_its_name_gets_nothing() {
         assert!(answer.starts_with("HTTP/1.1 202 "), "{headers}: {answer}");
     }
     assert_eq!(last_position(&server), number);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_so_that_every_client_sees_it() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {STRUCTURED}");
+    for pad in [(1 << 20) + 1, 2 << 20, 8 << 20] {
+        let answer = exchange(server.address, &request(&head, &event("large", pad)), false);
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{pad}: {answer}");
+        assert!(answer.contains("EB0308"), "{answer}");
+    }
+    assert_eq!(last_position(&server), 0);
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_its_answer() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let head = format!("POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: {STRUCTURED}");
+    for number in 1..=6 {
+        let body = event(&format!("half-{number}"), 0);
+        let answer = exchange(server.address, &request(&head, &body), true);
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{number}: {answer:?}");
+    }
+    assert_eq!(last_position(&server), 6);
+}
+
+#[test]
+fn silent_connections_from_one_address_keep_nobody_out() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    // More than one address had once.
+    let silent: Vec<Connection> = (0..200)
+        .map(|_| Connection::open(server.address).unwrap())
+        .collect();
+    for _ in 0..20 {
+        server.get("/v1/rules").expect(200);
+    }
+    drop(silent);
 }

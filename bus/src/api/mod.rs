@@ -34,7 +34,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio::net::TcpListener;
@@ -46,7 +45,7 @@ use crate::model::rule::DEFAULT_BUS;
 use body::{Charge, Gauge};
 use openapi::{self as describe, Route, delete, get, post, put};
 use problem::{Cause, Problem};
-use serve::{Payload, Standing};
+use serve::{Inward, Payload, Standing};
 
 pub use host::allowed_host;
 pub use serve::Limits;
@@ -188,7 +187,7 @@ impl Door {
         Self { app, router }
     }
 
-    async fn answer(self, request: Request<Incoming>, standing: Standing) -> Response<Payload> {
+    async fn answer(self, request: Request<Inward>, standing: Standing) -> Response<Payload> {
         let path = request.uri().path();
         let listed = &self.app.limits.allowed_hosts;
         let for_us = host::check(request.version(), request.uri(), request.headers(), listed);
@@ -243,7 +242,7 @@ impl Door {
 impl serve::Handler for Door {
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inward>,
         standing: Standing,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static {
         let door = self.clone();

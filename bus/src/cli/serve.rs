@@ -63,12 +63,12 @@ pub(super) struct Arguments {
         value_parser = api::allowed_host
     )]
     allowed_hosts: Vec<String>,
-    /// Connections from one address.
+    /// Connections from one address, which may be a proxy with all clients behind it.
     #[arg(
         long,
         env = "EDGEBUS_CONNECTIONS_PER_ADDRESS",
         value_name = "N",
-        default_value_t = 64
+        default_value_t = 1_024
     )]
     connections_per_address: usize,
 }

@@ -40,7 +40,7 @@ impl Default for Serve {
             cache_bytes: 256 << 20,
             free_bytes_min: 256 << 20,
             allowed_hosts: Vec::new(),
-            connections_per_address_max: 64,
+            connections_per_address_max: 1_024,
         }
     }
 }

@@ -4,16 +4,17 @@
 //! Relaxed atomics throughout: each field is a hint of its own, and a tick that comes late by one
 //! request decides the same a moment later.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::Limits;
+use super::socket::Sight;
 
 /// A time that has not come.
 const NEVER: u64 = u64::MAX;
@@ -29,6 +30,18 @@ pub(super) enum Verdict {
     Overdue,
 }
 
+/// What a connection waits for that waits for its client, in the order in which they give way to
+/// newcomers when every place is taken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Waits {
+    /// For a first request, or for the client to take its leave: nothing of the client's is lost.
+    First,
+    /// For the next request.
+    Next,
+    /// For the rest of a request, or for the answer to be taken.
+    Rest,
+}
+
 /// What a connection is doing; times are milliseconds since it was accepted.
 pub(super) struct Activity {
     start: Instant,
@@ -40,6 +53,20 @@ pub(super) struct Activity {
     head_since: AtomicU64,
     /// Since when no request has been open.
     idle_since: AtomicU64,
+    /// When the newest request came.
+    opened_at: AtomicU64,
+    /// Handlers that wait for more of a body.
+    bodies: AtomicU32,
+    /// True once an answer has ended.
+    served: AtomicBool,
+    /// True once a body was not read to its end: the connection can't be read past it.
+    unread: AtomicBool,
+    /// Since when the server has only been waiting for the client's end.
+    leaving_since: AtomicU64,
+    /// When bytes came last meanwhile.
+    drained_at: AtomicU64,
+    /// Since when the client has been known to send no more.
+    half_closed_since: AtomicU64,
     /// Since when the socket has taken nothing of what is to be written.
     write_since: AtomicU64,
     /// Requests that came and whose answers have not ended.
@@ -61,6 +88,13 @@ impl Activity {
             http2: AtomicBool::new(false),
             head_since: AtomicU64::new(NEVER),
             idle_since: AtomicU64::new(0),
+            opened_at: AtomicU64::new(0),
+            bodies: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            leaving_since: AtomicU64::new(NEVER),
+            drained_at: AtomicU64::new(NEVER),
+            half_closed_since: AtomicU64::new(NEVER),
             write_since: AtomicU64::new(NEVER),
             open: AtomicU32::new(0),
             held: AtomicU32::new(0),
@@ -84,6 +118,7 @@ impl Activity {
         if http2 {
             self.http2.store(true, Relaxed);
         }
+        self.opened_at.store(self.now(), Relaxed);
         self.open.fetch_add(1, Relaxed);
         Open {
             activity: Arc::clone(self),
@@ -98,6 +133,15 @@ impl Activity {
             let since = since.load(Relaxed);
             since != NEVER && now.saturating_sub(since) >= ms_max
         };
+        if self.leaving_since.load(Relaxed) != NEVER {
+            let over = late(&self.leaving_since, limits.leaving_ms_max)
+                || late(&self.drained_at, limits.leaving_quiet_ms_max);
+            return if over {
+                Verdict::Overdue
+            } else {
+                Verdict::Keep
+            };
+        }
         if late(&self.write_since, limits.stalled_ms_max)
             || self.held.load(Relaxed) > 0 && late(&self.held_since, limits.stalled_ms_max)
         {
@@ -117,7 +161,70 @@ impl Activity {
         }
     }
 
-    fn bytes_came(&self) {
+    /// Decides whether the client is still there, by what was seen of it while a request is open. A
+    /// client that sends no more may be waiting for its answer, or gone: nothing tells until it is
+    /// written to, so it gets a while.
+    pub(super) fn client_left(&self, sight: Sight, limits: &Limits) -> bool {
+        match sight {
+            Sight::Gone => true,
+            Sight::Quiet | Sight::Sending => false,
+            Sight::HalfClosed if self.held.load(Relaxed) > 0 => false,
+            Sight::HalfClosed => {
+                let now = self.now();
+                let since = self.half_closed_since.load(Relaxed);
+                if since == NEVER {
+                    self.half_closed_since.store(now, Relaxed);
+                }
+                now.saturating_sub(since) >= limits.half_closed_ms_max
+            }
+        }
+    }
+
+    /// True while a request is open whose client can be looked at: over HTTP/2 a client says more.
+    pub(super) fn is_busy(&self) -> bool {
+        self.open.load(Relaxed) > 0 && !self.http2.load(Relaxed)
+    }
+
+    /// True if bytes of the client were left unread, so that its end is to be waited for.
+    pub(super) fn left_unread(&self) -> bool {
+        self.unread.load(Relaxed) && !self.http2.load(Relaxed)
+    }
+
+    /// From now on the server only waits for the client's end.
+    pub(super) fn leave(&self) {
+        self.leaving_since.store(self.now(), Relaxed);
+        self.bytes_drained();
+    }
+
+    /// Bytes came that nobody wants.
+    pub(super) fn bytes_drained(&self) {
+        self.drained_at.store(self.now(), Relaxed);
+    }
+
+    /// For what the connection waits if that is its client, and for how many milliseconds it has.
+    pub(super) fn waiting(&self) -> Option<(Waits, u64)> {
+        let open = self.open.load(Relaxed);
+        let leaving = self.leaving_since.load(Relaxed);
+        let head = self.head_since.load(Relaxed);
+        let (waits, since) = if leaving != NEVER {
+            (Waits::First, leaving)
+        } else if open == 0 && !self.served.load(Relaxed) {
+            (Waits::First, 0)
+        } else if open == 0 && head != NEVER {
+            (Waits::Rest, head)
+        } else if open == 0 {
+            (Waits::Next, self.idle_since.load(Relaxed))
+        } else if self.bodies.load(Relaxed) >= open {
+            (Waits::Rest, self.opened_at.load(Relaxed))
+        } else if self.held.load(Relaxed) >= open {
+            (Waits::Rest, self.held_since.load(Relaxed))
+        } else {
+            return None;
+        };
+        Some((waits, self.now().saturating_sub(since)))
+    }
+
+    pub(super) fn bytes_came(&self) {
         if self.open.load(Relaxed) == 0
             && !self.http2.load(Relaxed)
             && self.head_since.load(Relaxed) == NEVER
@@ -127,7 +234,7 @@ impl Activity {
         }
     }
 
-    fn write_ended(&self, pending: bool) {
+    pub(super) fn write_ended(&self, pending: bool) {
         if !pending {
             self.write_since.store(NEVER, Relaxed);
         } else if self.write_since.load(Relaxed) == NEVER {
@@ -164,70 +271,73 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.release();
+        self.activity.served.store(true, Relaxed);
         if self.activity.open.fetch_sub(1, Relaxed) == 1 {
             self.activity.idle_since.store(self.activity.now(), Relaxed);
         }
     }
 }
 
-/// A socket that notes when bytes come and when they can't go.
-pub(super) struct Watched<S> {
-    stream: S,
+/// A request's body on its way to its handler: it notes while the handler waits for the client, and
+/// whether bytes were left unread.
+pub(in crate::api) struct Inward {
+    body: Incoming,
     activity: Arc<Activity>,
+    waits: bool,
+    ended: bool,
 }
 
-impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.bytes_came();
+impl Inward {
+    pub(super) fn new(body: Incoming, activity: Arc<Activity>) -> Self {
+        Self {
+            ended: body.is_end_stream(),
+            body,
+            activity,
+            waits: false,
         }
-        result
+    }
+
+    fn wait(&mut self, waits: bool) {
+        if waits && !self.waits {
+            self.activity.bodies.fetch_add(1, Relaxed);
+        } else if self.waits && !waits {
+            self.activity.bodies.fetch_sub(1, Relaxed);
+        }
+        self.waits = waits;
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
+impl Body for Inward {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.activity.write_ended(result.is_pending());
-        result
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.wait(frame.is_pending());
+        if matches!(frame, Poll::Ready(None)) {
+            self.ended = true;
+        }
+        frame
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.activity.write_ended(result.is_pending());
-        result
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+impl Drop for Inward {
+    fn drop(&mut self) {
+        self.wait(false);
+        if !self.ended && !self.body.is_end_stream() {
+            self.activity.unread.store(true, Relaxed);
+        }
     }
 }
 
@@ -281,5 +391,42 @@ mod tests {
         check(&activity, 1, Verdict::Overdue);
         activity.write_ended(false);
         check(&activity, 1, Verdict::Keep);
+    }
+
+    #[test]
+    fn a_client_that_sends_no_more_has_a_while_and_one_that_is_gone_has_none() {
+        let activity = Arc::new(Activity::new());
+        let limits = Limits::default();
+        let left = |sight| activity.client_left(sight, &limits);
+        let mut request = activity.open(false);
+        assert!(left(Sight::Gone) && !left(Sight::Quiet) && !left(Sight::Sending));
+        assert!(!left(Sight::HalfClosed));
+        activity.passed.fetch_add(9_000, Relaxed);
+        assert!(!left(Sight::HalfClosed));
+        activity.passed.fetch_add(1_000, Relaxed);
+        assert!(left(Sight::HalfClosed));
+        // It reads its answer: other limits hold.
+        request.hold();
+        assert!(!left(Sight::HalfClosed));
+    }
+
+    #[test]
+    fn who_waits_for_its_client_is_known() {
+        let activity = Arc::new(Activity::new());
+        let wait = |seconds: u64| {
+            activity.passed.fetch_add(seconds * 1_000, Relaxed);
+            activity.waiting().map(|(waits, ms)| (waits, ms / 1_000))
+        };
+        assert_eq!(wait(3), Some((Waits::First, 3)));
+        let mut request = activity.open(false);
+        assert_eq!(wait(1), None);
+        request.hold();
+        assert_eq!(wait(2), Some((Waits::Rest, 2)));
+        drop(request);
+        assert_eq!(wait(5), Some((Waits::Next, 5)));
+        activity.bytes_came();
+        assert_eq!(wait(1), Some((Waits::Rest, 1)));
+        activity.leave();
+        assert_eq!(wait(4), Some((Waits::First, 4)));
     }
 }

@@ -21,6 +21,21 @@ pub struct Limits {
     pub idle_ms_max: u64,
     /// A client that takes nothing of its answer for this long is cut off, in milliseconds.
     pub stalled_ms_max: u64,
+    /// A client that sends no more and whose answer has not begun is given up after this long, in
+    /// milliseconds: it may be gone.
+    pub half_closed_ms_max: u64,
+    /// How long a connection that is refused more is read on, so that its client comes to see the
+    /// answer, in milliseconds.
+    pub leaving_ms_max: u64,
+    /// How long nothing may come meanwhile, in milliseconds.
+    pub leaving_quiet_ms_max: u64,
+    /// How many bytes are read on, at most.
+    pub leaving_bytes_max: usize,
+    /// How long a connection must have waited for its first request before it gives way to a newcomer,
+    /// in milliseconds.
+    pub first_yields_after_ms: u64,
+    /// How long a connection must have waited for anything else of its client before it does.
+    pub idle_yields_after_ms: u64,
     /// What running requests get to end in when the server stops, in milliseconds.
     pub drain_ms_max: u64,
     /// All headers of a request together with its first line, in bytes.
@@ -37,7 +52,8 @@ pub struct Limits {
     pub manifest_bytes_max: usize,
     /// Connections at once.
     pub connections_max: usize,
-    /// Connections at once from one IPv4 address or one IPv6 /64.
+    /// Connections at once from one IPv4 address or one IPv6 /64. All there are: the bus listens on
+    /// loopback only, so that one address may be every client, or a proxy with its own.
     pub connections_per_address_max: usize,
     /// Connections beyond either bound that get health and metrics only.
     pub connections_reserved: usize,
@@ -65,6 +81,12 @@ impl Default for Limits {
             body_bytes_per_second_min: 1_024,
             idle_ms_max: 75_000,
             stalled_ms_max: 30_000,
+            half_closed_ms_max: 10_000,
+            leaving_ms_max: 30_000,
+            leaving_quiet_ms_max: 5_000,
+            leaving_bytes_max: 64 << 20,
+            first_yields_after_ms: 100,
+            idle_yields_after_ms: 1_000,
             drain_ms_max: 20_000,
             header_bytes_max: 32 << 10,
             headers_max: 64,
@@ -73,7 +95,7 @@ impl Default for Limits {
             component_bytes_max: COMPONENT_BYTES_MAX,
             manifest_bytes_max: 1 << 20,
             connections_max: 1_024,
-            connections_per_address_max: 64,
+            connections_per_address_max: 1_024,
             connections_reserved: 16,
             streams_per_connection_max: 64,
             request_bytes_in_flight_max: 64 << 20,
@@ -92,7 +114,9 @@ impl Limits {
             .first_byte_ms_max
             .min(self.header_ms_max)
             .min(self.idle_ms_max)
-            .min(self.stalled_ms_max);
+            .min(self.stalled_ms_max)
+            .min(self.half_closed_ms_max)
+            .min(self.leaving_quiet_ms_max);
         Duration::from_millis((shortest / 4).max(1))
     }
 }

@@ -9,6 +9,7 @@ mod activity;
 mod answer;
 mod crowd;
 mod limits;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -26,21 +27,25 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use activity::{Activity, Verdict, Watched};
+use activity::Verdict;
 use answer::Answer;
 use crowd::{Crowd, Ticket};
+use socket::{Line, Watched};
 
+pub(super) use activity::Inward;
 pub(super) use answer::Payload;
 pub(super) use crowd::Standing;
 pub use limits::Limits;
 
 /// How long accepting rests when the system has no more sockets to give.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// How often a lasting lack of sockets is told.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 /// hyper takes no smaller bound for a read buffer.
 const READ_BYTES_MIN: usize = 8 << 10;
 /// What may wait to be sent to one HTTP/2 stream.
@@ -57,7 +62,7 @@ pub(super) trait Handler: Clone + Send + Sync + 'static {
     /// The answer; its body may still be coming.
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inward>,
         standing: Standing,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static;
 }
@@ -73,7 +78,8 @@ pub(super) async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let limits = Arc::new(limits);
-    let crowd = Crowd::new(&limits);
+    let crowd = Crowd::new(Arc::clone(&limits));
+    let mut out_of_sockets = Complaint::default();
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -84,16 +90,24 @@ pub(super) async fn run(
             Some(ended) = connections.join_next(), if !connections.is_empty() => note_end(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some(ticket) = crowd.admit(peer.ip()) {
+                    let (line, watched) = Line::new(stream);
+                    if let Some(ticket) = crowd.admit(peer.ip(), &line) {
                         let connection = Connection {
                             limits: Arc::clone(&limits),
+                            line,
                             ticket,
                             stopping: stopping.clone(),
                         };
-                        connections.spawn(connection.run(stream, peer, handler.clone()));
+                        connections.spawn(connection.run(watched, peer, handler.clone()));
                     }
                 }
-                Err(error) => rest(&error).await,
+                // A client that was gone before it was accepted costs nothing.
+                Err(error) if is_client_gone(&error) => {}
+                Err(error) => {
+                    out_of_sockets.say(&error, Instant::now());
+                    crowd.give_up_one();
+                    sleep(ACCEPT_REST).await;
+                }
             },
         }
     }
@@ -124,86 +138,160 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// A client that was gone before it was accepted costs nothing; running out of files needs a pause.
-async fn rest(error: &io::Error) {
+fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if !matches!(
+    matches!(
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
-        tracing::error!(%error, "no connection can be accepted for the moment");
-        sleep(ACCEPT_REST).await;
+    )
+}
+
+/// Says that no connection can be accepted: at once, and then at most once in [`COMPLAINT_EVERY`].
+#[derive(Default)]
+struct Complaint {
+    said_at: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaint {
+    /// Says it, or counts it; true if it was said.
+    fn say(&mut self, error: &io::Error, now: Instant) -> bool {
+        if self.said_at.is_some_and(|at| now < at + COMPLAINT_EVERY) {
+            self.unsaid += 1;
+            return false;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.said_at = Some(now);
+        tracing::error!(%error, unsaid, "no connection can be accepted for the moment");
+        true
     }
 }
 
 struct Connection {
     limits: Arc<Limits>,
+    line: Arc<Line>,
     ticket: Ticket,
     stopping: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, peer: SocketAddr, handler: impl Handler) {
+    async fn run(mut self, watched: Watched, peer: SocketAddr, handler: impl Handler) {
         let streams = Streams::default();
-        self.drive(stream, peer, handler, streams.clone()).await;
+        let end = self.drive(watched, peer, handler, streams.clone()).await;
         let mut left =
             std::mem::take(&mut *streams.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         left.shutdown().await;
+        let ends_unread = match end {
+            End::InOrder => self.line.activity.left_unread(),
+            End::Disorder => true,
+            End::CutOff => false,
+        };
+        if ends_unread {
+            self.take_leave().await;
+        }
     }
 
     async fn drive(
-        mut self,
-        stream: TcpStream,
+        &mut self,
+        watched: Watched,
         peer: SocketAddr,
         handler: impl Handler,
         streams: Streams,
-    ) {
+    ) -> End {
+        let line = Arc::clone(&self.line);
         // Small answers must not wait for more to come; a socket that is gone already says so when read.
-        let _ = stream.set_nodelay(true);
-        let activity = Arc::new(Activity::new());
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        line.send_at_once();
+        let activity = &line.activity;
         let builder = builder(&self.limits, streams);
         let standing = self.ticket.standing;
         let service = service_fn(|request: Request<Incoming>| {
             let open = activity.open(request.version() == Version::HTTP_2);
+            let request = request.map(|body| Inward::new(body, Arc::clone(activity)));
             let answer = handler.call(request, standing);
             async move {
                 let answer = answer.await;
                 Ok::<_, Infallible>(answer.map(|payload| Answer::new(payload, open)))
             }
         });
-        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(watched), service));
         let mut tick = interval(self.limits.tick());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut stopped, mut dismissed) = (false, false);
         loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
+                ended = connection.as_mut() => match ended {
+                    Ok(()) => return End::InOrder,
+                    Err(error) => {
                         tracing::debug!(%peer, %error, "a connection ended in disorder");
+                        return End::Disorder;
                     }
-                    break;
+                },
+                () = line.evicted.notified() => {
+                    tracing::debug!(%peer, "a connection gave way to a newcomer");
+                    return End::CutOff;
                 }
                 // An error means that the server is gone, which is a stop too.
                 _ = self.stopping.wait_for(|stop| *stop), if !stopped => {
                     stopped = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = tick.tick() => match activity.verdict(&self.limits) {
-                    Verdict::Keep => {}
-                    Verdict::Idle if !dismissed => {
-                        dismissed = true;
-                        connection.as_mut().graceful_shutdown();
+                _ = tick.tick() => {
+                    if activity.is_busy() && activity.client_left(line.look(), &self.limits) {
+                        tracing::debug!(%peer, "a client left before its answer");
+                        return End::CutOff;
                     }
-                    Verdict::Idle | Verdict::Overdue => {
-                        tracing::debug!(%peer, "a connection was cut off: it was too slow");
-                        break;
+                    match activity.verdict(&self.limits) {
+                        Verdict::Keep => {}
+                        Verdict::Idle if !dismissed => {
+                            dismissed = true;
+                            connection.as_mut().graceful_shutdown();
+                        }
+                        Verdict::Idle | Verdict::Overdue => {
+                            tracing::debug!(%peer, "a connection was cut off: it was too slow");
+                            return End::CutOff;
+                        }
                     }
-                },
+                }
             }
         }
     }
+
+    /// Ends a connection whose client still sends: it has its answer, and reads it only once it has sent
+    /// all. What it sends is thrown away, within bounds.
+    async fn take_leave(&mut self) {
+        let line = Arc::clone(&self.line);
+        line.activity.leave();
+        if line.shut().is_err() {
+            return;
+        }
+        let mut drained = pin!(line.drain(self.limits.leaving_bytes_max));
+        let mut tick = interval(self.limits.tick());
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut drained => return,
+                () = line.evicted.notified() => return,
+                _ = self.stopping.wait_for(|stop| *stop) => return,
+                _ = tick.tick() => {
+                    if line.activity.verdict(&self.limits) != Verdict::Keep {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How serving a connection came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// All that was asked is answered.
+    InOrder,
+    /// What came could not be read, or the connection broke.
+    Disorder,
+    /// The server hung up.
+    CutOff,
 }
 
 fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
@@ -213,6 +301,8 @@ fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
     builder
         .http1()
         .header_read_timeout(None)
+        // A client that has sent its request and no more still wants the answer.
+        .half_close(true)
         // A head must fit the read buffer, so this is the bound of the head too.
         .max_buf_size(limits.header_bytes_max.max(READ_BYTES_MIN));
     builder

@@ -5,6 +5,7 @@ use super::*;
 use bytes::Bytes;
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
@@ -16,17 +17,28 @@ struct Echo {
     limits: Limits,
     release: watch::Receiver<bool>,
     entered: Arc<Notify>,
+    /// Told when a handler that hangs is over, however it ends.
+    left: Arc<Notify>,
+}
+
+struct Left(Arc<Notify>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }
 
 impl Handler for Echo {
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inward>,
         standing: Standing,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static {
         let mut echo = self.clone();
         async move {
             if request.uri().path() == "/hang" {
+                let _left = Left(Arc::clone(&echo.left));
                 echo.entered.notify_one();
                 let _ = echo.release.wait_for(|go| *go).await;
             }
@@ -56,6 +68,7 @@ struct Server {
     stop: oneshot::Sender<()>,
     release: watch::Sender<bool>,
     entered: Arc<Notify>,
+    left: Arc<Notify>,
     task: JoinHandle<io::Result<()>>,
 }
 
@@ -67,6 +80,9 @@ fn short() -> Limits {
         body_ms_max: 250,
         idle_ms_max: 500,
         stalled_ms_max: 250,
+        half_closed_ms_max: 250,
+        leaving_ms_max: 500,
+        leaving_quiet_ms_max: 250,
         drain_ms_max: 500,
         ..Limits::default()
     }
@@ -78,10 +94,12 @@ async fn start(limits: Limits) -> Server {
     let (stop, stopped) = oneshot::channel();
     let (release, released) = watch::channel(false);
     let entered = Arc::new(Notify::new());
+    let left = Arc::new(Notify::new());
     let echo = Echo {
         limits: limits.clone(),
         release: released,
         entered: Arc::clone(&entered),
+        left: Arc::clone(&left),
     };
     let task = tokio::spawn(run(listener, limits, echo, async {
         let _ = stopped.await;
@@ -91,6 +109,7 @@ async fn start(limits: Limits) -> Server {
         stop,
         release,
         entered,
+        left,
         task,
     }
 }
@@ -305,4 +324,181 @@ async fn a_drain_has_a_deadline() {
     server.stop.send(()).unwrap();
     server.task.await.unwrap().unwrap();
     assert_eq!(running.read(&mut [0; 8]).await.unwrap_or(0), 0);
+}
+
+/// A head that announces a body, or chunks.
+fn head(length: Option<usize>) -> String {
+    match length {
+        Some(length) => format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"),
+        None => "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_everything_first_sees_the_refusal() {
+    let server = start(Limits::default()).await;
+    for bytes in [(1 << 20) + 1, 2 << 20, 8 << 20] {
+        let body = vec![b'x'; bytes];
+        let mut chunked = head(None).into_bytes();
+        for piece in body.chunks(64 << 10) {
+            chunked.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+            chunked.extend(piece);
+            chunked.extend(b"\r\n");
+        }
+        chunked.extend(b"0\r\n\r\n");
+        let whole = [head(Some(bytes)).as_bytes(), &body].concat();
+        for request in [whole, chunked] {
+            let mut client = TcpStream::connect(server.address).await.unwrap();
+            client.write_all(&request).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{bytes}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_on_after_a_refusal_is_bounded() {
+    // So many bytes, then no more.
+    let server = start(Limits {
+        leaving_bytes_max: 256 << 10,
+        ..Limits::default()
+    })
+    .await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client
+        .write_all(head(Some(1 << 30)).as_bytes())
+        .await
+        .unwrap();
+    let piece = vec![b'x'; 64 << 10];
+    let sent = timeout(Duration::from_secs(20), async {
+        while client.write_all(&piece).await.is_ok() {}
+    });
+    sent.await.expect("it reads on and on");
+    // A client that sends no more and stays.
+    let server = start(Limits {
+        connections_max: 1,
+        connections_reserved: 0,
+        first_yields_after_ms: 60_000,
+        ..short()
+    })
+    .await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(head(Some(99)).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let freed = timeout(Duration::from_secs(20), async {
+        while exchange(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+    freed.await.expect("the place was not given back");
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_gets_its_answer() {
+    let server = start(Limits::default()).await;
+    for _ in 0..6 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client
+            .write_all(b"POST /hang HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+            .await
+            .unwrap();
+        client.shutdown().await.unwrap();
+        // Its end is known before the answer begins.
+        server.entered.notified().await;
+        server.release.send_replace(true);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("Guest 3"), "{answer}");
+        server.release.send_replace(false);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_takes_its_request_along() {
+    let server = start(short()).await;
+    let hang = b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n";
+    // In order, which looks as if it still wanted its answer; and by reset, as a process that is killed
+    // with unread bytes.
+    for reset in [false, true] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(hang).await.unwrap();
+        server.entered.notified().await;
+        if reset {
+            client.set_zero_linger().unwrap();
+        }
+        drop(client);
+        timeout(Duration::from_secs(20), server.left.notified())
+            .await
+            .expect("its request runs on");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    for silent in [64, 200, 1_024] {
+        let server = start(Limits {
+            connections_max: silent,
+            connections_reserved: 0,
+            first_yields_after_ms: 0,
+            ..Limits::default()
+        })
+        .await;
+        let mut held = Vec::new();
+        for _ in 0..silent {
+            held.push(TcpStream::connect(server.address).await.unwrap());
+        }
+        for _ in 0..50 {
+            let answer = exchange(
+                server.address,
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            )
+            .await;
+            assert!(answer.ends_with("Guest 0"), "{silent}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_runs_never_gives_way() {
+    let server = start(Limits {
+        connections_max: 1,
+        connections_reserved: 0,
+        first_yields_after_ms: 0,
+        idle_yields_after_ms: 0,
+        ..Limits::default()
+    })
+    .await;
+    let mut running = TcpStream::connect(server.address).await.unwrap();
+    running
+        .write_all(b"GET /hang HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    server.entered.notified().await;
+    assert_eq!(
+        exchange(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await,
+        ""
+    );
+    server.release.send_replace(true);
+    let mut answer = String::new();
+    running.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("Guest 0"), "{answer}");
+}
+
+#[test]
+fn a_lasting_lack_of_sockets_is_told_once_a_minute() {
+    let mut complaint = Complaint::default();
+    let error = io::Error::from_raw_os_error(24);
+    let start = Instant::now();
+    let said = (0..2_400).filter(|tick| {
+        let now = start + Duration::from_millis(50 * tick);
+        complaint.say(&error, now)
+    });
+    assert_eq!(said.count(), 2);
+    assert_eq!(complaint.unsaid, 1_199);
 }
