@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use serde_json::json;
+
 use crate::support::http::Connection;
 use crate::support::server::{Home, PATIENCE, Server};
 
@@ -124,6 +126,31 @@ fn a_client_that_ends_its_side_gets_its_answer() {
 }
 
 #[test]
+fn a_transfer_coding_that_nothing_undoes_is_refused() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let head = "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /t\r\nce-type: t\r\ncontent-type: text/plain";
+    for (coding, status) in [
+        ("transfer-encoding: gzip, chunked", "501"),
+        ("transfer-encoding: frobnicate, chunked", "501"),
+        ("transfer-encoding: chunked, chunked", "501"),
+        (
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+            "501",
+        ),
+        // Without an end that can be told.
+        ("transfer-encoding: gzip", "400"),
+        ("transfer-encoding: Chunked", "202"),
+    ] {
+        let bytes = format!("{head}\r\n{coding}\r\nconnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        let answer = exchange(server.address, bytes.as_bytes(), false);
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{coding}: {answer}");
+    }
+    assert_eq!(last_position(&server), 1);
+}
+
+#[test]
 fn silent_connections_from_one_address_keep_nobody_out() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
@@ -135,4 +162,22 @@ fn silent_connections_from_one_address_keep_nobody_out() {
         server.get("/v1/rules").expect(200);
     }
     drop(silent);
+}
+
+#[test]
+fn a_stream_that_would_wait_beyond_the_log_is_refused() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    server.publish("1", "t", &json!(1));
+    let stream = "/v1/buses/default/events/stream";
+    let refused = server.get(&format!("{stream}?after=2")).expect(409).json();
+    assert_eq!(refused["code"], "EB0319");
+    assert!(refused["detail"].as_str().unwrap().contains("position 1"));
+    server
+        .request("GET", stream, &[("last-event-id", "9999999")], b"")
+        .expect(409);
+    let lines = Connection::open(server.address)
+        .unwrap()
+        .lines(stream, "last-event-id: 0\r\n");
+    assert!(lines.take(2).any(|line| line == "id: 1"));
 }

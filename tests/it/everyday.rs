@@ -233,18 +233,9 @@ fn a_tail_follows_and_comes_back_after_the_bus() {
     publish_text(&server, &event("two", "t", ""));
     assert_eq!(id(&tail.line()), "one");
     assert_eq!(id(&tail.line()), "two");
-    let address = server.address.to_string();
+    let address = server.address;
     server.kill();
-    let mut command = Command::new(binary());
-    let same = home.command();
-    let words = same
-        .get_args()
-        .map(|word| word.to_string_lossy().replace("127.0.0.1:0", &address));
-    command
-        .args(words)
-        .env("EDGEBUS_LOG", "warn")
-        .stdout(Stdio::piped());
-    let server = Server::start(&mut command);
+    let server = Server::start(&mut home.command_at(address));
     publish_text(&server, &event("three", "t", ""));
     assert_eq!(id(&tail.line()), "three");
     tail.child.kill().unwrap();
@@ -258,6 +249,32 @@ fn a_tail_follows_and_comes_back_after_the_bus() {
     assert!(notes.contains("as soon as the bus is back"), "{notes}");
     assert!(notes.contains("the bus is back"), "{notes}");
     told(&server, &["events", "tail", "-f", "--bus", "nowhere"]).fails(1, &["nowhere"]);
+}
+
+#[test]
+fn a_tail_begins_again_where_the_log_was_replaced() {
+    let (home, server) = serve("version: 1\n");
+    for number in 1..=5 {
+        publish_text(&server, &event(&format!("old-{number}"), "t", ""));
+    }
+    let mut tail = Going::start(&server, &["events", "tail", "-f", "-n", "1", "-o", "jsonl"]);
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["event"]["id"].clone();
+    assert_eq!(id(&tail.line()), "old-5");
+    let address = server.address;
+    server.kill();
+    std::fs::remove_dir_all(home.data()).unwrap();
+    let server = Server::start(&mut home.command_at(address));
+    for number in 1..=3 {
+        publish_text(&server, &event(&format!("new-{number}"), "t", ""));
+    }
+    for number in 1..=3 {
+        assert_eq!(id(&tail.line()), format!("new-{number}"));
+    }
+    tail.child.kill().unwrap();
+    let mut notes = String::new();
+    let mut stderr = tail.child.stderr.take().unwrap();
+    stderr.read_to_string(&mut notes).unwrap();
+    assert!(notes.contains("another log"), "{notes}");
 }
 
 #[test]

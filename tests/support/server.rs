@@ -74,6 +74,22 @@ impl Home {
         command
     }
 
+    /// The command that serves this folder at this address.
+    pub(crate) fn command_at(&self, address: SocketAddr) -> Command {
+        let mut command = Command::new(binary());
+        let same = self.command();
+        let address = address.to_string();
+        let words = same
+            .get_args()
+            .map(|word| word.to_string_lossy().replace("127.0.0.1:0", &address));
+        command
+            .args(words)
+            .env("EDGEBUS_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
+
     /// Serves it.
     pub(crate) fn serve(&self) -> Server {
         Server::start(&mut self.command())

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::body::Body;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::{Cause, Problem};
@@ -90,6 +90,34 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
             ))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a body in a transfer coding that nothing here undoes: hyper reads chunks, and leaves any coding
+/// before them as it is.
+pub(crate) fn check_transfer(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_known = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    let (first, second) = (codings.next(), codings.next());
+    match first {
+        None => Ok(()),
+        Some(own) if is_known(own) && second.is_none() => Ok(()),
+        Some(own) => {
+            let shown: String = String::from_utf8_lossy(own.as_bytes())
+                .chars()
+                .take(64)
+                .flat_map(char::escape_debug)
+                .collect();
+            Err(Problem::new(
+                Cause::TransferCoding,
+                format!("Transfer-Encoding may be `chunked` alone, not `{shown}`"),
+            ))
+        }
     }
 }
 
@@ -199,7 +227,6 @@ mod tests {
     use std::task::{Context, Poll};
 
     use hyper::body::Frame;
-    use hyper::header::HeaderValue;
 
     /// Gives its frames, then hangs or ends.
     struct Frames {

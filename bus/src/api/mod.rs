@@ -202,7 +202,10 @@ impl Door {
         } else if standing == Standing::Observer && !health::is_health(path) {
             Some(Problem::busy("too many connections are open"))
         } else {
-            body::check_encoding(request.headers()).err()
+            let headers = request.headers();
+            body::check_transfer(headers)
+                .and_then(|()| body::check_encoding(headers))
+                .err()
         };
         if let Some(problem) = problem {
             return payload(problem.render(path));

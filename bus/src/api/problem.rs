@@ -38,11 +38,15 @@ pub(crate) enum Cause {
     HostRefused,
     /// A web page from elsewhere sent the request.
     OriginRefused,
+    /// A transfer coding that is not understood here.
+    TransferCoding,
+    /// The log ends before the position after which a reader wants to go on.
+    PositionAhead,
 }
 
 impl Cause {
     /// Every cause there is, for the description of the API and its tests.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Handle(Kind::Invalid),
         Self::BodyBroken,
         Self::HostRefused,
@@ -52,11 +56,13 @@ impl Cause {
         Self::MethodNotAllowed,
         Self::BodyTimeout,
         Self::Handle(Kind::Conflict),
+        Self::PositionAhead,
         Self::Handle(Kind::Changed),
         Self::Handle(Kind::TooLarge),
         Self::UnsupportedMedia,
         Self::HeadersTooLarge,
         Self::Handle(Kind::Corrupt),
+        Self::TransferCoding,
         Self::Handle(Kind::Busy {
             retry_after_ms: 1_000,
         }),
@@ -169,6 +175,16 @@ impl Cause {
                 "origin-refused",
                 "The origin is not allowed",
             ),
+            Self::TransferCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "transfer-coding",
+                "The transfer coding is not supported",
+            ),
+            Self::PositionAhead => (
+                StatusCode::CONFLICT,
+                "position-ahead",
+                "The log ends before the position",
+            ),
         }
     }
 
@@ -184,6 +200,8 @@ impl Cause {
             Self::HeadersTooLarge => Code::HeadersTooLarge,
             Self::HostRefused => Code::HostRefused,
             Self::OriginRefused => Code::OriginRefused,
+            Self::TransferCoding => Code::TransferCoding,
+            Self::PositionAhead => Code::PositionAhead,
         }
     }
 
@@ -203,7 +221,7 @@ impl Cause {
     fn closes(self) -> bool {
         matches!(
             self,
-            Self::BodyTimeout | Self::BodyBroken | Self::HeadersTooLarge
+            Self::BodyTimeout | Self::BodyBroken | Self::HeadersTooLarge | Self::TransferCoding
         )
     }
 }
@@ -387,6 +405,8 @@ mod tests {
         check(Cause::HeadersTooLarge, 431, false);
         check(Cause::HostRefused, 403, false);
         check(Cause::OriginRefused, 403, false);
+        check(Cause::TransferCoding, 501, false);
+        check(Cause::PositionAhead, 409, false);
     }
 
     /// What the list has to be, told by a match that does not compile where a cause is missing.
@@ -412,7 +432,9 @@ mod tests {
             Cause::BodyBroken => Some(Cause::HeadersTooLarge),
             Cause::HeadersTooLarge => Some(Cause::HostRefused),
             Cause::HostRefused => Some(Cause::OriginRefused),
-            Cause::OriginRefused => None,
+            Cause::OriginRefused => Some(Cause::TransferCoding),
+            Cause::TransferCoding => Some(Cause::PositionAhead),
+            Cause::PositionAhead => None,
         };
         let mut cause = Some(Cause::Handle(Kind::Invalid));
         let mut count = 0;

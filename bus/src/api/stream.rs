@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::call::{Answer, Call};
-use super::problem::Problem;
+use super::problem::{Cause, Problem};
 use super::sse::{self, KEEP_ALIVE};
 use super::{App, events, page};
 use crate::bus::EventFilter;
@@ -28,6 +28,15 @@ pub(super) async fn open(call: Call) -> Answer {
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| Problem::fault("", "Last-Event-ID must be a position", ""))?,
     };
+    let newest = call.app.bus.newest(bus.as_str(), Position(after)).await?;
+    if after > newest.0 {
+        return Err(Problem::new(
+            Cause::PositionAhead,
+            format!(
+                "the log of bus `{bus}` ends at position {newest}, before {after}: it is another log than the one that was read; begin again after 0"
+            ),
+        ));
+    }
     let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
         return Err(Problem::busy("too many streams of events are open"));
     };

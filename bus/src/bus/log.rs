@@ -145,6 +145,21 @@ impl Bus {
         .await
     }
 
+    /// The log's last position. What is known of it is enough where that is not before `at_least`; else the
+    /// log is read.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the bus, and what reading can meet.
+    pub async fn newest(&self, bus: &str, at_least: Position) -> Result<Position, Error> {
+        let id = self.bus_id(bus)?;
+        let told = self.pipeline.last_position(id);
+        if told >= at_least {
+            return Ok(told);
+        }
+        self.read(move |store, cancel| end(store, cancel, id, told))
+            .await
+    }
+
     /// One event.
     ///
     /// # Errors

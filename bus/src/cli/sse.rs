@@ -8,11 +8,14 @@ use std::time::Duration;
 use super::Failure;
 use super::client::{self, Client, Stream};
 use super::output;
+use crate::model::Code;
 
 /// The longest line and the longest message, in bytes: an event of the largest size, escaped.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// A stream that is quiet for this long is lost: the bus sends a comment every 15 seconds.
 const QUIET_MAX: Duration = Duration::from_secs(45);
+/// The position before the first of a log.
+const FIRST: &str = "0";
 /// The wait before the first attempt to come back, in milliseconds; it doubles.
 const BACKOFF_MS_MIN: u64 = 250;
 /// The longest wait.
@@ -168,6 +171,15 @@ impl<'a> Following<'a> {
                 self.stream = Some(stream);
                 self.opened = true;
                 Ok(true)
+            }
+            Err(client::Error::Refused { code, .. })
+                if self.opened && code == Code::PositionAhead.as_str() =>
+            {
+                output::note(
+                    "the bus has another log than before: its events are shown from the first on",
+                );
+                self.parser.last_id = Some(FIRST.to_owned());
+                Ok(false)
             }
             Err(client::Error::Unreachable { .. }) if self.opened => Ok(false),
             Err(client::Error::Refused { status, .. }) if self.opened && status >= 500 => Ok(false),

@@ -77,6 +77,8 @@ codes! {
     Changed = "EB0315" "Another version is in force",
     HostRefused = "EB0316" "The host is not allowed",
     OriginRefused = "EB0317" "The origin is not allowed",
+    TransferCoding = "EB0318" "The transfer coding is not supported",
+    PositionAhead = "EB0319" "The log ends before the position",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",

@@ -180,6 +180,7 @@ pub(in crate::api) fn stream(limits: &Limits) -> Operation {
         .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes before `after`.", json!(6))
         .answers(200, "One event after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
         .sends("StoredEvent")
+        .problem(Cause::PositionAhead, "The log ends before the position.")
         .problem(Cause::Handle(Kind::Busy { retry_after_ms: 1_000 }), streams(limits))
         .reads();
     bus(filtered(operation))

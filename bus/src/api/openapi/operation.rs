@@ -53,6 +53,10 @@ impl Operation {
             Cause::OriginRefused,
             "A web page from elsewhere sent the request.",
         )
+        .problem(
+            Cause::TransferCoding,
+            "The body has a transfer coding other than `chunked`.",
+        )
     }
 
     /// More words about it.

@@ -152,6 +152,14 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "a page of the origin `http://evil.example` may not use this bus",
             "/v1/rules",
         ),
+        Code::TransferCoding => (
+            "Transfer-Encoding may be `chunked` alone, not `gzip, chunked`",
+            "/v1/events",
+        ),
+        Code::PositionAhead => (
+            "the log of bus `default` ends at position 4, before 85: it is another log than the one that was read; begin again after 0",
+            "/v1/buses/default/events/stream",
+        ),
         Code::HeadersTooLarge => ("a request may have 64 header fields at most", "/v1/events"),
         other => (other.title(), "/v1/events"),
     };
