@@ -183,6 +183,13 @@ impl Query {
             .and_then(|moment| u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok());
         match moment {
             Some(ms) => Ok(Some(Timestamp(ms))),
+            None if text.contains(' ') => Err(Problem::fault(
+                "",
+                format!(
+                    "query parameter `{name}` must be a time in RFC 3339 without a blank, and a `+` in a query is one"
+                ),
+                format!("write `+` as %2B, as in {name}=2026-11-21T06:30:16%2B01:00"),
+            )),
             None => Err(Problem::fault(
                 "",
                 format!("query parameter `{name}` must be a time in RFC 3339, from 1970 on"),
@@ -253,7 +260,8 @@ mod tests {
             Some(Timestamp(1_000))
         );
         // A plus that is not encoded is a blank in a query.
-        assert!(time("after=1970-01-01T02:00:01+01:00").is_err());
+        let blank = time("after=1970-01-01T02:00:01+01:00").unwrap_err();
+        assert!(blank.faults[0].remedy.contains("%2B"), "{blank:?}");
         assert!(time("after=1970-01-01T02:00:01%2B01:00").is_ok());
         assert!(time("after=1960-01-01T00:00:01Z").is_err());
         assert!(time("after=now").is_err());
