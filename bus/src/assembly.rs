@@ -11,7 +11,7 @@ use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
 use crate::store::{self, Store};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Disk, Telemetry};
 
 /// A bus that runs in this process.
 pub struct Running {
@@ -103,6 +103,11 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
     })?);
     let telemetry = Telemetry::new();
     let (folder, floor) = (settings.data.clone(), settings.free_bytes_min);
+    let (watched, store_file) = (folder.clone(), RedbStore::file_in(&folder));
+    telemetry.watch_disk(move || Disk {
+        store_bytes: std::fs::metadata(&store_file).map_or(0, |file| file.len()),
+        free_bytes: free_bytes(&watched).map_or(0, |free| free.saturating_sub(floor)),
+    });
     let pipeline = Pipeline::start(Parts {
         store,
         catalog,

@@ -43,6 +43,8 @@ pub(super) struct Writer {
 struct Item {
     step: Step,
     bytes: usize,
+    /// When it began to wait.
+    queued_at: Instant,
     reply: Reply,
     _room: OwnedSemaphorePermit,
     _settlement: Option<OwnedSemaphorePermit>,
@@ -150,6 +152,7 @@ impl Writer {
         let item = Item {
             step: Step::Append(append),
             bytes,
+            queued_at: Instant::now(),
             reply: Reply::Publish(reply),
             _room: room,
             _settlement: None,
@@ -187,6 +190,7 @@ impl Writer {
         let item = Item {
             step,
             bytes: weight.written,
+            queued_at: Instant::now(),
             reply,
             _room: room,
             _settlement: settlement,
@@ -227,6 +231,7 @@ fn run(
     let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
     while let Some(first) = items.blocking_recv() {
         let mut bytes = first.bytes;
+        let waited = first.queued_at.elapsed();
         steps.push(first.step);
         replies.push(first.reply);
         while steps.len() < BATCH_STEPS_MAX && bytes < BATCH_BYTES_MAX {
@@ -238,7 +243,7 @@ fn run(
         let began = Instant::now();
         match store.commit(&steps) {
             Ok(outcomes) => {
-                telemetry.count_commit(steps.len(), began.elapsed());
+                telemetry.count_commit(steps.len(), waited, began.elapsed(), items.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
                 answer(&mut steps, &mut replies, outcomes, scheduler);
                 if last {

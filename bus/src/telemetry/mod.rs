@@ -5,10 +5,10 @@
 
 mod tallies;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::broadcast;
 
 use crate::model::{DeadReason, DeliveryKey, Outcome, Position, SubscriptionId, Timestamp};
@@ -18,6 +18,95 @@ pub use tallies::Tally;
 
 /// Things that the live stream keeps for a slow listener before it loses the oldest.
 const STREAM_KEPT_MAX: usize = 4096;
+
+/// Upper ends of the buckets of times, in seconds.
+const SECONDS: [f64; 12] = [
+    0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
+];
+/// Upper ends of the buckets of steps in one transaction.
+const STEPS: [f64; 10] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0,
+];
+/// The histogram that counts steps; all others are of times.
+const COMMIT_STEPS: &str = "edgebus_commit_steps";
+
+/// What counters count.
+const COUNTERS: [(&str, &str); 9] = [
+    (
+        "edgebus_events_accepted_total",
+        "Published events that were stored.",
+    ),
+    (
+        "edgebus_events_duplicate_total",
+        "Published events that were known by (source, id).",
+    ),
+    (
+        "edgebus_publishes_refused_total",
+        "Publish requests refused for want of room.",
+    ),
+    (
+        "edgebus_events_emitted_total",
+        "Events that functions emitted.",
+    ),
+    ("edgebus_attempts_total", "Ended attempts by outcome."),
+    (
+        "edgebus_dead_letters_total",
+        "Deliveries that ended without success.",
+    ),
+    ("edgebus_retries_total", "Retries that were scheduled."),
+    (
+        "edgebus_harmed_records_total",
+        "Stored records that failed their checksum.",
+    ),
+    ("edgebus_commits_total", "Transactions of the writer."),
+];
+/// What gauges show.
+const GAUGES: [(&str, &str); 6] = [
+    ("edgebus_attempts_in_flight", "Attempts that run."),
+    (
+        "edgebus_attempts_memory_bytes",
+        "Memory that the attempts that run may use.",
+    ),
+    (
+        "edgebus_deliveries_in_memory",
+        "Deliveries that are ready or running.",
+    ),
+    (
+        "edgebus_writer_inbox_steps",
+        "Steps that wait for the writer.",
+    ),
+    ("edgebus_store_bytes", "Bytes of the store's file."),
+    (
+        "edgebus_disk_free_bytes",
+        "Free bytes above the floor at which publishing ends.",
+    ),
+];
+/// What histograms measure.
+const HISTOGRAMS: [(&str, &str); 5] = [
+    (
+        "edgebus_commit_seconds",
+        "How long transactions took, the flush included.",
+    ),
+    (COMMIT_STEPS, "Steps in one transaction."),
+    (
+        "edgebus_commit_queue_seconds",
+        "How long the first step of a transaction waited for the writer.",
+    ),
+    ("edgebus_attempt_seconds", "How long attempts took."),
+    (
+        "edgebus_delivery_seconds",
+        "From an event's acceptance to the end of its delivery.",
+    ),
+];
+
+/// What the disk has, looked at when metrics are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Disk {
+    /// Bytes of the store's file.
+    pub store_bytes: u64,
+    /// Free bytes above the floor at which publishing ends.
+    pub free_bytes: u64,
+}
 
 /// An event was accepted.
 #[derive(Clone, Debug)]
@@ -91,11 +180,17 @@ pub struct Telemetry {
     commits: Counter,
     commit_seconds: Histogram,
     commit_steps: Histogram,
+    commit_queue_seconds: Histogram,
     attempt_seconds: Histogram,
     delivery_seconds: Histogram,
     in_memory: Gauge,
     in_flight: Gauge,
     leased_bytes: Gauge,
+    inbox: Gauge,
+    store_bytes: Gauge,
+    free_bytes: Gauge,
+    /// Looks at the disk; set once, at the start.
+    disk: OnceLock<Box<dyn Fn() -> Disk + Send + Sync>>,
     tallies: Tallies,
 }
 
@@ -103,52 +198,33 @@ impl Telemetry {
     /// Fresh metrics, all at zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let builder = PrometheusBuilder::new();
         // Buckets are constants of this file, so this can't fail; without them histograms become summaries.
-        let recorder = builder
-            .set_buckets(&[
-                0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
-            ])
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&SECONDS)
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Full(COMMIT_STEPS.to_owned()), &STEPS)
+            })
             .map_or_else(
                 |_| PrometheusBuilder::new().build_recorder(),
                 PrometheusBuilder::build_recorder,
             );
         let metadata = Metadata::new("edgebus", Level::INFO, None);
-        let describe = |name: &'static str, text: &'static str| {
+        for (name, text) in COUNTERS {
             recorder.describe_counter(KeyName::from(name), None, text.into());
-        };
-        describe(
-            "edgebus_events_accepted_total",
-            "Published events that were stored.",
-        );
-        describe(
-            "edgebus_events_duplicate_total",
-            "Published events that were known by (source, id).",
-        );
-        describe(
-            "edgebus_publishes_refused_total",
-            "Publish requests refused for want of room.",
-        );
-        describe(
-            "edgebus_events_emitted_total",
-            "Events that functions emitted.",
-        );
-        describe("edgebus_attempts_total", "Ended attempts by outcome.");
-        describe(
-            "edgebus_dead_letters_total",
-            "Deliveries that ended without success.",
-        );
-        describe("edgebus_retries_total", "Retries that were scheduled.");
-        describe(
-            "edgebus_harmed_records_total",
-            "Stored records that failed their checksum.",
-        );
-        describe("edgebus_commits_total", "Transactions of the writer.");
+        }
+        for (name, text) in GAUGES {
+            recorder.describe_gauge(KeyName::from(name), None, text.into());
+        }
+        for (name, text) in HISTOGRAMS {
+            recorder.describe_histogram(KeyName::from(name), None, text.into());
+        }
         let counter =
             |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &metadata);
         let histogram = |name: &'static str| {
             recorder.register_histogram(&Key::from_static_name(name), &metadata)
         };
+        let gauge =
+            |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &metadata);
         Arc::new(Self {
             stream: broadcast::Sender::new(STREAM_KEPT_MAX),
             accepted: counter("edgebus_events_accepted_total"),
@@ -170,21 +246,17 @@ impl Telemetry {
             harmed: counter("edgebus_harmed_records_total"),
             commits: counter("edgebus_commits_total"),
             commit_seconds: histogram("edgebus_commit_seconds"),
-            commit_steps: histogram("edgebus_commit_steps"),
+            commit_steps: histogram(COMMIT_STEPS),
+            commit_queue_seconds: histogram("edgebus_commit_queue_seconds"),
             attempt_seconds: histogram("edgebus_attempt_seconds"),
             delivery_seconds: histogram("edgebus_delivery_seconds"),
-            in_memory: recorder.register_gauge(
-                &Key::from_static_name("edgebus_deliveries_in_memory"),
-                &metadata,
-            ),
-            in_flight: recorder.register_gauge(
-                &Key::from_static_name("edgebus_attempts_in_flight"),
-                &metadata,
-            ),
-            leased_bytes: recorder.register_gauge(
-                &Key::from_static_name("edgebus_attempts_memory_bytes"),
-                &metadata,
-            ),
+            in_memory: gauge("edgebus_deliveries_in_memory"),
+            in_flight: gauge("edgebus_attempts_in_flight"),
+            leased_bytes: gauge("edgebus_attempts_memory_bytes"),
+            inbox: gauge("edgebus_writer_inbox_steps"),
+            store_bytes: gauge("edgebus_store_bytes"),
+            free_bytes: gauge("edgebus_disk_free_bytes"),
+            disk: OnceLock::new(),
             metrics: recorder.handle(),
             tallies: Tallies::default(),
         })
@@ -268,9 +340,19 @@ impl Telemetry {
         tracing::error!(%what, "a stored record is harmed and was not used; run `edgebus fsck`");
     }
 
-    /// Counts a transaction of `steps` steps.
-    pub fn count_commit(&self, steps: usize, took: std::time::Duration) {
+    /// Counts a transaction of `steps` steps, the first of which had `waited` for it; `left` wait for
+    /// the next.
+    pub fn count_commit(
+        &self,
+        steps: usize,
+        waited: std::time::Duration,
+        took: std::time::Duration,
+        left: usize,
+    ) {
         self.commits.increment(1);
+        self.commit_queue_seconds.record(waited);
+        self.inbox
+            .set(f64::from(u32::try_from(left).unwrap_or(u32::MAX)));
         self.commit_seconds.record(took);
         self.commit_steps
             .record(u32::try_from(steps).unwrap_or(u32::MAX));
@@ -290,6 +372,11 @@ impl Telemetry {
         self.leased_bytes.set(leased_bytes as f64);
     }
 
+    /// Looks at the disk with `look` whenever metrics are read; the first one given counts.
+    pub fn watch_disk(&self, look: impl Fn() -> Disk + Send + Sync + 'static) {
+        let _ = self.disk.set(Box::new(look));
+    }
+
     /// Folds what was recorded into the buckets, so that nothing piles up between two scrapes.
     pub fn upkeep(&self) {
         self.metrics.run_upkeep();
@@ -298,7 +385,61 @@ impl Telemetry {
     /// The metrics as Prometheus text.
     #[must_use]
     pub fn render(&self) -> String {
+        if let Some(look) = self.disk.get() {
+            let disk = look();
+            // Exact up to 8 PiB.
+            self.store_bytes.set(disk.store_bytes as f64);
+            self.free_bytes.set(disk.free_bytes as f64);
+        }
         self.metrics.run_upkeep();
         self.metrics.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    /// The value of the sample that begins so.
+    fn sample(text: &str, start: &str) -> Option<f64> {
+        let line = text.lines().find(|line| line.starts_with(start))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    #[test]
+    fn steps_and_times_have_buckets_of_their_own() {
+        let telemetry = Telemetry::new();
+        telemetry.count_commit(300, Duration::from_millis(2), Duration::from_millis(20), 7);
+        let text = telemetry.render();
+        for (start, expected) in [
+            ("edgebus_commit_steps_bucket{le=\"200\"}", 0.0),
+            ("edgebus_commit_steps_bucket{le=\"500\"}", 1.0),
+            ("edgebus_commit_seconds_bucket{le=\"0.01\"}", 0.0),
+            ("edgebus_commit_seconds_bucket{le=\"0.03\"}", 1.0),
+            ("edgebus_commit_queue_seconds_bucket{le=\"0.001\"}", 0.0),
+            ("edgebus_commit_queue_seconds_bucket{le=\"0.003\"}", 1.0),
+    ("edgebus_writer_inbox_steps", 7.0),
+        ] {
+            assert_eq!(sample(&text, start), Some(expected), "{start}\n{text}");
+        }
+        assert_eq!(
+            sample(&text, "edgebus_commit_steps_bucket{le=\"30\"}"),
+            None
+        );
+    }
+
+    #[test]
+    fn the_disk_is_looked_at_when_metrics_are_read() {
+        let telemetry = Telemetry::new();
+        telemetry.watch_disk(|| Disk {
+            store_bytes: 5,
+            free_bytes: 1 << 40,
+        });
+        let text = telemetry.render();
+        assert_eq!(sample(&text, "edgebus_store_bytes "), Some(5.0));
+        let free = (1_u64 << 40) as f64;
+        assert_eq!(sample(&text, "edgebus_disk_free_bytes "), Some(free));
     }
 }

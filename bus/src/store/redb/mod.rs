@@ -82,6 +82,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 }
 
 impl RedbStore {
+    /// The file of the store in `folder`.
+    pub fn file_in(folder: &std::path::Path) -> std::path::PathBuf {
+        folder.join(open::FILE)
+    }
+
     /// Begins an open: checks who the store is, counts the open, notes that it runs, and builds what
     /// is kept in memory.
     fn start(database: Database, store_id: [u8; 16]) -> Result<Self, Error> {
