@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::json;
 
+use super::commands::run;
+use super::deliver::{self, play};
 use crate::support::http::Connection;
 use crate::support::server::{Home, PATIENCE, Server};
 
@@ -180,4 +182,62 @@ fn a_stream_that_would_wait_beyond_the_log_is_refused() {
         .unwrap()
         .lines(stream, "last-event-id: 0\r\n");
     assert!(lines.take(2).any(|line| line == "id: 1"));
+}
+
+/// What is in no text of ours and must reach no terminal as it is.
+const MISLEADING: [char; 8] = [
+    '\u{61c}',
+    '\u{200b}',
+    '\u{200e}',
+    '\u{202e}',
+    '\u{2028}',
+    '\u{2066}',
+    '\u{feff}',
+    '\u{e0041}',
+];
+
+#[test]
+fn what_nobody_sees_is_written_out() {
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 1"));
+    let server = home.serve();
+    let hidden: String = MISLEADING.iter().collect();
+    let position = play(
+        &server,
+        &format!("id{hidden}"),
+        &format!("log a{hidden}b\nreject c{hidden}d"),
+    );
+    server.settle();
+    let url = format!("http://{}", server.address);
+    let delivery = format!("1-{position}");
+    let position = position.to_string();
+    for command in [
+        &["events", "ls"][..],
+        &["events", "tail"],
+        &["events", "get", &position],
+        &["events", "explain", &position],
+        &["deliveries", "ls"],
+        &["deliveries", "get", &delivery],
+        &["dead-letters", "ls"],
+        &["functions", "logs", "play"],
+        &["top", "--once", "--every", "100ms"],
+        &["events", "get", &format!("none{hidden}")],
+        &["functions", "get", &hidden],
+    ] {
+        for format in ["table", "json", "jsonl", "yaml"] {
+            let mut arguments = [command, &["--url", &url]].concat();
+            if command[0] != "top" {
+                arguments.extend(["-o", format]);
+            }
+            let said = run(&arguments, "");
+            for text in [&said.out, &said.err] {
+                let raw = text.chars().find(|own| MISLEADING.contains(own));
+                assert_eq!(raw, None, "{arguments:?}: {text}");
+            }
+            // Programs get what is in the data all the same.
+            if format == "jsonl" && command == ["events", "ls"] {
+                let row: serde_json::Value = serde_json::from_str(said.out.trim()).unwrap();
+                assert_eq!(row["event"]["id"], format!("id{hidden}"));
+            }
+        }
+    }
 }

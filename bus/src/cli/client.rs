@@ -10,6 +10,8 @@ use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
+use super::output::plain_lines;
+
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -58,14 +60,14 @@ pub(super) enum Error {
 }
 
 fn refused(status: &u16, title: &str, detail: &str, errors: &[String]) -> String {
-    let mut text = format!("the bus answered {status} {title}");
+    let mut text = format!("the bus answered {status} {}", plain_lines(title));
     if !detail.is_empty() {
         text.push_str(": ");
-        text.push_str(detail);
+        text.push_str(&plain_lines(detail));
     }
     for error in errors {
         text.push_str("\n  ");
-        text.push_str(error);
+        text.push_str(&plain_lines(error));
     }
     text
 }

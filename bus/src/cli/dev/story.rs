@@ -299,9 +299,7 @@ fn printable(text: &str) -> String {
 fn sign(character: char) -> char {
     match character {
         '\t' => ' ',
-        character if character.is_control() => '\u{fffd}',
-        // Direction marks would make a line read as what it is not.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
+        character if output::is_unsafe(character) => '\u{fffd}',
         character => character,
     }
 }

@@ -166,7 +166,7 @@ impl Logs<'_> {
         let json = attempt.to_string();
         output::write(&match self.arguments.output.format {
             Format::Table => story::log_lines(attempt, self.paint),
-            Format::Jsonl => json + "\n",
+            Format::Jsonl => output::json::compact(&json) + "\n",
             Format::Json => output::json::indented(&json, output::JSON_COLUMNS) + "\n",
             Format::Yaml => output::yaml_entry(&json)?,
         })

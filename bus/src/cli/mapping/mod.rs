@@ -16,6 +16,7 @@ pub use template::Template;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::cli::output;
 use crate::error::Fault;
 use crate::model::limits::EVENT_BYTES_MAX;
 use crate::model::{Data, Event};
@@ -177,7 +178,7 @@ fn at_line(line_number: u64, error: MappingError) -> Fault {
 /// `text` as a message may show it: short, and without characters that steer a terminal.
 fn shown(text: &str) -> String {
     let sign = |character: char| {
-        if character.is_control() {
+        if output::is_unsafe(character) {
             '\u{fffd}'
         } else {
             character

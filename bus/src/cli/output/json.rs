@@ -3,7 +3,7 @@
 //!
 //! Never here: a check that the text is JSON; it comes from the bus or went through a parser before.
 
-use std::fmt::Write as _;
+use super::plain::{is_unsafe, push_json_escape};
 
 /// Indentation stops to grow at this depth, so that deep nesting does not make long lines of blanks.
 const INDENT_DEPTH_MAX: usize = 24;
@@ -90,12 +90,11 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// Copies a string; control characters that JSON lets stand are escaped, because a terminal obeys them.
+/// Copies a string; unsafe characters that JSON lets stand are escaped: they mean the same to a program.
 fn push_string(out: &mut String, string: &str) {
     for character in string.chars() {
-        if character.is_control() {
-            // Writing into a String can't fail.
-            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        if is_unsafe(character) {
+            push_json_escape(out, character);
         } else {
             out.push(character);
         }
@@ -179,6 +178,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_escaped() {
         assert_eq!(compact("\"\u{9b}31m\u{7f}\""), "\"\\u009b31m\\u007f\"");
+        assert_eq!(compact("\"a\u{202e}b\""), "\"a\\u202eb\"");
     }
 
     #[test]

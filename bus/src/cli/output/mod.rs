@@ -1,9 +1,10 @@
 //! What the command line prints: data on standard output, progress on standard error, colour only on a terminal.
 //!
-//! `table`, `json` and `yaml` print what the API gives, `rows` prints lists of it page by page, `words`
-//! has durations, times and colours. Never here: requests.
+//! `table`, `json` and `yaml` print what the API gives, `rows` prints lists of it page by page, `plain`
+//! makes text from elsewhere safe, `words` has durations, times and colours. Never here: requests.
 
 pub(super) mod json;
+mod plain;
 mod rows;
 mod table;
 mod words;
@@ -17,9 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failure;
 
+pub(super) use plain::{is_unsafe, plain, plain_lines};
 pub(super) use rows::Rows;
 pub(super) use table::Column;
-pub(super) use words::{Paint, bytes, counted, duration, parse_time, plain, span, time};
+pub(super) use words::{Paint, bytes, counted, duration, parse_time, span, time};
 pub(super) use yaml::entry as yaml_entry;
 
 /// Columns that indented JSON may fill before an object is broken into lines.
@@ -141,13 +143,15 @@ impl Drop for Progress {
 /// Prints a line on standard error.
 pub(super) fn note(text: &str) {
     // A closed standard error is nothing that a command could report.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", plain::visible(text));
 }
 
 /// Prints a line on standard output; `false` if nobody reads it any more.
 pub(super) fn print(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).is_ok()
+    writeln!(out, "{}", plain::visible(text))
+        .and_then(|()| out.flush())
+        .is_ok()
 }
 
 /// Whether words may be coloured: on a terminal, and `NO_COLOR` not set.
@@ -163,7 +167,7 @@ pub(super) fn coloured() -> bool {
 /// A quiet failure when nobody reads any more; a loud one when the output can't be written.
 pub(super) fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
+    out.write_all(plain::visible(text).as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => Failure::quiet(),

@@ -1,27 +1,8 @@
-//! Words for people: durations, times, sizes, colours, and text from elsewhere made safe to show.
+//! Words for people: durations, times, sizes and colours.
 //!
 //! Never here: a clock. Whoever tells an age brings the time.
 
-use std::borrow::Cow;
-
 use crate::model::Timestamp;
-
-/// Text from elsewhere on one line, without what a terminal would obey: control characters are escaped.
-#[must_use]
-pub(in crate::cli) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    Cow::Owned(out)
-}
 
 /// `1 fault`, `2 faults`.
 #[must_use]
@@ -189,11 +170,5 @@ mod tests {
         );
         assert_eq!(parse_time("1969-12-31T23:59:59Z"), None);
         assert_eq!(parse_time("now"), None);
-    }
-
-    #[test]
-    fn text_from_elsewhere_is_made_safe() {
-        assert_eq!(plain("grüße"), "grüße");
-        assert_eq!(plain("a\x1b[2J\tb\r\n"), "a\\u{1b}[2J\\tb\\r\\n");
     }
 }

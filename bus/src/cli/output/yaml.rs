@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
+use super::plain::is_unsafe;
 use crate::cli::Failure;
 
 /// One document.
@@ -14,7 +15,12 @@ use crate::cli::Failure;
 /// # Errors
 /// The text is not JSON or nested too deeply for YAML.
 pub(in crate::cli) fn document(json: &str) -> Result<String, Failure> {
-    print(&read(json)?)
+    let text = print(&read(json)?)?;
+    Ok(if is_safe(&text) {
+        text
+    } else {
+        super::json::compact(json) + "\n"
+    })
 }
 
 /// One entry of a list; entries behind each other are one list.
@@ -22,7 +28,18 @@ pub(in crate::cli) fn document(json: &str) -> Result<String, Failure> {
 /// # Errors
 /// As [`document`].
 pub(in crate::cli) fn entry(json: &str) -> Result<String, Failure> {
-    print(&Tree::List(vec![read(json)?]))
+    let text = print(&Tree::List(vec![read(json)?]))?;
+    Ok(if is_safe(&text) {
+        text
+    } else {
+        format!("- {}\n", super::json::compact(json))
+    })
+}
+
+/// Whether the text has nothing that must be escaped. What has is printed as JSON, which YAML reads as it
+/// is, because not each of YAML's ways to write a text has escapes.
+fn is_safe(text: &str) -> bool {
+    !text.chars().any(|own| is_unsafe(own) && own != '\n')
 }
 
 fn read(json: &str) -> Result<Tree, Failure> {
@@ -133,6 +150,21 @@ mod tests {
             back,
             serde_json::from_str::<serde_json::Value>(json).unwrap()
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_escaped_and_stays_in_the_data() {
+        let json = r#"{"t":"a\u202eb\u200b","e":"\u001b[2J"}"#;
+        for (yaml, list) in [
+            (document(json).unwrap(), false),
+            (entry(json).unwrap(), true),
+        ] {
+            assert!(is_safe(&yaml), "{yaml:?}");
+            let back: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
+            let back = if list { back[0].clone() } else { back };
+            assert_eq!(back["t"], "a\u{202e}b\u{200b}");
+            assert_eq!(back["e"], "\u{1b}[2J");
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Row {
     /// The row as text, by the titles.
     pub(super) fn cells(&self) -> [String; 7] {
         [
-            self.label.clone(),
+            output::plain(&self.label).into_owned(),
             number(self.succeeded),
             number(self.failed),
             self.run_us

@@ -52,7 +52,8 @@ impl Screen {
                 let areas = Layout::vertical([Constraint::Length(3), Constraint::Min(1)]);
                 let [head, body] = areas.areas(frame.area());
                 let state = match fault {
-                    Some(fault) => Line::from(fault.to_owned()).style(tint(coloured, Color::Red)),
+                    Some(fault) => Line::from(output::plain(fault).into_owned())
+                        .style(tint(coloured, Color::Red)),
                     None => Line::from(rates.head()),
                 };
                 let title = Line::from(format!("edgebus top  {url}  q quits")).bold();
