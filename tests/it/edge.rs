@@ -8,7 +8,7 @@ use serde_json::json;
 use super::commands::run;
 use super::deliver::{self, play};
 use crate::support::http::Connection;
-use crate::support::server::{Home, PATIENCE, Server};
+use crate::support::server::{Home, PATIENCE, Server, wait_for};
 
 const STRUCTURED: &str = "application/cloudevents+json";
 
@@ -240,4 +240,34 @@ fn what_nobody_sees_is_written_out() {
             }
         }
     }
+}
+
+#[test]
+fn secrets_do_not_come_out_with_what_a_function_writes() {
+    let manifest = deliver::manifest("timeout: 5s", "attempts: 1")
+        .replace("    config:", "    secrets: [TOKEN]\n    config:");
+    let home = Home::new(&manifest);
+    let mut command = home.command();
+    command.env("EDGEBUS_SECRET_TOKEN", "s3cr3t-t0ken");
+    let server = Server::start(&mut command);
+    let script = "log has s3cr3t-t0ken inside\nreject since s3cr3t-t0ken is wrong";
+    let position = play(&server, "1", script);
+    server.settle();
+    let path = format!("/v1/deliveries/1-{position}");
+    wait_for("the delivery to end", || {
+        server.get(&path).json()["stage"] == "dead"
+    });
+    let attempt = server.get(&path).json()["attempts"][0].clone();
+    assert_eq!(attempt["output"], "INFO has [secret TOKEN] inside\n");
+    assert_eq!(attempt["message"], "since [secret TOKEN] is wrong");
+    let trial = server.post(
+        "/v1/functions/play/invoke",
+        STRUCTURED,
+        json!({"specversion": "1.0", "id": "2", "source": "/t", "type": "play", "data": {"do": script}})
+            .to_string()
+            .as_bytes(),
+    );
+    let trial = trial.expect(200).text();
+    assert!(trial.contains("[secret TOKEN]"), "{trial}");
+    assert!(!trial.contains("s3cr3t"), "{trial}");
 }

@@ -102,15 +102,22 @@ impl Outcome {
     /// The outcome with its message cut to `bytes_max` bytes, at a character's end.
     #[must_use]
     pub fn cut(mut self, bytes_max: usize) -> Self {
-        if let Self::Retry { message, .. }
-        | Self::Reject { message }
-        | Self::Trap { message }
-        | Self::Limit { message }
-        | Self::Host { message } = &mut self
-        {
+        if let Some(message) = self.message_mut() {
             cut(message, bytes_max);
         }
         self
+    }
+
+    /// The words that came with it, if it has any.
+    pub fn message_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Retry { message, .. }
+            | Self::Reject { message }
+            | Self::Trap { message }
+            | Self::Limit { message }
+            | Self::Host { message } => Some(message),
+            Self::Success | Self::Timeout { .. } | Self::Memory { .. } | Self::Conflict => None,
+        }
     }
 
     /// True for [`Outcome::Success`].

@@ -13,6 +13,7 @@ use rules::{ApplyError, EventDocument};
 
 use super::context::Context;
 use super::recover::{self, Careful};
+use super::redact::redact;
 use super::scheduler::{Held, Job, Scheduler, SettleTicket};
 use super::services::Services;
 use super::settle::{self, Ran};
@@ -223,7 +224,8 @@ async fn run(
         limits,
     };
     let mut services = Services::new(context.store.clone(), deployed.clone());
-    let invoked = deployed.function.invoke(invocation, &mut services).await;
+    let mut invoked = deployed.function.invoke(invocation, &mut services).await;
+    redact(&deployed.secrets, &mut invoked.output, &mut invoked.outcome);
     let ran = Ran {
         started_at,
         duration: invoked.duration,

@@ -21,6 +21,7 @@ mod ingest;
 mod invoke;
 mod matching;
 mod recover;
+mod redact;
 mod scheduler;
 mod services;
 mod settle;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::context::Context;
+use super::redact::redact;
 use super::scheduler::{Interrupted, Job};
 use super::services::Services;
 use super::snapshot::{Deployed, Snapshot};
@@ -119,10 +120,11 @@ impl Run {
     async fn trial(self) -> Trial {
         let deployed = &self.deployed;
         let mut services = Services::new(self.context.store.clone(), deployed.clone());
-        let invoked = deployed
+        let mut invoked = deployed
             .function
             .invoke(self.invocation(), &mut services)
             .await;
+        redact(&deployed.secrets, &mut invoked.output, &mut invoked.outcome);
         let mut trial = Trial {
             revision: deployed.revision.clone(),
             outcome: invoked.outcome,

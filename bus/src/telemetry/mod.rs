@@ -420,7 +420,7 @@ mod tests {
             ("edgebus_commit_seconds_bucket{le=\"0.03\"}", 1.0),
             ("edgebus_commit_queue_seconds_bucket{le=\"0.001\"}", 0.0),
             ("edgebus_commit_queue_seconds_bucket{le=\"0.003\"}", 1.0),
-    ("edgebus_writer_inbox_steps", 7.0),
+            ("edgebus_writer_inbox_steps", 7.0),
         ] {
             assert_eq!(sample(&text, start), Some(expected), "{start}\n{text}");
         }
