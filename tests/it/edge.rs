@@ -271,3 +271,22 @@ fn secrets_do_not_come_out_with_what_a_function_writes() {
     assert!(trial.contains("[secret TOKEN]"), "{trial}");
     assert!(!trial.contains("s3cr3t"), "{trial}");
 }
+
+#[test]
+fn what_is_printed_without_a_line_end_is_kept() {
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 1"));
+    let server = home.serve();
+    for (id, script, expected) in [
+        (
+            "1",
+            "print whole\nprint-part and a part",
+            "whole\nand a part",
+        ),
+        ("2", "print-part a part\nreject no", "a part"),
+    ] {
+        let position = play(&server, id, script);
+        server.settle();
+        let story = server.get(&format!("/v1/deliveries/1-{position}")).json();
+        assert_eq!(story["attempts"][0]["output"], expected, "{story}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The component's side: generated bindings to the world in `wit/`, and the conversions from and to them.
 
+use std::io::Write as _;
+
 use bindings::edgebus::function::{config, log as wire_log, secrets, state, types};
 
 use crate::log::Level;
@@ -28,7 +30,11 @@ pub fn handle(
     context: types::Context,
     function: impl FnOnce(Event<Payload>, Context) -> Result<Vec<Emit>, Failure>,
 ) -> Result<Vec<types::NewEvent>, types::Failure> {
-    match function(event_in(event), context_in(context)) {
+    let ended = function(event_in(event), context_in(context));
+    // Text without a line end waits in a buffer that ends with the instance. Output that can't be written
+    // is no reason to fail.
+    let _ = std::io::stdout().flush();
+    match ended {
         Ok(emits) => Ok(emits.into_iter().map(emit_out).collect()),
         Err(failure) => Err(failure_out(failure)),
     }

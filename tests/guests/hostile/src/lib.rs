@@ -53,6 +53,7 @@ fn obey(
         }
         "log" => log::info!("{argument}"),
         "print" => println!("{argument}"),
+        "print-part" => print!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),
         "config" => log::info!("{:?}", config::get(argument)),
         "secret" => log::info!("{:?}", secrets::get(argument)),
