@@ -12,7 +12,7 @@ use std::ops::Range;
 use rules::{Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
 use serde_json::value::RawValue;
 
-use crate::model::{Attribute, Data, Event, InputConfig};
+use crate::model::{Attribute, Data, Event, InputConfig, media_type};
 
 pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, check_keys, judge};
 
@@ -34,7 +34,11 @@ enum Seen<'e> {
         spans: Vec<Range<usize>>,
     },
     /// Some members of one, by name.
-    Members(&'e [(String, &'e RawValue)]),
+    Members {
+        members: &'e [(String, &'e RawValue)],
+        /// The type of data that is there and not JSON, as a bus would store it.
+        opaque: Option<String>,
+    },
 }
 
 impl<'e> View<'e> {
@@ -69,8 +73,16 @@ impl<'e> View<'e> {
     /// needed. Each name is there once.
     #[must_use]
     pub fn of_members(members: &'e [(String, &'e RawValue)]) -> Self {
+        let member = |name: &str| members.iter().find(|(own, _)| own == name);
+        let text = |name: &str| -> Option<String> {
+            member(name).and_then(|(_, value)| serde_json::from_str(value.get()).ok())
+        };
+        let opaque = text("datacontenttype").filter(|kind| {
+            !media_type::is_json(kind)
+                && (text("data").is_some() || member("data_base64").is_some())
+        });
         Self {
-            seen: Seen::Members(members),
+            seen: Seen::Members { members, opaque },
         }
     }
 
@@ -83,8 +95,11 @@ impl<'e> View<'e> {
                 scratch,
                 spans,
             } => (event, scratch, spans),
-            Seen::Members(members) => {
-                let raw = members.iter().map(|(name, value)| Part::Raw {
+            Seen::Members { members, opaque } => {
+                let seen = members
+                    .iter()
+                    .filter(|(name, _)| opaque.is_none() || name != "data");
+                let raw = seen.map(|(name, value)| Part::Raw {
                     name,
                     json: value.get().as_bytes(),
                 });
@@ -115,13 +130,14 @@ impl<'e> View<'e> {
     /// In words, why rules see nothing of the data that there is; `None` where they see it.
     #[must_use]
     pub fn hidden_data(&self) -> Option<String> {
-        let Seen::Event { event, .. } = &self.seen else {
-            return None;
+        let kind = match &self.seen {
+            Seen::Event { event, .. } if matches!(event.data, Data::Opaque(_)) => {
+                &event.data_content_type
+            }
+            Seen::Members { opaque, .. } if opaque.is_some() => opaque,
+            _ => return None,
         };
-        let Data::Opaque(_) = event.data else {
-            return None;
-        };
-        let kind = match &event.data_content_type {
+        let kind = match kind {
             Some(kind) => format!("{}, ", verdict::printable(kind)),
             None => String::new(),
         };

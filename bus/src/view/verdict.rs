@@ -478,6 +478,38 @@ mod tests {
     }
 
     #[test]
+    fn data_of_a_trial_is_seen_as_a_bus_would_see_it() {
+        let check = |event: &str| {
+            let members: std::collections::BTreeMap<String, &RawValue> =
+                serde_json::from_str(event).unwrap();
+            let members: Vec<_> = members.into_iter().collect();
+            let rule = rule(Some(r#"{"data":{"n":[1]}}"#), &[], None);
+            let verdict = judge(&rule, &View::of_members(&members), Timestamp(0)).unwrap();
+            let hint = verdict.explanation.unwrap().branches[0].conditions[0]
+                .hint
+                .clone();
+            (verdict.matched, hint)
+        };
+        let form = "the event's data is application/x-www-form-urlencoded, not JSON, so rules see nothing of it";
+        assert_eq!(
+            check(r#"{"datacontenttype":"application/x-www-form-urlencoded","data":"{\"n\":1}"}"#),
+            (false, Some(form.to_owned()))
+        );
+        assert_eq!(
+            check(r#"{"datacontenttype":"text/plain","data_base64":"eyJuIjoxfQ=="}"#),
+            (
+                false,
+                Some(
+                    "the event's data is text/plain, not JSON, so rules see nothing of it"
+                        .to_owned()
+                )
+            )
+        );
+        assert_eq!(check(r#"{"data":{"n":1}}"#), (true, None));
+        assert!(check(r#"{"datacontenttype":"application/vnd.x+json","data":{"n":1}}"#).0);
+    }
+
+    #[test]
     fn nothing_writes_to_the_terminal() {
         let input = InputConfig::Template("{\"a\":\"\u{9b}2J\",\n\"b\":1}".to_owned());
         let rendered =
