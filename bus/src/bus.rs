@@ -34,7 +34,7 @@ pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
 pub use log::{EventFilter, EventPage};
 pub use owed::{DeliveryFilter, delivery_of};
-pub(crate) use pool::{Cancel, Cancelled, Pool, Refused};
+pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use rulebook::Rulebook;
 
 /// Requests that read the store at once; the pipeline's own reads have all other threads.
@@ -45,6 +45,10 @@ const READ_WAIT_MAX: Duration = Duration::from_secs(2);
 const CHANGES_MAX: usize = 2;
 /// How long a change waits to be among them.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Manifests that are read and compared with what is in force at once.
+const PLANS_MAX: usize = 2;
+/// How long one of them may take: thousands of rules on a small board.
+const PLAN_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long one request may read.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,8 @@ pub struct Bus {
     pipeline: Arc<Pipeline>,
     /// Where requests read the store.
     reads: Pool,
+    /// Where manifests are read and planned: they take longer, and no reader may keep them out.
+    plans: Pool,
     /// Places for changes, which go on when the one who asked is gone.
     changes: Arc<Semaphore>,
     /// Components that wait for the manifest that names them.
@@ -121,6 +127,7 @@ impl Bus {
         Self {
             pipeline,
             reads: Pool::new(READS_MAX, READ_WAIT_MAX, READ_TIME_MAX),
+            plans: Pool::new(PLANS_MAX, CHANGE_WAIT_MAX, PLAN_TIME_MAX),
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             staging: Arc::default(),
             in_force: Arc::default(),
@@ -279,15 +286,27 @@ impl Bus {
         &self,
         reading: impl FnOnce(&dyn Store, &Cancel) -> Result<T, ReadEnd> + Send + 'static,
     ) -> Result<T, Error> {
+        self.read_in(&self.reads, reading).await
+    }
+
+    /// The same in the places for manifests.
+    async fn read_for_plan<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&dyn Store, &Cancel) -> Result<T, ReadEnd> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.read_in(&self.plans, reading).await
+    }
+
+    async fn read_in<T: Send + 'static>(
+        &self,
+        pool: &Pool,
+        reading: impl FnOnce(&dyn Store, &Cancel) -> Result<T, ReadEnd> + Send + 'static,
+    ) -> Result<T, Error> {
         let store = self.pipeline.store().clone();
-        let read = self.reads.run(move |cancel| reading(&*store, cancel)).await;
-        match read {
+        match pool.run(move |cancel| reading(&*store, cancel)).await {
             Ok(Ok(read)) => Ok(read),
             Ok(Err(ReadEnd::Failed(error))) => Err(read_error(error)),
-            Ok(Err(ReadEnd::Cancelled)) => Err(Refused::TimedOut {
-                run_max: READ_TIME_MAX,
-            }
-            .into()),
+            Ok(Err(ReadEnd::Cancelled)) => Err(pool.timed_out().into()),
             Err(refused) => Err(refused.into()),
         }
     }

@@ -99,7 +99,7 @@ impl Bus {
     pub async fn apply(&self, application: Application) -> Result<Plan, Error> {
         let text = application.text.clone();
         // On a blocking worker, as all that takes long with many rules.
-        let document = self.read(move |_, _| Ok(manifest::Document::read(&text)));
+        let document = self.read_for_plan(move |_, _| Ok(manifest::Document::read(&text)));
         let document = document.await?;
         if !document.faults.is_empty() {
             return Err(Error::invalid(REFUSED, document.faults).coded(Code::ManifestFaulty));

@@ -25,7 +25,7 @@ impl Bus {
         replaced: BTreeSet<Name>,
     ) -> Result<(manifest::Document, Vec<Change>), Error> {
         let in_force = self.in_force.clone();
-        self.read(move |store, cancel| {
+        self.read_for_plan(move |store, cancel| {
             let known = in_force.of(&snapshot.manifest);
             // One that was deleted since then would come back.
             let deleted = |own: &FunctionDeclaration| !snapshot.functions.contains_key(&own.name);

@@ -85,13 +85,20 @@ impl Pool {
             drop(place);
             done
         });
-        let timed_out = Refused::TimedOut {
-            run_max: self.run_max,
-        };
+        let timed_out = self.timed_out();
         match timeout(self.run_max, running).await {
             Ok(Ok(done)) => done.map_err(|Cancelled| timed_out),
             Ok(Err(_)) => Err(Refused::Failed),
             Err(_) => Err(timed_out),
+        }
+    }
+}
+
+impl Pool {
+    /// What work is refused with that does not end in time.
+    pub(crate) fn timed_out(&self) -> Refused {
+        Refused::TimedOut {
+            run_max: self.run_max,
         }
     }
 }
