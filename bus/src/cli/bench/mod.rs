@@ -5,9 +5,12 @@
 //! time when an event was due, whether or not the bus kept up (no coordinated omission). Flat out, each
 //! connection sends as soon as its last answer came, and latency counts from there.
 
+mod latency;
 mod load;
 mod report;
+mod requests;
 mod server;
+mod settlements;
 
 use std::time::Duration;
 
