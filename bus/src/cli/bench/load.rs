@@ -11,6 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 
 use super::latency::{histogram, lock, record};
 use super::requests::{connect, positions, request};
+use super::scenario::{ORDERS, PARSE};
 use super::server::{Server, cpu_seconds};
 use super::settlements::{Settlements, listen};
 use crate::cli::Failure;
@@ -21,6 +22,10 @@ const DUE_MAX: usize = 65_536;
 const FLAT_OUT_SAMPLE: u64 = 64;
 /// How long after the load the last settlements may take.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// The same where a rest is no error.
+const DRAIN_MAX_BESIDE: Duration = Duration::from_secs(30);
+/// How long after the load's end requests that were due before are still sent where a rest is no error.
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 /// How far events go.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +69,11 @@ pub(super) struct Plan {
     pub(super) batch: u64,
     pub(super) rate: Option<u64>,
     pub(super) bytes: usize,
+    /// How many types the events have, in turn.
+    pub(super) kinds: u64,
+    /// Whether other functions may run beside the load: then settlements are counted by subscription, and
+    /// what the bus does not get done is counted instead of being an error.
+    pub(super) beside: bool,
 }
 
 /// What was seen.
@@ -72,6 +82,11 @@ pub(super) struct Measured {
     pub(super) accepted: u64,
     pub(super) refused: u64,
     pub(super) settled: u64,
+    /// Requests that were due and never sent, because those before them took too long; their latencies
+    /// are in the histograms with the time that they had waited.
+    pub(super) unsent: u64,
+    /// Accepted events that were not settled in time; likewise.
+    pub(super) unsettled: u64,
     pub(super) drained_after: Duration,
     pub(super) to_accepted: Histogram<u64>,
     pub(super) to_settled: Histogram<u64>,
@@ -84,6 +99,7 @@ struct Shared {
     numbers: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    unsent: AtomicU64,
     to_accepted: Mutex<Histogram<u64>>,
     settlements: Arc<Mutex<Settlements>>,
 }
@@ -98,6 +114,7 @@ pub(super) async fn run(
         numbers: AtomicU64::new(rand::random::<u64>() >> 16),
         accepted: AtomicU64::new(0),
         refused: AtomicU64::new(0),
+        unsent: AtomicU64::new(0),
         to_accepted: Mutex::new(histogram()?),
         settlements: Arc::new(Mutex::new(Settlements::new()?)),
     });
@@ -108,13 +125,92 @@ pub(super) async fn run(
         FLAT_OUT_SAMPLE
     };
     let listener = match plan.stage {
-        Stage::Whole => Some(listen(server, shared.settlements.clone(), every).await?),
+        Stage::Whole => {
+            let function = plan.beside.then_some(PARSE);
+            Some(listen(server, shared.settlements.clone(), every, function).await?)
+        }
         _ => None,
     };
-    let settled_before = server.counter("edgebus_attempts_total", "success").await?;
+    let settled_before = settled(server, plan).await?;
     let (server_before, client_before) = (server.cpu_seconds(), cpu_seconds("self"));
     let began = Instant::now();
-    let end = began + duration;
+    publish_all(server, plan, &shared, began, began + duration).await?;
+    let took = began.elapsed();
+    let settled = settled(server, plan).await? - settled_before;
+    let (server_cpu, client_cpu) = (
+        server.cpu_seconds() - server_before,
+        cpu_seconds("self") - client_before,
+    );
+    let accepted = shared.accepted.load(Ordering::Relaxed);
+    let owed = if plan.stage == Stage::Whole {
+        settled_before + accepted
+    } else {
+        0
+    };
+    let unsettled = drain(server, plan, owed).await?;
+    let drained_after = began.elapsed().saturating_sub(took);
+    if let Some(mut listener) = listener {
+        // What is settled has been told; give the last lines a moment to arrive.
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut listener).await;
+        listener.abort();
+    }
+    let to_settled = lock(&shared.settlements).end(unsettled > 0 && every == 1);
+    let to_accepted = lock(&shared.to_accepted).clone();
+    Ok(Measured {
+        took,
+        accepted,
+        refused: shared.refused.load(Ordering::Relaxed),
+        settled,
+        unsent: shared.unsent.load(Ordering::Relaxed),
+        unsettled,
+        drained_after,
+        to_accepted,
+        to_settled,
+        server_cpu,
+        client_cpu,
+    })
+}
+
+/// How many deliveries of the load the bus has settled.
+async fn settled(server: &Server, plan: &Plan) -> Result<u64, Failure> {
+    if plan.beside {
+        return server.succeeded(ORDERS).await;
+    }
+    server.counter("edgebus_attempts_total", "success").await
+}
+
+/// Waits until `owed` deliveries are settled, and gives how many are not.
+async fn drain(server: &Server, plan: &Plan, owed: u64) -> Result<u64, Failure> {
+    // The list of subscriptions costs the bus more than its counters.
+    let (pause, longest) = if plan.beside {
+        (Duration::from_millis(50), DRAIN_MAX_BESIDE)
+    } else {
+        (Duration::from_millis(5), DRAIN_MAX)
+    };
+    let began = Instant::now();
+    loop {
+        let rest = owed.saturating_sub(settled(server, plan).await?);
+        if rest == 0 || (plan.beside && began.elapsed() >= longest) {
+            return Ok(rest);
+        }
+        if began.elapsed() >= longest {
+            return Err(Failure::new(format!(
+                "{rest} accepted events were not settled within {} s",
+                longest.as_secs()
+            )));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Publishes over all connections from `began` to `end`.
+async fn publish_all(
+    server: &Server,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    began: Instant,
+    end: Instant,
+) -> Result<(), Failure> {
     let due = pace(plan, began, end);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..plan.connections {
@@ -132,50 +228,7 @@ pub(super) async fn run(
     while let Some(ended) = workers.join_next().await {
         ended.map_err(|error| Failure::new(error.to_string()))??;
     }
-    let took = began.elapsed();
-    let settled = server.counter("edgebus_attempts_total", "success").await? - settled_before;
-    let (server_cpu, client_cpu) = (
-        server.cpu_seconds() - server_before,
-        cpu_seconds("self") - client_before,
-    );
-    let accepted = shared.accepted.load(Ordering::Relaxed);
-    let owed = if plan.stage == Stage::Whole {
-        accepted
-    } else {
-        0
-    };
-    let mut all = settled;
-    while all < owed && began.elapsed() < took + DRAIN_MAX {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        all = server.counter("edgebus_attempts_total", "success").await? - settled_before;
-    }
-    if all < owed {
-        return Err(Failure::new(format!(
-            "{} of {owed} accepted events were not settled within {} s",
-            owed - all,
-            DRAIN_MAX.as_secs()
-        )));
-    }
-    let drained_after = began.elapsed().saturating_sub(took);
-    if let Some(listener) = listener {
-        // What is settled has been told; give the last lines a moment to arrive.
-        let _ = tokio::time::timeout(Duration::from_millis(200), listener).await;
-    }
-    let (to_accepted, to_settled) = (
-        lock(&shared.to_accepted).clone(),
-        lock(&shared.settlements).to_settled.clone(),
-    );
-    Ok(Measured {
-        took,
-        accepted,
-        refused: shared.refused.load(Ordering::Relaxed),
-        settled,
-        drained_after,
-        to_accepted,
-        to_settled,
-        server_cpu,
-        client_cpu,
-    })
+    Ok(())
 }
 
 type Due = Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Instant>>>;
@@ -221,6 +274,12 @@ async fn publish(
             None => Some(Instant::now()).filter(|now| *now < end),
         };
         let Some(due) = due else { break };
+        if plan.beside && end.elapsed() > LATE_MAX {
+            shared.unsent.fetch_add(1, Ordering::Relaxed);
+            record(&mut latencies, due.elapsed());
+            lock(&shared.settlements).never(due);
+            continue;
+        }
         let number = shared.numbers.fetch_add(batch, Ordering::Relaxed);
         let request = request(&authority, number, &plan)?;
         let lost = |error: hyper::Error| Failure::new(format!("the bus broke off: {error}"));

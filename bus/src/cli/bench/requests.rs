@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::load::Plan;
+use super::scenario::TypeSuffix;
 use crate::cli::Failure;
 
 pub(super) async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
@@ -58,16 +59,16 @@ pub(super) fn request(
     number: u64,
     plan: &Plan,
 ) -> Result<Request<Full<Bytes>>, Failure> {
-    let (batch, kind) = (plan.batch, plan.stage.kind());
+    let batch = plan.batch;
     let room = (plan.bytes + 1) * usize::try_from(batch).unwrap_or(1) + 2;
     let mut body = String::with_capacity(room);
     let content_type = if batch == 1 {
-        event(&mut body, number, kind, plan.bytes);
+        event(&mut body, number, plan);
         "application/cloudevents+json"
     } else {
         for index in 0..batch {
             body.push(if index == 0 { '[' } else { ',' });
-            event(&mut body, number + index, kind, plan.bytes);
+            event(&mut body, number + index, plan);
         }
         body.push(']');
         "application/cloudevents-batch+json"
@@ -79,18 +80,20 @@ pub(super) fn request(
         .map_err(|error| Failure::new(error.to_string()))
 }
 
-/// Appends one event of `bytes` bytes: an order with lines, filled up by a note.
-fn event(out: &mut String, number: u64, kind: &str, bytes: usize) {
+/// Appends one event of the plan's size: an order with lines, filled up by a note.
+fn event(out: &mut String, number: u64, plan: &Plan) {
     let start = out.len();
     // Writing into a String can't fail.
     let _ = write!(
         out,
-        r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"{kind}","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,
+        r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"{}{}","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,
+        plan.stage.kind(),
+        TypeSuffix::of(plan.kinds, number),
         number % 5_000,
         number % 977,
         number % 331
     );
-    let fill = bytes.saturating_sub(out.len() - start + 3);
+    let fill = plan.bytes.saturating_sub(out.len() - start + 3);
     out.extend(std::iter::repeat_n('n', fill));
     out.push_str("\"}}");
 }

@@ -18,7 +18,7 @@ use crate::cli::Failure;
 pub(super) struct Settlements {
     due: BTreeMap<u64, Instant>,
     early: BTreeMap<u64, Instant>,
-    pub(super) to_settled: Histogram<u64>,
+    to_settled: Histogram<u64>,
 }
 
 /// Positions without their counterpart that are kept at most; the oldest go first, because flat out most
@@ -41,6 +41,21 @@ impl Settlements {
         }
     }
 
+    /// An event that was due and never sent: its latency is at least what it has waited.
+    pub(super) fn never(&mut self, due: Instant) {
+        record(&mut self.to_settled, due.elapsed());
+    }
+
+    /// The latencies; with `waiting`, what is not settled counts with the time that it has waited.
+    pub(super) fn end(&mut self, waiting: bool) -> Histogram<u64> {
+        if waiting {
+            for due in std::mem::take(&mut self.due).into_values() {
+                record(&mut self.to_settled, due.elapsed());
+            }
+        }
+        self.to_settled.clone()
+    }
+
     fn settled(&mut self, position: u64, at: Instant) {
         match self.due.remove(&position) {
             Some(due) => record(&mut self.to_settled, at.saturating_duration_since(due)),
@@ -56,14 +71,20 @@ fn keep(unjoined: &mut BTreeMap<u64, Instant>, position: u64, at: Instant) {
     }
 }
 
-/// Hears of each settlement as it happens.
+/// Hears of each settlement as it happens, or of one of so many; of one function's or of all.
 pub(super) async fn listen(
     server: &Server,
     settlements: Arc<Mutex<Settlements>>,
     every: u64,
+    function: Option<&str>,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let mut connection = connect(&server.authority).await?;
-    let request = Request::get(format!("/v1/deliveries/stream?every={every}"))
+    let mut path = format!("/v1/deliveries/stream?every={every}");
+    if let Some(function) = function {
+        path.push_str("&function=");
+        path.push_str(function);
+    }
+    let request = Request::get(path)
         .header("host", &server.authority)
         .body(Full::new(Bytes::new()))
         .map_err(|error| Failure::new(error.to_string()))?;
