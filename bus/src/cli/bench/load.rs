@@ -126,7 +126,8 @@ pub(super) async fn run(
     };
     let listener = match plan.stage {
         Stage::Whole => {
-            let function = plan.beside.then_some(PARSE);
+            // Where the load goes to many functions, there are no others.
+            let function = (plan.beside && plan.kinds == 1).then_some(PARSE);
             Some(listen(server, shared.settlements.clone(), every, function).await?)
         }
         _ => None,
