@@ -166,7 +166,7 @@ impl Scenario {
         for n in 0..self.kinds() {
             // A load of one type has one rule and one function with plain names.
             let own = match self.kind {
-                Kind::Functions => format!("{PARSE}-{n}"),
+                Kind::Functions if self.count > 1 => format!("{PARSE}-{n}"),
                 _ => PARSE.to_owned(),
             };
             if n == 0 || self.kind == Kind::Functions {
