@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::commands::run;
 use crate::support::guests;
+use crate::support::server::binary;
 
 /// Every load settles, and the report has each measure of both buses, with the goals.
 fn check(flag: &str, count: &str, goals: &[&str]) {
@@ -127,6 +128,8 @@ fn a_comparison_is_shown_in_words() {
         "1",
         "--rate",
         "20",
+        "--program",
+        binary().to_str().unwrap(),
     ];
     let said = run(&arguments, "").succeeds();
     let mut lines = said.out.lines();
@@ -204,6 +207,12 @@ fn a_scenario_stands_alone() {
         (vec!["bench", "--pending", "0"], "a count from 1 to"),
         (vec!["bench", "--pending", "1G"], "as in 700, 10k or 1M"),
     ];
+    let missing = ["bench", "--idle", "--program", "/nowhere/edgebus"];
+    assert!(
+        run(&missing, "")
+            .err
+            .contains("/nowhere/edgebus can't be started")
+    );
     for (arguments, words) in refused {
         run(&arguments, "").fails(2, &[words]);
     }

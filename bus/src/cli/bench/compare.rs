@@ -6,6 +6,7 @@
 //! `/livez` beside it, then the load flat out. Never here: what a scenario is, and how it is shown.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ const WAITS_MAX: Duration = Duration::from_secs(120);
 
 /// What to do.
 pub(super) struct Settings {
+    /// The binary of both buses.
+    pub(super) program: PathBuf,
     /// The load; its rate, if it has one, is the one at which latencies are measured.
     pub(super) plan: Plan,
     pub(super) rounds: u64,
@@ -140,7 +143,7 @@ impl Bus {
     ) -> Result<Self, Failure> {
         Ok(Self {
             name,
-            server: Server::start(manifest, settings.plan.connections).await?,
+            server: Server::start(&settings.program, manifest, settings.plan.connections).await?,
             kinds,
             side: Side::default(),
         })

@@ -21,6 +21,7 @@ mod scenario;
 mod server;
 mod settlements;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::output::{self, Progress};
@@ -41,6 +42,7 @@ use server::Server;
   edgebus bench --pending 1M --rounds 5               beside a million deliveries that are pending elsewhere
   edgebus bench --spinners 64 --seconds 5             beside 64 attempts that compute
   edgebus bench --idle                                a bus that has nothing to do
+  edgebus bench --program old/edgebus                 another version of edgebus
 
 A scenario (--subscriptions, --functions, --pending, --slow-functions, --spinners) runs two buses, a plain
 one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
@@ -74,6 +76,9 @@ pub(super) struct Arguments {
     /// handled by a function.
     #[arg(long, value_enum, default_value_t = Stage::Whole, conflicts_with = "scenario")]
     stage: Stage,
+    /// Measure this binary of edgebus instead of the one that runs, to compare versions.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Print the numbers as JSON.
     #[arg(long)]
     json: bool,
@@ -108,12 +113,18 @@ async fn shown(arguments: &Arguments) -> Result<String, Failure> {
         kinds: 1,
         beside: false,
     };
+    let program = match &arguments.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()
+            .map_err(|error| Failure::new(format!("this binary can't be found: {error}")))?,
+    };
     let (each, warm_up) = (
         Duration::from_secs(arguments.seconds),
         Duration::from_secs(arguments.warm_up),
     );
     if let Some(scenario) = arguments.choice.scenario() {
         let settings = compare::Settings {
+            program,
             plan,
             rounds: arguments.rounds,
             each,
@@ -125,7 +136,8 @@ async fn shown(arguments: &Arguments) -> Result<String, Failure> {
     let progress = Progress::start();
     let components = server::build(&["bench-parse"], &progress).await?;
     progress.say("starting a bus");
-    let server = Server::start(&scenario::plain_manifest(&components), plan.connections).await?;
+    let manifest = scenario::plain_manifest(&components);
+    let server = Server::start(&program, &manifest, plan.connections).await?;
     progress.finish();
     let shown = if arguments.choice.idle {
         idle::show(&idle::measure(&server, warm_up, each).await, arguments.json)

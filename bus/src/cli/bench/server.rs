@@ -1,4 +1,4 @@
-//! The bus under measurement: this binary again, serving a new folder.
+//! The bus under measurement: this binary again, or another version of it, serving a new folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -59,13 +59,17 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves `manifest` in a new folder, and waits until the bus is ready.
-    pub(super) async fn start(manifest: &str, connections: u64) -> Result<Self, Failure> {
+    /// Serves `manifest` in a new folder with the binary `program`, and waits until the bus is ready.
+    pub(super) async fn start(
+        program: &Path,
+        manifest: &str,
+        connections: u64,
+    ) -> Result<Self, Failure> {
         let folder = Folder::new()?;
         let file = folder.0.join("edgebus.yaml");
         std::fs::write(&file, manifest)
             .map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-        let mut child = serve(&folder.0, &file, connections)?;
+        let mut child = serve(program, &folder.0, &file, connections)?;
         if let Some(words) = child.stderr.take() {
             tokio::spawn(forward(words));
         }
@@ -210,10 +214,13 @@ impl Server {
     }
 }
 
-/// Starts this binary as a bus.
-fn serve(folder: &Path, manifest: &Path, connections: u64) -> Result<Child, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(format!("this binary can't be found: {error}")))?;
+/// Starts a binary of edgebus as a bus.
+fn serve(
+    program: &Path,
+    folder: &Path,
+    manifest: &Path,
+    connections: u64,
+) -> Result<Child, Failure> {
     Command::new(program)
         .args(["serve", "--create", "--listen", "127.0.0.1:0"])
         .args(["--free-mib-min", "64", "--connections-per-address"])
@@ -228,7 +235,7 @@ fn serve(folder: &Path, manifest: &Path, connections: u64) -> Result<Child, Fail
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::new(format!("the bus can't be started: {error}")))
+        .map_err(|error| Failure::new(format!("{} can't be started: {error}", program.display())))
 }
 
 /// Passes on what the bus says, but not a line for each of a thousand functions that it starts with.
