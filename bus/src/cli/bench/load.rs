@@ -1,7 +1,5 @@
-//! The load: connections that publish, a clock that says when, and a listener that hears of settlements.
+//! The load: connections that publish, and a clock that says when.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,12 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
 use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
+use super::latency::{histogram, lock, record};
+use super::requests::{connect, positions, request};
+use super::scenario::{ORDERS, PARSE};
 use super::server::{Server, cpu_seconds};
+use super::settlements::{Settlements, listen};
 use crate::cli::Failure;
 
 /// Requests that may be due and not yet taken by a connection: beyond it the clock waits, and the wait counts.
@@ -23,6 +22,10 @@ const DUE_MAX: usize = 65_536;
 const FLAT_OUT_SAMPLE: u64 = 64;
 /// How long after the load the last settlements may take.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// The same where a rest is no error.
+const DRAIN_MAX_BESIDE: Duration = Duration::from_secs(30);
+/// How long after the load's end requests that were due before are still sent where a rest is no error.
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 /// How far events go.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,14 +39,14 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    fn path(self) -> &'static str {
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::Http => "/v1/buses/nowhere/events",
             Self::Append | Self::Whole => "/v1/events",
         }
     }
 
-    fn kind(self) -> &'static str {
+    pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Http | Self::Append => "com.example.unmatched",
             Self::Whole => "com.example.bench",
@@ -66,6 +69,11 @@ pub(super) struct Plan {
     pub(super) batch: u64,
     pub(super) rate: Option<u64>,
     pub(super) bytes: usize,
+    /// How many types the events have, in turn.
+    pub(super) kinds: u64,
+    /// Whether other functions may run beside the load: then settlements are counted by subscription, and
+    /// what the bus does not get done is counted instead of being an error.
+    pub(super) beside: bool,
 }
 
 /// What was seen.
@@ -74,6 +82,11 @@ pub(super) struct Measured {
     pub(super) accepted: u64,
     pub(super) refused: u64,
     pub(super) settled: u64,
+    /// Requests that were due and never sent, because those before them took too long; their latencies
+    /// are in the histograms with the time that they had waited.
+    pub(super) unsent: u64,
+    /// Accepted events that were not settled in time; likewise.
+    pub(super) unsettled: u64,
     pub(super) drained_after: Duration,
     pub(super) to_accepted: Histogram<u64>,
     pub(super) to_settled: Histogram<u64>,
@@ -86,61 +99,9 @@ struct Shared {
     numbers: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    unsent: AtomicU64,
     to_accepted: Mutex<Histogram<u64>>,
-    settlements: Mutex<Settlements>,
-}
-
-/// Joins two streams: when an event was due, and when it was settled; either may come first.
-struct Settlements {
-    due: BTreeMap<u64, Instant>,
-    early: BTreeMap<u64, Instant>,
-    to_settled: Histogram<u64>,
-}
-
-/// Positions without their counterpart that are kept at most; the oldest go first, because flat out most
-/// settlements are never told.
-const UNJOINED_MAX: usize = 100_000;
-
-impl Settlements {
-    fn due(&mut self, position: u64, due: Instant) {
-        match self.early.remove(&position) {
-            Some(settled) => record(&mut self.to_settled, settled.saturating_duration_since(due)),
-            None => keep(&mut self.due, position, due),
-        }
-    }
-
-    fn settled(&mut self, position: u64, at: Instant) {
-        match self.due.remove(&position) {
-            Some(due) => record(&mut self.to_settled, at.saturating_duration_since(due)),
-            None => keep(&mut self.early, position, at),
-        }
-    }
-}
-
-fn keep(unjoined: &mut BTreeMap<u64, Instant>, position: u64, at: Instant) {
-    unjoined.insert(position, at);
-    if unjoined.len() > UNJOINED_MAX {
-        unjoined.pop_first();
-    }
-}
-
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    // From 1 µs to 100 s with three digits.
-    Histogram::new_with_bounds(1, 100_000_000, 3).map_err(|error| Failure::new(error.to_string()))
-}
-
-fn record(histogram: &mut Histogram<u64>, latency: Duration) {
-    histogram.saturating_record(
-        u64::try_from(latency.as_micros())
-            .unwrap_or(u64::MAX)
-            .max(1),
-    );
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    settlements: Arc<Mutex<Settlements>>,
 }
 
 /// Publishes for `duration` and waits until everything is settled.
@@ -153,12 +114,9 @@ pub(super) async fn run(
         numbers: AtomicU64::new(rand::random::<u64>() >> 16),
         accepted: AtomicU64::new(0),
         refused: AtomicU64::new(0),
+        unsent: AtomicU64::new(0),
         to_accepted: Mutex::new(histogram()?),
-        settlements: Mutex::new(Settlements {
-            due: BTreeMap::new(),
-            early: BTreeMap::new(),
-            to_settled: histogram()?,
-        }),
+        settlements: Arc::new(Mutex::new(Settlements::new()?)),
     });
     // Hearing of each settlement costs both sides processor time: flat out a sample is enough.
     let every = if plan.rate.is_some() {
@@ -167,13 +125,93 @@ pub(super) async fn run(
         FLAT_OUT_SAMPLE
     };
     let listener = match plan.stage {
-        Stage::Whole => Some(listen(server, shared.clone(), every).await?),
+        Stage::Whole => {
+            // Where the load goes to many functions, there are no others.
+            let function = (plan.beside && plan.kinds == 1).then_some(PARSE);
+            Some(listen(server, shared.settlements.clone(), every, function).await?)
+        }
         _ => None,
     };
-    let settled_before = server.counter("edgebus_attempts_total", "success").await?;
+    let settled_before = settled(server, plan).await?;
     let (server_before, client_before) = (server.cpu_seconds(), cpu_seconds("self"));
     let began = Instant::now();
-    let end = began + duration;
+    publish_all(server, plan, &shared, began, began + duration).await?;
+    let took = began.elapsed();
+    let settled = settled(server, plan).await? - settled_before;
+    let (server_cpu, client_cpu) = (
+        server.cpu_seconds() - server_before,
+        cpu_seconds("self") - client_before,
+    );
+    let accepted = shared.accepted.load(Ordering::Relaxed);
+    let owed = if plan.stage == Stage::Whole {
+        settled_before + accepted
+    } else {
+        0
+    };
+    let unsettled = drain(server, plan, owed).await?;
+    let drained_after = began.elapsed().saturating_sub(took);
+    if let Some(mut listener) = listener {
+        // What is settled has been told; give the last lines a moment to arrive.
+        let _ = tokio::time::timeout(Duration::from_millis(200), &mut listener).await;
+        listener.abort();
+    }
+    let to_settled = lock(&shared.settlements).end(unsettled > 0 && every == 1);
+    let to_accepted = lock(&shared.to_accepted).clone();
+    Ok(Measured {
+        took,
+        accepted,
+        refused: shared.refused.load(Ordering::Relaxed),
+        settled,
+        unsent: shared.unsent.load(Ordering::Relaxed),
+        unsettled,
+        drained_after,
+        to_accepted,
+        to_settled,
+        server_cpu,
+        client_cpu,
+    })
+}
+
+/// How many deliveries of the load the bus has settled.
+async fn settled(server: &Server, plan: &Plan) -> Result<u64, Failure> {
+    if plan.beside {
+        return server.succeeded(ORDERS).await;
+    }
+    server.counter("edgebus_attempts_total", "success").await
+}
+
+/// Waits until `owed` deliveries are settled, and gives how many are not.
+async fn drain(server: &Server, plan: &Plan, owed: u64) -> Result<u64, Failure> {
+    // The list of subscriptions costs the bus more than its counters.
+    let (pause, longest) = if plan.beside {
+        (Duration::from_millis(50), DRAIN_MAX_BESIDE)
+    } else {
+        (Duration::from_millis(5), DRAIN_MAX)
+    };
+    let began = Instant::now();
+    loop {
+        let rest = owed.saturating_sub(settled(server, plan).await?);
+        if rest == 0 || (plan.beside && began.elapsed() >= longest) {
+            return Ok(rest);
+        }
+        if began.elapsed() >= longest {
+            return Err(Failure::new(format!(
+                "{rest} accepted events were not settled within {} s",
+                longest.as_secs()
+            )));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Publishes over all connections from `began` to `end`.
+async fn publish_all(
+    server: &Server,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    began: Instant,
+    end: Instant,
+) -> Result<(), Failure> {
     let due = pace(plan, began, end);
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..plan.connections {
@@ -191,50 +229,7 @@ pub(super) async fn run(
     while let Some(ended) = workers.join_next().await {
         ended.map_err(|error| Failure::new(error.to_string()))??;
     }
-    let took = began.elapsed();
-    let settled = server.counter("edgebus_attempts_total", "success").await? - settled_before;
-    let (server_cpu, client_cpu) = (
-        server.cpu_seconds() - server_before,
-        cpu_seconds("self") - client_before,
-    );
-    let accepted = shared.accepted.load(Ordering::Relaxed);
-    let owed = if plan.stage == Stage::Whole {
-        accepted
-    } else {
-        0
-    };
-    let mut all = settled;
-    while all < owed && began.elapsed() < took + DRAIN_MAX {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        all = server.counter("edgebus_attempts_total", "success").await? - settled_before;
-    }
-    if all < owed {
-        return Err(Failure::new(format!(
-            "{} of {owed} accepted events were not settled within {} s",
-            owed - all,
-            DRAIN_MAX.as_secs()
-        )));
-    }
-    let drained_after = began.elapsed().saturating_sub(took);
-    if let Some(listener) = listener {
-        // What is settled has been told; give the last lines a moment to arrive.
-        let _ = tokio::time::timeout(Duration::from_millis(200), listener).await;
-    }
-    let (to_accepted, to_settled) = (
-        lock(&shared.to_accepted).clone(),
-        lock(&shared.settlements).to_settled.clone(),
-    );
-    Ok(Measured {
-        took,
-        accepted,
-        refused: shared.refused.load(Ordering::Relaxed),
-        settled,
-        drained_after,
-        to_accepted,
-        to_settled,
-        server_cpu,
-        client_cpu,
-    })
+    Ok(())
 }
 
 type Due = Arc<tokio::sync::Mutex<tokio::sync::mpsc::Receiver<Instant>>>;
@@ -264,33 +259,6 @@ fn pace(plan: &Plan, began: Instant, end: Instant) -> Option<Due> {
     Some(Arc::new(tokio::sync::Mutex::new(receiver)))
 }
 
-async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, Failure> {
-    let lost =
-        |error: &dyn std::fmt::Display| Failure::new(format!("no connection to the bus: {error}"));
-    let stream = TcpStream::connect(authority)
-        .await
-        .map_err(|error| lost(&error))?;
-    stream.set_nodelay(true).map_err(|error| lost(&error))?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| lost(&error))?;
-    tokio::spawn(async move {
-        // An error shows at the sender's side as well.
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-#[derive(serde::Deserialize)]
-struct One {
-    position: u64,
-}
-
-#[derive(serde::Deserialize)]
-struct Many {
-    results: Vec<One>,
-}
-
 async fn publish(
     mut connection: SendRequest<Full<Bytes>>,
     authority: String,
@@ -307,6 +275,12 @@ async fn publish(
             None => Some(Instant::now()).filter(|now| *now < end),
         };
         let Some(due) = due else { break };
+        if plan.beside && end.elapsed() > LATE_MAX {
+            shared.unsent.fetch_add(1, Ordering::Relaxed);
+            record(&mut latencies, due.elapsed());
+            lock(&shared.settlements).never(due);
+            continue;
+        }
         let number = shared.numbers.fetch_add(batch, Ordering::Relaxed);
         let request = request(&authority, number, &plan)?;
         let lost = |error: hyper::Error| Failure::new(format!("the bus broke off: {error}"));
@@ -330,100 +304,4 @@ async fn publish(
     lock(&shared.to_accepted)
         .add(&latencies)
         .map_err(|error| Failure::new(error.to_string()))
-}
-
-fn positions(batch: u64, body: &[u8]) -> Result<Vec<u64>, Failure> {
-    let unreadable =
-        |error: serde_json::Error| Failure::new(format!("an answer that can't be read: {error}"));
-    if batch == 1 {
-        return Ok(vec![
-            serde_json::from_slice::<One>(body)
-                .map_err(unreadable)?
-                .position,
-        ]);
-    }
-    let many: Many = serde_json::from_slice(body).map_err(unreadable)?;
-    Ok(many.results.into_iter().map(|one| one.position).collect())
-}
-
-fn request(authority: &str, number: u64, plan: &Plan) -> Result<Request<Full<Bytes>>, Failure> {
-    let (batch, kind) = (plan.batch, plan.stage.kind());
-    let room = (plan.bytes + 1) * usize::try_from(batch).unwrap_or(1) + 2;
-    let mut body = String::with_capacity(room);
-    let content_type = if batch == 1 {
-        event(&mut body, number, kind, plan.bytes);
-        "application/cloudevents+json"
-    } else {
-        for index in 0..batch {
-            body.push(if index == 0 { '[' } else { ',' });
-            event(&mut body, number + index, kind, plan.bytes);
-        }
-        body.push(']');
-        "application/cloudevents-batch+json"
-    };
-    Request::post(plan.stage.path())
-        .header("host", authority)
-        .header("content-type", content_type)
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| Failure::new(error.to_string()))
-}
-
-/// Appends one event of `bytes` bytes: an order with lines, filled up by a note.
-fn event(out: &mut String, number: u64, kind: &str, bytes: usize) {
-    let start = out.len();
-    // Writing into a String can't fail.
-    let _ = write!(
-        out,
-        r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"{kind}","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,
-        number % 5_000,
-        number % 977,
-        number % 331
-    );
-    let fill = bytes.saturating_sub(out.len() - start + 3);
-    out.extend(std::iter::repeat_n('n', fill));
-    out.push_str("\"}}");
-}
-
-/// Hears of each settlement as it happens.
-async fn listen(
-    server: &Server,
-    shared: Arc<Shared>,
-    every: u64,
-) -> Result<tokio::task::JoinHandle<()>, Failure> {
-    let mut connection = connect(&server.authority).await?;
-    let request = Request::get(format!("/v1/deliveries/stream?every={every}"))
-        .header("host", &server.authority)
-        .body(Full::new(Bytes::new()))
-        .map_err(|error| Failure::new(error.to_string()))?;
-    let answer = connection
-        .send_request(request)
-        .await
-        .map_err(|error| Failure::new(format!("no stream of settlements: {error}")))?;
-    let mut body = answer.into_body();
-    Ok(tokio::spawn(async move {
-        // The connection lives as long as somebody reads from it.
-        let _connection = connection;
-        let mut rest = Vec::new();
-        while let Some(Ok(frame)) = body.frame().await {
-            let at = Instant::now();
-            let Some(data) = frame.data_ref() else {
-                continue;
-            };
-            rest.extend_from_slice(data);
-            let whole = rest
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-            let mut settlements = lock(&shared.settlements);
-            for line in rest[..whole].split(|byte| *byte == b'\n') {
-                if let Some(json) = line.strip_prefix(b"data:")
-                    && let Ok(one) = serde_json::from_slice::<One>(json)
-                {
-                    settlements.settled(one.position, at);
-                }
-            }
-            drop(settlements);
-            rest.drain(..whole);
-        }
-    }))
 }

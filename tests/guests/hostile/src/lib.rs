@@ -84,6 +84,7 @@ fn fall_over(argument: &str) {
 fn misbehave(word: &str, argument: &str, emits: &mut Vec<Emit>) -> Result<(), Failure> {
     match word {
         "spin" => spin(),
+        "sleep" => std::thread::sleep(Duration::from_millis(argument.parse().unwrap_or(1_000))),
         "nap" => nap_often(argument.parse().unwrap_or(10)),
         "recurse" => {
             std::hint::black_box(recurse(1));
