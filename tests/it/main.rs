@@ -19,6 +19,7 @@ mod docs;
 mod errors;
 mod everyday;
 mod explain;
+mod filters;
 mod guests;
 mod help;
 mod init;
