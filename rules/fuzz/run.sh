@@ -7,7 +7,7 @@ runs="${EDGEBUS_FUZZ_RUNS:-20000}"
 seconds="${EDGEBUS_FUZZ_SECONDS:-15}"
 
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
-for target in agree events patterns inputs; do
+for target in agree events patterns inputs queries; do
   options=(-max_len=400 -len_control=0)
   [ "$target" = agree ] || options+=(-dict=rules/fuzz/json.dict)
   corpus="rules/fuzz/corpus/$target"

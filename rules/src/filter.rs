@@ -1,18 +1,28 @@
 //! JSONPath (RFC 9535): the `where` queries that have to select something, and what input
 //! transforms take out of an event.
 //!
-//! The only room that knows jsonpath-rust; its types don't leave. A query is compiled once. Its
-//! length, its nesting and its descendant segments are bounded before the library sees it, because
-//! each of them multiplies the work for every event. A query is never completed or corrected.
+//! jsonpath-rust is the parser, and this is the only room that knows it. A query is compiled once, into
+//! a plan of our own, and its length, its nesting and its descendant segments are bounded before the
+//! library sees it. What the library would evaluate with can't be kept within a budget: it gathers every
+//! node with its path as text, works out absolute queries and compiles regexes again for each node, and
+//! never looks up. So a plan is evaluated here, and every step of it counts. A query is never completed
+//! or corrected.
 
-mod location;
+mod compare;
+mod compile;
+mod evaluate;
+mod growth;
+mod plan;
+mod regex;
+mod steps;
 
 use crate::error::Fault;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
-use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
+use evaluate::{Evaluation, Stop};
 use jsonpath_rust::parser::parse_json_path;
-use jsonpath_rust::query::js_path_process;
-pub(crate) use location::Step;
+pub(crate) use plan::{Extent, Step};
+use plan::{Plan, Segment, Selector};
+pub use steps::{Steps, UsedUp};
 
 /// A compiled `where` query: JSONPath (RFC 9535) that has to select something of an event.
 ///
@@ -20,15 +30,16 @@ pub(crate) use location::Step;
 /// takes longer to make than a match, so ask it only where the pattern beside it matches.
 ///
 /// ```
-/// use rules::Filter;
+/// use rules::{Filter, Steps};
 ///
 /// let overpaid = Filter::parse("$[?@.paid > @.total]").expect("the query is valid");
-/// assert!(overpaid.holds(&serde_json::json!({"data": {"total": 10, "paid": 12}})));
-/// assert!(!overpaid.holds(&serde_json::json!({"data": {"total": 10, "paid": 10}})));
+/// let holds = |event| overpaid.holds(&event, &mut Steps::of_event());
+/// assert_eq!(holds(serde_json::json!({"data": {"total": 10, "paid": 12}})), Ok(true));
+/// assert_eq!(holds(serde_json::json!({"data": {"total": 10, "paid": 10}})), Ok(false));
 /// ```
 #[derive(Debug, Clone)]
 pub struct Filter {
-    query: JpQuery,
+    plan: Plan,
 }
 
 impl Filter {
@@ -40,44 +51,72 @@ impl Filter {
     pub fn parse(jsonpath: &str) -> Result<Filter, Fault> {
         check_limits(jsonpath)?;
         match parse_json_path(jsonpath) {
-            Ok(query) => Ok(Filter { query }),
+            Ok(query) => compile::compile(&query, jsonpath).map(|plan| Filter { plan }),
             Err(error) => Err(syntax_fault(jsonpath, &error.to_string())),
         }
     }
 
-    /// Whether the query selects at least one node of the event, whatever its value.
+    /// Whether the query selects at least one node of the event, whatever its value. It takes its steps
+    /// from `steps`, which the queries of an event share.
     ///
-    /// A query that can't be evaluated on this event selects nothing.
-    pub fn holds(&self, event: &serde_json::Value) -> bool {
-        js_path_process(&self.query, event).is_ok_and(|nodes| !nodes.is_empty())
+    /// # Errors
+    /// [`UsedUp`] where the budget ends before that is known.
+    pub fn holds(&self, event: &serde_json::Value, steps: &mut Steps) -> Result<bool, UsedUp> {
+        let first = &mut |_: &evaluate::Node<'_, '_>| Err(Stop::Enough);
+        match Evaluation::new(&self.plan, event, steps).visit(first) {
+            Ok(()) => Ok(false),
+            Err(Stop::Enough) => Ok(true),
+            Err(Stop::UsedUp) => Err(UsedUp),
+        }
+    }
+
+    /// Why the query may take steps out of proportion to an event, if it may; one clause, for a warning.
+    #[must_use]
+    pub fn may_outgrow(&self) -> Option<&'static str> {
+        growth::of(&self.plan)
     }
 
     /// The steps of a query that names one place by members and indexes; none for other queries.
     pub(crate) fn steps(&self) -> Option<Vec<Step>> {
-        let steps = self.query.segments.iter().map(|segment| match segment {
-            Segment::Selector(Selector::Name(name)) => Some(Step::Member(name.as_str().into())),
-            Segment::Selector(Selector::Index(index)) => Some(Step::Element(*index)),
-            _ => None,
+        let steps = self.plan.segments.iter().map(|segment| match segment {
+            Segment::Children(selectors) => match &**selectors {
+                [Selector::Step(step)] => Some(step.clone()),
+                _ => None,
+            },
+            Segment::Descendants(_) => None,
         });
         steps.collect()
     }
 
     /// Where the selected nodes are, in the query's order; none at all if there are more than `most`.
-    pub(crate) fn select(&self, event: &serde_json::Value, most: usize) -> Option<Vec<Vec<Step>>> {
-        let nodes = js_path_process(&self.query, event).unwrap_or_default();
-        if nodes.len() > most {
-            return None;
+    pub(crate) fn select(
+        &self,
+        event: &serde_json::Value,
+        most: usize,
+        steps: &mut Steps,
+    ) -> Result<Option<Vec<Vec<Step>>>, UsedUp> {
+        let mut places = Vec::new();
+        let visited = Evaluation::new(&self.plan, event, steps).visit(&mut |node| {
+            if places.len() == most {
+                return Err(Stop::Enough);
+            }
+            places.push(node.place());
+            Ok(())
+        });
+        match visited {
+            Ok(()) => Ok(Some(places)),
+            Err(Stop::Enough) => Ok(None),
+            Err(Stop::UsedUp) => Err(UsedUp),
         }
-        let locations = nodes.iter().filter_map(|node| location::read(&node.path));
-        Some(locations.collect())
     }
 
     /// Gives the first segment's member its meaning where the query calls it by an alias.
     pub(crate) fn rename_top(&mut self, aliases: &[(&str, &str)]) {
-        if let Some(Segment::Selector(Selector::Name(name))) = self.query.segments.first_mut()
-            && let Some((_, meant)) = aliases.iter().find(|(alias, _)| alias == name)
+        if let Some(Segment::Children(selectors)) = self.plan.segments.first_mut()
+            && let [Selector::Step(Step::Member(name))] = &mut **selectors
+            && let Some((_, meant)) = aliases.iter().find(|(alias, _)| *alias == &**name)
         {
-            *name = (*meant).to_owned();
+            *name = (*meant).into();
         }
     }
 }

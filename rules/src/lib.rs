@@ -55,7 +55,7 @@ pub use event::{Duplicates, Part};
 pub use explain::{
     BranchExplanation, ConditionExplanation, Explanation, Nearness, Style, explain, explain_json,
 };
-pub use filter::Filter;
+pub use filter::{Filter, Steps, UsedUp};
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
 pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};

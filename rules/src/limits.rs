@@ -49,6 +49,18 @@ pub(crate) const FILTER_BYTES_MAX: usize = 4096;
 pub(crate) const FILTER_DEPTH_MAX: usize = 16;
 /// Descendant segments (`..`) in a `where` query: each multiplies the nodes visited.
 pub(crate) const FILTER_DESCENDANTS_MAX: usize = 2;
+/// Steps that the queries of one event may take, all rules together.
+pub(crate) const FILTER_STEPS_MAX: usize = 5_000_000;
+/// Regexes in a `where` query.
+pub(crate) const FILTER_REGEXES_MAX: usize = 16;
+/// Bytes that a regex of a `where` query may take, compiled.
+pub(crate) const FILTER_REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that a regex may take, compiled, that an event brings and a query asks for.
+pub(crate) const FILTER_EVENT_REGEX_COMPILED_BYTES_MAX: usize = 64 * 1024;
+/// Steps that compiling a regex takes that an event brings.
+pub(crate) const FILTER_EVENT_REGEX_STEPS: usize = 50_000;
+/// Bytes of the states that a regex of a query has made for one event; past that it begins anew.
+pub(crate) const REGEX_CACHE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a template or a constant, as JSON.
 pub(crate) const TEMPLATE_BYTES_MAX: usize = 64 * 1024;

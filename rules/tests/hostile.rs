@@ -1,10 +1,13 @@
 //! What is made to cost much: each is refused, or answered in time linear in its size, by the index,
-//! the plain matcher and explanations alike.
+//! the plain matcher and explanations alike; and queries of `where` and `input` end within their budget.
 //!
 //! Times are of one size and of eight times that size, in processor time of the thread, so that neither the
 //! machine nor its other work counts. Linear work takes eight times as long, quadratic work sixty-four.
 
-use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain_json};
+use rules::{
+    ApplyError, Context, Duplicates, EventDocument, Filter, ParseOptions, Part, Pattern, RuleIndex,
+    RuleSet, Scratch, Steps, Transform, TransformSpec, Trust, UsedUp, explain_json,
+};
 use std::hint::black_box;
 
 /// How many times as long eight times the size may take.
@@ -268,4 +271,170 @@ fn wildcards_that_nearly_match() {
         let faults = faults.unwrap_or_else(|| panic!("{text} was accepted"));
         assert!(faults[0].reason.contains(reason), "{}", faults[0]);
     }
+}
+
+/// An event whose `data` is this.
+fn event_of(data: &str) -> serde_json::Value {
+    let text = format!("{{\"type\":\"t\",\"data\":{data}}}");
+    rules::tree(text.as_bytes()).expect("the event is JSON")
+}
+
+/// Asks a query of events of `size / 8` and of `size`, as `where` and as `input`: the answer for the greater
+/// is this one, within the budget's time, and where the budget isn't used up the time is linear.
+#[track_caller]
+fn queried(query: &str, size: usize, wanted: Result<bool, UsedUp>, data: impl Fn(usize) -> String) {
+    let filter = Filter::parse(query).expect("the query is valid");
+    let spec = TransformSpec::Path(query);
+    let transform = Transform::parse(&spec, &[]).expect("the query is valid");
+    let context = Context {
+        rule_name: "r",
+        rule_arn: None,
+        ingested_at: "",
+    };
+    let times = [size / 8, size].map(|size| {
+        let text = data(size);
+        let event = event_of(&text);
+        let (holds, as_where) = time(|| filter.holds(&event, &mut Steps::of_event()));
+        let parts = [Part::Raw {
+            name: "data",
+            json: text.as_bytes(),
+        }];
+        let (made, as_input) = time(|| transform.apply(&EventDocument::new(&parts), &context));
+        assert!(as_where < BUDGET, "{query}: `where` takes {as_where} ns");
+        let at_most = BUDGET + TREE_A_BYTE * text.len() as u64;
+        assert!(as_input < at_most, "{query}: `input` takes {as_input} ns");
+        (holds, as_where, made, as_input)
+    });
+    let [(_, short, _, short_input), (holds, long, made, long_input)] = times;
+    assert_eq!(holds, wanted, "{query}");
+    if wanted.is_err() {
+        assert_eq!(made, Err(ApplyError::UsedUp(UsedUp)), "{query}");
+        return;
+    }
+    for (short, long) in [(short, long), (short_input, long_input)] {
+        let most = short.max(FLOOR) * u64::from(RATIO_MAX);
+        assert!(
+            long < most,
+            "{query}: {short} ns, with eight times the size {long} ns"
+        );
+    }
+}
+
+/// What the budget may take in the slowest build, in nanoseconds: some 400 ns a step; optimized, 20 ns.
+const BUDGET: u64 = 4_000_000_000;
+/// What reading a byte of an event into a tree may take in the slowest build, in nanoseconds.
+const TREE_A_BYTE: u64 = 2_000;
+
+fn list(count: usize, element: impl Fn(usize) -> String) -> String {
+    let elements: Vec<String> = (0..count).map(element).collect();
+    format!("[{}]", elements.join(","))
+}
+
+#[test]
+fn queries_that_ask_the_whole_event_of_each_node() {
+    queried(
+        "$.data[?@[?$.data[?@[0]==99999]]]",
+        20_000,
+        Ok(false),
+        |size| list(size, |number| format!("[{number}]")),
+    );
+    queried(
+        "$.data[?count($.data[?@.ref == 1]) > 5]",
+        16_000,
+        Ok(false),
+        |size| list(size, |number| format!(r#"{{"ref":{number}}}"#)),
+    );
+    queried(
+        "$.data[?$.data[?$.data[?$.data[?@ == 0]]] && @ == 0]",
+        60_000,
+        Ok(false),
+        |size| list(size, |_| "1".to_owned()),
+    );
+    queried("$.data[?@ == $.data]", 60_000, Ok(false), |size| {
+        list(size, |_| "[1]".to_owned())
+    });
+    queried("$.data[?length($.data) == @]", 60_000, Ok(false), |size| {
+        list(size, |_| "0".to_owned())
+    });
+}
+
+#[test]
+fn queries_with_regexes() {
+    let sku = |size| list(size, |number| format!(r#"{{"sku":"X-{number}8"}}"#));
+    queried(
+        r#"$.data[?search(@.sku, "^X-.*9$")]"#,
+        60_000,
+        Ok(false),
+        sku,
+    );
+    let one = |piece: &'static str| {
+        move |size: usize| format!("[\"{}\"]", piece.repeat(size / piece.len()))
+    };
+    queried("$.data[?search(@, '(a+)+b')]", 1 << 20, Ok(false), one("a"));
+    queried(
+        "$.data[?match(@, '(a|ab|b)*c')]",
+        1 << 20,
+        Ok(false),
+        one("ab"),
+    );
+    // The strings need as many states of the automaton as there are: more than any budget.
+    let mixed = |size: usize| {
+        let mut state = 1_u32;
+        let bit = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if state >> 31 == 0 { 'a' } else { 'b' }
+        };
+        let text: String = (0..size).map(bit).collect();
+        format!("[\"{text}\"]")
+    };
+    queried(
+        "$.data[?search(@, 'a(a|b){60}x')]",
+        1 << 20,
+        Err(UsedUp),
+        mixed,
+    );
+    queried(
+        "$.data[?search(@, 'a.{300}x')]",
+        1 << 20,
+        Err(UsedUp),
+        mixed,
+    );
+    // Regexes that the event brings: each is compiled, so only so many.
+    queried("$.data[?search(@, $.data[0])]", 20_000, Ok(false), |size| {
+        list(size, |number| match number {
+            0 => "\"b[c]d\"".to_owned(),
+            _ => "\"abab\"".to_owned(),
+        })
+    });
+    queried("$.data[?search('', @)]", 20_000, Err(UsedUp), |size| {
+        list(size, |number| format!("\"a{number}.*\""))
+    });
+    for query in [
+        "$[?search(@.a, '(.{0,500}){0,500}x')]",
+        "$[?match(@.a, '((a{1000}){1000}){1000}')]",
+    ] {
+        let refused = Filter::parse(query).expect_err(query);
+        assert!(refused.reason.contains("bytes compiled"), "{refused}");
+    }
+}
+
+#[test]
+fn queries_that_multiply() {
+    let deep = |size: usize| {
+        let one = format!("{}1{}", "[".repeat(30), "]".repeat(30));
+        list(size, |_| one.clone())
+    };
+    queried("$..[?@..x]", 16_000, Err(UsedUp), deep);
+    queried("$..*..x", 16_000, Err(UsedUp), deep);
+    queried(
+        "$[*,*][*,*][*,*][*,*][*,*][*,*][*,*][*,*].x",
+        16_000,
+        Err(UsedUp),
+        deep,
+    );
+    // As deep as queries and events go.
+    let within = format!("$.data{}", "[?@".repeat(16) + &"]".repeat(16));
+    let deepest = |size: usize| list(size, |_| format!("{}1{}", "[".repeat(61), "]".repeat(61)));
+    queried(&within, 500, Ok(true), deepest);
+    queried("$..[?@..[?@ == 2]]", 8, Ok(false), deepest);
 }

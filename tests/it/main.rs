@@ -21,6 +21,7 @@ mod edge;
 mod errors;
 mod everyday;
 mod explain;
+mod filters;
 mod guests;
 mod help;
 mod init;

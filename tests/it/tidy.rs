@@ -65,6 +65,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         "manifest",
         "model",
         "pipeline",
+        "places",
         "runtime",
         "settings",
         "store",
@@ -77,6 +78,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("settings", vec![]),
         ("machine", vec![]),
         ("clock", vec!["model"]),
+        ("places", vec![]),
         ("telemetry", vec!["model"]),
         ("manifest", vec!["model", "error", "view"]),
         ("view", vec!["model"]),
@@ -89,6 +91,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "error",
                 "clock",
                 "telemetry",
+                "places",
                 "store",
                 "runtime",
                 "view",
@@ -107,7 +110,7 @@ fn table() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "view",
             ],
         ),
-        ("api", vec!["bus", "model", "error", "view"]),
+        ("api", vec!["bus", "model", "error", "places", "view"]),
         // `serve` joins the faces to a running bus; publishing encodes with the API's wire format; what
         // people type as `15m` ago counts from the clock.
         (

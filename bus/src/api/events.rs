@@ -96,12 +96,21 @@ fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted) {
 const FILTERS: [&str; 2] = ["type", "match"];
 
 /// Reads `type` and `match`: the events that a reader wants.
-pub(super) fn filter(query: &Query) -> Result<EventFilter, Problem> {
-    let pattern = query.get("match").map(rules::parsed).transpose()?;
+pub(super) async fn filter(app: &App, query: &Query) -> Result<EventFilter, Problem> {
+    let pattern = match query.get("match").map(str::to_owned) {
+        None => None,
+        // Its regexes take a while to compile.
+        Some(text) => {
+            let index = move || -> Result<Arc<RuleIndex<()>>, Problem> {
+                let pattern = rules::parsed(&text)?;
+                Ok(Arc::new([((), pattern)].into_iter().collect()))
+            };
+            Some(app.judging.run(index).await.map_err(Problem::denied)??)
+        }
+    };
     Ok(EventFilter {
         kind: query.get("type").map(str::to_owned),
-        pattern: pattern
-            .map(|pattern| Arc::new([((), pattern)].into_iter().collect::<RuleIndex<()>>())),
+        pattern,
         since: None,
         until: None,
     })
@@ -115,7 +124,7 @@ pub(super) async fn list(call: Call) -> Answer {
     let filter = EventFilter {
         since: query.time("since")?,
         until: query.time("until")?,
-        ..filter(&query)?
+        ..filter(&call.app, &query).await?
     };
     let app = &call.app;
     let bus = bus.as_str();

@@ -22,6 +22,8 @@ pub(super) const RULES_MAX: usize = 1_000;
 const BYTES_MAX: usize = 4 << 20;
 /// Bytes of the event that one answer looks at, all its rules together.
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
+/// An answer whose filters have taken more steps than this ends.
+const STEPS_MAX: u64 = 5_000_000;
 
 /// `GET /v1/buses/{bus}/events/{position}/explain?rule=&after=`: of every rule of the bus in the
 /// manifest's order, or of the one named.
@@ -38,9 +40,7 @@ pub(super) async fn event(call: Call) -> Answer {
     }
     let position = events::position(&call)?;
     let app = call.app;
-    let Ok(place) = app.explanations.clone().try_acquire_owned() else {
-        return Err(Problem::busy("too many events are being explained"));
-    };
+    let place = app.judging.enter().map_err(Problem::denied)?;
     let stored = app.bus.event(bus.as_str(), position).await?;
     let label = |id: &SubscriptionId| match app.bus.subscription(*id) {
         Some((subscription, _)) => subscription.label(),
@@ -50,17 +50,10 @@ pub(super) async fn event(call: Call) -> Answer {
     let subscriptions: Vec<String> = stored.subscriptions.iter().map(label).collect();
     let rules = wanted(app.bus.rules(), &bus, rule, after)?;
     // Many rules on a large event take a while, which other requests must not wait for.
-    let written = tokio::task::spawn_blocking(move || {
-        let written = write(&stored, &subscriptions, &rules);
-        drop(place);
-        written
-    });
-    let Ok(written) = written.await else {
-        return Err(Problem::new(
-            Cause::Handle(Kind::Unavailable),
-            "the bus is stopping",
-        ));
-    };
+    let written = place
+        .run(move || write(&stored, &subscriptions, &rules))
+        .await
+        .map_err(Problem::denied)?;
     page::held(&app, written?)
 }
 
@@ -123,12 +116,14 @@ fn write(
     list.push(b'[');
     let start = list.len();
     let mut told = 0;
+    let mut steps = 0;
     for rule in rules {
-        if told == looks_max || list.len() - start > BYTES_MAX {
+        if told == looks_max || list.len() - start > BYTES_MAX || steps > STEPS_MAX {
             break;
         }
         let verdict =
             judge(rule, &view, stored.accepted_at).map_err(|error| refused(rule, &error))?;
+        steps += verdict.steps;
         if told > 0 {
             list.push(b',');
         }

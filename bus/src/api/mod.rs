@@ -42,6 +42,7 @@ use tower::ServiceExt as _;
 
 use crate::bus::Bus;
 use crate::model::rule::DEFAULT_BUS;
+use crate::places::Places;
 use body::{Charge, Gauge};
 use openapi::{self as describe, Route, delete, get, post, put};
 use problem::{Cause, Problem};
@@ -145,8 +146,8 @@ struct Shared {
     streams: Arc<Semaphore>,
     /// Places for trials of functions.
     trials: Semaphore,
-    /// Places for explanations of events.
-    explanations: Arc<Semaphore>,
+    /// Places for requests that evaluate or compile what they bring: explanations, trials of rules, patterns.
+    judging: Places,
     /// The answer of `/openapi.json`.
     description: Bytes,
     /// True when the server stops.
@@ -178,7 +179,7 @@ impl Door {
             answers: Gauge::new(limits.answer_bytes_in_flight_max),
             streams: Arc::new(Semaphore::new(limits.event_streams_max)),
             trials: Semaphore::new(limits.trials_max),
-            explanations: Arc::new(Semaphore::new(limits.explanations_max)),
+            judging: Places::new(limits.explanations_max),
             limits,
             description: Bytes::from(format!("{description:#}\n")),
             stopping,

@@ -11,6 +11,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use super::json;
 use crate::error::{Error, Fault, Kind};
 use crate::model::Code;
+use crate::places::Denied;
 
 /// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
@@ -291,6 +292,14 @@ impl Problem {
             }),
             detail,
         )
+    }
+
+    /// Why a request got no place to be judged on.
+    pub(crate) fn denied(denied: Denied) -> Self {
+        match denied {
+            Denied::Full => Self::busy("too many events are being explained, or rules tried"),
+            Denied::Stopped => Self::new(Cause::Handle(Kind::Unavailable), "the bus is stopping"),
+        }
     }
 
     /// The status, for the tests of the rooms that make problems.

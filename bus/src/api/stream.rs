@@ -19,7 +19,7 @@ use crate::model::{Name, Position};
 pub(super) async fn open(call: Call) -> Answer {
     let bus = call.name("bus")?;
     let query = call.query(&["after", "type", "match"])?;
-    let filter = events::filter(&query)?;
+    let filter = events::filter(&call.app, &query).await?;
     let after = match call.headers.get("last-event-id") {
         None => query.number("after", 0, u64::MAX)?.unwrap_or(0),
         Some(id) => id

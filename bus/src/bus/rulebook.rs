@@ -71,7 +71,7 @@ impl Rulebook {
         let found = subscriptions(bus, event)
             .map_err(|fault| Error::new(Kind::Invalid, fault.to_string()))?;
         let mut matched: Vec<Name> = Vec::new();
-        for id in found {
+        for id in found.subscriptions {
             if let Some(subscription) = self.snapshot.subscriptions.get(&id)
                 && matched.last() != Some(&subscription.rule)
             {

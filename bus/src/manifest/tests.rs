@@ -613,8 +613,21 @@ fn warned(text: &str) -> Vec<String> {
 #[test]
 fn what_may_not_be_meant_is_warned_of() {
     let rule = |lines: &str| rule(&format!("to: [{{ function: f, {lines} }}]"));
-    let table: [(&str, &[&str]); 13] = [
+    let outgrown = "the query may take far more steps than the event is long: \
+                    `..` below another `..` looks at a node once for each level above it";
+    let before =
+        |filters: &str| rule("retry: {}").replace("to:", &format!("where: {filters}\n    to:"));
+    let table: [(&str, &[&str]); 16] = [
         ("version: 1", &[]),
+        (
+            &rule("input: '$.data..a..b'"),
+            &[&format!("5:10 {outgrown}")],
+        ),
+        (&before("'$..[?@..a]'"), &[&format!("5:12 {outgrown}")]),
+        (
+            &before("['$.a[?$..b]', '$..a..b']"),
+            &[&format!("5:27 {outgrown}")],
+        ),
         (
             &rule("input_paths: { a: $.id, b: $..b }, input_template: 'x <a>'"),
             &["5:49 `input_template` has no <b>"],

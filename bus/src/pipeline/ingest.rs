@@ -1,4 +1,4 @@
-//! Publishing: check, match on the caller's task, hand over to the writer.
+//! Publishing: check, match on the caller's task, or beside it where that takes long, hand over to the writer.
 //!
 //! All of a request's events are checked before any is handed over, so a bad one refuses the whole
 //! request and nothing is half-applied. Never here: a parse that is printed again.
@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Pipeline, matching};
+use super::Pipeline;
+use super::matching::{self, Inline, Unmatched};
+use super::snapshot::{BusRules, Snapshot};
 use crate::error::{Error, Fault, Kind};
 use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use crate::model::{Code, Event, Lineage};
@@ -41,9 +43,36 @@ impl Pipeline {
                 ),
             ));
         }
+        let (checked, bytes) = self.matched(&snapshot, rules, events).await?;
+        self.reserve_space(bytes)?;
+        let append = Append {
+            bus: rules.id,
+            events: checked,
+            now: self.context.clock.now(),
+        };
+        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
+        drop(snapshot);
+        self.writer
+            .append(append, bytes)
+            .await
+            .inspect_err(|error| {
+                if matches!(error.kind, Kind::Busy { .. }) {
+                    self.context.telemetry.count_refused();
+                }
+            })
+    }
+
+    /// The events with who gets each, and their bytes together; every event at fault is told.
+    async fn matched(
+        &self,
+        snapshot: &Snapshot,
+        rules: &Arc<BusRules>,
+        events: Vec<Event>,
+    ) -> Result<(Vec<NewEvent>, usize), Error> {
         let single = events.len() == 1;
         let mut bytes = 0;
         let mut faults = Vec::new();
+        let mut inline = Inline::new();
         let mut checked = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
             let pointer = |rest: &str| {
@@ -61,32 +90,40 @@ impl Pipeline {
                     format!("event {index} has {size} bytes; {EVENT_BYTES_MAX} are allowed"),
                 ));
             }
-            let fault = match event.check() {
-                Err(fault) => Fault {
+            if let Err(fault) = event.check() {
+                faults.push(Fault {
                     pointer: pointer(&fault.attribute),
                     place: None,
                     reason: fault.to_string(),
                     remedy: String::new(),
-                },
-                Ok(()) => match matching::subscriptions(rules, &event) {
-                    Ok(subscriptions) => {
-                        checked.push(NewEvent {
-                            event: Arc::new(event),
-                            lineage: Lineage::default(),
-                            subscriptions,
-                            rules_version: snapshot.version,
-                        });
-                        continue;
+                });
+                continue;
+            }
+            let event = Arc::new(event);
+            let matched = matching::of_published(&self.matching, rules, &event, &mut inline).await;
+            match matched {
+                Ok(matched) => {
+                    self.context.telemetry.count_filters(matched.used_up);
+                    checked.push(NewEvent {
+                        event,
+                        lineage: Lineage::default(),
+                        subscriptions: matched.subscriptions,
+                        rules_version: snapshot.version,
+                    });
+                }
+                Err(Unmatched::Event(fault)) => faults.push(Fault {
+                    pointer: pointer(fault.part.as_deref().unwrap_or("data")),
+                    place: None,
+                    reason: format!("{} (byte {})", fault.reason, fault.offset),
+                    remedy: String::new(),
+                }),
+                Err(Unmatched::Denied(error)) => {
+                    if matches!(error.kind, Kind::Busy { .. }) {
+                        self.context.telemetry.count_refused();
                     }
-                    Err(fault) => Fault {
-                        pointer: pointer(fault.part.as_deref().unwrap_or("data")),
-                        place: None,
-                        reason: format!("{} (byte {})", fault.reason, fault.offset),
-                        remedy: String::new(),
-                    },
-                },
-            };
-            faults.push(fault);
+                    return Err(error);
+                }
+            }
         }
         if !faults.is_empty() {
             return Err(
@@ -94,22 +131,7 @@ impl Pipeline {
                     .coded(Code::EventInvalid),
             );
         }
-        self.reserve_space(bytes)?;
-        let append = Append {
-            bus: rules.id,
-            events: checked,
-            now: self.context.clock.now(),
-        };
-        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
-        drop(snapshot);
-        self.writer
-            .append(append, bytes)
-            .await
-            .inspect_err(|error| {
-                if matches!(error.kind, Kind::Busy { .. }) {
-                    self.context.telemetry.count_refused();
-                }
-            })
+        Ok((checked, bytes))
     }
 
     /// Refuses publishes while the bus starts or stops.

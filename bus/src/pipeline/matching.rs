@@ -1,15 +1,30 @@
 //! Which subscriptions an event goes to. Runs on the caller's task against one snapshot.
 //!
 //! The data is matched as bytes; a tree is built only for an event that passes the pattern of a rule
-//! with a JSONPath filter. Never here: anything that changes the event.
+//! with a JSONPath filter. Such an event stays on its publisher's task as long as that takes well under a
+//! millisecond; else it is matched on one of a few places of its own, off the threads that serve. Never
+//! here: anything that changes the event.
 
 use std::cell::RefCell;
 
-use rules::{Duplicates, EventDocument, EventFault, Part, RuleIndex, Scratch, Trust};
+use std::sync::Arc;
+
+use rules::{Duplicates, EventDocument, EventFault, Part, RuleIndex, Scratch, Steps, Trust};
 
 use super::snapshot::BusRules;
+use crate::error::{Error, Kind};
 use crate::model::{Event, SubscriptionId};
+use crate::places::{Denied, Places};
 use crate::view::View;
+
+/// Bytes of events that are made into trees on a task of the server between two pauses: some 0.4 ms.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+/// Steps of filters that are taken on a task of the server between two pauses: some 0.2 ms.
+const INLINE_STEPS_MAX: u64 = 10_000;
+/// Events that wait for a place or have one; the publisher of one more is told to come back.
+pub(super) const PLACES_MAX: usize = 32;
+/// When a publisher that found no place may come back, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 thread_local! {
     /// Buffers of matches, one set for each thread of the runtime.
@@ -28,35 +43,158 @@ fn look_up<K: Clone>(
     })
 }
 
-/// The subscriptions of `bus` that get `event`, in the order of the rules, each once.
+/// Who gets an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Matched {
+    /// In the order of the rules, each once.
+    pub(crate) subscriptions: Vec<SubscriptionId>,
+    /// Whether filters used up the budget of steps, so that some of them didn't hold for that.
+    pub(crate) used_up: bool,
+}
+
+/// Why nobody knows who gets an event.
+pub(super) enum Unmatched {
+    /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
+    /// at, or nested too deeply.
+    Event(EventFault),
+    /// There was no place to match it on.
+    Denied(Error),
+}
+
+/// What the events of one request may still cost on a task of the server before it pauses.
+pub(super) struct Inline {
+    bytes: usize,
+    steps: u64,
+}
+
+impl Inline {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: INLINE_BYTES_MAX,
+            steps: INLINE_STEPS_MAX,
+        }
+    }
+}
+
+/// The subscriptions of `bus` that get `event`.
+///
+/// It takes as long as the budget of steps allows: only where other work doesn't wait for the thread.
 ///
 /// # Errors
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
-pub(crate) fn subscriptions(
-    bus: &BusRules,
-    event: &Event,
-) -> Result<Vec<SubscriptionId>, EventFault> {
+pub(crate) fn subscriptions(bus: &BusRules, event: &Event) -> Result<Matched, EventFault> {
     let view = View::new(event);
     let parts = view.parts();
-    // A body in binary mode was read by nobody before; the same pass checks it and matches it.
-    let numbers = look_up(&bus.patterns, &parts, Trust::Unchecked)?;
+    let rules = candidates(bus, &parts)?;
+    let document = EventDocument::new(&parts);
+    filtered(bus, &rules, &document, &mut Steps::of_event())
+}
+
+/// The subscriptions of `bus` that get `event`, without holding up the task's thread.
+///
+/// # Errors
+/// As [`subscriptions`]; or every place is taken.
+pub(super) async fn of_published(
+    places: &Places,
+    bus: &Arc<BusRules>,
+    event: &Arc<Event>,
+    inline: &mut Inline,
+) -> Result<Matched, Unmatched> {
+    if let Some(matched) = cheaply(bus, event, inline).map_err(Unmatched::Event)? {
+        if inline.bytes == 0 || inline.steps == 0 {
+            // A batch of small events takes long too: others get their turn in between.
+            tokio::task::yield_now().await;
+            *inline = Inline::new();
+        }
+        return Ok(matched);
+    }
+    let (bus, event) = (bus.clone(), event.clone());
+    match places.run(move || subscriptions(&bus, &event)).await {
+        Ok(matched) => matched.map_err(Unmatched::Event),
+        Err(Denied::Full) => {
+            let kind = Kind::Busy {
+                retry_after_ms: RETRY_AFTER_MS,
+            };
+            let reason = "too many large events are being matched with `where` filters";
+            Err(Unmatched::Denied(Error::new(kind, reason)))
+        }
+        Err(Denied::Stopped) => {
+            let reason = "the bus is stopping";
+            Err(Unmatched::Denied(Error::new(Kind::Unavailable, reason)))
+        }
+    }
+}
+
+/// The same, if it costs no more than a request may take inline, which it then takes from what is left;
+/// none where it may cost more.
+fn cheaply(
+    bus: &BusRules,
+    event: &Event,
+    inline: &mut Inline,
+) -> Result<Option<Matched>, EventFault> {
+    let view = View::new(event);
+    let parts = view.parts();
+    let rules = candidates(bus, &parts)?;
+    let document = EventDocument::new(&parts);
+    if rules
+        .iter()
+        .all(|place| bus.rules[*place].filters.is_empty())
+    {
+        return filtered(bus, &rules, &document, &mut Steps::at_most(0)).map(Some);
+    }
+    if event.size() > INLINE_BYTES_MAX {
+        return Ok(None);
+    }
+    let mut steps = Steps::at_most(INLINE_STEPS_MAX);
+    let matched = filtered(bus, &rules, &document, &mut steps)?;
+    inline.bytes = inline.bytes.saturating_sub(event.size());
+    inline.steps = inline.steps.saturating_sub(steps.used());
+    Ok((!matched.used_up).then_some(matched))
+}
+
+/// The places of the rules whose patterns match, in the manifest's order.
+fn candidates(bus: &BusRules, event: &[Part<'_>]) -> Result<Vec<usize>, EventFault> {
+    // The same pass checks the bytes and matches them: an emitted event was read by nobody before.
+    let numbers = look_up(&bus.patterns, event, Trust::Unchecked)?;
     let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
-    let document = EventDocument::new(&parts);
-    let mut found = Vec::with_capacity(places.len());
-    for place in places {
-        let rule = &bus.rules[place];
-        if !rule.filters.is_empty() {
-            let tree = document.tree()?;
-            if !rule.filters.iter().all(|filter| filter.holds(tree)) {
-                continue;
+    Ok(places)
+}
+
+/// Who gets the event by the filters of these rules.
+fn filtered(
+    bus: &BusRules,
+    rules: &[usize],
+    document: &EventDocument<'_>,
+    steps: &mut Steps,
+) -> Result<Matched, EventFault> {
+    let mut matched = Matched {
+        subscriptions: Vec::with_capacity(rules.len()),
+        used_up: false,
+    };
+    for place in rules {
+        let rule = &bus.rules[*place];
+        let mut holds = true;
+        for filter in rule.filters.iter() {
+            match filter.holds(document.tree()?, steps) {
+                Ok(true) => {}
+                Ok(false) => holds = false,
+                Err(_) => {
+                    matched.used_up = true;
+                    holds = false;
+                }
+            }
+            if !holds {
+                break;
             }
         }
-        found.extend_from_slice(&rule.subscriptions);
+        if holds {
+            matched.subscriptions.extend_from_slice(&rule.subscriptions);
+        }
     }
-    Ok(found)
+    Ok(matched)
 }
 
 /// Whether one of `patterns` matches `event`, which is in the log: so its data were checked when it came.

@@ -51,6 +51,7 @@ pub use trial::Trial;
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::model::{BusId, Code, Position, Progress};
+use crate::places::Places;
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
@@ -102,6 +103,8 @@ pub struct Pipeline {
     /// The writer's and the scheduler's; taken and joined when the pipeline stops.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
+    /// Where events are matched whose filters take long.
+    matching: Places,
     /// What may still be written before the disk is asked again, in bytes.
     space_left: AtomicU64,
     /// Changes of manifest and functions, one at a time, held while functions compile.
@@ -178,6 +181,7 @@ impl Pipeline {
             attempts,
             threads: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
+            matching: Places::new(matching::PLACES_MAX),
             space_left: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),

@@ -127,14 +127,15 @@ pub(super) fn emits(
         })?;
         let event = emitted_event(context, job, function, index, emitted).map_err(&fault)?;
         event.check().map_err(|found| fault(found.to_string()))?;
-        let subscriptions =
+        let matched =
             matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
+        context.telemetry.count_filters(matched.used_up);
         events.push((
             bus.id,
             NewEvent {
                 event: event.into(),
                 lineage: job.lineage.child(job.bus, job.key.position, job.key),
-                subscriptions,
+                subscriptions: matched.subscriptions,
                 rules_version: snapshot.version,
             },
         ));

@@ -45,6 +45,10 @@ const COUNTERS: [(&str, &str); 9] = [
         "Publish requests refused for want of room.",
     ),
     (
+        "edgebus_filter_budgets_used_up_total",
+        "Events whose where filters took more steps than they may: some rules didn't match for that.",
+    ),
+    (
         "edgebus_events_emitted_total",
         "Events that functions emitted.",
     ),
@@ -172,6 +176,7 @@ pub struct Telemetry {
     accepted: Counter,
     duplicates: Counter,
     refused: Counter,
+    filters_used_up: Counter,
     emitted: Counter,
     attempts: Vec<(&'static str, Counter)>,
     dead: Counter,
@@ -230,6 +235,7 @@ impl Telemetry {
             accepted: counter("edgebus_events_accepted_total"),
             duplicates: counter("edgebus_events_duplicate_total"),
             refused: counter("edgebus_publishes_refused_total"),
+            filters_used_up: counter("edgebus_filter_budgets_used_up_total"),
             emitted: counter("edgebus_events_emitted_total"),
             attempts: Outcome::CLASSES
                 .iter()
@@ -291,6 +297,13 @@ impl Telemetry {
     /// Counts a publish that was refused for want of room.
     pub fn count_refused(&self) {
         self.refused.increment(1);
+    }
+
+    /// Counts an event whose filters used up their steps, if they did.
+    pub fn count_filters(&self, used_up: bool) {
+        if used_up {
+            self.filters_used_up.increment(1);
+        }
     }
 
     /// Counts events that a settlement emitted.

@@ -7,8 +7,8 @@
 use std::cmp::Ordering;
 
 use rules::{
-    Context, Duplicates, EventDocument, EventFault, Explanation, Filter, Nearness, RuleSet, Style,
-    explain,
+    Context, Duplicates, EventDocument, EventFault, Explanation, Filter, Nearness, RuleSet, Steps,
+    Style, UsedUp, explain,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -32,6 +32,9 @@ pub struct Verdict {
     pub filters: Vec<FilterVerdict>,
     /// What the targets get that have an `input`; empty unless the rule matched.
     pub inputs: Vec<InputVerdict>,
+    /// The steps that its filters took.
+    #[serde(skip)]
+    pub steps: u64,
 }
 
 /// What a filter made of an event.
@@ -41,6 +44,9 @@ pub struct FilterVerdict {
     pub query: String,
     /// Whether it selects something.
     pub held: bool,
+    /// Whether the budget of steps ended before that was known, so that it doesn't hold.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used_up: bool,
 }
 
 /// What a target would get.
@@ -87,14 +93,17 @@ pub fn judge(
         }
     };
     let mut filters = Vec::with_capacity(rule.filters.len());
+    let mut steps = Steps::of_event();
     if !rule.filters.is_empty() {
         let document = EventDocument::new(&parts);
         let tree = document.tree()?;
         for query in &rule.filters {
             let filter = Filter::parse(query).map_err(|fault| Unjudged::Rule(fault.to_string()))?;
+            let holds = filter.holds(tree, &mut steps);
             filters.push(FilterVerdict {
                 query: query.clone(),
-                held: filter.holds(tree),
+                held: holds == Ok(true),
+                used_up: holds.is_err(),
             });
         }
     }
@@ -111,6 +120,7 @@ pub fn judge(
         explanation,
         filters,
         inputs,
+        steps: steps.used(),
     })
 }
 
@@ -201,6 +211,17 @@ fn input(
     Ok(Some(made))
 }
 
+impl FilterVerdict {
+    /// What the filter made of the event.
+    fn in_words(&self) -> String {
+        match (self.held, self.used_up) {
+            (true, _) => "selects something".to_owned(),
+            (false, false) => "selects nothing".to_owned(),
+            (false, true) => format!("does not hold: {UsedUp}"),
+        }
+    }
+}
+
 impl Verdict {
     /// In one line: `matched`, or what was missed, as in
     /// `data.action: wanted "opened" or "reopened"; saw "closed"`.
@@ -210,7 +231,9 @@ impl Verdict {
             return explanation.summary();
         }
         match self.filters.iter().find(|filter| !filter.held) {
-            Some(filter) => format!("where {}: selects nothing", printable(&filter.query)),
+            Some(filter) => {
+                format!("where {}: {}", printable(&filter.query), filter.in_words())
+            }
             None => "matched".to_owned(),
         }
     }
@@ -269,10 +292,8 @@ impl Verdict {
             }
         }
         for filter in &self.filters {
-            let (word, what) = match filter.held {
-                true => (yes, "selects something"),
-                false => (no, "selects nothing"),
-            };
+            let word = if filter.held { yes } else { no };
+            let what = filter.in_words();
             let query = printable(&filter.query);
             out.push_str(&format!("  {word}  where {query}: {what}\n"));
         }

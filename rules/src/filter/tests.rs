@@ -1,5 +1,8 @@
 //! Queries that hold, that don't, and that are refused.
 
+mod generated;
+mod naive;
+
 use super::*;
 
 fn check(query: &str, wanted: bool) {
@@ -8,7 +11,8 @@ fn check(query: &str, wanted: bool) {
         "data": { "labels": [{ "name": "bug", "n": 3 }, { "name": "p1" }], "empty": [], "no": null },
     });
     let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
-    assert_eq!(filter.holds(&event), wanted, "{query}");
+    let holds = filter.holds(&event, &mut Steps::of_event());
+    assert_eq!(holds, Ok(wanted), "{query}");
 }
 
 #[test]
@@ -85,4 +89,138 @@ fn faults_of_queries() {
             .reason
             .contains("longer than 4096 bytes")
     );
+}
+
+#[test]
+fn comparisons_are_exact_and_filters_nest() {
+    let check = |query: &str, data: &str, wanted: bool| {
+        let event = crate::tree(data.as_bytes()).expect("it is JSON");
+        let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
+        let holds = filter.holds(&event, &mut Steps::of_event());
+        assert_eq!(holds, Ok(wanted), "{query} of {data}");
+    };
+    // The library's own evaluator takes numbers for equal that differ by less than 2^-52.
+    check("$[?@ == 1e-17]", "[0]", false);
+    check("$[?@ != 0]", "[1e-300]", true);
+    check(
+        "$[?@.a == @.b]",
+        r#"[{"a":9007199254740993,"b":9007199254740992}]"#,
+        false,
+    );
+    check(
+        "$[?@.a > @.b]",
+        r#"[{"a":18446744073709551615,"b":18446744073709551614}]"#,
+        true,
+    );
+    check("$[?@.a == @.b]", r#"[{"a":1,"b":1.0}]"#, true);
+    check(
+        "$[?@.a == @.b]",
+        r#"[{"a":[1,{"x":2.0}],"b":[1.0,{"x":2}]}]"#,
+        true,
+    );
+    check("$[?@[?@ > 1]]", "[[0],[0,1],[0,1,2],[42]]", true);
+    check("$[?@[?@ > 42]]", "[[0],[0,1],[0,1,2],[42]]", false);
+    check("$[?count(@.*) == 0]", "[[]]", true);
+    check("$[?@.a == $.none]", "[{}]", true);
+    check("$[?@.a <= $.none]", "[{}]", true);
+    check("$[?@.a < $.none]", "[{}]", false);
+    check("$[?@ == 1e400]", "[1e500]", true);
+    check("$.a[?search(@, '^b$')]", r#"{"a":["abc","b"]}"#, true);
+    check("$.a[?search(@, '^b$')]", r#"{"a":["abc","bb"]}"#, false);
+    check("$.a[?match(@, $.re)]", r#"{"a":["bab"],"re":"b.?b"}"#, true);
+    check(
+        "$.a[?match(@, $.re)]",
+        r#"{"a":["bab"],"re":"b.?b("}"#,
+        false,
+    );
+}
+
+#[test]
+fn types_and_regexes_are_checked_when_a_query_is_compiled() {
+    for (query, offset, reason, remedy) in [
+        (
+            "$[?length(@.a)]",
+            3,
+            "`length` gives a value",
+            "length(@.a) > 2",
+        ),
+        ("$[?length(@.*) < 3]", 3, "may select several", "count(@.*)"),
+        (
+            "$[?length((@.a)) < 3]",
+            3,
+            "takes a value, not a condition",
+            "@.a",
+        ),
+        (
+            "$[?value(@.a)]",
+            3,
+            "`value` gives a value",
+            "value(@.a) > 2",
+        ),
+        ("$.a[?in(@.x, $.list)]", 5, "`in` is no function", "`||`"),
+        (r"$.a[?search(@.x, '\\d+')]", 19, "an escape `\\d`", "[0-9]"),
+        (
+            "$.a[?search(@.x, '(?i)a')]",
+            18,
+            "a group that begins with `(?`",
+            "plain group",
+        ),
+        (
+            "$.a[?search(@.x, 'a**')]",
+            18,
+            "a second quantifier",
+            "leave it out",
+        ),
+        (
+            "$.a[?search(@.x, '(.{0,500}){0,500}x')]",
+            18,
+            "bytes compiled",
+            "repeat less",
+        ),
+    ] {
+        let fault = Filter::parse(query).expect_err(query);
+        assert!(fault.reason.contains(reason), "{query}: {fault}");
+        assert!(fault.remedy.contains(remedy), "{query}: {fault}");
+        assert_eq!(fault.offset, offset, "{query}: {fault}");
+    }
+}
+
+#[test]
+fn what_may_outgrow_the_event_is_told() {
+    let check = |query: &str, told: Option<&str>| {
+        let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
+        let found = filter.may_outgrow();
+        match told {
+            None => assert_eq!(found, None, "{query}"),
+            Some(told) => assert!(
+                found.is_some_and(|own| own.contains(told)),
+                "{query}: {found:?}"
+            ),
+        }
+    };
+    for query in [
+        "$",
+        "$..name",
+        "$.a[?@.b[?@.c && $.d[?@.e]]]",
+        "$.data[?@[?$.data[?@[0]==99999]]]",
+        "$.data.lines[?count($.data.lines[?@.ref == 1]) > 5]",
+        "$..[?$..x]",
+        "$.a[?search($.text, $.re) && search(@.b, $.re)]",
+        "$['a','b'][*]['c','d']",
+    ] {
+        check(query, None);
+    }
+    check("$..a..b", Some("`..` below another"));
+    check("$..[?@..x]", Some("`..` below another"));
+    check("$.a[?@.b[?count(@..c..d) > 1]]", Some("`..` below another"));
+    check("$.a[?$.b[?@..c..d]]", Some("`..` below another"));
+    check("$[*,*][*,*][*,*][*,*][*,*]", Some("more than once"));
+    check(
+        "$['a','a','a','a']['b','b','b','b','b']",
+        Some("more than once"),
+    );
+    check("$.a[?search($.text, @.re)]", Some("compiled for each"));
+    let spec = crate::TransformSpec::Template(br#"{"a":"{$.data}","b":"{$..x..y}"}"#);
+    let input = crate::Transform::parse(&spec, &[]).expect("it is valid");
+    assert!(input.may_outgrow().is_some());
 }

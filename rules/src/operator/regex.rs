@@ -6,6 +6,8 @@
 
 mod i_regexp;
 
+pub(crate) use i_regexp::{Anchors, translate};
+
 use crate::limits::{REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX};
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Faults, Place};
@@ -49,7 +51,7 @@ impl Operand {
             let reason = format!("a regex of more than {REGEX_BYTES_MAX} bytes, the limit");
             return Err((reason, "split it into several alternatives".to_owned()));
         }
-        let translated = i_regexp::translate(text)?;
+        let translated = translate(text, Anchors::Refused)?;
         let built = regex::RegexBuilder::new(&translated)
             .size_limit(REGEX_COMPILED_BYTES_MAX)
             .dfa_size_limit(REGEX_COMPILED_BYTES_MAX)

@@ -34,7 +34,7 @@ mod piece;
 pub use document::EventDocument;
 
 use crate::error::{EventFault, Fault};
-use crate::filter::Filter;
+use crate::filter::{Filter, Steps, UsedUp};
 use crate::limits::{TEMPLATE_BYTES_MAX, TRANSFORM_BYTES_MAX, TRANSFORM_VALUES_MAX};
 use crate::pattern::document as source;
 use crate::pattern::place::{Faults, Place};
@@ -110,6 +110,9 @@ pub enum ApplyError {
     /// A query selects too much.
     #[error("a query of the input selects more than {TRANSFORM_VALUES_MAX} values, the limit")]
     TooManyValues,
+    /// The queries of the input take too many steps.
+    #[error(transparent)]
+    UsedUp(#[from] UsedUp),
     /// The event can't be read.
     #[error(transparent)]
     Event(#[from] EventFault),
@@ -197,6 +200,11 @@ impl Transform {
         !self.queries.is_empty()
     }
 
+    /// Why its queries may take steps out of proportion to an event, if they may; one clause, for a warning.
+    pub fn may_outgrow(&self) -> Option<&'static str> {
+        self.queries.iter().find_map(Filter::may_outgrow)
+    }
+
     /// Makes the input: one JSON value.
     ///
     /// # Errors
@@ -255,9 +263,10 @@ impl Transform {
         event: &EventDocument<'e>,
     ) -> Result<Vec<Vec<Option<Found<'e>>>>, ApplyError> {
         let mut selected = Vec::with_capacity(self.queries.len());
+        let mut steps = Steps::of_event();
         for query in &self.queries {
             let places = query
-                .select(event.tree()?, TRANSFORM_VALUES_MAX)
+                .select(event.tree()?, TRANSFORM_VALUES_MAX, &mut steps)?
                 .ok_or(ApplyError::TooManyValues)?;
             let mut paths = PathTree::new();
             for (slot, place) in places.iter().enumerate() {

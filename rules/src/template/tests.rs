@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Part;
-use crate::filter::Step;
+use crate::filter::{Step, Steps};
 use crate::flatten::tests::json;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -518,7 +518,8 @@ proptest! {
         let made: Value = serde_json::from_str(&made).expect("it is JSON");
         let event = serde_json::json!({"id": "1\u{1}\"", "type": "issue.opened", "sequence": 12, "data": data});
         let filter = Filter::parse(query).expect("it is valid");
-        let wanted: Vec<&Value> = filter.select(&event, 10_000).expect("few enough").iter()
+        let wanted: Vec<&Value> = filter.select(&event, 10_000, &mut Steps::of_event())
+            .expect("they are within the budget").expect("few enough").iter()
             .map(|place| at(&event, place).expect("it is there")).collect();
         prop_assert_eq!(made, serde_json::json!(wanted));
     }

@@ -4,7 +4,7 @@ use crate::page::{file, tables_of};
 use crate::patterns::parse;
 use rules::{
     Context, Dialect, Duplicates, EventDocument, Filter, Part, Pattern, RuleIndex, RuleSet,
-    Scratch, Transform, TransformSpec, Trust, explain_json,
+    Scratch, Steps, Transform, TransformSpec, Trust, explain_json,
 };
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ enum Seen {
 }
 
 /// Each constant, the table and the row where the page has it, and how it shows.
-const LIMITS: [(&str, &str, &str, Seen); 30] = {
+const LIMITS: [(&str, &str, &str, Seen); 36] = {
     use Seen::{Accepted, Not, Refused};
     let lists = "conditions in `all`, `not`, `contains-all`, values in `exactly`";
     let case = "characters of a wildcard that ignores letter case";
@@ -139,6 +139,42 @@ const LIMITS: [(&str, &str, &str, Seen); 30] = {
             OF_QUERY,
             "`..`",
             Accepted(descendants),
+        ),
+        (
+            "FILTER_STEPS_MAX",
+            OF_QUERY,
+            "steps for an event, all queries of all rules together",
+            Accepted(steps),
+        ),
+        (
+            "FILTER_REGEXES_MAX",
+            OF_QUERY,
+            "different regexes",
+            Accepted(query_regexes),
+        ),
+        (
+            "FILTER_REGEX_COMPILED_BYTES_MAX",
+            OF_QUERY,
+            "a regex, compiled",
+            Not,
+        ),
+        (
+            "FILTER_EVENT_REGEX_COMPILED_BYTES_MAX",
+            OF_QUERY,
+            "a regex that the event brings, compiled",
+            Not,
+        ),
+        (
+            "FILTER_EVENT_REGEX_STEPS",
+            OF_QUERY,
+            "steps for compiling one of those",
+            Not,
+        ),
+        (
+            "REGEX_CACHE_BYTES_MAX",
+            OF_QUERY,
+            "states of a regex that are kept for an event",
+            Not,
         ),
         (
             "TEMPLATE_BYTES_MAX",
@@ -489,6 +525,23 @@ fn query(text: &str) -> bool {
 
 fn query_bytes(count: usize) -> bool {
     query(&format!("$.{}", "a".repeat(count - 2)))
+}
+
+/// Whether a query comes to its end that takes so many steps: one for `x`, and one for each element.
+fn steps(count: usize) -> bool {
+    let event = serde_json::Value::from(vec![0_u8; count - 1]);
+    let query = Filter::parse("$..x").expect("the query is valid");
+    let mut steps = Steps::of_event();
+    let known = query.holds(&event, &mut steps).is_ok();
+    assert!(!known || steps.used() == count as u64);
+    known
+}
+
+fn query_regexes(count: usize) -> bool {
+    let all: Vec<String> = (0..count)
+        .map(|number| format!("search(@.a, 'x{number}')"))
+        .collect();
+    query(&format!("$[?{}]", all.join(" || ")))
 }
 
 fn query_depth(count: usize) -> bool {

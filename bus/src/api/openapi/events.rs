@@ -209,12 +209,20 @@ pub(in crate::api) fn get(_: &Limits) -> Operation {
     one(operation.answers_shape(200, "The event.", "StoredEvent"))
 }
 
+/// When there is no place for one more request that is judged.
+pub(super) fn full_of_judging(limits: &Limits) -> String {
+    format!(
+        "{} requests are explaining events, trying rules or bringing patterns.",
+        limits.explanations_max
+    )
+}
+
 /// `GET /v1/buses/{bus}/events/{position}/explain`.
 pub(in crate::api) fn explain(limits: &Limits) -> Operation {
     let about = format!(
         "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those in force now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
     );
-    let full = format!("{} events are being explained.", limits.explanations_max);
+    let full = full_of_judging(limits);
     let operation = Operation::new(
         "explainEvent",
         "events",

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::events::full_of_judging;
 use super::operation::{JSON, Operation};
 use super::schema::{object, reference};
 use super::shapes;
@@ -21,6 +22,9 @@ pub(in crate::api) fn list(_: &Limits) -> Operation {
 /// `POST /v1/rules/test`.
 pub(in crate::api) fn test(limits: &Limits) -> Operation {
     let invalid = Cause::Handle(Kind::Invalid);
+    let busy = Cause::Handle(Kind::Busy {
+        retry_after_ms: 1_000,
+    });
     let body = format!(
         "A rule and an event, at most {} bytes.",
         limits.event_bytes_max
@@ -59,6 +63,7 @@ pub(in crate::api) fn test(limits: &Limits) -> Operation {
         .coded_problem(invalid, Code::PatternInvalid, "The pattern, a filter or the input can't be read; each fault has its pointer.")
         .coded_problem(invalid, Code::EventInvalid, "The event can't be read.")
         .problem(Cause::UnsupportedMedia, "Content-Type is not application/json.")
+        .problem(busy, full_of_judging(limits))
         .reads_body()
         .everyday()
 }

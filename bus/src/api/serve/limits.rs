@@ -67,7 +67,7 @@ pub struct Limits {
     pub event_streams_max: usize,
     /// Functions that are tried at once, beside those that deliveries run.
     pub trials_max: usize,
-    /// Events that are explained at once.
+    /// Requests at once that explain an event, try a rule or bring a pattern; some of them wait for a turn.
     pub explanations_max: usize,
 }
 

@@ -3,7 +3,7 @@
 //! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
 
 use rules::lint::{Coverage, CoverageReport};
-use rules::{EventDocument, Filter};
+use rules::{EventDocument, Filter, Steps};
 
 use crate::manifest::Manifest;
 use crate::model::{Event, Name, RuleConfig};
@@ -75,9 +75,13 @@ impl Rule {
         if !self.filters.is_empty() {
             let parts = view.parts();
             let document = EventDocument::new(&parts);
-            let holds = |tree| self.filters.iter().all(|filter| filter.holds(tree));
+            let mut steps = Steps::of_event();
+            let mut holds_all = |tree| {
+                let mut filters = self.filters.iter();
+                filters.all(|filter| filter.holds(tree, &mut steps) == Ok(true))
+            };
             // An event that can't be read fails its test in its own words.
-            if !document.tree().is_ok_and(holds) {
+            if !document.tree().is_ok_and(&mut holds_all) {
                 return;
             }
         }

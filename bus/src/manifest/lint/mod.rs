@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::error::Fault;
 use crate::model::rule::DEFAULT_BUS;
 use crate::model::{Backoff, BusConfig, Name, RuleConfig};
-use crate::view::compile_input;
+use crate::view::{compile_input, parse_filter};
 
 use super::document::{Document, Side};
 use super::faults::join;
@@ -27,6 +27,7 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Fault
     for rule in &document.manifest.rules {
         slow_retries(document, rule, &mut found);
         unused_paths(document, rule, &mut found);
+        costly_queries(document, rule, &mut found);
     }
     untested_rules(document, &mut found);
     patterns::check(document, &mut found);
@@ -158,6 +159,31 @@ fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) 
                 format!("`input_template` has no <{name}>"),
                 "put it into the template, or leave the path out",
             ));
+        }
+    }
+}
+
+/// A query that may take more steps than a large event leaves it doesn't hold for that event.
+fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+    const REMEDY: &str = "name the fields on the way; past the limit of steps for an event a filter does not hold, and an input can't be made";
+    let mut tell = |pointer: String, reason: &str| {
+        let reason = format!("the query may take far more steps than the event is long: {reason}");
+        found.push(document.note(&pointer, Side::Value, reason, REMEDY));
+    };
+    for (index, text) in rule.filters.iter().enumerate() {
+        let filter = parse_filter(text).ok();
+        if let Some(reason) = filter.and_then(|filter| filter.may_outgrow()) {
+            // One query may be written without a list, and then it has the place of the list.
+            let rule = join("/rules", rule.name.as_str());
+            tell(format!("{rule}/where/{index}"), reason);
+        }
+    }
+    for (index, target) in rule.targets.iter().enumerate() {
+        let input = target.input.as_ref();
+        let transform = input.and_then(|input| compile_input(input).ok());
+        if let Some(reason) = transform.and_then(|transform| transform.may_outgrow()) {
+            let target = format!("{}/to/{index}", join("/rules", rule.name.as_str()));
+            tell(target, reason);
         }
     }
 }

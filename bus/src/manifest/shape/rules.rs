@@ -36,7 +36,7 @@ pub(in super::super) const RULE: Shape = Shape {
             form: Form::OneOrMany(&Form::Query(words("a filter of `where`", 4_096)), FILTERS),
             absent: Absent::Means("no filter"),
             example: "$.data.issue.labels[?@.name == 'bug']",
-            about: "JSONPath queries (RFC 9535) that must all select something, looked at after `match`.",
+            about: "JSONPath queries (RFC 9535) that must all select something, looked at after `match`. All queries of all rules may take 5,000,000 steps for an event; past that none holds.",
         },
         Key {
             name: "to",

@@ -1,10 +1,12 @@
-//! I-Regexp (RFC 9485) held to its grammar and written for the regex crate, for a whole string.
+//! I-Regexp (RFC 9485) held to its grammar and written for the regex crate.
 //!
 //! Everything in it means the same there but `.`, which is no line break here, and the characters that
 //! only the crate treats as operators, which are escaped. Stricter than the RFC in one thing: `^` and `$`
 //! are plain characters there, but nobody who writes them means that, so outside a class they are
-//! refused. The text is read once from left to right, without recursion.
+//! refused in patterns; in queries they are the ends of the string, as JSONPath's own test suite has it.
+//! The text is read once from left to right, without recursion.
 
+use crate::filter::Extent;
 use crate::limits::{REGEX_GROUPS_OPEN_MAX, REGEX_REPEAT_MAX};
 use std::iter::Peekable;
 use std::str::Chars;
@@ -12,13 +14,24 @@ use std::str::Chars;
 /// What is wrong, and how to write it right.
 type Refused = (String, String);
 
-/// The expression for the regex crate, anchored at both ends.
-pub(super) fn translate(text: &str) -> Result<String, Refused> {
+/// What `^` and `$` are outside a class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anchors {
+    /// Refused: the whole string has to match.
+    Refused,
+    /// The ends of the string, of which so much has to match.
+    Taken(Extent),
+}
+
+/// The expression for the regex crate, anchored at both ends where the whole string has to match.
+pub(crate) fn translate(text: &str, anchors: Anchors) -> Result<String, Refused> {
+    let whole = anchors != Anchors::Taken(Extent::Part);
     let mut translator = Translator {
         rest: text.chars().peekable(),
-        out: String::from(r"\A(?:"),
+        out: String::from(if whole { r"\A(?:" } else { "(?:" }),
         open: 0,
         before: Before::Nothing,
+        anchors,
     };
     while let Some(character) = translator.rest.next() {
         translator.one(character)?;
@@ -26,7 +39,7 @@ pub(super) fn translate(text: &str) -> Result<String, Refused> {
     if translator.open > 0 {
         return Err(refused("a `(` that isn't closed", "close it with `)`"));
     }
-    translator.out.push_str(r")\z");
+    translator.out.push_str(if whole { r")\z" } else { ")" });
     Ok(translator.out)
 }
 
@@ -43,6 +56,7 @@ struct Translator<'t> {
     out: String,
     open: usize,
     before: Before,
+    anchors: Anchors,
 }
 
 fn refused(reason: impl Into<String>, remedy: &str) -> Refused {
@@ -84,6 +98,11 @@ impl Translator<'_> {
                     reason,
                     &format!(r"write `\{character}` for the character"),
                 ));
+            }
+            '^' | '$' if self.anchors != Anchors::Refused => {
+                self.out
+                    .push_str(if character == '^' { r"\A" } else { r"\z" });
+                before = Before::Nothing;
             }
             '^' | '$' => {
                 let remedy = "leave it out, since the whole string has to match; \

@@ -27,6 +27,10 @@ pub(super) fn shapes() -> Vec<Shape> {
     let filter = object("What a filter made of the event.")
         .has("query", text("The JSONPath query."))
         .has("held", flag("Whether it selects something."))
+        .may(
+            "used_up",
+            flag("True where it didn't come to its end, because the filters of one event may take so many steps only."),
+        )
         .done();
     let judged = |words| {
         object(words)
