@@ -90,7 +90,8 @@ pub struct Invoked {
     pub outcome: Outcome,
     /// Events that the function returned; empty unless it succeeded.
     pub emitted: Vec<Emitted>,
-    /// What the function wrote to standard output, standard error and its log, in order, one line each, cut at the limit.
+    /// What the function wrote to standard output, standard error and its log, in order; of more than the
+    /// limit the beginning and the end.
     pub output: String,
     /// How long the attempt took.
     pub duration: Duration,

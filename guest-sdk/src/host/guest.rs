@@ -1,5 +1,7 @@
 //! The component's side: generated bindings to the world in `wit/`, and the conversions from and to them.
 
+use std::io::Write as _;
+
 use bindings::edgebus::function::{config, log as wire_log, secrets, state, types};
 
 use crate::log::Level;
@@ -28,7 +30,11 @@ pub fn handle(
     context: types::Context,
     function: impl FnOnce(Event<Payload>, Context) -> Result<Vec<Emit>, Failure>,
 ) -> Result<Vec<types::NewEvent>, types::Failure> {
-    match function(event_in(event), context_in(context)) {
+    let answer = function(event_in(event), context_in(context));
+    // What `print!` left without a line's end would be dropped with the instance. Nobody is there to be
+    // told of an error.
+    drop(std::io::stdout().flush());
+    match answer {
         Ok(emits) => Ok(emits.into_iter().map(emit_out).collect()),
         Err(failure) => Err(failure_out(failure)),
     }

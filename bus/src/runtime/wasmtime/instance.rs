@@ -106,6 +106,7 @@ impl Compiled {
             Err(error) => Err(ending::outcome(
                 &error,
                 store.data().limiter.denied(),
+                &desk.last_words(),
                 limits,
             )),
         }

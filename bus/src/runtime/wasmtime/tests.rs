@@ -87,7 +87,12 @@ async fn a_panic_is_a_trap_with_a_readable_backtrace() {
     let Outcome::Trap { message } = &invoked.outcome else {
         unreachable!("{:?}", invoked.outcome);
     };
-    assert!(message.contains("unreachable"), "{message}");
+    let (first, _) = message.split_once('\n').expect("frames follow");
+    assert!(
+        first.starts_with("panicked at tests/guests/hostile/src/lib.rs:")
+            && first.ends_with(": the guest fell over: down"),
+        "{message}"
+    );
     assert!(message.contains("\n  at hostile::fall_over"), "{message}");
     assert!(!message.contains("0x"), "no addresses: {message}");
     assert!(
@@ -181,10 +186,47 @@ async fn endless_output_is_cut_and_ends_with_the_processor_time() {
         assert_eq!(invoked.outcome.class(), "timeout", "{script}");
         assert!(invoked.output.len() <= 1_000, "{script}");
         assert!(
-            invoked.output.ends_with("\n… truncated"),
+            invoked.output.contains("bytes left out …\n"),
             "{}",
             invoked.output
         );
+    }
+}
+
+#[tokio::test]
+async fn what_a_panic_says_survives_all_other_output() {
+    // Ten thousand lines of each kind before it, and one line without an end.
+    let limits = FunctionLimits {
+        output_bytes_max: 2_000,
+        cpu_ms_max: 10_000,
+        ..limits()
+    };
+    let invoked = attempt(
+        "log first\nchatter 10000\nmutter half a line\ntrap at last",
+        limits,
+    )
+    .await;
+    let Outcome::Trap { message } = &invoked.outcome else {
+        unreachable!("{:?}", invoked.outcome);
+    };
+    let said = ": the guest fell over: at last\n";
+    assert!(message.starts_with("panicked at "), "{message}");
+    assert!(message.contains(said), "{message}");
+    let output = &invoked.output;
+    assert!(output.starts_with("INFO first\n"), "{output}");
+    assert!(
+        output.contains("the guest fell over: at last\n"),
+        "{output}"
+    );
+    assert!(output.contains("bytes left out …\n"), "{output}");
+    assert!(output.len() <= 2_000);
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_is_shown() {
+    for end in ["ok", "reject no", "retry later"] {
+        let invoked = attempt(&format!("mutter no line end\n{end}"), limits()).await;
+        assert_eq!(invoked.output, "no line end", "{end}");
     }
 }
 

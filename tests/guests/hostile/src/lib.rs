@@ -53,6 +53,7 @@ fn obey(
         }
         "log" => log::info!("{argument}"),
         "print" => println!("{argument}"),
+        "mutter" => print!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),
         "config" => log::info!("{:?}", config::get(argument)),
         "secret" => log::info!("{:?}", secrets::get(argument)),
@@ -94,6 +95,7 @@ fn misbehave(word: &str, argument: &str, emits: &mut Vec<Emit>) -> Result<(), Fa
         "flood-log" => loop {
             log::warn!("line after line after line after line after line after line");
         },
+        "chatter" => chatter(argument.parse().unwrap_or(10)),
         "flood-emits" => emits.resize(100_000, Emit::new("flood")),
         "fat-emit" => emits.push(Emit::new("fat").bytes("text/plain", vec![b'x'; 3 << 20])),
         "flood-state" => {
@@ -134,6 +136,15 @@ fn nap_often(count: u32) {
 fn recurse(depth: u64) -> u64 {
     // Little of it lies in memory, so that the call stack ends before the stack in memory does.
     recurse(std::hint::black_box(depth + 1)).wrapping_mul(depth) ^ 7
+}
+
+/// Says much, in all three ways.
+fn chatter(lines: u64) {
+    for number in 0..lines {
+        println!("standard output, line {number}");
+        eprintln!("standard error, line {number}");
+        log::info!("log, line {number}");
+    }
 }
 
 /// Takes memory, a mebibyte at a time and every page of it touched, until it has `mebibytes`.
