@@ -12,6 +12,7 @@ mod support;
 
 mod clients;
 mod commands;
+mod compile;
 mod crash;
 mod deliver;
 mod dev;

@@ -467,7 +467,7 @@ async fn what_is_no_function_is_refused_with_the_way_to_do_it() {
 }
 
 #[tokio::test]
-async fn bounds_of_compiling_hold() {
+async fn a_component_has_a_largest_size() {
     let settings = Settings {
         component_bytes_max: 1_000,
         ..Settings::default()
@@ -476,16 +476,6 @@ async fn bounds_of_compiling_hold() {
     let digest = Digest::of(&component);
     let prepared = fresh(settings).prepare(digest, component.clone()).await;
     assert_eq!(prepared.err().map(|error| error.kind), Some(Kind::TooLarge));
-    let settings = Settings {
-        compile_time_max: Duration::ZERO,
-        ..Settings::default()
-    };
-    let runtime = fresh(settings);
-    for _ in 0..2 {
-        let error = runtime.prepare(digest, component.clone()).await.err();
-        let error = error.expect("no time at all");
-        assert_eq!(error.kind, Kind::TooLarge, "{error}");
-    }
 }
 
 #[tokio::test]
@@ -525,6 +515,34 @@ async fn compiled_code_is_kept_between_starts() {
     std::fs::write(path, &whole[..whole.len() / 2]).expect("written");
     prepare(&fresh(settings(2)), component).await;
     assert!(std::fs::read(path).expect("a file").len() > whole.len() / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_component_is_one_function() {
+    let runtime = fresh(Settings::default());
+    let component = guests::component("idle");
+    let same = |one: &Arc<dyn Function>, two: &Arc<dyn Function>| {
+        std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(two))
+    };
+    let (one, two) = tokio::join!(
+        prepare(&runtime, component.clone()),
+        prepare(&runtime, component.clone())
+    );
+    assert!(same(&one, &two), "asked for at the same time");
+    let three = prepare(&runtime, component.clone()).await;
+    assert!(same(&one, &three), "asked for while it is there");
+    let other = prepare(&runtime, guests::component("triage")).await;
+    assert!(!same(&one, &other));
+    // A refusal is not kept for those that come later.
+    let broken = Bytes::from_static(b"\0asm\x0d\0\x01\0 nonsense");
+    let digest = Digest::of(&broken);
+    let (one, two) = tokio::join!(
+        runtime.prepare(digest, broken.clone()),
+        runtime.prepare(digest, broken)
+    );
+    assert!(one.is_err() && two.is_err());
+    let mended = Bytes::from(component);
+    assert!(runtime.prepare(digest, mended).await.is_ok());
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! The data is `{"do": SCRIPT}`; the script's lines are run in order, each a word and its argument. The
 //! words of `bus/src/runtime/fake.rs` mean the same here, and there are those that only a real guest can do.
 
+#![forbid(unsafe_code)]
+
 use std::time::Duration;
 
 use guest_sdk::{Context, Emit, Event, Failure, config, function, log, secrets, state};
