@@ -1,13 +1,17 @@
 //! The one place that names backends: opens the store, starts the runtime, and joins them to a bus.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::machine;
 use crate::model::{Code, Progress, Timestamp};
 use crate::pipeline::{Limits, Parts, Pipeline};
-use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
+use crate::runtime::wasmtime::{
+    self, Compiling, Place, Settings as RuntimeSettings, WasmtimeRuntime,
+};
 use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
 use crate::store::{self, Store};
@@ -96,11 +100,21 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
             newest = newest.max(stored.accepted_at);
         }
     }
+    let memory_bytes = machine::memory_bytes();
     let runtime = Arc::new(WasmtimeRuntime::new(RuntimeSettings {
         cache_dir: Some(settings.data.join("code-cache")),
         cache_key: blake3::derive_key("edgebus 2026-11 code cache", &catalog.secret),
+        instances_max: settings.instances_max,
+        memory_bytes,
+        compiling: Compiling {
+            place: Place::Child(own_program()?),
+            time_max: settings.compile_time_max,
+            memory_bytes_max: settings.compile_bytes_max,
+        },
         ..RuntimeSettings::default()
     })?);
+    tracing::info!("functions run in {}", runtime.allocation());
+    let instances = usize::try_from(runtime.allocation().instances_max).unwrap_or(usize::MAX);
     let telemetry = Telemetry::new();
     let (folder, floor) = (settings.data.clone(), settings.free_bytes_min);
     let (watched, store_file) = (folder.clone(), RedbStore::file_in(&folder));
@@ -115,7 +129,7 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
         progress: progress.clone(),
-        limits: Limits::of(crate::machine::memory_bytes() / 2, usize::MAX),
+        limits: Limits::of(memory_bytes / 2, instances),
         space: Box::new(move || {
             free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
         }),
@@ -127,6 +141,51 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         pipeline,
         telemetry,
     })
+}
+
+/// This very program, for the child that compiles; a file that took its place since then is another one.
+fn own_program() -> Result<PathBuf, crate::runtime::Error> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe().map_err(|error| {
+        let message = format!("the program doesn't find itself: {error}");
+        crate::runtime::Error::new(crate::runtime::error::Kind::Host, message)
+    })
+}
+
+/// The hidden command that compiles a component, in a child process of a bus.
+pub const COMPILE_COMMAND: &str = wasmtime::COMMAND;
+
+/// Compiles the component on standard input and writes its code to standard output: what the child of a bus
+/// does, within the limits that it is given. `layout` is a word of [`wasmtime::Layout`].
+///
+/// # Errors
+/// The bus is gone, or the words are not its.
+pub fn compile_component(
+    layout: &str,
+    component_bytes: usize,
+    memory_bytes_max: u64,
+    time_max: Duration,
+) -> std::io::Result<()> {
+    let layout = wasmtime::Layout::of_word(layout)
+        .ok_or_else(|| std::io::Error::other("no layout has that name"))?;
+    wasmtime::compile_from_input(wasmtime::Job {
+        layout,
+        component_bytes,
+        memory_bytes_max,
+        time_max,
+    })
+}
+
+/// What a bus with `instances_max` instances would take of the machine, in words, and whether that is all
+/// that was asked for.
+///
+/// # Errors
+/// It could run no function at all.
+pub fn allocation(instances_max: u32) -> Result<(String, bool), crate::runtime::Error> {
+    let allocation = wasmtime::allocation(instances_max, machine::memory_bytes())?;
+    Ok((allocation.to_string(), allocation.is_whole()))
 }
 
 /// Free space on the disk of `folder`, in bytes; `None` if the system does not say.

@@ -1,5 +1,7 @@
 //! The `edgebus` binary: parses, runs, exits.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -67,6 +67,8 @@
 //! Every `?` on a [`std::error::Error`] turns into a [`Failure::retry`]; use [`Failure::reject`] where
 //! trying again is useless.
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 mod context;
 mod emit;

@@ -31,6 +31,8 @@
 //! constant; `PATTERNS.md` lists them. `README.md` goes through all of this with examples, `examples/` has
 //! programs, and `BENCHMARKS.md` the speeds.
 
+#![forbid(unsafe_code)]
+
 mod array_trail;
 mod automaton;
 mod error;

@@ -13,6 +13,7 @@ mod support;
 mod bench;
 mod clients;
 mod commands;
+mod compile;
 mod crash;
 mod deliver;
 mod dev;

@@ -96,12 +96,13 @@ impl Check {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let progress = Progress::start();
-    progress.say("looking at toolchain, disk, port and clock");
+    progress.say("looking at toolchain, disk, addresses, port and clock");
     let folder = arguments.data.clone();
     let mut checks = tokio::task::spawn_blocking(move || {
         let mut checks = vec![toolchain(), target()];
         checks.push(store(&folder));
         checks.extend(disk(&folder));
+        checks.push(instances());
         checks
     })
     .await
@@ -292,6 +293,24 @@ fn disk(folder: &Path) -> Vec<Check> {
         )),
     }
     checks
+}
+
+/// Whether the address space has room for the pool of instances.
+fn instances() -> Check {
+    const WHAT: &str = "instances";
+    match assembly::allocation(settings::Serve::default().instances_max) {
+        Ok((found, true)) => Check::good(WHAT, found),
+        Ok((found, false)) => Check::warning(
+            WHAT,
+            found,
+            "functions run all the same, fewer at once or a little slower; without a limit on addresses (`ulimit -v unlimited`) a 64-bit kernel has room for all",
+        ),
+        Err(error) => Check::missing(
+            WHAT,
+            error.to_string(),
+            "functions can't run here: look at `ulimit -a`",
+        ),
+    }
 }
 
 fn flush(time: Duration) -> Check {

@@ -7,6 +7,7 @@ mod apply;
 mod bench;
 mod build;
 mod client;
+mod compile;
 mod connection;
 mod dead_letters;
 mod deliveries;
@@ -199,6 +200,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Print the JSON Schema of the manifest, for editors.
     Schema(schema::Arguments),
+    /// Compile a component for a bus that started this.
+    #[command(name = crate::assembly::COMPILE_COMMAND, hide = true)]
+    CompileComponent(compile::Arguments),
     /// Print the version.
     #[command(after_help = "Example:
   edgebus version")]
@@ -232,6 +236,7 @@ pub fn main() -> ExitCode {
         Command::Man(arguments) => shell::man(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::CompileComponent(arguments) => compile::run(&arguments),
         Command::Version => {
             output::print(&format!("edgebus {}", env!("CARGO_PKG_VERSION")));
             Ok(OK)

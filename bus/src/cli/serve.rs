@@ -71,6 +71,33 @@ pub(super) struct Arguments {
         default_value_t = 1_024
     )]
     connections_per_address: usize,
+    /// Instances of functions at the same time; fewer where the process has not enough addresses for them.
+    #[arg(
+        long,
+        env = "EDGEBUS_INSTANCES",
+        value_name = "N",
+        default_value_t = settings::INSTANCES_MAX,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    instances: u32,
+    /// How long compiling one component may take, in seconds.
+    #[arg(
+        long,
+        env = "EDGEBUS_COMPILE_SECONDS",
+        value_name = "S",
+        default_value_t = settings::COMPILE_TIME_MAX.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=3_600)
+    )]
+    compile_seconds: u64,
+    /// Memory that compiling one component may take, in MiB; 1024, or half of the machine's if that is less,
+    /// unless told otherwise.
+    #[arg(
+        long,
+        env = "EDGEBUS_COMPILE_MIB",
+        value_name = "MIB",
+        value_parser = clap::value_parser!(u64).range(32..=1 << 20)
+    )]
+    compile_mib: Option<u64>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -84,6 +111,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         free_bytes_min: arguments.free_mib_min << 20,
         allowed_hosts: arguments.allowed_hosts,
         connections_per_address_max: arguments.connections_per_address,
+        instances_max: arguments.instances,
+        compile_time_max: Duration::from_secs(arguments.compile_seconds),
+        compile_bytes_max: arguments.compile_mib.map(|mib| mib << 20),
     };
     let mut signals = Signals::install()?;
     let mut serving = Serving::start(&settings).await?;

@@ -19,7 +19,8 @@ pub struct FunctionLimits {
     pub state_writes_max: u32,
     /// Bytes of all state values that one attempt writes.
     pub state_bytes_max: u64,
-    /// Captured output in bytes; what comes after it is cut and marked as truncated.
+    /// Captured output in bytes; of more than this the beginning and the end are kept, and a line says how much
+    /// is missing between them.
     pub output_bytes_max: u64,
 }
 

@@ -29,7 +29,9 @@ pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Compiles components.
 pub trait Runtime: Send + Sync + 'static {
     /// Compiles `component` (or finds it compiled) and checks that it is a function: that it exports
-    /// a known handler and imports nothing that the bus doesn't offer. Runs on a worker of its own.
+    /// a known handler and imports nothing that the bus doesn't offer. Compiling has a process of its own;
+    /// dropping the future ends it. The same component, asked for several times, is compiled once, and is
+    /// one function as long as anybody has it.
     ///
     /// # Errors
     /// [`Error`] says what the component lacks and how to build it right.
@@ -90,7 +92,8 @@ pub struct Invoked {
     pub outcome: Outcome,
     /// Events that the function returned; empty unless it succeeded.
     pub emitted: Vec<Emitted>,
-    /// What the function wrote to standard output, standard error and its log, in order, one line each, cut at the limit.
+    /// What the function wrote to standard output, standard error and its log, in order; of more than the
+    /// limit the beginning and the end.
     pub output: String,
     /// How long the attempt took.
     pub duration: Duration,

@@ -4,10 +4,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the API listens unless told otherwise.
 pub const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
+
+/// Instances of functions at the same time, unless told otherwise.
+pub const INSTANCES_MAX: u32 = 512;
+
+/// How long compiling one component may take, unless told otherwise.
+pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -28,6 +35,12 @@ pub struct Serve {
     pub allowed_hosts: Vec<String>,
     /// Connections from one address.
     pub connections_per_address_max: usize,
+    /// Instances of functions at the same time.
+    pub instances_max: u32,
+    /// How long compiling one component may take.
+    pub compile_time_max: Duration,
+    /// Memory of one compilation, in bytes; `None` goes by the memory of the machine.
+    pub compile_bytes_max: Option<u64>,
 }
 
 impl Default for Serve {
@@ -41,6 +54,9 @@ impl Default for Serve {
             free_bytes_min: 256 << 20,
             allowed_hosts: Vec::new(),
             connections_per_address_max: 1_024,
+            instances_max: INSTANCES_MAX,
+            compile_time_max: COMPILE_TIME_MAX,
+            compile_bytes_max: None,
         }
     }
 }

@@ -31,7 +31,7 @@ const STEPS: [f64; 10] = [
 const COMMIT_STEPS: &str = "edgebus_commit_steps";
 
 /// What counters count.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     (
         "edgebus_events_accepted_total",
         "Published events that were stored.",

@@ -3,6 +3,8 @@
 //! It leaves the function as it is and puts the component's export beside it. Natively only the types
 //! are checked, so that a wrong signature fails in `cargo check` already. It decides nothing at run time.
 
+#![forbid(unsafe_code)]
+
 use proc_macro::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;

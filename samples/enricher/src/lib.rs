@@ -6,6 +6,8 @@
 //! Config: `CURRENCY` is the shop's own (`EUR` if it is not set). `RATE_USD` and so on say what one unit of
 //! a currency is worth in it, as decimals: `0.92`. `REGION_DE` and so on name a country's region.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Emit, Event, Failure, config, function, log};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -7,6 +7,8 @@
 //!
 //! Config: `VIP_CENTS`, 100000 if it is not set.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 

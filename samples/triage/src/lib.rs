@@ -7,6 +7,8 @@
 //!
 //! Config: `LABEL` is what everything undecided gets, `needs-triage` if it is not set.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Emit, Event, Failure, config, function, log};
 use serde::{Deserialize, Serialize};
 

@@ -98,18 +98,26 @@ impl Story {
         for line in backtrace(&attempt.outcome, attempt.output.is_empty()) {
             let _ = writeln!(text, "{margin}      {}", paint(RED, &line));
         }
-        let lines = attempt.output.lines().filter(|line| tells(line));
-        let count = lines.clone().count();
-        for line in lines.take(OUTPUT_LINES_MAX) {
+        let lines: Vec<&str> = attempt.output.lines().filter(|line| tells(line)).collect();
+        let more = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+        // The beginning and the end: a function that fails says why last.
+        let first = if more == 0 {
+            lines.len()
+        } else {
+            OUTPUT_LINES_MAX / 2
+        };
+        for line in &lines[..first] {
             let _ = writeln!(text, "{margin}    | {}", cut(line, LINE_CHARACTERS_MAX));
         }
-        if count > OUTPUT_LINES_MAX {
+        if more > 0 {
             let _ = writeln!(
                 text,
-                "{margin}    | … {} lines more: /v1/deliveries/{} has them",
-                count - OUTPUT_LINES_MAX,
+                "{margin}    | … {more} lines more: /v1/deliveries/{} has them",
                 attempt.key
             );
+        }
+        for line in &lines[first + more..] {
+            let _ = writeln!(text, "{margin}    | {}", cut(line, LINE_CHARACTERS_MAX));
         }
         text
     }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::super::output::{Paint, duration, parse_time, plain, span, time};
-use super::facts::{Facts, safe_lines};
+use super::facts::{Facts, safe_ends};
 use crate::cli::listing::text;
 
-/// Lines of output that a story shows of one attempt.
+/// Lines of output that a story shows of one attempt: half from the beginning, half from the end.
 const OUTPUT_LINES_MAX: usize = 40;
 /// What stands before each line that a function wrote.
 const MARGIN: &str = "│ ";
@@ -104,7 +104,7 @@ fn write_output(facts: &mut Facts, output: &str) {
         return;
     }
     let margin = facts.paint.faint(MARGIN);
-    for (index, line) in safe_lines(output, OUTPUT_LINES_MAX).iter().enumerate() {
+    for (index, line) in safe_ends(output, OUTPUT_LINES_MAX).iter().enumerate() {
         let line = format!("{margin}{line}");
         if index == 0 {
             facts.fact("output", &line);

@@ -72,3 +72,23 @@ pub(super) fn safe_lines(text: &str, lines_max: usize) -> Vec<String> {
     }
     lines
 }
+
+/// The first and the last lines of a text from elsewhere, made safe, with a word on those between.
+pub(super) fn safe_ends(text: &str, lines_max: usize) -> Vec<String> {
+    let count = text.lines().count();
+    let more = count.saturating_sub(lines_max);
+    let (first, last) = match more {
+        0 => (count, count),
+        _ => (lines_max / 2, lines_max / 2 + more),
+    };
+    let mut lines = Vec::with_capacity(lines_max + 1);
+    for (index, line) in text.lines().enumerate() {
+        if index == first && more > 0 {
+            lines.push(format!("… {more} more lines; -o json shows them all"));
+        }
+        if index < first || index >= last {
+            lines.push(plain(line).into_owned());
+        }
+    }
+    lines
+}

@@ -150,7 +150,7 @@ pub(in super::super) const LIMITS: Shape = Shape {
             form: Form::Size(bounds("`limits.output`", 0, 1 << 20)),
             absent: Absent::Is("64KiB"),
             example: "4KiB",
-            about: "Captured output; what comes after it is cut.",
+            about: "Captured output; of more than this the beginning and the end are kept.",
         },
     ],
     later: &[],

@@ -1,126 +1,63 @@
-//! Compiled code, kept between starts.
+//! Compiled code, kept between starts, so that a start compiles nothing again.
 //!
-//! wasmtime's own precompiled files can only be loaded by unsafe code, so the pieces of its incremental
-//! compilation are kept instead: a component is still parsed and linked anew, but no function is compiled
-//! twice. All pieces of one component are one file, `DIGEST-ENGINE.bundle`:
+//! The code of one component is one file, `DIGEST-ENGINE.code`:
 //!
 //! ```text
-//! 16 bytes   "edgebus code 01\n"
+//! 16 bytes   "edgebus code 02\n"
 //! 32 bytes   BLAKE3 under the cache's key of: the 16 bytes, digest, engine's hash, all that follows
-//! any number of pieces: u32 length, key, u32 length, code; lengths little-endian
+//! the rest   what wasmtime's compiler gave
 //! ```
 //!
-//! The pieces are machine code: a file that wasn't written under our key, for this very component and
-//! engine, is as good as none. It is written beside its place and renamed, and never read in part.
+//! A file that wasn't written under our key, for this very component and engine, is as good as none; see
+//! `trusted.rs`. It is written beside its place and renamed; it needs no flush, because half of one is none.
+//! Only the owner may read the folder and its files.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io;
-use std::panic;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-use ::wasmtime::{CacheStore, Engine};
+use ::wasmtime::Engine;
 
 use super::Settings;
+use super::trusted::{Code, HEAD_BYTES, Seal};
 use crate::model::Digest;
 
-const MAGIC: &[u8; 16] = b"edgebus code 01\n";
-const TAG_BYTES: usize = 32;
-
-/// Pieces of code under Cranelift's keys.
-pub(super) type Entries = HashMap<Vec<u8>, Vec<u8>>;
-
-/// Thrown through the compiler when a component's time is over; nothing else can stop it.
-pub(super) struct TimeOver;
-
-/// The pieces of the component that is being compiled; there is one at a time.
-#[derive(Default)]
-pub(super) struct Cache {
-    /// Locked for moments only; the compiler's thread is alone with it.
-    inside: Mutex<Inside>,
-}
-
-#[derive(Default)]
-struct Inside {
-    /// What was kept of it.
-    kept: Entries,
-    /// What this compilation used of that, and what it added.
-    used: Entries,
-    changed: bool,
-    until: Option<Instant>,
-}
-
-impl std::fmt::Debug for Cache {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Cache")
-    }
-}
-
-impl Cache {
-    /// A component's compilation begins, with the pieces that were kept of it.
-    pub(super) fn begin(&self, kept: Option<Entries>, until: Instant) {
-        *self.inside() = Inside {
-            kept: kept.unwrap_or_default(),
-            until: Some(until),
-            ..Inside::default()
-        };
-    }
-
-    /// It ended: all its pieces, if some were not kept yet.
-    pub(super) fn end(&self) -> Option<Entries> {
-        let inside = std::mem::take(&mut *self.inside());
-        inside.changed.then_some(inside.used)
-    }
-
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CacheStore for Cache {
-    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let mut inside = self.inside();
-        if inside.until.is_some_and(|until| Instant::now() > until) {
-            drop(inside);
-            // Not a panic: no message is printed, and the worker catches it.
-            panic::resume_unwind(Box::new(TimeOver));
-        }
-        let code = inside
-            .used
-            .get(key)
-            .or_else(|| inside.kept.get(key))
-            .cloned()?;
-        inside.used.insert(key.to_vec(), code.clone());
-        Some(Cow::Owned(code))
-    }
-
-    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
-        let mut inside = self.inside();
-        inside.changed = true;
-        inside.used.insert(key.to_vec(), value);
-        true
-    }
-}
+/// What the files of this format end with.
+const ENDING: &str = "code";
+/// A file that is being written.
+const ENDING_NEW: &str = "new";
+/// What files of the format before ended with; they are removed.
+const ENDING_BEFORE: &str = "bundle";
 
 /// The files.
-pub(super) struct Store {
+pub(super) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
     engine: [u8; 32],
     bytes_max: u64,
 }
 
-impl Store {
+impl Cache {
     /// The files in `settings.cache_dir`, which is made if it isn't there.
     pub(super) fn open(settings: &Settings, engine: &Engine) -> io::Result<Option<Self>> {
         let Some(folder) = &settings.cache_dir else {
             return Ok(None);
         };
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        for path in files(folder)? {
+            if path
+                .extension()
+                .is_some_and(|ending| ending == ENDING_BEFORE)
+            {
+                fs::remove_file(path)?;
+            }
+        }
         let mut hasher = StableHasher(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Some(Self {
@@ -132,117 +69,100 @@ impl Store {
     }
 
     /// What is kept of the component; anything doubtful is nothing.
-    pub(super) fn read(&self, digest: Digest) -> Option<Entries> {
+    pub(super) fn read(&self, digest: Digest) -> Option<Code> {
         let path = self.path(digest);
-        let bytes = fs::read(&path).ok()?;
-        let entries = self.open_bundle(digest, &bytes)?;
+        let mut file = fs::File::options()
+            .read(true)
+            .append(true)
+            .open(&path)
+            .ok()?;
+        let length = file.metadata().ok()?.len().min(self.bytes_max);
+        let mut head = [0; HEAD_BYTES];
+        file.read_exact(&mut head).ok()?;
+        let mut code = Vec::with_capacity(usize::try_from(length).ok()?);
+        (&file).take(length).read_to_end(&mut code).ok()?;
+        let code = Code::open(&head, code, self.seal(digest))?;
         // Marks it as used; if that fails, it goes earlier than it should.
-        drop(
-            fs::File::options()
-                .append(true)
-                .open(&path)
-                .and_then(|file| file.set_modified(SystemTime::now())),
-        );
-        Some(entries)
+        drop(file.set_modified(SystemTime::now()));
+        Some(code)
     }
 
-    /// Keeps the component's pieces. A cache that can't be written costs time at the next start only.
-    pub(super) fn write(&self, digest: Digest, entries: &Entries) {
-        let bundle = self.seal(digest, entries);
-        if u64::try_from(bundle.len()).unwrap_or(u64::MAX) > self.bytes_max {
+    /// Keeps the component's code. A cache that can't be written costs time at the next start only.
+    pub(super) fn write(&self, digest: Digest, code: &Code) {
+        let (head, body) = code.seal(self.seal(digest));
+        let length = u64::try_from(head.len() + body.len()).unwrap_or(u64::MAX);
+        if length > self.bytes_max {
             return;
         }
         let path = self.path(digest);
-        let beside = path.with_extension("new");
-        let written = fs::write(&beside, &bundle)
+        let beside = path.with_extension(ENDING_NEW);
+        let written = write_owned(&beside, &[&head, body])
             .and_then(|()| fs::rename(&beside, &path))
             .and_then(|()| self.shrink(&path));
         if let Err(error) = written {
+            drop(fs::remove_file(&beside));
             tracing::warn!(folder = %self.folder.display(), %error, "compiled code can't be kept");
+        }
+    }
+
+    fn seal(&self, component: Digest) -> Seal<'_> {
+        Seal {
+            key: &self.key,
+            component,
+            engine: &self.engine,
         }
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
         let engine = blake3::Hash::from_bytes(self.engine).to_hex();
         self.folder
-            .join(format!("{digest}-{}.bundle", &engine[..16]))
+            .join(format!("{digest}-{}.{ENDING}", &engine[..16]))
     }
 
-    fn seal(&self, digest: Digest, entries: &Entries) -> Vec<u8> {
-        let mut bundle = MAGIC.to_vec();
-        bundle.extend_from_slice(&[0; TAG_BYTES]);
-        for (key, code) in entries {
-            for part in [key, code] {
-                let length = u32::try_from(part.len()).expect("a piece of code is below 4 GiB");
-                bundle.extend_from_slice(&length.to_le_bytes());
-                bundle.extend_from_slice(part);
-            }
-        }
-        let body = MAGIC.len() + TAG_BYTES;
-        let tag = self.tag(digest, &bundle[body..]);
-        bundle[MAGIC.len()..body].copy_from_slice(tag.as_bytes());
-        bundle
-    }
-
-    fn open_bundle(&self, digest: Digest, bundle: &[u8]) -> Option<Entries> {
-        let rest = bundle.strip_prefix(MAGIC)?;
-        let (tag, body) = rest.split_first_chunk::<TAG_BYTES>()?;
-        // `blake3::Hash` compares in constant time.
-        if self.tag(digest, body) != blake3::Hash::from_bytes(*tag) {
-            return None;
-        }
-        let mut entries = Entries::new();
-        let mut rest = body;
-        while !rest.is_empty() {
-            let key = take_part(&mut rest)?;
-            let code = take_part(&mut rest)?;
-            entries.insert(key.to_vec(), code.to_vec());
-        }
-        Some(entries)
-    }
-
-    fn tag(&self, digest: Digest, body: &[u8]) -> blake3::Hash {
-        blake3::Hasher::new_keyed(&self.key)
-            .update(MAGIC)
-            .update(&digest.0)
-            .update(&self.engine)
-            .update(body)
-            .finalize()
-    }
-
-    /// Removes what was used longest ago until the rest is small enough; `newest` stays.
+    /// Removes what was used longest ago until the rest is small enough; `newest` stays. A start uses the
+    /// code of every function that is deployed, so what nobody names goes first.
     fn shrink(&self, newest: &Path) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let path = entry.path();
+        let mut others = Vec::new();
+        for path in files(&self.folder)? {
             let ours = path
                 .extension()
-                .is_some_and(|extension| extension == "bundle" || extension == "new");
-            if ours && path != newest {
-                let metadata = entry.metadata()?;
-                files.push((metadata.modified()?, metadata.len(), path));
+                .is_some_and(|ending| ending == ENDING || ending == ENDING_NEW);
+            // Another thread may have renamed it.
+            if ours
+                && path != newest
+                && let Ok(metadata) = fs::metadata(&path)
+            {
+                others.push((metadata.modified()?, metadata.len(), path));
             }
         }
-        files.sort();
-        let mut sum = fs::metadata(newest)?.len() + files.iter().map(|file| file.1).sum::<u64>();
-        for (_, length, path) in files {
+        others.sort();
+        let mut sum = fs::metadata(newest)?.len() + others.iter().map(|file| file.1).sum::<u64>();
+        for (_, length, path) in others {
             if sum <= self.bytes_max {
                 break;
             }
-            fs::remove_file(path)?;
+            drop(fs::remove_file(path));
             sum -= length;
         }
         Ok(())
     }
 }
 
-fn take_part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, behind) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let (part, behind) = behind.split_at_checked(length)?;
-    *rest = behind;
-    Some(part)
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect()
+}
+
+/// A file that only its owner may read.
+fn write_owned(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))
 }
 
 /// The standard hasher's output may change between releases; this one's doesn't.
@@ -261,10 +181,12 @@ impl Hasher for StableHasher {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    fn store(folder: &Path, key: u8, bytes_max: u64) -> Store {
-        Store {
+    fn cache(folder: &Path, key: u8, bytes_max: u64) -> Cache {
+        Cache {
             folder: folder.to_owned(),
             key: [key; 32],
             engine: [7; 32],
@@ -272,65 +194,67 @@ mod tests {
         }
     }
 
-    fn entries(length: usize) -> Entries {
-        Entries::from([(b"key".to_vec(), vec![1; length]), (Vec::new(), Vec::new())])
+    fn code(length: usize) -> Code {
+        Code::from_own_compiler(vec![1; length])
     }
 
     #[test]
-    fn what_was_kept_comes_back() {
+    fn what_was_kept_comes_back_to_its_owner() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = store(folder.path(), 1, 1 << 20);
+        let ours = cache(folder.path(), 1, 1 << 20);
         let digest = Digest([1; 32]);
-        assert!(store.read(digest).is_none());
-        store.write(digest, &entries(100));
-        assert_eq!(store.read(digest), Some(entries(100)));
-    }
-
-    #[test]
-    fn nothing_foreign_is_taken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ours = store(folder.path(), 1, 1 << 20);
-        let digest = Digest([1; 32]);
-        ours.write(digest, &entries(100));
-        assert!(
-            store(folder.path(), 2, 1 << 20).read(digest).is_none(),
-            "another key"
-        );
+        assert!(ours.read(digest).is_none());
+        ours.write(digest, &code(100));
+        assert!(ours.read(digest).is_some());
+        assert!(cache(folder.path(), 2, 1 << 20).read(digest).is_none());
         let other = Digest([2; 32]);
         fs::copy(ours.path(digest), ours.path(other)).expect("copied");
         assert!(ours.read(other).is_none(), "another component");
         let whole = fs::read(ours.path(digest)).expect("there");
-        for index in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[index] ^= 1;
-            assert!(ours.open_bundle(digest, &bytes).is_none(), "byte {index}");
-            assert!(
-                ours.open_bundle(digest, &whole[..index]).is_none(),
-                "cut at {index}"
-            );
-        }
+        fs::write(ours.path(digest), &whole[..HEAD_BYTES + 50]).expect("written");
+        assert!(ours.read(digest).is_none(), "half of it");
+        fs::write(ours.path(digest), &whole[..10]).expect("written");
+        assert!(ours.read(digest).is_none(), "no head");
+        ours.write(digest, &code(100));
+        assert!(ours.read(digest).is_some(), "mended");
+        let mode = fs::metadata(ours.path(other)).expect("there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_of_the_format_before_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("code-cache");
+        fs::create_dir(&inside).expect("made");
+        fs::write(inside.join("1.bundle"), b"old").expect("written");
+        let settings = Settings {
+            cache_dir: Some(inside.clone()),
+            ..Settings::default()
+        };
+        Cache::open(&settings, &Engine::default()).expect("opened");
+        assert_eq!(files(&inside).expect("read").len(), 0);
     }
 
     #[test]
     fn the_folder_stays_small() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = store(folder.path(), 1, 2_500);
+        let ours = cache(folder.path(), 1, 2_500);
         for number in 0..5 {
-            store.write(Digest([number; 32]), &entries(1_000));
+            ours.write(Digest([number; 32]), &code(1_000));
             // File times are coarse; this is the order in which they were used.
             let file = fs::File::options()
                 .append(true)
-                .open(store.path(Digest([number; 32])));
+                .open(ours.path(Digest([number; 32])));
             let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number.into());
             file.and_then(|file| file.set_modified(time)).expect("set");
         }
         let kept: Vec<u8> = (0..5)
-            .filter(|number| store.path(Digest([*number; 32])).exists())
+            .filter(|number| ours.path(Digest([*number; 32])).exists())
             .collect();
         assert_eq!(kept, [3, 4]);
-        store.write(Digest([9; 32]), &entries(5_000));
+        ours.write(Digest([9; 32]), &code(5_000));
         assert!(
-            !store.path(Digest([9; 32])).exists(),
+            !ours.path(Digest([9; 32])).exists(),
             "larger than all may be"
         );
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::ending::Stop;
 use super::meter::Meter;
-use super::output::Output;
+use super::output::{LastWords, Output};
 use crate::model::FunctionLimits;
 use crate::runtime::ServiceError;
 
@@ -92,6 +92,11 @@ impl Desk {
     /// Lets `write` add to the output.
     pub(super) fn output(&self, write: impl FnOnce(&mut Output)) {
         write(&mut self.inside().output);
+    }
+
+    /// What the guest said of its own end.
+    pub(super) fn last_words(&self) -> LastWords {
+        self.inside().output.last_words()
     }
 
     /// The output, as it is kept with the attempt.

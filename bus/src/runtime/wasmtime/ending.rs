@@ -3,6 +3,7 @@
 use ::wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::output::LastWords;
 use crate::model::{FunctionLimits, Outcome, TimeoutKind};
 use crate::runtime::ServiceError;
 
@@ -31,8 +32,13 @@ impl From<ServiceError> for Stop {
     }
 }
 
-/// The outcome of an attempt whose guest ended with `error`.
-pub(super) fn outcome(error: &Error, memory_denied: bool, limits: &FunctionLimits) -> Outcome {
+/// The outcome of an attempt whose guest ended with `error`, and said `words` of it.
+pub(super) fn outcome(
+    error: &Error,
+    memory_denied: bool,
+    words: &LastWords,
+    limits: &FunctionLimits,
+) -> Outcome {
     if let Some(stop) = error.downcast_ref::<Stop>() {
         return match stop.clone() {
             Stop::Limit(message) => Outcome::Limit { message },
@@ -51,8 +57,13 @@ pub(super) fn outcome(error: &Error, memory_denied: bool, limits: &FunctionLimit
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Outcome::Trap {
             message: format!(
-                "the function ended its process with status {} instead of returning",
-                exit.0
+                "the function ended its process with status {} instead of returning{}",
+                exit.0,
+                match words {
+                    LastWords::Panic(words) | LastWords::Line(words) =>
+                        format!("; it said: {words}"),
+                    LastWords::None => String::new(),
+                }
             ),
         };
     }
@@ -67,15 +78,21 @@ pub(super) fn outcome(error: &Error, memory_denied: bool, limits: &FunctionLimit
         };
     }
     Outcome::Trap {
-        message: trap_text(error, &cause),
+        message: trap_text(error, &cause, words),
     }
 }
 
-fn trap_text(error: &Error, cause: &str) -> String {
+fn trap_text(error: &Error, cause: &str, words: &LastWords) -> String {
     let mut text = match error.downcast_ref::<Trap>() {
-        Some(Trap::UnreachableCodeReached) => {
-            "panicked or aborted: reached `unreachable` (the output may say why)".to_owned()
-        }
+        Some(Trap::UnreachableCodeReached) => match words {
+            LastWords::Panic(words) => words.clone(),
+            LastWords::Line(words) => {
+                format!("panicked or aborted; the last that it said: {words}")
+            }
+            LastWords::None => {
+                "panicked or aborted: reached `unreachable` (the output may say why)".to_owned()
+            }
+        },
         Some(Trap::StackOverflow) => "call stack exhausted".to_owned(),
         // Compilers put the stack below the data, so that running out of it is an access below 0.
         Some(Trap::MemoryOutOfBounds) => {

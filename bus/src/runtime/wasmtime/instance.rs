@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::bindings::FunctionPre;
 use super::bindings::edgebus::function::types as wire;
+use super::compile::Known;
 use super::desk::{Answer, Desk, Question};
 use super::ending::{self, Stop};
 use super::host::Guest;
@@ -29,6 +30,8 @@ pub(super) struct Compiled {
     pub(super) ready: FunctionPre<Guest>,
     /// Slots of the pool that one instance takes.
     pub(super) slots: u32,
+    /// Keeps the compiler knowing of this function as long as somebody has it.
+    pub(super) _known: Arc<Known>,
 }
 
 /// What an attempt of a guest gives: its own answer, or why it has none.
@@ -92,7 +95,14 @@ impl Compiled {
         desk: &Arc<Desk>,
         services: &mut dyn GuestServices,
     ) -> Result<Vec<Emitted>, Outcome> {
-        let limits = &invocation.limits;
+        let limits = &FunctionLimits {
+            // Where addresses are short, no memory can grow as far as the manifest may allow.
+            memory_bytes_max: invocation
+                .limits
+                .memory_bytes_max
+                .min(self.machine.allocation.memory_bytes_max),
+            ..invocation.limits
+        };
         let _running = self.machine.ticker.run();
         let mut store = self.store(desk, limits);
         let guest = self.call(&mut store, invocation);
@@ -106,6 +116,7 @@ impl Compiled {
             Err(error) => Err(ending::outcome(
                 &error,
                 store.data().limiter.denied(),
+                &desk.last_words(),
                 limits,
             )),
         }

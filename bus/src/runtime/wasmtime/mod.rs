@@ -3,8 +3,9 @@
 //! One store and one instance for each attempt, dropped whole after it. A guest is bounded on every side:
 //! processor time (epochs and the thread's own clock), wall-clock time around everything, memory summed
 //! over the store, bytes in one host call, handles, output. Instances are counted before they are made, so
-//! the pool never runs out. Never here: files, sockets, environment or input for a guest; code that was
-//! compiled elsewhere.
+//! the pool never runs out. Components are compiled in processes of their own (`compile/`), and what came of
+//! it is kept (`cache.rs`). Never here: files, sockets, environment or input for a guest; code that another
+//! program compiled.
 
 mod bindings;
 mod cache;
@@ -12,34 +13,33 @@ mod check;
 mod compile;
 mod desk;
 mod ending;
+mod engine;
 mod host;
 mod instance;
 mod limiter;
 mod meter;
 mod output;
 mod ticker;
+mod trusted;
 
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy,
-    WasmBacktraceDetails,
-};
+use ::wasmtime::Engine;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use self::cache::Cache;
 use self::compile::Compiler;
 use self::ticker::Ticker;
 use super::error::{Error, Kind};
 use super::{Call, Function, Runtime};
 use crate::model::Digest;
+
+pub use self::compile::{COMMAND, Compiling, Job, Place, compile_from_input};
+pub use self::engine::{Allocation, Layout};
 
 /// Bytes that a guest may hand to the host in one call.
 const HOSTCALL_FUEL: usize = 2 << 20;
@@ -47,18 +47,8 @@ const HOSTCALL_FUEL: usize = 2 << 20;
 const RESOURCES_MAX: usize = 1_000;
 /// Handles to resources that an attempt may hold.
 const HANDLES_MAX: usize = 1_000;
-/// Memories, and tables, of one component.
-const MEMORIES_PER_COMPONENT_MAX: u32 = 32;
-/// Core instances of one component.
-const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
-/// Tables for each memory in the pool; a component from Rust has three.
-const TABLES_PER_SLOT: u32 = 4;
-/// Elements of one table; interpreters have tens of thousands.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// The guest's stack; interpreters need more than wasmtime's half mebibyte.
-const GUEST_STACK_BYTES_MAX: usize = 1 << 20;
-/// The stack that guest and host functions share.
-const STACK_BYTES_MAX: usize = 2 << 20;
+/// Instances at the same time, unless the settings say otherwise: no more attempts run at once.
+pub const INSTANCES_MAX: u32 = 512;
 
 /// How the runtime is made.
 #[derive(Clone, Debug)]
@@ -69,13 +59,15 @@ pub struct Settings {
     pub cache_key: [u8; 32],
     /// All compiled code that is kept, in bytes; the least recently used goes first.
     pub cache_bytes_max: u64,
-    /// Slots of the pool; an instance takes one for each memory, or for four tables if it has many. A
-    /// component from Rust takes one.
+    /// Slots of the pool at most; an instance takes one for each memory, or for four tables if it has many.
+    /// A component from Rust takes one. There are fewer where the process has not enough addresses.
     pub instances_max: u32,
+    /// Memory of the machine, in bytes; what free slots keep and what compiling may take goes by it.
+    pub memory_bytes: u64,
     /// The largest component, in bytes.
     pub component_bytes_max: usize,
-    /// How long compiling one component may take.
-    pub compile_time_max: Duration,
+    /// How components are compiled.
+    pub compiling: Compiling,
 }
 
 impl Default for Settings {
@@ -84,9 +76,10 @@ impl Default for Settings {
             cache_dir: None,
             cache_key: [0; 32],
             cache_bytes_max: 1 << 30,
-            instances_max: 1_000,
+            instances_max: INSTANCES_MAX,
+            memory_bytes: 8 << 30,
             component_bytes_max: crate::model::limits::COMPONENT_BYTES_MAX,
-            compile_time_max: Duration::from_secs(60),
+            compiling: Compiling::default(),
         }
     }
 }
@@ -94,12 +87,15 @@ impl Default for Settings {
 /// Components on wasmtime.
 pub struct WasmtimeRuntime {
     compiler: Compiler,
+    machine: Arc<Machine>,
     settings: Settings,
 }
 
 /// What all functions share; it ends with the last of them.
 struct Machine {
     engine: Engine,
+    /// What its instances take of the machine.
+    allocation: Allocation,
     ticker: Ticker,
     /// One permit for each slot of the pool.
     slots: Semaphore,
@@ -107,27 +103,49 @@ struct Machine {
 
 impl WasmtimeRuntime {
     /// A runtime with a pool and a compiler of its own. The pool reserves some 4 GiB of addresses, no memory,
-    /// for each instance.
+    /// for each instance, or less where there are not so many.
     ///
     /// # Errors
-    /// [`Kind::Host`] if the machine doesn't give the addresses, a thread or the cache's directory.
+    /// [`Kind::Host`] if the machine doesn't give a thread or the cache's directory.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let host = |what: &str, error: &dyn std::fmt::Display| {
-            Error::new(Kind::Host, format!("the runtime's {what}: {error}"))
-        };
-        let cache = Arc::new(Cache::default());
-        let config = config(&settings, &cache).map_err(|error| host("settings", &error))?;
-        let engine = Engine::new(&config).map_err(|error| host("engine", &error))?;
+        let built = engine::build(settings.instances_max, settings.memory_bytes);
+        let (engine, allocation) = built.map_err(|error| host("engine", &error))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| host("epoch thread", &error))?;
+        let slots = usize::try_from(allocation.instances_max).unwrap_or(usize::MAX);
         let machine = Arc::new(Machine {
             engine,
+            allocation,
             ticker,
-            slots: Semaphore::new(usize::try_from(settings.instances_max).unwrap_or(usize::MAX)),
+            slots: Semaphore::new(slots),
         });
-        let compiler = Compiler::start(machine, cache, settings.clone())
+        let compiler = Compiler::new(Arc::clone(&machine), &settings)
             .map_err(|error| host("compiler", &error))?;
-        Ok(Self { compiler, settings })
+        Ok(Self {
+            compiler,
+            machine,
+            settings,
+        })
     }
+
+    /// What the instances take of the machine.
+    #[must_use]
+    pub fn allocation(&self) -> &Allocation {
+        &self.machine.allocation
+    }
+}
+
+/// What a runtime for `instances_max` instances would take of a machine with so much memory.
+///
+/// # Errors
+/// [`Kind::Host`] if there would be none at all.
+pub fn allocation(instances_max: u32, memory_bytes: u64) -> Result<Allocation, Error> {
+    let built = engine::build(instances_max, memory_bytes);
+    let (_, allocation) = built.map_err(|error| host("engine", &error))?;
+    Ok(allocation)
+}
+
+fn host(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::Host, format!("the runtime's {what}: {error}"))
 }
 
 impl Runtime for WasmtimeRuntime {
@@ -145,46 +163,8 @@ impl Runtime for WasmtimeRuntime {
                 );
                 return Err(Error::new(Kind::TooLarge, message));
             }
-            let compiled = self.compiler.compile(digest, component).await?;
-            Ok(Arc::new(compiled) as Arc<dyn Function>)
+            let function = self.compiler.function(digest, component).await?;
+            Ok(function as Arc<dyn Function>)
         })
     }
-}
-
-fn config(settings: &Settings, cache: &Arc<Cache>) -> Result<Config, ::wasmtime::Error> {
-    let mut config = Config::new();
-    config.strategy(Strategy::Cranelift);
-    // The compiler has one thread, and that one has a low priority.
-    config.parallel_compilation(false);
-    config.enable_incremental_compilation(Arc::clone(cache) as _)?;
-    config.epoch_interruption(true);
-    config.max_wasm_stack(GUEST_STACK_BYTES_MAX);
-    config.async_stack_size(STACK_BYTES_MAX);
-    // Function names are enough to read a backtrace. Offsets would tell nothing without the sources, and
-    // debug information is a guest's input to a parser in the host.
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    config.wasm_backtrace_max_frames(NonZeroUsize::new(ending::FRAMES_MAX));
-    config.generate_address_map(false);
-    config.concurrency_support(false);
-    // Threads, garbage collection and stack switching are not even compiled in; this one is.
-    config.wasm_memory64(false);
-    let mut pool = PoolingAllocationConfig::new();
-    // Both of these together and the third make a fresh instance three times as fast; see the design.
-    pool.linear_memory_keep_resident(1 << 20);
-    pool.table_keep_resident(64 << 10);
-    pool.pagemap_scan(Enabled::Auto);
-    let instances = settings.instances_max;
-    pool.total_memories(instances);
-    pool.total_tables(instances.saturating_mul(TABLES_PER_SLOT));
-    pool.total_stacks(instances);
-    pool.total_component_instances(instances);
-    pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT_MAX));
-    pool.max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX);
-    pool.max_memories_per_component(MEMORIES_PER_COMPONENT_MAX);
-    pool.max_tables_per_component(MEMORIES_PER_COMPONENT_MAX);
-    pool.max_memories_per_module(MEMORIES_PER_COMPONENT_MAX);
-    pool.max_tables_per_module(MEMORIES_PER_COMPONENT_MAX);
-    pool.table_elements(TABLE_ELEMENTS_MAX);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    Ok(config)
 }

@@ -87,7 +87,12 @@ async fn a_panic_is_a_trap_with_a_readable_backtrace() {
     let Outcome::Trap { message } = &invoked.outcome else {
         unreachable!("{:?}", invoked.outcome);
     };
-    assert!(message.contains("unreachable"), "{message}");
+    let (first, _) = message.split_once('\n').expect("frames follow");
+    assert!(
+        first.starts_with("panicked at tests/guests/hostile/src/lib.rs:")
+            && first.ends_with(": the guest fell over: down"),
+        "{message}"
+    );
     assert!(message.contains("\n  at hostile::fall_over"), "{message}");
     assert!(!message.contains("0x"), "no addresses: {message}");
     assert!(
@@ -181,10 +186,47 @@ async fn endless_output_is_cut_and_ends_with_the_processor_time() {
         assert_eq!(invoked.outcome.class(), "timeout", "{script}");
         assert!(invoked.output.len() <= 1_000, "{script}");
         assert!(
-            invoked.output.ends_with("\n… truncated"),
+            invoked.output.contains("bytes left out …\n"),
             "{}",
             invoked.output
         );
+    }
+}
+
+#[tokio::test]
+async fn what_a_panic_says_survives_all_other_output() {
+    // Ten thousand lines of each kind before it, and one line without an end.
+    let limits = FunctionLimits {
+        output_bytes_max: 2_000,
+        cpu_ms_max: 10_000,
+        ..limits()
+    };
+    let invoked = attempt(
+        "log first\nchatter 10000\nmutter half a line\ntrap at last",
+        limits,
+    )
+    .await;
+    let Outcome::Trap { message } = &invoked.outcome else {
+        unreachable!("{:?}", invoked.outcome);
+    };
+    let said = ": the guest fell over: at last\n";
+    assert!(message.starts_with("panicked at "), "{message}");
+    assert!(message.contains(said), "{message}");
+    let output = &invoked.output;
+    assert!(output.starts_with("INFO first\n"), "{output}");
+    assert!(
+        output.contains("the guest fell over: at last\n"),
+        "{output}"
+    );
+    assert!(output.contains("bytes left out …\n"), "{output}");
+    assert!(output.len() <= 2_000);
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_is_shown() {
+    for end in ["ok", "reject no", "retry later"] {
+        let invoked = attempt(&format!("mutter no line end\n{end}"), limits()).await;
+        assert_eq!(invoked.output, "no line end", "{end}");
     }
 }
 
@@ -425,7 +467,7 @@ async fn what_is_no_function_is_refused_with_the_way_to_do_it() {
 }
 
 #[tokio::test]
-async fn bounds_of_compiling_hold() {
+async fn a_component_has_a_largest_size() {
     let settings = Settings {
         component_bytes_max: 1_000,
         ..Settings::default()
@@ -434,16 +476,6 @@ async fn bounds_of_compiling_hold() {
     let digest = Digest::of(&component);
     let prepared = fresh(settings).prepare(digest, component.clone()).await;
     assert_eq!(prepared.err().map(|error| error.kind), Some(Kind::TooLarge));
-    let settings = Settings {
-        compile_time_max: Duration::ZERO,
-        ..Settings::default()
-    };
-    let runtime = fresh(settings);
-    for _ in 0..2 {
-        let error = runtime.prepare(digest, component.clone()).await.err();
-        let error = error.expect("no time at all");
-        assert_eq!(error.kind, Kind::TooLarge, "{error}");
-    }
 }
 
 #[tokio::test]
@@ -483,6 +515,34 @@ async fn compiled_code_is_kept_between_starts() {
     std::fs::write(path, &whole[..whole.len() / 2]).expect("written");
     prepare(&fresh(settings(2)), component).await;
     assert!(std::fs::read(path).expect("a file").len() > whole.len() / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_component_is_one_function() {
+    let runtime = fresh(Settings::default());
+    let component = guests::component("idle");
+    let same = |one: &Arc<dyn Function>, two: &Arc<dyn Function>| {
+        std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(two))
+    };
+    let (one, two) = tokio::join!(
+        prepare(&runtime, component.clone()),
+        prepare(&runtime, component.clone())
+    );
+    assert!(same(&one, &two), "asked for at the same time");
+    let three = prepare(&runtime, component.clone()).await;
+    assert!(same(&one, &three), "asked for while it is there");
+    let other = prepare(&runtime, guests::component("triage")).await;
+    assert!(!same(&one, &other));
+    // A refusal is not kept for those that come later.
+    let broken = Bytes::from_static(b"\0asm\x0d\0\x01\0 nonsense");
+    let digest = Digest::of(&broken);
+    let (one, two) = tokio::join!(
+        runtime.prepare(digest, broken.clone()),
+        runtime.prepare(digest, broken)
+    );
+    assert!(one.is_err() && two.is_err());
+    let mended = Bytes::from(component);
+    assert!(runtime.prepare(digest, mended).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The function that `edgebus bench` calls: reads its event's data, as a real one would, and does
 //! nothing with it, so that what is measured is the bus.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Event, Failure, function};
 use serde::Deserialize;
 

@@ -3,6 +3,8 @@
 //! The data is `{"do": SCRIPT}`; the script's lines are run in order, each a word and its argument. The
 //! words of `bus/src/runtime/fake.rs` mean the same here, and there are those that only a real guest can do.
 
+#![forbid(unsafe_code)]
+
 use std::time::Duration;
 
 use guest_sdk::{Context, Emit, Event, Failure, config, function, log, secrets, state};
@@ -54,6 +56,7 @@ fn obey(
         "log" => log::info!("{argument}"),
         "print" => println!("{argument}"),
         "print-part" => print!("{argument}"),
+        "mutter" => print!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),
         "config" => log::info!("{:?}", config::get(argument)),
         "secret" => log::info!("{:?}", secrets::get(argument)),
@@ -96,6 +99,7 @@ fn misbehave(word: &str, argument: &str, emits: &mut Vec<Emit>) -> Result<(), Fa
         "flood-log" => loop {
             log::warn!("line after line after line after line after line after line");
         },
+        "chatter" => chatter(argument.parse().unwrap_or(10)),
         "flood-emits" => emits.resize(100_000, Emit::new("flood")),
         "fat-emit" => emits.push(Emit::new("fat").bytes("text/plain", vec![b'x'; 3 << 20])),
         "flood-state" => {
@@ -136,6 +140,15 @@ fn nap_often(count: u32) {
 fn recurse(depth: u64) -> u64 {
     // Little of it lies in memory, so that the call stack ends before the stack in memory does.
     recurse(std::hint::black_box(depth + 1)).wrapping_mul(depth) ^ 7
+}
+
+/// Says much, in all three ways.
+fn chatter(lines: u64) {
+    for number in 0..lines {
+        println!("standard output, line {number}");
+        eprintln!("standard error, line {number}");
+        log::info!("log, line {number}");
+    }
 }
 
 /// Takes memory, a mebibyte at a time and every page of it touched, until it has `mebibytes`.

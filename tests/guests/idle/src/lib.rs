@@ -1,5 +1,7 @@
 //! A function that does nothing with any event: what it costs is what calling a function costs.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Event, Failure, Raw, function};
 
 #[function]

@@ -1,6 +1,8 @@
 //! Counts the events of each rule in its state, and tells the counts when it is asked, for tests that
 //! nothing is missing or doubled.
 
+#![forbid(unsafe_code)]
+
 use guest_sdk::{Context, Event, Failure, Raw, function, log, state};
 
 #[function]

@@ -32,8 +32,8 @@ impl Wasi {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let context = WasiCtx::builder()
-            .stdout(Stream(Arc::clone(desk)))
-            .stderr(Stream(Arc::clone(desk)))
+            .stdout(Stream::new(desk, false))
+            .stderr(Stream::new(desk, true))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -56,7 +56,30 @@ impl WasiView for Guest {
 
 /// Standard output and standard error: always ready, and what is too much is dropped there.
 #[derive(Clone)]
-struct Stream(Arc<Desk>);
+struct Stream {
+    desk: Arc<Desk>,
+    /// Standard error, where a panic says why.
+    errors: bool,
+}
+
+impl Stream {
+    fn new(desk: &Arc<Desk>, errors: bool) -> Self {
+        Self {
+            desk: Arc::clone(desk),
+            errors,
+        }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        self.desk.output(|output| {
+            if self.errors {
+                output.write_error(bytes);
+            } else {
+                output.write(bytes);
+            }
+        });
+    }
+}
 
 impl IsTerminal for Stream {
     fn is_terminal(&self) -> bool {
@@ -76,7 +99,7 @@ impl StdoutStream for Stream {
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.output(|output| output.write(&bytes));
+        self.take(&bytes);
         Ok(())
     }
 
@@ -106,7 +129,7 @@ impl AsyncWrite for Stream {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.0.output(|output| output.write(bytes));
+        self.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
