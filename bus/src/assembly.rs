@@ -60,6 +60,7 @@ pub fn open_store(
     progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
+        ..StoreSettings::default()
     };
     let store = if settings.create && !RedbStore::present(&settings.data)? {
         RedbStore::create(&settings.data, engine)?

@@ -199,6 +199,12 @@ impl Bus {
         Ok(())
     }
 
+    /// What goes on beside the bus's work, in words, for `/readyz?verbose`.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        self.pipeline.checking().words().into_iter().collect()
+    }
+
     /// False after the store failed: the process is about to exit with 74.
     #[must_use]
     pub fn live(&self) -> bool {

@@ -16,6 +16,7 @@
 //! Never here: HTTP, YAML, the names of backends.
 
 mod change;
+mod checking;
 mod context;
 mod ingest;
 mod invoke;
@@ -95,6 +96,8 @@ pub struct Pipeline {
     secrets: Secrets,
     /// Free space above the floor.
     space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// What the start left unchecked.
+    checking: checking::Checking,
     writer: Writer,
     scheduler: Scheduler,
     attempts: Arc<Attempts>,
@@ -172,6 +175,7 @@ impl Pipeline {
             runtime: parts.runtime,
             secrets: parts.secrets,
             space: parts.space,
+            checking: checking::Checking::default(),
             writer,
             scheduler,
             attempts,
@@ -187,6 +191,11 @@ impl Pipeline {
             "housekeeping",
             health.clone(),
             housekeeping(Arc::downgrade(&pipeline)),
+        );
+        tasks::essential_task(
+            "check of the store",
+            health.clone(),
+            checking::run(Arc::downgrade(&pipeline)),
         );
         health.started();
         Ok(pipeline)
@@ -269,6 +278,12 @@ impl Pipeline {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.context.clock
+    }
+
+    /// The check of what the start left unchecked.
+    #[must_use]
+    pub fn checking(&self) -> &checking::Checking {
+        &self.checking
     }
 
     /// Begins no attempt for a reason, or ends that; what runs goes on.

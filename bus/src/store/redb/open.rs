@@ -8,14 +8,20 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError,
+};
 
 use super::catalog::{self, Identity, STORE_FORMAT};
+use super::device::Device;
 use super::tables::{Snapshot, Tables, engine};
-use super::{RedbStore, Settings};
+use super::{Opened, RedbStore, Settings};
 use crate::model::{Code, Progress};
 use crate::store::{Error, Kind};
 
@@ -101,17 +107,15 @@ impl RedbStore {
         let store_id = read_id(&id_file, exists(&file)?)?;
         check_file(&file)?;
         peek(&file, store_id)?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(settings.cache_bytes);
-        let repairing = progress.clone();
-        builder.set_repair_callback(move |session| {
-            let percent = format!("{:.0} %", session.progress() * 100.0);
-            repairing.tell("checking the store after an unclean stop", &percent);
-        });
-        let open = super::guarded(|| Ok(builder.open(&file)))?;
-        let database = open.map_err(|error| not_opened(&file, error))?;
+        let backend = File::options().read(true).write(true).open(&file);
+        let backend = FileBackend::new(backend.map_err(at(&file, "open"))?)
+            .map_err(|error| not_opened(&file, error))?;
+        let device =
+            Device::new(backend, settings.recorded_from_bytes).map_err(at(&file, "read"))?;
+        let opened = open_device(device, settings.cache_bytes, progress)?
+            .map_err(|error| not_opened(&file, error))?;
         progress.tell("reading what was published lately", "");
-        Self::start(database, store_id)
+        Self::start(opened, store_id)
     }
 }
 
@@ -295,6 +299,30 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
     })
 }
 
+/// Opens the database on a device that is not empty; an engine's panic is the outer error.
+pub(super) fn open_device(
+    device: Device<impl StorageBackend>,
+    cache_bytes: usize,
+    progress: &Progress,
+) -> Result<Result<Opened, DatabaseError>, Error> {
+    let length = device.length();
+    let walked = Arc::new(AtomicBool::new(false));
+    let (repairing, walking) = (progress.clone(), walked.clone());
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.set_repair_callback(move |session| {
+        walking.store(true, Ordering::Relaxed);
+        let percent = format!("{:.0} %", session.progress() * 100.0);
+        repairing.tell("checking the store after an unclean stop", &percent);
+    });
+    let open = super::guarded(|| Ok(builder.create_with_backend(device)))?;
+    Ok(open.map(|database| Opened {
+        database,
+        length,
+        walked: walked.load(Ordering::Relaxed),
+    }))
+}
+
 /// Reads the identity and refuses a foreign, newer or other store.
 pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
     let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
@@ -319,6 +347,11 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
             "{place} has engine format {version}, which this release does not read"
         ))
         .coded(Code::StoreNewer),
+        DatabaseError::Storage(StorageError::Corrupted(what)) => refused(format!(
+            "{place} can't be opened: a page of it is corrupt ({what}); nothing was changed. \
+             Restore the folder from a copy that was made while the bus was stopped"
+        ))
+        .coded(Code::RecordHarmed),
         error => refused(format!("{place} can't be opened: {error}")),
     }
 }

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 
 use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 use crate::store::codec::{Harm, Reader, Table, seal, unseal};
@@ -222,6 +224,12 @@ impl Snapshot {
     pub(super) fn check(&self, table: Table) -> Result<(), Error> {
         let open = self.transaction.open_table(definition(table));
         open.map(|_| ()).map_err(engine)
+    }
+
+    /// How many rows a table has.
+    pub(super) fn count(&self, table: Table) -> Result<u64, Error> {
+        let rows = self.transaction.open_table(definition(table));
+        rows.map_err(engine)?.len().map_err(engine)
     }
 
     /// Every row between the bounds, in order; `each` says whether to go on.
