@@ -1,17 +1,22 @@
 //! The one place that names backends: opens the store, starts the runtime, and joins them to a bus.
 
+mod disk;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::model::{Code, Progress, Timestamp};
+use crate::pipeline::space::Disk;
 use crate::pipeline::{Limits, Parts, Pipeline};
 use crate::runtime::wasmtime::{Settings as RuntimeSettings, WasmtimeRuntime};
 use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
 use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
+
+use disk::Folder;
 
 /// A bus that runs in this process.
 pub struct Running {
@@ -62,10 +67,15 @@ pub fn open_store(
         cache_bytes: settings.cache_bytes,
         ..StoreSettings::default()
     };
-    let store = if settings.create && !RedbStore::present(&settings.data)? {
-        RedbStore::create(&settings.data, engine)?
-    } else {
-        RedbStore::open_telling(&settings.data, engine, progress)?
+    if settings.create && !RedbStore::present(&settings.data)? {
+        return Ok(Arc::new(RedbStore::create(&settings.data, engine)?));
+    }
+    let disk = Folder::new(&settings.data, settings.free_bytes_min);
+    disk.release_if_full();
+    let open = || RedbStore::open_telling(&settings.data, engine, progress);
+    let store = match open() {
+        Err(error) if error.code == Code::DiskNearlyFull && disk.release() => open()?,
+        opened => opened?,
     };
     Ok(Arc::new(store))
 }
@@ -103,7 +113,6 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         ..RuntimeSettings::default()
     })?);
     let telemetry = Telemetry::new();
-    let (folder, floor) = (settings.data.clone(), settings.free_bytes_min);
     let pipeline = Pipeline::start(Parts {
         store,
         catalog,
@@ -112,9 +121,7 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         telemetry: telemetry.clone(),
         progress: progress.clone(),
         limits: Limits::of(crate::machine::memory_bytes() / 2, usize::MAX),
-        space: Box::new(move || {
-            free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
-        }),
+        space: Box::new(Folder::new(&settings.data, settings.free_bytes_min)),
         secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
     })
     .await?;
@@ -125,9 +132,10 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
     })
 }
 
-/// Free space on the disk of `folder`, in bytes; `None` if the system does not say.
+/// Free space on the disk of `folder`, and below how much publishes are refused there, in bytes; `None`
+/// if the system does not say.
 #[must_use]
-pub fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
+pub fn free_bytes(folder: &Path) -> Option<(u64, u64)> {
+    let free = disk::free_bytes(folder)?;
+    Some((free, disk::levels_of(folder, None).floor))
 }

@@ -12,7 +12,7 @@ use super::json;
 use crate::error::{Error, Fault, Kind};
 use crate::model::Code;
 
-/// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
+/// How long a client of a full disk is told to wait, in seconds: space comes back when somebody frees some.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
 /// How long a client is told to wait when the outcome is unknown or the bus is not ready.
 const RESTART_RETRY_SECONDS: u64 = 1;

@@ -26,6 +26,7 @@ mod scheduler;
 mod services;
 mod settle;
 mod snapshot;
+pub mod space;
 mod tasks;
 mod tell;
 #[cfg(test)]
@@ -34,7 +35,6 @@ mod trial;
 mod workers;
 mod writer;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,8 +81,8 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     /// Is told how far the start is.
     pub progress: Progress,
-    /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
-    pub space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The disk that the store is on.
+    pub space: Box<dyn space::Disk>,
     /// What attempts may have of the machine.
     pub limits: Limits,
     /// Reads the secrets that manifests name; `None` if one isn't set.
@@ -94,8 +94,8 @@ pub struct Pipeline {
     context: Arc<Context>,
     runtime: Arc<dyn Runtime>,
     secrets: Secrets,
-    /// Free space above the floor.
-    space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The room on the disk.
+    space: space::Watch,
     /// What the start left unchecked.
     checking: checking::Checking,
     writer: Writer,
@@ -104,8 +104,6 @@ pub struct Pipeline {
     /// The writer's and the scheduler's; taken and joined when the pipeline stops.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     stop: watch::Sender<bool>,
-    /// What may still be written before the disk is asked again, in bytes.
-    space_left: AtomicU64,
     /// Changes of manifest and functions, one at a time, held while functions compile.
     changing: tokio::sync::Mutex<()>,
     tasks: tokio::runtime::Handle,
@@ -150,6 +148,7 @@ impl Pipeline {
         )
         .map_err(no_thread)?;
         let secret = parts.catalog.secret;
+        let space = space::Watch::new(parts.space, parts.telemetry.clone());
         let context = Context::new(
             parts.store,
             parts.clock,
@@ -174,14 +173,13 @@ impl Pipeline {
             context,
             runtime: parts.runtime,
             secrets: parts.secrets,
-            space: parts.space,
+            space,
             checking: checking::Checking::default(),
             writer,
             scheduler,
             attempts,
             threads: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
-            space_left: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),
         });
@@ -191,6 +189,11 @@ impl Pipeline {
             "housekeeping",
             health.clone(),
             housekeeping(Arc::downgrade(&pipeline)),
+        );
+        tasks::essential_task(
+            "watch of the disk",
+            health.clone(),
+            space::run(Arc::downgrade(&pipeline)),
         );
         tasks::essential_task(
             "check of the store",
@@ -280,6 +283,12 @@ impl Pipeline {
         &self.context.clock
     }
 
+    /// The room on the disk.
+    #[must_use]
+    pub fn space(&self) -> &space::Watch {
+        &self.space
+    }
+
     /// The check of what the start left unchecked.
     #[must_use]
     pub fn checking(&self) -> &checking::Checking {
@@ -339,7 +348,6 @@ impl Pipeline {
         if self.store().harmed().records > 0 && self.context.health.note_corrupt() {
             telemetry.count_harmed("a page passed over corrupt records");
         }
-        self.space_left.store((self.space)(), Ordering::Relaxed);
         telemetry.set_in_memory(self.scheduler.in_memory());
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
         telemetry.upkeep();
@@ -352,7 +360,7 @@ impl Drop for Pipeline {
     }
 }
 
-/// Once a second: the disk's free space, gauges, upkeep of the metrics.
+/// Once a second: gauges, upkeep of the metrics.
 async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -22,8 +22,9 @@ pub struct Serve {
     pub manifest: Option<PathBuf>,
     /// Bytes of the store that are kept in memory.
     pub cache_bytes: usize,
-    /// Publishes are refused while the disk has less free space than this, in bytes.
-    pub free_bytes_min: u64,
+    /// Publishes are refused while the disk has less free space than this, in bytes; `None` is 256 MiB,
+    /// or a twentieth of a disk smaller than 5 GiB.
+    pub free_bytes_min: Option<u64>,
     /// Connections from one address.
     pub connections_per_address_max: usize,
 }
@@ -36,7 +37,7 @@ impl Default for Serve {
             listen: LISTEN,
             manifest: None,
             cache_bytes: 256 << 20,
-            free_bytes_min: 256 << 20,
+            free_bytes_min: None,
             connections_per_address_max: 64,
         }
     }

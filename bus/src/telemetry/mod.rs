@@ -96,6 +96,7 @@ pub struct Telemetry {
     in_memory: Gauge,
     in_flight: Gauge,
     leased_bytes: Gauge,
+    disk_free: Gauge,
     tallies: Tallies,
 }
 
@@ -185,6 +186,8 @@ impl Telemetry {
                 &Key::from_static_name("edgebus_attempts_memory_bytes"),
                 &metadata,
             ),
+            disk_free: recorder
+                .register_gauge(&Key::from_static_name("edgebus_disk_free_bytes"), &metadata),
             metrics: recorder.handle(),
             tallies: Tallies::default(),
         })
@@ -288,6 +291,11 @@ impl Telemetry {
             .set(f64::from(u32::try_from(attempts).unwrap_or(u32::MAX)));
         // A gauge is a float; bytes are exact up to 2^53.
         self.leased_bytes.set(leased_bytes as f64);
+    }
+
+    /// Sets how much is free on the store's disk, in bytes.
+    pub fn set_disk_free(&self, bytes: u64) {
+        self.disk_free.set(bytes as f64);
     }
 
     /// Folds what was recorded into the buckets, so that nothing piles up between two scrapes.

@@ -38,6 +38,10 @@ use self::tables::{HarmLog, Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
 use super::{Error, Kind, Step, StepOutcome};
 
+/// A file in the folder that holds nothing but space, to be given back when the disk is full. It is made
+/// and deleted by whoever looks after the disk, and is the store's as far as [`RedbStore::create`] goes.
+pub const BALLAST_FILE: &str = "edgebus.ballast";
+
 /// How the store uses the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {

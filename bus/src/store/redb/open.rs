@@ -347,6 +347,14 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
             "{place} has engine format {version}, which this release does not read"
         ))
         .coded(Code::StoreNewer),
+        DatabaseError::Storage(StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::StorageFull =>
+        {
+            refused(format!(
+                "the disk is full, and opening {place} needs some room: {error}; free some space"
+            ))
+            .coded(Code::DiskNearlyFull)
+        }
         DatabaseError::Storage(StorageError::Corrupted(what)) => refused(format!(
             "{place} can't be opened: a page of it is corrupt ({what}); nothing was changed. \
              Restore the folder from a copy that was made while the bus was stopped"

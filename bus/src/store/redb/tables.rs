@@ -12,7 +12,7 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
-use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
+use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 use crate::store::codec::{Harm, Reader, Table, seal, unseal};
 use crate::store::{Error, Harmed, Kind};
 
@@ -25,6 +25,9 @@ pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8]
 pub(super) fn engine(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         error @ redb::Error::Corrupted(_) => Error::new(Kind::Corrupt, format!("redb: {error}")),
+        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Error::new(Kind::Unknown, format!("redb: {error}")).coded(Code::DiskNearlyFull)
+        }
         error => Error::new(Kind::Unknown, format!("redb: {error}")),
     }
 }
