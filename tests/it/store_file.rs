@@ -1,6 +1,7 @@
 //! The store's folder through the binary: what is made, what is refused, and a disk that is full.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -273,4 +274,63 @@ fn a_small_disk_takes_events_with_the_usual_floor() {
     assert_eq!(server.get("/readyz").status, 200);
     assert_eq!(server.publish("a", "t", &json!(1)), 1);
     assert!(server.stop().success());
+}
+
+#[test]
+fn create_refuses_a_folder_that_holds_other_things() {
+    let home = Home::new("version: 1\n");
+    std::fs::create_dir(home.data()).unwrap();
+    std::fs::create_dir(home.data().join("lost+found")).unwrap();
+    std::fs::write(home.data().join("readme"), "mine").unwrap();
+    refused(&home, &["EB0211", "readme", "empty folder", "--data"]);
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 2);
+    std::fs::remove_file(home.data().join("readme")).unwrap();
+    assert!(home.serve().stop().success());
+}
+
+/// The rights of the folder and of everything in it that others have.
+fn open_to_others(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+    if mode & 0o077 != 0 {
+        found.push(format!("{} {mode:o}", folder.display()));
+    }
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(open_to_others(&path));
+        } else {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            if mode & 0o077 != 0 {
+                found.push(format!("{} {mode:o}", path.display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_data_is_for_its_owner_alone() {
+    // With a component, so that compiled code is kept, too.
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 1"));
+    let command = home.command();
+    let serve = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]);
+        shell.arg(command.get_program()).args(command.get_args());
+        Server::start(shell.stdin(Stdio::null()).stdout(Stdio::piped()))
+    };
+    let server = serve();
+    deliver::play(&server, "a", "ok");
+    server.settle();
+    assert_eq!(open_to_others(&home.data()), Vec::<String>::new());
+    assert!(server.stop().success());
+    // What was made by an earlier release is made private; the folder is somebody's decision.
+    for name in ["edgebus.redb", "edgebus.id"] {
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(home.data().join(name), open).unwrap();
+    }
+    assert_eq!(open_to_others(&home.data()).len(), 2);
+    assert!(serve().stop().success());
+    assert_eq!(open_to_others(&home.data()), Vec::<String>::new());
 }

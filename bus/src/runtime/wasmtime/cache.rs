@@ -17,7 +17,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::hash::{Hash, Hasher};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -120,7 +121,11 @@ impl Store {
         let Some(folder) = &settings.cache_dir else {
             return Ok(None);
         };
-        fs::create_dir_all(folder)?;
+        // For the owner alone, as all that is beside it.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
         let mut hasher = StableHasher(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Some(Self {
@@ -154,7 +159,11 @@ impl Store {
         }
         let path = self.path(digest);
         let beside = path.with_extension("new");
-        let written = fs::write(&beside, &bundle)
+        let mut private = fs::File::options();
+        private.write(true).create(true).truncate(true).mode(0o600);
+        let written = private
+            .open(&beside)
+            .and_then(|mut file| file.write_all(&bundle))
             .and_then(|()| fs::rename(&beside, &path))
             .and_then(|()| self.shrink(&path));
         if let Err(error) = written {
