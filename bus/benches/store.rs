@@ -28,6 +28,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = Settings {
             cache_bytes: 256 << 20,
+            ..Settings::default()
         };
         let store = RedbStore::create(folder.path(), settings).expect("a store");
         let function = Name::new("f").expect("a name");

@@ -1,5 +1,7 @@
 //! The one place that names backends: opens the store, starts the runtime, and joins them to a bus.
 
+mod disk;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::machine;
 use crate::model::{Code, Progress, Timestamp};
+use crate::pipeline::space::Disk as _;
 use crate::pipeline::{Limits, Parts, Pipeline};
 use crate::runtime::wasmtime::{
     self, Compiling, Place, Settings as RuntimeSettings, WasmtimeRuntime,
@@ -16,6 +19,8 @@ use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
 use crate::store::{self, Store};
 use crate::telemetry::{Disk, Telemetry};
+
+use disk::Folder;
 
 /// A bus that runs in this process.
 pub struct Running {
@@ -64,11 +69,17 @@ pub fn open_store(
     progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
+        ..StoreSettings::default()
     };
-    let store = if settings.create && !RedbStore::present(&settings.data)? {
-        RedbStore::create(&settings.data, engine)?
-    } else {
-        RedbStore::open_telling(&settings.data, engine, progress)?
+    if settings.create && !RedbStore::present(&settings.data)? {
+        return Ok(Arc::new(RedbStore::create(&settings.data, engine)?));
+    }
+    let disk = Folder::new(&settings.data, settings.free_bytes_min);
+    disk.release_if_full();
+    let open = || RedbStore::open_telling(&settings.data, engine, progress);
+    let store = match open() {
+        Err(error) if error.code == Code::DiskNearlyFull && disk.release() => open()?,
+        opened => opened?,
     };
     Ok(Arc::new(store))
 }
@@ -116,11 +127,10 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
     tracing::info!("functions run in {}", runtime.allocation());
     let instances = usize::try_from(runtime.allocation().instances_max).unwrap_or(usize::MAX);
     let telemetry = Telemetry::new();
-    let (folder, floor) = (settings.data.clone(), settings.free_bytes_min);
-    let (watched, store_file) = (folder.clone(), RedbStore::file_in(&folder));
+    let (watched, store_file) = (settings.data.clone(), RedbStore::file_in(&settings.data));
     telemetry.watch_disk(move || Disk {
         store_bytes: std::fs::metadata(&store_file).map_or(0, |file| file.len()),
-        free_bytes: free_bytes(&watched).map_or(0, |free| free.saturating_sub(floor)),
+        free_bytes: disk::free_bytes(&watched).unwrap_or(0),
     });
     let pipeline = Pipeline::start(Parts {
         store,
@@ -130,9 +140,7 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         telemetry: telemetry.clone(),
         progress: progress.clone(),
         limits: Limits::of(memory_bytes / 2, instances),
-        space: Box::new(move || {
-            free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
-        }),
+        space: Box::new(Folder::new(&settings.data, settings.free_bytes_min)),
         secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
     })
     .await?;
@@ -188,9 +196,10 @@ pub fn allocation(instances_max: u32) -> Result<(String, bool), crate::runtime::
     Ok((allocation.to_string(), allocation.is_whole()))
 }
 
-/// Free space on the disk of `folder`, in bytes; `None` if the system does not say.
+/// Free space on the disk of `folder`, and below how much publishes are refused there, in bytes; `None`
+/// if the system does not say.
 #[must_use]
-pub fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
+pub fn free_bytes(folder: &Path) -> Option<(u64, u64)> {
+    let free = disk::free_bytes(folder)?;
+    Some((free, disk::levels_of(folder, None).floor))
 }

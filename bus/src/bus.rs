@@ -226,7 +226,13 @@ impl Bus {
         if self.pipeline.harmed() {
             return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR` (EB0207)".to_owned());
         }
-        Ok(())
+        self.pipeline.space().refusal().map_or(Ok(()), Err)
+    }
+
+    /// What goes on beside the bus's work, in words, for `/readyz?verbose`.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        self.pipeline.checking().words().into_iter().collect()
     }
 
     /// False after the store failed: the process is about to exit with 74.

@@ -1,5 +1,7 @@
 //! The store's folder through the binary: what is made, what is refused, and a disk that is full.
 
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -105,10 +107,10 @@ struct Disk {
 }
 
 impl Disk {
-    fn mount() -> Result<Self, String> {
+    fn mount(mib: u64) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"])
             .arg(folder.path())
             .output()
             .map_err(|error| error.to_string())?;
@@ -122,6 +124,35 @@ impl Disk {
     fn path(&self) -> &Path {
         self.folder.path()
     }
+
+    /// Something else takes the space, to the last byte.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.path().join("other")).unwrap();
+        let piece = vec![7; 4096];
+        while file.write_all(&piece).is_ok() {}
+    }
+
+    /// It gives the space back.
+    fn empty(&self) {
+        std::fs::remove_file(self.path().join("other")).unwrap();
+    }
+
+    /// Starts a bus with its data here and this floor.
+    fn serve(&self, home: &Home, free_mib_min: &str) -> Server {
+        let command = home.command();
+        let mut changed = Command::new(command.get_program());
+        let mut before = String::new();
+        for word in command.get_args() {
+            match before.as_str() {
+                "--data" => changed.arg(self.path().join("data")),
+                "--free-mib-min" => changed.arg(free_mib_min),
+                _ => changed.arg(word),
+            };
+            before = word.to_string_lossy().into_owned();
+        }
+        changed.env("EDGEBUS_LOG", "error");
+        Server::start(changed.stdout(Stdio::piped()).stdin(Stdio::null()))
+    }
 }
 
 impl Drop for Disk {
@@ -130,43 +161,24 @@ impl Drop for Disk {
     }
 }
 
+/// A disk of so many MiB; where nothing can be mounted it says so, and there is nothing to test on.
+fn mounted(mib: u64) -> Option<Disk> {
+    let mounted = Disk::mount(mib);
+    if let Err(reason) = &mounted {
+        let reason = reason.trim();
+        eprintln!("not tested: mounting is not permitted here: {reason}");
+    }
+    mounted.ok()
+}
+
 #[test]
 fn a_full_disk_refuses_publishes_and_drains_deliveries() {
-    let disk = match Disk::mount() {
-        Ok(disk) => disk,
-        Err(reason) => {
-            eprintln!(
-                "not tested: mounting is not permitted here: {}",
-                reason.trim()
-            );
-            return;
-        }
-    };
+    let Some(disk) = mounted(16) else { return };
     let home = Home::new(&deliver::manifest(
         "timeout: 5s, concurrency: 1",
         "attempts: 1",
     ));
-    let start = || {
-        let mut command = home.command();
-        let arguments: Vec<String> = command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        let data = disk.path().join("data");
-        let mut changed = Command::new(command.get_program());
-        for (index, word) in arguments.iter().enumerate() {
-            let before = index
-                .checked_sub(1)
-                .map_or("", |before| arguments[before].as_str());
-            match before {
-                "--data" => changed.arg(&data),
-                "--free-mib-min" => changed.arg("6"),
-                _ => changed.arg(word),
-            };
-        }
-        command = changed;
-        Server::start(command.stdout(Stdio::piped()).stdin(Stdio::null()))
-    };
+    let start = || disk.serve(&home, "6");
     let server = start();
     let fill = "x".repeat(64 << 10);
     let mut accepted = 0;
@@ -187,14 +199,138 @@ fn a_full_disk_refuses_publishes_and_drains_deliveries() {
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!(seconds > 0);
     assert!(accepted > 0);
+    let ready = server.get("/readyz?verbose");
+    assert_eq!(ready.status, 503);
+    for word in ["MiB free", "6.0 MiB", "--free-mib-min", "EB0209"] {
+        assert!(ready.text().contains(word), "{}", ready.text());
+    }
     server.settle();
     assert_eq!(server.deliveries("succeeded").len(), accepted);
     assert!(server.stop().success());
     // A store that starts full opens, and has everything.
     let server = start();
-    wait_for("the start", || server.get("/readyz").status == 200);
     assert_eq!(
         server.list("/v1/buses/default/events", "events").len(),
         accepted
     );
+}
+
+/// Several small events in one request.
+fn batch(ids: std::ops::Range<u32>) -> Vec<u8> {
+    let events: Vec<_> = ids
+        .map(|id| json!({"specversion": "1.0", "id": format!("b{id}"), "source": "/t", "type": "play", "data": {"do": "ok"}}))
+        .collect();
+    serde_json::to_vec(&events).unwrap()
+}
+
+#[test]
+fn a_store_whose_disk_was_filled_by_others_still_drains() {
+    const BATCH: &str = "application/cloudevents-batch+json";
+    let Some(disk) = mounted(64) else { return };
+    let home = Home::new(&deliver::manifest(
+        "timeout: 60s, concurrency: 1",
+        "attempts: 3",
+    ));
+    let server = disk.serve(&home, "4");
+    // Everything waits behind the first.
+    deliver::play(&server, "first", "nap 150");
+    for first in (0..2_000).step_by(500) {
+        server
+            .post("/v1/events", BATCH, &batch(first..first + 500))
+            .expect(202);
+    }
+    assert!(server.deliveries("owed").len() > 1_900);
+    server.kill();
+    disk.fill();
+    let server = disk.serve(&home, "4");
+    server
+        .post("/v1/events", BATCH, &batch(9_000..9_001))
+        .expect(507);
+    server.settle();
+    assert_eq!(server.deliveries("succeeded").len(), 2_001);
+    assert!(server.deliveries("dead").is_empty());
+    assert_eq!(server.get("/readyz").status, 503);
+    disk.empty();
+    wait_for("room", || server.get("/readyz").status == 200);
+    server
+        .post("/v1/events", BATCH, &batch(9_000..9_001))
+        .expect(202);
+    let ballast = disk.path().join("data/edgebus.ballast");
+    wait_for("the ballast", || ballast.exists());
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_small_disk_takes_events_with_the_usual_floor() {
+    let Some(disk) = mounted(8) else { return };
+    let home = Home::new("version: 1\n");
+    let mut command = Command::new(crate::support::server::binary());
+    command.args(["serve", "--create", "--listen", "127.0.0.1:0", "--data"]);
+    command
+        .arg(disk.path())
+        .arg("--manifest")
+        .arg(home.manifest());
+    let server = Server::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    assert_eq!(server.get("/readyz").status, 200);
+    assert_eq!(server.publish("a", "t", &json!(1)), 1);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn create_refuses_a_folder_that_holds_other_things() {
+    let home = Home::new("version: 1\n");
+    std::fs::create_dir(home.data()).unwrap();
+    std::fs::create_dir(home.data().join("lost+found")).unwrap();
+    std::fs::write(home.data().join("readme"), "mine").unwrap();
+    refused(&home, &["EB0211", "readme", "empty folder", "--data"]);
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 2);
+    std::fs::remove_file(home.data().join("readme")).unwrap();
+    assert!(home.serve().stop().success());
+}
+
+/// The rights of the folder and of everything in it that others have.
+fn open_to_others(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mode = std::fs::metadata(folder).unwrap().permissions().mode();
+    if mode & 0o077 != 0 {
+        found.push(format!("{} {mode:o}", folder.display()));
+    }
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(open_to_others(&path));
+        } else {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            if mode & 0o077 != 0 {
+                found.push(format!("{} {mode:o}", path.display()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_data_is_for_its_owner_alone() {
+    // With a component, so that compiled code is kept, too.
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 1"));
+    let command = home.command();
+    let serve = || {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]);
+        shell.arg(command.get_program()).args(command.get_args());
+        Server::start(shell.stdin(Stdio::null()).stdout(Stdio::piped()))
+    };
+    let server = serve();
+    deliver::play(&server, "a", "ok");
+    server.settle();
+    assert_eq!(open_to_others(&home.data()), Vec::<String>::new());
+    assert!(server.stop().success());
+    // What was made by an earlier release is made private; the folder is somebody's decision.
+    for name in ["edgebus.redb", "edgebus.id"] {
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(home.data().join(name), open).unwrap();
+    }
+    assert_eq!(open_to_others(&home.data()).len(), 2);
+    assert!(serve().stop().success());
+    assert_eq!(open_to_others(&home.data()), Vec::<String>::new());
 }

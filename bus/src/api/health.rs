@@ -13,11 +13,13 @@ pub(super) fn is_health(path: &str) -> bool {
 /// `GET /livez`: whether the process should go on.
 pub(super) async fn live(call: Call) -> Answer {
     call.query(&[])?;
-    Ok(word(
-        call.app.bus.live(),
-        "ok\n",
-        "the store failed; this process ends\n".into(),
-    ))
+    let live = call.app.bus.live();
+    let words = if live {
+        "ok\n"
+    } else {
+        "the store failed; this process ends\n"
+    };
+    Ok(word(live, words.to_owned()))
 }
 
 /// `GET /readyz(?verbose)`: whether it should get requests.
@@ -29,19 +31,26 @@ pub(super) async fn ready(call: Call) -> Answer {
     } else {
         call.app.bus.ready()
     };
-    Ok(match (ready, verbose) {
-        (Ok(()), _) => word(true, "ready\n", String::new()),
-        (Err(reason), true) => word(false, "", format!("not ready: {reason}\n")),
-        (Err(_), false) => word(false, "", "not ready\n".to_owned()),
-    })
+    let mut words = match (&ready, verbose) {
+        (Ok(()), _) => "ready\n".to_owned(),
+        (Err(reason), true) => format!("not ready: {reason}\n"),
+        (Err(_), false) => "not ready\n".to_owned(),
+    };
+    if verbose {
+        for remark in call.app.bus.remarks() {
+            words.push_str(&remark);
+            words.push('\n');
+        }
+    }
+    Ok(word(ready.is_ok(), words))
 }
 
-fn word(well: bool, good: &'static str, bad: String) -> axum::response::Response {
-    const PLAIN: &str = "text/plain; charset=utf-8";
+fn word(well: bool, words: String) -> axum::response::Response {
+    let response = text("text/plain; charset=utf-8", words);
     if well {
-        text(PLAIN, good)
+        response
     } else {
-        let mut response = text(PLAIN, bad);
+        let mut response = response;
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response
     }

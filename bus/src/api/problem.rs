@@ -13,7 +13,7 @@ use crate::error::{Error, Fault, Kind};
 use crate::model::Code;
 use crate::places::Denied;
 
-/// How long a client of a full disk is told to wait, in seconds: space comes back with retention.
+/// How long a client of a full disk is told to wait, in seconds: space comes back when somebody frees some.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
 /// How long a client is told to wait when the outcome is unknown or the bus is not ready.
 const RESTART_RETRY_SECONDS: u64 = 1;

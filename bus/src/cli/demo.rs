@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         create: true,
         listen: free(arguments.listen).await,
         manifest: Some(samples.join("edgebus.yaml")),
-        free_bytes_min: 64 << 20,
+        free_bytes_min: Some(64 << 20),
         ..settings::Serve::default()
     };
     let serving = Serving::start(&settings).await?;

@@ -262,8 +262,7 @@ fn disk(folder: &Path) -> Vec<Check> {
         return Vec::new();
     };
     let mut checks = Vec::new();
-    if let Some(free) = assembly::free_bytes(&folder) {
-        let floor = settings::Serve::default().free_bytes_min;
+    if let Some((free, floor)) = assembly::free_bytes(&folder) {
         let found = format!("{} MiB free", free >> 20);
         checks.push(if free < floor {
             Check::missing(

@@ -38,14 +38,10 @@ pub(super) struct Arguments {
     /// Make a new store if the folder is missing or empty; one that is there is opened as it is.
     #[arg(long)]
     create: bool,
-    /// Refuse publishes while the disk has less free space than this, in MiB.
-    #[arg(
-        long,
-        env = "EDGEBUS_FREE_MIB_MIN",
-        value_name = "MIB",
-        default_value_t = 256
-    )]
-    free_mib_min: u64,
+    /// Refuse publishes while the disk has less free space than this, in MiB [default: 256, or a
+    /// twentieth of a disk smaller than 5 GiB].
+    #[arg(long, env = "EDGEBUS_FREE_MIB_MIN", value_name = "MIB")]
+    free_mib_min: Option<u64>,
     /// Memory for pages of the store, in MiB.
     #[arg(
         long,
@@ -108,7 +104,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         listen: arguments.listen,
         manifest: arguments.manifest,
         cache_bytes: arguments.cache_mib << 20,
-        free_bytes_min: arguments.free_mib_min << 20,
+        free_bytes_min: arguments.free_mib_min.map(|mib| mib << 20),
         allowed_hosts: arguments.allowed_hosts,
         connections_per_address_max: arguments.connections_per_address,
         instances_max: arguments.instances,

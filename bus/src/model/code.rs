@@ -59,6 +59,7 @@ codes! {
     LogFailed = "EB0208" "The log failed while it was written: the outcome is unknown",
     DiskNearlyFull = "EB0209" "The disk is nearly full",
     NoLongerCompiles = "EB0210" "What is stored no longer compiles",
+    FolderNotEmpty = "EB0211" "The folder for a new store holds other things",
 
     InputInvalid = "EB0301" "The request is invalid",
     EventInvalid = "EB0302" "An event is not a CloudEvent that can be stored",

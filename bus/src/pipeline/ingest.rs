@@ -4,7 +4,6 @@
 //! request and nothing is half-applied. Never here: a parse that is printed again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Pipeline;
 use super::matching::{self, Inline, Unmatched};
@@ -13,9 +12,6 @@ use crate::error::{Error, Fault, Kind};
 use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use crate::model::{Code, Event, Lineage};
 use crate::store::{Append, Appended, NewEvent};
-
-/// Bytes on the disk for each byte of an event, for the reserve: pages are copied on write.
-const WRITE_AMPLIFICATION: u64 = 8;
 
 impl Pipeline {
     /// Publishes `events` on the bus called `bus` and returns their places, after the flush.
@@ -140,21 +136,9 @@ impl Pipeline {
             .map_err(|reason| Error::new(Kind::Unavailable, reason))
     }
 
-    /// Refuses publishes that would bring the disk below its floor of free space. What is written counts
-    /// at once, so that a burst can't outrun the housekeeping's look at the disk.
+    /// Refuses publishes that would bring the disk below its floor of free space.
     fn reserve_space(&self, bytes: usize) -> Result<(), Error> {
-        let wanted = (bytes as u64).saturating_mul(WRITE_AMPLIFICATION);
-        let take = |left: u64| left.checked_sub(wanted);
-        let taken = |space: &AtomicU64| {
-            space
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                .is_ok()
-        };
-        if taken(&self.space_left) {
-            return Ok(());
-        }
-        self.space_left.store((self.space)(), Ordering::Relaxed);
-        if taken(&self.space_left) {
+        if self.space.take(bytes) {
             return Ok(());
         }
         self.context.telemetry.count_refused();

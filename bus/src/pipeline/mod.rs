@@ -16,6 +16,7 @@
 //! Never here: HTTP, YAML, the names of backends.
 
 mod change;
+mod checking;
 mod context;
 mod ingest;
 mod invoke;
@@ -26,6 +27,7 @@ mod scheduler;
 mod services;
 mod settle;
 mod snapshot;
+pub mod space;
 mod tasks;
 mod tell;
 #[cfg(test)]
@@ -34,7 +36,6 @@ mod trial;
 mod workers;
 mod writer;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,8 +83,8 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     /// Is told how far the start is.
     pub progress: Progress,
-    /// Free space on the disk above its floor, in bytes; asked once a second, and when so much was written.
-    pub space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The disk that the store is on.
+    pub space: Box<dyn space::Disk>,
     /// What attempts may have of the machine.
     pub limits: Limits,
     /// Reads the secrets that manifests name; `None` if one isn't set.
@@ -95,8 +96,10 @@ pub struct Pipeline {
     context: Arc<Context>,
     runtime: Arc<dyn Runtime>,
     secrets: Secrets,
-    /// Free space above the floor.
-    space: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The room on the disk.
+    space: space::Watch,
+    /// What the start left unchecked.
+    checking: checking::Checking,
     writer: Writer,
     scheduler: Scheduler,
     attempts: Arc<Attempts>,
@@ -105,8 +108,6 @@ pub struct Pipeline {
     stop: watch::Sender<bool>,
     /// Where events are matched whose filters take long.
     matching: Places,
-    /// What may still be written before the disk is asked again, in bytes.
-    space_left: AtomicU64,
     /// Changes of manifest and functions, one at a time, held while functions compile.
     changing: tokio::sync::Mutex<()>,
     tasks: tokio::runtime::Handle,
@@ -151,6 +152,7 @@ impl Pipeline {
         )
         .map_err(no_thread)?;
         let secret = parts.catalog.secret;
+        let space = space::Watch::new(parts.space);
         let context = Context::new(
             parts.store,
             parts.clock,
@@ -175,14 +177,14 @@ impl Pipeline {
             context,
             runtime: parts.runtime,
             secrets: parts.secrets,
-            space: parts.space,
+            space,
+            checking: checking::Checking::default(),
             writer,
             scheduler,
             attempts,
             threads: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
             matching: Places::new(matching::PLACES_MAX),
-            space_left: AtomicU64::new(0),
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),
         });
@@ -192,6 +194,16 @@ impl Pipeline {
             "housekeeping",
             health.clone(),
             housekeeping(Arc::downgrade(&pipeline)),
+        );
+        tasks::essential_task(
+            "watch of the disk",
+            health.clone(),
+            space::run(Arc::downgrade(&pipeline)),
+        );
+        tasks::essential_task(
+            "check of the store",
+            health.clone(),
+            checking::run(Arc::downgrade(&pipeline)),
         );
         health.started();
         Ok(pipeline)
@@ -276,6 +288,18 @@ impl Pipeline {
         &self.context.clock
     }
 
+    /// The room on the disk.
+    #[must_use]
+    pub fn space(&self) -> &space::Watch {
+        &self.space
+    }
+
+    /// The check of what the start left unchecked.
+    #[must_use]
+    pub fn checking(&self) -> &checking::Checking {
+        &self.checking
+    }
+
     /// Begins no attempt for a reason, or ends that; what runs goes on.
     pub fn pause(&self, why: Pause, paused: bool) {
         self.scheduler.pause(why, paused);
@@ -329,7 +353,6 @@ impl Pipeline {
         if self.store().harmed().records > 0 && self.context.health.note_corrupt() {
             telemetry.count_harmed("a page passed over corrupt records");
         }
-        self.space_left.store((self.space)(), Ordering::Relaxed);
         telemetry.set_in_memory(self.scheduler.in_memory());
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
         telemetry.upkeep();
@@ -342,7 +365,7 @@ impl Drop for Pipeline {
     }
 }
 
-/// Once a second: the disk's free space, gauges, upkeep of the metrics.
+/// Once a second: gauges, upkeep of the metrics.
 async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {

@@ -29,8 +29,9 @@ pub struct Serve {
     pub manifest: Option<PathBuf>,
     /// Bytes of the store that are kept in memory.
     pub cache_bytes: usize,
-    /// Publishes are refused while the disk has less free space than this, in bytes.
-    pub free_bytes_min: u64,
+    /// Publishes are refused while the disk has less free space than this, in bytes; `None` is 256 MiB,
+    /// or a twentieth of a disk smaller than 5 GiB.
+    pub free_bytes_min: Option<u64>,
     /// Names that requests may be for, beside IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
     /// Connections from one address.
@@ -51,7 +52,7 @@ impl Default for Serve {
             listen: LISTEN,
             manifest: None,
             cache_bytes: 256 << 20,
-            free_bytes_min: 256 << 20,
+            free_bytes_min: None,
             allowed_hosts: Vec::new(),
             connections_per_address_max: 1_024,
             instances_max: INSTANCES_MAX,

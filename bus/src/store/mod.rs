@@ -128,6 +128,16 @@ pub trait Store: Send + Sync + 'static {
     /// When the engine itself can't go on.
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error>;
 
+    /// Checks the next records of those that the start left unchecked, at most `rows`, and says how far
+    /// that is: `None` when none is left. Harm that it finds is told by [`Store::harmed`].
+    ///
+    /// # Errors
+    /// A page of the file can't be read; the check is over then.
+    fn check_next(&self, rows: u64) -> Result<Option<Checked>, Error> {
+        let _ = rows;
+        Ok(None)
+    }
+
     /// The harmed records that reads have met since this handle was opened. Pages leave such a row
     /// out and go on, so that one harmed record hinders no other; single reads answer
     /// [`Kind::Corrupt`]. Anything here degrades `/readyz`; the rows stay where they are for `fsck`.
@@ -391,6 +401,17 @@ pub struct Harmed {
 impl Harmed {
     /// The most records that are told apart.
     pub const NAMES_MAX: usize = 1_024;
+}
+
+/// How far the check of a running store is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Records that there are, about.
+    pub of: u64,
+    /// Records that were harmed.
+    pub harmed: u64,
 }
 
 /// What a full check saw.

@@ -82,7 +82,7 @@ const GAUGES: [(&str, &str); 6] = [
     ("edgebus_store_bytes", "Bytes of the store's file."),
     (
         "edgebus_disk_free_bytes",
-        "Free bytes above the floor at which publishing ends.",
+        "Free bytes on the disk of the store.",
     ),
 ];
 /// What histograms measure.
@@ -108,7 +108,7 @@ const HISTOGRAMS: [(&str, &str); 5] = [
 pub struct Disk {
     /// Bytes of the store's file.
     pub store_bytes: u64,
-    /// Free bytes above the floor at which publishing ends.
+    /// Free bytes on its disk.
     pub free_bytes: u64,
 }
 

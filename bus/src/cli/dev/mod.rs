@@ -88,7 +88,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         create: true,
         listen: arguments.listen,
         manifest: None,
-        free_bytes_min: FREE_BYTES_MIN,
+        free_bytes_min: Some(FREE_BYTES_MIN),
         ..settings::Serve::default()
     };
     let mut serving = Serving::start(&settings).await?;

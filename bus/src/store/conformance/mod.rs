@@ -83,6 +83,8 @@ impl Subject {
 pub(super) fn small() -> Settings {
     Settings {
         cache_bytes: 4 << 20,
+        // As in a large file.
+        recorded_from_bytes: 0,
     }
 }
 

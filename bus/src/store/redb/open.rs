@@ -5,17 +5,24 @@
 //! must not exist, which also keeps two makers apart), the database under another name, flushed,
 //! given its name, folder flushed. Never here: making where opening was asked, or the reverse.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase};
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError,
+};
 
 use super::catalog::{self, Identity, STORE_FORMAT};
+use super::device::Device;
 use super::tables::{Snapshot, Tables, engine};
-use super::{RedbStore, Settings};
+use super::{BALLAST_FILE, Opened, RedbStore, Settings};
 use crate::model::{Code, Progress};
 use crate::store::{Error, Kind};
 
@@ -59,7 +66,16 @@ impl RedbStore {
             ))
             .coded(Code::StoreMismatch));
         }
-        fs::create_dir_all(folder).map_err(at(folder, "make the folder"))?;
+        if let Some(other) = first_foreign(folder)? {
+            return Err(refused(format!(
+                "{} holds other things, such as {other}: a new store is made in a missing or empty \
+                 folder only; name one, as in --data {}",
+                folder.display(),
+                folder.join("edgebus-data").display()
+            ))
+            .coded(Code::FolderNotEmpty));
+        }
+        make_folder(folder)?;
         let identity = new_identity()?;
         write_id(&id_file, identity.store_id)?;
         let making = folder.join(MAKING);
@@ -100,18 +116,17 @@ impl RedbStore {
         let (file, id_file) = (folder.join(FILE), folder.join(ID_FILE));
         let store_id = read_id(&id_file, exists(&file)?)?;
         check_file(&file)?;
+        keep_private(folder);
         peek(&file, store_id)?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(settings.cache_bytes);
-        let repairing = progress.clone();
-        builder.set_repair_callback(move |session| {
-            let percent = format!("{:.0} %", session.progress() * 100.0);
-            repairing.tell("checking the store after an unclean stop", &percent);
-        });
-        let open = super::guarded(|| Ok(builder.open(&file)))?;
-        let database = open.map_err(|error| not_opened(&file, error))?;
+        let backend = File::options().read(true).write(true).open(&file);
+        let backend = FileBackend::new(backend.map_err(at(&file, "open"))?)
+            .map_err(|error| not_opened(&file, error))?;
+        let device =
+            Device::new(backend, settings.recorded_from_bytes).map_err(at(&file, "read"))?;
+        let opened = open_device(device, settings.cache_bytes, progress)?
+            .map_err(|error| not_opened(&file, error))?;
         progress.tell("reading what was published lately", "");
-        Self::start(database, store_id)
+        Self::start(opened, store_id)
     }
 }
 
@@ -146,6 +161,57 @@ impl RedbStore {
     }
 }
 
+/// Something in the folder that is not of a store, if there is such a thing.
+fn first_foreign(folder: &Path) -> Result<Option<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(folder, "read the folder")(error)),
+    };
+    // A new file system has a `lost+found`; the rest is what a maker that was interrupted leaves, and
+    // what stays when somebody takes the store's two files away.
+    const OURS: [&str; 4] = ["lost+found", MAKING, BALLAST_FILE, "code-cache"];
+    for entry in entries {
+        let name = entry.map_err(at(folder, "read the folder"))?.file_name();
+        if !OURS.iter().any(|ours| name == *ours) {
+            return Ok(Some(name.to_string_lossy().escape_debug().to_string()));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the folder if it is missing, for its owner alone.
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).map_err(at(parent, "make the folder"))?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(at(folder, "make the folder")),
+    }
+}
+
+/// Takes the rights of others on the store's files away, and says so of a folder that is open to them:
+/// events and the store's secret are in there.
+fn keep_private(folder: &Path) {
+    let open_to_others = |path: &Path| {
+        let mode = fs::metadata(path).map(|found| found.permissions().mode());
+        mode.is_ok_and(|mode| mode & 0o077 != 0)
+    };
+    for file in [FILE, ID_FILE].map(|name| folder.join(name)) {
+        if open_to_others(&file)
+            && let Err(error) = fs::set_permissions(&file, Permissions::from_mode(0o600))
+        {
+            let file = file.display();
+            tracing::warn!(%error, "{file} can be read by other users: chmod 600 {file}");
+        }
+    }
+    if open_to_others(folder) {
+        let folder = folder.display();
+        tracing::warn!("other users can look into {folder}: chmod 700 {folder}");
+    }
+}
+
 fn exists(path: &Path) -> Result<bool, Error> {
     path.try_exists().map_err(at(path, "look at"))
 }
@@ -168,6 +234,7 @@ fn write_id(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(path)
         .map_err(at(path, "make"))?;
     let mut text = ID_HEAD.to_owned();
@@ -222,6 +289,7 @@ fn make(path: &Path, identity: &Identity) -> Result<(), Error> {
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(0o600)
         .open(path)
         .map_err(at(path, "make"))?;
     let flushing = file.try_clone().map_err(at(path, "make"))?;
@@ -295,6 +363,30 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
     })
 }
 
+/// Opens the database on a device that is not empty; an engine's panic is the outer error.
+pub(super) fn open_device(
+    device: Device<impl StorageBackend>,
+    cache_bytes: usize,
+    progress: &Progress,
+) -> Result<Result<Opened, DatabaseError>, Error> {
+    let length = device.length();
+    let walked = Arc::new(AtomicBool::new(false));
+    let (repairing, walking) = (progress.clone(), walked.clone());
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.set_repair_callback(move |session| {
+        walking.store(true, Ordering::Relaxed);
+        let percent = format!("{:.0} %", session.progress() * 100.0);
+        repairing.tell("checking the store after an unclean stop", &percent);
+    });
+    let open = super::guarded(|| Ok(builder.create_with_backend(device)))?;
+    Ok(open.map(|database| Opened {
+        database,
+        length,
+        walked: walked.load(Ordering::Relaxed),
+    }))
+}
+
 /// Reads the identity and refuses a foreign, newer or other store.
 pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
     let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
@@ -319,6 +411,19 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
             "{place} has engine format {version}, which this release does not read"
         ))
         .coded(Code::StoreNewer),
+        DatabaseError::Storage(StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::StorageFull =>
+        {
+            refused(format!(
+                "the disk is full, and opening {place} needs some room: {error}; free some space"
+            ))
+            .coded(Code::DiskNearlyFull)
+        }
+        DatabaseError::Storage(StorageError::Corrupted(what)) => refused(format!(
+            "{place} can't be opened: a page of it is corrupt ({what}); nothing was changed. \
+             Restore the folder from a copy that was made while the bus was stopped"
+        ))
+        .coded(Code::RecordHarmed),
         error => refused(format!("{place} can't be opened: {error}")),
     }
 }

@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::{
-    Catalog, DeliveryState, Error, Harmed, Step, StepOutcome, Store, StoredEvent, Verified,
-    Versioned,
+    Catalog, Checked, DeliveryState, Error, Harmed, Step, StepOutcome, Store, StoredEvent,
+    Verified, Versioned,
 };
 
 impl RedbStore {
@@ -286,6 +286,10 @@ impl Store for RedbStore {
 
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
         guarded(|| verify::verify(&self.snapshot()?, harm))
+    }
+
+    fn check_next(&self, rows: u64) -> Result<Option<Checked>, Error> {
+        self.check_page(rows)
     }
 
     fn harmed(&self) -> Harmed {

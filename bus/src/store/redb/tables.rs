@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
 
-use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
+use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 use crate::store::codec::{Harm, Reader, Table, seal, unseal};
 use crate::store::{Error, Harmed, Kind};
 
@@ -23,6 +25,9 @@ pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8]
 pub(super) fn engine(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         error @ redb::Error::Corrupted(_) => Error::new(Kind::Corrupt, format!("redb: {error}")),
+        redb::Error::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Error::new(Kind::Unknown, format!("redb: {error}")).coded(Code::DiskNearlyFull)
+        }
         error => Error::new(Kind::Unknown, format!("redb: {error}")),
     }
 }
@@ -222,6 +227,12 @@ impl Snapshot {
     pub(super) fn check(&self, table: Table) -> Result<(), Error> {
         let open = self.transaction.open_table(definition(table));
         open.map(|_| ()).map_err(engine)
+    }
+
+    /// How many rows a table has.
+    pub(super) fn count(&self, table: Table) -> Result<u64, Error> {
+        let rows = self.transaction.open_table(definition(table));
+        rows.map_err(engine)?.len().map_err(engine)
     }
 
     /// Every row between the bounds, in order; `each` says whether to go on.

@@ -1,39 +1,198 @@
-//! The full check: every record of every table, and what must hold between them.
+//! The check of every record of every table, and of what must hold between them: whole, or in pages.
 //!
 //! Checksums find a record that was changed; only the links between tables find one that is gone:
-//! a log without gaps, and each delivery that an event owed in exactly one place of its life.
+//! a log without gaps, and each delivery that an event owed in exactly one place of its life. Pages may
+//! come from different snapshots: what is held against each other is read from the same one.
 
 use std::ops::Bound;
 
 use super::tables::{Snapshot, delivery_key, delivery_of, due_key, event_key, position_of};
 use super::{catalog, dedupe};
-use crate::model::{BusId, DeliveryKey};
+use crate::model::{BusId, DeliveryKey, Position};
 use crate::store::codec::{Harm, Reader, Table, catalog as rows_of, delivery, event, unseal};
-use crate::store::{Error, Verified};
+use crate::store::{Error, StoredEvent, Verified};
 
 /// Checks everything; each harm is one line.
 pub(super) fn verify(rows: &Snapshot, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
-    let mut seen = Verified::default();
-    for table in Table::ALL {
-        rows.scan(table, Bound::Unbounded, Bound::Unbounded, |key, record| {
-            seen.records += 1;
-            let sound = unseal(table, key, record, |from| read_row(table, key, from));
-            if let Err(found) = sound {
+    let mut told = |found: &Harm| harm(found.line());
+    Walk::default().page(rows, u64::MAX, &mut told)
+}
+
+/// A check on its way: which rows are through.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Index in [`Table::ALL`].
+    table: usize,
+    /// The last key that was looked at in it; empty before the first.
+    after: Vec<u8>,
+    /// The last event that was looked at.
+    last: Option<(BusId, Position)>,
+}
+
+impl Walk {
+    /// Checks the next rows, at most `rows_max`. Nothing was left if it saw none.
+    pub(super) fn page(
+        &mut self,
+        rows: &Snapshot,
+        rows_max: u64,
+        harm: &mut dyn FnMut(&Harm),
+    ) -> Result<Verified, Error> {
+        let mut seen = Verified::default();
+        while let Some(table) = Table::ALL.get(self.table).copied()
+            && seen.records < rows_max
+        {
+            let mut lost = |found: Harm| {
                 seen.harmed += 1;
-                harm(found.line());
+                harm(&found);
+            };
+            let (looked, ended) = self.rows(rows, table, rows_max - seen.records, &mut lost)?;
+            if ended {
+                self.end_bus(rows, &mut lost)?;
+                self.after.clear();
+                self.table += 1;
             }
-            true
+            seen.records += looked;
+        }
+        Ok(seen)
+    }
+
+    /// Checks rows of one table: how many, and whether they were the last.
+    fn rows(
+        &mut self,
+        rows: &Snapshot,
+        table: Table,
+        rows_max: u64,
+        lost: &mut dyn FnMut(Harm),
+    ) -> Result<(u64, bool), Error> {
+        let after = std::mem::take(&mut self.after);
+        let from = if after.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Excluded(&after[..])
+        };
+        let (mut looked, mut ended, mut failed) = (0, true, None);
+        rows.scan(table, from, Bound::Unbounded, |key, record| {
+            if looked == rows_max {
+                ended = false;
+                return false;
+            }
+            looked += 1;
+            self.after.clear();
+            self.after.extend_from_slice(key);
+            let checked = match table {
+                Table::Events => self.event(rows, key, record, lost),
+                Table::Deliveries => delivery_row(rows, key, record, lost),
+                _ => {
+                    if let Err(found) =
+                        unseal(table, key, record, |from| read_row(table, key, from))
+                    {
+                        lost(found);
+                    }
+                    Ok(())
+                }
+            };
+            failed = checked.err();
+            failed.is_none()
         })?;
+        failed.map_or(Ok((looked, ended)), Err)
     }
-    let mut lost = |found: Harm| {
-        seen.harmed += 1;
-        harm(found.line());
+
+    /// One event: its place in the log, and its deliveries.
+    fn event(
+        &mut self,
+        rows: &Snapshot,
+        key: &[u8],
+        record: &[u8],
+        lost: &mut dyn FnMut(Harm),
+    ) -> Result<(), Error> {
+        let stored = unseal(Table::Events, key, record, |from| {
+            event::read_stored(from, position_of(key)?)
+        });
+        let stored = stored.map_err(&mut *lost).ok();
+        let place = key.first_chunk::<4>().zip(position_of(key));
+        if let Some((bus, position)) = place {
+            let bus = BusId(u32::from_be_bytes(*bus));
+            if self.last.is_some_and(|(before, _)| before != bus) {
+                self.end_bus(rows, lost)?;
+            }
+            if self
+                .last
+                .is_some_and(|(_, last)| last.0.checked_add(1) != Some(position.0))
+            {
+                lost(Harm::new(Table::Events, key, "comes after a gap"));
+            }
+            self.last = Some((bus, position));
+        }
+        let Some(StoredEvent {
+            position,
+            subscriptions,
+            ..
+        }) = stored
+        else {
+            return Ok(());
+        };
+        for subscription in subscriptions {
+            let owed = delivery_key(DeliveryKey {
+                subscription,
+                replay: 0,
+                position,
+            });
+            match places(rows, &owed)? {
+                1 => {}
+                0 => lost(Harm::new(Table::Deliveries, &owed, "is in no table")),
+                _ => lost(Harm::new(Table::Deliveries, &owed, "is in two tables")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The last event of a bus was looked at: it must be the bus's head.
+    fn end_bus(&mut self, rows: &Snapshot, lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
+        let Some((bus, last)) = self.last.take() else {
+            return Ok(());
+        };
+        let head = catalog::read_heads(rows)?.remove(&bus);
+        if head.is_some_and(|head| head != last.0) {
+            let key = event_key(bus, Position(head.unwrap_or_default()));
+            lost(Harm::new(
+                Table::Events,
+                &key,
+                "is the head, but not the last row",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// One delivery: if it has a due time, it has its row among the waiting.
+fn delivery_row(
+    rows: &Snapshot,
+    key: &[u8],
+    record: &[u8],
+    lost: &mut dyn FnMut(Harm),
+) -> Result<(), Error> {
+    let row = unseal(Table::Deliveries, key, record, |from| {
+        delivery::read_delivery(from, delivery_of(key)?)
+    });
+    let row = match row {
+        Ok(row) => row,
+        Err(found) => {
+            lost(found);
+            return Ok(());
+        }
     };
-    for (bus, head) in catalog::read_heads(rows)? {
-        check_log(rows, bus, head, &mut lost)?;
+    let Some(due) = row.due_at else {
+        return Ok(());
+    };
+    let waiting = rows.get(Table::Due, &due_key(due, row.key), |_| Some(()))?;
+    if waiting.is_none() {
+        lost(Harm::new(
+            Table::Deliveries,
+            key,
+            "has no row among the waiting",
+        ));
     }
-    check_due(rows, &mut lost)?;
-    Ok(seen)
+    Ok(())
 }
 
 /// Decodes any row whole, and lets the result go.
@@ -64,61 +223,6 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
     }
 }
 
-/// Positions without gaps up to the head, and every delivery somewhere.
-fn check_log(
-    rows: &Snapshot,
-    bus: BusId,
-    head: u64,
-    lost: &mut dyn FnMut(Harm),
-) -> Result<(), Error> {
-    let mut next = None;
-    let mut failed = None;
-    let (from, to) = (
-        bus.0.to_be_bytes(),
-        bus.0.checked_add(1).map(u32::to_be_bytes),
-    );
-    let to = to
-        .as_ref()
-        .map_or(Bound::Unbounded, |to| Bound::Excluded(&to[..]));
-    rows.scan(Table::Events, Bound::Included(&from), to, |key, record| {
-        let Some(position) = position_of(key) else {
-            return true;
-        };
-        if next.is_some_and(|next| next != position.0) {
-            lost(Harm::new(Table::Events, key, "comes after a gap"));
-        }
-        next = position.0.checked_add(1);
-        let Ok(stored) = unseal(Table::Events, key, record, |from| {
-            event::read_stored(from, position)
-        }) else {
-            return true;
-        };
-        for subscription in stored.subscriptions {
-            let owed = delivery_key(DeliveryKey {
-                subscription,
-                replay: 0,
-                position,
-            });
-            match places(rows, &owed) {
-                Ok(1) => {}
-                Ok(0) => lost(Harm::new(Table::Deliveries, &owed, "is in no table")),
-                Ok(_) => lost(Harm::new(Table::Deliveries, &owed, "is in two tables")),
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.is_none()
-    })?;
-    if next.is_some_and(|next| next != head + 1) {
-        let key = event_key(bus, crate::model::Position(head));
-        lost(Harm::new(
-            Table::Events,
-            &key,
-            "is the head, but not the last row",
-        ));
-    }
-    failed.map_or(Ok(()), Err)
-}
-
 /// In how many stages of life the delivery is.
 fn places(rows: &Snapshot, key: &[u8]) -> Result<usize, Error> {
     let mut count = 0;
@@ -130,36 +234,4 @@ fn places(rows: &Snapshot, key: &[u8]) -> Result<usize, Error> {
         count += usize::from(row.is_some());
     }
     Ok(count)
-}
-
-/// Every delivery with a due time has its row among the waiting.
-fn check_due(rows: &Snapshot, lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
-    let mut failed = None;
-    rows.scan(
-        Table::Deliveries,
-        Bound::Unbounded,
-        Bound::Unbounded,
-        |key, record| {
-            let Some(name) = delivery_of(key) else {
-                return true;
-            };
-            let row = unseal(Table::Deliveries, key, record, |from| {
-                delivery::read_delivery(from, name)
-            });
-            let Some(due) = row.ok().and_then(|row| row.due_at) else {
-                return true;
-            };
-            match rows.get(Table::Due, &due_key(due, name), |_| Some(())) {
-                Ok(Some(_)) => {}
-                Ok(None) => lost(Harm::new(
-                    Table::Deliveries,
-                    key,
-                    "has no row among the waiting",
-                )),
-                Err(error) => failed = Some(error),
-            }
-            failed.is_none()
-        },
-    )?;
-    failed.map_or(Ok(()), Err)
 }

@@ -96,7 +96,7 @@ fn a_harmed_block_is_answered_from_the_log() {
     store.commit(&[rules(WINDOW_MS)]).unwrap();
     fill(&store, 0..BLOCK + 10, 1_000);
     let harm = |store: &RedbStore| {
-        let transaction = begin(store.database()).unwrap();
+        let transaction = begin(store.database(), &store.length).unwrap();
         let mut table = transaction
             .open_table(tables::definition(Table::Dedupe))
             .unwrap();

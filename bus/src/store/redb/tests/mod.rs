@@ -2,12 +2,13 @@
 
 mod blocks;
 mod opening;
-mod power;
+pub(super) mod power;
 mod rot;
 
 use std::path::Path;
 use std::sync::Arc;
 
+use super::device::Device;
 use super::open::{FILE, ID_FILE};
 use super::*;
 use crate::model::*;
@@ -16,6 +17,7 @@ use crate::store::*;
 fn small() -> Settings {
     Settings {
         cache_bytes: 2 << 20,
+        ..Settings::default()
     }
 }
 

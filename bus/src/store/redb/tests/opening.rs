@@ -40,13 +40,13 @@ fn nothing_is_made_where_opening_was_asked() {
 #[test]
 fn an_existing_store_is_never_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    drop(RedbStore::create(&folder.path().join("deep/er"), small()).unwrap());
-    drop(RedbStore::create(folder.path(), small()).unwrap());
-    let before = contents_of_files(folder.path());
-    assert!(refusal(RedbStore::create(folder.path(), small())).contains("already"));
-    assert_eq!(contents_of_files(folder.path()), before);
-    fs::remove_file(folder.path().join(FILE)).unwrap();
-    assert!(refusal(RedbStore::create(folder.path(), small())).contains("wrong mount"));
+    let folder = folder.path().join("deep/er");
+    drop(RedbStore::create(&folder, small()).unwrap());
+    let before = contents_of_files(&folder);
+    assert!(refusal(RedbStore::create(&folder, small())).contains("already"));
+    assert_eq!(contents_of_files(&folder), before);
+    fs::remove_file(folder.join(FILE)).unwrap();
+    assert!(refusal(RedbStore::create(&folder, small())).contains("wrong mount"));
 }
 
 fn contents_of_files(folder: &Path) -> Vec<Vec<u8>> {

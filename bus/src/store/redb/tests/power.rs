@@ -1,6 +1,7 @@
 //! Power cuts: what was not flushed is lost, reordered or torn at 512 bytes, and what was
 //! acknowledged is still there. `EDGEBUS_POWER_CUTS` sets how many.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard};
@@ -8,17 +9,23 @@ use std::sync::{Mutex, MutexGuard};
 use ::redb::{Builder, StorageBackend};
 
 use super::*;
+use crate::model::Progress;
 use crate::store::conformance::random::everything;
 use crate::store::memory::MemoryStore;
+
+thread_local! {
+    /// Each commit records the free pages, as in a large file.
+    pub(super) static RECORDED: Cell<bool> = const { Cell::new(false) };
+}
 
 const SECTOR: usize = 512;
 pub(super) const ID: [u8; 16] = [9; 16];
 
 /// Numbers that a seed decides.
-pub(super) struct Random(pub(super) u64);
+pub(in crate::store::redb) struct Random(pub(in crate::store::redb) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(in crate::store::redb) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -96,10 +103,10 @@ impl Disk {
     }
 
     pub(super) fn open(&self) -> Result<RedbStore, Error> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(1 << 20);
-        let database = builder.create_with_backend(self.clone()).map_err(engine)?;
-        RedbStore::start(database, ID)
+        let recorded_from = if RECORDED.get() { 0 } else { u64::MAX };
+        let device = Device::new(self.clone(), recorded_from).unwrap();
+        let opened = open::open_device(device, 1 << 20, &Progress::silent())?;
+        RedbStore::start(opened.map_err(engine)?, ID)
     }
 
     /// A new store on a new disk, with the rules.
@@ -265,8 +272,11 @@ fn model(batches: &[Vec<Step>]) -> MemoryStore {
 }
 
 /// One life: work until the power goes, perhaps again during recovery, then look at what is there.
+///
+/// Every other disk holds a file in which each commit records its free pages.
 fn power_cut(seed: u64) -> Result<(), String> {
     let mut random = Random(seed);
+    RECORDED.set(seed % 2 == 1);
     let (mut disk, store) = Disk::with_store();
     disk.cut_after(random.below(400));
     let mut acknowledged: Vec<Vec<Step>> = Vec::new();

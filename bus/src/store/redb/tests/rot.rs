@@ -1,7 +1,7 @@
 //! Rot: flipped bits in a closed file, and in the newest page of one that was not closed.
 //! `EDGEBUS_ROT` sets how many.
 
-use super::power::{Disk, Random};
+use super::power::{Disk, RECORDED, Random};
 use super::*;
 
 const PAGE: usize = 4096;
@@ -123,7 +123,10 @@ fn a_codec_without_checksums_is_caught() {
 }
 
 /// Rot in a page of the newest commit plus an unclean stop: how often an acknowledged event is gone
-/// from a store that opens.
+/// from a store that opens, without a word.
+///
+/// Where free pages are recorded, in a page of the tables: rot in the record itself is found by nothing
+/// but the engine's assertions, after an unclean stop as after an orderly one.
 fn rolled_back(count: u64) -> u64 {
     let mut gone = 0;
     for seed in 0..count {
@@ -142,7 +145,8 @@ fn rolled_back(count: u64) -> u64 {
         let mut changed: Vec<usize> = (1..image.len() / PAGE)
             .filter(|page| {
                 let page = page * PAGE..(page + 1) * PAGE;
-                before.get(page.clone()) != Some(&image[page])
+                before.get(page.clone()) != Some(&image[page.clone()])
+                    && (!RECORDED.get() || image[page].windows(4).any(|bytes| bytes == b"last"))
             })
             .collect();
         let page = changed.remove(random.below(changed.len() as u64) as usize);
@@ -154,7 +158,11 @@ fn rolled_back(count: u64) -> u64 {
         let opened = std::panic::catch_unwind(|| Disk::of(image).open());
         if let Ok(Ok(store)) = opened {
             let there = store.event(BusId(1), Position(21));
-            if matches!(there, Ok(None)) && store.harmed().records == 0 {
+            let mut checked = Ok(Some(Checked::default()));
+            while let Ok(Some(_)) = checked {
+                checked = store.check_next(3);
+            }
+            if matches!(there, Ok(None)) && checked.is_ok() && store.harmed().records == 0 {
                 gone += 1;
             }
         }
@@ -165,6 +173,14 @@ fn rolled_back(count: u64) -> u64 {
 #[test]
 fn two_phases_never_roll_an_acknowledged_commit_back() {
     assert_eq!(rolled_back(40), 0);
+}
+
+#[test]
+fn what_no_start_has_walked_over_is_checked_afterwards() {
+    RECORDED.set(true);
+    let gone = rolled_back(200);
+    RECORDED.set(false);
+    assert_eq!(gone, 0);
 }
 
 #[test]
@@ -181,7 +197,7 @@ fn a_harmed_event_hinders_nobody() {
     let events = (1..=5).map(|id| event(&id.to_string(), vec![1; 100]));
     store.commit(&[append(events.collect(), 1)]).unwrap();
     let harm = |table, row: &[u8]| {
-        let transaction = begin(store.database()).unwrap();
+        let transaction = begin(store.database(), &store.length).unwrap();
         let mut rows = transaction.open_table(tables::definition(table)).unwrap();
         rows.insert(row, &b"rot and nothing else"[..]).unwrap();
         drop(rows);
