@@ -175,6 +175,7 @@ impl Pipeline {
             functions: named,
             components,
             rules,
+            expected: None,
             now: self.context.clock.now(),
         }));
         self.change(step, &ready).await
@@ -195,6 +196,7 @@ impl Pipeline {
             function: name.clone(),
             component,
             config: None,
+            expected: None,
             now: self.context.clock.now(),
         }));
         self.change(step, &ready).await?;
@@ -228,9 +230,11 @@ impl Pipeline {
             ));
         };
         let ready = self.compiled();
-        self.change(Step::Remove { function }, &ready)
-            .await
-            .map(|_| ())
+        let step = Step::Remove {
+            function,
+            expected: None,
+        };
+        self.change(step, &ready).await.map(|_| ())
     }
 
     async fn prepare(

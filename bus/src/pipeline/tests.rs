@@ -579,6 +579,7 @@ impl Store for Bad {
     }
 
     forward! {
+        plan(step: &Step) -> Result<Catalog, String>;
         events(bus: BusId, after: Position, limit: usize) -> Vec<StoredEvent>;
         event(bus: BusId, position: Position) -> Option<StoredEvent>;
         deliveries(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<Delivery>;
