@@ -128,12 +128,12 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         runtime,
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
-        progress: progress.clone(),
         limits: Limits::of(memory_bytes / 2, instances),
         space: Box::new(move || {
             free_bytes(&folder).map_or(u64::MAX, |free| free.saturating_sub(floor))
         }),
-        secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
+        secrets: Arc::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
+        hold: false,
     })
     .await?;
     Ok(Running {
