@@ -4,6 +4,9 @@ use hyper::StatusCode;
 
 use super::call::{Answer, Call, json, text};
 use super::json::Object;
+use crate::bus::Bus;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// True for the paths that a full house still answers.
 pub(super) fn is_health(path: &str) -> bool {
@@ -14,7 +17,8 @@ pub(super) fn is_health(path: &str) -> bool {
 pub(super) async fn live(call: Call) -> Answer {
     call.query(&[])?;
     Ok(word(
-        call.app.bus.live(),
+        // A start that goes on is alive, however long it takes.
+        call.app.bus.bus().is_none_or(Bus::live),
         "ok\n",
         "the store failed; this process ends\n".into(),
     ))
@@ -24,20 +28,29 @@ pub(super) async fn live(call: Call) -> Answer {
 pub(super) async fn ready(call: Call) -> Answer {
     let verbose = call.query(&["verbose"])?.flag("verbose")?;
     let stopping = *call.app.stopping.borrow();
-    let ready = if stopping {
-        Err("stopping".to_owned())
-    } else {
-        call.app.bus.ready()
+    let startup = &call.app.bus;
+    let ready = match startup.bus() {
+        _ if stopping => Err("stopping".to_owned()),
+        None => Err(startup.words()),
+        Some(bus) => bus.ready(),
     };
     Ok(match (ready, verbose) {
-        (Ok(()), _) => word(true, "ready\n", String::new()),
+        (Ok(()), true) => {
+            let notes = startup.bus().map(Bus::notes).unwrap_or_default();
+            let mut words = "ready\n".to_owned();
+            for note in notes {
+                words.push_str(&note);
+                words.push('\n');
+            }
+            text(PLAIN, words)
+        }
+        (Ok(()), false) => word(true, "ready\n", String::new()),
         (Err(reason), true) => word(false, "", format!("not ready: {reason}\n")),
         (Err(_), false) => word(false, "", "not ready\n".to_owned()),
     })
 }
 
 fn word(well: bool, good: &'static str, bad: String) -> axum::response::Response {
-    const PLAIN: &str = "text/plain; charset=utf-8";
     if well {
         text(PLAIN, good)
     } else {
