@@ -52,6 +52,7 @@ impl Bench {
             functions: vec![(function, digest, FunctionConfig::default())],
             components: vec![(digest, component)],
             rules: vec![rule],
+            expected: None,
             now: Timestamp(0),
         }));
         store.commit(&[step]).expect("a manifest");

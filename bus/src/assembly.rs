@@ -2,6 +2,7 @@
 
 mod disk;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,12 @@ use crate::runtime::wasmtime::{
 use crate::settings;
 use crate::store::redb::{RedbStore, Settings as StoreSettings};
 use crate::store::{self, Store};
-use crate::telemetry::{Disk, Telemetry};
+use crate::telemetry::Disk;
+
+pub use crate::telemetry::Telemetry;
+
+/// The largest file of a secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 use disk::Folder;
 
@@ -93,17 +99,19 @@ pub fn store_in_use(folder: &Path) -> Result<Option<bool>, store::Error> {
     RedbStore::in_use(folder)
 }
 
-/// Opens the store and starts a bus on it; ready when this returns.
+/// Opens the store and starts a bus on it; ready when this returns, or, with a manifest to be applied,
+/// after [`Pipeline::begin`]. Works on its thread for as long as the store takes: not for one that
+/// others wait for.
 ///
 /// # Errors
 /// The store, the runtime or the recovery failed.
-pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Running, Error> {
-    let (opening, telling) = (settings.clone(), progress.clone());
-    let store = tokio::task::spawn_blocking(move || open_store(&opening, &telling))
-        .await
-        .map_err(|_| {
-            crate::error::Error::new(crate::error::Kind::Unavailable, "the process is stopping")
-        })??;
+pub async fn start(
+    settings: &settings::Serve,
+    telemetry: Arc<Telemetry>,
+    progress: &Progress,
+) -> Result<Running, Error> {
+    let store = open_store(settings, progress)?;
+    progress.tell("reading the rules", "");
     let catalog = store.catalog()?;
     let mut newest = Timestamp(0);
     for (bus, _, last) in &catalog.buses {
@@ -126,7 +134,7 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
     })?);
     tracing::info!("functions run in {}", runtime.allocation());
     let instances = usize::try_from(runtime.allocation().instances_max).unwrap_or(usize::MAX);
-    let telemetry = Telemetry::new();
+    let secrets = settings.secrets.clone();
     let (watched, store_file) = (settings.data.clone(), RedbStore::file_in(&settings.data));
     telemetry.watch_disk(move || Disk {
         store_bytes: std::fs::metadata(&store_file).map_or(0, |file| file.len()),
@@ -138,10 +146,10 @@ pub async fn start(settings: &settings::Serve, progress: &Progress) -> Result<Ru
         runtime,
         clock: Clock::system(newest),
         telemetry: telemetry.clone(),
-        progress: progress.clone(),
         limits: Limits::of(memory_bytes / 2, instances),
         space: Box::new(Folder::new(&settings.data, settings.free_bytes_min)),
-        secrets: Box::new(|name| std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()),
+        secrets: Arc::new(move |name| secret(secrets.as_deref(), name)),
+        hold: settings.manifest.is_some(),
     })
     .await?;
     Ok(Running {
@@ -194,6 +202,39 @@ pub fn compile_component(
 pub fn allocation(instances_max: u32) -> Result<(String, bool), crate::runtime::Error> {
     let allocation = wasmtime::allocation(instances_max, machine::memory_bytes())?;
     Ok((allocation.to_string(), allocation.is_whole()))
+}
+
+/// The value of a secret as it is now: of the file of its name in `folder`, without the line break at
+/// its end, else of the environment variable `EDGEBUS_SECRET_` and its name.
+#[must_use]
+pub fn secret(folder: Option<&Path>, name: &str) -> Option<String> {
+    let own = |byte: u8| byte == b'_' || byte.is_ascii_alphanumeric();
+    // A name is no path, whoever wrote it.
+    if let Some(folder) = folder.filter(|_| name.bytes().all(own))
+        && let Some(value) = secret_file(&folder.join(name))
+    {
+        return Some(value);
+    }
+    std::env::var(format!("EDGEBUS_SECRET_{name}")).ok()
+}
+
+fn secret_file(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text));
+    let reason = match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => error.to_string(),
+        Ok(bytes) if bytes as u64 > SECRET_BYTES_MAX => {
+            format!("it has more than {SECRET_BYTES_MAX} bytes")
+        }
+        Ok(_) => {
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            return Some(line.strip_suffix('\r').unwrap_or(line).to_owned());
+        }
+    };
+    tracing::error!(file = %path.display(), %reason, "the secret can't be read");
+    None
 }
 
 /// Free space on the disk of `folder`, and below how much publishes are refused there, in bytes; `None`

@@ -28,7 +28,7 @@ use crate::store::{self, Store};
 
 use staging::Staging;
 
-pub use crate::pipeline::{Situation, Trial};
+pub use crate::pipeline::{Availability, Situation, Trial};
 pub use crate::store::{DeliveryState, StoredEvent};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
@@ -41,8 +41,9 @@ pub use rulebook::Rulebook;
 const READS_MAX: usize = 16;
 /// How long a request waits for its turn to read.
 const READ_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Changes of functions and manifests that are made or wait for each other, each with its components.
-const CHANGES_MAX: usize = 2;
+/// Changes of functions and manifests that are made or wait for each other, each with its components. Two
+/// of them may compile; the others are for changes that don't.
+const CHANGES_MAX: usize = 4;
 /// How long a change waits to be among them.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Manifests that are read and compared with what is in force at once.
@@ -51,6 +52,8 @@ const PLANS_MAX: usize = 2;
 const PLAN_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long one request may read.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
+/// Lines that tell what is not as it should be.
+const NOTES_MAX: usize = 20;
 
 /// A running bus.
 #[derive(Clone)]
@@ -164,14 +167,58 @@ impl Bus {
         self.pipeline.stopped().await;
     }
 
-    /// The deployed functions.
+    /// The deployed functions, each with whether it can be called.
     #[must_use]
-    pub fn functions(&self) -> Vec<Revision> {
+    pub fn functions(&self) -> Vec<(Revision, Availability)> {
         self.snapshot()
             .functions
             .values()
-            .map(|deployed| deployed.revision.clone())
+            .map(|deployed| (deployed.revision.clone(), deployed.availability()))
             .collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<(Revision, Availability)> {
+        let snapshot = self.snapshot();
+        let deployed = snapshot.functions.get(name)?;
+        Some((deployed.revision.clone(), deployed.availability()))
+    }
+
+    /// What is not as it should be while the bus is ready, a line each: functions that can't be called,
+    /// rules that are inactive.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let functions = snapshot.functions.values().filter_map(|own| {
+            let name = &own.revision.name;
+            match own.availability() {
+                Availability::Ready => None,
+                Availability::Compiling => Some(format!("function {name} is compiling")),
+                Availability::Unavailable { reason } => Some(format!(
+                    "function {name} is unavailable, its deliveries wait: {}",
+                    reason.lines().next().unwrap_or("")
+                )),
+            }
+        });
+        let rules = snapshot.inactive.iter().map(|own| {
+            let reason = own.reason.lines().next().unwrap_or("");
+            format!(
+                "rule {} is inactive, this release can't read it: {reason}",
+                own.rule
+            )
+        });
+        let mut notes: Vec<String> = rules.chain(functions).take(NOTES_MAX + 1).collect();
+        if notes.len() > NOTES_MAX {
+            notes.truncate(NOTES_MAX);
+            notes.push("and more".to_owned());
+        }
+        notes
+    }
+
+    /// Reads the secrets anew; the functions whose values changed.
+    pub async fn reload_secrets(&self) -> Vec<Name> {
+        self.pipeline.reload_secrets().await
     }
 
     /// Compiles and deploys a component under `name`; what it is given stays as it was.

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 
 use super::deliver;
 use crate::support::http;
 use crate::support::project::{Dev, Project, clean};
-use crate::support::server::{Home, binary, wait_for};
+use crate::support::server::{Home, binary, signal_to, wait_for};
 
 const SOURCE: &str = "functions/hello/src/lib.rs";
 
@@ -194,6 +195,38 @@ fn failures_say_what_is_next() {
         !std::path::Path::new(&store).exists(),
         "{store} is there still"
     );
+}
+
+/// The terminal was closed: an orderly end, without anything left behind.
+#[test]
+fn a_hangup_ends_it_and_its_builds() {
+    let home = Home::new("version: 1\n");
+    let mut dev = ephemeral(&home);
+    let store = dev.hears("(removed in the end)");
+    let store = store.split_whitespace().nth(1).unwrap().to_owned();
+    assert!(dev.end_by(Signal::HUP).success());
+    assert!(!std::path::Path::new(&store).exists(), "{store}");
+
+    let pid = home.data();
+    let build = format!("echo $$ > {}; exec sleep 600", pid.display());
+    home.write_manifest(&format!(
+        "version: 1\nfunctions:\n  f: {{ component: f.wasm, build: {{ command: '{build}', watch: [.] }} }}\n"
+    ));
+    let mut command = Command::new(binary());
+    clean(&mut command)
+        .args(["dev", "--ephemeral", "--listen", "127.0.0.1:0"])
+        .arg("--manifest")
+        .arg(home.manifest());
+    let mut child = command.spawn().unwrap();
+    let building = || {
+        let text = std::fs::read_to_string(&pid).ok()?;
+        text.trim().parse::<i32>().ok()
+    };
+    wait_for("the build to begin", || building().is_some());
+    signal_to(&child, Signal::HUP);
+    assert!(child.wait().unwrap().success());
+    let build = Pid::from_raw(building().unwrap()).unwrap();
+    wait_for("the build to end", || test_kill_process(build).is_err());
 }
 
 #[test]

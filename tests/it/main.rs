@@ -31,6 +31,7 @@ mod manifest;
 mod openapi;
 mod operate;
 mod publish;
+mod start;
 mod store_file;
 mod tidy;
 mod webhooks;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use super::server::{PATIENCE, binary};
+use super::server::{PATIENCE, binary, signal_to};
 
 /// How long a build may take where nothing is compiled yet, on a machine with other work.
 const BUILD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
@@ -192,9 +192,13 @@ impl Dev {
     }
 
     /// Sends SIGINT, as Ctrl-C does, and waits for the end.
-    pub(crate) fn stop(mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.end_by(rustix::process::Signal::INT)
+    }
+
+    /// Sends a signal, and waits for the end.
+    pub(crate) fn end_by(mut self, signal: rustix::process::Signal) -> ExitStatus {
+        signal_to(&self.child, signal);
         self.child.wait().unwrap()
     }
 }

@@ -74,6 +74,28 @@ impl Charge {
     }
 }
 
+impl Charge {
+    /// The bytes that this is the charge of, which is let go with the last copy of them.
+    pub(crate) fn with(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Charged {
+            bytes,
+            _charge: self,
+        })
+    }
+}
+
+/// Bytes with their charge.
+struct Charged {
+    bytes: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Drop for Charge {
     fn drop(&mut self) {
         self.gauge.0.0.fetch_sub(self.bytes, Ordering::Relaxed);

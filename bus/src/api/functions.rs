@@ -9,7 +9,7 @@ use super::json::{Object, string};
 use super::problem::{Cause, Problem};
 use super::wire::{self, Mode};
 use super::{body, page};
-use crate::bus::Trial;
+use crate::bus::{Availability, Trial};
 use crate::error::Kind;
 use crate::model::Revision;
 use crate::model::rule::DEFAULT_BUS;
@@ -21,8 +21,8 @@ pub(super) async fn list(call: Call) -> Answer {
         &call.app,
         "functions",
         call.app.bus.functions(),
-        |out, revision| {
-            write(out, &revision);
+        |out, (revision, availability)| {
+            write(out, &revision, &availability);
         },
     )
 }
@@ -31,15 +31,14 @@ pub(super) async fn list(call: Call) -> Answer {
 pub(super) async fn get(call: Call) -> Answer {
     let name = call.name("name")?;
     call.query(&[])?;
-    let functions = call.app.bus.functions();
-    let Some(revision) = functions.iter().find(|revision| revision.name == name) else {
+    let Some((revision, availability)) = call.app.bus.function(name.as_str()) else {
         return Err(Problem::new(
             Cause::Handle(Kind::NotFound),
             format!("no function is deployed as `{name}`"),
         ));
     };
     let mut out = Vec::new();
-    write(&mut out, revision);
+    write(&mut out, &revision, &availability);
     Ok(json(out))
 }
 
@@ -48,12 +47,14 @@ pub(super) async fn deploy(call: Call) -> Answer {
     let name = call.name("name")?;
     call.query(&[])?;
     let app = call.app.clone();
-    let (component, _charge) = call
+    let (component, charge) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
         .await?;
+    // The component outlives the request if its client goes, and is charged for as long as it is held.
+    let component = charge.with(component);
     let revision = app.bus.deploy(name.as_str(), component).await?;
     let mut out = Vec::new();
-    write(&mut out, &revision);
+    write(&mut out, &revision, &Availability::Ready);
     let mut response = json(out);
     if revision.number == 1 {
         *response.status_mut() = StatusCode::CREATED;
@@ -147,12 +148,16 @@ fn write_bytes(object: &mut Object<'_>, name: &str, bytes: &[u8]) {
     }
 }
 
-fn write(out: &mut Vec<u8>, revision: &Revision) {
+fn write(out: &mut Vec<u8>, revision: &Revision, availability: &Availability) {
     let mut object = Object::new(out);
     object.text("name", revision.name.as_str());
     object.shown("digest", &revision.digest);
     object.number("revision", u64::from(revision.number));
     object.shown("deployed_at", &revision.deployed_at);
+    object.text("state", availability.word());
+    if let Availability::Unavailable { reason } = availability {
+        object.text("reason", reason);
+    }
     let limits = &revision.config.limits;
     let mut own = Object::new(object.member("limits"));
     for (name, value) in [

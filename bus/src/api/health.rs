@@ -4,6 +4,9 @@ use hyper::StatusCode;
 
 use super::call::{Answer, Call, json, text};
 use super::json::Object;
+use crate::bus::Bus;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// True for the paths that a full house still answers.
 pub(super) fn is_health(path: &str) -> bool {
@@ -13,7 +16,8 @@ pub(super) fn is_health(path: &str) -> bool {
 /// `GET /livez`: whether the process should go on.
 pub(super) async fn live(call: Call) -> Answer {
     call.query(&[])?;
-    let live = call.app.bus.live();
+    // A start that goes on is alive, however long it takes.
+    let live = call.app.bus.bus().is_none_or(Bus::live);
     let words = if live {
         "ok\n"
     } else {
@@ -26,10 +30,11 @@ pub(super) async fn live(call: Call) -> Answer {
 pub(super) async fn ready(call: Call) -> Answer {
     let verbose = call.query(&["verbose"])?.flag("verbose")?;
     let stopping = *call.app.stopping.borrow();
-    let ready = if stopping {
-        Err("stopping".to_owned())
-    } else {
-        call.app.bus.ready()
+    let startup = &call.app.bus;
+    let ready = match startup.bus() {
+        _ if stopping => Err("stopping".to_owned()),
+        None => Err(startup.words()),
+        Some(bus) => bus.ready(),
     };
     let mut words = match (&ready, verbose) {
         (Ok(()), _) => "ready\n".to_owned(),
@@ -37,8 +42,11 @@ pub(super) async fn ready(call: Call) -> Answer {
         (Err(_), false) => "not ready\n".to_owned(),
     };
     if verbose {
-        for remark in call.app.bus.remarks() {
-            words.push_str(&remark);
+        let bus = startup.bus();
+        let remarks = bus.map(Bus::remarks).unwrap_or_default();
+        let notes = bus.map(Bus::notes).unwrap_or_default();
+        for line in remarks.iter().chain(&notes) {
+            words.push_str(line);
             words.push('\n');
         }
     }
@@ -46,7 +54,7 @@ pub(super) async fn ready(call: Call) -> Answer {
 }
 
 fn word(well: bool, words: String) -> axum::response::Response {
-    let response = text("text/plain; charset=utf-8", words);
+    let response = text(PLAIN, words);
     if well {
         response
     } else {

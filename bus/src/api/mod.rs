@@ -22,6 +22,7 @@ mod problem;
 mod rules;
 mod serve;
 mod sse;
+mod startup;
 mod stream;
 mod subscriptions;
 #[cfg(test)]
@@ -40,7 +41,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
-use crate::bus::Bus;
 use crate::model::rule::DEFAULT_BUS;
 use crate::places::Places;
 use body::{Charge, Gauge};
@@ -50,6 +50,7 @@ use serve::{Inward, Payload, Standing};
 
 pub use host::allowed_host;
 pub use serve::Limits;
+pub use startup::Startup;
 
 /// Renders the metrics as Prometheus text.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -108,20 +109,20 @@ fn router(table: Vec<Route>) -> Router<App> {
         })
 }
 
-/// Serves the API of `bus` on `listener` until `shutdown`, then drains within the limits; resolves
-/// when no connection and no task of the server is left.
+/// Serves the API of `bus`, which may still be starting, on `listener` until `shutdown`, then drains
+/// within the limits; resolves when no connection and no task of the server is left.
 ///
 /// # Errors
 /// When the listener fails for good.
 pub async fn serve(
     listener: TcpListener,
-    bus: Bus,
+    bus: impl Into<Startup>,
     metrics: Metrics,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let door = Door::new(bus, metrics, limits.clone(), stopping);
+    let door = Door::new(bus.into(), metrics, limits.clone(), stopping);
     let shutdown = async move {
         shutdown.await;
         // Streams of events have no end of their own.
@@ -135,7 +136,7 @@ pub async fn serve(
 struct App(Arc<Shared>);
 
 struct Shared {
-    bus: Bus,
+    bus: Startup,
     metrics: Metrics,
     limits: Limits,
     /// Request bodies that are held.
@@ -169,7 +170,12 @@ struct Door {
 }
 
 impl Door {
-    fn new(bus: Bus, metrics: Metrics, limits: Limits, stopping: watch::Receiver<bool>) -> Self {
+    fn new(
+        bus: Startup,
+        metrics: Metrics,
+        limits: Limits,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let table = table();
         let description = openapi::document(&table, &limits);
         let app = App(Arc::new(Shared {
@@ -202,6 +208,8 @@ impl Door {
             ))
         } else if standing == Standing::Observer && !health::is_health(path) {
             Some(Problem::busy("too many connections are open"))
+        } else if self.app.bus.bus().is_none() && !health::is_health(path) {
+            Some(self.app.bus.problem())
         } else {
             let headers = request.headers();
             body::check_transfer(headers)

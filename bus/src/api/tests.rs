@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::bus::Bus;
 
 /// A bus that has stopped: it takes no publishes, and what it reads is empty.
 async fn stopped_bus() -> Bus {
@@ -552,7 +553,13 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
         answer_bytes_in_flight_max: 8 << 20,
         ..Limits::default()
     };
-    let app = Door::new(stopped_bus().await, Arc::new(String::new), limits, stopping).app;
+    let app = Door::new(
+        stopped_bus().await.into(),
+        Arc::new(String::new),
+        limits,
+        stopping,
+    )
+    .app;
     let check =
         async |rows: usize, limit: usize, bytes: usize, count: usize, next: Option<&str>| {
             let response = page::collect(

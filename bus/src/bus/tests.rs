@@ -35,10 +35,10 @@ async fn made() -> Made {
         runtime: Arc::new(FakeRuntime),
         clock: clock.clone(),
         telemetry: Telemetry::new(),
-        progress: crate::model::Progress::silent(),
         limits: crate::pipeline::Limits::of(64 << 30, usize::MAX),
         space: Box::new(|| u64::MAX),
-        secrets: Box::new(|_| None),
+        secrets: Arc::new(|_| None),
+        hold: false,
     })
     .await
     .unwrap();

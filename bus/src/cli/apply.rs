@@ -88,7 +88,7 @@ impl Change {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let checked = Checked::read(&arguments.file, Purpose::Apply)?;
+    let checked = Checked::read(&arguments.file, Purpose::Apply, None)?;
     checked.tell(arguments.deny_warnings)?;
     let components: BTreeMap<Digest, Bytes> = checked
         .components

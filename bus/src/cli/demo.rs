@@ -55,7 +55,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         free_bytes_min: Some(64 << 20),
         ..settings::Serve::default()
     };
-    let serving = Serving::start(&settings).await?;
+    let Some(serving) = Serving::start(&settings, signals.stop_or_hangup()).await? else {
+        return Ok(OK);
+    };
     let url = format!("http://{}", serving.address);
     output::print(&format!("edgebus listens on {url}"));
     output::print(&format!(
@@ -89,7 +91,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     ));
     next_steps(arguments.keep, &url, &folder, &samples, dead.as_deref());
     if arguments.keep {
-        signals.stop().await;
+        signals.stop_or_hangup().await;
     }
     serving.stop().await;
     Ok(if dead.is_some() { OK } else { FAILURE })

@@ -1,24 +1,33 @@
 //! `edgebus serve`: one bus, from its folder, until it is told to stop.
 
-use std::collections::BTreeMap;
+mod configuration;
+mod signals;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{self, Progress};
-use super::validate::{self, Checked, Purpose};
 use super::{Failure, OK, STORE_FAILED};
-use crate::api;
-use crate::assembly::{self, Running};
-use crate::manifest;
-use crate::model::{Code, Name};
+use crate::api::{self, Startup};
+use crate::assembly::{self, Running, Telemetry};
+use crate::bus::Bus;
+use crate::model::Code;
 use crate::settings;
+
+pub(super) use configuration::Configuration;
+pub(super) use signals::{Asked, Signals};
+
+/// How long a start that is to stop may take to get where it can stop in order. What it is at then is
+/// cut off, as a kill would, which the next start mends.
+const GIVE_UP: Duration = Duration::from_secs(2);
+/// How long the API may take to end what it is at.
+const API_DRAIN: Duration = Duration::from_secs(6);
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -29,7 +38,7 @@ pub(super) struct Arguments {
     /// The folder of the store.
     #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// The manifest to put in force; without it, the one that was in force stays.
+    /// The manifest to apply; without it, or if it did not change since it was applied from here, the active one stays.
     #[arg(long, env = "EDGEBUS_MANIFEST", value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Where to listen; loopback only.
@@ -38,6 +47,9 @@ pub(super) struct Arguments {
     /// Make a new store if the folder is missing or empty; one that is there is opened as it is.
     #[arg(long)]
     create: bool,
+    /// A folder with a file for each secret, read at the start and on SIGHUP; a secret without a file is taken from EDGEBUS_SECRET_<NAME>.
+    #[arg(long, env = "EDGEBUS_SECRETS_DIR", value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// Refuse publishes while the disk has less free space than this, in MiB [default: 256, or a
     /// twentieth of a disk smaller than 5 GiB].
     #[arg(long, env = "EDGEBUS_FREE_MIB_MIN", value_name = "MIB")]
@@ -103,6 +115,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         create: arguments.create,
         listen: arguments.listen,
         manifest: arguments.manifest,
+        secrets: arguments.secrets,
         cache_bytes: arguments.cache_mib << 20,
         free_bytes_min: arguments.free_mib_min.map(|mib| mib << 20),
         allowed_hosts: arguments.allowed_hosts,
@@ -112,15 +125,34 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         compile_bytes_max: arguments.compile_mib.map(|mib| mib << 20),
     };
     let mut signals = Signals::install()?;
-    let mut serving = Serving::start(&settings).await?;
+    let Some(mut serving) = Serving::start(&settings, signals.stop()).await? else {
+        return Ok(OK);
+    };
     output::print(&format!("edgebus listens on http://{}", serving.address));
     output::print(&format!(
         "  try: {} rules ls --url http://{}",
         super::shown_program(),
         serving.address
     ));
-    serving.until(signals.stop()).await?;
+    let bus = serving.running.bus.clone();
+    let asked = async {
+        while signals.next().await == Asked::Hangup {
+            reload(&bus).await;
+        }
+    };
+    serving.until(asked).await?;
     serving.finish(&mut signals).await
+}
+
+/// Reads anew what can be read anew while the bus runs.
+async fn reload(bus: &Bus) {
+    let changed = bus.reload_secrets().await;
+    let names: Vec<&str> = changed.iter().map(|name| name.as_str()).collect();
+    tracing::info!(
+        functions = %names.join(", "),
+        "SIGHUP: the secrets were read anew; {} of the functions got other values",
+        names.len()
+    );
 }
 
 fn log_failed(reason: &str) -> Failure {
@@ -145,35 +177,6 @@ pub(super) fn init_logs(usual: &str) {
         .try_init();
 }
 
-/// The signals that ask for an orderly stop.
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(super) fn install() -> Result<Self, Failure> {
-        let install = |kind| {
-            signal(kind).map_err(|error| {
-                Failure::new(format!("signals can't be handled: {error}"))
-                    .coded(Code::SystemRefused)
-            })
-        };
-        Ok(Self {
-            terminate: install(SignalKind::terminate())?,
-            interrupt: install(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Resolves at the next signal.
-    pub(super) async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// Listens; on loopback only.
 pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     if !address.ip().is_loopback() {
@@ -191,6 +194,50 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// Opens the store and starts the bus on it, and says whether `stop` resolved meanwhile; `None` if it
+/// did and the start got to no place where it can stop in order.
+async fn open(
+    settings: &settings::Serve,
+    telemetry: Arc<Telemetry>,
+    progress: &crate::model::Progress,
+    shown: &Progress,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<(Running, bool)>, Failure> {
+    let (own, told) = (settings.clone(), progress.clone());
+    // On a thread of its own: nothing of a start is in the way of health and signals.
+    let here = tokio::runtime::Handle::current();
+    let mut starting =
+        tokio::task::spawn_blocking(move || here.block_on(assembly::start(&own, telemetry, &told)));
+    let (started, stopping) = tokio::select! {
+        started = &mut starting => (started, false),
+        () = stop => {
+            shown.finish();
+            output::note("stopping: the bus had not started yet");
+            match tokio::time::timeout(GIVE_UP, starting).await {
+                Ok(started) => (started, true),
+                Err(_) => return Ok(None),
+            }
+        }
+    };
+    let lost = |_| Failure::new("the start panicked").coded(Code::SystemRefused);
+    let running = started.map_err(lost)?.map_err(|error| {
+        shown.finish();
+        not_started(&error, settings)
+    })?;
+    Ok(Some((running, stopping)))
+}
+
+/// Why the bus did not start.
+fn not_started(error: &assembly::Error, settings: &settings::Serve) -> Failure {
+    let mut message = error.to_string();
+    let nothing_there =
+        std::fs::read_dir(&settings.data).map_or(true, |mut files| files.next().is_none());
+    if nothing_there && !settings.create {
+        message.push_str("\n  to make a new store there: add --create");
+    }
+    Failure::new(message).coded(error.code())
+}
+
 /// A bus that serves its API.
 pub(super) struct Serving {
     pub(super) running: Running,
@@ -200,58 +247,99 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Checks the manifest, opens the store, starts the bus, puts the manifest in force, and listens:
-    /// in this order, so that a fault of the configuration changes nothing.
-    pub(super) async fn start(settings: &settings::Serve) -> Result<Self, Failure> {
-        let configuration = settings
-            .manifest
-            .as_deref()
-            .map(Configuration::read)
-            .transpose()?;
+    /// Checks the manifest, listens, opens the store, applies the manifest and starts the bus: in this
+    /// order, so that a fault of the configuration changes nothing, and health is answered from the
+    /// first moment. `None` if `stop` resolved before the bus ran.
+    pub(super) async fn start(
+        settings: &settings::Serve,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, Failure> {
+        let (manifest, secrets) = (settings.manifest.as_deref(), settings.secrets.as_deref());
+        let configuration = manifest.map(|path| Configuration::read(path, secrets));
+        let configuration = configuration.transpose()?;
+        if let Some(folder) = secrets.filter(|folder| !folder.is_dir()) {
+            return Err(Failure::configuration(format!(
+                "{} is no folder, and --secrets or EDGEBUS_SECRETS_DIR names it",
+                folder.display()
+            )));
+        }
         let listener = bind(settings.listen).await?;
         let address = listener.local_addr().map_err(|error| {
             Failure::new(format!("the listener has no address: {error}")).coded(Code::SystemRefused)
         })?;
-        let progress = Arc::new(Progress::start());
-        let running = assembly::start(settings, &progress.of_start())
-            .await
-            .map_err(|error| {
-                progress.finish();
-                let mut message = error.to_string();
-                let nothing_there = std::fs::read_dir(&settings.data)
-                    .map_or(true, |mut files| files.next().is_none());
-                if nothing_there && !settings.create {
-                    message.push_str("\n  to make a new store there: add --create");
-                }
-                Failure::new(message).coded(error.code())
-            })?;
-        if let Some(configuration) = configuration {
-            configuration
-                .warnings
-                .iter()
-                .for_each(|line| output::note(line));
-            progress.say("putting the manifest in force");
-            let applied = running
-                .bus
-                .apply_with_components(&configuration.text, &configuration.components, false)
-                .await;
-            progress.finish();
-            match applied {
-                Ok(plan) => plan
-                    .changes
-                    .iter()
-                    .for_each(|change| output::note(&format!("  {change}"))),
-                Err(error) => {
-                    let live = running.pipeline.stop().await;
-                    let failure = configuration.failure(&error);
-                    let code = if live { failure.code } else { STORE_FAILED };
-                    return Err(Failure { code, ..failure });
+        let (startup, telemetry) = (Startup::default(), Telemetry::new());
+        let (api_stop, api) = Self::listen(settings, listener, &startup, telemetry.clone());
+        tracing::info!(%address, "health is answered from now on; the bus is starting");
+        let mut stop = pin!(stop);
+        let shown = Arc::new(Progress::start());
+        let progress = startup.progress(shown.of_start());
+        let opened = open(settings, telemetry, &progress, &shown, &mut stop).await?;
+        let Some((running, stopping)) = opened else {
+            return Ok(None);
+        };
+        let serving = Self {
+            running,
+            address,
+            stop: api_stop,
+            api,
+        };
+        let configured = match configuration {
+            _ if stopping => None,
+            None => Some(Ok(Vec::new())),
+            Some(configuration) => {
+                tokio::select! {
+                    lines = serving.configure(&configuration, settings, &progress) => Some(lines),
+                    () = &mut stop => None,
                 }
             }
+        };
+        shown.finish();
+        match configured {
+            Some(Ok(lines)) => {
+                lines.iter().for_each(|line| output::note(line));
+                serving.running.pipeline.begin();
+                startup.end(serving.running.bus.clone());
+                Ok(Some(serving))
+            }
+            ended => match (serving.stop().await, ended) {
+                (true, Some(Err(failure))) => Err(failure),
+                (true, _) => Ok(None),
+                (false, Some(Err(failure))) => Err(Failure {
+                    code: STORE_FAILED,
+                    ..failure
+                }),
+                (false, _) => Err(log_failed("while the bus stopped")),
+            },
         }
-        progress.finish();
+    }
+
+    /// Applies the manifest file if it is to be applied; what there is to say of it, in lines.
+    async fn configure(
+        &self,
+        configuration: &Configuration,
+        settings: &settings::Serve,
+        progress: &crate::model::Progress,
+    ) -> Result<Vec<String>, Failure> {
+        let Running { bus, pipeline, .. } = &self.running;
+        if let Some(line) = configuration.unchanged(bus, &settings.data) {
+            return Ok(vec![line]);
+        }
+        progress.tell("applying the manifest", "");
+        let now = pipeline.clock().now();
+        configuration.apply(bus, &settings.data, now).await
+    }
+
+    /// Serves the API from now on.
+    fn listen(
+        settings: &settings::Serve,
+        listener: TcpListener,
+        startup: &Startup,
+        telemetry: Arc<Telemetry>,
+    ) -> (
+        tokio::sync::oneshot::Sender<()>,
+        tokio::task::JoinHandle<std::io::Result<()>>,
+    ) {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let telemetry = running.telemetry.clone();
         let limits = api::Limits {
             allowed_hosts: settings.allowed_hosts.clone(),
             connections_per_address_max: settings.connections_per_address_max,
@@ -259,20 +347,15 @@ impl Serving {
         };
         let api = tokio::spawn(api::serve(
             listener,
-            running.bus.clone(),
-            std::sync::Arc::new(move || telemetry.render()),
+            startup.clone(),
+            Arc::new(move || telemetry.render()),
             limits,
             async move {
                 // A dropped sender asks for the stop as well.
                 let _ = stopped.await;
             },
         ));
-        Ok(Self {
-            running,
-            address,
-            stop,
-            api,
-        })
+        (stop, api)
     }
 
     /// Waits for `stop`, or for what ends the bus before that.
@@ -311,54 +394,8 @@ impl Serving {
     /// False if the log failed meanwhile.
     pub(super) async fn stop(self) -> bool {
         let _ = self.stop.send(());
-        let drained = tokio::time::timeout(Duration::from_secs(6), self.api);
+        let drained = tokio::time::timeout(API_DRAIN, self.api);
         let (live, _) = tokio::join!(self.running.pipeline.stop(), drained);
         live
-    }
-}
-
-/// A manifest file with the components that it names.
-pub(super) struct Configuration {
-    path: PathBuf,
-    /// What is no fault and yet may not be meant, a line each.
-    pub(super) warnings: Vec<String>,
-    pub(super) text: String,
-    pub(super) components: BTreeMap<Name, Bytes>,
-}
-
-impl Configuration {
-    /// Reads and checks a manifest and the components beside it.
-    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let checked = Checked::read(path, Purpose::Run)?;
-        if !checked.faults.is_empty() {
-            return Err(Failure::configuration(format!(
-                "the manifest has faults; nothing was changed\n{}",
-                checked.show(validate::style())
-            ))
-            .coded(checked.code()));
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            warnings: checked.warning_lines().collect(),
-            text: checked.text,
-            components: checked.components,
-        })
-    }
-
-    pub(super) fn failure(&self, error: &crate::error::Error) -> Failure {
-        if error.faults.is_empty() {
-            return Failure::configuration(error.message.clone()).coded(error.code);
-        }
-        Failure::configuration(format!(
-            "{}\n{}",
-            error.message,
-            manifest::show(
-                &error.faults,
-                &self.text,
-                &self.path.display().to_string(),
-                validate::style()
-            )
-        ))
-        .coded(error.code)
     }
 }

@@ -1,23 +1,26 @@
-//! Changes of what is in force: a manifest as a whole, or one function.
+//! Changes of what is active: a manifest as a whole, or one function.
 //!
-//! Functions compile first, beside the running bus; then one transaction; then a new snapshot takes the
-//! old one's place. A fault at any point leaves everything as it was.
+//! New components compile first, beside the running bus and beside other changes. Then, one change at a
+//! time: the store says what its catalog would be, a snapshot is compiled from that, one step makes the
+//! change durable if the version that it was made from is still the active one, and the snapshot takes
+//! the old one's place. All that can fail comes before the step, so that a fault leaves everything as it was.
 //!
 //! Publishing goes on meanwhile: what takes long with many rules runs on blocking threads, and readers
 //! see the old snapshot until the one moment in which the new one takes its place.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::functions::{self, Availability, Compilation};
 use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
-use crate::model::{BusConfig, Code, Digest, FunctionConfig, Name, Progress, Revision, RuleConfig};
-use crate::runtime::{Function, Runtime};
-use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome, Store};
+use crate::model::{
+    BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig, SubscriptionId,
+};
+use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome};
 
 /// Where a function of a manifest comes from.
 #[derive(Clone, Debug)]
@@ -40,92 +43,20 @@ pub(crate) fn changed(expected: u64, found: u64) -> Error {
     )
 }
 
-/// Compiles every deployed function, at the start.
-pub(super) async fn compile_all(
-    store: &dyn Store,
-    runtime: &Arc<dyn Runtime>,
-    catalog: &Catalog,
-    secrets: &Secrets,
-    progress: &Progress,
-) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
-    let none = HashMap::new();
-    deployed(store, runtime, catalog, secrets, &none, progress).await
-}
-
-/// The catalog's functions, compiled; those of `ready` are taken from there.
-async fn deployed(
-    store: &dyn Store,
-    runtime: &Arc<dyn Runtime>,
-    catalog: &Catalog,
-    secrets: &Secrets,
-    ready: &HashMap<Digest, Arc<dyn Function>>,
-    progress: &Progress,
-) -> Result<BTreeMap<Name, Arc<Deployed>>, Error> {
-    let mut functions = BTreeMap::new();
-    for (index, revision) in catalog.functions.iter().enumerate() {
-        let count = catalog.functions.len();
-        let detail = format!("{} of {count}: {}", index + 1, revision.name);
-        progress.tell("compiling functions", &detail);
-        let function = match ready.get(&revision.digest) {
-            Some(function) => function.clone(),
-            None => {
-                let component = store
-                    .component(revision.digest)
-                    .map_err(read_error)?
-                    .ok_or_else(|| {
-                        Error::new(
-                            Kind::Corrupt,
-                            format!(
-                                "the component {} of function `{}` is missing from the store",
-                                revision.digest, revision.name
-                            ),
-                        )
-                    })?;
-                runtime
-                    .prepare(revision.digest, component)
-                    .await
-                    .map_err(|error| {
-                        Error::new(
-                            Kind::Corrupt,
-                            format!(
-                                "the deployed function `{}` no longer compiles: {error}",
-                                revision.name
-                            ),
-                        )
-                        .coded(Code::NoLongerCompiles)
-                    })?
-            }
-        };
-        let mut found = BTreeMap::new();
-        for name in &revision.config.secrets {
-            match secrets(name) {
-                Some(value) => {
-                    found.insert(name.clone(), value);
-                }
-                None => {
-                    tracing::warn!(function = %revision.name, secret = %name, "the secret is not set: set EDGEBUS_SECRET_<NAME>")
-                }
-            }
-        }
-        functions.insert(
-            revision.name.clone(),
-            Arc::new(Deployed {
-                revision: revision.clone(),
-                function,
-                secrets: found,
-            }),
-        );
-    }
-    Ok(functions)
-}
+/// What is compiled, or to be, by digest.
+type Compilations = HashMap<Digest, Arc<Compilation>>;
 
 impl Pipeline {
     /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
     /// is in force until then.
     ///
+    /// A component that a deployed function has already is not compiled here: if it is unavailable, it
+    /// stays so until a later try, and the change takes place all the same.
+    ///
     /// # Errors
-    /// [`Kind::Changed`] for another version; [`Kind::Invalid`] for a component that is no function; [`Kind::Conflict`] if the store refuses;
-    /// nothing is changed then.
+    /// [`Kind::Changed`] for another version; [`Kind::Invalid`] for a component that is no function;
+    /// [`Kind::Busy`] if too many components compile; [`Kind::Conflict`] if the store refuses; nothing
+    /// is changed then.
     pub async fn apply_manifest(
         &self,
         source: String,
@@ -134,38 +65,37 @@ impl Pipeline {
         rules: Vec<RuleConfig>,
         expected: Option<u64>,
     ) -> Result<u64, Error> {
+        check_version(&self.snapshot(), expected)?;
+        let (known, mut seen) = (compilations(&self.snapshot()), HashSet::new());
+        let mut components = Vec::new();
+        let mut new = Vec::new();
+        for (name, source, _) in &functions {
+            if let FunctionSource::Component(bytes) = source {
+                let digest = Digest::of(bytes);
+                if seen.insert(digest) {
+                    components.push((digest, bytes.clone()));
+                    if !known.contains_key(&digest) {
+                        new.push((name.clone(), digest, bytes.clone()));
+                    }
+                }
+            }
+        }
+        let compiled = self.compiler.compile_new(new).await?;
         let _changing = self.changing.lock().await;
         // Every change holds the lock, so that the version stays what it is until this one is made.
-        let version = self.snapshot().version;
-        if let Some(expected) = expected.filter(|expected| *expected != version) {
-            return Err(changed(expected, version));
+        let last = self.snapshot();
+        check_version(&last, expected)?;
+        let mut known = compilations(&last);
+        for (digest, function) in compiled {
+            let made = || Compilation::done(function);
+            known.entry(digest).or_insert_with(made);
         }
-        let mut ready = self.compiled();
         let mut named = Vec::with_capacity(functions.len());
-        let mut components = Vec::new();
         for (name, source, config) in functions {
             let digest = match source {
                 FunctionSource::Stored(digest) => digest,
-                FunctionSource::Deployed => self.snapshot().functions.get(&name).map(|deployed| deployed.revision.digest).ok_or_else(|| {
-                    Error::invalid(
-                        "the manifest can't be applied; nothing was changed",
-                        vec![Fault {
-                            pointer: format!("/functions/{name}/component"),
-                            place: None,
-                            reason: format!("the function `{name}` names no component and is not deployed"),
-                            remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
-                        }],
-                    )
-                    .coded(Code::FunctionNotDeployed)
-                })?,
-                FunctionSource::Component(bytes) => {
-                    let digest = Digest::of(&bytes);
-                    if let Entry::Vacant(place) = ready.entry(digest) {
-                        place.insert(self.prepare(&name, digest, bytes.clone()).await?);
-                    }
-                    components.push((digest, bytes));
-                    digest
-                }
+                FunctionSource::Component(bytes) => Digest::of(&bytes),
+                FunctionSource::Deployed => digest_of(&last, &name)?,
             };
             named.push((name, digest, config));
         }
@@ -175,29 +105,54 @@ impl Pipeline {
             functions: named,
             components,
             rules,
+            expected: Some(last.version),
             now: self.context.clock.now(),
         }));
-        self.change(step, &ready).await
+        let version = self.change(last, step, known).await?;
+        self.try_again(&seen);
+        Ok(version)
+    }
+
+    /// Puts those components in line again that could not be compiled or read before.
+    fn try_again(&self, components: &HashSet<Digest>) {
+        for (digest, compilation) in compilations(&self.snapshot()) {
+            let failed = matches!(compilation.availability(), Availability::Unavailable { .. });
+            if failed && components.contains(&digest) {
+                self.compiler.again(digest, &compilation);
+            }
+        }
     }
 
     /// Deploys a component under `name`; what it is given stays as it was.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a component that is no function.
+    /// [`Kind::Invalid`] for a component that is no function; [`Kind::Busy`] if too many compile.
     pub async fn deploy(&self, name: Name, component: Bytes) -> Result<Revision, Error> {
-        let _changing = self.changing.lock().await;
-        let mut ready = self.compiled();
         let digest = Digest::of(&component);
-        if let Entry::Vacant(place) = ready.entry(digest) {
-            place.insert(self.prepare(&name, digest, component.clone()).await?);
-        }
+        let known = compilations(&self.snapshot());
+        let known = known.get(&digest).and_then(|own| own.function()).cloned();
+        let function = match known {
+            Some(function) => function,
+            None => {
+                let new = vec![(name.clone(), digest, component.clone())];
+                let compiled = self.compiler.compile_new(new).await?.remove(&digest);
+                compiled.ok_or_else(|| Error::new(Kind::Unavailable, "the bus is stopping"))?
+            }
+        };
+        let _changing = self.changing.lock().await;
+        let last = self.snapshot();
+        let mut known = compilations(&last);
+        // One that was unavailable is there for all functions of this component.
+        let compilation = known.entry(digest).or_insert_with(Compilation::to_come);
+        compilation.end(Ok(function));
         let step = Step::Deploy(Box::new(Deploy {
             function: name.clone(),
             component,
             config: None,
+            expected: Some(last.version),
             now: self.context.clock.now(),
         }));
-        self.change(step, &ready).await?;
+        self.change(last, step, known).await?;
         self.snapshot()
             .functions
             .get(&name)
@@ -216,60 +171,36 @@ impl Pipeline {
     /// [`Kind::NotFound`]; [`Kind::Conflict`] while a rule names it.
     pub async fn remove_function(&self, name: &str) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
-        let Some((function, _)) = self
-            .snapshot()
-            .functions
-            .get_key_value(name)
-            .map(|(name, deployed)| (name.clone(), deployed.clone()))
-        else {
+        let last = self.snapshot();
+        let Some((function, _)) = last.functions.get_key_value(name) else {
             return Err(Error::new(
                 Kind::NotFound,
                 format!("there is no function `{}`", name.escape_debug()),
             ));
         };
-        let ready = self.compiled();
-        self.change(Step::Remove { function }, &ready)
-            .await
-            .map(|_| ())
+        let step = Step::Remove {
+            function: function.clone(),
+            expected: Some(last.version),
+        };
+        let known = compilations(&last);
+        self.change(last, step, known).await.map(|_| ())
     }
 
-    async fn prepare(
-        &self,
-        name: &Name,
-        digest: Digest,
-        component: Bytes,
-    ) -> Result<Arc<dyn Function>, Error> {
-        self.runtime
-            .prepare(digest, component)
-            .await
-            .map_err(|error| {
-                Error::invalid(
-                    format!("the function `{name}` can't be deployed; nothing was changed"),
-                    vec![Fault {
-                        pointer: format!("/functions/{name}/component"),
-                        place: None,
-                        reason: error.message,
-                        remedy: String::new(),
-                    }],
-                )
-                .coded(error.code)
-            })
-    }
-
-    /// The functions that are compiled now, by digest.
-    fn compiled(&self) -> HashMap<Digest, Arc<dyn Function>> {
-        self.snapshot()
-            .functions
-            .values()
-            .map(|deployed| (deployed.revision.digest, deployed.function.clone()))
-            .collect()
-    }
-
+    /// Makes the change of `step` durable and active; `last` is what is active, and the caller holds
+    /// `changing`.
     async fn change(
         &self,
+        last: Arc<Snapshot>,
         step: Step,
-        ready: &HashMap<Digest, Arc<dyn Function>>,
+        known: Compilations,
     ) -> Result<u64, Error> {
+        let planning = Planning {
+            store: self.store().clone(),
+            secrets: self.secrets.clone(),
+            last: last.clone(),
+            known,
+        };
+        let (planned, step) = blocking(move || planning.plan(step)).await?;
         match self.writer.apply(step).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
@@ -280,53 +211,143 @@ impl Pipeline {
                 ));
             }
         }
-        // The change is durable: what fails from here on would leave the process on the old rules.
-        let taken = self.take_over(ready).await;
-        taken.inspect_err(|error| {
-            self.context.health.fail(&format!(
-                "a durable change could not be taken over: {error}"
-            ));
-        })
+        self.take_over(&last, planned);
+        Ok(self.snapshot().version)
     }
 
-    /// Makes a snapshot of what the store has now, and puts it in the place of the one in force.
-    async fn take_over(&self, ready: &HashMap<Digest, Arc<dyn Function>>) -> Result<u64, Error> {
-        let store = self.store().clone();
-        let catalog = blocking(move || store.catalog().map_err(read_error)).await?;
-        let functions = deployed(
-            &**self.store(),
-            &self.runtime,
-            &catalog,
-            &self.secrets,
-            ready,
-            &Progress::silent(),
-        )
-        .await?;
-        let (last, scheduler) = (self.snapshot(), self.scheduler.clone());
-        let (catalog, snapshot) = blocking(move || {
-            let snapshot =
-                Snapshot::compile(&catalog, functions, Some(&last)).map_err(|fault| {
-                    Error::new(Kind::Corrupt, fault.reason).coded(Code::NoLongerCompiles)
-                })?;
-            // Before an event can be matched to it, a subscription has its queue.
-            let queue = |own: &crate::model::Subscription| {
-                let known = last.subscriptions.contains_key(&own.id);
-                (!known).then(|| (own.id, own.target.function.clone(), false))
-            };
-            scheduler.subscribe(catalog.subscriptions.iter().filter_map(queue).collect());
-            Ok((catalog, snapshot))
-        })
-        .await?;
+    /// Puts a snapshot in the place of the active one. The change is durable, so nothing here may fail.
+    fn take_over(&self, last: &Arc<Snapshot>, planned: Planned) {
+        let Planned {
+            catalog,
+            snapshot,
+            queues,
+        } = planned;
+        // Before an event can be matched to it, a subscription has its queue.
+        self.scheduler.subscribe(queues);
         for (id, _, last) in &catalog.buses {
             self.context.add_bus(*id, *last);
         }
-        let version = catalog.version;
-        tracing::debug!(version, compiled = ?snapshot.compiled, "other rules are in force");
+        let version = snapshot.version;
+        tracing::debug!(version, compiled = ?snapshot.compiled, "other rules are active");
+        let to_come: Vec<_> = snapshot
+            .functions
+            .values()
+            .filter(|own| !own.available() && !known_before(last, own))
+            .map(|own| (own.revision.digest, own.compilation.clone()))
+            .collect();
         let last = self.context.snapshot.swap(Arc::new(snapshot));
         // Letting go of many rules takes its time, too.
         self.tasks.spawn_blocking(move || drop((last, catalog)));
+        for (digest, compilation) in to_come {
+            self.compiler.again(digest, &compilation);
+        }
         self.scheduler.changed();
-        Ok(version)
+    }
+}
+
+/// True if the function has been in line for the compiler since the last snapshot.
+fn known_before(last: &Snapshot, own: &Deployed) -> bool {
+    last.functions
+        .values()
+        .any(|known| Arc::ptr_eq(&known.compilation, &own.compilation))
+}
+
+fn check_version(active: &Snapshot, expected: Option<u64>) -> Result<(), Error> {
+    match expected.filter(|expected| *expected != active.version) {
+        None => Ok(()),
+        Some(expected) => Err(changed(expected, active.version)),
+    }
+}
+
+/// What the active functions are compiled to, by digest.
+fn compilations(active: &Snapshot) -> Compilations {
+    let functions = active.functions.values();
+    functions
+        .map(|own| (own.revision.digest, own.compilation.clone()))
+        .collect()
+}
+
+/// The component of a function that is deployed.
+fn digest_of(active: &Snapshot, name: &Name) -> Result<Digest, Error> {
+    let deployed = active.functions.get(name);
+    deployed.map(|own| own.revision.digest).ok_or_else(|| {
+        let fault = Fault {
+            pointer: format!("/functions/{name}/component"),
+            place: None,
+            reason: format!("the function `{name}` names no component and is not deployed"),
+            remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
+        };
+        let message = "the manifest can't be applied; nothing was changed";
+        Error::invalid(message, vec![fault]).coded(Code::FunctionNotDeployed)
+    })
+}
+
+/// What a plan is made from.
+struct Planning {
+    store: Arc<dyn crate::store::Store>,
+    secrets: Secrets,
+    last: Arc<Snapshot>,
+    known: Compilations,
+}
+
+/// What is active after a step.
+struct Planned {
+    catalog: Catalog,
+    snapshot: Snapshot,
+    /// The subscriptions that get a queue, each with its function and whether the store has deliveries
+    /// of it.
+    queues: Vec<(SubscriptionId, Name, bool)>,
+}
+
+impl Planning {
+    /// What is active after `step`, which is given back; on a blocking thread.
+    fn plan(self, step: Step) -> Result<(Planned, Step), Error> {
+        let catalog = self.store.plan(&step).map_err(read_error)?;
+        let catalog = catalog.map_err(|reason| Error::new(Kind::Conflict, reason))?;
+        let functions = self.functions(&catalog);
+        let snapshot =
+            Snapshot::compile(&catalog, functions, Some(&self.last)).map_err(|fault| {
+                let message = format!(
+                    "{} can't be compiled: {}; nothing was changed",
+                    fault.pointer, fault.reason
+                );
+                Error::invalid(message, vec![fault]).coded(Code::PatternInvalid)
+            })?;
+        let queues = self.queues(&snapshot);
+        let planned = Planned {
+            catalog,
+            snapshot,
+            queues,
+        };
+        Ok((planned, step))
+    }
+
+    fn queues(&self, next: &Snapshot) -> Vec<(SubscriptionId, Name, bool)> {
+        let new = next.subscriptions.values().filter_map(|own| {
+            // What waited because its input could not be read is in the store.
+            let waited = self.last.waiting.contains(&own.id);
+            let known = self.last.subscriptions.contains_key(&own.id) && !waited;
+            let wanted = !known && !next.waiting.contains(&own.id);
+            wanted.then(|| (own.id, own.target.function.clone(), waited))
+        });
+        new.collect()
+    }
+
+    /// The catalog's functions; one that stays as it was is shared with the last snapshot.
+    fn functions(&self, catalog: &Catalog) -> BTreeMap<Name, Arc<Deployed>> {
+        let mut known = self.known.clone();
+        let functions = catalog.functions.iter().map(|revision| {
+            let name = revision.name.clone();
+            let same = self.last.functions.get(&name);
+            if let Some(same) = same.filter(|own| own.revision == *revision) {
+                return (name, same.clone());
+            }
+            let compilation = known.entry(revision.digest);
+            let compilation = compilation.or_insert_with(Compilation::to_come).clone();
+            let deployed = functions::deployed(revision.clone(), compilation, &self.secrets);
+            (name, deployed)
+        });
+        functions.collect()
     }
 }
 

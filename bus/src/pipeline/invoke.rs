@@ -223,9 +223,15 @@ async fn run(
         },
         limits,
     };
+    // The scheduler leaves an unavailable function alone, and one that is available stays so.
+    let Some(function) = deployed.function() else {
+        let message = format!("the function `{}` is not compiled", deployed.revision.name);
+        return (Ran::host(message, started_at), None);
+    };
     let mut services = Services::new(context.store.clone(), deployed.clone());
-    let mut invoked = deployed.function.invoke(invocation, &mut services).await;
-    redact(&deployed.secrets, &mut invoked.output, &mut invoked.outcome);
+    let mut invoked = function.invoke(invocation, &mut services).await;
+    let secrets = deployed.secrets();
+    redact(&secrets, &mut invoked.output, &mut invoked.outcome);
     let ran = Ran {
         started_at,
         duration: invoked.duration,

@@ -18,6 +18,7 @@
 mod change;
 mod checking;
 mod context;
+mod functions;
 mod ingest;
 mod invoke;
 mod matching;
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 
 pub use change::FunctionSource;
 pub(crate) use change::changed;
+pub use functions::Availability;
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 pub use scheduler::{Description, Limits, Pause, Situation};
@@ -51,13 +53,14 @@ pub use trial::Trial;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{BusId, Code, Position, Progress};
+use crate::model::{BusId, Code, Position};
 use crate::places::Places;
 use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
 
 use context::{Context, Health};
+use functions::Compiler;
 use invoke::Attempts;
 use scheduler::{Scheduler, Stages};
 use workers::Workers;
@@ -67,7 +70,7 @@ use writer::Writer;
 const DRAIN_MAX: Duration = Duration::from_secs(20);
 
 /// Reads a secret by its name; `None` if it isn't set.
-pub type Secrets = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type Secrets = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// What a pipeline is made of.
 pub struct Parts {
@@ -81,20 +84,22 @@ pub struct Parts {
     pub clock: Clock,
     /// Metrics and the live stream.
     pub telemetry: Arc<Telemetry>,
-    /// Is told how far the start is.
-    pub progress: Progress,
     /// The disk that the store is on.
     pub space: Box<dyn space::Disk>,
     /// What attempts may have of the machine.
     pub limits: Limits,
     /// Reads the secrets that manifests name; `None` if one isn't set.
     pub secrets: Secrets,
+    /// Make no attempt before [`Pipeline::begin`]: a manifest is to be applied first, so that no old
+    /// function runs on what is pending.
+    pub hold: bool,
 }
 
 /// The running pipeline: the stages, joined. Dropping it ends their threads.
 pub struct Pipeline {
     context: Arc<Context>,
-    runtime: Arc<dyn Runtime>,
+    /// Compiles functions.
+    compiler: Arc<Compiler>,
     secrets: Secrets,
     /// The room on the disk.
     space: space::Watch,
@@ -108,32 +113,20 @@ pub struct Pipeline {
     stop: watch::Sender<bool>,
     /// Where events are matched whose filters take long.
     matching: Places,
-    /// Changes of manifest and functions, one at a time, held while functions compile.
+    /// Changes of manifest and functions, one at a time; what they bring is compiled before.
     changing: tokio::sync::Mutex<()>,
     tasks: tokio::runtime::Handle,
 }
 
 impl Pipeline {
-    /// Recovers and starts: compiles the deployed functions, makes the queues, and is ready when this returns.
+    /// Recovers and starts: makes the queues, and is ready when this returns unless the parts say to hold.
+    /// Functions compile from now on, beside everything else.
     ///
     /// # Errors
-    /// The store can't be read, a deployed function no longer compiles, or the system gives no thread.
+    /// The store can't be read, or the system gives no thread.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
-        let functions = change::compile_all(
-            &*parts.store,
-            &parts.runtime,
-            &parts.catalog,
-            &parts.secrets,
-            &parts.progress,
-        )
-        .await?;
-        let snapshot = Snapshot::compile(&parts.catalog, functions, None).map_err(|fault| {
-            Error::new(
-                Kind::Corrupt,
-                format!("a stored rule no longer compiles: {}", fault.reason),
-            )
-            .coded(Code::NoLongerCompiles)
-        })?;
+        let functions = functions::to_come(&parts.catalog, &parts.secrets);
+        let snapshot = Snapshot::at_start(&parts.catalog, functions);
         if !parts.catalog.clean {
             tracing::info!(
                 "the last process did not stop in order: what was pending is claimed before it is attempted"
@@ -172,10 +165,11 @@ impl Pipeline {
             writer: writer.clone(),
             attempts: attempts.clone(),
         };
+        let compiler = Compiler::new(context.clone(), parts.runtime, scheduler.clone());
         let scheduling = scheduler.start(parts.limits, stages).map_err(no_thread)?;
         let pipeline = Arc::new(Self {
             context,
-            runtime: parts.runtime,
+            compiler,
             secrets: parts.secrets,
             space,
             checking: checking::Checking::default(),
@@ -188,8 +182,10 @@ impl Pipeline {
             changing: tokio::sync::Mutex::new(()),
             tasks: tokio::runtime::Handle::current(),
         });
+        pipeline.pause(Pause::Start, true);
         pipeline.prepare_queues(&parts.catalog);
         pipeline.keep_house();
+        Compiler::start(&pipeline.compiler, pipeline.stop.subscribe());
         tasks::essential_task(
             "housekeeping",
             health.clone(),
@@ -205,8 +201,16 @@ impl Pipeline {
             health.clone(),
             checking::run(Arc::downgrade(&pipeline)),
         );
-        health.started();
+        if !parts.hold {
+            pipeline.begin();
+        }
         Ok(pipeline)
+    }
+
+    /// Ready: attempts begin. Calling it again changes nothing.
+    pub fn begin(&self) {
+        self.pause(Pause::Start, false);
+        self.context.health.started();
     }
 
     /// Stops in order: no new publishes or attempts, running attempts get [`DRAIN_MAX`], then a durable
@@ -338,10 +342,13 @@ impl Pipeline {
         for (id, _, last) in &catalog.buses {
             self.context.add_bus(*id, *last);
         }
+        let snapshot = self.snapshot();
         self.scheduler.subscribe(
             catalog
                 .subscriptions
                 .iter()
+                // One without a queue waits in the store.
+                .filter(|own| !snapshot.waiting.contains(&own.id))
                 .map(|own| (own.id, own.target.function.clone(), true))
                 .collect(),
         );
@@ -355,6 +362,7 @@ impl Pipeline {
         }
         telemetry.set_in_memory(self.scheduler.in_memory());
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
+        telemetry.set_functions(functions::count(&self.snapshot()));
         telemetry.upkeep();
     }
 }

@@ -213,6 +213,6 @@ impl GuestServices for Services {
     }
 
     fn secret(&self, name: &str) -> Option<String> {
-        self.deployed.secrets.get(name).cloned()
+        self.deployed.secrets().get(name).cloned()
     }
 }

@@ -9,25 +9,85 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rules::{Filter, ParseOptions, Pattern, RuleIndex, Transform};
 
+use super::functions::{Availability, Compilation};
 use crate::error::Fault;
 use crate::model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
 use crate::runtime::Function;
 use crate::store::Catalog;
 use crate::view;
 
-/// A deployed function that can be called.
+/// A deployed function.
 pub struct Deployed {
     /// What the store says of it.
     pub revision: Revision,
-    /// The compiled component.
-    pub function: Arc<dyn Function>,
-    /// The values of the secrets that the manifest lets it read.
-    pub secrets: BTreeMap<String, String>,
+    /// Its component's compiled form, shared by all functions of that component.
+    pub(super) compilation: Arc<Compilation>,
+    /// The values of the secrets that the manifest lets it read; another map takes its place when the
+    /// secrets are read anew.
+    secrets: ArcSwap<BTreeMap<String, String>>,
+}
+
+impl Deployed {
+    /// A function with the secrets that it has now.
+    pub(super) fn new(
+        revision: Revision,
+        compilation: Arc<Compilation>,
+        secrets: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            revision,
+            compilation,
+            secrets: ArcSwap::from_pointee(secrets),
+        }
+    }
+
+    /// True if it can be called. Once true, it stays true; until then its deliveries wait.
+    #[must_use]
+    pub fn available(&self) -> bool {
+        self.function().is_some()
+    }
+
+    /// The compiled component, if there is one.
+    #[must_use]
+    pub fn function(&self) -> Option<&Arc<dyn Function>> {
+        self.compilation.function()
+    }
+
+    /// Whether it can be called, or why not.
+    #[must_use]
+    pub fn availability(&self) -> Availability {
+        self.compilation.availability()
+    }
+
+    /// The values of the secrets that it may read.
+    #[must_use]
+    pub fn secrets(&self) -> Arc<BTreeMap<String, String>> {
+        self.secrets.load_full()
+    }
+
+    /// Gives it other values; true if they differ from those that it had.
+    pub(super) fn replace_secrets(&self, secrets: BTreeMap<String, String>) -> bool {
+        let last = self.secrets.swap(Arc::new(secrets));
+        *last != **self.secrets.load()
+    }
+}
+
+/// A stored rule, or the input of one of its targets, that this release can't read. Possible only after
+/// another release wrote it: a change with such a rule is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inactive {
+    /// The rule.
+    pub rule: Name,
+    /// What of it can't be read.
+    pub reason: String,
+    bus: BusId,
+    config: Arc<RuleConfig>,
 }
 
 /// A rule as matching needs it.
@@ -92,6 +152,10 @@ pub struct Snapshot {
     pub inputs: HashMap<SubscriptionId, Arc<Transform>>,
     /// Functions by name.
     pub functions: BTreeMap<Name, Arc<Deployed>>,
+    /// Rules that this release can't read; they match nothing.
+    pub inactive: Vec<Inactive>,
+    /// Subscriptions whose `input` this release can't read; their deliveries wait in the store.
+    pub waiting: HashSet<SubscriptionId>,
     /// What had to be compiled for it.
     pub compiled: Compiled,
 }
@@ -105,16 +169,47 @@ impl BusRules {
 }
 
 impl Snapshot {
-    /// Compiles what of a catalog's rules differs from `last`; `functions` are compiled already.
+    /// Compiles what of a catalog's rules differs from `last`; `functions` may still be compiling.
     ///
     /// # Errors
-    /// A stored pattern that no longer parses, which the manifest's checks rule out.
+    /// A pattern, filter or input that can't be read, which the manifest's checks rule out. One that
+    /// was inactive in `last` and did not change stays inactive.
     pub fn compile(
         catalog: &Catalog,
         functions: BTreeMap<Name, Arc<Deployed>>,
         last: Option<&Self>,
     ) -> Result<Self, Fault> {
+        let (made, faults) = Self::make(catalog, functions, last);
+        let known = last.map_or(&[][..], |last| &last.inactive);
+        for (own, fault) in made.inactive.iter().zip(faults) {
+            if !known.iter().any(|known| known.config == own.config) {
+                return Err(fault);
+            }
+        }
+        Ok(made)
+    }
+
+    /// The first snapshot of a process: what can't be read any more is inactive, and not the bus.
+    #[must_use]
+    pub fn at_start(catalog: &Catalog, functions: BTreeMap<Name, Arc<Deployed>>) -> Self {
+        let (made, _) = Self::make(catalog, functions, None);
+        for own in &made.inactive {
+            tracing::error!(
+                rule = %own.rule, reason = %own.reason,
+                "the rule is inactive: this release can't read it; write it anew and apply the manifest (EB0210)"
+            );
+        }
+        made
+    }
+
+    /// A snapshot without the rules that can't be read, and the fault of each that is inactive.
+    fn make(
+        catalog: &Catalog,
+        functions: BTreeMap<Name, Arc<Deployed>>,
+        last: Option<&Self>,
+    ) -> (Self, Vec<Fault>) {
         let mut compiled = Compiled::default();
+        let (mut inactive, mut faults) = (Vec::new(), Vec::new());
         let (subscriptions, mut differing) = subscribe(catalog, last);
         let mut making: HashMap<&Name, Making<'_>> = HashMap::with_capacity(catalog.buses.len());
         for (id, config, _) in &catalog.buses {
@@ -128,14 +223,32 @@ impl Snapshot {
                 continue;
             };
             let subscriptions = differing.remove(&(bus.id, &rule.name));
-            rules.push(bus.add(rule, subscriptions, &mut compiled)?);
+            let config = match bus.add(rule, subscriptions, &mut compiled) {
+                Ok(config) => config,
+                Err(fault) => {
+                    let config = Arc::new(rule.clone());
+                    inactive.push(Inactive::of(&fault, bus.id, config.clone()));
+                    faults.push(fault);
+                    config
+                }
+            };
+            rules.push(config);
         }
         let buses: BTreeMap<Name, Arc<BusRules>> = making
             .into_iter()
             .map(|(name, bus)| (name.clone(), Arc::new(bus.finish())))
             .collect();
-        let inputs = compile_inputs(catalog, last, &mut compiled)?;
-        Ok(Self {
+        let (inputs, unreadable) = compile_inputs(catalog, last, &mut compiled);
+        let mut waiting = HashSet::new();
+        for (own, fault) in unreadable {
+            waiting.insert(own.id);
+            // A rule that left has left its deliveries behind, and they wait like the others.
+            if let Some(rule) = rules.iter().find(|rule| rule.name == own.rule) {
+                inactive.push(Inactive::of(&fault, own.bus, rule.clone()));
+                faults.push(fault);
+            }
+        }
+        let made = Self {
             version: catalog.version,
             manifest: Arc::from(catalog.manifest.as_str()),
             by_id: buses.values().map(|bus| (bus.id, bus.clone())).collect(),
@@ -144,8 +257,11 @@ impl Snapshot {
             subscriptions,
             inputs,
             functions,
+            inactive,
+            waiting,
             compiled,
-        })
+        };
+        (made, faults)
     }
 
     /// The bus with this number.
@@ -182,6 +298,10 @@ fn subscribe<'c>(
             differing.entry((left.bus, &left.rule)).or_default();
         }
     }
+    // One that is active from now on has no subscribers to keep.
+    for own in last.iter().flat_map(|last| &last.inactive) {
+        differing.entry((own.bus, &own.rule)).or_default();
+    }
     if !differing.is_empty() {
         for own in catalog.subscriptions.iter().filter(|own| own.active) {
             if let Some(subscribed) = differing.get_mut(&(own.bus, &own.rule)) {
@@ -192,34 +312,55 @@ fn subscribe<'c>(
     (all, differing)
 }
 
-fn compile_inputs(
-    catalog: &Catalog,
+type Inputs = HashMap<SubscriptionId, Arc<Transform>>;
+
+/// The inputs, and the subscriptions whose input can't be read.
+fn compile_inputs<'c>(
+    catalog: &'c Catalog,
     last: Option<&Snapshot>,
     compiled: &mut Compiled,
-) -> Result<HashMap<SubscriptionId, Arc<Transform>>, Fault> {
-    let mut inputs = HashMap::new();
+) -> (Inputs, Vec<(&'c Subscription, Fault)>) {
+    let (mut inputs, mut faulty) = (Inputs::new(), Vec::new());
     for subscription in &catalog.subscriptions {
         let Some(input) = &subscription.target.input else {
             continue;
         };
         let id = subscription.id;
         let known = last.and_then(|last| last.inputs.get(&id).zip(last.subscriptions.get(&id)));
-        let transform = match known {
-            Some((known, own)) if own.target.input.as_ref() == Some(input) => known.clone(),
-            _ => {
-                compiled.inputs += 1;
-                let made = view::compile_input(input).map_err(|faults| Fault {
+        if let Some((known, own)) = known
+            && own.target.input.as_ref() == Some(input)
+        {
+            inputs.insert(id, known.clone());
+            continue;
+        }
+        compiled.inputs += 1;
+        match view::compile_input(input) {
+            Ok(made) => {
+                inputs.insert(id, Arc::new(made));
+            }
+            Err(faults) => {
+                let fault = Fault {
                     pointer: format!("/rules/{}/to", subscription.rule),
                     place: None,
                     reason: faults.first().map_or_else(String::new, ToString::to_string),
                     remedy: String::new(),
-                })?;
-                Arc::new(made)
+                };
+                faulty.push((subscription, fault));
             }
-        };
-        inputs.insert(id, transform);
+        }
     }
-    Ok(inputs)
+    (inputs, faulty)
+}
+
+impl Inactive {
+    fn of(fault: &Fault, bus: BusId, config: Arc<RuleConfig>) -> Self {
+        Self {
+            rule: config.name.clone(),
+            reason: fault.reason.clone(),
+            bus,
+            config,
+        }
+    }
 }
 
 /// A bus whose rules are being gone through.
@@ -318,30 +459,19 @@ impl<'l> Making<'l> {
             reason,
             remedy: String::new(),
         };
-        let number = match (last, self.vacant.pop_if(|_| last.is_none())) {
-            (Some(last), _) => last.number,
-            (None, Some(vacant)) => vacant,
-            (None, None) => {
-                self.places.push(VACANT);
-                self.places.len() - 1
-            }
-        };
+        // All that can fail comes first: a rule at fault leaves nothing behind in the index.
         let before = last.and_then(|last| last.config.pattern.as_ref());
-        match &rule.pattern {
-            None => {
-                self.patterns.remove(&number);
-            }
-            Some(text) if before == Some(text) => {}
-            Some(text) => {
+        let pattern = match &rule.pattern {
+            Some(text) if before != Some(text) => {
                 compiled.patterns += 1;
                 let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
-                let pattern = pattern.map_err(|faults| {
+                Some(pattern.map_err(|faults| {
                     let reasons: Vec<_> = faults.iter().map(ToString::to_string).collect();
                     fault(reasons.join("; "))
-                })?;
-                self.patterns.insert(number, &pattern);
+                })?)
             }
-        }
+            _ => None,
+        };
         let filters = match last {
             Some(last) if last.config.filters == rule.filters => last.filters.clone(),
             _ => {
@@ -351,6 +481,23 @@ impl<'l> Making<'l> {
                 filters.map_err(|found| fault(found.to_string()))?
             }
         };
+        let number = match (last, self.vacant.pop_if(|_| last.is_none())) {
+            (Some(last), _) => last.number,
+            (None, Some(vacant)) => vacant,
+            (None, None) => {
+                self.places.push(VACANT);
+                self.places.len() - 1
+            }
+        };
+        match &pattern {
+            Some(pattern) => {
+                self.patterns.insert(number, pattern);
+            }
+            None if rule.pattern.is_none() => {
+                self.patterns.remove(&number);
+            }
+            None => {}
+        }
         Ok(CompiledRule {
             config: Arc::new(rule.clone()),
             filters,

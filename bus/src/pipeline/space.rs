@@ -11,8 +11,8 @@
 //! something else has filled still has room to settle what runs and to deliver what is pending. It is
 //! made again when there is room for it above the floor. Never here: retention, or another way to free space.
 
+use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -300,6 +300,8 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
+
+    use std::sync::Arc;
 
     use super::*;
 

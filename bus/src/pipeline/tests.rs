@@ -1,6 +1,8 @@
 //! The pipeline on the in-memory store with scripts for functions: its promises, and proof that the
 //! checks of absence see a planted bug.
 
+mod availability;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,16 +25,20 @@ pub(crate) async fn memory_pipeline() -> Arc<Pipeline> {
 }
 
 async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
+    start_on(store, Arc::new(FakeRuntime), false).await
+}
+
+async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) -> Arc<Pipeline> {
     Pipeline::start(Parts {
         catalog: store.catalog().unwrap(),
         store,
-        runtime: Arc::new(FakeRuntime),
+        runtime,
         clock: Clock::system(Timestamp(0)),
         telemetry: Telemetry::new(),
-        progress: Progress::silent(),
         limits: Limits::of(64 << 30, usize::MAX),
         space: Box::new(|| u64::MAX),
-        secrets: Box::new(|name| (name == "KEY").then(|| "hush".to_owned())),
+        secrets: Arc::new(|name| (name == "KEY").then(|| "hush".to_owned())),
+        hold,
     })
     .await
     .unwrap()
@@ -510,7 +516,7 @@ struct Bad {
     commits_left: AtomicUsize,
     /// The planted bug: says that the failed commit took place.
     lies: bool,
-    /// What the next look at the catalog waits for.
+    /// What the next plan waits for.
     gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     /// Set when it waits.
     waits: AtomicBool,
@@ -568,17 +574,18 @@ impl Store for Bad {
         ))
     }
 
-    fn catalog(&self) -> Result<Catalog, crate::store::Error> {
+    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, crate::store::Error> {
         let gate = self.gate.lock().unwrap().take();
         if let Some(gate) = gate {
             self.waits.store(true, Ordering::SeqCst);
             gate.recv_timeout(Duration::from_secs(30))
                 .expect("whoever waits lets others go on");
         }
-        self.inner.catalog()
+        self.inner.plan(step)
     }
 
     forward! {
+        catalog() -> Catalog;
         events(bus: BusId, after: Position, limit: usize) -> Vec<StoredEvent>;
         event(bus: BusId, position: Position) -> Option<StoredEvent>;
         deliveries(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<Delivery>;
@@ -674,7 +681,7 @@ async fn publishing_goes_on_while_rules_are_taken_over() {
         let stored = store.event(bus, places[0].position).unwrap().unwrap();
         (stored.rules_version, stored.subscriptions.len())
     };
-    // The change is durable, and until its snapshot is there the old rules decide.
+    // Until the change is made the old rules decide.
     assert_eq!(publish("before", "t").await, (1, 1));
     assert_eq!(publish("too early", "u").await, (1, 0));
     assert!(!applying.is_finished());

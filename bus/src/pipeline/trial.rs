@@ -13,12 +13,12 @@ use super::redact::redact;
 use super::scheduler::{Interrupted, Job};
 use super::services::Services;
 use super::snapshot::{Deployed, Snapshot};
-use super::{Pipeline, settle};
+use super::{Pipeline, functions, settle};
 use crate::error::{Error, Kind};
 use crate::model::{
     BusId, DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId,
 };
-use crate::runtime::{Context as GuestContext, Invocation};
+use crate::runtime::{Context as GuestContext, Function, Invocation};
 use crate::store::NewEvent;
 
 /// What a trial showed.
@@ -92,8 +92,13 @@ impl Pipeline {
             interrupted: Interrupted::No,
             weight: 0,
         };
+        let function = deployed.function().cloned();
+        let function = function.ok_or_else(|| {
+            functions::unavailable(&deployed.revision.name, &deployed.availability())
+        })?;
         let run = Run {
             context: self.context.clone(),
+            function,
             deployed: deployed.clone(),
             job,
             bus: bus.to_owned(),
@@ -112,6 +117,7 @@ struct Run {
     context: Arc<Context>,
     snapshot: Arc<Snapshot>,
     deployed: Arc<Deployed>,
+    function: Arc<dyn Function>,
     job: Job,
     bus: String,
 }
@@ -120,11 +126,10 @@ impl Run {
     async fn trial(self) -> Trial {
         let deployed = &self.deployed;
         let mut services = Services::new(self.context.store.clone(), deployed.clone());
-        let mut invoked = deployed
-            .function
-            .invoke(self.invocation(), &mut services)
-            .await;
-        redact(&deployed.secrets, &mut invoked.output, &mut invoked.outcome);
+        let invocation = self.invocation();
+        let mut invoked = self.function.invoke(invocation, &mut services).await;
+        let secrets = deployed.secrets();
+        redact(&secrets, &mut invoked.output, &mut invoked.outcome);
         let mut trial = Trial {
             revision: deployed.revision.clone(),
             outcome: invoked.outcome,

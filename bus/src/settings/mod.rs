@@ -25,8 +25,10 @@ pub struct Serve {
     pub create: bool,
     /// Where the API listens; loopback only, until there are keys and TLS.
     pub listen: SocketAddr,
-    /// The manifest to put in force at the start.
+    /// The manifest to apply at the start, unless it was before.
     pub manifest: Option<PathBuf>,
+    /// The folder with a file for each secret; `None` takes all from the environment.
+    pub secrets: Option<PathBuf>,
     /// Bytes of the store that are kept in memory.
     pub cache_bytes: usize,
     /// Publishes are refused while the disk has less free space than this, in bytes; `None` is 256 MiB,
@@ -51,6 +53,7 @@ impl Default for Serve {
             create: false,
             listen: LISTEN,
             manifest: None,
+            secrets: None,
             cache_bytes: 256 << 20,
             free_bytes_min: None,
             allowed_hosts: Vec::new(),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{ApplyManifest, Deploy};
+use super::{ApplyManifest, Deploy, Step};
 use crate::model::{
     BusConfig, BusId, Digest, FunctionConfig, Name, Revision, RuleConfig, Subscription,
     SubscriptionId, Timestamp, rule::DEFAULT_BUS,
@@ -39,12 +39,37 @@ impl Known {
         }
     }
 
+    /// What is known after `step`, or why it can't be, for a change of any kind; `has` as for
+    /// [`Known::apply`].
+    pub(super) fn after(&self, step: &Step, has: impl Fn(Digest) -> bool) -> Result<Self, String> {
+        match step {
+            Step::ApplyManifest(apply) => self.apply(apply, has),
+            Step::Deploy(deploy) => self.deploy(deploy, Digest::of(&deploy.component)),
+            Step::Remove { function, expected } => self.remove(function, *expected),
+            Step::Append(_) | Step::Settle(_) | Step::Claim { .. } | Step::MarkClean(_) => {
+                Ok(self.clone())
+            }
+        }
+    }
+
+    /// Denies a step that was made from another version than the active one.
+    fn check(&self, expected: Option<u64>) -> Result<(), String> {
+        match expected.filter(|expected| *expected != self.version) {
+            None => Ok(()),
+            Some(expected) => Err(format!(
+                "the change was made from rule-set version {expected}, and {} is active",
+                self.version
+            )),
+        }
+    }
+
     /// What is known after `step`, or why it can't be; `has` says whether the store holds a component.
     pub(super) fn apply(
         &self,
         step: &ApplyManifest,
         has: impl Fn(Digest) -> bool,
     ) -> Result<Self, String> {
+        self.check(step.expected)?;
         let mut next = Self {
             version: self.version,
             manifest: step.source.clone(),
@@ -77,8 +102,9 @@ impl Known {
         Ok(self.raised(next))
     }
 
-    /// What is known after a deployment of the component `digest`.
-    pub(super) fn deploy(&self, step: &Deploy, digest: Digest) -> Self {
+    /// What is known after a deployment of the component `digest`, or why it can't be.
+    pub(super) fn deploy(&self, step: &Deploy, digest: Digest) -> Result<Self, String> {
+        self.check(step.expected)?;
         let mut next = self.clone();
         let config = step.config.clone().unwrap_or_else(|| {
             self.functions
@@ -87,11 +113,12 @@ impl Known {
                 .unwrap_or_default()
         });
         next.revise(&step.function, digest, config, step.now);
-        self.raised(next)
+        Ok(self.raised(next))
     }
 
     /// What is known after `function` is taken away, or why it can't be.
-    pub(super) fn remove(&self, function: &Name) -> Result<Self, String> {
+    pub(super) fn remove(&self, function: &Name, expected: Option<u64>) -> Result<Self, String> {
+        self.check(expected)?;
         if let Some(rule) = self.rules.iter().find(|rule| {
             rule.targets
                 .iter()

@@ -46,6 +46,13 @@ pub trait Store: Send + Sync + 'static {
     /// As every read: [`Kind::Corrupt`] for a record that fails its checksum, [`Kind::Unknown`] when the engine fails.
     fn catalog(&self) -> Result<Catalog, Error>;
 
+    /// The catalog as it would be after `step`, which is a manifest, a deployment or a removal, and why
+    /// the step would be denied if it would be; nothing is written.
+    ///
+    /// # Errors
+    /// As every read.
+    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error>;
+
     /// A page of a bus's log: events after `after`, at most `limit`, oldest first.
     /// # Errors
     /// As every read.
@@ -168,6 +175,8 @@ pub enum Step {
     Remove {
         /// Which one.
         function: Name,
+        /// Only if this rule-set version is active until then; `None` asks for none.
+        expected: Option<u64>,
     },
     /// Note that this process stops (`true`) or runs (`false`): a start that finds `false` is unclean.
     MarkClean(bool),
@@ -257,6 +266,8 @@ pub struct ApplyManifest {
     pub components: Vec<(Digest, Bytes)>,
     /// The rules; subscriptions are made of them, keeping their numbers by (rule, function).
     pub rules: Vec<RuleConfig>,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }
@@ -270,6 +281,8 @@ pub struct Deploy {
     pub component: Bytes,
     /// What it is given; `None` keeps what it has, or the defaults for a new one.
     pub config: Option<FunctionConfig>,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }

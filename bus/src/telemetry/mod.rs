@@ -196,6 +196,8 @@ pub struct Telemetry {
     free_bytes: Gauge,
     /// Looks at the disk; set once, at the start.
     disk: OnceLock<Box<dyn Fn() -> Disk + Send + Sync>>,
+    /// One for each state of a function.
+    functions: Vec<Gauge>,
     tallies: Tallies,
 }
 
@@ -263,6 +265,14 @@ impl Telemetry {
             store_bytes: gauge("edgebus_store_bytes"),
             free_bytes: gauge("edgebus_disk_free_bytes"),
             disk: OnceLock::new(),
+            functions: ["ready", "compiling", "unavailable"]
+                .iter()
+                .map(|state| {
+                    let label = vec![Label::new("state", *state)];
+                    let key = Key::from_parts("edgebus_functions", label);
+                    recorder.register_gauge(&key, &metadata)
+                })
+                .collect(),
             metrics: recorder.handle(),
             tallies: Tallies::default(),
         })
@@ -388,6 +398,13 @@ impl Telemetry {
     /// Looks at the disk with `look` whenever metrics are read; the first one given counts.
     pub fn watch_disk(&self, look: impl Fn() -> Disk + Send + Sync + 'static) {
         let _ = self.disk.set(Box::new(look));
+    }
+
+    /// Sets how many functions are ready, compiling and unavailable.
+    pub fn set_functions(&self, counts: [u32; 3]) {
+        for (gauge, count) in self.functions.iter().zip(counts) {
+            gauge.set(f64::from(count));
+        }
     }
 
     /// Folds what was recorded into the buckets, so that nothing piles up between two scrapes.

@@ -55,6 +55,9 @@ pub(super) struct Arguments {
     /// Where to listen; loopback only.
     #[arg(long, env = "EDGEBUS_LISTEN", value_name = "ADDR", default_value_t = settings::LISTEN)]
     listen: SocketAddr,
+    /// A folder with a file for each secret; a secret without a file is taken from EDGEBUS_SECRET_<NAME>.
+    #[arg(long, env = "EDGEBUS_SECRETS_DIR", value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// Build nothing; components are taken as they are, and again when they change.
     #[arg(long)]
     no_build: bool,
@@ -73,7 +76,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut signals = Signals::install()?;
     let keys = Keys::read();
     let screen = Screen::default();
-    let mut project = Project::new(&arguments.manifest, !arguments.no_build);
+    let mut project = Project::new(
+        &arguments.manifest,
+        arguments.secrets.as_deref(),
+        !arguments.no_build,
+    );
     // Before the store is opened: a build takes longest, and stopping it leaves nothing to do.
     let found = tokio::select! {
         found = project.look(&screen) => found,
@@ -88,10 +95,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         create: true,
         listen: arguments.listen,
         manifest: None,
+        secrets: arguments.secrets.clone(),
         free_bytes_min: Some(FREE_BYTES_MIN),
         ..settings::Serve::default()
     };
-    let mut serving = Serving::start(&settings).await?;
+    let Some(mut serving) = Serving::start(&settings, stop(&mut signals, &keys)).await? else {
+        return Ok(OK);
+    };
     let bus = serving.running.bus.clone();
     let heard = bus.listen();
     let applied = match found {
@@ -126,7 +136,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 async fn stop(signals: &mut Signals, keys: &Keys) {
     tokio::select! {
-        () = signals.stop() => {}
+        () = signals.stop_or_hangup() => {}
         () = keys.quit() => {}
     }
 }

@@ -25,6 +25,8 @@ const LOOKS_MAX: usize = 3;
 /// A project, and what became of its parts so far.
 pub(super) struct Project {
     manifest: PathBuf,
+    /// Where the bus has its secrets.
+    secrets: Option<PathBuf>,
     folder: PathBuf,
     builds: bool,
     watcher: Watcher,
@@ -89,13 +91,14 @@ struct Job {
 
 impl Project {
     /// The project of this manifest; nothing is looked at yet.
-    pub(super) fn new(manifest: &Path, builds: bool) -> Self {
+    pub(super) fn new(manifest: &Path, secrets: Option<&Path>, builds: bool) -> Self {
         let folder = match manifest.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
         Self {
             manifest: manifest.to_owned(),
+            secrets: secrets.map(Path::to_owned),
             folders: BTreeSet::from([folder.clone()]),
             folder,
             builds,
@@ -119,7 +122,7 @@ impl Project {
         let (last, found) = match self.prepare(screen).await {
             Err(fault) => (Last::Fault(fault.clone()), Found::Fault(fault)),
             Ok(configuration) => (
-                Last::Good(digest(&configuration)),
+                Last::Good(configuration.digest()),
                 Found::New(Box::new(configuration)),
             ),
         };
@@ -154,7 +157,7 @@ impl Project {
                 return Err(faults.join("\n"));
             }
         }
-        let configuration = Configuration::read(&self.manifest).map_err(|failure| {
+        let configuration = Configuration::read(&self.manifest, self.secrets.as_deref()).map_err(|failure| {
             let elsewhere = if std::env::var_os("CARGO_TARGET_DIR").is_some() {
                 "\n  CARGO_TARGET_DIR is set, so cargo may have put it into another folder than the manifest says"
             } else {
@@ -310,17 +313,6 @@ impl Project {
     }
 }
 
-/// One digest of all that is put in force.
-fn digest(configuration: &Configuration) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(configuration.text.as_bytes());
-    for (name, component) in &configuration.components {
-        hasher.update(name.as_str().as_bytes());
-        hasher.update(blake3::hash(component).as_bytes());
-    }
-    hasher.finalize()
-}
-
 /// The folder of the crate that makes `component`: the one whose `Cargo.toml` has the file's name, in
 /// the project's folder or at most two below it.
 fn crate_of(component: &Path, project: &Path) -> Option<PathBuf> {
@@ -367,7 +359,7 @@ rules:
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             std::fs::create_dir(folder.path().join("src")).unwrap();
-            let project = Project::new(&folder.path().join("edgebus.yaml"), true);
+            let project = Project::new(&folder.path().join("edgebus.yaml"), None, true);
             Self { folder, project }
         }
 

@@ -63,6 +63,7 @@ fn path_of(name: &str) -> String {
 
 const COLUMNS: &[Column] = &[
     Column::words("NAME"),
+    Column::words("STATE"),
     Column::number("REVISION"),
     Column::whole("DIGEST"),
     Column::whole("DEPLOYED"),
@@ -79,6 +80,7 @@ fn cells(row: &Value) -> Vec<String> {
     let limit = |name: &str| number(row, &format!("/limits/{name}"));
     vec![
         text(row, "/name"),
+        text(row, "/state"),
         text(row, "/revision"),
         text(row, "/digest").chars().take(DIGEST_DIGITS).collect(),
         time(row, "/deployed_at"),
@@ -143,6 +145,11 @@ fn story(row: &Value) -> String {
         ),
     );
     facts.fact("digest", &text(row, "/digest"));
+    let state = match text(row, "/reason") {
+        reason if reason == "-" => text(row, "/state"),
+        reason => format!("{}: {}", text(row, "/state"), plain(&reason)),
+    };
+    facts.fact("state", &state);
     facts.title("Limits", "of each attempt");
     let limit = |name: &str| number(row, &format!("/limits/{name}"));
     facts.fact("memory", &bytes(limit("memory_bytes")));

@@ -104,7 +104,7 @@ impl Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let checked = Checked::read(&arguments.file, Purpose::Test)?;
+    let checked = Checked::read(&arguments.file, Purpose::Test, None)?;
     if !checked.faults.is_empty() {
         checked.tell(false)?;
     }

@@ -33,7 +33,7 @@ fn check(lines: &str) -> String {
     file("small.json", &format!("\n{}\n", event(1)));
     file("both.json", &format!("[{},\n {}]", event(1), event(2)));
     file("lines.jsonl", &format!("{}\n\n{}\r\n", event(1), event(50)));
-    let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+    let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
     if !checked.faults.is_empty() {
         return checked.show(crate::manifest::Style::Plain);
     }
@@ -161,7 +161,7 @@ fn what_no_test_reached_is_told() {
             .map(|event| format!("  - {{ name: t, event: {event}, expect_not: [] }}\n"))
             .collect();
         fs::write(&path, format!("{rules}tests:\n{tests}")).expect("it is written");
-        let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+        let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
         assert!(
             checked.faults.is_empty(),
             "{}",
@@ -253,7 +253,7 @@ tests:
 "
         );
         fs::write(&path, text).expect("it is written");
-        let checked = Checked::read(&path, Purpose::Test).expect("it can be read");
+        let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
         if !checked.faults.is_empty() {
             return checked.show(crate::manifest::Style::Plain);
         }

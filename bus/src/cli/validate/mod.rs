@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::output::counted;
 use super::{CONFIGURATION, Failure, OK, output};
+use crate::assembly;
 use crate::error::Fault;
 use crate::manifest::{self, Document, MANIFEST_BYTES_MAX, Manifest, Style};
 use crate::model::{Code, Name};
@@ -53,8 +54,12 @@ pub(super) struct Arguments {
     output: Format,
 }
 
+/// Where a bus that is started here has its secrets.
+const SECRETS_DIR: &str = "EDGEBUS_SECRETS_DIR";
+
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
-    let mut checked = Checked::read(&arguments.file, Purpose::Look)?;
+    let secrets = std::env::var_os(SECRETS_DIR).map(PathBuf::from);
+    let mut checked = Checked::read(&arguments.file, Purpose::Look, secrets.as_deref())?;
     if let Some(url) = arguments
         .log
         .as_deref()
@@ -109,11 +114,16 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Reads and checks the manifest at `path` and the files that it names.
+    /// Reads and checks the manifest at `path` and the files that it names; `secrets` is the folder in
+    /// which the bus has its secrets.
     ///
     /// # Errors
     /// The file can't be read. Faults are a part of the answer.
-    pub(super) fn read(path: &Path, purpose: Purpose) -> Result<Self, Failure> {
+    pub(super) fn read(
+        path: &Path,
+        purpose: Purpose,
+        secrets: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let shown = path.display().to_string();
         let text = text_of(path).map_err(|reason| {
             let hint = match path.to_str() {
@@ -139,8 +149,7 @@ impl Checked {
         // Who runs tests asks whether they pass, and nothing else.
         if checked.faults.is_empty() && purpose != Purpose::Test {
             let is_set = |secret: &str| {
-                purpose == Purpose::Apply
-                    || std::env::var_os(format!("EDGEBUS_SECRET_{secret}")).is_some()
+                purpose == Purpose::Apply || assembly::secret(secrets, secret).is_some()
             };
             checked.warnings = manifest::warnings(&checked.document, &is_set);
         }

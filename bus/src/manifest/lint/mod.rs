@@ -82,7 +82,9 @@ fn secrets(document: &Document, is_set: &dyn Fn(&str) -> bool, found: &mut Vec<F
                     &format!("/functions/{}/secrets/{index}", function.name),
                     Side::Value,
                     format!("the secret `{secret}` is not set here"),
-                    format!("set EDGEBUS_SECRET_{secret} in the environment of the bus"),
+                    format!(
+                        "set EDGEBUS_SECRET_{secret} in the environment of the bus, or put it into a file {secret} in the folder that EDGEBUS_SECRETS_DIR names"
+                    ),
                 ));
             }
         }

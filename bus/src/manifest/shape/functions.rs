@@ -48,7 +48,7 @@ pub(in super::super) const FUNCTION: Shape = Shape {
             ),
             absent: Absent::Is("[]"),
             example: "[GITHUB_TOKEN]",
-            about: "Names that the function may read through its `secrets` interface. The bus takes the value of `X` from its environment variable `EDGEBUS_SECRET_X`; a secret never stands in the manifest. In what the function writes, its value (4 bytes or more, as it is) is replaced by `[secret X]`.",
+            about: "Names that the function may read through its `secrets` interface. The bus takes the value of `X` from the file `X` in the folder of `serve --secrets`, else from its environment variable `EDGEBUS_SECRET_X`; a secret never stands in the manifest. In what the function writes, its value (4 bytes or more, as it is) is replaced by `[secret X]`.",
         },
         Key {
             name: "allow_http",

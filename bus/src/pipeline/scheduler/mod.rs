@@ -394,7 +394,7 @@ fn limits(snapshot: &Snapshot) -> HashMap<Name, FunctionLimits> {
         let limits = FunctionLimits {
             concurrency_max: limits.concurrency_max,
             memory_bytes_max: limits.memory_bytes_max,
-            available: true,
+            available: deployed.available(),
         };
         (name.clone(), limits)
     };

@@ -78,6 +78,7 @@ impl Chain {
                 .collect(),
             components: vec![(digest, component)],
             rules: rules.to_vec(),
+            expected: None,
             now: Timestamp(0),
         }));
         let outcomes = self.store.commit(&[step]).unwrap();

@@ -134,6 +134,7 @@ fn a_deployment_makes_a_revision_only_if_something_differs() {
                 function: name("f"),
                 component: Bytes::from_static(text.as_bytes()),
                 config,
+                expected: None,
                 now: Timestamp(at),
             }))
         };
@@ -175,6 +176,7 @@ fn a_large_component_comes_back_whole() {
             function: name("f"),
             component: bytes.clone().into(),
             config: None,
+            expected: None,
             now: NOW,
         })));
         subject.reopen();
@@ -193,6 +195,7 @@ fn a_function_in_use_is_not_removed() {
         let remove = |function| {
             subject.one(Step::Remove {
                 function: name(function),
+                expected: None,
             })
         };
         assert!(matches!(remove("f"), StepOutcome::Denied(reason) if reason.contains("r1")));
@@ -205,5 +208,66 @@ fn a_function_in_use_is_not_removed() {
         let catalog = subject.store.catalog().unwrap();
         assert_eq!(catalog.functions.len(), 1);
         assert_eq!(subject.store.component(component("g").0).unwrap(), None);
+    }
+}
+
+/// What a plan tells is what the commit makes, and a plan makes nothing.
+#[test]
+fn a_plan_is_what_a_commit_makes() {
+    let deploy = |text: &'static str, expected| {
+        Step::Deploy(Box::new(Deploy {
+            function: name("f"),
+            component: Bytes::from_static(text.as_bytes()),
+            config: None,
+            expected,
+            now: NOW,
+        }))
+    };
+    let remove = |function, expected| Step::Remove {
+        function: name(function),
+        expected,
+    };
+    let applied = |rules, expected| {
+        let mut step = manifest(&["side"], &["f", "g"], rules);
+        step.expected = expected;
+        Step::ApplyManifest(Box::new(step))
+    };
+    let bare = |rules| {
+        let mut step = manifest(&[], &["f"], rules);
+        step.components.clear();
+        Step::ApplyManifest(Box::new(step))
+    };
+    let of_f = || vec![rule("r3", "side", &["f"])];
+    for subject in Subject::all() {
+        let steps = [
+            (bare(vec![]), "which the store does not have"),
+            (applied(of_f(), Some(7)), "version 7, and 0 is active"),
+            (applied(of_f(), Some(0)), ""),
+            (remove("g", Some(0)), "version 0, and 1 is active"),
+            (remove("g", Some(1)), ""),
+            (deploy("another", Some(1)), "version 1, and 2 is active"),
+            (deploy("another", Some(2)), ""),
+            (deploy("a third", None), ""),
+            (remove("f", None), "is a target of rule"),
+        ];
+        for (step, denied) in steps {
+            let before = subject.store.catalog().unwrap();
+            let plan = subject.store.plan(&step).unwrap();
+            assert_eq!(subject.store.catalog().unwrap(), before);
+            let outcome = subject.one(step);
+            match (plan, outcome) {
+                (Ok(plan), StepOutcome::Applied { version }) => {
+                    assert_eq!(plan, subject.store.catalog().unwrap());
+                    assert_eq!((plan.version, denied), (version, ""));
+                }
+                (Err(reason), StepOutcome::Denied(same)) => {
+                    assert_eq!(reason, same);
+                    assert!(reason.contains(denied), "{reason}");
+                    assert!(!denied.is_empty(), "{reason}");
+                    assert_eq!(subject.store.catalog().unwrap(), before);
+                }
+                (plan, outcome) => panic!("{plan:?} and then {outcome:?}"),
+            }
+        }
     }
 }

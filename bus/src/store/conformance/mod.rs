@@ -164,6 +164,7 @@ pub(super) fn manifest(
             .map(|function| component(function))
             .collect(),
         rules,
+        expected: None,
         now: NOW,
     }
 }

@@ -152,10 +152,12 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             function: name(FUNCTIONS[usize::from(*which)]),
             component: Bytes::from(format!("{which} {}", now.0 % 2)),
             config: None,
+            expected: None,
             now,
         })),
         Act::Remove(which) => Step::Remove {
             function: name(FUNCTIONS[usize::from(*which)]),
+            expected: None,
         },
         Act::Reopen | Act::Pass(_) | Act::StepBack(_) => return None,
     })

@@ -171,6 +171,27 @@ fn page<T: Clone>(
     rows.take(limit).map(|(_, row)| row.clone()).collect()
 }
 
+impl MemoryStore {
+    /// What is known, with what else the catalog tells.
+    fn catalog_of(&self, data: &Data, known: &Known) -> Catalog {
+        let buses = known.buses.iter();
+        Catalog {
+            store_id: [1; 16],
+            secret: [2; 32],
+            epoch: self.epoch,
+            clean: self.was_clean,
+            version: known.version,
+            manifest: known.manifest.clone(),
+            buses: buses
+                .map(|(id, config)| (*id, config.clone(), data.head(*id)))
+                .collect(),
+            functions: known.functions.values().cloned().collect(),
+            rules: known.rules.clone(),
+            subscriptions: known.subscriptions.values().cloned().collect(),
+        }
+    }
+}
+
 impl Store for MemoryStore {
     fn commit(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         let mut data = self.alive()?;
@@ -194,23 +215,14 @@ impl Store for MemoryStore {
 
     fn catalog(&self) -> Result<Catalog, Error> {
         let data = self.alive()?;
-        let known = &data.known;
-        Ok(Catalog {
-            store_id: [1; 16],
-            secret: [2; 32],
-            epoch: self.epoch,
-            clean: self.was_clean,
-            version: known.version,
-            manifest: known.manifest.clone(),
-            buses: known
-                .buses
-                .iter()
-                .map(|(id, config)| (*id, config.clone(), data.head(*id)))
-                .collect(),
-            functions: known.functions.values().cloned().collect(),
-            rules: known.rules.clone(),
-            subscriptions: known.subscriptions.values().cloned().collect(),
-        })
+        Ok(self.catalog_of(&data, &data.known))
+    }
+
+    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error> {
+        let data = self.alive()?;
+        let has = |digest| data.components.contains_key(&digest);
+        let next = data.known.after(step, has);
+        Ok(next.map(|next| self.catalog_of(&data, &next)))
     }
 
     fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error> {

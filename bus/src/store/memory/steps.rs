@@ -40,7 +40,7 @@ impl Data {
                 }
             }
             Step::Deploy(deploy) => self.deploy(deploy),
-            Step::Remove { function } => match self.known.remove(function) {
+            Step::Remove { function, expected } => match self.known.remove(function, *expected) {
                 Ok(next) => self.replace(next, std::iter::empty()),
                 Err(reason) => StepOutcome::Denied(reason),
             },
@@ -258,8 +258,10 @@ impl Data {
 
     fn deploy(&mut self, deploy: &Deploy) -> StepOutcome {
         let digest = Digest::of(&deploy.component);
-        let next = self.known.deploy(deploy, digest);
-        self.replace(next, std::iter::once((digest, deploy.component.clone())))
+        match self.known.deploy(deploy, digest) {
+            Ok(next) => self.replace(next, std::iter::once((digest, deploy.component.clone()))),
+            Err(reason) => StepOutcome::Denied(reason),
+        }
     }
 
     fn replace(

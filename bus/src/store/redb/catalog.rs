@@ -11,7 +11,7 @@ use super::tables::{Snapshot, Tables};
 use crate::model::{BusId, Code, Digest, Name, Revision, SubscriptionId};
 use crate::store::codec::{Harm, Reader, Table, Writer, catalog, unseal};
 use crate::store::known::Known;
-use crate::store::{ApplyManifest, Deploy, Error, Kind, StepOutcome};
+use crate::store::{ApplyManifest, Deploy, Error, Kind, Step, StepOutcome};
 
 /// The format of the store as a whole; a store of a newer one is refused.
 pub(super) const STORE_FORMAT: u32 = 1;
@@ -137,6 +137,24 @@ pub(super) fn read_known(rows: &Snapshot) -> Result<Known, Error> {
     Ok(known)
 }
 
+/// The components that `step` names and the store has.
+pub(super) fn held(rows: &Snapshot, step: &Step) -> Result<BTreeSet<Digest>, Error> {
+    let mut held = BTreeSet::new();
+    let Step::ApplyManifest(apply) = step else {
+        return Ok(held);
+    };
+    for (_, digest, _) in &apply.functions {
+        if !held.contains(digest)
+            && rows
+                .get(Table::Components, &digest.0, |_| Some(()))?
+                .is_some()
+        {
+            held.insert(*digest);
+        }
+    }
+    Ok(held)
+}
+
 fn every(
     rows: &Snapshot,
     table: Table,
@@ -230,12 +248,18 @@ impl Work<'_, '_> {
 
     pub(super) fn deploy(&mut self, step: &Deploy) -> Result<StepOutcome, Error> {
         let digest = Digest::of(&step.component);
-        let next = self.known().deploy(step, digest);
-        self.replace(next, std::iter::once((digest, &step.component[..])))
+        match self.known().deploy(step, digest) {
+            Ok(next) => self.replace(next, std::iter::once((digest, &step.component[..]))),
+            Err(reason) => Ok(StepOutcome::Denied(reason)),
+        }
     }
 
-    pub(super) fn remove(&mut self, function: &Name) -> Result<StepOutcome, Error> {
-        match self.known().remove(function) {
+    pub(super) fn remove(
+        &mut self,
+        function: &Name,
+        expected: Option<u64>,
+    ) -> Result<StepOutcome, Error> {
+        match self.known().remove(function, expected) {
             Ok(next) => self.replace(next, std::iter::empty()),
             Err(reason) => Ok(StepOutcome::Denied(reason)),
         }

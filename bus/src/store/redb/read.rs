@@ -16,6 +16,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
+use crate::store::known::Known;
 use crate::store::{
     Catalog, Checked, DeliveryState, Error, Harmed, Step, StepOutcome, Store, StoredEvent,
     Verified, Versioned,
@@ -98,6 +99,27 @@ impl RedbStore {
     }
 }
 
+impl RedbStore {
+    /// What is known, with what else the catalog tells.
+    fn catalog_of(&self, rows: &Snapshot, known: Known) -> Result<Catalog, Error> {
+        let heads = catalog::read_heads(rows)?;
+        let head = |id: &BusId| Position(heads.get(id).copied().unwrap_or(0));
+        let buses = known.buses.into_iter();
+        Ok(Catalog {
+            store_id: self.identity.store_id,
+            secret: self.identity.secret,
+            epoch: self.epoch,
+            clean: self.was_clean,
+            version: known.version,
+            manifest: known.manifest,
+            buses: buses.map(|(id, config)| (id, config, head(&id))).collect(),
+            functions: known.functions.into_values().collect(),
+            rules: known.rules,
+            subscriptions: known.subscriptions.into_values().collect(),
+        })
+    }
+}
+
 impl Store for RedbStore {
     fn commit(&self, steps: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         #[cfg(test)]
@@ -113,21 +135,19 @@ impl Store for RedbStore {
         guarded(|| {
             let rows = self.snapshot()?;
             let known = catalog::read_known(&rows)?;
-            let heads = catalog::read_heads(&rows)?;
-            let head = |id: &BusId| Position(heads.get(id).copied().unwrap_or(0));
-            let buses = known.buses.into_iter();
-            Ok(Catalog {
-                store_id: self.identity.store_id,
-                secret: self.identity.secret,
-                epoch: self.epoch,
-                clean: self.was_clean,
-                version: known.version,
-                manifest: known.manifest,
-                buses: buses.map(|(id, config)| (id, config, head(&id))).collect(),
-                functions: known.functions.into_values().collect(),
-                rules: known.rules,
-                subscriptions: known.subscriptions.into_values().collect(),
-            })
+            self.catalog_of(&rows, known)
+        })
+    }
+
+    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error> {
+        guarded(|| {
+            let rows = self.snapshot()?;
+            let known = catalog::read_known(&rows)?;
+            let held = catalog::held(&rows, step)?;
+            match known.after(step, |digest| held.contains(&digest)) {
+                Ok(next) => Ok(Ok(self.catalog_of(&rows, next)?)),
+                Err(reason) => Ok(Err(reason)),
+            }
         })
     }
 

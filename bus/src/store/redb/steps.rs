@@ -73,7 +73,7 @@ impl Work<'_, '_> {
             Step::Claim { key, fence } => self.claim(*key, *fence),
             Step::ApplyManifest(apply) => self.apply_manifest(apply),
             Step::Deploy(deploy) => self.deploy(deploy),
-            Step::Remove { function } => self.remove(function),
+            Step::Remove { function, expected } => self.remove(function, *expected),
             Step::MarkClean(clean) => self.mark(*clean),
         }
     }

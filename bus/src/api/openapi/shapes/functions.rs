@@ -113,6 +113,14 @@ fn function() -> Value {
             number("Counts deployments of this function.", 1),
         )
         .has("deployed_at", time("When it was deployed."))
+        .has(
+            "state",
+            word(
+                "Whether it can be called; the deliveries of one that can't wait.",
+                &["ready", "compiling", "unavailable"],
+            ),
+        )
+        .may("reason", text("Why it is unavailable."))
         .has("limits", reference("FunctionLimits"))
         .has("config", config)
         .has("secrets", secrets)
@@ -126,6 +134,7 @@ fn revision() -> Value {
         "digest": DIGEST,
         "revision": 1,
         "deployed_at": AT,
+        "state": "ready",
         "limits": {
             "memory_bytes": 67_108_864, "cpu_ms": 1_000, "timeout_ms": 30_000, "concurrency": 32, "emits": 64,
             "emit_bytes": 1_048_576, "state_writes": 256, "state_bytes": 1_048_576, "output_bytes": 65_536,

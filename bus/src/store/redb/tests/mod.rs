@@ -74,6 +74,7 @@ fn rules(dedupe_ms: u64) -> Step {
                 dead_letter_ms: 1,
             }],
         }],
+        expected: None,
         now: Timestamp(0),
     }))
 }
