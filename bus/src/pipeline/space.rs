@@ -404,7 +404,7 @@ mod tests {
         );
         assert_eq!(fill(64 * MIB), (Space::Critical, false));
         assert!(watch.refusal().unwrap().contains("no delivery"));
-        assert_eq!(fill(56 * MIB), (Space::Ample, false), "no room for it yet");
+        assert_eq!(fill(55 * MIB), (Space::Ample, false), "no room for it yet");
         assert_eq!(fill(20 * MIB), (Space::Ample, true));
     }
 }
