@@ -208,7 +208,15 @@ impl Going {
     }
 
     fn line(&mut self) -> String {
-        self.lines.next().unwrap().unwrap()
+        self.lines
+            .next()
+            .unwrap_or_else(|| {
+                let mut notes = String::new();
+                let stderr = self.child.stderr.as_mut().unwrap();
+                stderr.read_to_string(&mut notes).unwrap();
+                panic!("the command ended: {notes}")
+            })
+            .unwrap()
     }
 }
 

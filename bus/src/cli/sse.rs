@@ -99,6 +99,8 @@ pub(super) struct Following<'a> {
     ready: VecDeque<String>,
     /// Whether it was ever open.
     opened: bool,
+    /// Whether the bus ever answered: from then on it is waited for.
+    answered: bool,
     backoff_ms: u64,
 }
 
@@ -113,7 +115,17 @@ impl<'a> Following<'a> {
             parser: Parser::default(),
             ready: VecDeque::new(),
             opened: false,
+            answered: false,
             backoff_ms: BACKOFF_MS_MIN,
+        }
+    }
+
+    /// The same for a bus that has answered already: it is waited for from the first opening on.
+    #[must_use]
+    pub(super) fn of_known(client: &'a Client, path: &str) -> Self {
+        Self {
+            answered: true,
+            ..Self::new(client, path)
         }
     }
 
@@ -150,9 +162,15 @@ impl<'a> Following<'a> {
         }
     }
 
+    /// The next opening waits longer than the first one.
+    fn again(&mut self) -> bool {
+        self.backoff_ms = self.backoff_ms.max(BACKOFF_MS_MIN + 1);
+        false
+    }
+
     /// Opens the stream; `false` if it is to be tried again.
     async fn open(&mut self) -> Result<bool, Failure> {
-        if self.opened {
+        if self.backoff_ms > BACKOFF_MS_MIN || self.opened {
             let jitter = rand::random_range(0..=self.backoff_ms / 2);
             tokio::time::sleep(Duration::from_millis(self.backoff_ms / 2 + jitter)).await;
             self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS_MAX);
@@ -169,11 +187,11 @@ impl<'a> Following<'a> {
                     ..Parser::default()
                 };
                 self.stream = Some(stream);
-                self.opened = true;
+                (self.opened, self.answered) = (true, true);
                 Ok(true)
             }
             Err(client::Error::Refused { code, .. })
-                if self.opened && code == Code::PositionAhead.as_str() =>
+                if self.answered && code == Code::PositionAhead.as_str() =>
             {
                 output::note(
                     "the bus has another log than before: its events are shown from the first on",
@@ -181,8 +199,10 @@ impl<'a> Following<'a> {
                 self.parser.last_id = Some(FIRST.to_owned());
                 Ok(false)
             }
-            Err(client::Error::Unreachable { .. }) if self.opened => Ok(false),
-            Err(client::Error::Refused { status, .. }) if self.opened && status >= 500 => Ok(false),
+            Err(client::Error::Unreachable { .. }) if self.answered => Ok(self.again()),
+            Err(client::Error::Refused { status, .. }) if self.answered && status >= 500 => {
+                Ok(self.again())
+            }
             Err(error) => Err(error.into()),
         }
     }

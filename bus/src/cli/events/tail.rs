@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     }
     let path: Path = arguments.wanted.path("/stream")?;
     let path = path.with("after", &last.newest.to_string());
-    let mut following = Following::new(&client, path.text());
+    let mut following = Following::of_known(&client, path.text());
     loop {
         if let Told::Message(message) = following.next().await? {
             printer.print(std::iter::once(message.as_str()))?;
