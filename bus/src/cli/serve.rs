@@ -384,9 +384,13 @@ impl Serving {
     /// It did not come to its end.
     pub(super) async fn finish(self, signals: &mut Signals) -> Result<u8, Failure> {
         output::note("stopping: running attempts have 20 s; a second signal stops at once");
+        let pipeline = self.running.pipeline.clone();
         tokio::select! {
             live = self.stop() => if live { Ok(OK) } else { Err(log_failed("while the bus stopped")) },
-            () = signals.stop() => Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce)),
+            () = signals.stop() => {
+                pipeline.abandon();
+                Err(Failure::new("stopped at once; what was running runs again after the next start").coded(Code::StoppedAtOnce))
+            }
         }
     }
 

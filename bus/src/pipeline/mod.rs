@@ -230,6 +230,7 @@ impl Pipeline {
         // An attempt that was cut short may have run, so the next start must take care: not clean.
         let marked = self.writer.apply(Step::MarkClean(drained.is_ok())).await;
         self.scheduler.end();
+        self.abandon();
         let threads = std::mem::take(
             &mut *self
                 .threads
@@ -241,6 +242,12 @@ impl Pipeline {
             let _ = tokio::task::spawn_blocking(joining).await;
         }
         self.live()
+    }
+
+    /// Ends the functions' threads at once, for a process that does not wait: what was running runs again
+    /// after the next start.
+    pub fn abandon(&self) {
+        self.attempts.workers.end();
     }
 
     /// Ok when publishes and reads are welcome, else why not.

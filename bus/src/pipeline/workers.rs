@@ -201,8 +201,9 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
-    fn drop(&mut self) {
+impl Workers {
+    /// Ends the threads after what they are doing at this moment; what waits for them is dropped.
+    pub(super) fn end(&self) {
         self.shared.ended.store(true, Ordering::SeqCst);
         for level in [&self.shared.first, &self.shared.second] {
             let left = std::mem::take(&mut *level.ready());
@@ -210,6 +211,12 @@ impl Drop for Workers {
             // Outside of the lock: what an attempt drops may wake another.
             drop(left);
         }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
