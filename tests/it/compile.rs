@@ -162,8 +162,11 @@ fn code_is_compiled_once_and_its_memory_comes_back() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    assert!(home.serve().stop().success());
-    assert_ne!(std::fs::read(&path).unwrap()[middle], bytes[middle]);
+    let server = home.serve();
+    wait_for("the code to be compiled again", || {
+        std::fs::read(&path).unwrap()[middle] != bytes[middle]
+    });
+    assert!(server.stop().success());
 }
 
 #[test]

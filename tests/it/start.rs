@@ -222,7 +222,7 @@ fn a_hangup_reads_the_secrets_anew_and_kills_nobody() {
         .stderr(log);
     let server = Server::start(&mut command);
     let says = |name: &str| {
-        let data = json!({"do": format!("secret {name}")});
+        let data = json!({"do": format!("secret-bytes {name}")});
         let event =
             json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "play", "data": data});
         let kind = "application/cloudevents+json";
@@ -232,12 +232,12 @@ fn a_hangup_reads_the_secrets_anew_and_kills_nobody() {
             .expect(200);
         answer.json()["output"].as_str().unwrap().to_owned()
     };
-    assert!(says("KEY").contains("from a file"), "{}", says("KEY"));
-    assert!(says("OTHER").contains("from the environment too"));
+    assert!(says("KEY").contains("11 bytes"), "{}", says("KEY"));
+    assert!(says("OTHER").contains("24 bytes"));
     std::fs::write(secrets.join("KEY"), "rotated").unwrap();
-    assert!(says("KEY").contains("from a file"), "only on demand");
+    assert!(says("KEY").contains("11 bytes"), "only on demand");
     server.signal(Signal::HUP);
-    wait_for("the new secret", || says("KEY").contains("rotated"));
+    wait_for("the new secret", || says("KEY").contains("7 bytes"));
     let log = told(&home, "log");
     assert!(
         log.contains("the secrets were read anew; 1 of the functions got other values"),

@@ -202,7 +202,7 @@ async fn what_a_panic_says_survives_all_other_output() {
         ..limits()
     };
     let invoked = attempt(
-        "log first\nchatter 10000\nmutter half a line\ntrap at last",
+        "log first\nchatter 10000\nprint-part half a line\ntrap at last",
         limits,
     )
     .await;
@@ -225,7 +225,7 @@ async fn what_a_panic_says_survives_all_other_output() {
 #[tokio::test]
 async fn a_line_without_an_end_is_shown() {
     for end in ["ok", "reject no", "retry later"] {
-        let invoked = attempt(&format!("mutter no line end\n{end}"), limits()).await;
+        let invoked = attempt(&format!("print-part no line end\n{end}"), limits()).await;
         assert_eq!(invoked.output, "no line end", "{end}");
     }
 }

@@ -56,10 +56,14 @@ fn obey(
         "log" => log::info!("{argument}"),
         "print" => println!("{argument}"),
         "print-part" => print!("{argument}"),
-        "mutter" => print!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),
         "config" => log::info!("{:?}", config::get(argument)),
         "secret" => log::info!("{:?}", secrets::get(argument)),
+        // Its value never leaves the bus: what a function writes is redacted.
+        "secret-bytes" => log::info!(
+            "{} bytes",
+            secrets::get(argument).map_or(0, |value| value.len())
+        ),
         "keys" => log::info!("{}", state::list_keys(argument, None, 10).join(" ")),
         "swap" => {
             let swapped = state::compare_and_set(argument, None, Some(b"1"));
