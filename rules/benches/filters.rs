@@ -19,7 +19,7 @@ const QUERIES: [(&str, &str); 9] = [
     ),
     ("descent", "$..[?@.ref == 'none']"),
     ("every number", "$.data.numbers[?@ > 5]"),
-    ("descents, past the budget", "$..[?@..[?@..x]]"),
+    ("descents, past the budget", "$..[?@..[?@.x]]"),
     (
         "regex, past the budget",
         "$.data.text[?search(@, 'a.{300}z')]",
