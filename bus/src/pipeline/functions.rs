@@ -91,8 +91,14 @@ impl Compiler {
         tasks::essential_task("compiler", health.clone(), async move {
             let reading = own.clone();
             let jobs = tokio::task::spawn_blocking(move || in_order(&reading.context)).await;
-            let Ok(jobs) = jobs else { return };
-            let workers = at_once().min(jobs.len().max(1));
+            let jobs = match jobs {
+                Ok(jobs) => jobs,
+                // The task's fate is the reading's.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime is shutting down.
+                Err(_) => return,
+            };
+            let workers = at_once();
             own.push(jobs);
             for _ in 0..workers {
                 let worker = worker(own.clone(), stop.clone());

@@ -4,8 +4,8 @@
 //! Never here: what becomes of the delivery (`settle` decides that), or who is next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Lease {
     /// True once a settlement is on its way to the writer.
     settling: AtomicBool,
     cost_us: AtomicU64,
+    /// The delivery, if its attempt could not begin.
+    returned: Mutex<Option<Box<Job>>>,
 }
 
 impl Lease {
@@ -46,6 +48,7 @@ impl Lease {
             on_processor: AtomicBool::new(true),
             settling: AtomicBool::new(false),
             cost_us: AtomicU64::new(0),
+            returned: Mutex::new(None),
         }
     }
 
@@ -59,11 +62,17 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let unsettled = (!self.settling.load(Ordering::SeqCst)).then_some(self.key);
+        let returned = self
+            .returned
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let settling = returned.is_some() || self.settling.load(Ordering::SeqCst);
+        let unsettled = (!settling).then_some(self.key);
         let on_processor = self.on_processor.load(Ordering::SeqCst);
         let cost_us = self.cost_us.load(Ordering::SeqCst);
         self.scheduler
-            .ended(self.held, on_processor, cost_us, unsettled);
+            .ended(self.held, on_processor, cost_us, unsettled, returned);
     }
 }
 
@@ -81,7 +90,21 @@ impl Attempts {
     pub(super) fn begin(stage: &Arc<Self>, job: Job, lease: Lease) {
         let lease = Arc::new(lease);
         let (own, leaving) = (stage.clone(), lease.clone());
-        let attempt = |meter: Arc<Meter>| async move { own.run(job, &lease, &meter).await };
+        let attempt = |meter: Arc<Meter>| async move {
+            let mut run = std::pin::pin!(own.run(job, &lease, &meter));
+            let ended = std::future::poll_fn(|waker| {
+                // What it shares is behind locks that survive a panic, and the process ends after one.
+                match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(waker))) {
+                    Ok(polled) => polled.map(Some),
+                    Err(_) => Poll::Ready(None),
+                }
+            });
+            if ended.await.is_none() {
+                own.context
+                    .health
+                    .fail("an attempt panicked outside of its function");
+            }
+        };
         stage
             .workers
             .spawn(attempt, move || leaving.leave_processor())
@@ -90,6 +113,14 @@ impl Attempts {
 
     async fn run(&self, job: Job, lease: &Lease, meter: &Meter) {
         let snapshot = self.context.snapshot();
+        if !can_begin(&snapshot, &job) {
+            // The rules have changed since the scheduler let it go; it hears of that in a moment.
+            *lease
+                .returned
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(job));
+            return;
+        }
         // A death that counts is settled in place of an attempt.
         let death = recover::count_death(&self.context, &snapshot, &job);
         let (job, settle) = match death {
@@ -110,7 +141,17 @@ impl Attempts {
     }
 }
 
-/// An attempt whose panic is a failed attempt, not the end of a lane.
+/// False while the function has no compiled component, or the rule's input can't be made.
+fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
+    let id = job.key.subscription;
+    let function = snapshot
+        .subscriptions
+        .get(&id)
+        .and_then(|own| snapshot.functions.get(&own.target.function));
+    !snapshot.waiting.contains(&id) && function.is_none_or(|function| function.available())
+}
+
+/// An attempt whose panic is a failed attempt, not the end of a worker.
 async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
     let started_at = context.clock.now();
     let mut attempt = std::pin::pin!(attempt(context, snapshot, job));

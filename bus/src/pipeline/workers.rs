@@ -30,6 +30,7 @@ const NICENESS: i32 = 10;
 /// stands in it once at the most.
 #[derive(Default)]
 struct Level {
+    /// A plain mutex around one push or pop; whoever wakes an attempt takes it for a moment.
     ready: Mutex<VecDeque<Runnable>>,
     wake: Condvar,
 }
@@ -39,8 +40,16 @@ impl Level {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, runnable: Runnable) {
-        self.ready().push_back(runnable);
+    fn push(&self, runnable: Runnable, ended: &AtomicBool) {
+        let mut ready = self.ready();
+        // Nobody would take it: dropping it lets go of what it holds.
+        if ended.load(Ordering::SeqCst) {
+            drop(ready);
+            drop(runnable);
+            return;
+        }
+        ready.push_back(runnable);
+        drop(ready);
         self.wake.notify_one();
     }
 
@@ -188,9 +197,9 @@ impl Workers {
         let shared = self.shared.clone();
         let schedule = move |runnable| {
             if meter.second.load(Ordering::Relaxed) {
-                shared.second.push(runnable);
+                shared.second.push(runnable, &shared.ended);
             } else {
-                shared.first.push(runnable);
+                shared.first.push(runnable, &shared.ended);
             }
         };
         let (runnable, task) = async_task::Builder::new()

@@ -28,7 +28,7 @@ const ROWS_AT_ONCE: usize = 256;
 const ROWS_MAX: usize = 4_096;
 
 /// What the scheduler wants to be read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Request {
     /// A subscription's first attempts after `cursor`.
     Page {
@@ -62,11 +62,8 @@ pub(super) enum Answer {
         whole: bool,
         bytes_max: usize,
     },
-    /// A page could not be read.
-    PageFailed {
-        id: SubscriptionId,
-        bytes_max: usize,
-    },
+    /// What was asked for could not be read.
+    Failed(Request),
     /// Of [`Request::Due`]: the places, the last one looked at, whether the end was reached, and the next due time after it.
     Due {
         only: Option<SubscriptionId>,
@@ -88,6 +85,7 @@ pub(super) enum Answer {
 pub(super) struct Backlog {
     requests: mpsc::SyncSender<Request>,
     threads: Vec<JoinHandle<()>>,
+    health: Arc<Health>,
 }
 
 impl Backlog {
@@ -128,7 +126,11 @@ impl Backlog {
                 read,
             )?);
         }
-        Ok(Self { requests, threads })
+        Ok(Self {
+            requests,
+            threads,
+            health: health.clone(),
+        })
     }
 
     /// Ends the threads and waits for that, so that nobody holds the store any more.
@@ -144,7 +146,8 @@ impl Backlog {
     pub(super) fn ask(&self, request: Request) {
         // The threads end after the scheduler, which has far fewer requests under way than there is room for.
         if self.requests.try_send(request).is_err() {
-            tracing::error!("a page of deliveries could not be asked for");
+            self.health
+                .fail("the readers of deliveries take no request");
         }
     }
 }
@@ -159,25 +162,7 @@ struct Reader {
 impl Reader {
     /// Reads; a panic is one failed reading, so that whoever asked hears of it.
     fn read(&self, request: Request) -> Answer {
-        let failed = match &request {
-            Request::Page { id, bytes_max, .. } => Answer::PageFailed {
-                id: *id,
-                bytes_max: *bytes_max,
-            },
-            Request::Due { only, .. } => Answer::Due {
-                only: *only,
-                rows: Vec::new(),
-                last: None,
-                whole: true,
-                next: None,
-            },
-            Request::Load { places, bytes_max } => Answer::Loaded {
-                asked: places.clone(),
-                jobs: Vec::new(),
-                left: Vec::new(),
-                bytes_max: *bytes_max,
-            },
-        };
+        let failed = Answer::Failed(request.clone());
         // The store is read through a handle that a panic leaves as it was.
         let read = catch_unwind(AssertUnwindSafe(|| match request {
             Request::Page {

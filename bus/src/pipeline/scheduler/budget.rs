@@ -112,7 +112,8 @@ impl Budget {
             Pace::Unknown => free.saturating_sub(kept / 2),
             Pace::Slow => free.saturating_sub(kept),
         };
-        (memory > usable).then_some(Short::Memory)
+        let held = (own as u64).saturating_mul(memory);
+        (memory > usable || held > free).then_some(Short::Memory)
     }
 
     /// Takes everything that an attempt needs.

@@ -16,6 +16,8 @@ use crate::model::{DeliveryKey, Position, SubscriptionId, Timestamp};
 const FILLS_MAX: usize = 4;
 /// Due times that are read at a time.
 const DUE_ROWS: usize = 512;
+/// How long a page that could not be read is left alone, in milliseconds.
+const FAILED_REST_MS: u64 = 1_000;
 /// How long the due times are not looked at, at the most, in milliseconds.
 const REST_MS_MAX: u64 = 60_000;
 /// A page that could bring less than this, in bytes, waits until the queue has nothing else.
@@ -30,6 +32,8 @@ pub(super) struct Due {
     look_at: Option<Timestamp>,
     /// Until when a page that is being read goes.
     reading: Option<Timestamp>,
+    /// Queues whose page could not be read, and when it is asked for again; each stands here once.
+    resting: Vec<(Timestamp, SubscriptionId)>,
     /// Retries that are being read.
     loading: HashSet<DeliveryKey>,
 }
@@ -62,6 +66,10 @@ impl State {
                 only: None,
                 rows_max: DUE_ROWS,
             }));
+        }
+        let rested = self.due.resting.extract_if(.., |(at, _)| *at <= now);
+        for (_, id) in rested.collect::<Vec<_>>() {
+            self.want(id);
         }
         while self.fills < FILLS_MAX {
             let Some(id) = self.hungry.pop_front() else {
@@ -109,7 +117,8 @@ impl State {
         let rows_max = READY_PER_SUBSCRIPTION_MAX.saturating_sub(queue.held());
         // Retries that are being read may turn out to wait for a later one: the scan comes after them.
         let due = queue.due_passed.filter(|_| queue.loading == 0);
-        if queue.filling || rows_max == 0 || (due.is_none() && !queue.behind) {
+        let available = self.functions[queue.function].limits.available;
+        if queue.filling || rows_max == 0 || !available || (due.is_none() && !queue.behind) {
             return Fill::NotNow;
         }
         let free = READY_BYTES_MAX.saturating_sub(taken);
@@ -184,14 +193,7 @@ impl State {
                 self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
                 self.take_page(id, jobs, last, whole);
             }
-            Answer::PageFailed { id, bytes_max } => {
-                self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
-                self.fills = self.fills.saturating_sub(1);
-                if let Some(queue) = self.queues.get_mut(&id) {
-                    queue.filling = false;
-                }
-                self.want(id);
-            }
+            Answer::Failed(request) => self.failed(request, now),
             Answer::Due {
                 only: None,
                 rows,
@@ -221,6 +223,48 @@ impl State {
                 bytes_max,
             } => self.take_loaded(&asked, jobs, &left, bytes_max),
         }
+    }
+
+    /// Nothing could be read: it is asked for again after a rest.
+    fn failed(&mut self, request: Request, now: Timestamp) {
+        let again = now.plus_ms(FAILED_REST_MS);
+        match request {
+            Request::Page { id, bytes_max, .. } => {
+                self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
+                self.read_again(id, again);
+            }
+            Request::Due {
+                only: Some(id),
+                after,
+                ..
+            } => {
+                if let Some(queue) = self.queues.get_mut(&id) {
+                    queue.due_reading = false;
+                    let place = after.map(behind);
+                    queue.due_passed = match (place, queue.due_passed) {
+                        (Some(place), Some(known)) => Some(place.min(known)),
+                        (place, known) => place.or(known),
+                    };
+                }
+                self.read_again(id, again);
+            }
+            Request::Due { only: None, .. } => {
+                self.due.reading = None;
+                self.due.look_by(again);
+            }
+            Request::Load { places, bytes_max } => {
+                self.take_loaded(&places, Vec::new(), &places, bytes_max);
+            }
+        }
+    }
+
+    fn read_again(&mut self, id: SubscriptionId, at: Timestamp) {
+        self.fills = self.fills.saturating_sub(1);
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.filling = false;
+        }
+        self.due.resting.push((at, id));
+        self.due.look_by(at);
     }
 
     fn take_page(&mut self, id: SubscriptionId, jobs: Vec<Job>, last: Position, whole: bool) {

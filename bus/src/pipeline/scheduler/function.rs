@@ -19,6 +19,8 @@ const HANGING: Duration = Duration::from_millis(250);
 const TURN_US: i64 = 2_000;
 /// The least that an attempt is charged with.
 const COST_US_MIN: i64 = 20;
+/// The most: a function that computes for longer skips so many turns and no more.
+const COST_US_MAX: i64 = 50 * TURN_US;
 
 /// The limits of a deployed function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +32,13 @@ pub(super) struct FunctionLimits {
     /// False while it has no compiled component: its deliveries wait.
     pub(super) available: bool,
 }
+
+/// A function that nobody has told the scheduler of yet.
+pub(super) const UNKNOWN: FunctionLimits = FunctionLimits {
+    concurrency_max: 1,
+    memory_bytes_max: 0,
+    available: false,
+};
 
 /// A missing function's deliveries die one by one, without memory.
 pub(super) const MISSING: FunctionLimits = FunctionLimits {
@@ -144,8 +153,8 @@ impl FunctionQueue {
         };
         let took = now.saturating_duration_since(began);
         self.takes = Some(self.takes.map_or(took, |takes| (takes * 7 + took) / 8));
-        let cost = i64::try_from(cost_us).unwrap_or(TURN_US);
-        self.cost_us = (self.cost_us * 7 + cost.clamp(COST_US_MIN, TURN_US)) / 8;
+        let cost = i64::try_from(cost_us).unwrap_or(COST_US_MAX);
+        self.cost_us = (self.cost_us * 7 + cost.clamp(COST_US_MIN, COST_US_MAX)) / 8;
     }
 
     /// The turn is free again: the settlement of the attempt that had it is durable.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Description;
 use super::backlog::Answer;
+use super::queue::Job;
 use super::state::{Held, Pause};
 use crate::model::{DeliveryKey, Name, SubscriptionId};
 use crate::pipeline::writer::Committed;
@@ -35,6 +36,8 @@ pub(super) enum Message {
         cost_us: u64,
         /// Its delivery, if no settlement of it is on its way.
         unsettled: Option<DeliveryKey>,
+        /// The delivery itself, if it could not begin.
+        returned: Option<Box<Job>>,
     },
     /// Subscriptions that may be new; true for those that the store may hold deliveries of.
     Subscribe(Vec<(SubscriptionId, Name, bool)>),
@@ -109,7 +112,12 @@ impl Inbox {
 
     /// Nobody takes messages any more.
     pub(super) fn close(&self) {
-        self.mail().closed = true;
+        let mut mail = self.mail();
+        mail.closed = true;
+        // Whoever waits for an answer hears that there is none.
+        let left = std::mem::take(&mut mail.messages);
+        drop(mail);
+        drop(left);
         self.room.notify_all();
     }
 }

@@ -250,9 +250,13 @@ impl Thread {
                 on_processor,
                 cost_us,
                 unsettled,
+                returned,
             } => {
                 if on_processor {
                     self.state.left_processor();
+                }
+                if let Some(job) = returned {
+                    self.state.returned(*job, held);
                 }
                 self.state.ended(held, now, cost_us, unsettled);
             }
@@ -415,12 +419,14 @@ impl Scheduler {
         on_processor: bool,
         cost_us: u64,
         unsettled: Option<DeliveryKey>,
+        returned: Option<Box<Job>>,
     ) {
         self.inbox.put(Message::Ended {
             held,
             on_processor,
             cost_us,
             unsettled,
+            returned,
         });
     }
 }

@@ -64,8 +64,8 @@ impl Situation {
             Self::BlockedOnTurn => {
                 "the function's attempts are made one after the other, and one is not settled yet"
             }
-            Self::BlockedOnPlaces => "attempts of other functions hold the places in flight",
-            Self::BlockedOnMemory => "attempts of other functions hold the memory for functions",
+            Self::BlockedOnPlaces => "attempts in flight hold the places that it could have",
+            Self::BlockedOnMemory => "attempts in flight hold the memory that it could have",
             Self::Unavailable => "the function has no compiled component",
             Self::Paused => "no attempt begins now: the bus starts or stops, or its disk is full",
         }

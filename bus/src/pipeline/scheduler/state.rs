@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::backlog::Request;
 use super::budget::{Budget, Limits, Short};
 use super::due::Due;
-use super::function::{FunctionLimits, FunctionQueue, MISSING};
+use super::function::{FunctionLimits, FunctionQueue, MISSING, UNKNOWN};
 use super::queue::{Interrupted, Job, Queue};
 use super::situation::Situation;
 use super::suspects::Suspects;
@@ -28,6 +28,8 @@ pub(super) const READY_LOW: usize = 256;
 pub(super) const READY_BYTES_MAX: usize = 64 << 20;
 /// The same, with the single events of queues that would have none otherwise.
 const READY_BYTES_HARD_MAX: usize = 80 << 20;
+/// Deliveries that the weight of one event is shared by.
+const SHARES_MAX: usize = 4;
 /// Attempts that one subscription begins before the next one of its function.
 const RUN_LENGTH: u32 = 16;
 /// Parked functions that are tried again when an attempt gives back what it had.
@@ -123,7 +125,7 @@ impl State {
             None => {
                 let number = self.functions.len();
                 self.functions
-                    .push(FunctionQueue::new(function.clone(), MISSING));
+                    .push(FunctionQueue::new(function.clone(), UNKNOWN));
                 self.numbers.insert(function.clone(), number);
                 number
             }
@@ -139,6 +141,15 @@ impl State {
             let function = &mut self.functions[number];
             function.limits = limits.get(&function.name).copied().unwrap_or(MISSING);
             self.enlist(number);
+        }
+        let waiting: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.lags())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            self.want(id);
         }
         self.next_suspect();
     }
@@ -165,16 +176,20 @@ impl State {
         if place.duplicate {
             return;
         }
-        let weight = new.event.size() / new.subscriptions.len().max(1);
+        // Deliveries of one event share it. The last one keeps it whole, so no share is below a quarter.
+        let share = new.event.size() / new.subscriptions.len().clamp(1, SHARES_MAX);
+        let weight = share.max(size_of::<Job>());
         for id in &new.subscriptions {
             let Some(queue) = self.queues.get(id) else {
                 continue;
             };
+            // What can't run now waits in the store, not in the memory of what can.
+            let available = self.functions[queue.function].limits.available;
             let room = self.room(queue, weight);
             let Some(queue) = self.queues.get_mut(id) else {
                 continue;
             };
-            if queue.behind || !room {
+            if queue.behind || !room || !available {
                 queue.behind = true;
                 queue.passed_over = true;
                 self.want(*id);
@@ -355,6 +370,12 @@ impl State {
         self.unpark(held.function);
     }
 
+    /// An attempt could not begin: its delivery goes back to the head of its queue.
+    pub(super) fn returned(&mut self, job: Job, held: Held) {
+        self.give_turn_back(held);
+        self.push(job, true);
+    }
+
     /// A delivery is no longer in memory: settled, or another attempt's.
     pub(super) fn forget(&mut self, key: DeliveryKey, held: Held) {
         self.held.remove(&key);
@@ -376,7 +397,7 @@ impl State {
             self.functions[own].parked = false;
             self.parked.retain(|number| *number != own);
         }
-        self.enlist(own);
+        // Those that wait come before the one that had something.
         let tried = if self.budget.in_flight() == 0 {
             self.parked.len()
         } else {
@@ -384,11 +405,12 @@ impl State {
         };
         for _ in 0..tried {
             let Some(number) = self.parked.pop_front() else {
-                return;
+                break;
             };
             self.functions[number].parked = false;
             self.enlist(number);
         }
+        self.enlist(own);
     }
 
     /// Why a subscription's deliveries run or don't.

@@ -332,7 +332,11 @@ impl World {
                     let request = self
                         .reading
                         .swap_remove(number as usize % self.reading.len());
-                    let answer = self.answer(request);
+                    let answer = if number % 13 == 5 {
+                        Answer::Failed(request)
+                    } else {
+                        self.answer(request)
+                    };
                     self.read.push(answer);
                 }
             }
@@ -346,6 +350,13 @@ impl World {
                 number as usize,
                 u8::try_from(number % 5).unwrap().saturating_sub(2),
             ),
+            _ if number % 9 == 1 => {
+                let mut limits = self.limits.clone();
+                if let Some(function) = limits.get_mut(&name(0)) {
+                    function.available = number % 2 == 0;
+                }
+                self.state.limit(&limits);
+            }
             _ => self.now = self.now.plus_ms(u64::from(number % 40)),
         }
         self.turn(actions);
@@ -366,6 +377,7 @@ impl World {
 
     /// Lets everything end in success.
     fn finish(&mut self) {
+        self.state.limit(&self.limits.clone());
         for _ in 0..100_000 {
             let asked = self
                 .reading
