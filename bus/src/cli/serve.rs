@@ -59,7 +59,7 @@ pub(super) struct Arguments {
         long,
         env = "EDGEBUS_CACHE_MIB",
         value_name = "MIB",
-        default_value_t = 256
+        default_value_t = 64
     )]
     cache_mib: usize,
     /// A name that requests may be for, beside IP addresses and localhost (for a proxy in front).

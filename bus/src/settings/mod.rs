@@ -54,7 +54,7 @@ impl Default for Serve {
             listen: LISTEN,
             manifest: None,
             secrets: None,
-            cache_bytes: 256 << 20,
+            cache_bytes: 64 << 20,
             free_bytes_min: None,
             allowed_hosts: Vec::new(),
             connections_per_address_max: 1_024,
