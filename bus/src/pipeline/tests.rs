@@ -437,6 +437,76 @@ async fn what_was_owed_at_an_unclean_stop_is_delivered_after_the_start() {
     assert_eq!(total, Some(Bytes::from_static(b"2000")));
 }
 
+/// Two attempts that a process died in hang again; what else is pending doesn't wait for them. And a death
+/// in company costs no attempt: whoever is innocent keeps all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupted_attempts_run_beside_everything_else() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = start(store.clone()).await;
+    let rules = [("slow", "hang"), ("tick", "count total"), ("last", "ok")];
+    apply(&pipeline, &rules, 1).await;
+    pipeline.stop().await;
+    let catalog = store.catalog().unwrap();
+    let id = |rule: &str| {
+        let own = |own: &&crate::model::Subscription| own.rule.as_str() == rule;
+        catalog.subscriptions.iter().find(own).unwrap().id
+    };
+    let new = |number: usize, kind: &str| crate::store::NewEvent {
+        event: Arc::new(event(&format!("n{number}"), kind, "{}")),
+        lineage: crate::model::Lineage::default(),
+        subscriptions: vec![id(kind)],
+        rules_version: catalog.version,
+    };
+    let kinds = ["slow", "slow", "last", "tick"];
+    let append = crate::store::Append {
+        bus: catalog.buses[0].0,
+        events: kinds
+            .iter()
+            .enumerate()
+            .map(|(number, kind)| new(number, kind))
+            .collect(),
+        now: pipeline.clock().now(),
+    };
+    let claim = |kind: &str, position: u64| Step::Claim {
+        key: DeliveryKey {
+            subscription: id(kind),
+            replay: 0,
+            position: Position(position),
+        },
+        fence: 0,
+    };
+    let steps = [
+        Step::MarkClean(false),
+        Step::Append(append),
+        claim("slow", 1),
+        claim("slow", 2),
+        claim("last", 3),
+    ];
+    store.commit(&steps).unwrap();
+    let store = Arc::new(store.reopen());
+    let pipeline = start(store.clone()).await;
+    let wait = async {
+        let tick = Name::new("tick").unwrap();
+        while store.state(&tick, b"total").unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("the other subscription is served while the suspects hang");
+    // It waits for the suspects before it, or had its first attempt.
+    let key = DeliveryKey {
+        subscription: id("last"),
+        replay: 0,
+        position: Position(3),
+    };
+    match store.delivery(key).unwrap().unwrap() {
+        DeliveryState::Owed(waiting) => assert!(waiting.attempts.is_empty()),
+        DeliveryState::Settled(settled) => assert_eq!(settled.delivery.attempts[0].number, 1),
+        DeliveryState::Dead(dead) => panic!("{dead:?}"),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
     let store = Arc::new(MemoryStore::new());
