@@ -219,7 +219,9 @@ impl Pipeline {
     /// False if the log failed before the mark was durable: the process must say so with its exit code.
     pub async fn stop(&self) -> bool {
         self.context.health.stopping();
-        self.stop.send_replace(true);
+        if self.stop.send_replace(true) {
+            return self.live();
+        }
         self.scheduler.stop();
         let drained = tokio::time::timeout(DRAIN_MAX, self.scheduler.drain()).await;
         if drained.is_err() {

@@ -151,6 +151,7 @@ impl State {
         for id in waiting {
             self.want(id);
         }
+        self.recall_suspect();
         self.next_suspect();
     }
 

@@ -53,6 +53,30 @@ impl State {
         }
     }
 
+    /// Takes the suspect on its way back if its function can't run now, so that it holds up no other.
+    pub(super) fn recall_suspect(&mut self) {
+        let Some(key) = self.suspects.running else {
+            return;
+        };
+        let Some(queue) = self.queues.get_mut(&key.subscription) else {
+            return;
+        };
+        if self.functions[queue.function].limits.available {
+            return;
+        }
+        // One that has begun is not in its queue.
+        let Some(place) = queue.ready.iter().position(|job| job.key == key) else {
+            return;
+        };
+        if let Some(job) = queue.ready.remove(place) {
+            queue.bytes = queue.bytes.saturating_sub(job.weight);
+            self.ready -= 1;
+            self.ready_bytes = self.ready_bytes.saturating_sub(job.weight);
+            self.suspects.running = None;
+            self.suspects.waiting.push_back(job);
+        }
+    }
+
     /// A delivery ended; if it was the suspect on its way, the next one goes.
     pub(super) fn suspect_ended(&mut self, key: DeliveryKey) {
         if self.suspects.running == Some(key) {

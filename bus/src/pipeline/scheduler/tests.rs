@@ -590,6 +590,33 @@ fn each_situation_says_why_nothing_runs() {
 }
 
 #[test]
+fn a_suspect_of_an_unavailable_function_holds_up_no_other() {
+    let mut world = World::new(&[1, 1], &[0, 1], 10);
+    for id in [0, 1] {
+        world.position += 1;
+        let row = Row {
+            due_at: None,
+            interrupted: Interrupted::Once,
+        };
+        world.rows.insert(key(id, world.position), row);
+    }
+    world.state.pause(Pause::Start, true);
+    world.turn(Vec::new());
+    world.answer_all();
+    // One of the two is on its way; whichever it is, its function goes away before it begins.
+    for gone in [0, 1] {
+        let mut limits = world.limits.clone();
+        limits.get_mut(&name(gone)).unwrap().available = false;
+        world.state.limit(&limits);
+    }
+    world.state.pause(Pause::Start, false);
+    world.turn(Vec::new());
+    let running: Vec<_> = world.running.iter().map(|(job, _)| job.key).collect();
+    assert_eq!(running, [key(0, 1)]);
+    world.finish();
+}
+
+#[test]
 fn slow_functions_leave_places_and_memory_for_quick_ones() {
     let mut budget = Budget::new(LIMITS);
     // Slow functions with one attempt each take all that is not kept.
