@@ -484,7 +484,7 @@ async fn interrupted_attempts_run_beside_everything_else() {
     ];
     store.commit(&steps).unwrap();
     let store = Arc::new(store.reopen());
-    let pipeline = start(store.clone()).await;
+    let _pipeline = start(store.clone()).await;
     let wait = async {
         let tick = Name::new("tick").unwrap();
         while store.state(&tick, b"total").unwrap().is_none() {
