@@ -131,10 +131,7 @@ impl State {
             return Fill::NoRoom;
         }
         queue.filling = true;
-        if let Some(place) = queue
-            .due_passed
-            .filter(|_| !queue.behind || !queue.due_last)
-        {
+        if let Some(place) = due.filter(|_| !queue.behind || !queue.due_last) {
             queue.due_last = true;
             // What is passed over while the page is read has its place kept anew.
             queue.due_passed = None;
