@@ -91,15 +91,8 @@ impl Attempts {
         let lease = Arc::new(lease);
         let (own, leaving) = (stage.clone(), lease.clone());
         let attempt = |meter: Arc<Meter>| async move {
-            let mut run = std::pin::pin!(own.run(job, &lease, &meter));
-            let ended = std::future::poll_fn(|waker| {
-                // What it shares is behind locks that survive a panic, and the process ends after one.
-                match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(waker))) {
-                    Ok(polled) => polled.map(Some),
-                    Err(_) => Poll::Ready(None),
-                }
-            });
-            if ended.await.is_none() {
+            // The process ends after a panic out here: a delivery would be forgotten.
+            if caught(own.run(job, &lease, &meter)).await.is_none() {
                 own.context
                     .health
                     .fail("an attempt panicked outside of its function");
@@ -151,19 +144,23 @@ fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
     !snapshot.waiting.contains(&id) && function.is_none_or(|function| function.available())
 }
 
-/// An attempt whose panic is a failed attempt, not the end of a worker.
-async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
-    let started_at = context.clock.now();
-    let mut attempt = std::pin::pin!(attempt(context, snapshot, job));
-    let ended = std::future::poll_fn(|waker| {
-        // What the attempt shares is behind locks that survive a panic, and its own state is dropped.
-        let polled = AssertUnwindSafe(|| attempt.as_mut().poll(waker));
-        match catch_unwind(polled) {
+/// What `work` comes to; `None` if it panicked.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|waker| {
+        // What it shares is behind locks that survive a panic, and its own state is dropped.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(waker))) {
             Ok(polled) => polled.map(Some),
             Err(_) => Poll::Ready(None),
         }
     })
-    .await;
+    .await
+}
+
+/// An attempt whose panic is a failed attempt, not the end of a worker.
+async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
+    let started_at = context.clock.now();
+    let ended = caught(attempt(context, snapshot, job)).await;
     ended.unwrap_or_else(|| {
         tracing::error!(delivery = %job.key, "the host panicked during an attempt");
         let policy = snapshot
