@@ -185,8 +185,8 @@ impl Bus {
         Some((deployed.revision.clone(), deployed.availability()))
     }
 
-    /// What is not as it should be while the bus is ready, a line each: functions that can't be called,
-    /// rules that are inactive.
+    /// What `/readyz?verbose` says beside the verdict, a line each: how far the check of the store is, rules
+    /// that are inactive, functions that can't be called.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let snapshot = self.snapshot();
@@ -213,6 +213,7 @@ impl Bus {
             notes.truncate(NOTES_MAX);
             notes.push("and more".to_owned());
         }
+        notes.splice(..0, self.pipeline.checking().words());
         notes
     }
 
@@ -274,12 +275,6 @@ impl Bus {
             return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR` (EB0207)".to_owned());
         }
         self.pipeline.space().refusal().map_or(Ok(()), Err)
-    }
-
-    /// What goes on beside the bus's work, in words, for `/readyz?verbose`.
-    #[must_use]
-    pub fn remarks(&self) -> Vec<String> {
-        self.pipeline.checking().words().into_iter().collect()
     }
 
     /// False after the store failed: the process is about to exit with 74.

@@ -42,11 +42,8 @@ pub(super) async fn ready(call: Call) -> Answer {
         (Err(_), false) => "not ready\n".to_owned(),
     };
     if verbose {
-        let bus = startup.bus();
-        let remarks = bus.map(Bus::remarks).unwrap_or_default();
-        let notes = bus.map(Bus::notes).unwrap_or_default();
-        for line in remarks.iter().chain(&notes) {
-            words.push_str(line);
+        for line in startup.bus().map(Bus::notes).unwrap_or_default() {
+            words.push_str(&line);
             words.push('\n');
         }
     }
