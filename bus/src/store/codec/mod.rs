@@ -16,8 +16,11 @@ use std::fmt::Write as _;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The format that records are written in; earlier ones are read, later ones can't be. Format 2 added a
-/// target's input.
-pub(super) const RECORD_FORMAT: u8 = 2;
+/// target's input; format 3 came with store format 3, and the two have one number from there on.
+pub(super) const RECORD_FORMAT: u8 = 3;
+/// The format of the record that says who the store is: every release reads it, so that an earlier one can
+/// say that the store is of a later one.
+pub(super) const IDENTITY_FORMAT: u8 = 1;
 
 /// The tables, with the numbers that go into checksums.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,11 +50,22 @@ pub(super) enum Table {
     Components = 11,
     /// Sealed blocks of fingerprints.
     Dedupe = 12,
+    // 13 to 18 are kept for cursors, windows, held events, keys, schemas and slots.
+    /// Ended attempts that were not the last of their delivery.
+    Attempts = 19,
+    /// Deliveries whose attempt was noted before it began, and has not ended.
+    Running = 20,
+    /// Sums over other tables' rows.
+    Counters = 21,
+    /// Harmed records that were moved aside.
+    Quarantine = 22,
+    /// Merged blocks of fingerprints.
+    DedupeLevels = 23,
 }
 
 impl Table {
     /// Every table, in the order of its number.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Meta,
         Self::Catalog,
         Self::Heads,
@@ -64,7 +78,17 @@ impl Table {
         Self::Descendants,
         Self::Components,
         Self::Dedupe,
+        Self::Attempts,
+        Self::Running,
+        Self::Counters,
+        Self::Quarantine,
+        Self::DedupeLevels,
     ];
+
+    /// The tables of a store of format 1.
+    pub(super) fn of_format_1() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|table| *table <= Self::Dedupe)
+    }
 
     /// Its name in the file and in messages.
     pub(super) fn name(self) -> &'static str {
@@ -81,6 +105,11 @@ impl Table {
             Self::Descendants => "descendants",
             Self::Components => "components",
             Self::Dedupe => "dedupe",
+            Self::Attempts => "attempts",
+            Self::Running => "running",
+            Self::Counters => "counters",
+            Self::Quarantine => "quarantine",
+            Self::DedupeLevels => "dedupe-levels",
         }
     }
 }
@@ -160,8 +189,19 @@ fn checksum(table: Table, key: &[u8], framed: &[u8]) -> u64 {
 
 /// Writes a record into `out`, which is emptied first; `fill` writes the content.
 pub(super) fn seal(out: &mut Vec<u8>, table: Table, key: &[u8], fill: impl FnOnce(&mut Vec<u8>)) {
+    seal_as(RECORD_FORMAT, out, table, key, fill);
+}
+
+/// As [`seal`], in the format that the caller says.
+pub(super) fn seal_as(
+    format: u8,
+    out: &mut Vec<u8>,
+    table: Table,
+    key: &[u8],
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
     out.clear();
-    out.push(RECORD_FORMAT);
+    out.push(format);
     fill(out);
     let sum = checksum(table, key, out);
     out.extend_from_slice(&sum.to_le_bytes());

@@ -9,12 +9,13 @@ use std::ops::Bound;
 use super::steps::Work;
 use super::tables::{Snapshot, Tables};
 use crate::model::{BusId, Code, Digest, Name, Revision, SubscriptionId};
-use crate::store::codec::{Harm, Reader, Table, Writer, catalog, unseal};
+use crate::store::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, unseal};
 use crate::store::known::Known;
 use crate::store::{ApplyManifest, Deploy, Error, Kind, Step, StepOutcome};
 
-/// The format of the store as a whole; a store of a newer one is refused.
-pub(super) const STORE_FORMAT: u32 = 1;
+/// The format of the store as a whole; a store of a newer one is refused, an older one is migrated. There
+/// never was a format 2.
+pub(super) const STORE_FORMAT: u32 = 3;
 /// Meta: format, store id, secret.
 pub(super) const IDENTITY: &[u8] = b"store";
 /// Meta: how often the store was opened, and whether the last process stopped in order.
@@ -35,17 +36,22 @@ pub(super) fn write_genesis(tables: &mut Tables<'_>, identity: &Identity) -> Res
     for table in Table::ALL {
         tables.touch(table)?;
     }
-    tables.put(Table::Meta, IDENTITY, |out| {
-        out.u32(identity.format);
-        out.extend_from_slice(&identity.store_id);
-        out.extend_from_slice(&identity.secret);
-    })?;
+    write_identity(tables, identity)?;
     tables.put(Table::Meta, OPENS, |out| {
         out.u64(0);
         out.flag(true);
     })?;
     tables.put(Table::Meta, COUNTER, |out| out.u64(0))?;
     write_known(tables, &Known::default(), &Known::genesis())
+}
+
+/// Writes who the store is, as every release can read it.
+pub(super) fn write_identity(tables: &mut Tables<'_>, identity: &Identity) -> Result<(), Error> {
+    tables.put_as(IDENTITY_FORMAT, Table::Meta, IDENTITY, |out| {
+        out.u32(identity.format);
+        out.extend_from_slice(&identity.store_id);
+        out.extend_from_slice(&identity.secret);
+    })
 }
 
 /// Reads who the store is. The format comes first in the row and is judged before the rest.

@@ -11,6 +11,7 @@ mod check;
 mod dedupe;
 mod device;
 mod fingerprint;
+mod migrate;
 mod open;
 #[cfg(test)]
 mod planted;
@@ -37,6 +38,7 @@ use self::steps::{Memory, Pending, Work};
 use self::tables::{HarmLog, Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
 use super::{Error, Kind, Step, StepOutcome};
+use crate::model::Progress;
 
 /// A file in the folder that holds nothing but space, to be given back when the disk is full. It is made
 /// and deleted by whoever looks after the disk, and is the store's as far as [`RedbStore::create`] goes.
@@ -113,7 +115,7 @@ impl RedbStore {
 
     /// Begins an open: checks who the store is, counts the open, notes that it runs, and builds what
     /// is kept in memory.
-    fn start(opened: Opened, store_id: [u8; 16]) -> Result<Self, Error> {
+    fn start(opened: Opened, store_id: [u8; 16], progress: &Progress) -> Result<Self, Error> {
         guarded(move || {
             let Opened {
                 database,
@@ -122,9 +124,16 @@ impl RedbStore {
             } = opened;
             let rows = Snapshot::new(database.begin_read().map_err(engine)?);
             let identity = open::check_identity(&rows, store_id)?;
+            let (rows, identity) = if migrate::is_needed(&rows, &identity)? {
+                drop(rows);
+                migrate::run(&database, &length, identity, progress)?
+            } else {
+                (rows, identity)
+            };
             for table in Table::ALL {
                 rows.check(table)?;
             }
+            progress.tell("reading what was published lately", "");
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let mut memory = Memory {
                 known: catalog::read_known(&rows)?,

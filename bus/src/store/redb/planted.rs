@@ -11,4 +11,6 @@ thread_local! {
     pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
     /// Commits each step for itself, so that a batch's transaction is torn apart.
     pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
+    /// Transactions after which a migration stops, as if the process were killed there.
+    pub(super) static MIGRATION_STOPS_AFTER: Cell<u64> = const { Cell::new(u64::MAX) };
 }

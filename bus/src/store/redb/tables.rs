@@ -13,7 +13,7 @@ use redb::{
 };
 
 use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
-use crate::store::codec::{Harm, Reader, Table, seal, unseal};
+use crate::store::codec::{Harm, RECORD_FORMAT, Reader, Table, seal_as, unseal};
 use crate::store::{Error, Harmed, Kind};
 
 /// How a table is declared to the engine.
@@ -108,13 +108,16 @@ impl HarmLog {
     }
 }
 
+/// The highest number of a table.
+const TABLES: usize = Table::DedupeLevels as usize;
+
 /// What one row may be.
 pub(super) type Row<T> = Result<Option<Result<T, Harm>>, Error>;
 
 /// The tables of a write transaction, each opened when it is first used.
 pub(super) struct Tables<'txn> {
     transaction: &'txn WriteTransaction,
-    open: [Option<redb::Table<'txn, &'static [u8], &'static [u8]>>; Table::ALL.len()],
+    open: [Option<redb::Table<'txn, &'static [u8], &'static [u8]>>; TABLES],
     /// Records are put together here, one after the other.
     scratch: Vec<u8>,
 }
@@ -170,8 +173,19 @@ impl<'txn> Tables<'txn> {
         key: &[u8],
         fill: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Error> {
+        self.put_as(RECORD_FORMAT, table, key, fill)
+    }
+
+    /// As [`Tables::put`], in a record format that the caller says.
+    pub(super) fn put_as(
+        &mut self,
+        format: u8,
+        table: Table,
+        key: &[u8],
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Error> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        seal(&mut scratch, table, key, fill);
+        seal_as(format, &mut scratch, table, key, fill);
         let done = self.table(table)?.insert(key, scratch.as_slice());
         let done = done.map(|_| ()).map_err(engine);
         self.scratch = scratch;
@@ -194,6 +208,20 @@ impl<'txn> Tables<'txn> {
         let rows = self
             .table(table)?
             .range::<&[u8]>((Bound::Included(from), Bound::Included(to)))
+            .map_err(engine)?;
+        walk(rows, each)
+    }
+
+    /// Every row with a key behind `after`, in order; `each` says whether to go on.
+    pub(super) fn scan_behind(
+        &mut self,
+        table: Table,
+        after: &[u8],
+        each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let rows = self
+            .table(table)?
+            .range::<&[u8]>((Bound::Excluded(after), Bound::Unbounded))
             .map_err(engine)?;
         walk(rows, each)
     }

@@ -216,7 +216,14 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
                 Some(())
             }
         },
-        Table::Meta | Table::State | Table::Components => {
+        Table::Meta
+        | Table::State
+        | Table::Components
+        | Table::Attempts
+        | Table::Running
+        | Table::Counters
+        | Table::Quarantine
+        | Table::DedupeLevels => {
             from.rest();
             Some(())
         }

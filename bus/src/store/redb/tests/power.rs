@@ -106,7 +106,7 @@ impl Disk {
         let recorded_from = if RECORDED.get() { 0 } else { u64::MAX };
         let device = Device::new(self.clone(), recorded_from).unwrap();
         let opened = open::open_device(device, 1 << 20, &Progress::silent())?;
-        RedbStore::start(opened.map_err(engine)?, ID)
+        RedbStore::start(opened.map_err(engine)?, ID, &Progress::silent())
     }
 
     /// A new store on a new disk, with the rules.
