@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{BusId, Position, Timestamp};
 use crate::pipeline;
-use crate::store::Store;
+use crate::store::{Page, Store};
 
 /// Events that one call looks at.
 const LOOKED_AT_MAX: usize = 16 * PAGE_ROWS_MAX;
@@ -19,12 +19,12 @@ const LOOKED_AT_MAX: usize = 16 * PAGE_ROWS_MAX;
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 /// Bytes after which the newest events are enough.
 const LAST_BYTES_MAX: usize = 4 << 20;
-/// Events that are read at once: few at first, because each may weigh a mebibyte.
-const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
-/// Pages that are read to find the log's end.
-const ROUNDS_MAX: usize = 16;
-/// Events weigh little while so many at once stay below this, in bytes.
-const BYTES_AT_ONCE: usize = 256 << 10;
+/// Bytes of events after which a page is enough.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Events that are read at once.
+const ROWS_AT_ONCE: usize = 256;
+/// Bytes of events that are read at once.
+const BYTES_AT_ONCE: usize = 512 << 10;
 /// How far accepted times of neighbours in the log may be out of order, in milliseconds: a time is taken
 /// before its event waits for the writer.
 const DISORDER_MS: u64 = 5_000;
@@ -66,10 +66,6 @@ impl EventFilter {
         self.since
             .is_some_and(|since| stored.accepted_at.plus_ms(DISORDER_MS) < since)
     }
-
-    fn wants_all(&self) -> bool {
-        self.kind.is_none() && self.pattern.is_none() && self.since.is_none()
-    }
 }
 
 /// A part of a log.
@@ -84,7 +80,8 @@ pub struct EventPage {
 }
 
 impl Bus {
-    /// At most `limit` wanted events after `after`; fewer with `more` where the filter passed over much.
+    /// At most `limit` wanted events after `after`; fewer with `more` where they weigh much, or where the
+    /// filter passed over much.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus, and what reading can meet.
@@ -190,32 +187,20 @@ impl Bus {
 }
 
 /// The log's last position. What was told of it lags behind the answers to publishers, who may ask for
-/// their own event at once; a log that grows faster than it is read is followed for a bounded time.
+/// their own event at once.
 fn end(
     store: &dyn Store,
     cancel: &Cancel,
     bus: BusId,
     told: Position,
 ) -> Result<Position, ReadEnd> {
-    let mut newest = told;
-    for _ in 0..ROUNDS_MAX {
-        cancel.check()?;
-        match store.events(bus, newest, *ROWS.end())?.last() {
-            Some(stored) => newest = stored.position,
-            None => break,
-        }
-    }
-    Ok(newest)
-}
-
-/// How many events to read next, after `rows` of them weighed `bytes`.
-fn rows_next(rows: usize, bytes: usize) -> usize {
-    let rows = if bytes < BYTES_AT_ONCE {
-        rows * 2
-    } else {
-        rows / 2
-    };
-    rows.clamp(*ROWS.start(), *ROWS.end())
+    cancel.check()?;
+    let last = Page::backward(1, usize::MAX);
+    let found = store.events_page(bus, Position(u64::MAX), last)?;
+    Ok(found
+        .rows
+        .first()
+        .map_or(told, |stored| stored.position.max(told)))
 }
 
 fn page(
@@ -231,37 +216,33 @@ fn page(
         seen: after,
         more: true,
     };
-    let mut rows = if filter.wants_all() {
-        limit
-    } else {
-        *ROWS.start()
-    };
-    let (mut looked_at, mut bytes) = (0, 0);
+    let (mut looked_at, mut bytes, mut kept_bytes) = (0, 0, 0);
     while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
         cancel.check()?;
-        let found = store.events(bus, page.seen, rows)?;
-        let end = found.len() < rows;
-        let bytes_before = bytes;
-        for stored in found {
+        let next = Page::forward(ROWS_AT_ONCE, BYTES_AT_ONCE);
+        let found = store.events_page(bus, page.seen, next)?;
+        bytes += found.bytes;
+        for stored in found.rows {
             if filter.is_over(&stored) {
                 page.more = false;
                 return Ok(page);
             }
             page.seen = stored.position;
             looked_at += 1;
-            bytes += stored.event.size();
             if filter.wants(&stored) {
+                kept_bytes += stored.event.size();
                 page.items.push(stored);
-                if page.items.len() == limit {
+                if page.items.len() == limit || kept_bytes >= PAGE_BYTES_MAX {
                     return Ok(page);
                 }
             }
         }
-        if end {
+        let Some(next) = found.next else {
             page.more = false;
             return Ok(page);
-        }
-        rows = rows_next(rows, bytes - bytes_before);
+        };
+        // The last rows may be harmed.
+        page.seen = page.seen.max(next);
     }
     Ok(page)
 }
@@ -279,7 +260,8 @@ pub(super) fn before(
         cancel.check()?;
         let middle = low + (high - low) / 2;
         // A harmed record is passed over, so the event may be a later one.
-        match store.events(bus, Position(middle), 1)?.first() {
+        let next = store.events_page(bus, Position(middle), Page::one())?;
+        match next.rows.first() {
             Some(stored) if stored.accepted_at < since => low = stored.position.0.min(high),
             _ => high = middle,
         }
@@ -296,23 +278,21 @@ fn last(
     filter: &EventFilter,
 ) -> Result<Vec<StoredEvent>, ReadEnd> {
     let mut wanted = VecDeque::new();
-    let (mut high, mut rows) = (newest.0, *ROWS.start());
+    let mut from = Some(Position(newest.0.saturating_add(1)));
     let (mut looked_at, mut bytes, mut kept_bytes) = (0, 0, 0);
-    while high > 0 && looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
+    while let Some(place) = from
+        && looked_at < LOOKED_AT_MAX
+        && bytes < LOOKED_AT_BYTES_MAX
+    {
         cancel.check()?;
-        let low = high.saturating_sub(rows as u64);
-        let found = store.events(bus, Position(low), rows)?;
-        let bytes_before = bytes;
-        for stored in found.into_iter().rev() {
-            // Where records are harmed, a page reaches further.
-            if stored.position.0 > high {
-                continue;
-            }
+        let next = Page::backward(ROWS_AT_ONCE.min(count), BYTES_AT_ONCE);
+        let found = store.events_page(bus, place, next)?;
+        bytes += found.bytes;
+        for stored in found.rows {
             if filter.begins_after(&stored) {
                 return Ok(wanted.into());
             }
             let size = stored.event.size();
-            bytes += size;
             looked_at += 1;
             if filter.wants(&stored) {
                 if !wanted.is_empty() && kept_bytes + size > LAST_BYTES_MAX {
@@ -325,8 +305,7 @@ fn last(
                 }
             }
         }
-        high = low;
-        rows = rows_next(rows, bytes - bytes_before);
+        from = found.next;
     }
     Ok(wanted.into())
 }

@@ -8,7 +8,14 @@ use crate::error::{Error, Kind};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
 use crate::pipeline::{Situation, Snapshot};
-use crate::store::{self, Store};
+use crate::store::{self, Rows, Store};
+
+/// Bytes of rows after which a page is enough.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of rows after which the newest deliveries are enough.
+const LAST_BYTES_MAX: usize = 4 << 20;
+/// Pages that one call reads where rows of others are passed over.
+const ROUNDS_MAX: usize = 16;
 
 /// Which deliveries are wanted; the default wants all.
 #[derive(Clone, Debug, Default)]
@@ -95,10 +102,10 @@ impl Bus {
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
             let mut items = Vec::new();
+            let (mut bytes, mut rounds) = (0, 0);
             // Subscriptions of one bus begin at one place.
             let mut start: Option<(BusId, Position)> = None;
             for (id, bus) in wanted {
-                cancel.check()?;
                 let mut after = after.filter(|after| after.subscription == id);
                 if let Some(since) = since {
                     let position = match start {
@@ -108,17 +115,24 @@ impl Bus {
                     start = Some((bus, position));
                     after = after.max(Some(live(id, position)));
                 }
-                items.extend(rows(store, stage, id, after, limit - items.len())?);
-                if items.len() >= limit {
-                    break;
+                loop {
+                    cancel.check()?;
+                    rounds += 1;
+                    let left = limit - items.len();
+                    let page = store::Page::forward(left, PAGE_BYTES_MAX.saturating_sub(bytes));
+                    let found = rows(store, stage, id, after, page)?;
+                    bytes += found.bytes;
+                    items.extend(found.rows);
+                    let Some(next) = found.next else { break };
+                    let full = items.len() >= limit || bytes >= PAGE_BYTES_MAX;
+                    if full || rounds >= ROUNDS_MAX {
+                        let next = Some(next.to_string());
+                        return Ok(Page { items, next });
+                    }
+                    after = Some(next);
                 }
             }
-            let next = if items.len() >= limit {
-                items.last().map(|state| delivery_of(state).key.to_string())
-            } else {
-                None
-            };
-            Ok(Page { items, next })
+            Ok(Page { items, next: None })
         })
         .await
     }
@@ -154,13 +168,8 @@ impl Bus {
                         (begin.0, end.0),
                         count,
                     )?);
+                    keep_newest(&mut newest, count);
                 }
-                // No more is held than is wanted, however many subscriptions there are.
-                newest.sort_by_key(|state| {
-                    let delivery = delivery_of(state);
-                    (delivery.accepted_at, delivery.key)
-                });
-                newest.drain(..newest.len().saturating_sub(count));
             }
             Ok(newest)
         })
@@ -240,9 +249,9 @@ impl Bus {
             for subscription in subscriptions {
                 cancel.check()?;
                 let oldest = store
-                    .deliveries(subscription.id, None, 1)?
-                    .into_iter()
-                    .next();
+                    .pending_page(subscription.id, None, store::Page::one())?
+                    .rows
+                    .pop();
                 // One that left the manifest is shown as long as it owes something.
                 if !subscription.active && oldest.is_none() {
                     continue;
@@ -318,56 +327,87 @@ fn rows(
     store: &dyn Store,
     stage: DeliveryStage,
     id: SubscriptionId,
-    after: Option<DeliveryKey>,
-    limit: usize,
-) -> Result<Vec<DeliveryState>, store::Error> {
+    from: Option<DeliveryKey>,
+    page: store::Page,
+) -> Result<Rows<DeliveryState, DeliveryKey>, store::Error> {
+    fn of<T>(
+        page: Rows<T, DeliveryKey>,
+        state: impl Fn(T) -> DeliveryState,
+    ) -> Rows<DeliveryState, DeliveryKey> {
+        Rows {
+            rows: page.rows.into_iter().map(state).collect(),
+            next: page.next,
+            bytes: page.bytes,
+        }
+    }
     Ok(match stage {
-        DeliveryStage::Owed => store
-            .deliveries(id, after, limit)?
-            .into_iter()
-            .map(DeliveryState::Owed)
-            .collect(),
-        DeliveryStage::Succeeded => store
-            .settled(id, after, limit)?
-            .into_iter()
-            .map(DeliveryState::Settled)
-            .collect(),
-        DeliveryStage::Dead => store
-            .dead_letters(id, after, limit)?
-            .into_iter()
-            .map(DeliveryState::Dead)
-            .collect(),
+        DeliveryStage::Owed => of(store.deliveries_page(id, from, page)?, DeliveryState::Owed),
+        DeliveryStage::Succeeded => of(store.settled_page(id, from, page)?, DeliveryState::Settled),
+        DeliveryStage::Dead => of(
+            store.dead_letters_page(id, from, page)?,
+            DeliveryState::Dead,
+        ),
     })
 }
 
-/// The newest `count` live rows with positions after the first and up to the second of `range`. The
-/// store reads forward only, so a range that holds more is halved, the newer half first.
+/// The newest `count` live rows at most with positions after the first and up to the second of `range`,
+/// newest first; fewer where they weigh much, or where others' rows were passed over for long.
 fn last_rows(
-    reading: (&dyn Store, &Cancel),
+    (store, cancel): (&dyn Store, &Cancel),
     stage: DeliveryStage,
     id: SubscriptionId,
-    range: (u64, u64),
+    (begin, end): (u64, u64),
     count: usize,
 ) -> Result<Vec<DeliveryState>, ReadEnd> {
-    let (begin, end) = range;
-    if begin >= end || count == 0 {
-        return Ok(Vec::new());
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut from = live(id, Position(end.saturating_add(1)));
+    for _ in 0..ROUNDS_MAX {
+        cancel.check()?;
+        let left = count - found.len();
+        let page = store::Page::backward(left, LAST_BYTES_MAX.saturating_sub(bytes));
+        let page = rows(store, stage, id, Some(from), page)?;
+        bytes += page.bytes;
+        for state in page.rows {
+            let key = delivery_of(&state).key;
+            if key.position.0 <= begin {
+                return Ok(found);
+            }
+            if key.replay == 0 {
+                found.push(state);
+            }
+        }
+        match page.next {
+            Some(next) if found.len() < count && bytes < LAST_BYTES_MAX => from = next,
+            _ => break,
+        }
     }
-    let (store, cancel) = reading;
-    cancel.check()?;
-    let after = live(id, Position(begin));
-    let mut found = rows(store, stage, id, Some(after), count + 1)?;
-    found.retain(|state| {
-        let key = delivery_of(state).key;
-        key.replay == 0 && key.position.0 <= end
+    Ok(found)
+}
+
+/// Puts the rows in the order in which their events were accepted and lets go of all but the newest: no more
+/// is held than is wanted, however many subscriptions there are, and whatever the rows weigh.
+fn keep_newest(rows: &mut Vec<DeliveryState>, count: usize) {
+    rows.sort_by_key(|state| {
+        let delivery = delivery_of(state);
+        (delivery.accepted_at, delivery.key)
     });
-    if found.len() <= count {
-        return Ok(found);
-    }
-    drop(found);
-    let middle = begin + (end - begin) / 2;
-    let newer = last_rows(reading, stage, id, (middle, end), count)?;
-    let mut all = last_rows(reading, stage, id, (begin, middle), count - newer.len())?;
-    all.extend(newer);
-    Ok(all)
+    let mut bytes = 0;
+    let kept = rows.iter().rev().take(count).take_while(|state| {
+        let fits = bytes < LAST_BYTES_MAX;
+        bytes += weight(state);
+        fits
+    });
+    let kept = kept.count();
+    rows.drain(..rows.len() - kept);
+}
+
+/// What a row weighs in memory, about, in bytes.
+fn weight(state: &DeliveryState) -> usize {
+    let attempts = delivery_of(state).attempts.iter();
+    let attempts: usize = attempts.map(|attempt| 256 + attempt.output.len()).sum();
+    let event = match state {
+        DeliveryState::Dead(dead) => dead.event.size(),
+        _ => 0,
+    };
+    256 + attempts + event
 }

@@ -11,7 +11,7 @@ use crate::manifest::{self, Change, FunctionDeclaration, Manifest, Owed, Owing};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{Name, Subscription};
 use crate::pipeline::Snapshot;
-use crate::store::{self, Store};
+use crate::store::{self, Page, Store};
 
 /// Subscriptions whose owed deliveries are counted for one plan.
 const COUNTED_MAX: usize = 64;
@@ -122,10 +122,11 @@ impl<'s> Counting<'s> {
             if self.counted > COUNTED_MAX || self.failed.is_some() {
                 return None;
             }
-            match self.store.deliveries(own.id, None, PAGE_ROWS_MAX) {
+            let page = Page::forward(PAGE_ROWS_MAX, usize::MAX);
+            match self.store.pending_page(own.id, None, page) {
                 Ok(page) => {
-                    owed.count += page.len();
-                    owed.more |= page.len() >= PAGE_ROWS_MAX;
+                    owed.count += page.rows.len();
+                    owed.more |= page.next.is_some();
                 }
                 Err(error) => self.failed = Some(error),
             }

@@ -70,19 +70,98 @@ pub struct Attempt {
     pub output: String,
 }
 
-/// A delivery that is still owed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Delivery {
+impl Attempt {
+    /// Cuts the output to what is kept of an attempt that is not the last.
+    pub fn cut(&mut self) {
+        super::outcome::cut(&mut self.output, Delivery::OUTPUT_BYTES_KEPT);
+    }
+}
+
+/// What scheduling needs of a delivery that is still owed: small, whatever its attempts said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pending {
     /// Which one.
     pub key: DeliveryKey,
     /// When the event was accepted: the age limit counts from here.
     pub accepted_at: Timestamp,
-    /// Attempts that were made or claimed.
-    pub attempts_made: u32,
-    /// A settlement counts only if it names this number; every settlement and claim raises it.
-    pub fence: u32,
     /// Not before this time; `None` is at once.
     pub due_at: Option<Timestamp>,
+    /// A settlement counts only if it names this number; every settlement and claim raises it.
+    pub fence: u32,
+    /// Attempts that ended.
+    pub attempts_made: u32,
+    /// Those of them that failed for reasons of the host's own, which spend none of the policy's attempts.
+    pub host_failures: u32,
+    /// Attempts in succession that were claimed and never ended, because a process died; 255 is that or more.
+    pub claims: u8,
+    /// The fingerprint of what keeps it in order with others; `None` where nothing does.
+    pub order_key: Option<u64>,
+}
+
+impl Pending {
+    /// A delivery that nothing has happened to.
+    #[must_use]
+    pub fn new(key: DeliveryKey, accepted_at: Timestamp) -> Self {
+        Self {
+            key,
+            accepted_at,
+            due_at: None,
+            fence: 0,
+            attempts_made: 0,
+            host_failures: 0,
+            claims: 0,
+            order_key: None,
+        }
+    }
+
+    /// Notes that an attempt begins, under the next fence.
+    pub fn claim(&mut self) {
+        self.fence += 1;
+        self.claims = self.claims.saturating_add(1);
+    }
+
+    /// The delivery after the attempt of this number, under the next fence; it is due at once. Claims that
+    /// never ended are forgotten: this attempt ended, and the fence lets no other end beside it.
+    pub fn end(&mut self, attempt: u32) {
+        self.due_at = None;
+        self.fence += 1;
+        self.attempts_made = attempt;
+        self.claims = 0;
+    }
+}
+
+/// A claimed attempt that has not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Running {
+    /// Of which delivery.
+    pub key: DeliveryKey,
+    /// The fence that it runs under.
+    pub fence: u32,
+    /// The store's count of opens when it began: an earlier one is of a process that is gone.
+    pub epoch: u64,
+    /// When it was claimed.
+    pub since: Timestamp,
+}
+
+/// A delivery with its history, as people look at it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Which one.
+    pub key: DeliveryKey,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// Not before this time; `None` is at once.
+    pub due_at: Option<Timestamp>,
+    /// As [`Pending::fence`].
+    pub fence: u32,
+    /// Attempts that ended.
+    pub attempts_made: u32,
+    /// As [`Pending::host_failures`].
+    pub host_failures: u32,
+    /// As [`Pending::claims`].
+    pub claims: u8,
+    /// As [`Pending::order_key`].
+    pub order_key: Option<u64>,
     /// The attempts that ended, oldest first, at most [`Delivery::ATTEMPTS_KEPT`].
     pub attempts: Vec<Attempt>,
 }
@@ -94,11 +173,42 @@ impl Delivery {
     /// Output of an attempt that is not the last one, in bytes.
     pub const OUTPUT_BYTES_KEPT: usize = 1 << 10;
 
+    /// Joins what scheduling knows with the attempts.
+    #[must_use]
+    pub fn new(pending: Pending, attempts: Vec<Attempt>) -> Self {
+        Self {
+            key: pending.key,
+            accepted_at: pending.accepted_at,
+            due_at: pending.due_at,
+            fence: pending.fence,
+            attempts_made: pending.attempts_made,
+            host_failures: pending.host_failures,
+            claims: pending.claims,
+            order_key: pending.order_key,
+            attempts,
+        }
+    }
+
+    /// The part that scheduling needs.
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        Pending {
+            key: self.key,
+            accepted_at: self.accepted_at,
+            due_at: self.due_at,
+            fence: self.fence,
+            attempts_made: self.attempts_made,
+            host_failures: self.host_failures,
+            claims: self.claims,
+            order_key: self.order_key,
+        }
+    }
+
     /// Puts an ended attempt behind the others, whose output is cut, and lets the second oldest go where
     /// there are too many.
     pub fn record(&mut self, attempt: Attempt) {
         if let Some(before) = self.attempts.last_mut() {
-            super::outcome::cut(&mut before.output, Self::OUTPUT_BYTES_KEPT);
+            before.cut();
         }
         if self.attempts.len() >= Self::ATTEMPTS_KEPT {
             self.attempts.remove(1);
@@ -353,14 +463,8 @@ mod tests {
 
     #[test]
     fn of_many_attempts_the_first_and_the_latest_stay() {
-        let mut delivery = Delivery {
-            key: "1-1".parse().unwrap(),
-            accepted_at: Timestamp(0),
-            attempts_made: 0,
-            fence: 0,
-            due_at: None,
-            attempts: Vec::new(),
-        };
+        let pending = Pending::new("1-1".parse().unwrap(), Timestamp(0));
+        let mut delivery = Delivery::new(pending, Vec::new());
         for number in 1..=40 {
             delivery.record(Attempt {
                 number,

@@ -18,7 +18,9 @@ pub mod rule;
 pub mod timestamp;
 
 pub use code::Code;
-pub use delivery::{Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Settled};
+pub use delivery::{
+    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Pending, Running, Settled,
+};
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};
 pub use limits::FunctionLimits;

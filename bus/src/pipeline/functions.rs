@@ -22,7 +22,7 @@ use super::{Pipeline, Secrets, tasks};
 use crate::error::{Error, Fault, Kind};
 use crate::model::{Code, Digest, Name, Revision};
 use crate::runtime::{self, Function, Runtime};
-use crate::store::Catalog;
+use crate::store::{Catalog, Page};
 
 pub use compilation::Availability;
 pub(super) use compilation::Compilation;
@@ -209,8 +209,8 @@ async fn stopped(stop: &mut Stop) {
 fn in_order(context: &Context) -> Vec<Job> {
     let snapshot = context.snapshot();
     let pending = |own: &&Arc<crate::model::Subscription>| {
-        let page = context.store.deliveries(own.id, None, 1);
-        page.is_ok_and(|page| !page.is_empty())
+        let page = context.store.pending_page(own.id, None, Page::one());
+        page.is_ok_and(|page| !page.rows.is_empty())
     };
     let subscriptions = snapshot.subscriptions.values().filter(|own| {
         let to = snapshot.functions.get(&own.target.function);

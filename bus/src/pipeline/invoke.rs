@@ -120,7 +120,9 @@ impl Attempts {
             Some(settle) => (job, settle),
             None => {
                 // After an unclean stop what was pending then is claimed durably first.
-                let Some(job) = recover::claim(&self.writer, &self.careful, job).await else {
+                let now = self.context.clock.now();
+                let claimed = recover::claim(&self.writer, &self.careful, job, now).await;
+                let Some(job) = claimed else {
                     return;
                 };
                 let settle = guarded(&self.context, &snapshot, &job).await;

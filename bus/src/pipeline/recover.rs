@@ -13,7 +13,7 @@ use super::scheduler::{Interrupted, Job};
 use super::settle::{self, Ran};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
-use crate::model::{BusId, Outcome, Position};
+use crate::model::{BusId, Outcome, Position, Timestamp};
 use crate::store::{Catalog, Settle, Step, StepOutcome};
 
 /// The care that an unclean start takes: the last position of each bus at the start. Empty after a clean stop.
@@ -30,7 +30,12 @@ pub(super) fn care(catalog: &Catalog) -> Careful {
 }
 
 /// Claims a job durably if it was pending at an unclean stop; `None` if it is no longer pending.
-pub(super) async fn claim(writer: &Writer, careful: &Careful, job: Job) -> Option<Job> {
+pub(super) async fn claim(
+    writer: &Writer,
+    careful: &Careful,
+    job: Job,
+    now: Timestamp,
+) -> Option<Job> {
     // The usual case. After a conflict, the claim stands already.
     if careful.is_empty() || job.conflicts > 0 {
         return Some(job);
@@ -44,6 +49,7 @@ pub(super) async fn claim(writer: &Writer, careful: &Careful, job: Job) -> Optio
     let step = Step::Claim {
         key: job.key,
         fence: job.fence,
+        now,
     };
     match writer.apply(step).await {
         Ok(StepOutcome::Claimed(claimed)) => Some(Job {

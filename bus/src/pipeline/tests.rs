@@ -13,11 +13,11 @@ use bytes::Bytes;
 use super::*;
 use crate::model::{
     Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Name,
-    RetryPolicy, RuleConfig, SubscriptionId, TargetConfig, Timestamp,
+    Pending, RetryPolicy, RuleConfig, SubscriptionId, TargetConfig, Timestamp,
 };
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
-use crate::store::{Appended, DeliveryState, StepOutcome, StoredEvent, Versioned};
+use crate::store::{Appended, DeliveryState, Page, Rows, StepOutcome, StoredEvent, Versioned};
 
 /// A pipeline with nothing in force.
 pub(crate) async fn memory_pipeline() -> Arc<Pipeline> {
@@ -474,6 +474,7 @@ async fn interrupted_attempts_run_beside_everything_else() {
             position: Position(position),
         },
         fence: 0,
+        now: pipeline.clock().now(),
     };
     let steps = [
         Step::MarkClean(false),
@@ -542,15 +543,16 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
                 Step::Claim {
                     key,
                     fence: owed.fence,
+                    now: Timestamp(0),
                 },
             ])
             .unwrap();
         let Some(DeliveryState::Owed(claimed)) = store.delivery(key).unwrap() else {
             panic!("it is owed")
         };
-        if claimed.attempts_made < 3 {
+        if claimed.attempts_made < 2 {
             let attempt = crate::model::Attempt {
-                number: claimed.attempts_made,
+                number: claimed.attempts_made + 1,
                 started_at: Timestamp(0),
                 duration_us: 0,
                 outcome: crate::model::Outcome::Host {
@@ -656,13 +658,16 @@ impl Store for Bad {
 
     forward! {
         catalog() -> Catalog;
-        events(bus: BusId, after: Position, limit: usize) -> Vec<StoredEvent>;
+        events_page(bus: BusId, from: Position, page: Page) -> Rows<StoredEvent, Position>;
         event(bus: BusId, position: Position) -> Option<StoredEvent>;
-        deliveries(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<Delivery>;
+        pending_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<Pending, DeliveryKey>;
+        deliveries_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<Delivery, DeliveryKey>;
+        pending(key: DeliveryKey) -> Option<Pending>;
+        running_page(from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::Running, DeliveryKey>;
         waiting(until: Timestamp, after: Option<(Timestamp, DeliveryKey)>, limit: usize) -> Vec<(Timestamp, DeliveryKey)>;
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
-        settled(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<crate::model::Settled>;
-        dead_letters(subscription: SubscriptionId, after: Option<DeliveryKey>, limit: usize) -> Vec<crate::model::DeadLetter>;
+        settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::Settled, DeliveryKey>;
+        dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::DeadLetter, DeliveryKey>;
         state(function: &Name, key: &[u8]) -> Option<Versioned>;
         state_keys(function: &Name, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<Vec<u8>>;
         component(digest: crate::model::Digest) -> Option<Bytes>;

@@ -14,6 +14,7 @@ mod conformance;
 pub mod error;
 mod known;
 pub mod memory;
+pub mod page;
 pub mod redb;
 
 use std::sync::Arc;
@@ -22,11 +23,12 @@ use bytes::Bytes;
 
 use crate::model::{
     Attempt, BusConfig, BusId, Data, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
-    FunctionConfig, Lineage, Name, Position, Revision, RuleConfig, Settled, Subscription,
-    SubscriptionId, Timestamp,
+    FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running, Settled,
+    Subscription, SubscriptionId, Timestamp,
 };
 
 pub use error::{Error, Kind};
+pub use page::{Direction, Page, Rows};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
 pub trait Store: Send + Sync + 'static {
@@ -53,25 +55,55 @@ pub trait Store: Send + Sync + 'static {
     /// As every read.
     fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error>;
 
-    /// A page of a bus's log: events after `after`, at most `limit`, oldest first.
+    /// A page of a bus's log: events behind `from`, or before it where the page goes backwards; then the
+    /// highest number there is means the log's end.
     /// # Errors
     /// As every read.
-    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error>;
+    fn events_page(
+        &self,
+        bus: BusId,
+        from: Position,
+        page: Page,
+    ) -> Result<Rows<StoredEvent, Position>, Error>;
 
     /// One event, or `None` if that position holds none.
     /// # Errors
     /// As every read.
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error>;
 
-    /// A page of what is owed to a subscription, live and replayed, in key order after `after`.
+    /// A page of what is owed to a subscription, live and replayed, in key order: the small rows alone.
     /// # Errors
     /// As every read.
-    fn deliveries(
+    fn pending_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Error>;
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Pending, DeliveryKey>, Error>;
+
+    /// As [`Store::pending_page`], with the attempts; they count as bytes too.
+    /// # Errors
+    /// As every read.
+    fn deliveries_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Delivery, DeliveryKey>, Error>;
+
+    /// One delivery's small row, if it is still owed.
+    /// # Errors
+    /// As every read.
+    fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error>;
+
+    /// A page of attempts that were claimed and have not ended, over all subscriptions, in key order.
+    /// # Errors
+    /// As every read.
+    fn running_page(
+        &self,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Running, DeliveryKey>, Error>;
 
     /// A page of deliveries that wait for a due time at or before `until`, in order of due time,
     /// strictly after the place `after`. A harmed row may be told too: the delivery itself says when it is due.
@@ -89,25 +121,26 @@ pub trait Store: Send + Sync + 'static {
     /// As every read.
     fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error>;
 
-    /// A page of a subscription's successes in key order after `after`.
+    /// A page of a subscription's successes, in the order of their positions, then replays. It looks at no
+    /// more than [`SETTLED_LOOKED_AT_MAX`] places of the bus's log.
     /// # Errors
     /// As every read.
-    fn settled(
+    fn settled_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Settled>, Error>;
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Settled, DeliveryKey>, Error>;
 
-    /// A page of a subscription's dead letters in key order after `after`.
+    /// A page of a subscription's dead letters in key order.
     /// # Errors
     /// As every read.
-    fn dead_letters(
+    fn dead_letters_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, Error>;
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<DeadLetter, DeliveryKey>, Error>;
 
     /// A function's state under `key`, with its version; `None` is absent, which has version 0.
     /// # Errors
@@ -151,7 +184,53 @@ pub trait Store: Send + Sync + 'static {
     fn harmed(&self) -> Harmed {
         Harmed::default()
     }
+
+    /// Events in a test: at most `limit`, whatever they weigh.
+    #[cfg(test)]
+    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+        let page = self.events_page(bus, after, Page::forward(limit, usize::MAX))?;
+        Ok(page.rows)
+    }
+
+    /// Deliveries in a test: at most `limit`, whatever they weigh.
+    #[cfg(test)]
+    fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        let page = self.deliveries_page(subscription, after, Page::forward(limit, usize::MAX))?;
+        Ok(page.rows)
+    }
+
+    /// Successes in a test: at most `limit`, whatever they weigh.
+    #[cfg(test)]
+    fn settled(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<Settled>, Error> {
+        let page = self.settled_page(subscription, after, Page::forward(limit, usize::MAX))?;
+        Ok(page.rows)
+    }
+
+    /// Dead letters in a test: at most `limit`, whatever they weigh.
+    #[cfg(test)]
+    fn dead_letters(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryKey>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let page = self.dead_letters_page(subscription, after, Page::forward(limit, usize::MAX))?;
+        Ok(page.rows)
+    }
 }
+
+/// Places of the log that a page of successes looks at: those that other subscriptions have cost as much.
+pub const SETTLED_LOOKED_AT_MAX: usize = 16_384;
 
 /// One durable change.
 #[derive(Clone, Debug)]
@@ -166,6 +245,8 @@ pub enum Step {
         key: DeliveryKey,
         /// The fence it has now.
         fence: u32,
+        /// When.
+        now: Timestamp,
     },
     /// Make the manifest's buses, functions and rules the ones in force, as a whole.
     ApplyManifest(Box<ApplyManifest>),
@@ -311,8 +392,8 @@ pub enum StepOutcome {
     Appended(Vec<Appended>),
     /// Of a settlement: done; with the emitted events' places, in order (duplicates included).
     Settled(Vec<(BusId, Appended)>),
-    /// Of a claim: the delivery as it is now, with its raised fence and attempt count.
-    Claimed(Box<Delivery>),
+    /// Of a claim: the delivery as it is now, with its raised fence and one more claim.
+    Claimed(Box<Pending>),
     /// Of a settlement or claim: the delivery is gone or another attempt's; nothing was written.
     Stale,
     /// Of a settlement: state that the attempt read has changed; nothing was written.

@@ -10,13 +10,13 @@ use std::thread::JoinHandle;
 use super::inbox::{Inbox, Message};
 use super::queue::{DuePlace, Interrupted, Job};
 use crate::model::{
-    BusId, Delivery, DeliveryKey, Lineage, Outcome, Position, SubscriptionId, Timestamp,
+    BusId, DeliveryKey, Lineage, Outcome, Pending, Position, SubscriptionId, Timestamp,
 };
 use crate::pipeline::context::{Context, Health};
 use crate::pipeline::settle::{self, Ran};
 use crate::pipeline::tasks;
 use crate::pipeline::writer::Writer;
-use crate::store::{DeliveryState, Error, Kind, Step};
+use crate::store::{DeliveryState, Error, Kind, Page, Step};
 
 /// Threads that read.
 const THREADS: usize = 4;
@@ -45,6 +45,12 @@ pub(super) enum Request {
         only: Option<SubscriptionId>,
         rows_max: usize,
     },
+    /// Deliveries that a process died in, after `after`.
+    Interrupted {
+        after: Option<DeliveryKey>,
+        /// What the events may weigh; the one that passes it still belongs to the answer.
+        bytes_max: usize,
+    },
     /// Deliveries that are due, until their events weigh `bytes_max`.
     Load {
         places: Vec<DuePlace>,
@@ -71,6 +77,11 @@ pub(super) enum Answer {
         last: Option<DuePlace>,
         whole: bool,
         next: Option<Timestamp>,
+    },
+    /// Of [`Request::Interrupted`]: the deliveries, and where to go on, if there are more.
+    Interrupted {
+        jobs: Vec<Job>,
+        next: Option<DeliveryKey>,
     },
     /// Of [`Request::Load`]: what was asked for, the deliveries, and the places that were not read.
     Loaded {
@@ -177,6 +188,7 @@ impl Reader {
                 only,
                 rows_max,
             } => self.due(after, until, only, rows_max),
+            Request::Interrupted { after, bytes_max } => self.interrupted(after, bytes_max),
             Request::Load { places, bytes_max } => self.load(places, bytes_max),
         }));
         match read {
@@ -207,12 +219,13 @@ impl Reader {
                 replay: 0,
                 position: last,
             };
-            let limit = ROWS_AT_ONCE.min(rows_max);
-            let page = self.context.store.deliveries(id, Some(after), limit)?;
-            for delivery in &page {
+            let limit = Page::forward(ROWS_AT_ONCE.min(rows_max), usize::MAX);
+            let page = self.context.store.pending_page(id, Some(after), limit)?;
+            for delivery in &page.rows {
                 last = delivery.key.position;
-                // Those that wait for a retry come when they are due.
-                if delivery.due_at.is_some() {
+                // Those that wait for a retry come when they are due, and those that a process died in are
+                // read first of all.
+                if delivery.due_at.is_some() || delivery.claims > 0 {
                     continue;
                 }
                 if let Some(job) = self.job(delivery)? {
@@ -223,8 +236,8 @@ impl Reader {
                     }
                 }
             }
-            looked += page.len();
-            if page.len() < limit {
+            looked += page.rows.len();
+            if page.next.is_none() {
                 whole = true;
                 break;
             }
@@ -285,10 +298,10 @@ impl Reader {
                 break;
             }
             read += 1;
-            let delivery = match self.context.store.delivery(*key) {
-                Ok(Some(DeliveryState::Owed(delivery))) => delivery,
+            let delivery = match self.context.store.pending(*key) {
+                Ok(Some(delivery)) => delivery,
                 // It was settled meanwhile.
-                Ok(_) => continue,
+                Ok(None) => continue,
                 // One corrupt row stands in the way of no other.
                 Err(error) if error.kind == Kind::Corrupt => {
                     self.context.reading_failed("a due retry", &error);
@@ -313,9 +326,67 @@ impl Reader {
         })
     }
 
+    /// What was claimed by a process that died. What waits for a retry comes when that is due.
+    fn interrupted(&self, after: Option<DeliveryKey>, bytes_max: usize) -> Result<Answer, Error> {
+        let store = &self.context.store;
+        let page = store.running_page(after, Page::forward(ROWS_AT_ONCE, usize::MAX))?;
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
+        for running in page.rows {
+            let delivery = match store.pending(running.key) {
+                Ok(Some(delivery)) if delivery.due_at.is_none() => delivery,
+                Ok(_) => continue,
+                Err(error) if error.kind == Kind::Corrupt => {
+                    self.context
+                        .reading_failed("an interrupted delivery", &error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(job) = self.job(&delivery)? {
+                bytes += job.weight;
+                jobs.push(job);
+            }
+            if bytes >= bytes_max {
+                let next = Some(running.key);
+                return Ok(Answer::Interrupted { jobs, next });
+            }
+        }
+        let next = page.next;
+        Ok(Answer::Interrupted { jobs, next })
+    }
+
+    /// Whether a process died during a delivery's attempts: then an attempt was claimed and never ended.
+    ///
+    /// A death counts as an attempt from the second one in succession on. The first may have been any other
+    /// delivery's doing that ran at the time; only one that was interrupted runs alone among its kind, so a
+    /// second death points at it.
+    fn interruption(&self, delivery: &Pending) -> Result<Interrupted, Error> {
+        Ok(match delivery.claims {
+            0 => Interrupted::No,
+            1 if !self.died_before(delivery)? => Interrupted::Once,
+            _ => Interrupted::Again,
+        })
+    }
+
+    /// True if the last attempt that ended is the death of a process.
+    fn died_before(&self, delivery: &Pending) -> Result<bool, Error> {
+        if delivery.attempts_made == 0 {
+            return Ok(false);
+        }
+        match self.context.store.delivery(delivery.key) {
+            Ok(Some(DeliveryState::Owed(whole))) => Ok(whole
+                .attempts
+                .last()
+                .is_some_and(|attempt| matches!(attempt.outcome, Outcome::Host { .. }))),
+            Ok(_) => Ok(false),
+            Err(error) if error.kind == Kind::Corrupt => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The job for a pending delivery; `None` if its event can't be read uncorrupted, and then the
     /// delivery is on its way to the dead letters.
-    fn job(&self, delivery: &Delivery) -> Result<Option<Job>, Error> {
+    fn job(&self, delivery: &Pending) -> Result<Option<Job>, Error> {
         let snapshot = self.context.snapshot();
         let Some(subscription) = snapshot.subscriptions.get(&delivery.key.subscription) else {
             return Ok(None);
@@ -323,11 +394,8 @@ impl Reader {
         let bus = subscription.bus;
         match self.context.store.event(bus, delivery.key.position) {
             Ok(Some(stored)) => {
-                let ended = delivery.attempts.last().map_or(0, |attempt| attempt.number);
                 return Ok(Some(Job {
-                    interrupted: interrupted(delivery),
-                    // A claim that never ended is no attempt, unless the death is counted as one.
-                    attempts_made: ended,
+                    interrupted: self.interruption(delivery)?,
                     ..Job::of(delivery, bus, &stored)
                 }));
             }
@@ -342,7 +410,7 @@ impl Reader {
     }
 
     /// Sends a delivery whose event can't be read to the dead letters.
-    fn bury(&self, delivery: &Delivery, bus: BusId, why: &str) {
+    fn bury(&self, delivery: &Pending, bus: BusId, why: &str) {
         let job = Job {
             key: delivery.key,
             bus,
@@ -371,19 +439,3 @@ const LAST_KEY: DeliveryKey = DeliveryKey {
     replay: u32::MAX,
     position: Position(u64::MAX),
 };
-
-/// Whether a process died during a delivery's attempts: then an attempt was claimed and never ended.
-///
-/// A death counts as an attempt from the second one in succession on. The first may have been any other
-/// delivery's doing that ran at the time; only one that was interrupted runs alone among its kind, so a
-/// second death points at it.
-fn interrupted(delivery: &Delivery) -> Interrupted {
-    let last = delivery.attempts.last();
-    let ended = last.map_or(0, |attempt| attempt.number);
-    let died_before = last.is_some_and(|attempt| matches!(attempt.outcome, Outcome::Host { .. }));
-    match delivery.attempts_made.saturating_sub(ended) {
-        0 => Interrupted::No,
-        1 if !died_before => Interrupted::Once,
-        _ => Interrupted::Again,
-    }
-}

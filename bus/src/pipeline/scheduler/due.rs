@@ -67,6 +67,7 @@ impl State {
                 rows_max: DUE_ROWS,
             }));
         }
+        self.feed_suspects(now, actions);
         let rested = self.due.resting.extract_if(.., |(at, _)| *at <= now);
         for (_, id) in rested.collect::<Vec<_>>() {
             self.want(id);
@@ -191,6 +192,7 @@ impl State {
                 self.take_page(id, jobs, last, whole);
             }
             Answer::Failed(request) => self.failed(request, now),
+            Answer::Interrupted { jobs, next } => self.take_interrupted(jobs, next),
             Answer::Due {
                 only: None,
                 rows,
@@ -249,6 +251,10 @@ impl State {
                 self.due.reading = None;
                 self.due.look_by(again);
             }
+            Request::Interrupted { .. } => {
+                self.interrupted_failed(again);
+                self.due.look_by(again);
+            }
             Request::Load { places, bytes_max } => {
                 self.take_loaded(&places, Vec::new(), &places, bytes_max);
             }
@@ -267,7 +273,7 @@ impl State {
     fn take_page(&mut self, id: SubscriptionId, jobs: Vec<Job>, last: Position, whole: bool) {
         self.fills = self.fills.saturating_sub(1);
         for job in jobs {
-            // One that was interrupted or ran into a conflict may be here already.
+            // One that ran into a conflict may be here already.
             if !self.held.contains(&job.key) {
                 self.admit(job, false);
             }

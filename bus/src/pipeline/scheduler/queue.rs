@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::model::{BusId, Delivery, DeliveryKey, Event, Lineage, Position, Timestamp};
+use crate::model::{BusId, DeliveryKey, Event, Lineage, Pending, Position, Timestamp};
 use crate::store::StoredEvent;
 
 /// A place in the order of due times.
@@ -42,7 +42,7 @@ pub(in crate::pipeline) enum Interrupted {
 }
 
 impl Job {
-    pub(in crate::pipeline) fn of(delivery: &Delivery, bus: BusId, stored: &StoredEvent) -> Self {
+    pub(in crate::pipeline) fn of(delivery: &Pending, bus: BusId, stored: &StoredEvent) -> Self {
         let event = stored.event.clone();
         Self {
             key: delivery.key,

@@ -170,7 +170,7 @@ impl World {
                         break;
                     }
                     last = key.position;
-                    if row.due_at.is_none() {
+                    if row.due_at.is_none() && row.interrupted == Interrupted::No {
                         let job = self.job(*key);
                         bytes += job.weight;
                         jobs.push(job);
@@ -214,6 +214,23 @@ impl World {
                     whole,
                     next: all.iter().map(|place| place.0).find(|at| *at > until),
                 }
+            }
+            Request::Interrupted { after, bytes_max } => {
+                let (mut jobs, mut bytes, mut next) = (Vec::new(), 0, None);
+                for (key, row) in &self.rows {
+                    let left = row.due_at.is_none() && row.interrupted != Interrupted::No;
+                    if !left || after.is_some_and(|after| *key <= after) {
+                        continue;
+                    }
+                    let job = self.job(*key);
+                    bytes += job.weight;
+                    jobs.push(job);
+                    if bytes >= bytes_max {
+                        next = Some(*key);
+                        break;
+                    }
+                }
+                Answer::Interrupted { jobs, next }
             }
             Request::Load { places, bytes_max } => {
                 let (mut jobs, mut bytes, mut read) = (Vec::new(), 0, 0);

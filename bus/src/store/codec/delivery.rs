@@ -5,45 +5,82 @@ use std::sync::Arc;
 use super::event::{read_event, read_lineage, write_event, write_lineage};
 use super::{Reader, Writer};
 use crate::model::{
-    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Outcome, Settled, TimeoutKind,
-    Timestamp,
+    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Outcome, Pending, Running, Settled,
+    TimeoutKind, Timestamp,
 };
 
-pub(in crate::store) fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery) {
-    out.u64(delivery.accepted_at.0);
-    out.u32(delivery.attempts_made);
-    out.u32(delivery.fence);
-    out.option(delivery.due_at, |out, due| out.u64(due.0));
-    out.list(delivery.attempts.iter(), write_attempt);
+/// Writes the row that scheduling reads.
+pub(in crate::store) fn write_pending(out: &mut Vec<u8>, pending: &Pending) {
+    out.u64(pending.accepted_at.0);
+    out.option(pending.due_at, |out, due| out.u64(due.0));
+    out.u32(pending.fence);
+    out.u32(pending.attempts_made);
+    out.u32(pending.host_failures);
+    out.u8(pending.claims);
+    out.option(pending.order_key, |out, print| out.u64(print));
 }
 
-pub(in crate::store) fn read_delivery(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Delivery> {
-    Some(Delivery {
+/// Reads what [`write_pending`] wrote. Earlier formats kept the attempts in this row.
+pub(in crate::store) fn read_pending(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Pending> {
+    if from.format() < 3 {
+        return None;
+    }
+    Some(Pending {
         key,
         accepted_at: Timestamp(from.u64()?),
-        attempts_made: from.u32()?,
-        fence: from.u32()?,
         due_at: from.option(|from| from.u64().map(Timestamp))?,
-        attempts: from.list(read_attempt)?,
+        fence: from.u32()?,
+        attempts_made: from.u32()?,
+        host_failures: from.u32()?,
+        claims: from.u8()?,
+        order_key: from.option(Reader::u64)?,
     })
 }
 
+pub(in crate::store) fn write_running(out: &mut Vec<u8>, running: &Running) {
+    out.u32(running.fence);
+    out.u64(running.epoch);
+    out.u64(running.since.0);
+}
+
+pub(in crate::store) fn read_running(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Running> {
+    Some(Running {
+        key,
+        fence: from.u32()?,
+        epoch: from.u64()?,
+        since: Timestamp(from.u64()?),
+    })
+}
+
+/// A delivery that ended, with the attempt that ended it; those before it are rows of their own.
+fn write_ended(out: &mut Vec<u8>, delivery: &Delivery) {
+    write_pending(out, &delivery.pending());
+    out.option(delivery.attempts.last(), write_attempt);
+}
+
+fn read_ended(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Delivery> {
+    let pending = read_pending(from, key)?;
+    let last = from.option(read_attempt)?;
+    Some(Delivery::new(pending, last.into_iter().collect()))
+}
+
 pub(in crate::store) fn write_settled(out: &mut Vec<u8>, settled: &Settled) {
-    write_delivery(out, &settled.delivery);
+    write_ended(out, &settled.delivery);
     out.u64(settled.settled_at.0);
     out.u32(settled.emitted);
 }
 
+/// Reads a success with its last attempt alone.
 pub(in crate::store) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Settled> {
     Some(Settled {
-        delivery: read_delivery(from, key)?,
+        delivery: read_ended(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,
     })
 }
 
 pub(in crate::store) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {
-    write_delivery(out, &letter.delivery);
+    write_ended(out, &letter.delivery);
     out.u8(match letter.reason {
         DeadReason::Rejected => 0,
         DeadReason::AttemptsExhausted => 1,
@@ -58,9 +95,16 @@ pub(in crate::store) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {
     write_event(out, &letter.event);
 }
 
+/// Reads a dead letter with its last attempt alone.
 pub(in crate::store) fn read_dead(from: &mut Reader<'_>, key: DeliveryKey) -> Option<DeadLetter> {
+    let delivery = read_ended(from, key)?;
+    read_rest(from, delivery)
+}
+
+/// What stands behind the delivery of a dead letter.
+pub(super) fn read_rest(from: &mut Reader<'_>, delivery: Delivery) -> Option<DeadLetter> {
     Some(DeadLetter {
-        delivery: read_delivery(from, key)?,
+        delivery,
         reason: match from.u8()? {
             0 => DeadReason::Rejected,
             1 => DeadReason::AttemptsExhausted,
@@ -77,7 +121,7 @@ pub(in crate::store) fn read_dead(from: &mut Reader<'_>, key: DeliveryKey) -> Op
     })
 }
 
-fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
+pub(in crate::store) fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     out.u32(attempt.number);
     out.u64(attempt.started_at.0);
     out.u64(attempt.duration_us);
@@ -112,7 +156,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     out.bytes(attempt.output.as_bytes());
 }
 
-fn read_attempt(from: &mut Reader<'_>) -> Option<Attempt> {
+pub(in crate::store) fn read_attempt(from: &mut Reader<'_>) -> Option<Attempt> {
     Some(Attempt {
         number: from.u32()?,
         started_at: Timestamp(from.u64()?),

@@ -7,6 +7,7 @@
 
 pub(super) mod catalog;
 pub(super) mod delivery;
+pub(super) mod earlier;
 pub(super) mod event;
 #[cfg(test)]
 mod tests;
@@ -136,10 +137,20 @@ impl Harm {
             (Table::Events | Table::Descendants, 12) => {
                 let _ = write!(name, "bus {} position {}", number(0..4), number(4..12));
             }
-            (Table::Deliveries | Table::Settled | Table::DeadLetters, 16) => {
+            (Table::Deliveries | Table::Running | Table::DeadLetters, 16)
+            | (Table::Attempts, 20) => {
                 let _ = write!(name, "{}-{}", number(0..4), number(8..16));
                 if number(4..8) > 0 {
                     let _ = write!(name, "-r{}", number(4..8));
+                }
+                if key.len() == 20 {
+                    let _ = write!(name, " attempt {}", number(16..20));
+                }
+            }
+            (Table::Settled, 20) => {
+                let _ = write!(name, "{}-{}", number(12..16), number(4..12));
+                if number(16..20) > 0 {
+                    let _ = write!(name, "-r{}", number(16..20));
                 }
             }
             (Table::Meta | Table::Catalog | Table::State, _) => {
@@ -187,12 +198,13 @@ fn checksum(table: Table, key: &[u8], framed: &[u8]) -> u64 {
     xxh3_64_with_seed(framed, seed)
 }
 
-/// Writes a record into `out`, which is emptied first; `fill` writes the content.
-pub(super) fn seal(out: &mut Vec<u8>, table: Table, key: &[u8], fill: impl FnOnce(&mut Vec<u8>)) {
+/// Writes a record in the present format, as a test does.
+#[cfg(test)]
+fn seal(out: &mut Vec<u8>, table: Table, key: &[u8], fill: impl FnOnce(&mut Vec<u8>)) {
     seal_as(RECORD_FORMAT, out, table, key, fill);
 }
 
-/// As [`seal`], in the format that the caller says.
+/// Writes a record into `out`, which is emptied first; `fill` writes the content.
 pub(super) fn seal_as(
     format: u8,
     out: &mut Vec<u8>,

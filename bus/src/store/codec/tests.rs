@@ -52,6 +52,15 @@ fn names_of_harm_are_readable() {
     let mut key = 3_u32.to_be_bytes().to_vec();
     key.extend_from_slice(&2_u32.to_be_bytes());
     key.extend_from_slice(&9_u64.to_be_bytes());
+    let harm = Harm::new(Table::DeadLetters, &key, "x");
+    assert_eq!(harm.name, "dead-letters 3-9-r2");
+    key.extend_from_slice(&4_u32.to_be_bytes());
+    let harm = Harm::new(Table::Attempts, &key, "x");
+    assert_eq!(harm.name, "attempts 3-9-r2 attempt 4");
+    let mut key = 1_u32.to_be_bytes().to_vec();
+    key.extend_from_slice(&9_u64.to_be_bytes());
+    key.extend_from_slice(&3_u32.to_be_bytes());
+    key.extend_from_slice(&2_u32.to_be_bytes());
     assert_eq!(Harm::new(Table::Settled, &key, "x").name, "settled 3-9-r2");
 }
 

@@ -39,14 +39,14 @@ fn success_moves_the_delivery_into_the_history() {
         assert_eq!(subject.store.deliveries(S1, None, 9).unwrap().len(), 1);
         let history = subject.store.settled(S1, None, 9).unwrap();
         let expected = Settled {
-            delivery: Delivery {
-                key: key(S1, 1),
-                accepted_at: NOW,
-                attempts_made: 1,
-                fence: 1,
-                due_at: None,
-                attempts: vec![attempt(1, Outcome::Success)],
-            },
+            delivery: Delivery::new(
+                Pending {
+                    attempts_made: 1,
+                    fence: 1,
+                    ..Pending::new(key(S1, 1), NOW)
+                },
+                vec![attempt(1, Outcome::Success)],
+            ),
             settled_at: NOW.plus_ms(5),
             emitted: 0,
         };
@@ -71,12 +71,13 @@ fn a_fence_lets_one_attempt_settle() {
             subject.one(Step::Claim {
                 key: key(S1, 1),
                 fence,
+                now: NOW,
             })
         };
         let StepOutcome::Claimed(row) = claim(0) else {
             panic!("not claimed");
         };
-        assert_eq!((row.fence, row.attempts_made), (1, 1));
+        assert_eq!((row.fence, row.claims, row.attempts_made), (1, 1, 0));
         assert_eq!(claim(0), StepOutcome::Stale);
         // The zombie under fence 0 changes nothing.
         let mut zombie = effects(&[("k", Some("zombie"))], &[]);
@@ -92,8 +93,8 @@ fn a_fence_lets_one_attempt_settle() {
         assert_eq!(outcome, StepOutcome::Settled(vec![]));
         let row = owed(&subject, key(S1, 1));
         assert_eq!(
-            (row.fence, row.attempts_made, row.attempts.len()),
-            (3, 2, 1)
+            (row.fence, row.claims, row.attempts_made, row.attempts.len()),
+            (3, 0, 2, 1)
         );
     }
 }

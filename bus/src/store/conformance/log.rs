@@ -217,14 +217,7 @@ fn deliveries_are_written_beside_the_event() {
         subject.one(append(&["a", "b"], &[S1, S2], NOW));
         subject.reopen();
         let rows = subject.store.deliveries(S1, None, 10).unwrap();
-        let expected = |position| Delivery {
-            key: key(S1, position),
-            accepted_at: NOW,
-            attempts_made: 0,
-            fence: 0,
-            due_at: None,
-            attempts: Vec::new(),
-        };
+        let expected = |position| Delivery::new(Pending::new(key(S1, position), NOW), Vec::new());
         assert_eq!(rows, [expected(1), expected(2)]);
         let page = |after, limit| subject.store.deliveries(S1, after, limit).unwrap();
         assert_eq!(page(Some(key(S1, 1)), 10), [expected(2)]);

@@ -5,6 +5,7 @@
 mod catalog;
 mod life;
 mod log;
+mod pages;
 pub(super) mod random;
 
 use std::collections::BTreeMap;

@@ -132,7 +132,7 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             fence_off,
         } => {
             let (key, fence) = delivery(*subscription, *position, *fence_off);
-            Step::Claim { key, fence }
+            Step::Claim { key, fence, now }
         }
         Act::Apply { rules, window_ms } => {
             let all = [
@@ -237,6 +237,11 @@ pub(in crate::store) fn everything(store: &dyn Store) -> Vec<String> {
             "{:?}",
             store.dead_letters(id, None, 1_000).unwrap()
         ));
+    }
+    let running = store.running_page(None, Page::forward(1_000, usize::MAX));
+    for row in running.unwrap().rows {
+        // Which open it was, and when, is another handle's business.
+        all.push(format!("running {} {}", row.key, row.fence));
     }
     let mut after = None;
     loop {

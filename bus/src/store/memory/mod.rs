@@ -4,6 +4,7 @@
 //! one says what was meant. It outlives a handle ([`MemoryStore::reopen`]), so that tests can stop
 //! and start a bus. Never here: durability, checksums, an upper bound on memory.
 
+mod pages;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,14 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use self::pages::{fill, in_direction, of_subscription, weights};
 use super::known::Known;
 use super::{
-    Catalog, DeliveryState, Error, Harmed, Kind, Step, StepOutcome, Store, StoredEvent, Verified,
-    Versioned,
+    Catalog, DeliveryState, Error, Harmed, Kind, Page, Rows, Step, StepOutcome, Store, StoredEvent,
+    Verified, Versioned,
 };
 use crate::model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Position, Settled,
-    SubscriptionId, Timestamp,
+    BusId, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending, Position, Running,
+    Settled, SubscriptionId, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -47,6 +49,9 @@ pub enum PlantedFailure {
     Lost,
 }
 
+/// Where a success stands.
+type Place = (BusId, Position, SubscriptionId, u32);
+
 /// Everything that the store holds.
 #[derive(Clone, Debug)]
 struct Data {
@@ -60,7 +65,8 @@ struct Data {
     seen: HashMap<(BusId, String, String), (Position, Timestamp)>,
     deliveries: BTreeMap<DeliveryKey, Delivery>,
     due: BTreeSet<(Timestamp, DeliveryKey)>,
-    settled: BTreeMap<DeliveryKey, Settled>,
+    running: BTreeMap<DeliveryKey, Running>,
+    settled: BTreeMap<Place, Settled>,
     dead_letters: BTreeMap<DeliveryKey, DeadLetter>,
     state: BTreeMap<(Name, Vec<u8>), Versioned>,
     /// The last version given to any state write.
@@ -90,6 +96,7 @@ impl MemoryStore {
             seen: HashMap::new(),
             deliveries: BTreeMap::new(),
             due: BTreeSet::new(),
+            running: BTreeMap::new(),
             settled: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
             state: BTreeMap::new(),
@@ -142,33 +149,6 @@ impl MemoryStore {
         }
         Ok(data)
     }
-}
-
-/// The keys of one subscription behind `after`.
-fn behind(
-    subscription: SubscriptionId,
-    after: Option<DeliveryKey>,
-) -> (Bound<DeliveryKey>, Bound<DeliveryKey>) {
-    let end = |replay, position| DeliveryKey {
-        subscription,
-        replay,
-        position: Position(position),
-    };
-    let from = match after {
-        Some(after) if after >= end(0, 0) => Bound::Excluded(after.min(end(u32::MAX, u64::MAX))),
-        _ => Bound::Included(end(0, 0)),
-    };
-    (from, Bound::Included(end(u32::MAX, u64::MAX)))
-}
-
-fn page<T: Clone>(
-    rows: &BTreeMap<DeliveryKey, T>,
-    subscription: SubscriptionId,
-    after: Option<DeliveryKey>,
-    limit: usize,
-) -> Vec<T> {
-    let rows = rows.range(behind(subscription, after));
-    rows.take(limit).map(|(_, row)| row.clone()).collect()
 }
 
 impl MemoryStore {
@@ -225,15 +205,14 @@ impl Store for MemoryStore {
         Ok(next.map(|next| self.catalog_of(&data, &next)))
     }
 
-    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error> {
+    fn events_page(
+        &self,
+        bus: BusId,
+        from: Position,
+        page: Page,
+    ) -> Result<Rows<StoredEvent, Position>, Error> {
         let data = self.alive()?;
-        let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let rows = data.logs.get(&bus).into_iter().flatten().skip(skip);
-        Ok(rows
-            .filter(|row| data.unharmed(bus, row.position))
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(data.events_page(bus, from, page))
     }
 
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
@@ -248,13 +227,57 @@ impl Store for MemoryStore {
         Ok(data.at(bus, position).cloned())
     }
 
-    fn deliveries(
+    fn pending_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Error> {
-        Ok(page(&self.alive()?.deliveries, subscription, after, limit))
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Pending, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let rows = of_subscription(&data.deliveries, subscription, from, page, weights::pending);
+        Ok(Rows {
+            rows: rows.rows.iter().map(Delivery::pending).collect(),
+            next: rows.next,
+            bytes: rows.bytes,
+        })
+    }
+
+    fn deliveries_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Delivery, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let rows = &data.deliveries;
+        Ok(of_subscription(
+            rows,
+            subscription,
+            from,
+            page,
+            weights::delivery,
+        ))
+    }
+
+    fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error> {
+        let data = self.alive()?;
+        Ok(data.deliveries.get(&key).map(Delivery::pending))
+    }
+
+    fn running_page(
+        &self,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Running, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let rows = in_direction(
+            &data.running,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            from,
+            page,
+        );
+        Ok(fill(rows, page, |row| row.key, |_| 1))
     }
 
     fn waiting(
@@ -276,7 +299,13 @@ impl Store for MemoryStore {
     fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
         let data = self.alive()?;
         let owed = data.deliveries.get(&key).cloned().map(DeliveryState::Owed);
-        let settled = || data.settled.get(&key).cloned().map(DeliveryState::Settled);
+        let place = data.place_of(key);
+        let settled = || {
+            data.settled
+                .get(&place)
+                .cloned()
+                .map(DeliveryState::Settled)
+        };
         let dead = || {
             data.dead_letters
                 .get(&key)
@@ -286,26 +315,45 @@ impl Store for MemoryStore {
         Ok(owed.or_else(settled).or_else(dead))
     }
 
-    fn settled(
+    fn settled_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Settled>, Error> {
-        Ok(page(&self.alive()?.settled, subscription, after, limit))
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let key = |replay, position| DeliveryKey {
+            subscription,
+            replay,
+            position: Position(position),
+        };
+        let first = Bound::Included(data.place_of(key(0, 0)));
+        let last = Bound::Included(data.place_of(key(u32::MAX, u64::MAX)));
+        let from = from.map(|from| DeliveryKey {
+            subscription,
+            ..from
+        });
+        let from = from.map(|from| data.place_of(from));
+        let rows = in_direction(&data.settled, first, last, from, page);
+        let rows = rows.filter(|row| row.delivery.key.subscription == subscription);
+        let weight = |row: &Settled| weights::delivery(&row.delivery);
+        Ok(fill(rows, page, |row| row.delivery.key, weight))
     }
 
-    fn dead_letters(
+    fn dead_letters_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, Error> {
-        Ok(page(
-            &self.alive()?.dead_letters,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let weight = |row: &DeadLetter| weights::delivery(&row.delivery) + row.event.size();
+        Ok(of_subscription(
+            &data.dead_letters,
             subscription,
-            after,
-            limit,
+            from,
+            page,
+            weight,
         ))
     }
 

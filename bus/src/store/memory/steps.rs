@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::Data;
+use super::{Data, Place};
 use crate::model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Position,
-    Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Pending,
+    Position, Running, Settled, Timestamp,
 };
 use crate::store::{
     Append, Appended, Deploy, Effects, NewEvent, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
@@ -31,7 +31,7 @@ impl Data {
         match step {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
-            Step::Claim { key, fence } => self.claim(*key, *fence),
+            Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
             Step::ApplyManifest(apply) => {
                 let has = |digest| self.components.contains_key(&digest);
                 match self.known.apply(apply, has) {
@@ -99,14 +99,7 @@ impl Data {
                 replay: 0,
                 position,
             };
-            let delivery = Delivery {
-                key,
-                accepted_at: now,
-                attempts_made: 0,
-                fence: 0,
-                due_at: None,
-                attempts: Vec::new(),
-            };
+            let delivery = Delivery::new(Pending::new(key, now), Vec::new());
             self.deliveries.insert(key, delivery);
         }
         Appended {
@@ -115,12 +108,21 @@ impl Data {
         }
     }
 
-    fn claim(&mut self, key: DeliveryKey, fence: u32) -> StepOutcome {
+    fn claim(&mut self, key: DeliveryKey, fence: u32, now: Timestamp) -> StepOutcome {
         match self.deliveries.get_mut(&key) {
             Some(delivery) if delivery.fence == fence => {
-                delivery.fence += 1;
-                delivery.attempts_made += 1;
-                StepOutcome::Claimed(Box::new(delivery.clone()))
+                let mut pending = delivery.pending();
+                pending.claim();
+                let attempts = std::mem::take(&mut delivery.attempts);
+                *delivery = Delivery::new(pending, attempts);
+                let running = Running {
+                    key,
+                    fence: pending.fence,
+                    epoch: self.epoch,
+                    since: now,
+                };
+                self.running.insert(key, running);
+                StepOutcome::Claimed(Box::new(pending))
             }
             _ => StepOutcome::Stale,
         }
@@ -133,10 +135,10 @@ impl Data {
         if delivery.fence != settle.fence {
             return StepOutcome::Stale;
         }
-        let mut ended = delivery.clone();
-        let due_before = ended.due_at.take();
-        ended.fence += 1;
-        ended.attempts_made = settle.attempt.number;
+        let due_before = delivery.due_at;
+        let mut pending = delivery.pending();
+        pending.end(settle.attempt.number);
+        let mut ended = Delivery::new(pending, delivery.attempts.clone());
         ended.record(settle.attempt.clone());
 
         let mut emitted = Vec::new();
@@ -147,6 +149,7 @@ impl Data {
             emitted = self.take_effect(effects, settle.now);
         }
         self.deliveries.remove(&settle.key);
+        self.running.remove(&settle.key);
         if let Some(due) = due_before {
             self.due.remove(&(due, settle.key));
         }
@@ -157,7 +160,8 @@ impl Data {
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
                 };
-                self.settled.insert(settle.key, row);
+                let place = self.place_of(settle.key);
+                self.settled.insert(place, row);
             }
             SettleEnd::Retry { due_at } => {
                 ended.due_at = Some(*due_at);
@@ -238,6 +242,13 @@ impl Data {
             emitted.push((*bus, appended));
         }
         emitted
+    }
+
+    /// Where a success stands: by bus and position first.
+    pub(super) fn place_of(&self, key: DeliveryKey) -> Place {
+        let known = self.known.subscriptions.get(&key.subscription);
+        let bus = known.map_or(BusId(0), |known| known.bus);
+        (bus, key.position, key.subscription, key.replay)
     }
 
     fn bury(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {

@@ -175,7 +175,7 @@ fn every(
     harmed.map_or(Ok(()), |harm| Err(harm.into()))
 }
 
-fn numbered(kind: u8, number: u32) -> [u8; 5] {
+pub(super) fn numbered(kind: u8, number: u32) -> [u8; 5] {
     let [a, b, c, d] = number.to_be_bytes();
     [kind, a, b, c, d]
 }

@@ -13,6 +13,7 @@ mod device;
 mod fingerprint;
 mod migrate;
 mod open;
+mod pages;
 #[cfg(test)]
 mod planted;
 mod read;

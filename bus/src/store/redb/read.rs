@@ -1,81 +1,28 @@
-//! Pages and single rows, each from one short read transaction.
+//! The door's reads, each from one short read transaction; pages are made in `pages.rs`.
 //!
-//! A page leaves harmed rows out, notes them, and goes on until it is full or the rows end: one
-//! harmed record hinders no other. A single read of a harmed row is [`Kind::Corrupt`](crate::store::Kind::Corrupt).
+//! A single read of a harmed row is [`Kind::Corrupt`](crate::store::Kind::Corrupt).
 
 use std::ops::Bound;
 
 use bytes::Bytes;
 
 use super::tables::{
-    Row, Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, state_key,
+    Row, Snapshot, delivery_key, delivery_of, due_key, event_key, settled_key, state_key,
 };
 use super::{RedbStore, catalog, guarded, verify};
 use crate::model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Position, Settled, SubscriptionId,
-    Timestamp,
+    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running, Settled,
+    SubscriptionId, Timestamp,
 };
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::known::Known;
 use crate::store::{
-    Catalog, Checked, DeliveryState, Error, Harmed, Step, StepOutcome, Store, StoredEvent,
-    Verified, Versioned,
+    Catalog, Checked, DeliveryState, Error, Harmed, Page, Rows, Step, StepOutcome, Store,
+    StoredEvent, Verified, Versioned,
 };
 
 impl RedbStore {
-    /// Up to `limit` rows between the bounds, harmed ones left out.
-    fn page<T>(
-        &self,
-        table: Table,
-        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-        mut read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
-        let mut page = Vec::new();
-        if limit == 0 {
-            return Ok(page);
-        }
-        guarded(|| {
-            let rows = self.snapshot()?;
-            rows.scan(table, from, to, |key, record| {
-                match unseal(table, key, record, |from| read(key, from)) {
-                    Ok(row) => page.push(row),
-                    Err(harm) => self.harmed.note(&harm),
-                }
-                page.len() < limit
-            })
-        })?;
-        Ok(page)
-    }
-
-    /// Rows of one subscription behind `after`.
-    fn delivery_page<T>(
-        &self,
-        table: Table,
-        subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-        read: impl Fn(&mut Reader<'_>, DeliveryKey) -> Option<T>,
-    ) -> Result<Vec<T>, Error> {
-        let end = |replay, position| {
-            delivery_key(DeliveryKey {
-                subscription,
-                replay,
-                position: Position(position),
-            })
-        };
-        let (first, last) = (end(0, 0), end(u32::MAX, u64::MAX));
-        let after = after.map(|after| delivery_key(after).clamp(first, last));
-        let from = match &after {
-            Some(after) if *after > first => Bound::Excluded(&after[..]),
-            _ => Bound::Included(&first[..]),
-        };
-        self.page(table, (from, Bound::Included(&last)), limit, |key, from| {
-            read(from, delivery_of(key)?)
-        })
-    }
-
-    fn row<T>(
+    pub(super) fn row<T>(
         &self,
         rows: &Snapshot,
         table: Table,
@@ -100,6 +47,20 @@ impl RedbStore {
 }
 
 impl RedbStore {
+    /// The success under this key, with its last attempt alone.
+    fn settled_one(
+        &self,
+        rows: &Snapshot,
+        key: DeliveryKey,
+    ) -> Result<Option<DeliveryState>, Error> {
+        let Some(bus) = self.bus_of(rows, key.subscription)? else {
+            return Ok(None);
+        };
+        self.row(rows, Table::Settled, &settled_key(bus, key), |from| {
+            delivery::read_settled(from, key).map(DeliveryState::Settled)
+        })
+    }
+
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, rows: &Snapshot, known: Known) -> Result<Catalog, Error> {
         let heads = catalog::read_heads(rows)?;
@@ -151,16 +112,13 @@ impl Store for RedbStore {
         })
     }
 
-    fn events(&self, bus: BusId, after: Position, limit: usize) -> Result<Vec<StoredEvent>, Error> {
-        let from = event_key(bus, after);
-        let to = event_key(bus, Position(u64::MAX));
-        let range = (Bound::Excluded(&from[..]), Bound::Included(&to[..]));
-        if after.0 == u64::MAX {
-            return Ok(Vec::new());
-        }
-        self.page(Table::Events, range, limit, |key, from| {
-            event::read_stored(from, position_of(key)?)
-        })
+    fn events_page(
+        &self,
+        bus: BusId,
+        from: Position,
+        page: Page,
+    ) -> Result<Rows<StoredEvent, Position>, Error> {
+        self.log_page(bus, from, page)
     }
 
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
@@ -169,14 +127,41 @@ impl Store for RedbStore {
         })
     }
 
-    fn deliveries(
+    fn pending_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Error> {
-        let read = delivery::read_delivery;
-        self.delivery_page(Table::Deliveries, subscription, after, limit, read)
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Pending, DeliveryKey>, Error> {
+        let of = (subscription, from);
+        self.owned_page(Table::Deliveries, of, page, delivery::read_pending)
+    }
+
+    fn deliveries_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Delivery, DeliveryKey>, Error> {
+        let of = (subscription, from);
+        self.owned_page(Table::Deliveries, of, page, |from, key| {
+            let pending = delivery::read_pending(from, key)?;
+            Some(Delivery::new(pending, Vec::new()))
+        })
+    }
+
+    fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error> {
+        self.one(Table::Deliveries, &delivery_key(key), |from| {
+            delivery::read_pending(from, key)
+        })
+    }
+
+    fn running_page(
+        &self,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Running, DeliveryKey>, Error> {
+        self.all_running(from, page)
     }
 
     fn waiting(
@@ -224,41 +209,45 @@ impl Store for RedbStore {
             let rows = self.snapshot()?;
             let row = delivery_key(key);
             let owed = self.row(&rows, Table::Deliveries, &row, |from| {
-                delivery::read_delivery(from, key).map(DeliveryState::Owed)
+                let pending = delivery::read_pending(from, key)?;
+                Some(DeliveryState::Owed(Delivery::new(pending, Vec::new())))
             })?;
-            if owed.is_some() {
-                return Ok(owed);
-            }
-            let settled = self.row(&rows, Table::Settled, &row, |from| {
-                delivery::read_settled(from, key).map(DeliveryState::Settled)
-            })?;
-            if settled.is_some() {
-                return Ok(settled);
-            }
-            self.row(&rows, Table::DeadLetters, &row, |from| {
-                delivery::read_dead(from, key).map(DeliveryState::Dead)
-            })
+            let settled = match &owed {
+                Some(_) => None,
+                None => self.settled_one(&rows, key)?,
+            };
+            let found = match owed.or(settled) {
+                Some(found) => Some(found),
+                None => self.row(&rows, Table::DeadLetters, &row, |from| {
+                    delivery::read_dead(from, key).map(DeliveryState::Dead)
+                })?,
+            };
+            found
+                .map(|mut found| {
+                    self.add_attempts(&rows, &mut found)?;
+                    Ok(found)
+                })
+                .transpose()
         })
     }
 
-    fn settled(
+    fn settled_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<Settled>, Error> {
-        let read = delivery::read_settled;
-        self.delivery_page(Table::Settled, subscription, after, limit, read)
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+        self.successes(subscription, from, page)
     }
 
-    fn dead_letters(
+    fn dead_letters_page(
         &self,
         subscription: SubscriptionId,
-        after: Option<DeliveryKey>,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, Error> {
-        let read = delivery::read_dead;
-        self.delivery_page(Table::DeadLetters, subscription, after, limit, read)
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
+        let of = (subscription, from);
+        self.owned_page(Table::DeadLetters, of, page, delivery::read_dead)
     }
 
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
@@ -287,15 +276,15 @@ impl Store for RedbStore {
             return Ok(Vec::new());
         }
         let owner = function.as_str().len() + 1;
-        self.page(
-            Table::State,
-            (from, Bound::Excluded(&to)),
-            limit,
-            |key, from| {
-                from.rest();
-                key.get(owner..).map(<[u8]>::to_vec)
-            },
-        )
+        let range = (from, Bound::Excluded(&to[..]));
+        let page = Page::forward(limit, usize::MAX);
+        let place = |key: &[u8]| key.get(owner..).map(<[u8]>::to_vec);
+        let read = |key: &[u8], from: &mut Reader<'_>| {
+            from.rest();
+            place(key)
+        };
+        let keys = self.page(Table::State, range, page, place, read, |_, _| Ok(0))?;
+        Ok(keys.rows)
     }
 
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {

@@ -5,20 +5,22 @@
 use std::collections::BTreeMap;
 
 use super::steps::Work;
-use super::tables::{delivery_key, due_key, event_key, state_key};
+use super::tables::{attempt_key, delivery_key, due_key, event_key, settled_key, state_key};
 use crate::model::{
-    Attempt, BusId, DeadLetter, DeadReason, Delivery, EventRef, Lineage, Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, EventRef, Lineage, Settled, Timestamp,
 };
 use crate::store::codec::{Reader, Table, Writer, delivery, event};
 use crate::store::{Appended, Effects, Error, Settle, SettleEnd, StepOutcome, hollow_event};
 
 impl Work<'_, '_> {
     pub(super) fn settle(&mut self, settle: &Settle) -> Result<StepOutcome, Error> {
-        let Some(delivery) = self.owed(settle.key, settle.fence)? else {
+        let Some(before) = self.owed(settle.key, settle.fence)? else {
             return Ok(StepOutcome::Stale);
         };
-        let due_before = delivery.due_at;
-        let mut ended = ended(delivery, &settle.attempt);
+        let known = self.known().subscriptions.get(&settle.key.subscription);
+        let Some(bus) = known.map(|known| known.bus) else {
+            return Ok(StepOutcome::Stale);
+        };
         let key = delivery_key(settle.key);
         let mut emitted = Vec::new();
         if let SettleEnd::Done(effects) = &settle.end {
@@ -31,33 +33,72 @@ impl Work<'_, '_> {
             }
             self.write_state(effects)?;
         }
-        if let Some(due) = due_before {
+        let mut pending = before;
+        pending.end(settle.attempt.number);
+        if let Some(due) = before.due_at {
             self.tables.remove(Table::Due, &due_key(due, settle.key))?;
+        }
+        if before.claims > 0 {
+            self.tables.remove(Table::Running, &key)?;
+        }
+        if before.attempts_made > 0 {
+            self.shorten_history(settle.key)?;
         }
         match &settle.end {
             SettleEnd::Done(effects) => {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let row = Settled {
-                    delivery: ended,
+                    delivery: Delivery::new(pending, vec![settle.attempt.clone()]),
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
                 };
-                self.tables.put(Table::Settled, &key, |out| {
+                let place = settled_key(bus, settle.key);
+                self.tables.put(Table::Settled, &place, |out| {
                     delivery::write_settled(out, &row);
                 })?;
             }
             SettleEnd::Retry { due_at } => {
-                ended.due_at = Some(*due_at);
-                self.put_delivery(&ended)?;
+                pending.due_at = Some(*due_at);
+                self.put_pending(&pending)?;
                 self.tables
                     .put(Table::Due, &due_key(*due_at, settle.key), |_| {})?;
+                let place = attempt_key(settle.key, settle.attempt.number);
+                self.tables.put(Table::Attempts, &place, |out| {
+                    delivery::write_attempt(out, &settle.attempt);
+                })?;
             }
             SettleEnd::Dead { reason } => {
                 self.tables.remove(Table::Deliveries, &key)?;
+                let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
                 self.bury(ended, *reason, settle.now)?;
             }
         }
         Ok(StepOutcome::Settled(emitted))
+    }
+
+    /// Makes room for one more attempt of a delivery: what the last one said is cut, and of too many the
+    /// second oldest goes, as `Delivery::record` has it.
+    fn shorten_history(&mut self, key: DeliveryKey) -> Result<(), Error> {
+        let (from, to) = (attempt_key(key, 0), attempt_key(key, u32::MAX));
+        let mut places: Vec<[u8; 20]> = Vec::new();
+        self.tables.scan(Table::Attempts, &from, &to, |place, _| {
+            places.extend(<[u8; 20]>::try_from(place));
+            true
+        })?;
+        let last = places.last().copied();
+        if let Some(last) = last
+            && let Some(mut attempt) = self.sound(Table::Attempts, &last, delivery::read_attempt)?
+            && attempt.output.len() > Delivery::OUTPUT_BYTES_KEPT
+        {
+            attempt.cut();
+            self.tables.put(Table::Attempts, &last, |out| {
+                delivery::write_attempt(out, &attempt);
+            })?;
+        }
+        if places.len() >= Delivery::ATTEMPTS_KEPT {
+            self.tables.remove(Table::Attempts, &places[1])?;
+        }
+        Ok(())
     }
 
     /// Checks the versions that the attempt read.
@@ -177,14 +218,4 @@ fn read_version(from: &mut Reader<'_>) -> Option<u64> {
     let version = from.u64();
     from.rest();
     version
-}
-
-/// The delivery with the attempt behind it and the next fence.
-fn ended(mut delivery: Delivery, attempt: &Attempt) -> Delivery {
-    delivery.due_at = None;
-    delivery.fence += 1;
-    // Claims that never ended are forgotten: this attempt ended, and the fence lets no other end beside it.
-    delivery.attempts_made = attempt.number;
-    delivery.record(attempt.clone());
-    delivery
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::dedupe;
 use super::fingerprint::{Fingerprint, Fingerprints};
 use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
-use crate::model::{BusId, Delivery, DeliveryKey, Position, Timestamp};
+use crate::model::{self, BusId, DeliveryKey, Position, Running, Timestamp};
 use crate::store::codec::{Reader, Table, Writer, delivery, event};
 use crate::store::known::Known;
 use crate::store::{Append, Appended, Error, NewEvent, Step, StepOutcome};
@@ -70,7 +70,7 @@ impl Work<'_, '_> {
         match step {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
-            Step::Claim { key, fence } => self.claim(*key, *fence),
+            Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
             Step::ApplyManifest(apply) => self.apply_manifest(apply),
             Step::Deploy(deploy) => self.deploy(deploy),
             Step::Remove { function, expected } => self.remove(function, *expected),
@@ -207,19 +207,12 @@ impl Work<'_, '_> {
                 event::write_stored(out, event.new, now);
             })?;
             for subscription in &event.new.subscriptions {
-                let delivery = Delivery {
-                    key: DeliveryKey {
-                        subscription: *subscription,
-                        replay: 0,
-                        position,
-                    },
-                    accepted_at: now,
-                    attempts_made: 0,
-                    fence: 0,
-                    due_at: None,
-                    attempts: Vec::new(),
+                let key = DeliveryKey {
+                    subscription: *subscription,
+                    replay: 0,
+                    position,
                 };
-                self.put_delivery(&delivery)?;
+                self.put_pending(&model::Pending::new(key, now))?;
             }
             self.pending.heads.insert(event.bus, position.0);
             let window_ms = self.window_ms(event.bus);
@@ -234,33 +227,50 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn put_delivery(&mut self, delivery: &Delivery) -> Result<(), Error> {
-        let key = delivery_key(delivery.key);
+    pub(super) fn put_pending(&mut self, pending: &model::Pending) -> Result<(), Error> {
+        let key = delivery_key(pending.key);
         self.tables.put(Table::Deliveries, &key, |out| {
-            delivery::write_delivery(out, delivery);
+            delivery::write_pending(out, pending);
         })
     }
 
     /// The delivery if it is still owed under this fence.
-    pub(super) fn owed(&mut self, key: DeliveryKey, fence: u32) -> Result<Option<Delivery>, Error> {
+    pub(super) fn owed(
+        &mut self,
+        key: DeliveryKey,
+        fence: u32,
+    ) -> Result<Option<model::Pending>, Error> {
         let row = self.sound(Table::Deliveries, &delivery_key(key), |from| {
-            delivery::read_delivery(from, key)
+            delivery::read_pending(from, key)
         })?;
         #[cfg(test)]
         if super::planted::NO_FENCE.get() {
             return Ok(row);
         }
-        Ok(row.filter(|delivery| delivery.fence == fence))
+        Ok(row.filter(|pending| pending.fence == fence))
     }
 
-    fn claim(&mut self, key: DeliveryKey, fence: u32) -> Result<StepOutcome, Error> {
-        let Some(mut delivery) = self.owed(key, fence)? else {
+    fn claim(
+        &mut self,
+        key: DeliveryKey,
+        fence: u32,
+        now: Timestamp,
+    ) -> Result<StepOutcome, Error> {
+        let Some(mut pending) = self.owed(key, fence)? else {
             return Ok(StepOutcome::Stale);
         };
-        delivery.fence += 1;
-        delivery.attempts_made += 1;
-        self.put_delivery(&delivery)?;
-        Ok(StepOutcome::Claimed(Box::new(delivery)))
+        pending.claim();
+        self.put_pending(&pending)?;
+        let running = Running {
+            key,
+            fence: pending.fence,
+            epoch: self.epoch,
+            since: now,
+        };
+        self.tables.put(Table::Running, &delivery_key(key), |out| {
+            delivery::write_running(out, &running);
+        })?;
+        Ok(StepOutcome::Claimed(Box::new(pending)))
     }
 
     fn mark(&mut self, clean: bool) -> Result<StepOutcome, Error> {

@@ -14,7 +14,7 @@ use redb::{
 
 use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 use crate::store::codec::{Harm, RECORD_FORMAT, Reader, Table, seal_as, unseal};
-use crate::store::{Error, Harmed, Kind};
+use crate::store::{Direction, Error, Harmed, Kind};
 
 /// How a table is declared to the engine.
 pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -66,6 +66,37 @@ pub(super) fn delivery_of(key: &[u8]) -> Option<DeliveryKey> {
     })
 }
 
+/// The key of an attempt that was not its delivery's last.
+pub(super) fn attempt_key(key: DeliveryKey, number: u32) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..16].copy_from_slice(&delivery_key(key));
+    bytes[16..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+/// The key of a success: by bus and position first, so that all subscriptions append in one place.
+pub(super) fn settled_key(bus: BusId, key: DeliveryKey) -> [u8; 20] {
+    let mut bytes = [0; 20];
+    bytes[..12].copy_from_slice(&event_key(bus, key.position));
+    bytes[12..16].copy_from_slice(&key.subscription.0.to_be_bytes());
+    bytes[16..].copy_from_slice(&key.replay.to_be_bytes());
+    bytes
+}
+
+/// Reads what [`settled_key`] made.
+pub(super) fn settled_of(key: &[u8]) -> Option<(BusId, DeliveryKey)> {
+    let key: &[u8; 20] = key.try_into().ok()?;
+    let (bus, rest) = key.split_first_chunk::<4>()?;
+    let (position, rest) = rest.split_first_chunk::<8>()?;
+    let (subscription, rest) = rest.split_first_chunk::<4>()?;
+    let delivery = DeliveryKey {
+        subscription: SubscriptionId(u32::from_be_bytes(*subscription)),
+        replay: u32::from_be_bytes(rest.try_into().ok()?),
+        position: Position(u64::from_be_bytes(*position)),
+    };
+    Some((BusId(u32::from_be_bytes(*bus)), delivery))
+}
+
 /// The key of a delivery that waits.
 pub(super) fn due_key(due: Timestamp, key: DeliveryKey) -> [u8; 24] {
     let mut bytes = [0; 24];
@@ -107,6 +138,12 @@ impl HarmLog {
         }
     }
 }
+
+/// A row of the engine's.
+type Entry<'r> = (
+    redb::AccessGuard<'r, &'static [u8]>,
+    redb::AccessGuard<'r, &'static [u8]>,
+);
 
 /// The highest number of a table.
 const TABLES: usize = Table::DedupeLevels as usize;
@@ -278,10 +315,69 @@ impl Snapshot {
         let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
         walk(rows, each)
     }
+
+    /// As [`Snapshot::scan`], from the last row to the first.
+    pub(super) fn scan_back(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let rows = self
+            .transaction
+            .open_table(definition(table))
+            .map_err(engine)?;
+        let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
+        walk(rows.rev(), each)
+    }
+
+    /// Rows between the bounds, where `each` may jump over those before a key of its own choice (behind it,
+    /// where the rows go backwards).
+    pub(super) fn skim(
+        &self,
+        table: Table,
+        (mut from, mut to): ([u8; 20], [u8; 20]),
+        direction: Direction,
+        mut each: impl FnMut(&[u8], &[u8]) -> Turn,
+    ) -> Result<(), Error> {
+        let rows = self
+            .transaction
+            .open_table(definition(table))
+            .map_err(engine)?;
+        while from <= to {
+            let range = rows.range::<&[u8]>(&from[..]..=&to[..]).map_err(engine)?;
+            let mut turn = Turn::End;
+            let each = |key: &[u8], record: &[u8]| {
+                turn = each(key, record);
+                matches!(turn, Turn::On)
+            };
+            match direction {
+                Direction::Forward => walk(range, each)?,
+                Direction::Backward => walk(range.rev(), each)?,
+            }
+            match (turn, direction) {
+                (Turn::To(place), Direction::Forward) => from = place,
+                (Turn::To(place), Direction::Backward) => to = place,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
 }
 
-fn walk(
-    rows: redb::Range<'_, &'static [u8], &'static [u8]>,
+/// What follows a row.
+pub(super) enum Turn {
+    /// The next row.
+    On,
+    /// The row at this key, or the next one in the direction.
+    To([u8; 20]),
+    /// No further row.
+    End,
+}
+
+fn walk<'r>(
+    rows: impl Iterator<Item = Result<Entry<'r>, redb::StorageError>>,
     mut each: impl FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<(), Error> {
     for row in rows {

@@ -6,7 +6,9 @@
 
 use std::ops::Bound;
 
-use super::tables::{Snapshot, delivery_key, delivery_of, due_key, event_key, position_of};
+use super::tables::{
+    Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
+};
 use super::{catalog, dedupe};
 use crate::model::{BusId, DeliveryKey, Position};
 use crate::store::codec::{Harm, Reader, Table, catalog as rows_of, delivery, event, unseal};
@@ -131,13 +133,20 @@ impl Walk {
         else {
             return Ok(());
         };
+        let Some(bus) = key
+            .first_chunk::<4>()
+            .map(|bus| BusId(u32::from_be_bytes(*bus)))
+        else {
+            return Ok(());
+        };
         for subscription in subscriptions {
-            let owed = delivery_key(DeliveryKey {
+            let key = DeliveryKey {
                 subscription,
                 replay: 0,
                 position,
-            });
-            match places(rows, &owed)? {
+            };
+            let owed = delivery_key(key);
+            match places(rows, bus, key)? {
                 1 => {}
                 0 => lost(Harm::new(Table::Deliveries, &owed, "is in no table")),
                 _ => lost(Harm::new(Table::Deliveries, &owed, "is in two tables")),
@@ -164,7 +173,7 @@ impl Walk {
     }
 }
 
-/// One delivery: if it has a due time, it has its row among the waiting.
+/// One delivery: if it has a due time, it has its row among the waiting, and if it is claimed, among what runs.
 fn delivery_row(
     rows: &Snapshot,
     key: &[u8],
@@ -172,7 +181,7 @@ fn delivery_row(
     lost: &mut dyn FnMut(Harm),
 ) -> Result<(), Error> {
     let row = unseal(Table::Deliveries, key, record, |from| {
-        delivery::read_delivery(from, delivery_of(key)?)
+        delivery::read_pending(from, delivery_of(key)?)
     });
     let row = match row {
         Ok(row) => row,
@@ -181,16 +190,21 @@ fn delivery_row(
             return Ok(());
         }
     };
-    let Some(due) = row.due_at else {
-        return Ok(());
-    };
-    let waiting = rows.get(Table::Due, &due_key(due, row.key), |_| Some(()))?;
-    if waiting.is_none() {
-        lost(Harm::new(
-            Table::Deliveries,
-            key,
-            "has no row among the waiting",
-        ));
+    if let Some(due) = row.due_at
+        && rows
+            .get(Table::Due, &due_key(due, row.key), |_| Some(()))?
+            .is_none()
+    {
+        let reason = "has no row among the waiting";
+        lost(Harm::new(Table::Deliveries, key, reason));
+    }
+    let running = rows.get(Table::Running, key, |from| {
+        from.rest();
+        Some(())
+    })?;
+    if (row.claims > 0) != running.is_some() {
+        let reason = "has a row among what runs without being claimed, or none although it is";
+        lost(Harm::new(Table::Deliveries, key, reason));
     }
     Ok(())
 }
@@ -200,8 +214,10 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
     match table {
         Table::Heads => from.u64().map(|_| ()),
         Table::Events => event::read_stored(from, position_of(key)?).map(|_| ()),
-        Table::Deliveries => delivery::read_delivery(from, delivery_of(key)?).map(|_| ()),
-        Table::Settled => delivery::read_settled(from, delivery_of(key)?).map(|_| ()),
+        Table::Deliveries => delivery::read_pending(from, delivery_of(key)?).map(|_| ()),
+        Table::Running => delivery::read_running(from, delivery_of(key)?).map(|_| ()),
+        Table::Attempts => delivery::read_attempt(from).map(|_| ()),
+        Table::Settled => delivery::read_settled(from, settled_of(key)?.1).map(|_| ()),
         Table::DeadLetters => delivery::read_dead(from, delivery_of(key)?).map(|_| ()),
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
         Table::Descendants => from.u32().map(|_| ()),
@@ -219,8 +235,6 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::Meta
         | Table::State
         | Table::Components
-        | Table::Attempts
-        | Table::Running
         | Table::Counters
         | Table::Quarantine
         | Table::DedupeLevels => {
@@ -231,9 +245,14 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
 }
 
 /// In how many stages of life the delivery is.
-fn places(rows: &Snapshot, key: &[u8]) -> Result<usize, Error> {
+fn places(rows: &Snapshot, bus: BusId, key: DeliveryKey) -> Result<usize, Error> {
+    let (own, settled) = (delivery_key(key), settled_key(bus, key));
     let mut count = 0;
-    for table in [Table::Deliveries, Table::Settled, Table::DeadLetters] {
+    for (table, key) in [
+        (Table::Deliveries, &own[..]),
+        (Table::Settled, &settled[..]),
+        (Table::DeadLetters, &own[..]),
+    ] {
         let row = rows.get(table, key, |from| {
             from.rest();
             Some(())

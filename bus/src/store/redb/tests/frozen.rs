@@ -175,6 +175,7 @@ fn claimed(subscription: SubscriptionId, position: u64) -> Vec<Step> {
     let claim = |fence| Step::Claim {
         key: key(subscription, position),
         fence,
+        now: NOW,
     };
     match position % 3 {
         0 => vec![claim(0)],
