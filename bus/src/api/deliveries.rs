@@ -6,7 +6,7 @@
 use super::call::{Answer, Call, Query, name};
 use super::json::Object;
 use super::problem::{Cause, Problem};
-use super::{App, page, wire};
+use super::{App, page, target, wire};
 use crate::bus::{DeliveryFilter, DeliveryStage, DeliveryState};
 use crate::error::Kind;
 use crate::model::limits::PAGE_ROWS_MAX;
@@ -238,9 +238,9 @@ fn write_delivery(
     match app.bus.subscription(key.subscription) {
         Some((subscription, bus)) => {
             object.text("bus", &bus);
-            object.text("subscription", &subscription.label());
+            object.text("subscription", subscription.name().as_str());
             object.text("rule", subscription.rule.as_str());
-            object.text("function", subscription.target.function.as_str());
+            target::write(object, &subscription.target.to);
         }
         // It left the manifest and owes nothing more: its number is all that is left.
         None => object.shown("subscription", &key.subscription.0),

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use super::call::{Answer, Call};
 use super::events;
 use super::json::{Object, string};
-use super::page;
 use super::problem::{Cause, Problem};
+use super::{App, page};
 use crate::bus::StoredEvent;
 use crate::error::Kind;
-use crate::model::{Code, Name, RuleConfig, SubscriptionId};
+use crate::model::{Code, Name, RuleConfig};
 use crate::view::{Unjudged, View, judge};
 
 /// Rules of one answer.
@@ -42,19 +42,41 @@ pub(super) async fn event(call: Call) -> Answer {
     let app = call.app;
     let place = app.judging.enter().map_err(Problem::denied)?;
     let stored = app.bus.event(bus.as_str(), position).await?;
-    let label = |id: &SubscriptionId| match app.bus.subscription(*id) {
-        Some((subscription, _)) => subscription.label(),
-        // It left the manifest and owes nothing more: its number is all that is left.
-        None => id.0.to_string(),
-    };
-    let subscriptions: Vec<String> = stored.subscriptions.iter().map(label).collect();
+    let got = Got::of(&app, &stored);
     let rules = wanted(app.bus.rules(), &bus, rule, after)?;
     // Many rules on a large event take a while, which other requests must not wait for.
     let written = place
-        .run(move || write(&stored, &subscriptions, &rules))
+        .run(move || write(&stored, &got, &rules))
         .await
         .map_err(Problem::denied)?;
     page::held(&app, written?)
+}
+
+/// Who got an event when it came.
+struct Got {
+    subscriptions: Vec<String>,
+    /// The rules that those belong to now, each once.
+    rules: Vec<String>,
+}
+
+impl Got {
+    fn of(app: &App, stored: &StoredEvent) -> Self {
+        let (mut subscriptions, mut rules) = (Vec::new(), Vec::new());
+        for id in &stored.subscriptions {
+            // Of one that left the manifest and owes nothing more the number is all that is left.
+            let Some((own, _)) = app.bus.subscription(*id) else {
+                subscriptions.push(id.0.to_string());
+                continue;
+            };
+            subscriptions.push(own.name().to_string());
+            rules.push(own.rule.to_string());
+        }
+        rules.dedup();
+        Self {
+            subscriptions,
+            rules,
+        }
+    }
 }
 
 /// The rules to judge: those of `bus`, or the one called `rule`, or those behind `after`.
@@ -92,11 +114,7 @@ fn wanted(
 
 /// The answer: as many verdicts as its bounds allow, and at least one where there is a rule;
 /// and who got the event when it came.
-fn write(
-    stored: &StoredEvent,
-    subscriptions: &[String],
-    rules: &[Arc<RuleConfig>],
-) -> Result<Vec<u8>, Problem> {
+fn write(stored: &StoredEvent, got: &Got, rules: &[Arc<RuleConfig>]) -> Result<Vec<u8>, Problem> {
     let event = &stored.event;
     let view = View::new(event);
     let looks_max = (LOOKED_AT_BYTES_MAX / event.size().max(1)).clamp(1, RULES_MAX);
@@ -109,9 +127,10 @@ fn write(
     own.text("source", &event.source);
     own.text("type", &event.kind);
     own.end();
-    object.array("subscriptions", subscriptions, |out, label| {
-        string(out, label)
+    object.array("subscriptions", &got.subscriptions, |out, name| {
+        string(out, name)
     });
+    object.array("rules", &got.rules, |out, name| string(out, name));
     let list = object.member("verdicts");
     list.push(b'[');
     let start = list.len();
@@ -208,12 +227,17 @@ mod tests {
                 lineage: Lineage::default(),
                 event: event.into(),
             };
-            let out = write(&stored, &["r1/f".to_owned()], &rules(count)).unwrap();
+            let got = Got {
+                subscriptions: vec!["r1/f".to_owned()],
+                rules: vec!["r1".to_owned()],
+            };
+            let out = write(&stored, &got, &rules(count)).unwrap();
             let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
             let verdicts = answer["verdicts"].as_array().unwrap();
             let matched = verdicts.iter().filter(|verdict| verdict["matched"] == true);
             assert_eq!(matched.count(), usize::from(count > 3), "{answer}");
             assert_eq!(answer["subscriptions"], serde_json::json!(["r1/f"]));
+            assert_eq!(answer["rules"], serde_json::json!(["r1"]));
             (
                 verdicts.len(),
                 answer["next"].as_str().map(str::to_owned),

@@ -7,7 +7,7 @@ use ::rules::Pattern;
 use super::call::{Answer, Call};
 use super::json::{Object, string};
 use super::problem::Problem;
-use super::{page, subscriptions};
+use super::{page, subscriptions, target};
 use crate::error::Fault;
 use crate::model::{Code, InputConfig, RuleConfig, TargetConfig};
 use crate::view::parse_pattern;
@@ -35,7 +35,8 @@ fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
     object.array("where", &rule.filters, |out, filter| string(out, filter));
     object.array("to", &rule.targets, |out, target| {
         let mut object = Object::new(out);
-        object.text("function", target.function.as_str());
+        target::write(&mut object, &target.to);
+        object.text("name", target.name.as_str());
         write_input(&mut object, target);
         subscriptions::write_policy(&mut object, target);
         object.end();

@@ -2,7 +2,7 @@
 
 use super::call::{Answer, Call};
 use super::json::Object;
-use super::page;
+use super::{page, target};
 use crate::bus::SubscriptionStatus;
 use crate::model::TargetConfig;
 
@@ -19,9 +19,9 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     let subscription = &status.subscription;
     let mut object = Object::new(out);
     object.number("id", u64::from(subscription.id.0));
-    object.text("label", &subscription.label());
+    object.text("name", subscription.name().as_str());
     object.text("rule", subscription.rule.as_str());
-    object.text("function", subscription.target.function.as_str());
+    target::write(&mut object, &subscription.target.to);
     object.text("bus", status.bus.as_str());
     object.boolean("active", subscription.active);
     object.number("in_memory", status.in_memory);

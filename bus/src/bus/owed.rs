@@ -20,7 +20,7 @@ const ROUNDS_MAX: usize = 16;
 /// Which deliveries are wanted; the default wants all.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    /// Of this subscription, by label `rule/function` or number.
+    /// Of this subscription, by name or number.
     pub subscription: Option<String>,
     /// To this function.
     pub function: Option<String>,
@@ -43,7 +43,7 @@ impl DeliveryFilter {
         let all = || snapshot.subscriptions.values();
         if let Some(name) = &self.function
             && !snapshot.functions.contains_key(name.as_str())
-            && !all().any(|own| own.target.function.as_str() == name)
+            && !all().any(|own| goes_to(own, name))
         {
             return Err(none("function", name, "functions"));
         }
@@ -69,7 +69,8 @@ impl DeliveryFilter {
         let is = |wanted: &Option<String>, name: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == name)
         };
-        is(&self.function, own.target.function.as_str())
+        let to = self.function.as_ref();
+        to.is_none_or(|name| goes_to(own, name))
             && is(&self.rule, own.rule.as_str())
             && self
                 .subscription
@@ -78,8 +79,14 @@ impl DeliveryFilter {
     }
 }
 
+/// True if its target is the function of this name.
+fn goes_to(own: &Subscription, name: &str) -> bool {
+    let function = own.target.to.function();
+    function.is_some_and(|function| function.as_str() == name)
+}
+
 fn is_called(own: &Subscription, text: &str) -> bool {
-    own.label() == text || own.id.0.to_string() == text
+    own.name().as_str() == text || own.id.0.to_string() == text
 }
 
 impl Bus {

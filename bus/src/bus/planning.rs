@@ -9,7 +9,7 @@ use super::Bus;
 use crate::error::Error;
 use crate::manifest::{self, Change, FunctionDeclaration, Manifest, Owed, Owing};
 use crate::model::limits::PAGE_ROWS_MAX;
-use crate::model::{Name, Subscription};
+use crate::model::{Name, Subscription, SubscriptionName};
 use crate::pipeline::Snapshot;
 use crate::store::{self, Page, Store};
 
@@ -82,6 +82,7 @@ struct Counting<'s> {
     store: &'s dyn Store,
     of_rules: HashMap<&'s Name, Vec<&'s Subscription>>,
     of_functions: HashMap<&'s Name, Vec<&'s Subscription>>,
+    of_names: HashMap<&'s SubscriptionName, Vec<&'s Subscription>>,
     counted: usize,
     failed: Option<store::Error>,
 }
@@ -92,32 +93,34 @@ impl<'s> Counting<'s> {
             store,
             of_rules: HashMap::new(),
             of_functions: HashMap::new(),
+            of_names: HashMap::new(),
             counted: 0,
             failed: None,
         };
         for own in snapshot.subscriptions.values() {
             let of_rule = counting.of_rules.entry(&own.rule);
             of_rule.or_default().push(own);
-            let of_function = counting.of_functions.entry(&own.target.function);
-            of_function.or_default().push(own);
+            if let Some(function) = own.target.to.function() {
+                let of_function = counting.of_functions.entry(function);
+                of_function.or_default().push(own);
+            }
+            let of_name = counting.of_names.entry(own.name());
+            of_name.or_default().push(own);
         }
         counting
     }
 
     fn count(&mut self, whose: Owing<'_>) -> Option<Owed> {
-        let (all, to) = match whose {
-            Owing::Function(function) => (self.of_functions.get(function), None),
-            Owing::Rule(rule) => (self.of_rules.get(rule), None),
-            Owing::Subscription(rule, function) => (self.of_rules.get(rule), Some(function)),
+        let all = match whose {
+            Owing::Function(function) => self.of_functions.get(function),
+            Owing::Rule(rule) => self.of_rules.get(rule),
+            Owing::Subscription(name) => self.of_names.get(name),
         };
         let mut owed = Owed {
             count: 0,
             more: false,
         };
         for own in all.into_iter().flatten() {
-            if to.is_some_and(|to| own.target.function != *to) {
-                continue;
-            }
             self.counted += 1;
             if self.counted > COUNTED_MAX || self.failed.is_some() {
                 return None;

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind};
 use crate::manifest::Manifest;
 use crate::model::{
-    BusId, Event, Name, Position, RuleConfig, Subscription, SubscriptionId, Timestamp,
+    BusId, Event, Name, Position, RuleConfig, Subscription, SubscriptionId, SubscriptionName,
+    Timestamp,
 };
 use crate::pipeline::{Snapshot, subscriptions};
 use crate::store::Catalog;
@@ -86,6 +87,15 @@ impl Rulebook {
     pub fn rule(&self, name: &str) -> Option<&RuleConfig> {
         let mut rules = self.snapshot.rules.iter().map(AsRef::as_ref);
         rules.find(|rule: &&RuleConfig| rule.name.as_str() == name)
+    }
+
+    /// The subscription of this name, with its rule.
+    #[must_use]
+    pub fn subscription(&self, name: &str) -> Option<(&RuleConfig, &SubscriptionName)> {
+        let rules = self.snapshot.rules.iter();
+        let mut all =
+            rules.flat_map(|rule| rule.targets.iter().map(move |own| (&**rule, &own.name)));
+        all.find(|(_, own)| own.as_str() == name)
     }
 
     /// What `rule` makes of `event`, as if that were on the rule's bus; `None` if there is no such rule

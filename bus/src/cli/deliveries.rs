@@ -43,8 +43,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// Whose deliveries.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Whose {
-    /// Of this subscription: RULE/FUNCTION, or its number.
-    #[arg(long, value_name = "LABEL")]
+    /// Of this subscription: its name, or its number.
+    #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
     /// To this function.
     #[arg(long, value_name = "NAME")]

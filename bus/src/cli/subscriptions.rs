@@ -53,7 +53,7 @@ const COLUMNS: &[Column] = &[
 fn cells(row: &Value) -> Vec<String> {
     vec![
         text(row, "/id"),
-        text(row, "/label"),
+        text(row, "/name"),
         text(row, "/bus"),
         text(row, "/behind"),
         text(row, "/oldest_owed"),
@@ -74,7 +74,7 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/subscriptions"),
         member: "subscriptions",
-        whole_by: Some("label"),
+        whole_by: Some("name"),
         columns: COLUMNS,
         cells,
         empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"
@@ -90,18 +90,18 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
 struct Get {
     #[command(flatten)]
     connection: Connection,
-    /// Its label: RULE/FUNCTION.
-    #[arg(value_name = "LABEL")]
-    label: String,
+    /// Its name; RULE/FUNCTION where the manifest gives none.
+    #[arg(value_name = "NAME")]
+    name: String,
     #[command(flatten)]
     output: Output,
 }
 
 async fn get(arguments: Get) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let label = plain(&arguments.label);
-    let hint = format!("subscription `{label}`; edgebus subscriptions ls lists them");
-    let row = listing::find(&client, "subscriptions", "label", &arguments.label, &hint).await?;
+    let name = plain(&arguments.name);
+    let hint = format!("subscription `{name}`; edgebus subscriptions ls lists them");
+    let row = listing::find(&client, "subscriptions", "name", &arguments.name, &hint).await?;
     output::one(arguments.output.format, &row, || {
         story(&output::parse(&row)?)
     })?;
@@ -111,11 +111,11 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
 fn story(row: &Value) -> Result<String, Failure> {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    let label = paint.strong(&plain(&text(row, "/label")));
+    let name = paint.strong(&plain(&text(row, "/name")));
     let bus = plain(&text(row, "/bus")).into_owned();
     facts.title(
         "Subscription",
-        &format!(" {label}, number {} on bus {bus}", text(row, "/id")),
+        &format!(" {name}, number {} on bus {bus}", text(row, "/id")),
     );
     facts.fact("state", state(row));
     match row.get("oldest_owed").and_then(Value::as_str) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::Name;
 use crate::model::rule::DEFAULT_BUS;
+use crate::model::{Name, RuleConfig};
 
 use super::cursor::{Cursor, Fields};
 use super::faults::{Faults, shown};
@@ -37,15 +37,36 @@ pub struct TestCase {
     pub expect: Vec<Name>,
     /// The rules that must not match; where given, rules in neither list may do either.
     pub expect_not: Option<Vec<Name>>,
-    /// The data that targets must get, as JSON, by `rule/function` or `rule`.
+    /// The data that targets must get, as JSON, by the name of a subscription or of a rule.
     pub expect_input: Vec<(String, String)>,
+}
+
+/// What a test may name.
+pub(super) struct Declared<'n> {
+    buses: &'n BTreeSet<String>,
+    rules: &'n BTreeSet<String>,
+    subscriptions: BTreeSet<&'n str>,
+}
+
+impl<'n> Declared<'n> {
+    pub(super) fn of(
+        buses: &'n BTreeSet<String>,
+        rules: &'n BTreeSet<String>,
+        items: &'n [RuleConfig],
+    ) -> Self {
+        let targets = items.iter().flat_map(|rule| &rule.targets);
+        Self {
+            buses,
+            rules,
+            subscriptions: targets.map(|target| target.name.as_str()).collect(),
+        }
+    }
 }
 
 /// Reads the section.
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
-    buses: &BTreeSet<String>,
-    rules: &BTreeSet<String>,
+    declared: &Declared<'_>,
     faults: &mut Faults,
 ) -> Vec<TestCase> {
     let items = section
@@ -54,16 +75,12 @@ pub(super) fn read(
     let items = items.unwrap_or_default();
     items
         .iter()
-        .filter_map(|at| case(at, buses, rules, faults))
+        .filter_map(|at| case(at, declared, faults))
         .collect()
 }
 
-fn case(
-    at: &Cursor<'_>,
-    buses: &BTreeSet<String>,
-    rules: &BTreeSet<String>,
-    faults: &mut Faults,
-) -> Option<TestCase> {
+fn case(at: &Cursor<'_>, declared: &Declared<'_>, faults: &mut Faults) -> Option<TestCase> {
+    let (buses, rules) = (declared.buses, declared.rules);
     let fields = at.fields(&CASE, faults)?;
     let name = fields
         .require("name", faults)
@@ -86,7 +103,7 @@ fn case(
             names(&fields, "expect", rules, faults)
         }
     };
-    let expect_input = inputs(&fields, rules, faults);
+    let expect_input = inputs(&fields, declared, faults);
     Some(TestCase {
         name: name?.to_owned(),
         bus: bus?,
@@ -97,10 +114,10 @@ fn case(
     })
 }
 
-/// The inputs that are expected, each under a rule that is declared.
+/// The inputs that are expected, each under a subscription or a rule that is declared.
 fn inputs(
     fields: &Fields<'_>,
-    rules: &BTreeSet<String>,
+    declared: &Declared<'_>,
     faults: &mut Faults,
 ) -> Vec<(String, String)> {
     let Some(at) = fields.get("expect_input") else {
@@ -114,11 +131,11 @@ fn inputs(
     let mut expected = Vec::new();
     for entry in entries.unwrap_or_default() {
         let rule = entry.key.split('/').next().unwrap_or_default();
-        if !rules.contains(rule) {
-            let words = rules.iter().take(100).map(String::as_str);
+        if !declared.rules.contains(rule) && !declared.subscriptions.contains(entry.key) {
+            let words = declared.rules.iter().take(100).map(String::as_str);
             let remedy = match nearest(rule, words) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "write RULE or RULE/FUNCTION".to_owned(),
+                None => "write RULE, or the name of one of its targets".to_owned(),
             };
             faults.add(
                 &entry.key_spot,

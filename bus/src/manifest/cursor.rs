@@ -253,6 +253,7 @@ impl<'t> Fields<'t> {
                 | Form::Origin(words)
                 | Form::Query(words)
                 | Form::Event(words)
+                | Form::SubscriptionName(words)
                 | Form::Texts(words),
             ) => *words,
             _ => self.other_form(key).unwrap_or(Words {

@@ -94,7 +94,8 @@ fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
         functions: &functions.names,
     };
     let rules = rules::read(fields.get("rules"), &known, faults);
-    let tests = cases::read(fields.get("tests"), &buses.names, &rules.names, faults);
+    let declared = cases::Declared::of(&buses.names, &rules.names, &rules.items);
+    let tests = cases::read(fields.get("tests"), &declared, faults);
     Some(Manifest {
         version: version.unwrap_or_default(),
         buses: buses.items,

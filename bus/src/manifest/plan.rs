@@ -3,11 +3,11 @@
 //! A pure comparison; the numbers come from who asks. Never here: versions and numbers of the store,
 //! and reading of components.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::model::rule::DEFAULT_BUS;
-use crate::model::{BusConfig, Name, RuleConfig, TargetConfig};
+use crate::model::{BusConfig, Name, RuleConfig, SubscriptionName, TargetConfig};
 
 use super::Manifest;
 use super::functions::{ComponentSource, FunctionDeclaration};
@@ -43,7 +43,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// To what.
     pub what: Subject,
-    /// Its name; of a subscription `rule/function`.
+    /// Its name.
     pub name: String,
     /// What of it differs; empty for what is added or removed.
     pub aspects: Vec<&'static str>,
@@ -58,8 +58,8 @@ pub enum Owing<'n> {
     Function(&'n Name),
     /// Those of a rule.
     Rule(&'n Name),
-    /// Those of a rule with one of its targets.
-    Subscription(&'n Name, &'n Name),
+    /// Those of a subscription.
+    Subscription(&'n SubscriptionName),
 }
 
 /// How many deliveries are owed.
@@ -140,6 +140,8 @@ pub fn plan(
     let mut plan = Plan {
         changes: Vec::new(),
         owed,
+        before: subscriptions(old),
+        after: subscriptions(new),
     };
     plan.buses(old, new);
     plan.functions(old, new, replaced);
@@ -148,15 +150,12 @@ pub fn plan(
 }
 
 /// The items of both sides by name.
-fn paired<'m, T>(
+fn paired<'m, T, N: Ord>(
     old: &'m [T],
     new: &'m [T],
-    name: impl Fn(&T) -> &Name,
-) -> BTreeMap<&'m Name, (Option<&'m T>, Option<&'m T>)>
-where
-    T: 'm,
-{
-    let mut pairs: BTreeMap<&Name, (Option<&T>, Option<&T>)> = BTreeMap::new();
+    name: impl Fn(&T) -> &N,
+) -> BTreeMap<&'m N, (Option<&'m T>, Option<&'m T>)> {
+    let mut pairs: BTreeMap<&N, (Option<&T>, Option<&T>)> = BTreeMap::new();
     for item in old {
         pairs.entry(name(item)).or_default().0 = Some(item);
     }
@@ -172,12 +171,28 @@ fn changed<const N: usize>(aspects: [(&'static str, bool); N]) -> Vec<&'static s
     differing.map(|(word, _)| word).collect()
 }
 
-struct Plan<'c> {
-    changes: Vec<Change>,
-    owed: Counting<'c>,
+/// Subscriptions by bus and name, each with the rule that it belongs to: a name stays what it is when it
+/// comes to another rule of its bus.
+type Subscriptions<'m> = HashMap<(&'m Name, &'m SubscriptionName), (&'m Name, &'m TargetConfig)>;
+
+fn subscriptions(manifest: &Manifest) -> Subscriptions<'_> {
+    let mut all = HashMap::with_capacity(manifest.rules.len());
+    for rule in &manifest.rules {
+        for target in &rule.targets {
+            all.insert((&rule.bus, &target.name), (&rule.name, target));
+        }
+    }
+    all
 }
 
-impl Plan<'_> {
+struct Plan<'m, 'c> {
+    changes: Vec<Change>,
+    owed: Counting<'c>,
+    before: Subscriptions<'m>,
+    after: Subscriptions<'m>,
+}
+
+impl<'m> Plan<'m, '_> {
     fn push(
         &mut self,
         kind: ChangeKind,
@@ -310,15 +325,20 @@ impl Plan<'_> {
         self.push_changed(Subject::Function, &after.name, aspects, effect);
     }
 
-    fn rules(&mut self, old: &Manifest, new: &Manifest) {
+    fn rules(&mut self, old: &'m Manifest, new: &'m Manifest) {
         for (name, (before, after)) in paired(&old.rules, &new.rules, |rule| &rule.name) {
             match (before, after) {
-                (None, _) => self.push(
-                    ChangeKind::Added,
-                    Subject::Rule,
-                    name,
-                    "matches events from now on, none that are in the log",
-                ),
+                (None, after) => {
+                    self.push(
+                        ChangeKind::Added,
+                        Subject::Rule,
+                        name,
+                        "matches events from now on, none that are in the log",
+                    );
+                    if let Some(rule) = after {
+                        self.taken_over(rule);
+                    }
+                }
                 (Some(_), None) => {
                     let owed = self.owed(Owing::Rule(name), "still be delivered");
                     let effect = format!("matches no more events; {owed}");
@@ -329,7 +349,16 @@ impl Plan<'_> {
         }
     }
 
-    fn rule(&mut self, before: &RuleConfig, now: &RuleConfig) {
+    /// The subscriptions that a new rule has from another one.
+    fn taken_over(&mut self, rule: &'m RuleConfig) {
+        for now in &rule.targets {
+            if let Some((_, before)) = self.before.get(&(&rule.bus, &now.name)).copied() {
+                self.subscription(before, now, true);
+            }
+        }
+    }
+
+    fn rule(&mut self, before: &'m RuleConfig, now: &'m RuleConfig) {
         let aspects = changed([
             ("bus", before.bus != now.bus),
             ("match", before.pattern != now.pattern),
@@ -340,61 +369,67 @@ impl Plan<'_> {
             let effect = format!("decides over events from now on; {owed}");
             self.push_changed(Subject::Rule, &now.name, aspects, effect);
         }
-        let pairs = paired(&before.targets, &now.targets, |target| &target.function);
-        for (before, after) in pairs.into_values() {
-            self.subscription(&now.name, before, after);
+        let pairs = paired(&before.targets, &now.targets, |target| &target.name);
+        for (name, (was, is)) in pairs {
+            let elsewhere = self.before.get(&(&now.bus, name)).copied();
+            let stays = self.after.contains_key(&(&before.bus, name));
+            match (was, is) {
+                (Some(was), Some(is)) => self.subscription(was, is, false),
+                (None, Some(is)) => match elsewhere {
+                    Some((_, was)) => self.subscription(was, is, true),
+                    None => self.push(
+                        ChangeKind::Added,
+                        Subject::Subscription,
+                        name,
+                        "gets events from now on, none that are in the log",
+                    ),
+                },
+                (Some(_), None) if !stays => {
+                    let owed = self.owed(Owing::Subscription(name), "still be delivered");
+                    let effect = format!("gets no more events; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
+                }
+                // It is told with the rule that has it now.
+                (Some(_), None) | (None, None) => {}
+            }
         }
     }
 
-    fn subscription(
-        &mut self,
-        rule: &Name,
-        before: Option<&TargetConfig>,
-        after: Option<&TargetConfig>,
-    ) {
-        let Some(function) = after.or(before).map(|target| &target.function) else {
+    /// What differs of a subscription that is in both manifests; `moved` from one rule to another.
+    fn subscription(&mut self, before: &TargetConfig, after: &TargetConfig, moved: bool) {
+        let (to, input) = (before.to != after.to, before.input != after.input);
+        let retry = before.retry != after.retry;
+        let aspects = changed([
+            ("rule", moved),
+            ("to", to),
+            ("input", input),
+            ("retry", retry),
+            ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
+        ]);
+        if aspects.is_empty() {
             return;
-        };
-        let name = format!("{rule}/{function}");
-        match (before, after) {
-            (None, _) => self.push(
-                ChangeKind::Added,
-                Subject::Subscription,
-                name,
-                "gets events from now on, none that are in the log",
-            ),
-            (_, None) => {
-                let owed = self.owed(Owing::Subscription(rule, function), "still be delivered");
-                let effect = format!("gets no more events; {owed}");
-                self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
-            }
-            (Some(before), Some(after)) => {
-                let retry = before.retry != after.retry;
-                let input = before.input != after.input;
-                let aspects = changed([
-                    ("input", input),
-                    ("retry", retry),
-                    ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
-                ]);
-                if aspects.is_empty() {
-                    return;
-                }
-                let effect = if input {
-                    self.owed(
-                        Owing::Subscription(rule, function),
-                        "get the new input, and follow the new policy, from the next attempt on",
-                    )
-                } else if retry {
-                    self.owed(
-                        Owing::Subscription(rule, function),
-                        "follow the new policy from the next attempt on; due times stay",
-                    )
-                } else {
-                    "concerns dead letters; no delivery changes".to_owned()
-                };
-                self.push_changed(Subject::Subscription, name, aspects, effect);
-            }
         }
+        let owing = Owing::Subscription(&after.name);
+        let effect = if to {
+            let will = format!("go to {} from the next attempt on", after.to);
+            self.owed(owing, &will)
+        } else if input {
+            self.owed(
+                owing,
+                "get the new input, and follow the new policy, from the next attempt on",
+            )
+        } else if retry {
+            self.owed(
+                owing,
+                "follow the new policy from the next attempt on; due times stay",
+            )
+        } else if moved {
+            let owed = self.owed(owing, "stay owed");
+            format!("keeps its number and its history; {owed}")
+        } else {
+            "concerns dead letters; no delivery changes".to_owned()
+        };
+        self.push_changed(Subject::Subscription, &after.name, aspects, effect);
     }
 }
 

@@ -98,6 +98,7 @@ fn kind(form: &Form) -> String {
         Form::Version => "the number 1".to_owned(),
         Form::Text(_) => "text".to_owned(),
         Form::Name(of) => format!("name of a {of}"),
+        Form::SubscriptionName(_) => "name, or two joined with `/`".to_owned(),
         Form::Flag(_) => "true or false".to_owned(),
         Form::Whole(_) => "whole number".to_owned(),
         Form::Number(_) => "number".to_owned(),
@@ -129,6 +130,7 @@ fn longest(form: &Form) -> Option<String> {
         | Form::Origin(words)
         | Form::Query(words)
         | Form::Event(words)
+        | Form::SubscriptionName(words)
         | Form::Texts(words) => Some(format!("{} bytes", words.bytes_max)),
         Form::Name(_) => Some("64 characters".to_owned()),
         Form::List(of, _) | Form::OneOrMany(of, _) => {

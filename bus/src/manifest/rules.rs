@@ -3,12 +3,16 @@
 //! The pattern and the filters are checked by the `rules` crate; its faults get places in the manifest
 //! here. Never here: what a pattern means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ::rules as engine;
 
 use crate::model::rule::DEFAULT_BUS;
-use crate::model::{Backoff, Name, RetryPolicy, RuleConfig, TargetConfig};
+use crate::model::{
+    Backoff, Name, RetryPolicy, RuleConfig, SubscriptionName, Target, TargetConfig, TargetKind,
+};
+
+pub use crate::model::target::DEAD_LETTER_MS_DEFAULT;
 
 use super::Section;
 use super::cursor::{Cursor, Fields};
@@ -16,14 +20,11 @@ use super::faults::{Faults, shown};
 use super::input;
 use super::nearest::nearest;
 use super::pattern::{locate, pattern_json};
-use super::scalar::{duration_text, name_of};
+use super::scalar::{duration_text, name_of, subscription_name_of};
 use super::shape::rules::{EXAMPLE, RULE, TARGET};
-use super::shape::{Count, DAY_MS, Words};
+use super::shape::{Count, Words};
 use super::tree::Value;
 use crate::view::parse_filter;
-
-/// How long a dead letter is kept where the manifest says nothing: 14 days, in milliseconds.
-pub const DEAD_LETTER_MS_DEFAULT: u64 = 14 * DAY_MS;
 
 /// How many declared names a misspelled one is compared with.
 const NEAREST_AMONG: usize = 1_000;
@@ -44,11 +45,12 @@ pub(super) fn read(
         items: Vec::new(),
         names: BTreeSet::new(),
     };
+    let mut names = HashSet::new();
     let entries = section.and_then(|at| at.entries("`rules`", EXAMPLE, faults));
     for named in entries.unwrap_or_default() {
         rules.names.insert(named.key.to_owned());
         let name = name_of(named.key, &named.key_spot, faults);
-        let rule = rule(&named.value, name, known, faults);
+        let rule = rule(&named.value, name, known, &mut names, faults);
         rules.items.extend(rule);
     }
     rules
@@ -58,6 +60,7 @@ fn rule(
     at: &Cursor<'_>,
     name: Option<Name>,
     known: &Known<'_>,
+    names: &mut HashSet<SubscriptionName>,
     faults: &mut Faults,
 ) -> Option<RuleConfig> {
     let fields = at.fields(&RULE, faults)?;
@@ -70,9 +73,14 @@ fn rule(
         let (count, words) = (fields.bounds_of_list("where"), fields.words("where"));
         filters(at, count, words, faults)
     });
-    let targets = fields
-        .require("to", faults)
-        .and_then(|at| targets(at, fields.bounds_of_list("to"), known, faults));
+    let targets = fields.require("to", faults).and_then(|at| {
+        let reading = Reading {
+            rule: name.as_ref(),
+            known,
+            names,
+        };
+        targets(at, fields.bounds_of_list("to"), reading, faults)
+    });
     Some(RuleConfig {
         name: name?,
         bus: bus?,
@@ -194,10 +202,19 @@ fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> 
     }
 }
 
+/// What the targets of a rule are read with.
+struct Reading<'r> {
+    /// The rule's name, if that is one.
+    rule: Option<&'r Name>,
+    known: &'r Known<'r>,
+    /// The subscriptions of the manifest so far.
+    names: &'r mut HashSet<SubscriptionName>,
+}
+
 fn targets(
     at: &Cursor<'_>,
     count: Count,
-    known: &Known<'_>,
+    mut reading: Reading<'_>,
     faults: &mut Faults,
 ) -> Option<Vec<TargetConfig>> {
     let items = at.items("`to`", TARGET.example, faults)?;
@@ -212,41 +229,31 @@ fn targets(
         );
         return None;
     }
-    let mut targets: Vec<TargetConfig> = Vec::new();
-    for item in &items {
-        let Some(target) = target(item, known, faults) else {
-            continue;
-        };
-        if targets
-            .iter()
-            .any(|other| other.function == target.function)
-        {
-            faults.add(
-                &item.spot(),
-                format!(
-                    "function `{}` is a target of this rule already",
-                    target.function
-                ),
-                "keep one of the two: a rule delivers an event to a function once",
-            );
-        }
-        targets.push(target);
-    }
-    Some(targets)
+    let read = |item| target(item, &mut reading, faults);
+    Some(items.iter().filter_map(read).collect())
 }
 
-fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<TargetConfig> {
+fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, faults: &mut Faults) -> Option<TargetConfig> {
     let fields = at.fields(&TARGET, faults)?;
-    let elsewhere = fields
-        .get("webhook")
-        .or_else(|| fields.get("bus"))
-        .is_some();
-    let function = if elsewhere {
-        fields.get("function")
-    } else {
-        fields.require("function", faults)
+    let to = to(&fields, reading.known, faults);
+    let named = fields.get("name");
+    let name = match (named, reading.rule, &to) {
+        (Some(at), ..) => at
+            .filled_text(fields.words("name"), faults)
+            .and_then(|text| subscription_name_of(text, &at.spot(), faults)),
+        (None, Some(rule), Some(to)) => Some(SubscriptionName::of(rule, to)),
+        (None, ..) => None,
     };
-    let function = function.and_then(|at| known_name(at, "function", known.functions, faults));
+    if let Some(name) = &name
+        && !reading.names.insert(name.clone())
+    {
+        let at = named.unwrap_or(at).spot();
+        faults.add(
+            &at,
+            format!("another target of this manifest has the name `{name}`"),
+            "give each target a `name` of its own; without one it is RULE/FUNCTION",
+        );
+    }
     let before = faults.count();
     let input = input::read(at, &fields, faults);
     // An input at fault is no input, and the manifest is refused anyway.
@@ -257,11 +264,27 @@ fn target(at: &Cursor<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
         .map("dead_letter", faults)
         .and_then(|fields| fields.duration_ms("retention", faults));
     Some(TargetConfig {
-        function: function?,
+        name: name?,
+        to: to?,
         input,
         retry: retry.unwrap_or_default(),
         dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
     })
+}
+
+/// Who gets the event. The kinds that are not built yet were refused by name with the fields.
+fn to(fields: &Fields<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Target> {
+    let other = TargetKind::ALL.into_iter().filter(|kind| !kind.is_built());
+    let elsewhere = other
+        .map(TargetKind::word)
+        .any(|word| fields.get(word).is_some());
+    let function = if elsewhere {
+        fields.get("function")
+    } else {
+        fields.require("function", faults)
+    };
+    let name = function.and_then(|at| known_name(at, "function", known.functions, faults))?;
+    Some(Target::Function(name))
 }
 
 /// The policy; a value at fault keeps its default, for the manifest is refused anyway.

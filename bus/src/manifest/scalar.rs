@@ -3,7 +3,7 @@
 //!
 //! Never here: rounding, or a default for a value that is written wrong.
 
-use crate::model::Name;
+use crate::model::{Name, SubscriptionName};
 
 use super::cursor::Cursor;
 use super::faults::{Faults, Spot, shown};
@@ -284,13 +284,24 @@ fn whole(text: &str) -> Option<u64> {
 
 /// A name from `text`.
 pub(super) fn name_of(text: &str, at: &Spot, faults: &mut Faults) -> Option<Name> {
-    Name::new(text)
-        .map_err(|error| {
-            let words = error.to_string();
-            let (reason, remedy) = words.split_once("; ").unwrap_or((&words, ""));
-            faults.add(at, shown_long(reason), remedy);
-        })
-        .ok()
+    let name = Name::new(text);
+    name.map_err(|error| no_name(&error, at, faults)).ok()
+}
+
+/// The same for the name of a subscription.
+pub(super) fn subscription_name_of(
+    text: &str,
+    at: &Spot,
+    faults: &mut Faults,
+) -> Option<SubscriptionName> {
+    let name = SubscriptionName::new(text);
+    name.map_err(|error| no_name(&error, at, faults)).ok()
+}
+
+fn no_name(error: &dyn std::error::Error, at: &Spot, faults: &mut Faults) {
+    let words = error.to_string();
+    let (reason, remedy) = words.split_once("; ").unwrap_or((&words, ""));
+    faults.add(at, shown_long(reason), remedy);
 }
 
 fn shown_long(text: &str) -> String {

@@ -11,6 +11,9 @@ use super::shape::{self, Absent, Bounds, Count, Form, Key, Shape};
 
 /// What a name looks like.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+/// What the name of a subscription looks like: not digits alone.
+const SUBSCRIPTION_NAME: &str =
+    "^(?![0-9]+$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63})?$";
 /// What a duration looks like.
 const DURATION: &str = "^[0-9]+\\s*(ms|s|m|h|d)$";
 /// What a size looks like.
@@ -124,6 +127,7 @@ fn of_form(form: &Form) -> Value {
         Form::Name(of) => {
             json!({ "type": "string", "pattern": NAME, "title": format!("name of a {of}") })
         }
+        Form::SubscriptionName(_) => json!({ "type": "string", "pattern": SUBSCRIPTION_NAME }),
         Form::Flag(_) => json!({ "type": "boolean" }),
         Form::Whole(bounds) => {
             json!({ "type": "integer", "minimum": bounds.least, "maximum": bounds.most })

@@ -259,11 +259,31 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
         (
             "to: [{ webhook: 'https://x' }]",
-            "5:12 /rules/r/to/0/webhook: `webhook` is not supported yet | send to a function that makes the call, with `allow_http`",
+            "5:12 /rules/r/to/0/webhook: `webhook` is not supported yet | webhook targets are not built yet: let a client follow the bus with `edgebus events tail` and make the call",
         ),
         (
             "to: [{ bus: b }]",
-            "5:12 /rules/r/to/0/bus: `bus` is not supported yet | send to a function that emits the event again",
+            "5:12 /rules/r/to/0/bus: `bus` is not supported yet | bus targets are not built yet: send to a function that emits the event on the other bus",
+        ),
+        (
+            "to: [{ queue: q }]",
+            "5:12 /rules/r/to/0/queue: `queue` is not supported yet | queue targets are not built yet: send to a function, or let a client follow the bus with `edgebus events tail`",
+        ),
+        (
+            "to: [{ function: f }, { function: f }]",
+            "5:27 /rules/r/to/1: another target of this manifest has the name `r/f` | give each target a `name` of its own; without one it is RULE/FUNCTION",
+        ),
+        (
+            "to: [{ function: f, name: a }, { function: f, name: a }]",
+            "5:57 /rules/r/to/1/name: another target of this manifest has the name `a` | give each target a `name` of its own; without one it is RULE/FUNCTION",
+        ),
+        (
+            "to: [{ function: f, name: '7' }]",
+            "5:31 /rules/r/to/0/name: `7` is not a name of a subscription: digits alone are a subscription's number | write a letter into it",
+        ),
+        (
+            "to: [{ function: f, name: a/b/c }]",
+            "5:31 /rules/r/to/0/name: `b/c` is not a name: it holds another character | use 1 to 64 letters, digits, `.`, `_` or `-`, with a letter or digit first",
         ),
         (
             "match:\nto: [{ function: f }]",
@@ -363,8 +383,8 @@ fn a_plan_tells_each_change() {
             count: 1,
             more: false,
         }),
-        Owing::Subscription(_, name) if name.as_str() == "b" => None,
-        Owing::Subscription(..) => Some(Owed {
+        Owing::Subscription(name) if name.as_str() == "edited/b" => None,
+        Owing::Subscription(_) => Some(Owed {
             count: 12,
             more: false,
         }),
@@ -553,6 +573,8 @@ fn the_schema_refuses_what_the_parser_refuses() {
         &rule("where: []\nto: [{ function: f }]"),
         &rule("to: [{ function: f, order_by: $.id }]"),
         &rule("to: [{ webhook: 'https://x' }]"),
+        &rule("to: [{ function: f, name: '7' }]"),
+        &rule("to: [{ function: f, name: a/b/c }]"),
         &rule("to: [{ function: f, retry: { attempts: 101 } }]"),
         &rule("to: [{ function: f, retry: { backoff: { factor: 0.5 } } }]"),
         &rule("to: [{ function: f, retry: { backoff: { jitter: maybe } } }]"),

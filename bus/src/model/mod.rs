@@ -15,6 +15,7 @@ pub mod position;
 pub mod progress;
 pub mod retry;
 pub mod rule;
+pub mod target;
 pub mod timestamp;
 
 pub use code::Code;
@@ -29,5 +30,6 @@ pub use outcome::{Outcome, TimeoutKind};
 pub use position::{BusId, EventRef, Position, SubscriptionId};
 pub use progress::Progress;
 pub use retry::{Backoff, RetryPolicy};
-pub use rule::{BusConfig, InputConfig, RuleConfig, Subscription, TargetConfig};
+pub use rule::{BusConfig, InputConfig, RuleConfig, Subscription};
+pub use target::{SubscriptionName, SubscriptionNameError, Target, TargetConfig, TargetKind};
 pub use timestamp::Timestamp;

@@ -1,7 +1,7 @@
 //! Buses, rules and subscriptions as the manifest declares them. The pattern stays text here: the
 //! `rules` crate compiles it.
 
-use super::{BusId, Name, RetryPolicy, SubscriptionId};
+use super::{BusId, Name, SubscriptionId, SubscriptionName, TargetConfig};
 
 /// A bus: its log and what it keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,19 +47,6 @@ pub struct RuleConfig {
     pub targets: Vec<TargetConfig>,
 }
 
-/// One target of a rule, with its delivery policy.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TargetConfig {
-    /// The function that handles the event.
-    pub function: Name,
-    /// What of the event it gets as data; `None` is the event's own data.
-    pub input: Option<InputConfig>,
-    /// How failures are retried.
-    pub retry: RetryPolicy,
-    /// How long a dead letter is kept, in milliseconds.
-    pub dead_letter_ms: u64,
-}
-
 /// How a target's input is made from the event; the `rules` crate compiles it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum InputConfig {
@@ -81,20 +68,21 @@ pub enum InputConfig {
 pub struct Subscription {
     /// Its number in stored keys.
     pub id: SubscriptionId,
-    /// The rule.
+    /// The rule that it belongs to, or belonged to last.
     pub rule: Name,
     /// The bus that the rule looks at.
     pub bus: BusId,
-    /// Where to and how.
+    /// Its name, where to and how.
     pub target: TargetConfig,
     /// False once the rule or target left the manifest: what is owed still runs, nothing new joins.
     pub active: bool,
 }
 
 impl Subscription {
-    /// The name that people see: `rule/function`.
+    /// The name that people see. It is unique among the subscriptions in force; one that left may share it
+    /// with one on another bus.
     #[must_use]
-    pub fn label(&self) -> String {
-        format!("{}/{}", self.rule, self.target.function)
+    pub fn name(&self) -> &SubscriptionName {
+        &self.target.name
     }
 }

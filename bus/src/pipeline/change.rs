@@ -18,7 +18,7 @@ use super::snapshot::{Deployed, Snapshot};
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
 use crate::model::{
-    BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig, SubscriptionId,
+    BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig, SubscriptionId, Target,
 };
 use crate::store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome};
 
@@ -294,9 +294,9 @@ struct Planning {
 struct Planned {
     catalog: Catalog,
     snapshot: Snapshot,
-    /// The subscriptions that get a queue, each with its function and whether the store has deliveries
-    /// of it.
-    queues: Vec<(SubscriptionId, Name, bool)>,
+    /// The subscriptions that get a queue, or another target, each with that and whether the store has
+    /// deliveries of it.
+    queues: Vec<(SubscriptionId, Target, bool)>,
 }
 
 impl Planning {
@@ -322,13 +322,14 @@ impl Planning {
         Ok((planned, step))
     }
 
-    fn queues(&self, next: &Snapshot) -> Vec<(SubscriptionId, Name, bool)> {
+    fn queues(&self, next: &Snapshot) -> Vec<(SubscriptionId, Target, bool)> {
         let new = next.subscriptions.values().filter_map(|own| {
             // What waited because its input could not be read is in the store.
             let waited = self.last.waiting.contains(&own.id);
-            let known = self.last.subscriptions.contains_key(&own.id) && !waited;
+            let known = self.last.subscriptions.get(&own.id);
+            let known = known.is_some_and(|known| known.target.to == own.target.to) && !waited;
             let wanted = !known && !next.waiting.contains(&own.id);
-            wanted.then(|| (own.id, own.target.function.clone(), waited))
+            wanted.then(|| (own.id, own.target.to.clone(), waited))
         });
         new.collect()
     }

@@ -213,12 +213,13 @@ fn in_order(context: &Context) -> Vec<Job> {
         page.is_ok_and(|page| !page.rows.is_empty())
     };
     let subscriptions = snapshot.subscriptions.values().filter(|own| {
-        let to = snapshot.functions.get(&own.target.function);
+        let function = own.target.to.function();
+        let to = function.and_then(|function| snapshot.functions.get(function));
         to.is_some_and(|to| !to.available())
     });
     let wanted: HashSet<&Name> = subscriptions
         .filter(pending)
-        .map(|own| &own.target.function)
+        .filter_map(|own| own.target.to.function())
         .collect();
     let mut seen = HashSet::new();
     let (mut first, mut later) = (Vec::new(), Vec::new());

@@ -1,7 +1,8 @@
-//! One attempt: a fresh instance for a delivery, and what it did collected on the host side.
+//! One attempt: its lease, the delivery's target, and the settlement on its way to the writer.
 //!
 //! An attempt runs on the workers' threads and holds a lease of the scheduler's, which gives itself back.
-//! Never here: what becomes of the delivery (`settle` decides that), or who is next.
+//! Never here: what a target does (`target`), what becomes of the delivery (`settle` decides that), or
+//! who is next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,21 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use rules::{ApplyError, EventDocument};
-
 use super::context::Context;
 use super::recover::{self, Careful};
-use super::redact::redact;
 use super::scheduler::{Held, Job, Scheduler, SettleTicket};
-use super::services::Services;
 use super::settle::{self, Ran};
-use super::snapshot::{Deployed, Snapshot};
+use super::snapshot::Snapshot;
+use super::target;
 use super::workers::{Meter, Workers};
 use super::writer::{Weight, Writer};
-use crate::model::{Data, DeadReason, DeliveryKey, Event, Outcome, Subscription};
-use crate::runtime::{Context as GuestContext, Emitted, Invocation};
-use crate::store::{Effects, Settle, SettleEnd, Step};
-use crate::view::View;
+use crate::model::{DeliveryKey, Outcome};
+use crate::store::{Settle, SettleEnd, Step};
 
 /// What an attempt has of the scheduler: a place on a processor, a place in flight, memory, perhaps its
 /// function's turn. All of it is given back when the last clone of the lease is dropped.
@@ -136,14 +132,12 @@ impl Attempts {
     }
 }
 
-/// False while the function has no compiled component, or the rule's input can't be made.
+/// False while the target can't be reached, or the rule's input can't be made.
 fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
     let id = job.key.subscription;
-    let function = snapshot
-        .subscriptions
-        .get(&id)
-        .and_then(|own| snapshot.functions.get(&own.target.function));
-    !snapshot.waiting.contains(&id) && function.is_none_or(|function| function.available())
+    let own = snapshot.subscriptions.get(&id);
+    !snapshot.waiting.contains(&id)
+        && own.is_none_or(|own| target::limits(snapshot, &own.target.to).available)
 }
 
 /// What `work` comes to; `None` if it panicked.
@@ -162,7 +156,7 @@ async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
 /// An attempt whose panic is a failed attempt, not the end of a worker.
 async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
     let started_at = context.clock.now();
-    let ended = caught(attempt(context, snapshot, job)).await;
+    let ended = caught(target::attempt(context, snapshot, job)).await;
     ended.unwrap_or_else(|| {
         tracing::error!(delivery = %job.key, "the host panicked during an attempt");
         let policy = snapshot
@@ -204,111 +198,6 @@ pub(super) async fn send(writer: &Writer, settle: Settle, ticket: SettleTicket) 
     writer
         .settle(Step::Settle(Box::new(settle)), weight, ticket)
         .await;
-}
-
-/// Makes one attempt of `job` and says how it is to be settled.
-async fn attempt(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
-    let subscription = snapshot.subscriptions.get(&job.key.subscription);
-    let deployed =
-        subscription.and_then(|subscription| snapshot.functions.get(&subscription.target.function));
-    let (Some(subscription), Some(deployed)) = (subscription, deployed) else {
-        let name = subscription.map_or("?", |subscription| subscription.target.function.as_str());
-        let message = format!("the function `{name}` is not deployed");
-        return settle::dead(
-            context,
-            job,
-            Ran::host(message, context.clock.now()),
-            DeadReason::FunctionMissing,
-        );
-    };
-    let started_at = context.clock.now();
-    let (ran, effects) = run(context, snapshot, job, subscription, deployed, started_at).await;
-    settle::conclude(context, snapshot, job, subscription, ran, effects)
-}
-
-async fn run(
-    context: &Context,
-    snapshot: &Snapshot,
-    job: &Job,
-    subscription: &Subscription,
-    deployed: &Arc<Deployed>,
-    started_at: crate::model::Timestamp,
-) -> (Ran, Option<(Effects, Vec<Emitted>)>) {
-    let limits = deployed.revision.config.limits;
-    let event = match input(snapshot, job, subscription) {
-        Ok(event) => event,
-        // The same event has no input at the next attempt either.
-        Err(error) => {
-            let mut ran = Ran::host(String::new(), started_at);
-            ran.outcome = Outcome::Reject {
-                message: format!("the rule's `input` can't be made from this event: {error}"),
-            };
-            return (ran, None);
-        }
-    };
-    let invocation = Invocation {
-        event,
-        context: GuestContext {
-            delivery: job.key.to_string(),
-            idempotency_key: context.idempotency_key(job.key),
-            attempt: job.attempts_made + 1,
-            function: subscription.target.function.to_string(),
-            rule: subscription.rule.to_string(),
-            bus: snapshot
-                .bus(job.bus)
-                .map(|bus| bus.name.to_string())
-                .unwrap_or_default(),
-            position: job.key.position.0,
-            accepted_at_ms: job.accepted_at.0,
-        },
-        limits,
-    };
-    // The scheduler leaves an unavailable function alone, and one that is available stays so.
-    let Some(function) = deployed.function() else {
-        let message = format!("the function `{}` is not compiled", deployed.revision.name);
-        return (Ran::host(message, started_at), None);
-    };
-    let mut services = Services::new(context.store.clone(), deployed.clone());
-    let mut invoked = function.invoke(invocation, &mut services).await;
-    let secrets = deployed.secrets();
-    redact(&secrets, &mut invoked.output, &mut invoked.outcome);
-    let ran = Ran {
-        started_at,
-        duration: invoked.duration,
-        output: invoked.output,
-        outcome: invoked.outcome,
-    };
-    let effects = ran
-        .outcome
-        .is_success()
-        .then(|| (services.into_effects(), invoked.emitted));
-    (ran, effects)
-}
-
-/// The event as the function gets it: as it is, or with the input that the rule makes of it as data.
-fn input(
-    snapshot: &Snapshot,
-    job: &Job,
-    subscription: &Subscription,
-) -> Result<Arc<Event>, ApplyError> {
-    let Some(transform) = snapshot.inputs.get(&subscription.id) else {
-        return Ok(job.event.clone());
-    };
-    let view = View::new(&job.event);
-    let ingested_at = job.accepted_at.to_string();
-    let context = rules::Context {
-        rule_name: subscription.rule.as_str(),
-        rule_arn: None,
-        ingested_at: &ingested_at,
-    };
-    let parts = view.parts();
-    let input = transform.apply(&EventDocument::new(&parts), &context)?;
-    let mut event = (*job.event).clone();
-    event.data = Data::Json(input.into());
-    event.data_content_type = Some("application/json".to_owned());
-    // It described the data that was there before.
-    event.data_schema = None;
-    Ok(Arc::new(event))
 }
 
 impl Ran {

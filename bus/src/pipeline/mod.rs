@@ -29,6 +29,7 @@ mod services;
 mod settle;
 mod snapshot;
 pub mod space;
+mod target;
 mod tasks;
 mod tell;
 #[cfg(test)]
@@ -358,7 +359,7 @@ impl Pipeline {
                 .iter()
                 // One without a queue waits in the store.
                 .filter(|own| !snapshot.waiting.contains(&own.id))
-                .map(|own| (own.id, own.target.function.clone(), true))
+                .map(|own| (own.id, own.target.to.clone(), true))
                 .collect(),
         );
         self.scheduler.changed();

@@ -29,24 +29,19 @@ pub(super) struct Ran {
     pub(super) outcome: Outcome,
 }
 
-/// The settlement of an attempt that ran.
+/// The settlement of an attempt in which `function` ran.
 pub(super) fn conclude(
     context: &Context,
     snapshot: &Snapshot,
     job: &Job,
     subscription: &Subscription,
+    function: &Name,
     mut ran: Ran,
     effects: Option<(Effects, Vec<Emitted>)>,
 ) -> Settle {
     let mut done = None;
     if let Some((mut effects, emitted)) = effects {
-        match emits(
-            context,
-            snapshot,
-            job,
-            &subscription.target.function,
-            emitted,
-        ) {
+        match emits(context, snapshot, job, function, emitted) {
             Ok(events) => {
                 effects.emits = events;
                 done = Some(effects);

@@ -286,7 +286,10 @@ fn subscribe<'c>(
         let shared = match known.filter(|known| ***known == *own) {
             Some(known) => known.clone(),
             None => {
-                differing.entry((own.bus, &own.rule)).or_default();
+                // It may have come from another rule, which has one less then.
+                for own in known.map(AsRef::as_ref).into_iter().chain([own]) {
+                    differing.entry((own.bus, &own.rule)).or_default();
+                }
                 Arc::new(own.clone())
             }
         };

@@ -5,7 +5,7 @@
 
 use super::context::Context;
 use super::scheduler::Job;
-use crate::model::{BusId, DeadReason, Timestamp};
+use crate::model::{BusId, DeadReason, Name, Timestamp};
 use crate::store::{Append, Appended, NewEvent, Settle, SettleEnd};
 use crate::telemetry::{AttemptEnded, EventAccepted, Happening};
 
@@ -31,18 +31,25 @@ fn stored(context: &Context, bus: BusId, new: &NewEvent, place: Appended) {
     }
     let snapshot = context.snapshot();
     let Some(bus) = snapshot.bus(bus) else { return };
+    let own = || {
+        let all = new.subscriptions.iter();
+        all.filter_map(|id| snapshot.subscriptions.get(id))
+    };
     context.telemetry.tell(Happening::Accepted(EventAccepted {
         bus: bus.name.clone(),
         position: place.position,
         kind: new.event.kind.clone(),
         id: new.event.id.clone(),
-        subscriptions: new
-            .subscriptions
-            .iter()
-            .filter_map(|id| snapshot.subscriptions.get(id))
-            .map(|subscription| subscription.label())
-            .collect(),
+        subscriptions: own().map(|own| own.name().to_string()).collect(),
+        rules: rules(own().map(|own| &own.rule)),
     }));
+}
+
+/// Each rule once; subscriptions of one rule stand together.
+fn rules<'n>(all: impl Iterator<Item = &'n Name>) -> Vec<String> {
+    let mut rules: Vec<String> = all.map(ToString::to_string).collect();
+    rules.dedup();
+    rules
 }
 
 /// Counts an ended attempt and what it emitted, and tells the live stream.
@@ -97,7 +104,7 @@ fn ended(
                 .map(|subscription| subscription.rule.to_string())
                 .unwrap_or_default(),
             function: subscription
-                .map(|subscription| subscription.target.function.to_string())
+                .map(|subscription| subscription.target.to.name().to_string())
                 .unwrap_or_default(),
             attempt: attempt.number,
             started_at: attempt.started_at,

@@ -2,6 +2,7 @@
 //! checks of absence see a planted bug.
 
 mod availability;
+mod renaming;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use super::*;
 use crate::model::{
     Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Name,
-    Pending, RetryPolicy, RuleConfig, SubscriptionId, TargetConfig, Timestamp,
+    Pending, RetryPolicy, RuleConfig, SubscriptionId, Target, TargetConfig, Timestamp,
 };
 use crate::runtime::fake::FakeRuntime;
 use crate::store::memory::MemoryStore;
@@ -42,6 +43,13 @@ async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) 
     })
     .await
     .unwrap()
+}
+
+/// One that takes events and attempts nothing before it begins again.
+async fn held(store: Arc<dyn Store>) -> Arc<Pipeline> {
+    let pipeline = start(store).await;
+    pipeline.pause(Pause::Start, true);
+    pipeline
 }
 
 fn event(id: &str, kind: &str, data: &str) -> Event {
@@ -85,10 +93,8 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
             pattern: Some(format!(r#"{{"type":["{kind}"]}}"#)),
             filters: Vec::new(),
             targets: vec![TargetConfig {
-                input: None,
-                function: name(kind),
                 retry,
-                dead_letter_ms: 1_000_000,
+                ..TargetConfig::with_defaults(&name(kind), Target::Function(name(kind)))
             }],
         })
         .collect();
@@ -111,7 +117,7 @@ async fn one_at_a_time_is_one_after_the_other() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("t", "count k\nemit told")], 3).await;
     let rules = rules_in_force(&pipeline);
-    let function = rules[0].targets[0].function.clone();
+    let function = rules[0].targets[0].to.name().clone();
     let mut config = FunctionConfig::default();
     config.limits.concurrency_max = 1;
     pipeline
@@ -145,7 +151,7 @@ async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
     let mut rules = rules_in_force(pipeline);
     rules[0].targets[0].input = Some(input);
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
-    let function = rules[0].targets[0].function.clone();
+    let function = rules[0].targets[0].to.name().clone();
     let functions = vec![(
         function,
         FunctionSource::Deployed,

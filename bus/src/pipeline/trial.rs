@@ -43,7 +43,7 @@ pub struct Trial {
 pub struct WouldEmit {
     /// The bus that it would have gone to.
     pub bus: String,
-    /// The labels of the subscriptions that would have got it.
+    /// The names of the subscriptions that would have got it.
     pub subscriptions: Vec<String>,
     /// The event.
     pub event: Arc<Event>,
@@ -183,7 +183,7 @@ fn would_emit(snapshot: &Snapshot, events: Vec<(BusId, NewEvent)>) -> Vec<WouldE
             .subscriptions
             .iter()
             .filter_map(|id| snapshot.subscriptions.get(id))
-            .map(|own| own.label())
+            .map(|own| own.name().to_string())
             .collect(),
         event: new.event,
     };

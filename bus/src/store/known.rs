@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::{ApplyManifest, Deploy, Step};
 use crate::model::{
     BusConfig, BusId, Digest, FunctionConfig, Name, Revision, RuleConfig, Subscription,
-    SubscriptionId, Timestamp, rule::DEFAULT_BUS,
+    SubscriptionId, SubscriptionName, Target, Timestamp, rule::DEFAULT_BUS,
 };
 
 /// Names, numbers and configuration in force.
@@ -122,7 +122,7 @@ impl Known {
         if let Some(rule) = self.rules.iter().find(|rule| {
             rule.targets
                 .iter()
-                .any(|target| target.function == *function)
+                .any(|target| target.to.function() == Some(function))
         }) {
             return Err(format!(
                 "function `{function}` is a target of rule `{}`; take it out of the manifest first",
@@ -207,21 +207,22 @@ impl Known {
         self.functions.insert(name.clone(), revision);
     }
 
-    /// Makes the subscriptions follow the rules: one for each rule and target, numbers kept by name.
+    /// Makes the subscriptions follow the rules: one for each target, numbers kept by bus and name. A name
+    /// that comes to another bus gets another number: a number's positions are those of one bus.
     fn subscribe(&mut self, buses: &BTreeMap<Name, BusId>) -> Result<(), String> {
         // This runs in the writer's thread, where appends wait: no order, no copy that isn't needed.
-        let mut numbers: HashMap<(BusId, Name, Name), SubscriptionId> =
+        let mut numbers: HashMap<(BusId, SubscriptionName), SubscriptionId> =
             HashMap::with_capacity(self.subscriptions.len());
         for (id, known) in &mut self.subscriptions {
             known.active = false;
-            let identity = (known.bus, known.rule.clone(), known.target.function.clone());
-            numbers.insert(identity, *id);
+            numbers.insert((known.bus, known.name().clone()), *id);
         }
         let mut last = self
             .subscriptions
             .last_key_value()
             .map_or(0, |(id, _)| id.0);
         let mut named = HashSet::with_capacity(self.rules.len());
+        let mut names = HashSet::with_capacity(self.rules.len());
         for rule in &self.rules {
             if !named.insert(&rule.name) {
                 return Err(format!("rule `{}` is declared twice", rule.name));
@@ -232,21 +233,15 @@ impl Known {
                     rule.name, rule.bus
                 ));
             };
-            let mut targets = BTreeSet::new();
             for target in &rule.targets {
-                if !self.functions.contains_key(&target.function) {
+                self.check_target(&rule.name, &target.to)?;
+                if !names.insert(&target.name) {
                     return Err(format!(
-                        "rule `{}` names function `{}`, which is neither declared nor deployed",
-                        rule.name, target.function
+                        "rule `{}` names a subscription `{}`, and there is another of that name",
+                        rule.name, target.name
                     ));
                 }
-                if !targets.insert(&target.function) {
-                    return Err(format!(
-                        "rule `{}` names function `{}` twice",
-                        rule.name, target.function
-                    ));
-                }
-                let identity = (bus, rule.name.clone(), target.function.clone());
+                let identity = (bus, target.name.clone());
                 let id = *numbers.entry(identity).or_insert_with(|| {
                     last += 1;
                     SubscriptionId(last)
@@ -262,5 +257,20 @@ impl Known {
             }
         }
         Ok(())
+    }
+
+    /// Why a rule can't send to a target, if it can't.
+    fn check_target(&self, rule: &Name, target: &Target) -> Result<(), String> {
+        if !target.kind().is_built() {
+            return Err(format!(
+                "rule `{rule}` sends to {target}, and this release delivers to functions only"
+            ));
+        }
+        match target.function() {
+            Some(function) if !self.functions.contains_key(function) => Err(format!(
+                "rule `{rule}` names function `{function}`, which is neither declared nor deployed"
+            )),
+            _ => Ok(()),
+        }
     }
 }

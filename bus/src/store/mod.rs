@@ -345,7 +345,7 @@ pub struct ApplyManifest {
     pub functions: Vec<(Name, Digest, FunctionConfig)>,
     /// Components that the store may not have yet.
     pub components: Vec<(Digest, Bytes)>,
-    /// The rules; subscriptions are made of them, keeping their numbers by (rule, function).
+    /// The rules; subscriptions are made of them, keeping their numbers by bus and name.
     pub rules: Vec<RuleConfig>,
     /// Only if this rule-set version is active until then; `None` asks for none.
     pub expected: Option<u64>,

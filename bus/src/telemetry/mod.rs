@@ -123,8 +123,10 @@ pub struct EventAccepted {
     pub kind: String,
     /// Its id.
     pub id: String,
-    /// The labels of the subscriptions that get it.
+    /// The names of the subscriptions that get it.
     pub subscriptions: Vec<String>,
+    /// The rules that those belong to, each once.
+    pub rules: Vec<String>,
 }
 
 /// An attempt ended and its settlement is on stable storage.

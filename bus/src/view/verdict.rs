@@ -52,8 +52,8 @@ pub struct FilterVerdict {
 /// What a target would get.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InputVerdict {
-    /// The function.
-    pub function: String,
+    /// The subscription's name.
+    pub subscription: String,
     /// The input, if the event has one.
     pub input: Option<Box<RawValue>>,
     /// Why it has none.
@@ -161,17 +161,16 @@ fn inputs(
 ) -> Result<Vec<InputVerdict>, Unjudged> {
     let made = rule.targets.iter().filter_map(|target| {
         let made = input(target, rule, view, accepted_at).transpose()?;
-        Some(made.map(|made| match made {
-            Ok(input) => InputVerdict {
-                function: target.function.to_string(),
-                input: Some(input),
-                fault: None,
-            },
-            Err(fault) => InputVerdict {
-                function: target.function.to_string(),
-                input: None,
-                fault: Some(fault),
-            },
+        Some(made.map(|made| {
+            let (input, fault) = match made {
+                Ok(input) => (Some(input), None),
+                Err(fault) => (None, Some(fault)),
+            };
+            InputVerdict {
+                subscription: target.name.to_string(),
+                input,
+                fault,
+            }
         }))
     });
     made.collect()
@@ -317,13 +316,13 @@ impl Verdict {
     pub fn render_inputs(&self) -> String {
         let mut out = String::new();
         for made in &self.inputs {
-            let function = &made.function;
+            let name = printable(&made.subscription);
             let line = match &made.fault {
-                Some(fault) => format!("  input of {function} can't be made: {fault}\n"),
+                Some(fault) => format!("  input of {name} can't be made: {fault}\n"),
                 // JSON has one word for no input and for an input of null.
                 None => {
                     let input = made.input.as_deref().map_or("null", RawValue::get);
-                    format!("  input of {function}: {}\n", printable(input))
+                    format!("  input of {name}: {}\n", printable(input))
                 }
             };
             out.push_str(&line);
@@ -351,7 +350,7 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Data, Event, InputConfig, Name, RetryPolicy};
+    use crate::model::{Data, Event, InputConfig, Name, Target};
 
     fn rule(pattern: Option<&str>, filters: &[&str], input: Option<InputConfig>) -> RuleConfig {
         let name = |text| Name::new(text).unwrap();
@@ -361,10 +360,8 @@ mod tests {
             pattern: pattern.map(str::to_owned),
             filters: filters.iter().map(|text| (*text).to_owned()).collect(),
             targets: vec![TargetConfig {
-                function: name("f"),
                 input,
-                retry: RetryPolicy::default(),
-                dead_letter_ms: 1,
+                ..TargetConfig::with_defaults(&name("r"), Target::Function(name("f")))
             }],
         }
     }
@@ -435,7 +432,7 @@ mod tests {
         let input = InputConfig::Path("$.data.none".to_owned());
         let null = verdict(&rule(None, &[], Some(input)));
         let again: Verdict = serde_json::from_str(&serde_json::to_string(&null).unwrap()).unwrap();
-        assert_eq!(again.render_inputs(), "  input of f: null\n");
+        assert_eq!(again.render_inputs(), "  input of r/f: null\n");
     }
 
     #[test]
@@ -568,7 +565,7 @@ mod tests {
         assert!(
             again
                 .render(Style::Plain)
-                .ends_with("input of f: 10000000000000000000001\n"),
+                .ends_with("input of r/f: 10000000000000000000001\n"),
             "{}",
             again.render(Style::Plain)
         );

@@ -39,7 +39,7 @@ fn page(operation: Operation) -> Operation {
         .query(
             "subscription",
             text("A subscription."),
-            "Only this one's: RULE/FUNCTION, or its number.",
+            "Only this one's: its name, or its number.",
             json!("orders/enricher"),
         )
         .query(

@@ -16,7 +16,7 @@ use super::super::json::{Object, string};
 use super::super::problem::Problem;
 use super::{FILTERS_MAX, faults, parsed};
 use crate::model::rule::DEFAULT_BUS;
-use crate::model::{Code, InputConfig, Name, RetryPolicy, RuleConfig, TargetConfig, Timestamp};
+use crate::model::{Code, InputConfig, Name, RuleConfig, Target, TargetConfig, Timestamp};
 use crate::view::{self, Unjudged, Verdict, View};
 
 /// What the rule of a trial and its function are called.
@@ -149,10 +149,8 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
         pattern: test.pattern.map(|pattern| pattern.get().to_owned()),
         filters: test.filters.0.clone(),
         targets: vec![TargetConfig {
-            function: name(NAME),
             input,
-            retry: RetryPolicy::default(),
-            dead_letter_ms: 0,
+            ..TargetConfig::with_defaults(&name(NAME), Target::Function(name(NAME)))
         }],
     })
 }

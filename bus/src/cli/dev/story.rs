@@ -55,7 +55,7 @@ impl Story {
         let margin = margin(stored.as_ref());
         let mut text = head(&margin, &event.bus, &event.kind, event.position);
         if !event.subscriptions.is_empty() {
-            let _ = write!(text, " → {}", rules(&event.subscriptions));
+            let _ = write!(text, " → {}", rules(&event.rules));
         }
         if let Some(stored) = &stored {
             let origin = format!("id {} from {}", event.id, stored.event.source);
@@ -138,16 +138,11 @@ fn head(margin: &str, bus: &str, kind: &str, position: Position) -> String {
     format!("{margin}{kind} #{position}{on}")
 }
 
-/// The rules of these labels (`rule/function`), each once.
-fn rules(labels: &[String]) -> String {
-    let mut names: Vec<&str> = labels
-        .iter()
-        .map(|label| label.split('/').next().unwrap_or(label))
-        .collect();
-    names.dedup();
-    let more = names.len().saturating_sub(RULES_MAX);
-    names.truncate(RULES_MAX);
-    let mut text = names.join(", ");
+/// The first rules of these.
+fn rules(names: &[String]) -> String {
+    let shown = &names[..names.len().min(RULES_MAX)];
+    let more = names.len() - shown.len();
+    let mut text = shown.join(", ");
     if more > 0 {
         let _ = write!(text, " and {more} more");
     }
@@ -391,7 +386,10 @@ mod tests {
         assert_eq!(cut("a\tb\x1b[2J", 4), "a b\u{fffd}…");
         let json = Data::Json(bytes::Bytes::from_static(b"{\n  \"a\":  1\n}"));
         assert_eq!(data(&json), Some("{ \"a\": 1 }".to_owned()));
-        let labels = ["a/f".to_owned(), "a/g".to_owned(), "b/f".to_owned()];
-        assert_eq!(rules(&labels), "a, b");
+        let names: Vec<String> = (0..RULES_MAX + 2)
+            .map(|number| format!("r{number}"))
+            .collect();
+        assert_eq!(rules(&names[..2]), "r0, r1");
+        assert!(rules(&names).ends_with(" and 2 more"));
     }
 }

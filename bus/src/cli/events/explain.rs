@@ -50,7 +50,7 @@ struct Answer {
     position: u64,
     accepted_at: String,
     event: Box<RawValue>,
-    subscriptions: Vec<String>,
+    rules: Vec<String>,
     verdicts: Vec<Box<RawValue>>,
     next: Option<String>,
     more: u64,
@@ -83,7 +83,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         stored: Some(Stored {
             position: answer.position,
             bus: &arguments.which.bus,
-            subscriptions: &answer.subscriptions,
+            rules: &answer.rules,
         }),
         verdicts: verdicts.map_err(unread)?,
         all: arguments.all || arguments.rule.is_some(),

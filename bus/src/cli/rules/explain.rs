@@ -16,7 +16,7 @@ use crate::cli::story::Explained;
 use crate::cli::validate::{Checked, Format};
 use crate::cli::{Failure, OK, event_file, listing, moment};
 use crate::model::rule::DEFAULT_BUS;
-use crate::model::{Code, InputConfig, Name, RetryPolicy, RuleConfig, TargetConfig};
+use crate::model::{Code, InputConfig, Name, RuleConfig, SubscriptionName, Target, TargetConfig};
 use crate::view::{self, FilterVerdict, Unjudged, Verdict, View, parse_filter, parse_pattern};
 
 /// Rules of a manifest that are named where the wanted one is not there.
@@ -195,12 +195,13 @@ struct Listed<'a> {
     #[serde(rename = "where")]
     filters: Vec<String>,
     #[serde(borrow)]
-    to: Vec<Target<'a>>,
+    to: Vec<ListedTarget<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Target<'a> {
+struct ListedTarget<'a> {
     function: String,
+    name: String,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     input_paths: Option<BTreeMap<String, String>>,
@@ -218,9 +219,12 @@ async fn in_force(name: &str, connection: &Connection) -> Result<RuleConfig, Fai
 }
 
 fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
-    let listed: Listed<'_> = serde_json::from_str(listed)
-        .map_err(|error| Failure::new(format!("the bus's rule can't be read: {error}")))?;
-    let target = |target: Target<'_>| {
+    let unread = |error: &dyn std::error::Error| {
+        Failure::new(format!("the bus's rule can't be read: {error}"))
+    };
+    let listed: Listed<'_> = serde_json::from_str(listed).map_err(|error| unread(&error))?;
+    let rule = name(&listed.name)?;
+    let target = |target: ListedTarget<'_>| {
         let input = match (target.input, target.input_template) {
             (Some(input), _) => Some(view::input_config(input.get())),
             (None, Some(template)) => Some(InputConfig::EventBridge {
@@ -229,15 +233,15 @@ fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
             }),
             (None, None) => None,
         };
+        let to = Target::Function(name(&target.function)?);
         Ok(TargetConfig {
-            function: name(&target.function)?,
+            name: SubscriptionName::new(&target.name).map_err(|error| unread(&error))?,
             input,
-            retry: RetryPolicy::default(),
-            dead_letter_ms: 0,
+            ..TargetConfig::with_defaults(&rule, to)
         })
     };
     Ok(RuleConfig {
-        name: name(&listed.name)?,
+        name: rule.clone(),
         bus: name(&listed.bus)?,
         pattern: match listed.pattern.get() {
             "null" => None,
@@ -260,7 +264,7 @@ mod tests {
     fn a_rule_is_read_back_as_the_bus_lists_it() {
         let check = |target: &str| {
             let listed = format!(
-                r#"{{"name":"r","bus":"b","match":{{"n":[1.0]}},"where":["$.x"],"to":[{{"function":"f"{target},"retry":{{}}}}]}}"#
+                r#"{{"name":"r","bus":"b","match":{{"n":[1.0]}},"where":["$.x"],"to":[{{"function":"f","name":"n"{target},"retry":{{}}}}]}}"#
             );
             let rule = rule_of(&listed).unwrap();
             assert_eq!(rule.pattern.as_deref(), Some(r#"{"n":[1.0]}"#));

@@ -119,6 +119,7 @@ impl Story<'_> {
 
     fn tell_rule(&self, facts: &mut Facts, delivery: &Value) -> Result<(), Failure> {
         let (rule, function) = (text(delivery, "/rule"), text(delivery, "/function"));
+        let name = text(delivery, "/subscription");
         facts.title("Rule", &format!("{} → {}", plain(&rule), plain(&function)));
         let Some(json_of_rule) = self.rule else {
             facts.fact("", "is no longer in force");
@@ -144,7 +145,7 @@ impl Story<'_> {
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
-            .find(|target| text(target, "/function") == function);
+            .find(|target| text(target, "/name") == name);
         if let Some(retry) = target.and_then(|target| target.get("retry")) {
             facts.fact("policy", &policy::retry(retry));
         }

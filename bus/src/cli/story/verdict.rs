@@ -35,8 +35,8 @@ pub(in crate::cli) struct Stored<'a> {
     pub(in crate::cli) position: u64,
     /// The bus.
     pub(in crate::cli) bus: &'a str,
-    /// Who got it when it came: RULE/FUNCTION.
-    pub(in crate::cli) subscriptions: &'a [String],
+    /// The rules that it was delivered for when it came.
+    pub(in crate::cli) rules: &'a [String],
 }
 
 impl Explained<'_> {
@@ -103,10 +103,7 @@ impl Explained<'_> {
     /// Where a rule decides otherwise today than when the event came.
     fn changed(&self, verdict: &Verdict) -> Option<&'static str> {
         let stored = self.stored.as_ref()?;
-        let got = stored.subscriptions.iter().any(|label| {
-            let rule = label.split_once('/').map(|(rule, _)| rule);
-            rule == Some(verdict.rule.as_str())
-        });
+        let got = stored.rules.contains(&verdict.rule);
         match (verdict.matched, got) {
             (true, false) => Some(
                 "but the event was not delivered for it: the rule was another, or not there, when the event came",

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::WrongInput;
 use crate::bus::Rulebook;
-use crate::model::{Data, Event, Name};
+use crate::model::{Data, Event, Name, RuleConfig};
 
-/// `None` if the target gets what is expected. `target` is `rule/function`, or the rule alone where it has
-/// one target.
+/// `None` if the target gets what is expected. `target` is the subscription's name, or the rule's where it
+/// has one target.
 pub(super) fn wrong(
     rulebook: &Rulebook,
     event: &Event,
@@ -37,34 +37,30 @@ fn got(
     matched: &[Name],
     target: &str,
 ) -> Result<String, String> {
-    let (rule, function) = match target.split_once('/') {
-        Some((rule, function)) => (rule, Some(function)),
-        None => (target, None),
-    };
-    let Some(rule) = rulebook.rule(rule) else {
-        return Err(format!("there is no rule `{rule}`"));
+    let (rule, name) = match rulebook.subscription(target) {
+        Some((rule, name)) => (rule, Some(name)),
+        None => (named_rule(rulebook, target)?, None),
     };
     if !matched.contains(&rule.name) {
         return Err(format!("nothing: the rule `{}` did not match", rule.name));
     }
-    let function = match (function, rule.targets.as_slice()) {
-        (Some(function), targets) => targets
-            .iter()
-            .map(|target| target.function.as_str())
-            .find(|own| *own == function)
-            .ok_or_else(|| format!("the rule `{}` has no target `{function}`", rule.name))?,
-        (None, [only]) => only.function.as_str(),
-        (None, _) => {
+    let name = match (name, rule.targets.as_slice()) {
+        (Some(name), _) => name,
+        (None, [only]) => &only.name,
+        (None, all) => {
+            let names: Vec<&str> = all.iter().map(|target| target.name.as_str()).collect();
             return Err(format!(
-                "the rule `{0}` has several targets: write `{0}/FUNCTION`",
-                rule.name
+                "the rule `{}` has several targets: write one of {}",
+                rule.name,
+                names.join(", ")
             ));
         }
     };
     let verdict = rulebook
         .verdict(&rule.name, event)
         .ok_or_else(|| "the event can't be read".to_owned())?;
-    let made = verdict.inputs.iter().find(|made| made.function == function);
+    let mut inputs = verdict.inputs.iter();
+    let made = inputs.find(|made| made.subscription == name.as_str());
     match made {
         Some(made) => match (&made.input, &made.fault) {
             (Some(input), _) => Ok(input.get().to_owned()),
@@ -76,6 +72,18 @@ fn got(
             _ => Err("the event has no JSON data".to_owned()),
         },
     }
+}
+
+/// The rule that `target` names.
+fn named_rule<'r>(rulebook: &'r Rulebook, target: &str) -> Result<&'r RuleConfig, String> {
+    if let Some(rule) = rulebook.rule(target) {
+        return Ok(rule);
+    }
+    let (rule, name) = target.split_once('/').unwrap_or((target, ""));
+    Err(match rulebook.rule(rule) {
+        Some(rule) => format!("the rule `{}` has no target `{name}`", rule.name),
+        None => format!("there is no rule `{rule}`"),
+    })
 }
 
 /// Whether two texts are equal as JSON; numbers by value, so that 1 is 1.0, and to their last digit. `None`

@@ -89,7 +89,7 @@ struct Failed {
 
 /// An input that is not what is expected.
 struct WrongInput {
-    /// `rule/function`, as the test names it.
+    /// The subscription or the rule, as the test names it.
     target: String,
     expected: String,
     /// What the function gets, or why it gets nothing.

@@ -30,7 +30,7 @@ struct Listing {
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Subscription {
-    pub(super) label: String,
+    pub(super) name: String,
     pub(super) in_memory: u64,
     /// How long the oldest delivery that is still owed has waited, in milliseconds.
     pub(super) oldest_age_ms: Option<u64>,

@@ -10,7 +10,7 @@ use crate::cli::output;
 /// One subscription between two looks.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Row {
-    pub(super) label: String,
+    pub(super) name: String,
     /// Deliveries that ended in success, a second.
     pub(super) succeeded: f64,
     /// Attempts that failed, a second.
@@ -64,7 +64,7 @@ impl Rates {
         let known: HashMap<&str, _> = before
             .subscriptions
             .iter()
-            .map(|own| (own.label.as_str(), &own.since_start))
+            .map(|own| (own.name.as_str(), &own.since_start))
             .collect();
         let mut rows: Vec<Row> = after
             .subscriptions
@@ -72,14 +72,14 @@ impl Rates {
             .map(|own| {
                 let zero = Default::default();
                 let (old, new) = (
-                    known.get(own.label.as_str()).copied().unwrap_or(&zero),
+                    known.get(own.name.as_str()).copied().unwrap_or(&zero),
                     &own.since_start,
                 );
                 let failed = rate(old.retried, new.retried) + rate(old.dead, new.dead);
                 let succeeded = rate(old.succeeded, new.succeeded);
                 let attempts = succeeded + failed;
                 Row {
-                    label: own.label.clone(),
+                    name: own.name.clone(),
                     succeeded,
                     failed,
                     run_us: (attempts > 0.0).then(|| rate(old.run_us, new.run_us) / attempts),
@@ -90,7 +90,7 @@ impl Rates {
             })
             .collect();
         rows.sort_by(|left, right| {
-            order(left, right, sort).then_with(|| left.label.cmp(&right.label))
+            order(left, right, sort).then_with(|| left.name.cmp(&right.name))
         });
         Self {
             rows,
@@ -142,7 +142,7 @@ impl Row {
     /// The row as text, by the titles.
     pub(super) fn cells(&self) -> [String; 7] {
         [
-            output::plain(&self.label).into_owned(),
+            output::plain(&self.name).into_owned(),
             number(self.succeeded),
             number(self.failed),
             self.run_us
@@ -193,8 +193,8 @@ mod tests {
         let subscriptions = rows
             .iter()
             .map(
-                |(label, [succeeded, retried, dead, run_us], age)| Subscription {
-                    label: (*label).to_owned(),
+                |(name, [succeeded, retried, dead, run_us], age)| Subscription {
+                    name: (*name).to_owned(),
                     in_memory: 2,
                     oldest_age_ms: *age,
                     since_start: SinceStart {
@@ -235,7 +235,7 @@ mod tests {
              a/f             20       2.5  1.0 ms          2  1.5 s     2\n\
              b/g            3.0         0   10 µs          2      -     0\n"
         );
-        let first = |sort| Rates::between(&before, &after, sort).rows[0].label.clone();
+        let first = |sort| Rates::between(&before, &after, sort).rows[0].name.clone();
         assert_eq!(first(Sort::Lag), "a/f");
         assert_eq!(first(Sort::Rate), "a/f");
         assert_eq!(first(Sort::Name), "a/f");

@@ -97,7 +97,7 @@ fn unused_functions(document: &Document, found: &mut Vec<Fault>) {
         .rules
         .iter()
         .flat_map(|rule| &rule.targets);
-    let named: BTreeSet<&Name> = targets.map(|target| &target.function).collect();
+    let named: BTreeSet<&Name> = targets.filter_map(|target| target.to.function()).collect();
     for function in &document.manifest.functions {
         if !named.contains(&function.name) {
             found.push(document.note(

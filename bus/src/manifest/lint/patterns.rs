@@ -10,7 +10,7 @@ use rules::lint::{Overlap, Scope, Shape, dead_ends, overlap};
 
 use super::super::document::{Document, Side};
 use crate::error::Fault;
-use crate::model::{InputConfig, Name, RuleConfig, TargetConfig};
+use crate::model::{InputConfig, Name, RuleConfig, Target, TargetConfig};
 use crate::view::parse_pattern;
 
 /// What every event has: these are strings, and the required ones are always there (CloudEvents 1.0).
@@ -119,7 +119,7 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
     for (index, (first, pattern)) in parsed.iter().enumerate() {
         for later in senders.after(index, first, PAIRS_MAX - pairs + 1) {
             let (second, other) = &parsed[later];
-            let Some(function) = shared(first, second) else {
+            let Some(target) = shared(first, second) else {
                 continue;
             };
             pairs += 1;
@@ -161,8 +161,9 @@ fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
                 &format!("/rules/{}", narrow.name),
                 Side::Key,
                 format!(
-                    "rule `{}` {what}, and both send them to `{function}`: it gets them twice",
-                    narrow.name
+                    "rule `{}` {what}, and both send them to `{}`: it gets them twice",
+                    narrow.name,
+                    target.name()
                 ),
                 "make the patterns exclude each other, or leave one of the rules out",
             ));
@@ -174,27 +175,27 @@ fn are_among(some: &[String], all: &[String]) -> bool {
     some.iter().all(|one| all.contains(one))
 }
 
-/// What rules of one bus send to one function, as places in a list of rules, in its order: not all rules
+/// What rules of one bus send to one target, as places in a list of rules, in its order: not all rules
 /// are compared with all others.
-struct Senders<'m>(HashMap<(&'m Name, &'m Name, Option<&'m InputConfig>), Vec<usize>>);
+struct Senders<'m>(HashMap<(&'m Name, &'m Target, Option<&'m InputConfig>), Vec<usize>>);
 
 impl<'m> Senders<'m> {
     fn new(parsed: &'m [Parsed<'_>]) -> Self {
         let mut senders: HashMap<_, Vec<usize>> = HashMap::new();
         for (index, (rule, _)) in parsed.iter().enumerate() {
             for target in &rule.targets {
-                let sent = (&rule.bus, &target.function, target.input.as_ref());
+                let sent = (&rule.bus, &target.to, target.input.as_ref());
                 senders.entry(sent).or_default().push(index);
             }
         }
         Self(senders)
     }
 
-    /// The first `most` rules after this one that send the same to a function of it.
+    /// The first `most` rules after this one that send the same to a target of it.
     fn after(&self, index: usize, rule: &RuleConfig, most: usize) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         for target in &rule.targets {
-            let sent = (&rule.bus, &target.function, target.input.as_ref());
+            let sent = (&rule.bus, &target.to, target.input.as_ref());
             let all = self.0.get(&sent).map_or(&[][..], |all| all);
             let later = all.partition_point(|other| *other <= index);
             found.extend(all[later..].iter().take(most));
@@ -203,21 +204,17 @@ impl<'m> Senders<'m> {
     }
 }
 
-/// A function that both rules of one bus send the same to.
-fn shared<'r>(first: &'r RuleConfig, second: &RuleConfig) -> Option<&'r Name> {
+/// A target that both rules of one bus send the same to.
+fn shared<'r>(first: &'r RuleConfig, second: &RuleConfig) -> Option<&'r Target> {
     if first.bus != second.bus {
         return None;
     }
-    // With another input it is another thing that the function gets.
+    // With another input it is another thing that the target gets.
     let same = |target: &&TargetConfig| {
         let mut others = second.targets.iter();
-        others.any(|other| other.function == target.function && other.input == target.input)
+        others.any(|other| other.to == target.to && other.input == target.input)
     };
-    first
-        .targets
-        .iter()
-        .find(same)
-        .map(|target| &target.function)
+    first.targets.iter().find(same).map(|target| &target.to)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(in super::super) const CASE: Shape = Shape {
             form: Form::Values,
             absent: Absent::Is("{}"),
             example: "{ outside-bugs/triage: { title: It crashes } }",
-            about: "The data that functions get, by `RULE/FUNCTION`, or `RULE` alone where it has one target. The rule must match; numbers are equal by value.",
+            about: "The data that functions get, by the target's `name` (without one it is `RULE/FUNCTION`), or by `RULE` alone where it has one target. The rule must match; numbers are equal by value.",
         },
     ],
     later: &[],

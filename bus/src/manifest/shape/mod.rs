@@ -55,6 +55,8 @@ pub(super) enum Form {
     Text(Words),
     /// A name that is declared in this section.
     Name(&'static str),
+    /// The name of a subscription: one name, or two joined with `/`.
+    SubscriptionName(Words),
     /// True or false.
     Flag(&'static str),
     /// A whole number.

@@ -1,5 +1,7 @@
 //! The keys of the section `rules`.
 
+use crate::model::SubscriptionName;
+
 use super::{Absent, Count, DAY_MS, Form, Key, Shape, bounds, words};
 
 pub(in super::super) const EXAMPLE: &str =
@@ -43,7 +45,7 @@ pub(in super::super) const RULE: Shape = Shape {
             form: Form::List(&Form::Map(&TARGET), TARGETS),
             absent: Absent::Fault,
             example: "[{ function: triage }]",
-            about: "Where matching events go. Each target is a subscription of its own, named `rule/function`.",
+            about: "Where matching events go. Each target is a subscription of its own, with a name and a number.",
         },
     ],
     later: &[],
@@ -59,7 +61,14 @@ pub(in super::super) const TARGET: Shape = Shape {
             form: Form::Name("function"),
             absent: Absent::Fault,
             example: "triage",
-            about: "The function that handles the event; once in a rule.",
+            about: "The function that handles the event. Twice in a rule, each needs a `name`.",
+        },
+        Key {
+            name: "name",
+            form: Form::SubscriptionName(words("`name`", SubscriptionName::BYTES_MAX)),
+            absent: Absent::Means("`RULE/FUNCTION`"),
+            example: "triage-bugs",
+            about: "The subscription's own name, unique in the manifest, and not digits alone. Its number, history, backlog and dead letters stay with it when the rule or the function is renamed. On another bus the name begins anew, with another number.",
         },
         Key {
             name: "input",
@@ -104,9 +113,16 @@ pub(in super::super) const TARGET: Shape = Shape {
         ),
         (
             "webhook",
-            "send to a function that makes the call, with `allow_http`",
+            "webhook targets are not built yet: let a client follow the bus with `edgebus events tail` and make the call",
         ),
-        ("bus", "send to a function that emits the event again"),
+        (
+            "bus",
+            "bus targets are not built yet: send to a function that emits the event on the other bus",
+        ),
+        (
+            "queue",
+            "queue targets are not built yet: send to a function, or let a client follow the bus with `edgebus events tail`",
+        ),
     ],
     example: "to: [{ function: triage }]",
 };

@@ -1,13 +1,14 @@
-//! What the scheduler knows of one function: its limits, what of it runs, and its subscriptions that have
-//! work.
+//! What the scheduler knows of one function, or of another target: its limits, what of it runs, and its
+//! subscriptions that have work.
 //!
-//! Never here: other functions.
+//! Never here: other functions, or what kind of target it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::budget::{Pace, SLOW};
-use crate::model::{Name, SubscriptionId};
+use crate::model::{SubscriptionId, Target};
+use crate::pipeline::target::Limits;
 
 /// Attempts that run one by one after a conflict over state.
 const CONTENDED_ATTEMPTS: u32 = 64;
@@ -22,35 +23,10 @@ const COST_US_MIN: i64 = 20;
 /// The most: a function that computes for longer skips so many turns and no more.
 const COST_US_MAX: i64 = 50 * TURN_US;
 
-/// The limits of a deployed function.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct FunctionLimits {
-    /// Attempts at the same time.
-    pub(super) concurrency_max: u32,
-    /// The memory that one attempt may use, in bytes.
-    pub(super) memory_bytes_max: u64,
-    /// False while it has no compiled component: its deliveries wait.
-    pub(super) available: bool,
-}
-
-/// A function that nobody has told the scheduler of yet.
-pub(super) const UNKNOWN: FunctionLimits = FunctionLimits {
-    concurrency_max: 1,
-    memory_bytes_max: 0,
-    available: false,
-};
-
-/// A missing function's deliveries die one by one, without memory.
-pub(super) const MISSING: FunctionLimits = FunctionLimits {
-    concurrency_max: 1,
-    memory_bytes_max: 0,
-    available: true,
-};
-
 /// One function.
 pub(super) struct FunctionQueue {
-    pub(super) name: Name,
-    pub(super) limits: FunctionLimits,
+    pub(super) target: Target,
+    pub(super) limits: Limits,
     /// Subscriptions of it with deliveries in memory, in turn.
     pub(super) ring: VecDeque<SubscriptionId>,
     /// True while the function stands in the ring of all functions.
@@ -74,10 +50,10 @@ pub(super) struct FunctionQueue {
 }
 
 impl FunctionQueue {
-    pub(super) fn new(name: Name, limits: FunctionLimits) -> Self {
+    pub(super) fn new(target: Target) -> Self {
         Self {
-            name,
-            limits,
+            target,
+            limits: Limits::UNKNOWN,
             ring: VecDeque::new(),
             queued: false,
             parked: false,

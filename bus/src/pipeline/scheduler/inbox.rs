@@ -13,7 +13,7 @@ use super::Description;
 use super::backlog::Answer;
 use super::queue::Job;
 use super::state::{Held, Pause};
-use crate::model::{DeliveryKey, Name, SubscriptionId};
+use crate::model::{DeliveryKey, SubscriptionId, Target};
 use crate::pipeline::writer::Committed;
 
 /// Commits that may wait for the scheduler.
@@ -39,8 +39,9 @@ pub(super) enum Message {
         /// The delivery itself, if it could not begin.
         returned: Option<Box<Job>>,
     },
-    /// Subscriptions that may be new; true for those that the store may hold deliveries of.
-    Subscribe(Vec<(SubscriptionId, Name, bool)>),
+    /// Subscriptions that may be new, or may have another target now; true for those that the store may
+    /// hold deliveries of.
+    Subscribe(Vec<(SubscriptionId, Target, bool)>),
     /// Other functions or limits are active.
     Changed,
     Pause(Pause, bool),

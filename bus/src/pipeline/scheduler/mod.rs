@@ -35,14 +35,12 @@ use tokio::sync::{oneshot, watch};
 use super::context::Context;
 use super::invoke::{Attempts, Lease};
 use super::settle;
-use super::snapshot::Snapshot;
-use super::tasks;
 use super::writer::{Committed, Writer};
-use crate::model::{DeliveryKey, Name, SubscriptionId};
+use super::{target, tasks};
+use crate::model::{DeliveryKey, SubscriptionId, Target};
 use crate::store::{Settle, SettleEnd, StepOutcome};
 
 use backlog::Backlog;
-use function::FunctionLimits;
 use inbox::{Inbox, Message};
 use state::{Action, State};
 
@@ -127,8 +125,9 @@ impl Scheduler {
         self.inbox.put(Message::Committed(committed));
     }
 
-    /// Makes queues for subscriptions that have none; `true` for those that begin in the store.
-    pub(super) fn subscribe(&self, subscriptions: Vec<(SubscriptionId, Name, bool)>) {
+    /// Makes queues for subscriptions that have none, and lets those that have one go to this target;
+    /// `true` for those that begin in the store.
+    pub(super) fn subscribe(&self, subscriptions: Vec<(SubscriptionId, Target, bool)>) {
         self.inbox.put(Message::Subscribe(subscriptions));
     }
 
@@ -261,13 +260,13 @@ impl Thread {
                 self.state.ended(held, now, cost_us, unsettled);
             }
             Message::Subscribe(subscriptions) => {
-                for (id, function, behind) in subscriptions {
-                    self.state.subscribe(id, &function, behind);
+                for (id, target, behind) in subscriptions {
+                    self.state.subscribe(id, &target, behind);
                 }
             }
             Message::Changed => {
                 let snapshot = self.stages.context.snapshot();
-                self.state.limit(&limits(&snapshot));
+                self.state.limit(|to| target::limits(&snapshot, to));
             }
             Message::Pause(why, paused) => self.state.pause(why, paused),
             Message::Describe(reply) => {
@@ -389,20 +388,6 @@ impl State {
         };
         self.push(job, true);
     }
-}
-
-/// The limits of the functions that are deployed.
-fn limits(snapshot: &Snapshot) -> HashMap<Name, FunctionLimits> {
-    let of = |(name, deployed): (&Name, &Arc<super::snapshot::Deployed>)| {
-        let limits = &deployed.revision.config.limits;
-        let limits = FunctionLimits {
-            concurrency_max: limits.concurrency_max,
-            memory_bytes_max: limits.memory_bytes_max,
-            available: deployed.available(),
-        };
-        (name.clone(), limits)
-    };
-    snapshot.functions.iter().map(of).collect()
 }
 
 /// What an attempt tells the scheduler of itself.

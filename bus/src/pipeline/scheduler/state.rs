@@ -12,11 +12,12 @@ use std::time::Instant;
 use super::backlog::Request;
 use super::budget::{Budget, Limits, Short};
 use super::due::Due;
-use super::function::{FunctionLimits, FunctionQueue, MISSING, UNKNOWN};
+use super::function::FunctionQueue;
 use super::queue::{Interrupted, Job, Queue};
 use super::situation::Situation;
 use super::suspects::Suspects;
-use crate::model::{BusId, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
+use crate::model::{BusId, DeliveryKey, Position, SubscriptionId, Target, Timestamp};
+use crate::pipeline::target;
 use crate::store::{Appended, NewEvent};
 
 /// Deliveries of one subscription that wait in memory.
@@ -70,7 +71,7 @@ pub enum Pause {
 pub(super) struct State {
     pub(super) queues: HashMap<SubscriptionId, Queue>,
     pub(super) functions: Vec<FunctionQueue>,
-    numbers: HashMap<Name, usize>,
+    numbers: HashMap<Target, usize>,
     /// Functions that may begin an attempt, in turn.
     ring: VecDeque<usize>,
     /// Functions that lack places or memory.
@@ -115,31 +116,49 @@ impl State {
         }
     }
 
-    /// Makes the queue of a subscription, if there is none. One that is `behind` begins in the store.
-    pub(super) fn subscribe(&mut self, id: SubscriptionId, function: &Name, behind: bool) {
-        if self.queues.contains_key(&id) {
-            return;
-        }
-        let function = match self.numbers.get(function) {
+    /// Makes the queue of a subscription, if there is none; one that is there goes to `target` from now on.
+    /// One that is `behind` begins in the store.
+    pub(super) fn subscribe(&mut self, id: SubscriptionId, target: &Target, behind: bool) {
+        let function = match self.numbers.get(target) {
             Some(number) => *number,
             None => {
                 let number = self.functions.len();
-                self.functions
-                    .push(FunctionQueue::new(function.clone(), UNKNOWN));
-                self.numbers.insert(function.clone(), number);
+                self.functions.push(FunctionQueue::new(target.clone()));
+                self.numbers.insert(target.clone(), number);
                 number
             }
         };
+        if self.queues.contains_key(&id) {
+            return self.retarget(id, function);
+        }
         self.queues
             .insert(id, Queue::new(function, Position(0), behind));
         self.want(id);
     }
 
-    /// Takes over the limits of the functions that are deployed now.
-    pub(super) fn limit(&mut self, limits: &HashMap<Name, FunctionLimits>) {
+    /// Lets a subscription's queue go to another function. Attempts that run end where they began.
+    fn retarget(&mut self, id: SubscriptionId, number: usize) {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
+        let last = std::mem::replace(&mut queue.function, number);
+        if last == number || !queue.queued {
+            return;
+        }
+        let before = &mut self.functions[last];
+        if before.ring.front() == Some(&id) {
+            before.run_left = 0;
+        }
+        before.ring.retain(|own| *own != id);
+        self.functions[number].ring.push_back(id);
+        self.enlist(number);
+    }
+
+    /// Takes over the limits that targets have now.
+    pub(super) fn limit(&mut self, limits: impl Fn(&Target) -> target::Limits) {
         for number in 0..self.functions.len() {
             let function = &mut self.functions[number];
-            function.limits = limits.get(&function.name).copied().unwrap_or(MISSING);
+            function.limits = limits(&function.target);
             self.enlist(number);
         }
         let waiting: Vec<_> = self

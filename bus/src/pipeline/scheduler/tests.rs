@@ -10,13 +10,13 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::backlog::{Answer, Request};
 use super::budget::{Budget, Limits, Pace, Short};
-use super::function::FunctionLimits;
 use super::queue::{DuePlace, Interrupted, Job};
 use super::situation::Situation;
 use super::state::{Action, Held, Pause, READY_BYTES_MAX, READY_PER_SUBSCRIPTION_MAX, State};
 use crate::model::{
-    BusId, Data, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Timestamp,
+    BusId, Data, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Target, Timestamp,
 };
+use crate::pipeline::target;
 use crate::store::{Appended, NewEvent};
 
 const LIMITS: Limits = Limits {
@@ -25,12 +25,12 @@ const LIMITS: Limits = Limits {
     memory_bytes_max: 16 << 20,
 };
 
-fn name(number: usize) -> Name {
-    Name::new(&format!("f{number}")).unwrap()
+fn name(number: usize) -> Target {
+    Target::Function(Name::new(&format!("f{number}")).unwrap())
 }
 
-fn function(concurrency_max: u32) -> FunctionLimits {
-    FunctionLimits {
+fn function(concurrency_max: u32) -> target::Limits {
+    target::Limits {
         concurrency_max,
         memory_bytes_max: 1 << 20,
         available: true,
@@ -65,7 +65,7 @@ struct World {
     read: Vec<Answer>,
     running: Vec<(Job, Held)>,
     /// Functions' limits, and the function of each subscription.
-    limits: HashMap<Name, FunctionLimits>,
+    limits: HashMap<Target, target::Limits>,
     functions: Vec<usize>,
     position: u64,
     now: Timestamp,
@@ -87,7 +87,7 @@ impl World {
         let limits: HashMap<_, _> = limits
             .map(|(number, concurrency)| (name(number), function(*concurrency)))
             .collect();
-        state.limit(&limits);
+        state.limit(|to| limits[to]);
         Self {
             state,
             event: Arc::new(Event {
@@ -293,7 +293,7 @@ impl World {
         }
         assert!(suspects <= 1, "suspects run one at a time");
         for (number, running) in of_function {
-            let limit = self.limits[&self.state.functions[number].name].concurrency_max;
+            let limit = self.limits[&self.state.functions[number].target].concurrency_max;
             assert!(running <= limit);
         }
         for (id, queue) in &self.state.queues {
@@ -372,7 +372,14 @@ impl World {
                 if let Some(function) = limits.get_mut(&name(0)) {
                     function.available = number % 2 == 0;
                 }
-                self.state.limit(&limits);
+                self.state.limit(|to| limits[to]);
+            }
+            _ if number % 9 == 4 => {
+                // The manifest sends a subscription to another function.
+                let targets = u32::try_from(self.limits.len()).unwrap();
+                let to = name((number / 9 % targets) as usize);
+                self.state
+                    .subscribe(SubscriptionId(number % count), &to, false);
             }
             _ => self.now = self.now.plus_ms(u64::from(number % 40)),
         }
@@ -394,7 +401,7 @@ impl World {
 
     /// Lets everything end in success.
     fn finish(&mut self) {
-        self.state.limit(&self.limits.clone());
+        self.state.limit(|to| self.limits[to]);
         for _ in 0..100_000 {
             let asked = self
                 .reading
@@ -597,10 +604,10 @@ fn each_situation_says_why_nothing_runs() {
     world.state.forget(job.key, held);
     let mut limits = world.limits.clone();
     limits.get_mut(&name(0)).unwrap().available = false;
-    world.state.limit(&limits);
+    world.state.limit(|to| limits[to]);
     world.turn(Vec::new());
     assert_eq!(situation(&world, 0), Situation::Unavailable);
-    world.state.limit(&world.limits.clone());
+    world.state.limit(|to| world.limits[to]);
     world.turn(Vec::new());
     assert_eq!(world.running.len(), 2);
     world.finish();
@@ -624,7 +631,7 @@ fn a_suspect_of_an_unavailable_function_holds_up_no_other() {
     for gone in [0, 1] {
         let mut limits = world.limits.clone();
         limits.get_mut(&name(gone)).unwrap().available = false;
-        world.state.limit(&limits);
+        world.state.limit(|to| limits[to]);
     }
     world.state.pause(Pause::Start, false);
     world.turn(Vec::new());
@@ -664,7 +671,7 @@ fn slow_functions_leave_places_and_memory_for_quick_ones() {
 
 #[test]
 fn a_hanging_attempt_makes_its_function_slow_before_it_ends() {
-    let mut function = super::function::FunctionQueue::new(name(0), function(8));
+    let mut function = super::function::FunctionQueue::new(name(0));
     let began = Instant::now();
     assert_eq!(function.pace(began), Pace::Unknown);
     function.begin(0, began);

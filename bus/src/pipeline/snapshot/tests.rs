@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use rules::{Duplicates, EventDocument, RuleSet, Steps};
 
 use super::*;
-use crate::model::{Data, Digest, Event, FunctionConfig, InputConfig, RetryPolicy};
-use crate::model::{TargetConfig, Timestamp};
+use crate::model::{
+    Data, Digest, Event, FunctionConfig, InputConfig, SubscriptionName, Target, TargetConfig,
+    Timestamp,
+};
 use crate::pipeline::subscriptions;
 use crate::store::memory::MemoryStore;
 use crate::store::{ApplyManifest, Step, StepOutcome, Store};
@@ -35,10 +37,8 @@ fn name(text: &str) -> Name {
 /// A rule by the places of its parts in the lists above; the bits of `targets` are functions.
 fn rule(text: &str, bus: usize, pattern: usize, filters: usize, targets: usize) -> RuleConfig {
     let target = |function: &str, input: bool| TargetConfig {
-        function: name(function),
         input: input.then(|| InputConfig::Path("$.data.n".to_owned())),
-        retry: RetryPolicy::default(),
-        dead_letter_ms: 1,
+        ..TargetConfig::with_defaults(&name(text), Target::Function(name(function)))
     };
     let all = FUNCTIONS.iter().enumerate();
     let named = all.filter(|(place, _)| targets & 1 << place != 0);
@@ -168,6 +168,10 @@ enum Change {
     Pattern(usize, usize),
     Bus(usize, usize),
     Targets(usize, usize),
+    /// Another name for a rule, whose subscriptions keep theirs.
+    Rename(usize, usize),
+    /// A subscription that comes to another rule.
+    Take(usize, usize),
     Clear,
 }
 
@@ -188,6 +192,8 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0..20_usize, 0..8_usize).prop_map(|(place, pattern)| Change::Pattern(place, pattern)),
         1 => (0..20_usize, 0..2_usize).prop_map(|(place, bus)| Change::Bus(place, bus)),
         1 => (0..20_usize, 1..8_usize).prop_map(|(place, targets)| Change::Targets(place, targets)),
+        1 => (0..20_usize, 0..12_usize).prop_map(|(place, to)| Change::Rename(place, to)),
+        1 => (0..20_usize, 0..20_usize).prop_map(|(from, to)| Change::Take(from, to)),
         1 => Just(Change::Clear),
     ]
 }
@@ -217,7 +223,35 @@ fn make(rules: &mut Vec<RuleConfig>, change: Change) {
         }
         Change::Bus(place, bus) => rules[at(place)].bus = name(BUSES[bus]),
         Change::Targets(place, targets) => {
-            rules[at(place)].targets = rule("any", 0, 0, 0, targets).targets;
+            let own = rules[at(place)].name.to_string();
+            rules[at(place)].targets = rule(&own, 0, 0, 0, targets).targets;
+        }
+        Change::Rename(place, to) => {
+            let to = name(&format!("r{to}"));
+            if rules.iter().all(|own| own.name != to) {
+                rules[at(place)].name = to;
+            }
+        }
+        Change::Take(from, to) => {
+            if rules[at(from)].targets.len() > 1 {
+                let taken = rules[at(from)].targets.remove(0);
+                rules[at(to)].targets.push(taken);
+            }
+        }
+    }
+    name_apart(rules);
+}
+
+/// Gives another name to a subscription that shares one.
+fn name_apart(rules: &mut [RuleConfig]) {
+    let mut seen = HashSet::new();
+    for rule in rules {
+        for target in &mut rule.targets {
+            let mut number = 0;
+            while !seen.insert(target.name.clone()) {
+                number += 1;
+                target.name = SubscriptionName::new(&format!("{}/{number}", rule.name)).unwrap();
+            }
         }
     }
 }

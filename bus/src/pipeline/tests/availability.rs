@@ -333,9 +333,10 @@ fn strange(name: &str, pattern: &str, input: Option<InputConfig>) -> RuleConfig 
         filters: Vec::new(),
         targets: vec![TargetConfig {
             input,
-            function: Name::new("f").unwrap(),
-            retry: RetryPolicy::default(),
-            dead_letter_ms: 1_000_000,
+            ..TargetConfig::with_defaults(
+                &Name::new(name).unwrap(),
+                Target::Function(Name::new("f").unwrap()),
+            )
         }],
     }
 }

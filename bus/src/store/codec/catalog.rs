@@ -2,8 +2,9 @@
 
 use super::{Reader, Writer};
 use crate::model::{
-    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, InputConfig, RetryPolicy,
-    Revision, RuleConfig, Subscription, SubscriptionId, TargetConfig, Timestamp,
+    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, InputConfig, Name,
+    RetryPolicy, Revision, RuleConfig, Subscription, SubscriptionId, SubscriptionName, Target,
+    TargetConfig, TargetKind, Timestamp,
 };
 
 pub(in crate::store) fn write_bus(out: &mut Vec<u8>, bus: &BusConfig) {
@@ -85,12 +86,13 @@ pub(in crate::store) fn write_rule(out: &mut Vec<u8>, rule: &RuleConfig) {
 }
 
 pub(in crate::store) fn read_rule(from: &mut Reader<'_>) -> Option<RuleConfig> {
+    let name = from.name()?;
     Some(RuleConfig {
-        name: from.name()?,
         bus: from.name()?,
         pattern: from.option(Reader::text)?,
         filters: from.list(Reader::text)?,
-        targets: from.list(read_target)?,
+        targets: from.list(|from| read_target(from, &name))?,
+        name,
     })
 }
 
@@ -105,17 +107,20 @@ pub(in crate::store) fn read_subscription(
     from: &mut Reader<'_>,
     id: SubscriptionId,
 ) -> Option<Subscription> {
+    let rule = from.name()?;
     Some(Subscription {
         id,
-        rule: from.name()?,
         bus: BusId(from.u32()?),
-        target: read_target(from)?,
+        target: read_target(from, &rule)?,
         active: from.flag()?,
+        rule,
     })
 }
 
 fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
-    out.bytes(target.function.as_str().as_bytes());
+    out.bytes(target.name.as_str().as_bytes());
+    out.u8(kind_number(target.to.kind()));
+    out.bytes(target.to.name().as_str().as_bytes());
     out.u32(target.retry.attempts_max);
     out.u64(target.retry.backoff.initial_ms);
     out.u64(target.retry.backoff.factor.to_bits());
@@ -124,6 +129,22 @@ fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.u64(target.retry.age_ms_max);
     out.u64(target.dead_letter_ms);
     out.option(target.input.as_ref(), write_input);
+}
+
+/// The number of a kind in records; it is never given to another.
+fn kind_number(kind: TargetKind) -> u8 {
+    match kind {
+        TargetKind::Function => 0,
+        TargetKind::Webhook => 1,
+        TargetKind::Bus => 2,
+        TargetKind::Queue => 3,
+    }
+}
+
+fn read_kind(from: &mut Reader<'_>) -> Option<TargetKind> {
+    let number = from.u8()?;
+    let mut all = TargetKind::ALL.into_iter();
+    all.find(|kind| kind_number(*kind) == number)
 }
 
 fn write_input(out: &mut Vec<u8>, input: &InputConfig) {
@@ -159,9 +180,19 @@ fn read_input(from: &mut Reader<'_>) -> Option<InputConfig> {
     }
 }
 
-fn read_target(from: &mut Reader<'_>) -> Option<TargetConfig> {
+/// A target of `rule`. Before format 3 it was a function, and its subscription had no name of its own.
+fn read_target(from: &mut Reader<'_>, rule: &Name) -> Option<TargetConfig> {
+    let named = from.format() >= 3;
+    let (name, to) = if named {
+        let name = SubscriptionName::new(&from.text()?).ok()?;
+        (name, read_kind(from)?.named(from.name()?))
+    } else {
+        let to = Target::Function(from.name()?);
+        (SubscriptionName::of(rule, &to), to)
+    };
     let mut target = TargetConfig {
-        function: from.name()?,
+        name,
+        to,
         input: None,
         retry: RetryPolicy {
             attempts_max: from.u32()?,

@@ -17,7 +17,8 @@ use std::fmt::Write as _;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// The format that records are written in; earlier ones are read, later ones can't be. Format 2 added a
-/// target's input; format 3 came with store format 3, and the two have one number from there on.
+/// target's input, format 3 its kind and its subscription's name; it came with store format 3, and the two have
+/// one number from there on.
 pub(super) const RECORD_FORMAT: u8 = 3;
 /// The format of the record that says who the store is: every release reads it, so that an earlier one can
 /// say that the store is of a later one.

@@ -64,27 +64,52 @@ fn names_of_harm_are_readable() {
     assert_eq!(Harm::new(Table::Settled, &key, "x").name, "settled 3-9-r2");
 }
 
-/// What a record of format 1 said of a target is still read; format 2 put the input behind it.
+/// What records of formats 1 and 2 said of a target is still read: a function, whose subscription has the
+/// default name. Format 2 put the input behind it.
 #[test]
-fn a_target_of_format_1_has_no_input() {
-    let rule = crate::store::conformance::rule("r", "default", &["f"]);
+fn targets_of_formats_1_and_2_are_read() {
+    let mut rule = crate::store::conformance::rule("r", "default", &["f"]);
+    let read = |record: &[u8]| unseal(Table::Catalog, b"r", record, catalog::read_rule);
     let mut out = Vec::new();
     seal(&mut out, Table::Catalog, b"r", |out| {
-        catalog::write_rule(out, &rule)
+        catalog::write_rule(out, &rule);
     });
-    let read = |record: &[u8]| unseal(Table::Catalog, b"r", record, catalog::read_rule);
     assert_eq!(read(&out).unwrap(), rule);
 
-    let mut plain = rule.clone();
-    plain.targets[0].input = None;
+    // Before format 3 there were no name of a subscription, `r/f`, and no kind.
+    let own = [&3_u32.to_le_bytes()[..], b"r/f", &[0]].concat();
+    let place = out.windows(own.len()).position(|bytes| bytes == own);
+    let place = place.expect("it is in the record");
+    let older = |format: u8, record: &[u8], cut: usize| {
+        let content = &record[..record.len() - 8 - cut];
+        let mut older = [&content[..place], &content[place + own.len()..]].concat();
+        older[0] = format;
+        let sum = checksum(Table::Catalog, b"r", &older);
+        older.extend_from_slice(&sum.to_le_bytes());
+        older
+    };
+    assert_eq!(read(&older(2, &out, 0)).unwrap(), rule);
+
+    rule.targets[0].input = None;
     seal(&mut out, Table::Catalog, b"r", |out| {
-        catalog::write_rule(out, &plain)
+        catalog::write_rule(out, &rule);
     });
-    assert_eq!(read(&out).unwrap(), plain);
+    assert_eq!(read(&out).unwrap(), rule);
     // Format 1 ends before the flag that says whether there is an input.
-    let mut first = out[..out.len() - 9].to_vec();
-    first[0] = 1;
-    let sum = checksum(Table::Catalog, b"r", &first);
-    first.extend_from_slice(&sum.to_le_bytes());
-    assert_eq!(read(&first).unwrap(), plain);
+    assert_eq!(read(&older(1, &out, 1)).unwrap(), rule);
+}
+
+#[test]
+fn every_kind_of_target_comes_back() {
+    use crate::model::TargetKind;
+    let mut rule = crate::store::conformance::rule("r", "default", &["f"]);
+    for kind in TargetKind::ALL {
+        rule.targets[0].to = kind.named(rule.name.clone());
+        let mut out = Vec::new();
+        seal(&mut out, Table::Catalog, b"r", |out| {
+            catalog::write_rule(out, &rule);
+        });
+        let again = unseal(Table::Catalog, b"r", &out, catalog::read_rule);
+        assert_eq!(again.unwrap(), rule);
+    }
 }

@@ -6,11 +6,11 @@ fn apply(subject: &Subject, step: ApplyManifest) -> StepOutcome {
     subject.one(Step::ApplyManifest(Box::new(step)))
 }
 
-fn labels(subject: &Subject) -> Vec<(u32, String, bool)> {
+fn names(subject: &Subject) -> Vec<(u32, String, bool)> {
     let catalog = subject.store.catalog().unwrap();
     let known = catalog.subscriptions.iter();
     known
-        .map(|known| (known.id.0, known.label(), known.active))
+        .map(|known| (known.id.0, known.name().to_string(), known.active))
         .collect()
 }
 
@@ -49,9 +49,9 @@ fn a_manifest_comes_back_from_the_catalog() {
 fn numbers_stay_with_their_names() {
     for mut subject in Subject::all().map(Subject::with_rules) {
         let active = |subject: &Subject| {
-            let mut labels = labels(subject);
-            labels.retain(|(_, _, active)| *active);
-            labels
+            let mut names = names(subject);
+            names.retain(|(_, _, active)| *active);
+            names
         };
         let f = "f";
         let two = vec![rule("r2", "default", &["g", f]), rule("r4", "side", &[f])];
@@ -75,13 +75,87 @@ fn numbers_stay_with_their_names() {
     }
 }
 
+/// Under its own name a subscription stays what it is, whatever becomes of its rule and its function.
+#[test]
+fn a_name_keeps_its_number_through_renamed_rules_and_functions() {
+    for mut subject in Subject::all() {
+        let named = |rule_name: &str, bus: &str, function: &str, name: &str| {
+            let mut rule = rule(rule_name, bus, &[function]);
+            rule.targets[0].name = SubscriptionName::new(name).unwrap();
+            rule
+        };
+        let both = manifest(&["side"], &["f", "g"], vec![rule("r", "default", &["f"])]);
+        apply(&subject, both.clone());
+        subject.one(append(&["a", "b"], &[S1], NOW));
+        let reason = DeadReason::Rejected;
+        subject.one(settle(key(S1, 1), 0, 1, SettleEnd::Dead { reason }));
+        // The rule has another name, then the function, then both go back under a name of one part.
+        let table = [
+            (named("s", "default", "f", "r/f"), 1),
+            (named("s", "default", "g", "r/f"), 1),
+            (named("r", "default", "f", "r/f"), 1),
+            (named("r", "default", "f", "own"), 2),
+            (rule("r", "default", &["f"]), 1),
+            // A number's positions are those of one bus.
+            (named("r", "side", "f", "r/f"), 3),
+            (rule("r", "default", &["f"]), 1),
+        ];
+        for (rule, number) in table {
+            let mut step = both.clone();
+            step.rules = vec![rule.clone()];
+            assert!(matches!(apply(&subject, step), StepOutcome::Applied { .. }));
+            subject.reopen();
+            let catalog = subject.store.catalog().unwrap();
+            let mut active = catalog.subscriptions.iter().filter(|own| own.active);
+            let own = active.next().unwrap();
+            assert_eq!((own.id.0, &own.rule), (number, &rule.name));
+            assert_eq!(own.target, rule.targets[0]);
+            assert!(active.next().is_none());
+            let pending = subject.store.deliveries(S1, None, 10).unwrap();
+            assert_eq!(pending.len(), 1, "{rule:?}");
+            assert_eq!(subject.store.dead_letters(S1, None, 10).unwrap().len(), 1);
+        }
+    }
+}
+
+/// Two targets of one rule may be one function under two names; one name is one subscription, and what is
+/// not built is not taken.
+#[test]
+fn names_and_kinds_are_checked() {
+    for subject in Subject::all() {
+        let twice = |second: &str| {
+            let mut rule = rule("r", "default", &["f", "f"]);
+            rule.targets[1].name = SubscriptionName::new(second).unwrap();
+            vec![rule]
+        };
+        let outcome = apply(&subject, manifest(&[], &["f"], twice("again")));
+        assert_eq!(outcome, StepOutcome::Applied { version: 1 });
+        assert_eq!(names(&subject).len(), 2);
+        let denied = |rules: Vec<RuleConfig>| match apply(&subject, manifest(&[], &["f"], rules)) {
+            StepOutcome::Denied(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(denied(twice("r/f")).contains("another of that name"));
+        let mut over_rules = twice("again");
+        over_rules.push(rule("again", "default", &["f"]));
+        over_rules[1].targets[0].name = SubscriptionName::new("again").unwrap();
+        assert!(denied(over_rules).contains("another of that name"));
+        for kind in TargetKind::ALL.into_iter().filter(|kind| !kind.is_built()) {
+            let mut other = rule("r", "default", &["f"]);
+            other.targets[0].to = kind.named(name("x"));
+            let reason = denied(vec![other]);
+            assert!(reason.contains(kind.word()), "{reason}");
+        }
+    }
+}
+
 #[test]
 fn a_removed_subscription_stays_listed() {
     for subject in Subject::all().map(Subject::with_rules) {
         subject.one(append(&["a", "b"], &[S1], NOW));
         let rest = vec![rule("r2", "default", &["g"]), rule("r3", "side", &["f"])];
         apply(&subject, manifest(&["side"], &["f", "g"], rest));
-        assert_eq!(labels(&subject)[0], (1, "r1/f".to_owned(), false));
+        assert_eq!(names(&subject)[0], (1, "r1/f".to_owned(), false));
         // An event that was matched before the change still gets its delivery.
         subject.one(append(&["late"], &[S1], NOW));
         subject.one(done(key(S1, 1), 0));
@@ -89,7 +163,7 @@ fn a_removed_subscription_stays_listed() {
         let reason = DeadReason::Rejected;
         subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
         assert_eq!(
-            labels(&subject)[0],
+            names(&subject)[0],
             (1, "r1/f".to_owned(), false),
             "its dead letter must stay in reach, and an event on its way must find it"
         );

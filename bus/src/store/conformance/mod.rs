@@ -16,7 +16,10 @@ use bytes::Bytes;
 use super::memory::MemoryStore;
 use super::redb::{RedbStore, Settings};
 use super::*;
-use crate::model::{Attribute, Backoff, EventRef, InputConfig, Outcome, RetryPolicy, TargetConfig};
+use crate::model::{
+    Attribute, Backoff, EventRef, InputConfig, Outcome, RetryPolicy, SubscriptionName, Target,
+    TargetConfig, TargetKind,
+};
 
 /// A store under test.
 pub(super) struct Subject {
@@ -115,7 +118,8 @@ pub(super) fn rule(rule: &str, bus: &str, functions: &[&str]) -> RuleConfig {
                     paths: vec![("n".to_owned(), "$.data.n".to_owned())],
                     template: format!("<n> for {function}"),
                 }),
-                function: name(function),
+                name: SubscriptionName::new(&format!("{rule}/{function}")).unwrap(),
+                to: Target::Function(name(function)),
                 retry: RetryPolicy {
                     attempts_max: 3,
                     backoff: Backoff {

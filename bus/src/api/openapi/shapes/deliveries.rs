@@ -108,8 +108,7 @@ fn failed(object: Object) -> Object {
 /// The members of a delivery in any stage, and those that it has in some.
 fn delivery(object: Object) -> Object {
     let stage = "`owed` has more attempts to come, `succeeded` and `dead` have ended.";
-    let subscription =
-        "RULE/FUNCTION; the number alone of one that left the manifest and owes nothing.";
+    let subscription = "Its name; the number alone of one that left the manifest and owes nothing.";
     object
         .has("id", delivery_id("Its id."))
         .has("stage", word(stage, &["owed", "succeeded", "dead"]))

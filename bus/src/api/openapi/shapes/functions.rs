@@ -42,7 +42,7 @@ fn plans() -> Vec<Shape> {
             "what",
             word("To what.", &["bus", "function", "rule", "subscription"]),
         )
-        .has("name", text("Its name; of a subscription RULE/FUNCTION."))
+        .has("name", text("Its name."))
         .has("aspects", list(aspects, text("One.")))
         .has(
             "effect",

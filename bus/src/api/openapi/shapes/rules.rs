@@ -28,7 +28,7 @@ fn retry() -> Value {
 }
 
 fn target_example() -> Value {
-    json!({"function": "enricher", "retry": retry(), "dead_letter_ms": 1_209_600_000})
+    json!({"function": "enricher", "name": "orders/enricher", "retry": retry(), "dead_letter_ms": 1_209_600_000})
 }
 
 fn rules() -> Vec<Shape> {
@@ -47,6 +47,7 @@ fn rules() -> Vec<Shape> {
     let target = policy(
         object("Where matching events go, and what of them.")
             .has("function", name("The function."))
+            .has("name", text("The subscription's name."))
             .may("input", input())
             .may("input_paths", paths())
             .may("input_template", text(TEMPLATE)),
@@ -113,7 +114,7 @@ fn retry_schema() -> Value {
 
 fn subscriptions() -> Vec<Shape> {
     let example = json!({
-        "id": 3, "label": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
+        "id": 3, "name": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
         "in_memory": 0, "situation": "empty", "reason": "nothing is ready to run", "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
         "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
         "retry": retry(), "dead_letter_ms": 1_209_600_000,
@@ -156,7 +157,10 @@ fn subscriptions() -> Vec<Shape> {
     let active = flag("False once it left the manifest: what is owed still runs.");
     let subscription = object(words)
         .has("id", id)
-        .has("label", text("RULE/FUNCTION."))
+        .has(
+            "name",
+            text("Its name. Without one in the manifest it is RULE/FUNCTION."),
+        )
         .has("rule", name("The rule."))
         .has("function", name("The function."))
         .has("bus", name("The bus."))

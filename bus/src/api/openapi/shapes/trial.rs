@@ -17,7 +17,7 @@ pub(super) fn shapes() -> Vec<Shape> {
         "duration_us": 236, "output": "INFO converted\n", "emitted": [emitted_example], "state": [write_example],
     });
     let subscriptions = list(
-        "The subscriptions that would get it: RULE/FUNCTION.",
+        "The subscriptions that would get it, by name.",
         text("One."),
     );
     let emitted = object("An event that the function would have emitted.")

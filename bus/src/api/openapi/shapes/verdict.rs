@@ -71,7 +71,7 @@ pub(super) fn shapes() -> Vec<Shape> {
 fn input() -> Value {
     let fault = json!({"type": ["string", "null"], "description": "Why it has none."});
     object("What a target gets.")
-        .has("function", name("The function."))
+        .has("subscription", text("The subscription's name."))
         .has(
             "input",
             json!({"description": "The input; null where it can't be made."}),
@@ -86,12 +86,14 @@ fn event() -> Value {
         .has("source", text("Its source."))
         .has("type", text("Its type."))
         .done();
-    let subscriptions = "Who got it when it came: RULE/FUNCTION; the number alone of one that left the manifest and owes nothing.";
+    let subscriptions = "Who got it when it came, by name; the number alone of one that left the manifest and owes nothing.";
+    let rules = "The rules that those subscriptions belong to now, each once.";
     object("What the rules of a bus make of an event of its log.")
         .has("position", number("Its place in the bus's log.", 1))
         .has("accepted_at", time("When it was accepted."))
         .has("event", key)
         .has("subscriptions", list(subscriptions, text("One.")))
+        .has("rules", list(rules, text("One.")))
         .has(
             "verdicts",
             list("In the manifest's order.", reference("RuleVerdict")),
@@ -108,7 +110,7 @@ fn event_example(verdict: Value) -> Value {
     json!({
         "position": 6, "accepted_at": AT,
         "event": {"id": "o-1001", "source": "/shop", "type": "com.example.order.placed"},
-        "subscriptions": [], "verdicts": [verdict], "next": null, "more": 0,
+        "subscriptions": [], "rules": [], "verdicts": [verdict], "next": null, "more": 0,
     })
 }
 

@@ -51,7 +51,7 @@ fn append(events: Vec<NewEvent>, now: u64) -> Step {
 
 /// One rule `r` on the default bus to the function `f`: subscription 1.
 fn rules(dedupe_ms: u64) -> Step {
-    let f = Name::new("f").unwrap();
+    let (r, f) = (Name::new("r").unwrap(), Name::new("f").unwrap());
     let component = bytes::Bytes::from_static(b"component");
     let digest = Digest::of(&component);
     let default = Name::new("default").unwrap();
@@ -64,16 +64,11 @@ fn rules(dedupe_ms: u64) -> Step {
         functions: vec![(f.clone(), digest, FunctionConfig::default())],
         components: vec![(digest, component)],
         rules: vec![RuleConfig {
-            name: Name::new("r").unwrap(),
+            name: r.clone(),
             bus: default,
             pattern: None,
             filters: Vec::new(),
-            targets: vec![TargetConfig {
-                input: None,
-                function: f,
-                retry: RetryPolicy::default(),
-                dead_letter_ms: 1,
-            }],
+            targets: vec![TargetConfig::with_defaults(&r, Target::Function(f))],
         }],
         expected: None,
         now: Timestamp(0),
