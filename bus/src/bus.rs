@@ -29,7 +29,7 @@ use crate::store::{self, Store};
 use staging::Staging;
 
 pub use crate::pipeline::{Availability, Situation, Trial};
-pub use crate::store::{DeliveryState, StoredEvent};
+pub use crate::store::{Counts, DeliveryState, StoredEvent};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
 pub use log::{EventFilter, EventPage};
@@ -119,6 +119,8 @@ pub struct SubscriptionStatus {
     pub oldest_age_ms: Option<u64>,
     /// Events of the bus from that one to the newest; 0 if nothing is owed.
     pub behind: u64,
+    /// How many of its deliveries are pending, waiting and dead.
+    pub counts: Counts,
     /// What its deliveries came to since the process started.
     pub tally: Tally,
 }

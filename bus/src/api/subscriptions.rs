@@ -42,6 +42,9 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     if let Some(age_ms) = status.oldest_age_ms {
         object.number("oldest_age_ms", age_ms);
     }
+    object.number("pending", status.counts.pending);
+    object.number("waiting", status.counts.waiting);
+    object.number("dead", status.counts.dead);
     let tally = &status.tally;
     let mut own = Object::new(object.member("since_start"));
     own.number("succeeded", tally.succeeded);

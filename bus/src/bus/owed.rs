@@ -278,6 +278,7 @@ impl Bus {
                     oldest_age_ms: oldest
                         .as_ref()
                         .map(|oldest| now.ms_since(oldest.accepted_at)),
+                    counts: store.counts(subscription.id)?,
                     tally: pipeline.telemetry().tally(subscription.id),
                     oldest_owed: oldest.map(|oldest| (oldest.key, oldest.accepted_at)),
                     subscription: (*subscription).clone(),

@@ -138,6 +138,15 @@ fn story(row: &Value) -> Result<String, Failure> {
         }
     }
     facts.fact(
+        "owed",
+        &format!(
+            "{} pending, {} waiting for a due time",
+            text(row, "/pending"),
+            text(row, "/waiting")
+        ),
+    );
+    facts.fact("dead", &text(row, "/dead"));
+    facts.fact(
         "situation",
         &format!("{}: {}", text(row, "/situation"), text(row, "/reason")),
     );

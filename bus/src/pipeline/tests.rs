@@ -674,6 +674,8 @@ impl Store for Bad {
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::Settled, DeliveryKey>;
         dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::DeadLetter, DeliveryKey>;
+        bus_counts(bus: BusId) -> crate::store::BusCounts;
+        counts(subscription: SubscriptionId) -> crate::store::Counts;
         state(function: &Name, key: &[u8]) -> Option<Versioned>;
         state_keys(function: &Name, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<Vec<u8>>;
         component(digest: crate::model::Digest) -> Option<Bytes>;

@@ -11,6 +11,7 @@
 mod codec;
 #[cfg(test)]
 mod conformance;
+pub mod counts;
 pub mod error;
 mod known;
 pub mod memory;
@@ -27,6 +28,7 @@ use crate::model::{
     Subscription, SubscriptionId, Timestamp,
 };
 
+pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
 pub use page::{Direction, Page, Rows};
 
@@ -141,6 +143,16 @@ pub trait Store: Send + Sync + 'static {
         from: Option<DeliveryKey>,
         page: Page,
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error>;
+
+    /// How much a bus's log holds.
+    /// # Errors
+    /// As every read.
+    fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error>;
+
+    /// How many of a subscription's deliveries are pending, waiting and dead.
+    /// # Errors
+    /// As every read.
+    fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error>;
 
     /// A function's state under `key`, with its version; `None` is absent, which has version 0.
     /// # Errors

@@ -154,6 +154,14 @@ impl Harm {
                     let _ = write!(name, "-r{}", number(16..20));
                 }
             }
+            (Table::Counters, 5) => {
+                let whose = if key.first() == Some(&b'b') {
+                    "bus"
+                } else {
+                    "subscription"
+                };
+                let _ = write!(name, "{whose} {}", number(1..5));
+            }
             (Table::Meta | Table::Catalog | Table::State, _) => {
                 let _ = write!(name, "\"{}\"", key.escape_ascii());
             }

@@ -214,6 +214,9 @@ pub(in crate::store) fn everything(store: &dyn Store) -> Vec<String> {
         ..catalog
     };
     for (bus, ..) in &same.buses {
+        // What a record weighs is the engine's.
+        let counts = store.bus_counts(*bus).unwrap();
+        all.push(format!("{bus:?} {} {}", counts.events, counts.bytes > 0));
         let mut after = Position(0);
         loop {
             let page = store.events(*bus, after, 7).unwrap();
@@ -232,6 +235,7 @@ pub(in crate::store) fn everything(store: &dyn Store) -> Vec<String> {
             after = Some(last.key);
             all.extend(page.iter().map(|row| format!("{row:?}")));
         }
+        all.push(format!("{:?}", store.counts(id).unwrap()));
         all.push(format!("{:?}", store.settled(id, None, 1_000).unwrap()));
         all.push(format!(
             "{:?}",

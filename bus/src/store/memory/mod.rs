@@ -17,8 +17,8 @@ use bytes::Bytes;
 use self::pages::{fill, in_direction, of_subscription, weights};
 use super::known::Known;
 use super::{
-    Catalog, DeliveryState, Error, Harmed, Kind, Page, Rows, Step, StepOutcome, Store, StoredEvent,
-    Verified, Versioned,
+    BusCounts, Catalog, Counts, DeliveryState, Error, Harmed, Kind, Page, Rows, Step, StepOutcome,
+    Store, StoredEvent, Verified, Versioned,
 };
 use crate::model::{
     BusId, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending, Position, Running,
@@ -355,6 +355,26 @@ impl Store for MemoryStore {
             page,
             weight,
         ))
+    }
+
+    fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {
+        let data = self.alive()?;
+        let log = data.logs.get(&bus).map_or(&[][..], Vec::as_slice);
+        Ok(BusCounts {
+            events: log.len() as u64,
+            bytes: log.iter().map(|row| row.event.size() as u64).sum(),
+        })
+    }
+
+    fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error> {
+        let data = self.alive()?;
+        let of = |key: &DeliveryKey| key.subscription == subscription;
+        let mut counts = Counts::default();
+        for row in data.deliveries.values().filter(|row| of(&row.key)) {
+            *counts.owed_mut(row.due_at.is_some()) += 1;
+        }
+        counts.dead = data.dead_letters.keys().filter(|key| of(key)).count() as u64;
+        Ok(counts)
     }
 
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {

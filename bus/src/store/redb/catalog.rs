@@ -47,11 +47,13 @@ pub(super) fn write_genesis(tables: &mut Tables<'_>, identity: &Identity) -> Res
 
 /// Writes who the store is, as every release can read it.
 pub(super) fn write_identity(tables: &mut Tables<'_>, identity: &Identity) -> Result<(), Error> {
-    tables.put_as(IDENTITY_FORMAT, Table::Meta, IDENTITY, |out| {
-        out.u32(identity.format);
-        out.extend_from_slice(&identity.store_id);
-        out.extend_from_slice(&identity.secret);
-    })
+    tables
+        .put_as(IDENTITY_FORMAT, Table::Meta, IDENTITY, |out| {
+            out.u32(identity.format);
+            out.extend_from_slice(&identity.store_id);
+            out.extend_from_slice(&identity.secret);
+        })
+        .map(|_| ())
 }
 
 /// Reads who the store is. The format comes first in the row and is judged before the rest.

@@ -8,6 +8,7 @@
 
 mod catalog;
 mod check;
+mod counters;
 mod dedupe;
 mod device;
 mod fingerprint;
@@ -20,6 +21,7 @@ mod read;
 mod settle;
 mod steps;
 mod tables;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -33,6 +35,7 @@ use std::sync::{Mutex, PoisonError};
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
 use self::catalog::Identity;
+use self::counters::Counters;
 use self::device::Length;
 use self::fingerprint::Fingerprints;
 use self::steps::{Memory, Pending, Work};
@@ -135,16 +138,17 @@ impl RedbStore {
                 rows.check(table)?;
             }
             progress.tell("reading what was published lately", "");
+            let harmed = HarmLog::default();
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let mut memory = Memory {
                 known: catalog::read_known(&rows)?,
                 heads: catalog::read_heads(&rows)?,
                 state_version: catalog::read_counter(&rows)?,
+                counters: Counters::load(&rows, &harmed)?,
                 dedupe: dedupe::Index::default(),
                 prints: Fingerprints::new(&identity.secret),
             };
             drop(rows);
-            let harmed = HarmLog::default();
             let epoch = opens + 1;
             let transaction = begin(&database, &length)?;
             let mut tables = Tables::new(&transaction);

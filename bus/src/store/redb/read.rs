@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::tables::{
     Row, Snapshot, delivery_key, delivery_of, due_key, event_key, settled_key, state_key,
 };
-use super::{RedbStore, catalog, guarded, verify};
+use super::{RedbStore, catalog, counters, guarded, verify};
 use crate::model::{
     BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running, Settled,
     SubscriptionId, Timestamp,
@@ -17,8 +17,8 @@ use crate::model::{
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::known::Known;
 use crate::store::{
-    Catalog, Checked, DeliveryState, Error, Harmed, Page, Rows, Step, StepOutcome, Store,
-    StoredEvent, Verified, Versioned,
+    BusCounts, Catalog, Checked, Counts, DeliveryState, Error, Harmed, Page, Rows, Step,
+    StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 
 impl RedbStore {
@@ -248,6 +248,18 @@ impl Store for RedbStore {
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
         let of = (subscription, from);
         self.owned_page(Table::DeadLetters, of, page, delivery::read_dead)
+    }
+
+    fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {
+        let key = counters::bus_key(bus);
+        let counts = self.one(Table::Counters, &key, counters::read_bus)?;
+        Ok(counts.unwrap_or_default())
+    }
+
+    fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error> {
+        let key = counters::subscription_key(subscription);
+        let counts = self.one(Table::Counters, &key, counters::read_subscription)?;
+        Ok(counts.unwrap_or_default())
     }
 
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {

@@ -44,6 +44,14 @@ impl Work<'_, '_> {
         if before.attempts_made > 0 {
             self.shorten_history(settle.key)?;
         }
+        let counts = self.counts(settle.key.subscription);
+        let owed = counts.owed_mut(before.due_at.is_some());
+        *owed = owed.saturating_sub(1);
+        match &settle.end {
+            SettleEnd::Done(_) => {}
+            SettleEnd::Retry { .. } => counts.waiting += 1,
+            SettleEnd::Dead { .. } => counts.dead += 1,
+        }
         match &settle.end {
             SettleEnd::Done(effects) => {
                 self.tables.remove(Table::Deliveries, &key)?;

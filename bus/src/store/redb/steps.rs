@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::counters::{self, Counters};
 use super::dedupe;
 use super::fingerprint::{Fingerprint, Fingerprints};
 use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
-use crate::model::{self, BusId, DeliveryKey, Position, Running, Timestamp};
+use crate::model::{self, BusId, DeliveryKey, Position, Running, SubscriptionId, Timestamp};
 use crate::store::codec::{Reader, Table, Writer, delivery, event};
 use crate::store::known::Known;
-use crate::store::{Append, Appended, Error, NewEvent, Step, StepOutcome};
+use crate::store::{Append, Appended, Counts, Error, NewEvent, Step, StepOutcome};
 
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
@@ -20,6 +21,7 @@ pub(super) struct Memory {
     pub(super) heads: HashMap<BusId, u64>,
     /// The last version given to any state write.
     pub(super) state_version: u64,
+    pub(super) counters: Counters,
     pub(super) dedupe: dedupe::Index,
     pub(super) prints: Fingerprints,
 }
@@ -30,6 +32,7 @@ pub(super) struct Pending {
     pub(super) known: Option<Known>,
     pub(super) heads: BTreeMap<BusId, u64>,
     pub(super) state_version: Option<u64>,
+    pub(super) counters: counters::Changed,
     pub(super) dedupe: dedupe::Pending,
 }
 
@@ -61,6 +64,7 @@ impl Memory {
         if let Some(version) = pending.state_version {
             self.state_version = version;
         }
+        self.counters.absorb(pending.counters);
         self.dedupe.absorb(pending.dedupe);
     }
 }
@@ -88,6 +92,7 @@ impl Work<'_, '_> {
             let put = |out: &mut Vec<u8>| out.u64(version);
             self.tables.put(Table::Meta, super::catalog::COUNTER, put)?;
         }
+        self.pending.counters.write(&mut self.tables)?;
         Ok(self.pending)
     }
 
@@ -203,9 +208,12 @@ impl Work<'_, '_> {
         for event in planned.iter().filter(|event| !event.appended.duplicate) {
             let position = event.appended.position;
             let key = event_key(event.bus, position);
-            self.tables.put(Table::Events, &key, |out| {
+            let bytes = self.tables.put_weighed(Table::Events, &key, |out| {
                 event::write_stored(out, event.new, now);
             })?;
+            let counts = self.pending.counters.bus(&self.memory.counters, event.bus);
+            counts.events += 1;
+            counts.bytes += bytes as u64;
             for subscription in &event.new.subscriptions {
                 let key = DeliveryKey {
                     subscription: *subscription,
@@ -213,6 +221,7 @@ impl Work<'_, '_> {
                     position,
                 };
                 self.put_pending(&model::Pending::new(key, now))?;
+                self.counts(*subscription).pending += 1;
             }
             self.pending.heads.insert(event.bus, position.0);
             let window_ms = self.window_ms(event.bus);
@@ -225,6 +234,12 @@ impl Work<'_, '_> {
             )?;
         }
         Ok(())
+    }
+
+    /// The counters of a subscription, to be changed.
+    pub(super) fn counts(&mut self, id: SubscriptionId) -> &mut Counts {
+        let known = &self.memory.counters;
+        self.pending.counters.subscription(known, id)
     }
 
     pub(super) fn put_pending(&mut self, pending: &model::Pending) -> Result<(), Error> {

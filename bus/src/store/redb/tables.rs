@@ -210,21 +210,32 @@ impl<'txn> Tables<'txn> {
         key: &[u8],
         fill: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Error> {
+        self.put_as(RECORD_FORMAT, table, key, fill).map(|_| ())
+    }
+
+    /// As [`Tables::put`], and says how many bytes the record has.
+    pub(super) fn put_weighed(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<usize, Error> {
         self.put_as(RECORD_FORMAT, table, key, fill)
     }
 
-    /// As [`Tables::put`], in a record format that the caller says.
+    /// As [`Tables::put_weighed`], in a record format that the caller says.
     pub(super) fn put_as(
         &mut self,
         format: u8,
         table: Table,
         key: &[u8],
         fill: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let mut scratch = std::mem::take(&mut self.scratch);
         seal_as(format, &mut scratch, table, key, fill);
         let done = self.table(table)?.insert(key, scratch.as_slice());
-        let done = done.map(|_| ()).map_err(engine);
+        let bytes = scratch.len();
+        let done = done.map(|_| bytes).map_err(engine);
         self.scratch = scratch;
         done
     }

@@ -9,7 +9,8 @@ use std::ops::Bound;
 use super::tables::{
     Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
 };
-use super::{catalog, dedupe};
+use super::tally::Tally;
+use super::{catalog, counters, dedupe};
 use crate::model::{BusId, DeliveryKey, Position};
 use crate::store::codec::{Harm, Reader, Table, catalog as rows_of, delivery, event, unseal};
 use crate::store::{Error, StoredEvent, Verified};
@@ -17,7 +18,11 @@ use crate::store::{Error, StoredEvent, Verified};
 /// Checks everything; each harm is one line.
 pub(super) fn verify(rows: &Snapshot, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
     let mut told = |found: &Harm| harm(found.line());
-    Walk::default().page(rows, u64::MAX, &mut told)
+    let mut walk = Walk {
+        tally: Some(Tally::default()),
+        ..Walk::default()
+    };
+    walk.page(rows, u64::MAX, &mut told)
 }
 
 /// A check on its way: which rows are through.
@@ -29,6 +34,8 @@ pub(super) struct Walk {
     after: Vec<u8>,
     /// The last event that was looked at.
     last: Option<(BusId, Position)>,
+    /// What was counted; only where all pages are of one snapshot.
+    tally: Option<Tally>,
 }
 
 impl Walk {
@@ -50,6 +57,9 @@ impl Walk {
             let (looked, ended) = self.rows(rows, table, rows_max - seen.records, &mut lost)?;
             if ended {
                 self.end_bus(rows, &mut lost)?;
+                if let Some(tally) = self.tally.as_ref().filter(|_| table == Table::Counters) {
+                    tally.compare(rows, &mut lost)?;
+                }
                 self.after.clear();
                 self.table += 1;
             }
@@ -81,6 +91,9 @@ impl Walk {
             looked += 1;
             self.after.clear();
             self.after.extend_from_slice(key);
+            if let Some(tally) = &mut self.tally {
+                tally.count(table, key, record);
+            }
             let checked = match table {
                 Table::Events => self.event(rows, key, record, lost),
                 Table::Deliveries => delivery_row(rows, key, record, lost),
@@ -217,6 +230,8 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::Deliveries => delivery::read_pending(from, delivery_of(key)?).map(|_| ()),
         Table::Running => delivery::read_running(from, delivery_of(key)?).map(|_| ()),
         Table::Attempts => delivery::read_attempt(from).map(|_| ()),
+        Table::Counters if key.first() == Some(&b'b') => counters::read_bus(from).map(|_| ()),
+        Table::Counters => counters::read_subscription(from).map(|_| ()),
         Table::Settled => delivery::read_settled(from, settled_of(key)?.1).map(|_| ()),
         Table::DeadLetters => delivery::read_dead(from, delivery_of(key)?).map(|_| ()),
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
@@ -235,7 +250,6 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::Meta
         | Table::State
         | Table::Components
-        | Table::Counters
         | Table::Quarantine
         | Table::DedupeLevels => {
             from.rest();

@@ -115,10 +115,7 @@ fn delivery(object: Object) -> Object {
         .has("subscription", text(subscription))
         .has("position", number("The event's place in the bus's log.", 1))
         .has("accepted_at", time("When the event was accepted."))
-        .has(
-            "attempts_made",
-            number("Attempts that were made or begun.", 0),
-        )
+        .has("attempts_made", number("Attempts that ended.", 0))
         .may("bus", name("The bus."))
         .may("rule", name("The rule."))
         .may("function", name("The function."))

@@ -116,6 +116,7 @@ fn subscriptions() -> Vec<Shape> {
     let example = json!({
         "id": 3, "name": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
         "in_memory": 0, "situation": "empty", "reason": "nothing is ready to run", "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
+        "pending": 1, "waiting": 1, "dead": 0,
         "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
         "retry": retry(), "dead_letter_ms": 1_209_600_000,
     });
@@ -172,6 +173,15 @@ fn subscriptions() -> Vec<Shape> {
         .has("oldest_accepted_at", accepted)
         .may("oldest_age_ms", number(age, 0))
         .has("behind", number(behind, 0))
+        .has(
+            "pending",
+            number("Deliveries that are owed and may run now.", 0),
+        )
+        .has(
+            "waiting",
+            number("Deliveries that are owed and have a due time.", 0),
+        )
+        .has("dead", number("Dead letters.", 0))
         .has("since_start", tally);
     let list = object("The subscriptions.")
         .has(

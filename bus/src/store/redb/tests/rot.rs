@@ -237,3 +237,56 @@ fn a_harmed_event_hinders_nobody() {
     assert_eq!(*letters[0].event, hollow_event());
     assert_eq!(verified(&store).len(), 2);
 }
+
+/// A counter that says something else than the rows is found, whichever it is.
+#[test]
+fn a_counter_that_disagrees_is_found() {
+    let (_disk, store) = Disk::with_store();
+    let events = (1..=5).map(|id| event(&id.to_string(), vec![1; 100]));
+    store.commit(&[append(events.collect(), 1)]).unwrap();
+    let reason = DeadReason::Rejected;
+    let due_at = Timestamp(9);
+    let steps = [
+        settle(1, 0, SettleEnd::Dead { reason }),
+        settle(2, 0, SettleEnd::Retry { due_at }),
+        settle(3, 0, SettleEnd::Done(Effects::default())),
+    ];
+    store.commit(&steps).unwrap();
+    let counts = Counts {
+        pending: 2,
+        waiting: 1,
+        dead: 1,
+    };
+    assert_eq!(store.counts(SubscriptionId(1)).unwrap(), counts);
+    assert_eq!(store.bus_counts(BusId(1)).unwrap().events, 5);
+    assert_eq!(verified(&store), Vec::<String>::new());
+    let write = |change: &dyn Fn(&mut Tables<'_>)| {
+        let transaction = begin(store.database(), &store.length).unwrap();
+        let mut tables = Tables::new(&transaction);
+        change(&mut tables);
+        drop(tables);
+        transaction.commit().unwrap();
+        verified(&store)
+    };
+    let own = counters::subscription_key(SubscriptionId(1));
+    let other = counters::subscription_key(SubscriptionId(9));
+    let bus = counters::bus_key(BusId(1));
+    let found = write(&|tables| {
+        let wrong = Counts { dead: 2, ..counts };
+        tables
+            .put(Table::Counters, &own, |out| {
+                counters::write_subscription(out, wrong);
+            })
+            .unwrap();
+        tables
+            .put(Table::Counters, &other, |out| {
+                counters::write_subscription(out, counts);
+            })
+            .unwrap();
+        tables.remove(Table::Counters, &bus).unwrap();
+    });
+    let differs = "disagrees with the rows that it counts";
+    let expected = ["bus 1", "subscription 1", "subscription 9"];
+    let expected = expected.map(|whose| format!("counters {whose}: {differs}"));
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,32 @@
+//! Sums over rows that the store keeps with the rows, in the same transaction: exact at every commit.
+
+/// What a bus's log holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BusCounts {
+    /// Events.
+    pub events: u64,
+    /// Bytes of their stored records.
+    pub bytes: u64,
+}
+
+/// What a subscription has of deliveries that did not succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Owed, and due at once.
+    pub pending: u64,
+    /// Owed, and waiting for a due time, passed or not.
+    pub waiting: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+impl Counts {
+    /// Where an owed delivery counts.
+    pub(super) fn owed_mut(&mut self, waits: bool) -> &mut u64 {
+        if waits {
+            &mut self.waiting
+        } else {
+            &mut self.pending
+        }
+    }
+}
