@@ -113,6 +113,7 @@ impl Bench {
                     outcome: Outcome::Success,
                     output: String::new(),
                 },
+                spared: false,
                 end: SettleEnd::Done(Effects::default()),
                 now: Timestamp(1_002),
             }))

@@ -251,6 +251,9 @@ fn write_delivery(
     }
     object.shown("accepted_at", &delivery.accepted_at);
     object.number("attempts_made", u64::from(delivery.attempts_made));
+    if delivery.host_failures > 0 {
+        object.number("host_failures", u64::from(delivery.host_failures));
+    }
     if whole {
         object.array("attempts", &delivery.attempts, |out, attempt| {
             write_attempt(out, attempt, true);

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{Code, Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp};
+use super::{
+    Backoff, Code, Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp,
+};
 
 /// Names a delivery: an event owed to a subscription, live (replay 0) or under a replay's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -121,9 +123,11 @@ impl Pending {
     }
 
     /// The delivery after the attempt of this number, under the next fence; it is due at once. Claims that
-    /// never ended are forgotten: this attempt ended, and the fence lets no other end beside it.
-    pub fn end(&mut self, attempt: u32) {
+    /// never ended are forgotten: this attempt ended, and the fence lets no other end beside it. `spared` says
+    /// that the attempt spends none of the policy's.
+    pub fn end(&mut self, attempt: u32, spared: bool) {
         self.due_at = None;
+        self.host_failures += u32::from(spared);
         self.fence += 1;
         self.attempts_made = attempt;
         self.claims = 0;
@@ -311,6 +315,10 @@ pub struct Ending<'a> {
     pub outcome: &'a Outcome,
     /// Attempts made, this one included.
     pub attempts_made: u32,
+    /// Those of them that failed for reasons of the host's own, this one included if it did.
+    pub host_failures: u32,
+    /// True if this attempt is one of those.
+    pub spared: bool,
     /// When the event was accepted.
     pub accepted_at: Timestamp,
 }
@@ -329,7 +337,9 @@ pub enum Next {
 /// Decides what becomes of a delivery; the whole life is here.
 ///
 /// `random` is any 64 bits, for the jitter. A retry that would be due only after the age limit is a
-/// dead letter now. A function's own delay is honoured even where it is longer than the backoff's.
+/// dead letter now. A function's own delay is honoured even where it is longer than the backoff's. What failed
+/// for a reason of the host's own spends no attempt: it is tried again until the age limit, with a backoff of
+/// its own.
 #[must_use]
 pub fn next(ending: Ending<'_>, policy: &RetryPolicy, now: Timestamp, random: u64) -> Next {
     let asked_ms = match ending.outcome {
@@ -338,11 +348,14 @@ pub fn next(ending: Ending<'_>, policy: &RetryPolicy, now: Timestamp, random: u6
         Outcome::Retry { after_ms, .. } => *after_ms,
         _ => None,
     };
-    if ending.attempts_made >= policy.attempts_max {
+    let spent = ending.attempts_made.saturating_sub(ending.host_failures);
+    let delay_ms = if ending.spared {
+        Backoff::OF_THE_HOST.delay_ms(ending.host_failures, random)
+    } else if spent >= policy.attempts_max {
         return Next::Dead(DeadReason::AttemptsExhausted);
-    }
-    let delay_ms =
-        asked_ms.unwrap_or_else(|| policy.backoff.delay_ms(ending.attempts_made, random));
+    } else {
+        asked_ms.unwrap_or_else(|| policy.backoff.delay_ms(spent, random))
+    };
     let due = now.plus_ms(delay_ms);
     if due.ms_since(ending.accepted_at) > policy.age_ms_max {
         return Next::Dead(DeadReason::AgeExceeded);
@@ -353,7 +366,7 @@ pub fn next(ending: Ending<'_>, policy: &RetryPolicy, now: Timestamp, random: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Backoff, TimeoutKind};
+    use crate::model::TimeoutKind;
 
     fn retry(after_ms: Option<u64>) -> Outcome {
         Outcome::Retry {
@@ -431,6 +444,8 @@ mod tests {
             let ending = Ending {
                 outcome: &outcome,
                 attempts_made,
+                host_failures: 0,
+                spared: false,
                 accepted_at: Timestamp(1_000),
             };
             let got = next(ending, &policy, Timestamp(now), 0);
@@ -481,5 +496,46 @@ mod tests {
             .collect();
         assert_eq!(kept.len(), Delivery::ATTEMPTS_KEPT);
         assert_eq!((kept[0], kept[1], kept[15]), (1, 26, 40));
+    }
+
+    #[test]
+    fn what_the_host_failed_at_spends_no_attempt() {
+        let policy = RetryPolicy {
+            attempts_max: 2,
+            age_ms_max: 3_600_000,
+            ..RetryPolicy::default()
+        };
+        let host = Outcome::Host {
+            message: "no instance was free".into(),
+        };
+        let trap = Outcome::Trap {
+            message: "unreachable".into(),
+        };
+        let after = |outcome, attempts_made, host_failures, spared, now| {
+            let ending = Ending {
+                outcome,
+                attempts_made,
+                host_failures,
+                spared,
+                accepted_at: Timestamp(0),
+            };
+            next(ending, &policy, Timestamp(now), u64::MAX)
+        };
+        // A hundred failures of the host, and the delivery still has both attempts; the delay ends at a minute.
+        assert_eq!(after(&host, 1, 1, true, 0), Next::Retry(Timestamp(1_000)));
+        assert_eq!(
+            after(&host, 100, 100, true, 0),
+            Next::Retry(Timestamp(60_000))
+        );
+        assert_eq!(
+            after(&trap, 101, 100, false, 0),
+            Next::Retry(Timestamp(1_000))
+        );
+        let exhausted = Next::Dead(DeadReason::AttemptsExhausted);
+        assert_eq!(after(&trap, 102, 100, false, 0), exhausted);
+        // The age limit ends it; the death of a process spends an attempt as ever.
+        let aged = Next::Dead(DeadReason::AgeExceeded);
+        assert_eq!(after(&host, 3, 3, true, 3_600_000), aged);
+        assert_eq!(after(&host, 2, 0, false, 0), exhausted);
     }
 }

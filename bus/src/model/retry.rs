@@ -44,6 +44,14 @@ impl Default for RetryPolicy {
 }
 
 impl Backoff {
+    /// Between attempts that failed for reasons of the host's own: from a second to a minute.
+    pub const OF_THE_HOST: Self = Self {
+        initial_ms: 1_000,
+        factor: 2.0,
+        ms_max: 60_000,
+        jitter: true,
+    };
+
     /// The delay after the `failures`th failure (from 1), in milliseconds; `random` is any 64 bits.
     #[must_use]
     pub fn delay_ms(&self, failures: u32, random: u64) -> u64 {

@@ -208,6 +208,7 @@ impl Ran {
             duration: Duration::ZERO,
             output: String::new(),
             outcome: Outcome::Host { message },
+            spared: true,
         }
     }
 }

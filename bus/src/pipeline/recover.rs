@@ -16,6 +16,9 @@ use super::writer::Writer;
 use crate::model::{BusId, Outcome, Position, Timestamp};
 use crate::store::{Catalog, Settle, Step, StepOutcome};
 
+/// What an attempt says during which the process died, if that counts.
+pub(super) const DEATH: &str = "the process stopped during this attempt";
+
 /// The care that an unclean start takes: the last position of each bus at the start. Empty after a clean stop.
 pub(super) type Careful = HashMap<BusId, Position>;
 
@@ -67,9 +70,11 @@ pub(super) fn count_death(context: &Context, snapshot: &Snapshot, job: &Job) -> 
         return None;
     }
     let subscription = snapshot.subscriptions.get(&job.key.subscription)?;
-    let message = "the process stopped during this attempt".to_owned();
     let ran = Ran {
-        outcome: Outcome::Host { message },
+        outcome: Outcome::Host {
+            message: DEATH.to_owned(),
+        },
+        spared: false,
         ..Ran::host(String::new(), context.clock.now())
     };
     Some(settle::failed(

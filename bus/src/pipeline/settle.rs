@@ -27,6 +27,8 @@ pub(super) struct Ran {
     pub(super) duration: Duration,
     pub(super) output: String,
     pub(super) outcome: Outcome,
+    /// False for a failure of the host that spends an attempt all the same: the death of the process.
+    pub(super) spared: bool,
 }
 
 /// The settlement of an attempt in which `function` ran.
@@ -62,9 +64,12 @@ pub(super) fn failed(
     policy: &crate::model::RetryPolicy,
     ran: Ran,
 ) -> Settle {
+    let spared = ran.spared && matches!(ran.outcome, Outcome::Host { .. });
     let ending = Ending {
         outcome: &ran.outcome,
         attempts_made: job.attempts_made + 1,
+        host_failures: job.host_failures + u32::from(spared),
+        spared,
         accepted_at: job.accepted_at,
     };
     let end = match delivery::next(ending, policy, context.clock.now(), context.clock.random()) {
@@ -72,7 +77,10 @@ pub(super) fn failed(
         Next::Retry(due_at) => SettleEnd::Retry { due_at },
         Next::Dead(reason) => SettleEnd::Dead { reason },
     };
-    settle(context, job, ran, end)
+    Settle {
+        spared,
+        ..settle(context, job, ran, end)
+    }
 }
 
 /// The settlement of a delivery that can't be attempted.
@@ -91,6 +99,7 @@ fn settle(context: &Context, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
             outcome: ran.outcome.cut(MESSAGE_BYTES_MAX),
             output: ran.output,
         },
+        spared: false,
         end,
         now: context.clock.now(),
     }
@@ -212,6 +221,7 @@ pub(super) fn after_refusal(
         duration: Duration::from_micros(settle.attempt.duration_us),
         output: settle.attempt.output,
         outcome: Outcome::Conflict,
+        spared: true,
     };
     if let StepOutcome::Refused(reason) = outcome {
         ran.outcome = Outcome::Limit {

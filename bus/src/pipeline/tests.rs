@@ -443,6 +443,29 @@ async fn what_was_owed_at_an_unclean_stop_is_delivered_after_the_start() {
     assert_eq!(total, Some(Bytes::from_static(b"2000")));
 }
 
+/// The host fails at the only attempt that the rule allows: the delivery still has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_the_host_spends_no_attempt() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("broken", "break 2"), ("fails", "trap x")], 1).await;
+    let events = vec![event("a", "broken", "{}"), event("b", "fails", "{}")];
+    pipeline.publish("default", events).await.unwrap();
+    settled(&pipeline).await;
+    let snapshot = pipeline.snapshot();
+    let mut dead = 0;
+    for (id, own) in &snapshot.subscriptions {
+        let letters = pipeline.store().dead_letters(*id, None, 9).unwrap();
+        dead += letters.len();
+        for ended in pipeline.store().settled(*id, None, 9).unwrap() {
+            let delivery = &ended.delivery;
+            assert_eq!(own.rule.as_str(), "broken");
+            assert_eq!((delivery.attempts_made, delivery.host_failures), (2, 1));
+            assert_eq!(delivery.attempts[0].outcome.class(), "host");
+        }
+    }
+    assert_eq!(dead, 1, "the function's own failure spends it");
+}
+
 /// Two attempts that a process died in hang again; what else is pending doesn't wait for them. And a death
 /// in company costs no attempt: whoever is innocent keeps all of them.
 #[tokio::test(flavor = "multi_thread")]
@@ -562,7 +585,7 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
                 started_at: Timestamp(0),
                 duration_us: 0,
                 outcome: crate::model::Outcome::Host {
-                    message: "died".to_owned(),
+                    message: recover::DEATH.to_owned(),
                 },
                 output: String::new(),
             };
@@ -570,6 +593,7 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
                 key,
                 fence: claimed.fence,
                 attempt,
+                spared: false,
                 end: crate::store::SettleEnd::Retry {
                     due_at: Timestamp(0),
                 },

@@ -85,6 +85,7 @@ impl Pipeline {
             bus: rules.id,
             fence: 0,
             attempts_made: 0,
+            host_failures: 0,
             accepted_at: self.clock().now(),
             event: Arc::new(event),
             lineage: Lineage::default(),

@@ -8,6 +8,7 @@
 //! | `reject MESSAGE` | the attempt ends with a rejection |
 //! | `retry MS MESSAGE`, `retry MESSAGE` | it ends asking for another attempt, perhaps after a delay |
 //! | `until NUMBER` | it ends asking for another attempt, unless this is attempt NUMBER or a later one |
+//! | `break NUMBER` | the host fails, unless this is attempt NUMBER or a later one |
 //! | `trap MESSAGE` | it ends with a trap |
 //! | `emit TYPE` | one more event, with the position as its JSON data |
 //! | `count KEY` | adds 1 to the state under KEY |
@@ -43,6 +44,7 @@ enum Line {
     Reject(String),
     Retry(Option<u64>, String),
     Until(u32),
+    Break(u32),
     Trap(String),
     Emit(String),
     Count(String),
@@ -87,6 +89,7 @@ fn parse(line: &str) -> Result<Line, Error> {
             }
         }
         "until" => Line::Until(argument.parse().map_err(|_| unknown(line))?),
+        "break" => Line::Break(argument.parse().map_err(|_| unknown(line))?),
         "trap" => Line::Trap(text()),
         "emit" => Line::Emit(text()),
         "count" => Line::Count(text()),
@@ -184,7 +187,11 @@ impl Attempt<'_> {
                     message: format!("attempt {}", context.attempt),
                 });
             }
-            Line::Until(_) => {}
+            Line::Break(attempt) if context.attempt < attempt => {
+                let message = format!("broken at attempt {}", context.attempt);
+                return Err(Outcome::Host { message });
+            }
+            Line::Until(_) | Line::Break(_) => {}
             Line::Trap(message) => return Err(Outcome::Trap { message }),
             Line::Emit(kind) => self.emitted.push(Emitted {
                 kind,

@@ -309,6 +309,8 @@ pub struct Settle {
     pub fence: u32,
     /// The attempt as it ended.
     pub attempt: Attempt,
+    /// True if it failed for a reason of the host's own and spends none of the policy's attempts.
+    pub spared: bool,
     /// What becomes of the delivery.
     pub end: SettleEnd,
     /// When.

@@ -13,6 +13,7 @@ use crate::model::{
     BusId, DeliveryKey, Lineage, Outcome, Pending, Position, SubscriptionId, Timestamp,
 };
 use crate::pipeline::context::{Context, Health};
+use crate::pipeline::recover;
 use crate::pipeline::settle::{self, Ran};
 use crate::pipeline::tasks;
 use crate::pipeline::writer::Writer;
@@ -374,10 +375,10 @@ impl Reader {
             return Ok(false);
         }
         match self.context.store.delivery(delivery.key) {
-            Ok(Some(DeliveryState::Owed(whole))) => Ok(whole
-                .attempts
-                .last()
-                .is_some_and(|attempt| matches!(attempt.outcome, Outcome::Host { .. }))),
+            Ok(Some(DeliveryState::Owed(whole))) => {
+                let last = whole.attempts.last().map(|attempt| &attempt.outcome);
+                Ok(matches!(last, Some(Outcome::Host { message }) if message == recover::DEATH))
+            }
             Ok(_) => Ok(false),
             Err(error) if error.kind == Kind::Corrupt => Ok(false),
             Err(error) => Err(error),
@@ -416,6 +417,7 @@ impl Reader {
             bus,
             fence: delivery.fence,
             attempts_made: delivery.attempts_made,
+            host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
             event: Arc::new(crate::model::Event::unreadable()),
             lineage: Lineage::default(),

@@ -18,6 +18,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) bus: BusId,
     pub(in crate::pipeline) fence: u32,
     pub(in crate::pipeline) attempts_made: u32,
+    /// Those of them that spent none of the policy's attempts.
+    pub(in crate::pipeline) host_failures: u32,
     pub(in crate::pipeline) accepted_at: Timestamp,
     pub(in crate::pipeline) event: Arc<Event>,
     pub(in crate::pipeline) lineage: Lineage,
@@ -49,6 +51,7 @@ impl Job {
             bus,
             fence: delivery.fence,
             attempts_made: delivery.attempts_made,
+            host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
             weight: event.size(),
             event,

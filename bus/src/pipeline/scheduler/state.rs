@@ -228,6 +228,7 @@ impl State {
                 bus,
                 fence: 0,
                 attempts_made: 0,
+                host_failures: 0,
                 accepted_at: now,
                 event: new.event.clone(),
                 lineage: new.lineage,

@@ -116,6 +116,7 @@ impl World {
             bus: BusId(1),
             fence: 0,
             attempts_made: 0,
+            host_failures: 0,
             accepted_at: Timestamp(0),
             weight: event.size(),
             event,

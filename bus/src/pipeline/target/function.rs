@@ -108,6 +108,7 @@ async fn run(
         duration: invoked.duration,
         output: invoked.output,
         outcome: invoked.outcome,
+        spared: true,
     };
     let effects = ran
         .outcome

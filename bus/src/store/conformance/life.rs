@@ -209,12 +209,14 @@ fn every_outcome_comes_back_from_the_history() {
                 key: key(S1, 1),
                 fence,
                 attempt: attempt(fence + 1, outcome.clone()),
+                spared: matches!(outcome, Outcome::Host { .. }),
                 end: SettleEnd::Retry { due_at: NOW },
                 now: NOW,
             })));
         }
         subject.reopen();
         let row = owed(&subject, key(S1, 1));
+        assert_eq!(row.host_failures, 1);
         let kept: Vec<_> = row
             .attempts
             .into_iter()

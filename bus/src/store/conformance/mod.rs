@@ -234,6 +234,7 @@ pub(super) fn settle(key: DeliveryKey, fence: u32, number: u32, end: SettleEnd) 
         key,
         fence,
         attempt: attempt(number, outcome),
+        spared: false,
         end,
         now: NOW.plus_ms(5),
     }))

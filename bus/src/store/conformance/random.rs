@@ -122,6 +122,7 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 key,
                 fence,
                 attempt: attempt(fence + 1, Outcome::Success),
+                spared: matches!(end, End::Retry(after) if after % 3 == 0),
                 end: settle_end(end, key, model, now),
                 now,
             }))

@@ -137,7 +137,7 @@ impl Data {
         }
         let due_before = delivery.due_at;
         let mut pending = delivery.pending();
-        pending.end(settle.attempt.number);
+        pending.end(settle.attempt.number, settle.spared);
         let mut ended = Delivery::new(pending, delivery.attempts.clone());
         ended.record(settle.attempt.clone());
 

@@ -34,7 +34,7 @@ impl Work<'_, '_> {
             self.write_state(effects)?;
         }
         let mut pending = before;
-        pending.end(settle.attempt.number);
+        pending.end(settle.attempt.number, settle.spared);
         if let Some(due) = before.due_at {
             self.tables.remove(Table::Due, &due_key(due, settle.key))?;
         }

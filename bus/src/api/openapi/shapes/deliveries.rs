@@ -116,6 +116,13 @@ fn delivery(object: Object) -> Object {
         .has("position", number("The event's place in the bus's log.", 1))
         .has("accepted_at", time("When the event was accepted."))
         .has("attempts_made", number("Attempts that ended.", 0))
+        .may(
+            "host_failures",
+            number(
+                "Attempts of these that failed for reasons of the host's own and spent none of the policy's.",
+                1,
+            ),
+        )
         .may("bus", name("The bus."))
         .may("rule", name("The rule."))
         .may("function", name("The function."))

@@ -99,6 +99,7 @@ fn ended(
             output,
             ..attempt(number, outcome)
         },
+        spared: false,
         end,
         now: NOW.plus_ms(200 + u64::from(number)),
     }))

@@ -94,6 +94,7 @@ fn settle(position: u64, fence: u32, end: SettleEnd) -> Step {
             outcome: Outcome::Success,
             output: String::new(),
         },
+        spared: false,
         end,
         now: Timestamp(2),
     }))
