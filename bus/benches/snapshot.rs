@@ -27,12 +27,10 @@ fn catalog(count: usize) -> Catalog {
             bus: name("default"),
             pattern: Some(pattern(number)),
             filters: Vec::new(),
-            targets: vec![TargetConfig {
-                input: None,
-                function: name("f"),
-                retry: RetryPolicy::default(),
-                dead_letter_ms: 1,
-            }],
+            targets: vec![TargetConfig::with_defaults(
+                &name(&format!("rule-{number}")),
+                Target::Function(name("f")),
+            )],
         };
         catalog.subscriptions.push(Subscription {
             id: SubscriptionId(number as u32 + 1),

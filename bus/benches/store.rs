@@ -39,12 +39,10 @@ impl Bench {
             bus: Name::new("default").expect("a name"),
             pattern: None,
             filters: Vec::new(),
-            targets: vec![TargetConfig {
-                input: None,
-                function: function.clone(),
-                retry: RetryPolicy::default(),
-                dead_letter_ms: 1,
-            }],
+            targets: vec![TargetConfig::with_defaults(
+                &Name::new("r").expect("a name"),
+                Target::Function(function.clone()),
+            )],
         };
         let step = Step::ApplyManifest(Box::new(ApplyManifest {
             source: String::new(),
