@@ -152,3 +152,44 @@ fn append_and_settle_the_last(bencher: divan::Bencher<'_, '_>, count: usize) {
             outcomes.len()
         });
 }
+
+/// What the writer does for one rule that comes to the top of so many: the commit of a planned change.
+#[divan::bench(args = [100, 10_000, 100_000], sample_count = 10, sample_size = 1)]
+fn one_more_rule(bencher: divan::Bencher, count: usize) {
+    let bench = Bench::new();
+    let name = |text: &str| Name::new(text).expect("a name");
+    let rule = |number: usize| RuleConfig {
+        name: name(&format!("rule-{number}")),
+        bus: name("default"),
+        pattern: None,
+        filters: Vec::new(),
+        targets: vec![TargetConfig::with_defaults(
+            &name(&format!("rule-{number}")),
+            Target::Function(name("f")),
+        )],
+    };
+    let digest = Digest::of(b"component");
+    let apply = |rules: Vec<RuleConfig>| {
+        Step::ApplyManifest(Box::new(ApplyManifest {
+            source: String::new(),
+            buses: Vec::new(),
+            functions: vec![(name("f"), digest, FunctionConfig::default())],
+            components: Vec::new(),
+            rules,
+            expected: None,
+            now: Timestamp(0),
+        }))
+    };
+    let mut rules: Vec<RuleConfig> = (0..count).map(rule).collect();
+    bench
+        .store
+        .commit(&[apply(rules.clone())])
+        .expect("a manifest");
+    bencher
+        .with_inputs(|| {
+            rules.insert(0, rule(rules.len()));
+            let plan = bench.store.plan(&apply(rules.clone())).expect("a plan");
+            plan.expect("it is not denied").1
+        })
+        .bench_local_refs(|step| bench.store.commit(std::slice::from_ref(step)));
+}

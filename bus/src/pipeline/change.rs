@@ -44,7 +44,7 @@ pub(crate) fn changed(expected: u64, found: u64) -> Error {
 }
 
 /// What is compiled, or to be, by digest.
-type Compilations = HashMap<Digest, Arc<Compilation>>;
+pub(super) type Compilations = HashMap<Digest, Arc<Compilation>>;
 
 impl Pipeline {
     /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
@@ -188,7 +188,7 @@ impl Pipeline {
 
     /// Makes the change of `step` durable and active; `last` is what is active, and the caller holds
     /// `changing`.
-    async fn change(
+    pub(super) async fn change(
         &self,
         last: Arc<Snapshot>,
         step: Step,
@@ -201,7 +201,7 @@ impl Pipeline {
             known,
         };
         let (planned, step) = blocking(move || planning.plan(step)).await?;
-        match self.writer.apply(step).await? {
+        match self.writer.apply(step.clone()).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
             other => {
@@ -211,12 +211,12 @@ impl Pipeline {
                 ));
             }
         }
-        self.take_over(&last, planned);
+        self.take_over(&last, planned, step);
         Ok(self.snapshot().version)
     }
 
     /// Puts a snapshot in the place of the active one. The change is durable, so nothing here may fail.
-    fn take_over(&self, last: &Arc<Snapshot>, planned: Planned) {
+    fn take_over(&self, last: &Arc<Snapshot>, planned: Planned, step: Step) {
         let Planned {
             catalog,
             snapshot,
@@ -224,6 +224,12 @@ impl Pipeline {
         } = planned;
         // Before an event can be matched to it, a subscription has its queue.
         self.scheduler.subscribe(queues);
+        let gone = last.subscriptions.keys();
+        let gone: Vec<_> = gone
+            .filter(|id| !snapshot.subscriptions.contains_key(id))
+            .copied()
+            .collect();
+        self.scheduler.unsubscribe(gone);
         for (id, _, last) in &catalog.buses {
             self.context.add_bus(*id, *last);
         }
@@ -236,8 +242,9 @@ impl Pipeline {
             .map(|own| (own.revision.digest, own.compilation.clone()))
             .collect();
         let last = self.context.snapshot.swap(Arc::new(snapshot));
-        // Letting go of many rules takes its time, too.
-        self.tasks.spawn_blocking(move || drop((last, catalog)));
+        // Letting go of many rules takes its time, too; the step holds what was known before.
+        self.tasks
+            .spawn_blocking(move || drop((last, catalog, step)));
         for (digest, compilation) in to_come {
             self.compiler.again(digest, &compilation);
         }
@@ -260,7 +267,7 @@ fn check_version(active: &Snapshot, expected: Option<u64>) -> Result<(), Error> 
 }
 
 /// What the active functions are compiled to, by digest.
-fn compilations(active: &Snapshot) -> Compilations {
+pub(super) fn compilations(active: &Snapshot) -> Compilations {
     let functions = active.functions.values();
     functions
         .map(|own| (own.revision.digest, own.compilation.clone()))
@@ -300,10 +307,10 @@ struct Planned {
 }
 
 impl Planning {
-    /// What is active after `step`, which is given back; on a blocking thread.
+    /// What is active after `step`, and the step to commit for that; on a blocking thread.
     fn plan(self, step: Step) -> Result<(Planned, Step), Error> {
-        let catalog = self.store.plan(&step).map_err(read_error)?;
-        let catalog = catalog.map_err(|reason| Error::new(Kind::Conflict, reason))?;
+        let plan = self.store.plan(&step).map_err(read_error)?;
+        let (catalog, step) = plan.map_err(|reason| Error::new(Kind::Conflict, reason))?;
         let functions = self.functions(&catalog);
         let snapshot =
             Snapshot::compile(&catalog, functions, Some(&self.last)).map_err(|fault| {

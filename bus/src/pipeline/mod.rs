@@ -24,6 +24,7 @@ mod invoke;
 mod matching;
 mod recover;
 mod redact;
+mod retire;
 mod scheduler;
 mod services;
 mod settle;
@@ -187,6 +188,11 @@ impl Pipeline {
         pipeline.prepare_queues(&parts.catalog);
         pipeline.keep_house();
         Compiler::start(&pipeline.compiler, pipeline.stop.subscribe());
+        tasks::essential_task(
+            "retirement of subscriptions",
+            pipeline.context.health.clone(),
+            retire::keep_retiring(Arc::downgrade(&pipeline)),
+        );
         tasks::essential_task(
             "housekeeping",
             health.clone(),

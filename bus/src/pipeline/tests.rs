@@ -676,7 +676,7 @@ impl Store for Bad {
         ))
     }
 
-    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, crate::store::Error> {
+    fn plan(&self, step: &Step) -> Result<Result<(Catalog, Step), String>, crate::store::Error> {
         let gate = self.gate.lock().unwrap().take();
         if let Some(gate) = gate {
             self.waits.store(true, Ordering::SeqCst);

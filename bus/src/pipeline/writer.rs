@@ -205,10 +205,7 @@ impl Writer {
     pub(super) async fn apply(&self, step: Step) -> Result<StepOutcome, Error> {
         let (reply, answer) = oneshot::channel();
         let bytes = match &step {
-            Step::Deploy(deploy) => deploy.component.len(),
-            Step::ApplyManifest(apply) => {
-                apply.components.iter().map(|(_, bytes)| bytes.len()).sum()
-            }
+            Step::Change(change) => change.component_bytes(),
             _ => 0,
         };
         let weight = Weight {
@@ -287,8 +284,12 @@ fn answer(
                 committed.push(Committed::Settled(Some(ticket), settle, outcome));
             }
             (Reply::Outcome(reply), outcome, step) => {
-                if let Step::Settle(settle) = step {
-                    committed.push(Committed::Settled(None, settle, outcome.clone()));
+                match step {
+                    Step::Settle(settle) => {
+                        committed.push(Committed::Settled(None, settle, outcome.clone()));
+                    }
+                    // Whoever planned a change lets go of it after the answer, so that this thread doesn't.
+                    other => drop(other),
                 }
                 let _ = reply.send(Ok(outcome));
             }

@@ -5,6 +5,7 @@
 //! only writes the rows that differ. Never here: input, output, a clock, an event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{ApplyManifest, Deploy, Step};
 use crate::model::{
@@ -12,21 +13,29 @@ use crate::model::{
     SubscriptionId, SubscriptionName, Target, Timestamp, rule::DEFAULT_BUS,
 };
 
-/// Names, numbers and configuration in force.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// Names, numbers and configuration in force. A copy shares the rules and the subscriptions.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     /// Raised by each change; 0 before the first.
     pub(super) version: u64,
     /// The manifest's text; empty before the first.
-    pub(super) manifest: String,
-    /// Every bus ever declared; rows never leave, so a number is never used again.
+    pub(super) manifest: Arc<str>,
+    /// Every bus ever declared; they never leave, so a number is never used again.
     pub(super) buses: BTreeMap<BusId, BusConfig>,
     /// The revision in force of each deployed function.
     pub(super) functions: BTreeMap<Name, Revision>,
-    /// The rules in force, in the manifest's order.
-    pub(super) rules: Vec<RuleConfig>,
-    /// Every subscription ever made; rows never leave, so a name finds its number again.
-    pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// The rules in force, each under a number that it keeps for as long as it is in force.
+    pub(super) rules: BTreeMap<u32, Arc<RuleConfig>>,
+    /// The numbers of the rules, in the manifest's order.
+    pub(super) order: Vec<u32>,
+    /// False where the store has no row for the order yet: before format 3 a rule's number was its place.
+    pub(super) order_stored: bool,
+    /// The last number that a rule was given.
+    pub(super) rule_last: u32,
+    /// Every subscription that was made and not retired, so that a name finds its number again.
+    pub(super) subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    /// The last number that a subscription was given; none is given twice.
+    pub(super) subscription_last: u32,
 }
 
 impl Known {
@@ -35,6 +44,7 @@ impl Known {
         let name = Name::new(DEFAULT_BUS).expect("the default bus has a valid name");
         Self {
             buses: BTreeMap::from([(BusId(1), BusConfig::with_defaults(name))]),
+            order_stored: true,
             ..Self::default()
         }
     }
@@ -46,6 +56,8 @@ impl Known {
             Step::ApplyManifest(apply) => self.apply(apply, has),
             Step::Deploy(deploy) => self.deploy(deploy, Digest::of(&deploy.component)),
             Step::Remove { function, expected } => self.remove(function, *expected),
+            Step::Retire(subscriptions) => self.retire(subscriptions),
+            Step::Change(change) => Ok((**change.next()).clone()),
             Step::Append(_) | Step::Settle(_) | Step::Claim { .. } | Step::MarkClean(_) => {
                 Ok(self.clone())
             }
@@ -71,12 +83,8 @@ impl Known {
     ) -> Result<Self, String> {
         self.check(step.expected)?;
         let mut next = Self {
-            version: self.version,
-            manifest: step.source.clone(),
-            buses: self.buses.clone(),
-            functions: self.functions.clone(),
-            rules: step.rules.clone(),
-            subscriptions: self.subscriptions.clone(),
+            manifest: step.source.as_str().into(),
+            ..self.clone()
         };
         let mut brought = BTreeSet::new();
         for (digest, bytes) in &step.components {
@@ -98,6 +106,7 @@ impl Known {
             }
             next.revise(name, *digest, config.clone(), step.now);
         }
+        next.take_rules(&step.rules)?;
         next.subscribe(&numbers)?;
         Ok(self.raised(next))
     }
@@ -119,7 +128,7 @@ impl Known {
     /// What is known after `function` is taken away, or why it can't be.
     pub(super) fn remove(&self, function: &Name, expected: Option<u64>) -> Result<Self, String> {
         self.check(expected)?;
-        if let Some(rule) = self.rules.iter().find(|rule| {
+        if let Some(rule) = self.rules_in_order().find(|rule| {
             rule.targets
                 .iter()
                 .any(|target| target.to.function() == Some(function))
@@ -134,6 +143,44 @@ impl Known {
             return Err(format!("there is no function `{function}`"));
         }
         Ok(self.raised(next))
+    }
+
+    /// The rules in force, in the manifest's order.
+    pub(super) fn rules_in_order(&self) -> impl Iterator<Item = &Arc<RuleConfig>> {
+        self.order
+            .iter()
+            .filter_map(|number| self.rules.get(number))
+    }
+
+    /// What stands in one row.
+    pub(super) fn head(&self) -> (u64, &str, u32, u32) {
+        let (rule, subscription) = (self.rule_last, self.subscription_last);
+        (self.version, &self.manifest, rule, subscription)
+    }
+
+    /// True if it is what `other` is, however it is stored.
+    fn says_what(&self, other: &Self) -> bool {
+        self.head() == other.head()
+            && self.buses == other.buses
+            && self.functions == other.functions
+            && self.order == other.order
+            && self.rules == other.rules
+            && self.subscriptions == other.subscriptions
+    }
+
+    /// What is known after subscriptions went that have left the manifest, or why they can't go. Whether they
+    /// owe something is the engine's to check.
+    pub(super) fn retire(&self, subscriptions: &[SubscriptionId]) -> Result<Self, String> {
+        let mut next = self.clone();
+        for id in subscriptions {
+            match next.subscriptions.get(id) {
+                Some(own) if !own.active => next.subscriptions.remove(id),
+                Some(own) => return Err(format!("the subscription `{}` is active", own.name())),
+                None => return Err(format!("there is no subscription number {}", id.0)),
+            };
+        }
+        next.order_stored = true;
+        Ok(next)
     }
 
     /// The components that some function in force needs.
@@ -166,7 +213,8 @@ impl Known {
 
     /// `next` under the next version, or `self`'s if nothing differs; the first manifest always counts.
     fn raised(&self, mut next: Self) -> Self {
-        if next != *self || self.version == 0 {
+        next.order_stored = true;
+        if !next.says_what(self) || self.version == 0 {
             next.version = self.version + 1;
         }
         next
@@ -210,23 +258,15 @@ impl Known {
     /// Makes the subscriptions follow the rules: one for each target, numbers kept by bus and name. A name
     /// that comes to another bus gets another number: a number's positions are those of one bus.
     fn subscribe(&mut self, buses: &BTreeMap<Name, BusId>) -> Result<(), String> {
-        // This runs in the writer's thread, where appends wait: no order, no copy that isn't needed.
         let mut numbers: HashMap<(BusId, SubscriptionName), SubscriptionId> =
             HashMap::with_capacity(self.subscriptions.len());
-        for (id, known) in &mut self.subscriptions {
-            known.active = false;
+        for (id, known) in &self.subscriptions {
             numbers.insert((known.bus, known.name().clone()), *id);
         }
-        let mut last = self
-            .subscriptions
-            .last_key_value()
-            .map_or(0, |(id, _)| id.0);
-        let mut named = HashSet::with_capacity(self.rules.len());
+        let mut last = self.subscription_last;
         let mut names = HashSet::with_capacity(self.rules.len());
-        for rule in &self.rules {
-            if !named.insert(&rule.name) {
-                return Err(format!("rule `{}` is declared twice", rule.name));
-            }
+        let mut active = BTreeMap::new();
+        for rule in self.rules_in_order() {
             let Some(bus) = buses.get(&rule.bus).copied() else {
                 return Err(format!(
                     "rule `{}` looks at bus `{}`, which is not declared",
@@ -253,9 +293,52 @@ impl Known {
                     target: target.clone(),
                     active: true,
                 };
-                self.subscriptions.insert(id, subscription);
+                active.insert(id, subscription);
             }
         }
+        // What stays as it is stays shared.
+        for (id, own) in &mut self.subscriptions {
+            match active.remove(id) {
+                Some(now) if **own == now => {}
+                Some(now) => *own = Arc::new(now),
+                None if own.active => Arc::make_mut(own).active = false,
+                None => {}
+            }
+        }
+        let new = active.into_iter();
+        self.subscriptions
+            .extend(new.map(|(id, own)| (id, Arc::new(own))));
+        self.subscription_last = last;
+        Ok(())
+    }
+
+    /// Takes in the rules; one that is there keeps its number, and what it shares if it is the same.
+    fn take_rules(&mut self, rules: &[RuleConfig]) -> Result<(), String> {
+        let numbers = self.rules.iter();
+        let numbers: HashMap<Name, u32> = numbers
+            .map(|(number, rule)| (rule.name.clone(), *number))
+            .collect();
+        let mut named = HashSet::with_capacity(rules.len());
+        let mut next = BTreeMap::new();
+        self.order = Vec::with_capacity(rules.len());
+        self.order_stored = true;
+        for rule in rules {
+            if !named.insert(&rule.name) {
+                return Err(format!("rule `{}` is declared twice", rule.name));
+            }
+            let number = match numbers.get(&rule.name) {
+                Some(number) => *number,
+                None => {
+                    self.rule_last += 1;
+                    self.rule_last
+                }
+            };
+            let same = self.rules.get(&number).filter(|own| ***own == *rule);
+            let shared = same.cloned().unwrap_or_else(|| Arc::new(rule.clone()));
+            next.insert(number, shared);
+            self.order.push(number);
+        }
+        self.rules = next;
         Ok(())
     }
 

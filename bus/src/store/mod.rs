@@ -8,6 +8,7 @@
 //! Never here: matching, retry decisions, waiting. A step says what to write; the store only checks
 //! what must be checked inside the transaction (duplicates, fences, state versions, the fan-out budget).
 
+mod change;
 mod codec;
 #[cfg(test)]
 mod conformance;
@@ -28,6 +29,7 @@ use crate::model::{
     Subscription, SubscriptionId, Timestamp,
 };
 
+pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
 pub use page::{Direction, Page, Rows};
@@ -50,12 +52,15 @@ pub trait Store: Send + Sync + 'static {
     /// As every read: [`Kind::Corrupt`] for a record that fails its checksum, [`Kind::Unknown`] when the engine fails.
     fn catalog(&self) -> Result<Catalog, Error>;
 
-    /// The catalog as it would be after `step`, which is a manifest, a deployment or a removal, and why
-    /// the step would be denied if it would be; nothing is written.
+    /// The catalog as it would be after `step`, which changes it, with the step to commit for that; or why the
+    /// step would be denied. Nothing is written.
+    ///
+    /// The step that comes back costs the writer the rows that differ and no more, and is denied if another
+    /// change comes between.
     ///
     /// # Errors
     /// As every read.
-    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error>;
+    fn plan(&self, step: &Step) -> Result<Result<(Catalog, Step), String>, Error>;
 
     /// A page of a bus's log: events behind `from`, or before it where the page goes backwards; then the
     /// highest number there is means the log's end.
@@ -271,6 +276,11 @@ pub enum Step {
         /// Only if this rule-set version is active until then; `None` asks for none.
         expected: Option<u64>,
     },
+    /// Let go of subscriptions that have left the manifest; denied while one of them has a pending delivery
+    /// or a dead letter. Their numbers are never given to another.
+    Retire(Vec<SubscriptionId>),
+    /// Make a change of the catalog that [`Store::plan`] planned.
+    Change(Arc<Change>),
     /// Note that this process stops (`true`) or runs (`false`): a start that finds `false` is unclean.
     MarkClean(bool),
 }
@@ -419,7 +429,7 @@ pub enum StepOutcome {
         /// Counts changes of buses, functions and rules from 1.
         version: u64,
     },
-    /// Of a manifest, deployment or removal: it can't be done, and why. Of an append or settlement: it
+    /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
     /// names a bus or subscription that does not exist, which is a caller's mistake. Nothing was written.
     Denied(String),
     /// Of a mark.
@@ -493,7 +503,8 @@ pub struct Catalog {
     pub functions: Vec<Revision>,
     /// The rules in force.
     pub rules: Vec<RuleConfig>,
-    /// Every subscription that is active, still owes something, or holds a dead letter.
+    /// Every subscription that is active or was not retired yet; one that owes something or holds a dead
+    /// letter is not.
     pub subscriptions: Vec<Subscription>,
 }
 

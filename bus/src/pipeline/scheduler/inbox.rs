@@ -42,6 +42,8 @@ pub(super) enum Message {
     /// Subscriptions that may be new, or may have another target now; true for those that the store may
     /// hold deliveries of.
     Subscribe(Vec<(SubscriptionId, Target, bool)>),
+    /// Subscriptions that were retired.
+    Unsubscribe(Vec<SubscriptionId>),
     /// Other functions or limits are active.
     Changed,
     Pause(Pause, bool),

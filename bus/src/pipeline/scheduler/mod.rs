@@ -131,6 +131,13 @@ impl Scheduler {
         self.inbox.put(Message::Subscribe(subscriptions));
     }
 
+    /// Lets go of the queues of subscriptions that were retired.
+    pub(super) fn unsubscribe(&self, subscriptions: Vec<SubscriptionId>) {
+        if !subscriptions.is_empty() {
+            self.inbox.put(Message::Unsubscribe(subscriptions));
+        }
+    }
+
     /// Other functions are active, or other limits of them.
     pub(super) fn changed(&self) {
         self.inbox.put(Message::Changed);
@@ -262,6 +269,11 @@ impl Thread {
             Message::Subscribe(subscriptions) => {
                 for (id, target, behind) in subscriptions {
                     self.state.subscribe(id, &target, behind);
+                }
+            }
+            Message::Unsubscribe(subscriptions) => {
+                for id in subscriptions {
+                    self.state.unsubscribe(id);
                 }
             }
             Message::Changed => {

@@ -154,6 +154,14 @@ impl State {
         self.enlist(number);
     }
 
+    /// Lets go of a queue that has nothing and waits for nothing; a retired subscription's never has.
+    pub(super) fn unsubscribe(&mut self, id: SubscriptionId) {
+        let idle = |queue: &Queue| queue.held() == 0 && !queue.filling && !queue.hungry;
+        if self.queues.get(&id).is_some_and(idle) {
+            self.queues.remove(&id);
+        }
+    }
+
     /// Takes over the limits that targets have now.
     pub(super) fn limit(&mut self, limits: impl Fn(&Target) -> target::Limits) {
         for number in 0..self.functions.len() {

@@ -63,3 +63,59 @@ async fn a_backlog_follows_its_subscription_to_another_function() {
     let ended = store.settled(number, None, 100).unwrap();
     assert_eq!(ended.len(), 41);
 }
+
+/// What left the manifest goes at its end, at the second look, and its number with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_at_its_end_is_retired() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(
+        &pipeline,
+        &[("t", "ok"), ("u", "reject no"), ("v", "ok")],
+        1,
+    )
+    .await;
+    let all = ["t", "u", "v"].map(|kind| event(kind, kind, "{}"));
+    pipeline.publish("default", all.to_vec()).await.unwrap();
+    let numbers = |pipeline: &Pipeline| {
+        let snapshot = pipeline.snapshot();
+        let ids = snapshot.subscriptions.values();
+        let named = ids.map(|own| (own.name().to_string(), own.id.0));
+        named.collect::<BTreeMap<_, _>>()
+    };
+    let before = numbers(&pipeline);
+    apply(&pipeline, &[("v", "ok")], 1).await;
+    let mut looks = retire::Looks::default();
+    for _ in 0..3 {
+        let count = pipeline.retire(&mut looks).await.unwrap();
+        assert_eq!(count, 0, "all of them owe something");
+    }
+    pipeline.begin();
+    settled(&pipeline).await;
+    assert_eq!(pipeline.retire(&mut looks).await.unwrap(), 0);
+    assert_eq!(pipeline.retire(&mut looks).await.unwrap(), 1);
+    assert_eq!(pipeline.retire(&mut looks).await.unwrap(), 0);
+    // One has a dead letter, one is active.
+    let mut after = before.clone();
+    after.remove("t/t");
+    assert_eq!(numbers(&pipeline), after);
+    let listed = store.catalog().unwrap().subscriptions;
+    assert_eq!(listed.len(), 2);
+    let described = pipeline.describe().await.unwrap();
+    assert!(!described.contains_key(&SubscriptionId(before["t/t"])));
+    assert_eq!(described.len(), 2);
+    // The name is another subscription when it comes back, and works.
+    apply(&pipeline, &[("t", "ok"), ("v", "ok")], 1).await;
+    assert!(numbers(&pipeline)["t/t"] > 3);
+    let again = vec![event("again", "t", "{}")];
+    pipeline.publish("default", again).await.unwrap();
+    settled(&pipeline).await;
+    let ended = |number: u32| {
+        store
+            .settled(SubscriptionId(number), None, 9)
+            .unwrap()
+            .len()
+    };
+    assert_eq!(ended(numbers(&pipeline)["t/t"]), 1);
+    assert_eq!(ended(before["t/t"]), 1);
+}

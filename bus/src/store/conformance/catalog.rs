@@ -312,7 +312,12 @@ fn a_plan_is_what_a_commit_makes() {
         Step::ApplyManifest(Box::new(step))
     };
     let of_f = || vec![rule("r3", "side", &["f"])];
-    for subject in Subject::all() {
+    // What a plan gives is committed in place of the step, or the step itself is.
+    let both = [true, false];
+    let subjects = both
+        .into_iter()
+        .flat_map(|planned| Subject::all().map(move |own| (own, planned)));
+    for (subject, planned) in subjects {
         let steps = [
             (bare(vec![]), "which the store does not have"),
             (applied(of_f(), Some(7)), "version 7, and 0 is active"),
@@ -328,9 +333,12 @@ fn a_plan_is_what_a_commit_makes() {
             let before = subject.store.catalog().unwrap();
             let plan = subject.store.plan(&step).unwrap();
             assert_eq!(subject.store.catalog().unwrap(), before);
-            let outcome = subject.one(step);
+            let outcome = match &plan {
+                Ok((_, change)) if planned => subject.one(change.clone()),
+                _ => subject.one(step),
+            };
             match (plan, outcome) {
-                (Ok(plan), StepOutcome::Applied { version }) => {
+                (Ok((plan, _)), StepOutcome::Applied { version }) => {
                     assert_eq!(plan, subject.store.catalog().unwrap());
                     assert_eq!((plan.version, denied), (version, ""));
                 }
@@ -343,5 +351,91 @@ fn a_plan_is_what_a_commit_makes() {
                 (plan, outcome) => panic!("{plan:?} and then {outcome:?}"),
             }
         }
+    }
+}
+
+/// A planned change counts only if nothing came between, and one that was committed is no plan any more.
+#[test]
+fn a_plan_is_denied_after_another_change() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        let rules = |function: &str| vec![rule("r9", "default", &[function])];
+        let step = |function: &str| {
+            Step::ApplyManifest(Box::new(manifest(&["side"], &["f", "g"], rules(function))))
+        };
+        let plan = |step: &Step| subject.store.plan(step).unwrap().unwrap().1;
+        let (first, second) = (plan(&step("f")), plan(&step("g")));
+        // In one transaction, and in another.
+        let outcomes = subject
+            .store
+            .commit(&[first.clone(), second.clone()])
+            .unwrap();
+        assert_eq!(outcomes[0], StepOutcome::Applied { version: 2 });
+        let after = subject.store.catalog().unwrap();
+        for outcome in [outcomes[1].clone(), subject.one(second), subject.one(first)] {
+            assert!(matches!(outcome, StepOutcome::Denied(_)), "{outcome:?}");
+        }
+        assert_eq!(subject.store.catalog().unwrap(), after);
+        assert_eq!(after.rules, rules("f"));
+    }
+}
+
+/// Only what left, owes nothing and has no dead letter is retired, and no number is given twice.
+#[test]
+fn subscriptions_are_retired_at_their_end_and_numbers_never_return() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        let retire = |subject: &Subject, ids: &[SubscriptionId]| {
+            matches!(
+                subject.one(Step::Retire(ids.to_vec())),
+                StepOutcome::Applied { version: 2 }
+            )
+        };
+        subject.one(append(&["a", "b", "c"], &[S1, S2], NOW));
+        assert!(matches!(
+            subject.one(Step::Retire(vec![S1])),
+            StepOutcome::Denied(reason) if reason.contains("is active")
+        ));
+        let rest = vec![rule("r3", "side", &["f"])];
+        apply(&subject, manifest(&["side"], &["f", "g"], rest.clone()));
+        assert!(!retire(&subject, &[S1]), "it owes three deliveries");
+        subject.one(done(key(S1, 1), 0));
+        let reason = DeadReason::Rejected;
+        subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
+        let before = subject.store.catalog().unwrap();
+        assert!(!retire(&subject, &[S1]), "it owes one");
+        subject.one(done(key(S1, 3), 0));
+        assert!(!retire(&subject, &[S1]), "it has a dead letter");
+        assert_eq!(subject.store.catalog().unwrap(), before);
+        for position in 1..=3 {
+            subject.one(done(key(S2, position), 0));
+        }
+        assert!(
+            !retire(&subject, &[S2, S1]),
+            "one of the two is not at its end"
+        );
+        assert!(retire(&subject, &[S2]));
+        assert!(!retire(&subject, &[S2]), "it is gone");
+        subject.reopen();
+        let numbers: Vec<u32> = names(&subject).iter().map(|(id, ..)| *id).collect();
+        assert!(!numbers.contains(&2) && numbers.contains(&1), "{numbers:?}");
+        // Its successes are still there to be looked at.
+        assert_eq!(subject.store.settled(S2, None, 10).unwrap().len(), 3);
+        // The name that comes back is another subscription, even where the last number was retired.
+        let last = *numbers.last().unwrap();
+        let with = |name: &str| {
+            let mut rules = rest.clone();
+            rules.push(rule(name, "default", &["f"]));
+            manifest(&["side"], &["f", "g"], rules)
+        };
+        apply(&subject, with("late"));
+        apply(&subject, manifest(&["side"], &["f", "g"], rest.clone()));
+        let late = SubscriptionId(last.max(3) + 1);
+        assert!(matches!(
+            subject.one(Step::Retire(vec![late])),
+            StepOutcome::Applied { .. }
+        ));
+        subject.reopen();
+        apply(&subject, with("late"));
+        let again = names(&subject).pop().unwrap();
+        assert_eq!(again, (late.0 + 1, "late/f".to_owned(), true));
     }
 }

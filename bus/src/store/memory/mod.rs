@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use self::pages::{fill, in_direction, of_subscription, weights};
+use super::change::Change;
 use super::known::Known;
 use super::{
     BusCounts, Catalog, Counts, DeliveryState, Error, Harmed, Kind, Page, Rows, Step, StepOutcome,
@@ -55,7 +56,7 @@ type Place = (BusId, Position, SubscriptionId, u32);
 /// Everything that the store holds.
 #[derive(Clone, Debug)]
 struct Data {
-    known: Known,
+    known: Arc<Known>,
     epoch: u64,
     clean: bool,
     components: BTreeMap<Digest, Bytes>,
@@ -88,7 +89,7 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         let data = Data {
-            known: Known::genesis(),
+            known: Arc::new(Known::genesis()),
             epoch: 1,
             clean: false,
             components: BTreeMap::new(),
@@ -161,13 +162,20 @@ impl MemoryStore {
             epoch: self.epoch,
             clean: self.was_clean,
             version: known.version,
-            manifest: known.manifest.clone(),
+            manifest: known.manifest.to_string(),
             buses: buses
                 .map(|(id, config)| (*id, config.clone(), data.head(*id)))
                 .collect(),
             functions: known.functions.values().cloned().collect(),
-            rules: known.rules.clone(),
-            subscriptions: known.subscriptions.values().cloned().collect(),
+            rules: known
+                .rules_in_order()
+                .map(|rule| (**rule).clone())
+                .collect(),
+            subscriptions: known
+                .subscriptions
+                .values()
+                .map(|own| (**own).clone())
+                .collect(),
         }
     }
 }
@@ -198,11 +206,15 @@ impl Store for MemoryStore {
         Ok(self.catalog_of(&data, &data.known))
     }
 
-    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error> {
+    fn plan(&self, step: &Step) -> Result<Result<(Catalog, Step), String>, Error> {
         let data = self.alive()?;
         let has = |digest| data.components.contains_key(&digest);
         let next = data.known.after(step, has);
-        Ok(next.map(|next| self.catalog_of(&data, &next)))
+        Ok(next.map(|next| {
+            let change = Change::new(data.known.clone(), next, step);
+            let catalog = self.catalog_of(&data, change.next());
+            (catalog, Step::Change(Arc::new(change)))
+        }))
     }
 
     fn events_page(

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::{Data, Place};
 use crate::model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Pending,
-    Position, Running, Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, EventRef, Lineage, Pending, Position,
+    Running, Settled, Timestamp,
 };
+use crate::store::change::Change;
 use crate::store::{
-    Append, Appended, Deploy, Effects, NewEvent, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
-    Versioned, hollow_event, known::Known,
+    Append, Appended, Effects, NewEvent, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
+    Versioned, hollow_event,
 };
 
 impl Data {
@@ -32,18 +33,14 @@ impl Data {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
             Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
-            Step::ApplyManifest(apply) => {
+            Step::ApplyManifest(_) | Step::Deploy(_) | Step::Remove { .. } | Step::Retire(_) => {
                 let has = |digest| self.components.contains_key(&digest);
-                match self.known.apply(apply, has) {
-                    Ok(next) => self.replace(next, apply.components.iter().cloned()),
+                match self.known.after(step, has) {
+                    Ok(next) => self.change(&Change::new(self.known.clone(), next, step)),
                     Err(reason) => StepOutcome::Denied(reason),
                 }
             }
-            Step::Deploy(deploy) => self.deploy(deploy),
-            Step::Remove { function, expected } => match self.known.remove(function, *expected) {
-                Ok(next) => self.replace(next, std::iter::empty()),
-                Err(reason) => StepOutcome::Denied(reason),
-            },
+            Step::Change(change) => self.change(change),
             Step::MarkClean(clean) => {
                 self.clean = *clean;
                 StepOutcome::Marked
@@ -267,23 +264,21 @@ impl Data {
         self.dead_letters.insert(key, letter);
     }
 
-    fn deploy(&mut self, deploy: &Deploy) -> StepOutcome {
-        let digest = Digest::of(&deploy.component);
-        match self.known.deploy(deploy, digest) {
-            Ok(next) => self.replace(next, std::iter::once((digest, deploy.component.clone()))),
-            Err(reason) => StepOutcome::Denied(reason),
+    fn change(&mut self, change: &Change) -> StepOutcome {
+        if let Err(reason) = change.check(&self.known) {
+            return StepOutcome::Denied(reason);
         }
-    }
-
-    fn replace(
-        &mut self,
-        next: Known,
-        components: impl Iterator<Item = (Digest, bytes::Bytes)>,
-    ) -> StepOutcome {
-        self.components.extend(components);
-        let needed = next.digests();
+        for id in &change.difference().subscriptions_gone {
+            let of = |key: &DeliveryKey| key.subscription == *id;
+            if self.deliveries.keys().any(of) || self.dead_letters.keys().any(of) {
+                let reason = format!("subscription number {} still owes something", id.0);
+                return StepOutcome::Denied(reason);
+            }
+        }
+        self.components.extend(change.components().iter().cloned());
+        self.known = change.next().clone();
+        let needed = self.known.digests();
         self.components.retain(|digest, _| needed.contains(digest));
-        self.known = next;
         StepOutcome::Applied {
             version: self.known.version,
         }

@@ -3,15 +3,17 @@
 //! A change is decided in `known`; here only the rows that differ are written. A harmed row here is
 //! an error and not skipped: a bus that runs with half its rules would lose events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::steps::Work;
-use super::tables::{Snapshot, Tables};
-use crate::model::{BusId, Code, Digest, Name, Revision, SubscriptionId};
+use super::tables::{Snapshot, Tables, delivery_key};
+use crate::model::{BusId, Code, DeliveryKey, Digest, Name, Position, Revision, SubscriptionId};
+use crate::store::change::{Change, Difference};
 use crate::store::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, unseal};
 use crate::store::known::Known;
-use crate::store::{ApplyManifest, Deploy, Error, Kind, Step, StepOutcome};
+use crate::store::{Error, Kind, Step, StepOutcome};
 
 /// The format of the store as a whole; a store of a newer one is refused, an older one is migrated. There
 /// never was a format 2.
@@ -42,7 +44,9 @@ pub(super) fn write_genesis(tables: &mut Tables<'_>, identity: &Identity) -> Res
         out.flag(true);
     })?;
     tables.put(Table::Meta, COUNTER, |out| out.u64(0))?;
-    write_known(tables, &Known::default(), &Known::genesis())
+    let (nothing, genesis) = (Known::default(), Known::genesis());
+    let difference = Difference::between(&nothing, &genesis);
+    write_known(tables, &genesis, &difference)
 }
 
 /// Writes who the store is, as every release can read it.
@@ -111,14 +115,19 @@ pub(super) fn read_heads(rows: &Snapshot) -> Result<HashMap<BusId, u64>, Error> 
 /// Reads everything that a manifest decided.
 pub(super) fn read_known(rows: &Snapshot) -> Result<Known, Error> {
     let mut known = Known::default();
-    let mut rules = BTreeMap::new();
+    let (mut ordered, mut order) = (false, None);
     every(rows, Table::Catalog, |key, from| {
         let (kind, rest) = key.split_first()?;
         let number = || Some(u32::from_be_bytes(rest.try_into().ok()?));
         match kind {
             b'm' => {
                 known.version = from.u64()?;
-                known.manifest = from.text()?;
+                known.manifest = from.text()?.into();
+                ordered = from.format() >= 3;
+                if ordered {
+                    known.rule_last = from.u32()?;
+                    known.subscription_last = from.u32()?;
+                }
             }
             b'b' => {
                 let id = BusId(number()?);
@@ -129,20 +138,44 @@ pub(super) fn read_known(rows: &Snapshot) -> Result<Known, Error> {
                 known.functions.insert(revision.name.clone(), revision);
             }
             b'r' => {
-                rules.insert(number()?, catalog::read_rule(from)?);
+                let rule = Arc::new(catalog::read_rule(from)?);
+                known.rules.insert(number()?, rule);
             }
+            b'o' => order = Some(from.list(Reader::u32)?),
             b's' => {
                 let id = SubscriptionId(number()?);
-                known
-                    .subscriptions
-                    .insert(id, catalog::read_subscription(from, id)?);
+                let subscription = Arc::new(catalog::read_subscription(from, id)?);
+                known.subscriptions.insert(id, subscription);
             }
             _ => return None,
         }
         Some(())
     })?;
-    known.rules = rules.into_values().collect();
+    take_order(&mut known, order, ordered)?;
     Ok(known)
+}
+
+/// Puts the rules in their order. Before format 3 a rule's number was its place, there was no row for the
+/// order, and no subscription was ever retired.
+fn take_order(known: &mut Known, order: Option<Vec<u32>>, ordered: bool) -> Result<(), Error> {
+    known.order_stored = order.is_some();
+    let Some(order) = order else {
+        if ordered {
+            return Err(Harm::new(Table::Catalog, ORDER, "is missing").into());
+        }
+        known.order = known.rules.keys().copied().collect();
+        known.rule_last = known.order.last().copied().unwrap_or(0);
+        let last = known.subscriptions.keys().next_back();
+        known.subscription_last = last.map_or(0, |last| last.0);
+        return Ok(());
+    };
+    let named: BTreeSet<u32> = order.iter().copied().collect();
+    if named.len() != order.len() || !named.iter().eq(known.rules.keys()) {
+        let reason = "names other rules than there are";
+        return Err(Harm::new(Table::Catalog, ORDER, reason).into());
+    }
+    known.order = order;
+    Ok(())
 }
 
 /// The components that `step` names and the store has.
@@ -186,116 +219,130 @@ fn function_row(name: &Name) -> Vec<u8> {
     [b"f", name.as_str().as_bytes()].concat()
 }
 
-/// Writes the rows in which `next` differs from `last`.
-fn write_known(tables: &mut Tables<'_>, last: &Known, next: &Known) -> Result<(), Error> {
-    if (last.version, &last.manifest) != (next.version, &next.manifest) || last.buses.is_empty() {
+/// The key of the order of the rules.
+const ORDER: &[u8] = b"o";
+
+/// Writes the rows in which `next` differs from what is stored.
+fn write_known(
+    tables: &mut Tables<'_>,
+    next: &Known,
+    difference: &Difference,
+) -> Result<(), Error> {
+    if difference.head {
         tables.put(Table::Catalog, b"m", |out| {
             out.u64(next.version);
             out.bytes(next.manifest.as_bytes());
+            out.u32(next.rule_last);
+            out.u32(next.subscription_last);
         })?;
     }
-    for (id, bus) in &next.buses {
-        if last.buses.get(id) != Some(bus) {
-            tables.put(Table::Catalog, &numbered(b'b', id.0), |out| {
-                catalog::write_bus(out, bus);
-            })?;
-        }
+    for id in &difference.buses {
+        let bus = &next.buses[id];
+        tables.put(Table::Catalog, &numbered(b'b', id.0), |out| {
+            catalog::write_bus(out, bus);
+        })?;
     }
-    for (name, revision) in &next.functions {
-        if last.functions.get(name) != Some(revision) {
-            tables.put(Table::Catalog, &function_row(name), |out| {
-                catalog::write_revision(out, revision);
-            })?;
-        }
+    for name in &difference.functions {
+        let revision = &next.functions[name];
+        tables.put(Table::Catalog, &function_row(name), |out| {
+            catalog::write_revision(out, revision);
+        })?;
     }
-    for name in last.functions.keys() {
-        if !next.functions.contains_key(name) {
-            tables.remove(Table::Catalog, &function_row(name))?;
-        }
+    for number in &difference.rules {
+        let rule = &next.rules[number];
+        tables.put(Table::Catalog, &numbered(b'r', *number), |out| {
+            catalog::write_rule(out, rule);
+        })?;
     }
-    for index in 0..last.rules.len().max(next.rules.len()) {
-        let number = u32::try_from(index).expect("a manifest has far fewer than 2^32 rules");
-        let key = numbered(b'r', number);
-        match (last.rules.get(index), next.rules.get(index)) {
-            (before, Some(rule)) if before != Some(rule) => {
-                tables.put(Table::Catalog, &key, |out| catalog::write_rule(out, rule))?;
-            }
-            (Some(_), None) => tables.remove(Table::Catalog, &key)?,
-            _ => {}
-        }
+    if difference.order {
+        tables.put(Table::Catalog, ORDER, |out| {
+            out.list(next.order.iter(), |out, number| out.u32(*number));
+        })?;
     }
-    for (id, subscription) in &next.subscriptions {
-        if last.subscriptions.get(id) != Some(subscription) {
-            tables.put(Table::Catalog, &numbered(b's', id.0), |out| {
-                catalog::write_subscription(out, subscription);
-            })?;
-        }
+    for id in &difference.subscriptions {
+        let subscription = &next.subscriptions[id];
+        tables.put(Table::Catalog, &numbered(b's', id.0), |out| {
+            catalog::write_subscription(out, subscription);
+        })?;
+    }
+    let functions = difference.functions_gone.iter().map(function_row);
+    let rules = difference.rules_gone.iter();
+    let subscriptions = difference.subscriptions_gone.iter();
+    let gone = functions
+        .chain(rules.map(|number| numbered(b'r', *number).to_vec()))
+        .chain(subscriptions.map(|id| numbered(b's', id.0).to_vec()));
+    for key in gone {
+        tables.remove(Table::Catalog, &key)?;
     }
     Ok(())
 }
 
 impl Work<'_, '_> {
-    pub(super) fn apply_manifest(&mut self, step: &ApplyManifest) -> Result<StepOutcome, Error> {
+    /// Makes a change of the catalog that is planned here, in the writer's thread.
+    pub(super) fn change_now(&mut self, step: &Step) -> Result<StepOutcome, Error> {
         let mut held = BTreeSet::new();
-        for (_, digest, _) in &step.functions {
-            if !held.contains(digest) && self.tables.has(Table::Components, &digest.0)? {
-                held.insert(*digest);
+        if let Step::ApplyManifest(apply) = step {
+            for (_, digest, _) in &apply.functions {
+                if !held.contains(digest) && self.tables.has(Table::Components, &digest.0)? {
+                    held.insert(*digest);
+                }
             }
         }
-        match self.known().apply(step, |digest| held.contains(&digest)) {
-            Ok(next) => {
-                let components = step.components.iter();
-                self.replace(
-                    next,
-                    components.map(|(digest, bytes)| (*digest, &bytes[..])),
-                )
+        let last = self.known().clone();
+        match last.after(step, |digest| held.contains(&digest)) {
+            Ok(next) => self.change(&Change::new(last, next, step)),
+            Err(reason) => Ok(StepOutcome::Denied(reason)),
+        }
+    }
+
+    /// Makes a change of the catalog that was planned: writes the rows that differ, brings components and
+    /// lets go of those that no function in force needs.
+    pub(super) fn change(&mut self, change: &Change) -> Result<StepOutcome, Error> {
+        if let Err(reason) = change.check(self.known()) {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        let (next, difference) = (change.next(), change.difference());
+        for id in &difference.subscriptions_gone {
+            for table in [Table::Deliveries, Table::DeadLetters] {
+                if self.owes(table, *id)? {
+                    let reason = format!("subscription number {} still has {}", id.0, table.name());
+                    return Ok(StepOutcome::Denied(reason));
+                }
             }
-            Err(reason) => Ok(StepOutcome::Denied(reason)),
         }
-    }
-
-    pub(super) fn deploy(&mut self, step: &Deploy) -> Result<StepOutcome, Error> {
-        let digest = Digest::of(&step.component);
-        match self.known().deploy(step, digest) {
-            Ok(next) => self.replace(next, std::iter::once((digest, &step.component[..]))),
-            Err(reason) => Ok(StepOutcome::Denied(reason)),
-        }
-    }
-
-    pub(super) fn remove(
-        &mut self,
-        function: &Name,
-        expected: Option<u64>,
-    ) -> Result<StepOutcome, Error> {
-        match self.known().remove(function, expected) {
-            Ok(next) => self.replace(next, std::iter::empty()),
-            Err(reason) => Ok(StepOutcome::Denied(reason)),
-        }
-    }
-
-    /// Writes what is new, and lets go of components that no function in force needs.
-    fn replace<'c>(
-        &mut self,
-        next: Known,
-        components: impl Iterator<Item = (Digest, &'c [u8])>,
-    ) -> Result<StepOutcome, Error> {
-        // Not by `known`, which would borrow the tables as well; a copy is one of every rule.
-        let last = self.pending.known.as_ref().unwrap_or(&self.memory.known);
-        let (before, needed) = (last.digests(), next.digests());
-        for (digest, bytes) in components {
-            if needed.contains(&digest) && !self.tables.has(Table::Components, &digest.0)? {
+        let needed = |digest: &Digest| next.functions.values().any(|own| own.digest == *digest);
+        for (digest, bytes) in change.components() {
+            if needed(digest) && !self.tables.has(Table::Components, &digest.0)? {
                 self.tables.put(Table::Components, &digest.0, |out| {
                     out.extend_from_slice(bytes);
                 })?;
             }
         }
-        for digest in before.difference(&needed) {
+        for digest in &difference.components_gone {
             self.tables.remove(Table::Components, &digest.0)?;
         }
-        write_known(&mut self.tables, last, &next)?;
+        write_known(&mut self.tables, next, difference)?;
         let version = next.version;
-        self.pending.known = Some(next);
+        self.pending.known = Some(next.clone());
         Ok(StepOutcome::Applied { version })
+    }
+
+    /// True if a table of deliveries has a row of this subscription.
+    fn owes(&mut self, table: Table, id: SubscriptionId) -> Result<bool, Error> {
+        let end = |replay, position| {
+            delivery_key(DeliveryKey {
+                subscription: id,
+                replay,
+                position: Position(position),
+            })
+        };
+        let mut found = false;
+        self.tables
+            .scan(table, &end(0, 0), &end(u32::MAX, u64::MAX), |_, _| {
+                found = true;
+                false
+            })?;
+        Ok(found)
     }
 }
 

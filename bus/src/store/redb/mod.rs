@@ -30,7 +30,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
@@ -41,6 +41,7 @@ use self::fingerprint::Fingerprints;
 use self::steps::{Memory, Pending, Work};
 use self::tables::{HarmLog, Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
+use super::known::Known;
 use super::{Error, Kind, Step, StepOutcome};
 use crate::model::Progress;
 
@@ -79,6 +80,9 @@ pub struct RedbStore {
     was_clean: bool,
     /// A plain lock held through each commit: there is one writer, and it waits for the disk anyway.
     memory: Mutex<Memory>,
+    /// What is known after the last commit, for plans, which must not wait for the next one. A plain lock
+    /// around one pointer; it is taken under `memory`'s by the writer.
+    known: Mutex<Arc<Known>>,
     /// Set by the first commit that fails, for ever.
     dead: AtomicBool,
     harmed: HarmLog,
@@ -141,7 +145,7 @@ impl RedbStore {
             let harmed = HarmLog::default();
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let mut memory = Memory {
-                known: catalog::read_known(&rows)?,
+                known: Arc::new(catalog::read_known(&rows)?),
                 heads: catalog::read_heads(&rows)?,
                 state_version: catalog::read_counter(&rows)?,
                 counters: Counters::load(&rows, &harmed)?,
@@ -164,6 +168,7 @@ impl RedbStore {
                 identity,
                 epoch,
                 was_clean,
+                known: Mutex::new(memory.known.clone()),
                 memory: Mutex::new(memory),
                 dead: AtomicBool::new(false),
                 harmed,
@@ -188,6 +193,10 @@ impl RedbStore {
         let done = guarded(|| self.transact(&memory, batch));
         match done {
             Ok((outcomes, pending)) => {
+                if let Some(known) = &pending.known {
+                    // The one before is let go of by whoever planned the change.
+                    *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
+                }
                 memory.absorb(pending);
                 Ok(outcomes)
             }

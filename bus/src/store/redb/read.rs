@@ -3,6 +3,7 @@
 //! A single read of a harmed row is [`Kind::Corrupt`](crate::store::Kind::Corrupt).
 
 use std::ops::Bound;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
@@ -14,6 +15,7 @@ use crate::model::{
     BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running, Settled,
     SubscriptionId, Timestamp,
 };
+use crate::store::change::Change;
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::known::Known;
 use crate::store::{
@@ -62,21 +64,30 @@ impl RedbStore {
     }
 
     /// What is known, with what else the catalog tells.
-    fn catalog_of(&self, rows: &Snapshot, known: Known) -> Result<Catalog, Error> {
+    fn catalog_of(&self, rows: &Snapshot, known: &Known) -> Result<Catalog, Error> {
         let heads = catalog::read_heads(rows)?;
         let head = |id: &BusId| Position(heads.get(id).copied().unwrap_or(0));
-        let buses = known.buses.into_iter();
+        let buses = known.buses.iter();
         Ok(Catalog {
             store_id: self.identity.store_id,
             secret: self.identity.secret,
             epoch: self.epoch,
             clean: self.was_clean,
             version: known.version,
-            manifest: known.manifest,
-            buses: buses.map(|(id, config)| (id, config, head(&id))).collect(),
-            functions: known.functions.into_values().collect(),
-            rules: known.rules,
-            subscriptions: known.subscriptions.into_values().collect(),
+            manifest: known.manifest.to_string(),
+            buses: buses
+                .map(|(id, config)| (*id, config.clone(), head(id)))
+                .collect(),
+            functions: known.functions.values().cloned().collect(),
+            rules: known
+                .rules_in_order()
+                .map(|rule| (**rule).clone())
+                .collect(),
+            subscriptions: known
+                .subscriptions
+                .values()
+                .map(|own| (**own).clone())
+                .collect(),
         })
     }
 }
@@ -96,17 +107,24 @@ impl Store for RedbStore {
         guarded(|| {
             let rows = self.snapshot()?;
             let known = catalog::read_known(&rows)?;
-            self.catalog_of(&rows, known)
+            self.catalog_of(&rows, &known)
         })
     }
 
-    fn plan(&self, step: &Step) -> Result<Result<Catalog, String>, Error> {
+    fn plan(&self, step: &Step) -> Result<Result<(Catalog, Step), String>, Error> {
         guarded(|| {
+            let known = {
+                let known = self.known.lock();
+                known.unwrap_or_else(PoisonError::into_inner).clone()
+            };
             let rows = self.snapshot()?;
-            let known = catalog::read_known(&rows)?;
             let held = catalog::held(&rows, step)?;
             match known.after(step, |digest| held.contains(&digest)) {
-                Ok(next) => Ok(Ok(self.catalog_of(&rows, next)?)),
+                Ok(next) => {
+                    let change = Change::new(known, next, step);
+                    let catalog = self.catalog_of(&rows, change.next())?;
+                    Ok(Ok((catalog, Step::Change(Arc::new(change)))))
+                }
                 Err(reason) => Ok(Err(reason)),
             }
         })

@@ -4,6 +4,7 @@
 //! rest of the batch goes on. An error here is the engine's and ends the whole transaction.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::counters::{self, Counters};
 use super::dedupe;
@@ -16,7 +17,7 @@ use crate::store::{Append, Appended, Counts, Error, NewEvent, Step, StepOutcome}
 
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
-    pub(super) known: Known,
+    pub(super) known: Arc<Known>,
     /// The last position of each bus that has one.
     pub(super) heads: HashMap<BusId, u64>,
     /// The last version given to any state write.
@@ -29,7 +30,7 @@ pub(super) struct Memory {
 /// What a transaction changes in [`Memory`] if it commits.
 #[derive(Default)]
 pub(super) struct Pending {
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<Arc<Known>>,
     pub(super) heads: BTreeMap<BusId, u64>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
@@ -75,9 +76,10 @@ impl Work<'_, '_> {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
             Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
-            Step::ApplyManifest(apply) => self.apply_manifest(apply),
-            Step::Deploy(deploy) => self.deploy(deploy),
-            Step::Remove { function, expected } => self.remove(function, *expected),
+            Step::ApplyManifest(_) | Step::Deploy(_) | Step::Remove { .. } | Step::Retire(_) => {
+                self.change_now(step)
+            }
+            Step::Change(change) => self.change(change),
             Step::MarkClean(clean) => self.mark(*clean),
         }
     }
@@ -96,7 +98,7 @@ impl Work<'_, '_> {
         Ok(self.pending)
     }
 
-    pub(super) fn known(&self) -> &Known {
+    pub(super) fn known(&self) -> &Arc<Known> {
         self.pending.known.as_ref().unwrap_or(&self.memory.known)
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the redb store: what an open refuses, what rot does, what a power cut leaves.
 
 mod blocks;
+mod catalog_rows;
 mod frozen;
 mod opening;
 pub(super) mod power;
