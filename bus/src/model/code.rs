@@ -80,6 +80,7 @@ codes! {
     OriginRefused = "EB0317" "The origin is not allowed",
     TransferCoding = "EB0318" "The transfer coding is not supported",
     PositionAhead = "EB0319" "The log ends before the position",
+    FanOutTooLarge = "EB0320" "An event matches too many subscriptions",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",

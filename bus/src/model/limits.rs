@@ -50,5 +50,7 @@ pub const EVENT_BYTES_MAX: usize = 1 << 20;
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Events in one batch.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
+/// Subscriptions that one event may match; one that matches more is refused.
+pub const SUBSCRIPTIONS_OF_EVENT_MAX: usize = 10_000;
 /// Rows in one page of any listing.
 pub const PAGE_ROWS_MAX: usize = 1_000;

@@ -1,7 +1,7 @@
 //! Publishing: check, match on the caller's task, or beside it where that takes long, hand over to the writer.
 //!
 //! All of a request's events are checked before any is handed over, so a bad one refuses the whole
-//! request and nothing is half-applied. Never here: a parse that is printed again.
+//! request and nothing of it is stored. Many rows go in portions (`portions.rs`). Never here: a parse that is printed again.
 
 use std::sync::Arc;
 
@@ -48,14 +48,11 @@ impl Pipeline {
         };
         // Who lets go of a snapshot last takes it down; that is not for one who publishes.
         drop(snapshot);
-        self.writer
-            .append(append, bytes)
-            .await
-            .inspect_err(|error| {
-                if matches!(error.kind, Kind::Busy { .. }) {
-                    self.context.telemetry.count_refused();
-                }
-            })
+        self.append(append).await.inspect_err(|error| {
+            if matches!(error.kind, Kind::Busy { .. }) {
+                self.context.telemetry.count_refused();
+            }
+        })
     }
 
     /// The events with who gets each, and their bytes together; every event at fault is told.
@@ -67,7 +64,7 @@ impl Pipeline {
     ) -> Result<(Vec<NewEvent>, usize), Error> {
         let single = events.len() == 1;
         let mut bytes = 0;
-        let mut faults = Vec::new();
+        let (mut faults, mut too_wide) = (Vec::new(), 0);
         let mut inline = Inline::new();
         let mut checked = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
@@ -97,8 +94,19 @@ impl Pipeline {
             }
             let event = Arc::new(event);
             let matched = matching::of_published(&self.matching, rules, &event, &mut inline).await;
-            match matched {
-                Ok(matched) => {
+            match matched.map(|matched| (matched.too_many(), matched)) {
+                Ok((Some(reason), _)) => {
+                    too_wide += 1;
+                    faults.push(Fault {
+                        pointer: pointer("type"),
+                        place: None,
+                        reason,
+                        remedy:
+                            "make the patterns of the rules narrower, or publish it on another bus"
+                                .to_owned(),
+                    });
+                }
+                Ok((None, matched)) => {
                     self.context.telemetry.count_filters(matched.used_up);
                     checked.push(NewEvent {
                         event,
@@ -122,10 +130,12 @@ impl Pipeline {
             }
         }
         if !faults.is_empty() {
-            return Err(
-                Error::invalid("the events can't be accepted; nothing was stored", faults)
-                    .coded(Code::EventInvalid),
-            );
+            let code = match too_wide == faults.len() {
+                true => Code::FanOutTooLarge,
+                false => Code::EventInvalid,
+            };
+            let message = "the events can't be accepted; nothing was stored";
+            return Err(Error::invalid(message, faults).coded(code));
         }
         Ok((checked, bytes))
     }

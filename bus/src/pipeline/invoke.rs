@@ -177,7 +177,11 @@ pub(super) async fn send(writer: &Writer, settle: Settle, ticket: SettleTicket) 
     let event = ticket.job.event.size();
     let written = match &settle.end {
         SettleEnd::Done(effects) => {
-            let emitted: usize = effects.emits.iter().map(|(_, new)| new.event.size()).sum();
+            let emitted: usize = effects
+                .emits
+                .iter()
+                .map(|(_, new)| new.event.size() + new.list_bytes())
+                .sum();
             let size = |value: &Option<bytes::Bytes>| value.as_ref().map_or(0, bytes::Bytes::len);
             let written: usize = effects
                 .writes

@@ -13,6 +13,7 @@ use rules::{Duplicates, EventDocument, EventFault, Part, RuleIndex, Scratch, Ste
 
 use super::snapshot::BusRules;
 use crate::error::{Error, Kind};
+use crate::model::limits::SUBSCRIPTIONS_OF_EVENT_MAX;
 use crate::model::{Event, SubscriptionId};
 use crate::places::{Denied, Places};
 use crate::view::View;
@@ -50,6 +51,18 @@ pub(crate) struct Matched {
     pub(crate) subscriptions: Vec<SubscriptionId>,
     /// Whether filters used up the budget of steps, so that some of them didn't hold for that.
     pub(crate) used_up: bool,
+}
+
+impl Matched {
+    /// Why the event can't be accepted, if more get it than may.
+    pub(crate) fn too_many(&self) -> Option<String> {
+        let count = self.subscriptions.len();
+        (count > SUBSCRIPTIONS_OF_EVENT_MAX).then(|| {
+            format!(
+                "this event matches {count} subscriptions, and {SUBSCRIPTIONS_OF_EVENT_MAX} are allowed"
+            )
+        })
+    }
 }
 
 /// Why nobody knows who gets an event.

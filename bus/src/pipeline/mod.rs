@@ -22,6 +22,7 @@ mod functions;
 mod ingest;
 mod invoke;
 mod matching;
+mod portions;
 mod recover;
 mod redact;
 mod retire;

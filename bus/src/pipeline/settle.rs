@@ -133,6 +133,9 @@ pub(super) fn emits(
         event.check().map_err(|found| fault(found.to_string()))?;
         let matched =
             matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
+        if let Some(reason) = matched.too_many() {
+            return Err(fault(reason));
+        }
         context.telemetry.count_filters(matched.used_up);
         events.push((
             bus.id,

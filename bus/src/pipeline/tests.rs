@@ -2,6 +2,7 @@
 //! checks of absence see a planted bug.
 
 mod availability;
+mod portions;
 mod renaming;
 
 use std::collections::BTreeMap;

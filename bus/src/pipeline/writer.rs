@@ -20,6 +20,8 @@ use super::tasks;
 
 /// Steps in one transaction.
 const BATCH_STEPS_MAX: usize = 1_000;
+/// Rows in one transaction, unless one step alone has more.
+const BATCH_ROWS_MAX: usize = 20_000;
 /// Bytes of events in one transaction.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Steps that may wait for the writer.
@@ -42,7 +44,9 @@ pub(super) struct Writer {
 /// A step on its way, and who waits for what comes of it.
 struct Item {
     step: Step,
+    /// What it writes, in bytes and in rows.
     bytes: usize,
+    rows: usize,
     /// When it began to wait.
     queued_at: Instant,
     reply: Reply,
@@ -130,12 +134,31 @@ impl Writer {
         ))
     }
 
+    /// Appends what follows something that is stored: it waits where others are refused.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
+    pub(super) async fn append_more(
+        &self,
+        append: crate::store::Append,
+    ) -> Result<Vec<Appended>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let bytes = append.bytes();
+        let weight = Weight {
+            written: bytes,
+            held: bytes,
+        };
+        let step = Step::Append(append);
+        self.send(step, weight, Reply::Publish(reply), None).await?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+
     /// Appends and returns where the events went, after the flush.
     pub(super) async fn append(
         &self,
         append: crate::store::Append,
-        bytes: usize,
     ) -> Result<Vec<Appended>, Error> {
+        let bytes = append.bytes();
         let busy = || {
             Error::new(
                 Kind::Busy {
@@ -150,6 +173,7 @@ impl Writer {
             .map_err(|_| busy())?;
         let (reply, answer) = oneshot::channel();
         let item = Item {
+            rows: append.rows(),
             step: Step::Append(append),
             bytes,
             queued_at: Instant::now(),
@@ -188,6 +212,7 @@ impl Writer {
             .await
             .map_err(|_| stopped())?;
         let item = Item {
+            rows: step.rows(),
             step,
             bytes: weight.written,
             queued_at: Instant::now(),
@@ -217,6 +242,39 @@ impl Writer {
     }
 }
 
+/// How much a batch holds.
+struct Size {
+    steps: usize,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Size {
+    fn of(first: &Item) -> Self {
+        Self {
+            steps: 1,
+            bytes: first.bytes,
+            rows: first.rows,
+        }
+    }
+
+    /// True if a small step may come.
+    fn has_room(&self) -> bool {
+        self.steps < BATCH_STEPS_MAX && self.bytes < BATCH_BYTES_MAX && self.rows < BATCH_ROWS_MAX
+    }
+
+    /// Counts one more step, unless its rows are too many.
+    fn takes(&mut self, item: &Item) -> bool {
+        if self.rows + item.rows > BATCH_ROWS_MAX {
+            return false;
+        }
+        self.steps += 1;
+        self.bytes += item.bytes;
+        self.rows += item.rows;
+        true
+    }
+}
+
 fn run(
     mut items: mpsc::Receiver<Item>,
     store: &dyn Store,
@@ -226,14 +284,19 @@ fn run(
 ) {
     let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
     let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
-    while let Some(first) = items.blocking_recv() {
-        let mut bytes = first.bytes;
+    // The step that was too many for the batch before.
+    let mut left = None;
+    while let Some(first) = left.take().or_else(|| items.blocking_recv()) {
+        let mut size = Size::of(&first);
         let waited = first.queued_at.elapsed();
         steps.push(first.step);
         replies.push(first.reply);
-        while steps.len() < BATCH_STEPS_MAX && bytes < BATCH_BYTES_MAX {
+        while size.has_room() {
             let Ok(item) = items.try_recv() else { break };
-            bytes += item.bytes;
+            if !size.takes(&item) {
+                left = Some(item);
+                break;
+            }
             steps.push(item.step);
             replies.push(item.reply);
         }
@@ -255,7 +318,7 @@ fn run(
                     refuse(reply);
                 }
                 items.close();
-                while let Ok(item) = items.try_recv() {
+                while let Some(item) = left.take().or_else(|| items.try_recv().ok()) {
                     refuse(item.reply);
                 }
                 return;

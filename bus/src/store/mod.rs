@@ -18,6 +18,7 @@ mod known;
 pub mod memory;
 pub mod page;
 pub mod redb;
+mod weight;
 
 use std::sync::Arc;
 

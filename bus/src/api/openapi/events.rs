@@ -82,6 +82,11 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
             Code::EventInvalid,
             "An event is no CloudEvent, or its data can't be read by a rule; nothing was stored.",
         )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::FanOutTooLarge,
+            "An event matches more than 10,000 subscriptions.",
+        )
         .problem(
             Cause::Handle(Kind::StorageFull),
             "The disk is at its floor of free space.",

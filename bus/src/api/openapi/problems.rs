@@ -64,8 +64,9 @@ pub(super) fn example_name(cause: Cause, code: Code) -> String {
 }
 
 /// The codes that problems have which tell more than their cause.
-const FINER: [(Cause, Code); 8] = [
+const FINER: [(Cause, Code); 9] = [
     (INVALID, Code::EventInvalid),
+    (INVALID, Code::FanOutTooLarge),
     (INVALID, Code::PatternInvalid),
     (INVALID, Code::ManifestFaulty),
     (INVALID, Code::FunctionNotDeployed),
@@ -160,6 +161,10 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "the log of bus `default` ends at position 4, before 85: it is another log than the one that was read; begin again after 0",
             "/v1/buses/default/events/stream",
         ),
+        Code::FanOutTooLarge => (
+            "the events can't be accepted; nothing was stored",
+            "/v1/events",
+        ),
         Code::HeadersTooLarge => ("a request may have 64 header fields at most", "/v1/events"),
         other => (other.title(), "/v1/events"),
     };
@@ -190,6 +195,12 @@ fn faults(code: Code) -> Vec<Fault> {
             "there are stage, position, bus, last, output, subscription, function, rule, since, after, limit",
         ),
         Code::EventInvalid => fault("/source", None, "is required", ""),
+        Code::FanOutTooLarge => fault(
+            "/type",
+            None,
+            "this event matches 12000 subscriptions, and 10000 are allowed",
+            "make the patterns of the rules narrower, or publish it on another bus",
+        ),
         Code::PatternInvalid => fault(
             "/match/type/0/prefx",
             None,
