@@ -112,6 +112,11 @@ fn attempts_that_compute_are_beside_the_load() {
 }
 
 #[test]
+fn events_for_many_are_beside_the_load() {
+    check("--fan-out", "20", &["accepted_p99_us", "settled_p99_us"]);
+}
+
+#[test]
 fn a_comparison_is_shown_in_words() {
     guests::path("bench-parse");
     let arguments = [

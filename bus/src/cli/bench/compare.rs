@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::beside::Beside;
 use super::load::{self, Plan};
 use super::measure::Turn;
 use super::prober;
@@ -52,6 +53,8 @@ pub(super) struct Compared {
     pub(super) busy: u64,
     /// Subscriptions that the backlog has.
     pub(super) others: u64,
+    /// Events that were published for others beside the load.
+    pub(super) beside: u64,
 }
 
 /// One bus, over all rounds.
@@ -68,6 +71,9 @@ struct Bus {
     server: Server,
     /// How many types the events for it have.
     kinds: u64,
+    /// How often an event for others is published while it is measured.
+    beside: Option<Duration>,
+    published_beside: u64,
     side: Side,
 }
 
@@ -82,6 +88,7 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
     progress.say("starting a bus under load");
     let manifest = scenario.manifest(&components);
     let mut loaded = Bus::start(scenario.name(), &manifest, scenario.kinds(), settings).await?;
+    loaded.beside = scenario.beside();
     let backlog = scenario.backlog(settings.longest());
     if let Some(backlog) = &backlog {
         progress.say(&format!("publishing {} events for it", backlog.events));
@@ -119,6 +126,7 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
     loaded.server.kill().await;
     Ok(Compared {
         plain: plain.side,
+        beside: loaded.published_beside,
         loaded: loaded.side,
         rate,
         busy,
@@ -145,6 +153,8 @@ impl Bus {
             name,
             server: Server::start(&settings.program, manifest, settings.plan.connections).await?,
             kinds,
+            beside: None,
+            published_beside: 0,
             side: Side::default(),
         })
     }
@@ -182,6 +192,10 @@ impl Bus {
             ..flat_out
         };
         server.resume();
+        let beside = match self.beside {
+            Some(every) => Some(Beside::start(&server.authority, every).await?),
+            None => None,
+        };
         if !settings.warm_up.is_zero() {
             load::run(server, &paced, settings.warm_up).await?;
         }
@@ -192,6 +206,9 @@ impl Bus {
             .map_err(|error| Failure::new(error.to_string()))?
             .map_err(|_| Failure::new("the prober of /livez fell over"))?;
         let fast = load::run(server, &flat_out, settings.each).await?;
+        if let Some(beside) = beside {
+            self.published_beside += beside.end().await?;
+        }
         self.side.memory_after = server.resident_bytes();
         server.pause();
         self.side.turns.push(Turn {

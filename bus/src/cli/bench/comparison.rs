@@ -173,6 +173,13 @@ fn as_text(scenario: Scenario, settings: &Settings, seen: &Compared, rows: &[Row
             seen.busy, seen.others
         );
     }
+    if seen.beside > 0 {
+        let _ = writeln!(
+            out,
+            "  {} events were published for {} subscriptions each beside it",
+            seen.beside, scenario.count
+        );
+    }
     out.truncate(out.trim_end().len());
     out
 }
@@ -202,7 +209,7 @@ fn as_json(scenario: Scenario, settings: &Settings, seen: &Compared, rows: &[Row
         "seconds": settings.each.as_secs(), "rate": seen.rate, "connections": plan.connections,
         "batch": plan.batch, "bytes": plan.bytes, "measures": measures,
         "plain": side(&seen.plain), "loaded": side(&seen.loaded),
-        "others": seen.others, "others_busy": seen.busy,
+        "others": seen.others, "others_busy": seen.busy, "published_beside": seen.beside,
     })
     .to_string()
 }

@@ -8,6 +8,7 @@
 //! With a scenario two such buses are measured in turn, a plain one and one with something beside the load,
 //! and each number is shown as its ratio to the plain run's.
 
+mod beside;
 mod compare;
 mod comparison;
 mod idle;
@@ -41,11 +42,12 @@ use server::Server;
   edgebus bench --stage http                          the HTTP request alone
   edgebus bench --pending 1M --rounds 5               beside a million deliveries that are pending elsewhere
   edgebus bench --spinners 64 --seconds 5             beside 64 attempts that compute
+  edgebus bench --fan-out 1000                        beside events for 1,000 subscriptions
   edgebus bench --idle                                a bus that has nothing to do
   edgebus bench --program old/edgebus                 another version of edgebus
 
-A scenario (--subscriptions, --functions, --pending, --slow-functions, --spinners) runs two buses, a plain
-one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
+A scenario (--subscriptions, --functions, --pending, --slow-functions, --spinners, --fan-out) runs
+two buses, a plain one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
 a quarter of the plain throughput (or --rate), for latencies, and for --seconds flat out, for throughput.
 The report shows medians, the ratio of each number to the plain run's, and the goals.")]
 pub(super) struct Arguments {

@@ -12,6 +12,8 @@ use super::measure::{Bound, Measure};
 const SLOW: Duration = Duration::from_secs(10);
 /// How long an attempt of the backlog of `--pending` sleeps; they run one after the other.
 const PENDING_SLOW: Duration = Duration::from_secs(1);
+/// How often an event of `--fan-out` is published.
+const WIDE_EVERY: Duration = Duration::from_secs(1);
 /// The processor time after which an attempt of `--spinners` is ended.
 const SPIN: Duration = Duration::from_millis(200);
 
@@ -37,6 +39,9 @@ pub(super) struct Choice {
     /// of 200 ms of processor time.
     #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 1_000))]
     spinners: Option<u64>,
+    /// Beside the plain run: an event each second that this many subscriptions of another function get.
+    #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 5_000))]
+    fan_out: Option<u64>,
     /// Instead of a load: the processor time and memory of a bus that has nothing to do.
     #[arg(long)]
     pub(super) idle: bool,
@@ -51,6 +56,7 @@ impl Choice {
             (Kind::Pending, self.pending),
             (Kind::SlowFunctions, self.slow_functions),
             (Kind::Spinners, self.spinners),
+            (Kind::FanOut, self.fan_out),
         ];
         chosen
             .into_iter()
@@ -80,6 +86,7 @@ pub(super) enum Kind {
     Pending,
     SlowFunctions,
     Spinners,
+    FanOut,
 }
 
 /// A scenario with its size.
@@ -107,6 +114,7 @@ impl Scenario {
             Kind::Pending => "pending",
             Kind::SlowFunctions => "slow-functions",
             Kind::Spinners => "spinners",
+            Kind::FanOut => "fan-out",
         }
     }
 
@@ -119,6 +127,9 @@ impl Scenario {
             Kind::Pending => format!("{count} deliveries pending elsewhere, beside none"),
             Kind::SlowFunctions => format!("beside {count} other functions that sleep, and alone"),
             Kind::Spinners => format!("beside {count} attempts that compute, and alone"),
+            Kind::FanOut => {
+                format!("beside an event each second for {count} subscriptions, and alone")
+            }
         }
     }
 
@@ -126,7 +137,7 @@ impl Scenario {
     pub(super) fn kinds(self) -> u64 {
         match self.kind {
             Kind::Subscriptions | Kind::Functions => self.count,
-            Kind::Pending | Kind::SlowFunctions | Kind::Spinners => 1,
+            Kind::Pending | Kind::SlowFunctions | Kind::Spinners | Kind::FanOut => 1,
         }
     }
 
@@ -136,7 +147,7 @@ impl Scenario {
         let events = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         let sleep = |each: Duration| format!("sleep {}", each.as_millis());
         match self.kind {
-            Kind::Subscriptions | Kind::Functions => None,
+            Kind::Subscriptions | Kind::Functions | Kind::FanOut => None,
             Kind::Pending => Some(Backlog {
                 kinds: 1,
                 events: self.count,
@@ -158,6 +169,11 @@ impl Scenario {
         }
     }
 
+    /// How often an event for others is published while the bus is measured, if it is.
+    pub(super) fn beside(self) -> Option<Duration> {
+        (self.kind == Kind::FanOut).then_some(WIDE_EVERY)
+    }
+
     /// The manifest of the bus under load; `components` is the folder of the functions.
     pub(super) fn manifest(self, components: &Path) -> String {
         let parse = component(components, "bench_parse");
@@ -177,7 +193,7 @@ impl Scenario {
         }
         let hostile = component(components, "hostile");
         let (others, limits) = match self.kind {
-            Kind::Subscriptions | Kind::Functions => (0, String::new()),
+            Kind::Subscriptions | Kind::Functions | Kind::FanOut => (0, String::new()),
             Kind::Pending => (1, "concurrency: 1".to_owned()),
             Kind::SlowFunctions => (self.count, "concurrency: 1".to_owned()),
             Kind::Spinners => {
@@ -185,6 +201,14 @@ impl Scenario {
                 (1, format!("cpu: {cpu}ms, concurrency: {count}"))
             }
         };
+        if self.kind == Kind::FanOut {
+            functions.push_str(&format!("  {OTHER}: {{ component: {parse} }}\n"));
+            for n in 0..self.count {
+                rules.push_str(&format!(
+                    "  {OTHER}-{n}: {{ match: {{ type: [com.example.{OTHER}] }}, to: [{{ function: {OTHER} }}] }}\n"
+                ));
+            }
+        }
         for n in 0..others {
             let kind = TypeSuffix::of(others, n);
             // They may stand still while the plain run is measured: no limit of the wall clock ends them.
@@ -209,6 +233,10 @@ impl Scenario {
                 (Measure::Accepted, Bound::RatioMin(0.9)),
                 (Measure::Settled, Bound::RatioMin(0.9)),
                 (Measure::MemoryBefore, Bound::MoreMebibytesMax(100)),
+            ],
+            Kind::FanOut => &[
+                (Measure::ToAcceptedP99, Bound::RatioBelow(2.0)),
+                (Measure::ToSettledP99, Bound::RatioBelow(2.0)),
             ],
             Kind::SlowFunctions | Kind::Spinners => &[
                 (Measure::Accepted, Bound::RatioMin(0.6)),
@@ -303,6 +331,7 @@ mod tests {
             Kind::Pending,
             Kind::SlowFunctions,
             Kind::Spinners,
+            Kind::FanOut,
         ];
         for kind in kinds {
             // One is the same as the plain run, and none.
