@@ -75,6 +75,7 @@ pub fn open_store(
     progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
+        filter_bytes_max: settings.dedupe_bytes,
         ..StoreSettings::default()
     };
     if settings.create && !RedbStore::present(&settings.data)? {

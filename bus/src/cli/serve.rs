@@ -62,6 +62,15 @@ pub(super) struct Arguments {
         default_value_t = 64
     )]
     cache_mib: usize,
+    /// Memory for remembering what was published within the dedupe windows, in MiB: one for half a million events.
+    /// Past it a publish reads more from the store.
+    #[arg(
+        long,
+        env = "EDGEBUS_DEDUPE_MIB",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
+    dedupe_mib: usize,
     /// A name that requests may be for, beside IP addresses and localhost (for a proxy in front).
     #[arg(
         long = "allowed-host",
@@ -117,6 +126,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         manifest: arguments.manifest,
         secrets: arguments.secrets,
         cache_bytes: arguments.cache_mib << 20,
+        dedupe_bytes: arguments.dedupe_mib << 20,
         free_bytes_min: arguments.free_mib_min.map(|mib| mib << 20),
         allowed_hosts: arguments.allowed_hosts,
         connections_per_address_max: arguments.connections_per_address,

@@ -31,6 +31,8 @@ pub struct Serve {
     pub secrets: Option<PathBuf>,
     /// Bytes of the store that are kept in memory.
     pub cache_bytes: usize,
+    /// Memory for the filters of the dedupe windows, in bytes: 2 for each remembered event.
+    pub dedupe_bytes: usize,
     /// Publishes are refused while the disk has less free space than this, in bytes; `None` is 256 MiB,
     /// or a twentieth of a disk smaller than 5 GiB.
     pub free_bytes_min: Option<u64>,
@@ -55,6 +57,7 @@ impl Default for Serve {
             manifest: None,
             secrets: None,
             cache_bytes: 64 << 20,
+            dedupe_bytes: 256 << 20,
             free_bytes_min: None,
             allowed_hosts: Vec::new(),
             connections_per_address_max: 1_024,

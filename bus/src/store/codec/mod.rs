@@ -279,6 +279,18 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    /// A second reader of what is left.
+    pub(super) fn fork(&self) -> Self {
+        Self { ..*self }
+    }
+
+    /// Goes past some bytes.
+    pub(super) fn skip(&mut self, bytes: usize) -> Option<()> {
+        let (_, rest) = self.rest.split_at_checked(bytes)?;
+        self.rest = rest;
+        Some(())
+    }
+
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.rest.split_first_chunk::<N>()?;
         self.rest = rest;
@@ -353,7 +365,6 @@ impl<'a> Reader<'a> {
 /// Puts a record's content together.
 pub(super) trait Writer {
     fn u8(&mut self, value: u8);
-    fn u16(&mut self, value: u16);
     fn u32(&mut self, value: u32);
     fn u64(&mut self, value: u64);
     fn bytes(&mut self, value: &[u8]);
@@ -386,9 +397,6 @@ fn length(value: usize) -> u32 {
 impl Writer for Vec<u8> {
     fn u8(&mut self, value: u8) {
         self.push(value);
-    }
-    fn u16(&mut self, value: u16) {
-        self.extend_from_slice(&value.to_le_bytes());
     }
     fn u32(&mut self, value: u32) {
         self.extend_from_slice(&value.to_le_bytes());

@@ -89,6 +89,7 @@ pub(super) fn small() -> Settings {
         cache_bytes: 4 << 20,
         // As in a large file.
         recorded_from_bytes: 0,
+        ..Settings::default()
     }
 }
 

@@ -1,17 +1,32 @@
-//! Fingerprints of (bus, source, id), and a filter that tells which block can't hold one.
+//! Fingerprints of (bus, source, id), and of what an event says under them.
 //!
 //! Never here: where a fingerprint is stored, or when it expires.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::dedupe::BLOCK;
-use crate::model::{BusId, Event, Position, Timestamp};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::model::{BusId, Data, Event, Position, Timestamp};
 
 /// Names (bus, source, id).
 pub(super) type Fingerprint = [u8; 16];
-/// Where and when an event was accepted.
-pub(super) type Place = (Position, Timestamp);
+
+/// Where and when an event was accepted, and what it said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    pub(super) position: Position,
+    pub(super) accepted: Timestamp,
+    /// A hash of type, subject and data; 0 where an earlier release kept none.
+    pub(super) content: u64,
+}
+
+impl Seen {
+    /// True if another event with this content is known to say something else.
+    pub(super) fn differs(&self, content: u64) -> bool {
+        self.content != 0 && content != 0 && self.content != content
+    }
+}
 
 /// A fingerprint is already a hash: its first bytes serve as one.
 #[derive(Default)]
@@ -31,18 +46,23 @@ impl Hasher for FirstBytes {
     fn write_usize(&mut self, _length: usize) {}
 }
 
-pub(super) type Map = HashMap<Fingerprint, Place, BuildHasherDefault<FirstBytes>>;
+pub(super) type Map = HashMap<Fingerprint, Seen, BuildHasherDefault<FirstBytes>>;
 
 /// Makes fingerprints with a key that comes from the store's secret.
 #[derive(Clone)]
 pub(super) struct Fingerprints {
     key: [u8; 32],
+    /// For contents, whose hash need not resist anybody: who makes two collide hides an event of their own.
+    seed: u64,
 }
 
 impl Fingerprints {
     pub(super) fn new(secret: &[u8; 32]) -> Self {
+        let seed = blake3::derive_key("edgebus store: dedupe contents, format 3", secret);
+        let (seed, _) = seed.split_first_chunk().expect("a key has 32 bytes");
         Self {
             key: blake3::derive_key("edgebus store: dedupe fingerprints, format 1", secret),
+            seed: u64::from_le_bytes(*seed),
         }
     }
 
@@ -60,47 +80,23 @@ impl Fingerprints {
             .expect("a BLAKE3 hash has 32 bytes");
         *head
     }
-}
 
-/// A blocked Bloom filter: 7 bits in one 64-byte line for each of up to [`BLOCK`] fingerprints, 16
-/// bits of memory for each.
-#[derive(Clone)]
-pub(super) struct Filter {
-    lines: Vec<[u64; 8]>,
-}
-
-impl Filter {
-    const LINES: usize = BLOCK as usize * 16 / 512;
-
-    pub(super) fn new() -> Self {
-        Self {
-            lines: vec![[0; 8]; Self::LINES],
+    /// What the event says: type, subject and the bytes of its data. Time and extensions, which clients set anew
+    /// when they repeat an event, are not in it.
+    pub(super) fn content(&self, event: &Event) -> u64 {
+        let data = match &event.data {
+            Data::Absent => None,
+            Data::Json(data) | Data::Opaque(data) => Some(&data[..]),
+        };
+        let kind = Some(event.kind.as_bytes());
+        let subject = event.subject.as_deref().map(str::as_bytes);
+        let mut hash = self.seed;
+        for part in [kind, subject, data] {
+            // A part that is absent is not one that is empty.
+            let length = part.map_or(u64::MAX, |bytes| bytes.len() as u64);
+            hash = xxh3_64_with_seed(part.unwrap_or_default(), hash.wrapping_add(length));
         }
-    }
-
-    fn line(fingerprint: &Fingerprint) -> usize {
-        usize::from(u16::from_le_bytes([fingerprint[1], fingerprint[2]])) % Self::LINES
-    }
-
-    fn bits(fingerprint: &Fingerprint) -> impl Iterator<Item = (usize, u64)> {
-        let mut tail = [0; 8];
-        tail.copy_from_slice(&fingerprint[8..]);
-        let word = u64::from_le_bytes(tail);
-        (0..7).map(move |index| {
-            let bit = (word >> (index * 9)) & 511;
-            ((bit >> 6) as usize, 1 << (bit & 63))
-        })
-    }
-
-    pub(super) fn insert(&mut self, fingerprint: &Fingerprint) {
-        let line = &mut self.lines[Self::line(fingerprint)];
-        for (word, bit) in Self::bits(fingerprint) {
-            line[word] |= bit;
-        }
-    }
-
-    pub(super) fn may_hold(&self, fingerprint: &Fingerprint) -> bool {
-        let line = &self.lines[Self::line(fingerprint)];
-        Self::bits(fingerprint).all(|(word, bit)| line[word] & bit != 0)
+        // 0 is none.
+        hash.max(1)
     }
 }

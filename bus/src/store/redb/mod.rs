@@ -26,7 +26,6 @@ mod tally;
 mod tests;
 mod verify;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,14 +56,18 @@ pub struct Settings {
     /// From this length of the file on each commit records its free pages, in bytes: about 0.1 ms of
     /// work for each GiB, against a start after an unclean stop that walks over the file, 1 to 2 s a GiB.
     pub recorded_from_bytes: u64,
+    /// Memory for the filters of fingerprints, in bytes: 2 for each event in the dedupe windows. With less, look-ups
+    /// read more from the store.
+    pub filter_bytes_max: usize,
 }
 
 impl Default for Settings {
-    /// 64 MiB of cache; free pages are recorded from 1 GiB on.
+    /// 64 MiB of cache; free pages are recorded from 1 GiB on; 256 MiB of filters, for 134 million events.
     fn default() -> Self {
         Self {
             cache_bytes: 64 << 20,
             recorded_from_bytes: 1 << 30,
+            filter_bytes_max: 256 << 20,
         }
     }
 }
@@ -79,7 +82,7 @@ pub struct RedbStore {
     /// What the last process left.
     was_clean: bool,
     /// A plain lock held through each commit: there is one writer, and it waits for the disk anyway.
-    memory: Mutex<Memory>,
+    memory: Mutex<(Memory, dedupe::Index)>,
     /// What is known after the last commit, for plans, which must not wait for the next one. A plain lock
     /// around one pointer; it is taken under `memory`'s by the writer.
     known: Mutex<Arc<Known>>,
@@ -123,7 +126,12 @@ impl RedbStore {
 
     /// Begins an open: checks who the store is, counts the open, notes that it runs, and builds what
     /// is kept in memory.
-    fn start(opened: Opened, store_id: [u8; 16], progress: &Progress) -> Result<Self, Error> {
+    fn start(
+        opened: Opened,
+        store_id: [u8; 16],
+        filter_bytes_max: usize,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         guarded(move || {
             let Opened {
                 database,
@@ -144,19 +152,20 @@ impl RedbStore {
             progress.tell("reading what was published lately", "");
             let harmed = HarmLog::default();
             let (opens, was_clean) = catalog::read_opens(&rows)?;
-            let mut memory = Memory {
+            let memory = Memory {
                 known: Arc::new(catalog::read_known(&rows)?),
                 heads: catalog::read_heads(&rows)?,
                 state_version: catalog::read_counter(&rows)?,
                 counters: Counters::load(&rows, &harmed)?,
-                dedupe: dedupe::Index::default(),
                 prints: Fingerprints::new(&identity.secret),
             };
             drop(rows);
             let epoch = opens + 1;
+            let mut index =
+                prepare_dedupe(&database, &length, &memory, (&harmed, filter_bytes_max))?;
             let transaction = begin(&database, &length)?;
             let mut tables = Tables::new(&transaction);
-            load_dedupe(&mut tables, &mut memory, &harmed)?;
+            load_dedupe(&mut tables, &mut index, &memory, &harmed)?;
             tables.put(Table::Meta, catalog::OPENS, |out| {
                 out.u64(epoch);
                 out.flag(false);
@@ -169,7 +178,7 @@ impl RedbStore {
                 epoch,
                 was_clean,
                 known: Mutex::new(memory.known.clone()),
-                memory: Mutex::new(memory),
+                memory: Mutex::new((memory, index)),
                 dead: AtomicBool::new(false),
                 harmed,
                 length,
@@ -185,12 +194,13 @@ impl RedbStore {
 
     fn commit_batch(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         // A writer that panicked under this lock left the handle dead; the lock's poison adds nothing.
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (memory, dedupe) = &mut *locked;
         if self.dead.load(Ordering::Acquire) {
             let message = "an earlier commit failed: this handle is dead, open again";
             return Err(Error::new(Kind::Unknown, message));
         }
-        let done = guarded(|| self.transact(&memory, batch));
+        let done = guarded(|| self.transact(memory, dedupe, batch));
         match done {
             Ok((outcomes, pending)) => {
                 if let Some(known) = &pending.known {
@@ -210,6 +220,7 @@ impl RedbStore {
     fn transact(
         &self,
         memory: &Memory,
+        dedupe: &mut dedupe::Index,
         batch: &[Step],
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
         let transaction = begin(self.database(), &self.length)?;
@@ -217,6 +228,7 @@ impl RedbStore {
             tables: Tables::new(&transaction),
             memory,
             pending: Pending::default(),
+            dedupe,
             harmed: &self.harmed,
             epoch: self.epoch,
         };
@@ -267,19 +279,60 @@ fn begin(database: &Database, length: &Length) -> Result<WriteTransaction, Error
     Ok(transaction)
 }
 
+/// An index without blocks yet. Blocks that a store of an earlier release left without heads get them,
+/// some in each transaction: a stop in between loses nothing.
+fn prepare_dedupe(
+    database: &Database,
+    length: &Length,
+    memory: &Memory,
+    (harmed, filter_bytes_max): (&HarmLog, usize),
+) -> Result<dedupe::Index, Error> {
+    #[cfg(not(test))]
+    let geometry = dedupe::Geometry::STORED;
+    #[cfg(test)]
+    let geometry = planted::GEOMETRY.get();
+    let index = dedupe::Index::new(geometry, filter_bytes_max);
+    for bus in memory.heads.keys() {
+        loop {
+            let transaction = begin(database, length)?;
+            let mut tables = Tables::new(&transaction);
+            let mut context = dedupe::Context {
+                tables: &mut tables,
+                prints: &memory.prints,
+                harmed,
+            };
+            let (completed, more) = index.complete(&mut context, *bus)?;
+            drop(tables);
+            if completed == 0 {
+                transaction.abort().map_err(engine)?;
+            } else {
+                tracing::info!("the index of {completed} blocks of fingerprints was written");
+                transaction.commit().map_err(engine)?;
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+    Ok(index)
+}
+
+/// Reads the fingerprints of every bus.
 fn load_dedupe(
     tables: &mut Tables<'_>,
-    memory: &mut Memory,
+    index: &mut dedupe::Index,
+    memory: &Memory,
     harmed: &HarmLog,
 ) -> Result<(), Error> {
-    let heads: HashMap<_, _> = memory.heads.clone();
-    for (bus, head) in heads {
+    for (bus, head) in &memory.heads {
         let mut context = dedupe::Context {
             tables: &mut *tables,
             prints: &memory.prints,
             harmed,
         };
-        memory.dedupe.load(&mut context, bus, head)?;
+        let known = memory.known.buses.get(bus);
+        let window_ms = known.map_or(0, |bus| bus.dedupe_ms);
+        index.load(&mut context, (*bus, *head), window_ms)?;
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ impl RedbStore {
             Device::new(backend, settings.recorded_from_bytes).map_err(at(&file, "read"))?;
         let opened = open_device(device, settings.cache_bytes, progress)?
             .map_err(|error| not_opened(&file, error))?;
-        Self::start(opened, store_id, progress)
+        Self::start(opened, store_id, settings.filter_bytes_max, progress)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use super::dedupe::Geometry;
+
 thread_local! {
     /// Commits in one phase.
     pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
@@ -13,4 +15,8 @@ thread_local! {
     pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
     /// Transactions after which a migration stops, as if the process were killed there.
     pub(super) static MIGRATION_STOPS_AFTER: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// A merge forgets the first of its blocks.
+    pub(super) static LOST_BLOCK: Cell<bool> = const { Cell::new(false) };
+    /// No bug: smaller blocks, so that merges come early.
+    pub(super) static GEOMETRY: Cell<Geometry> = const { Cell::new(Geometry::STORED) };
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::counters::{self, Counters};
 use super::dedupe;
-use super::fingerprint::{Fingerprint, Fingerprints};
+use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
 use crate::model::{self, BusId, DeliveryKey, Position, Running, SubscriptionId, Timestamp};
 use crate::store::codec::{Reader, Table, Writer, delivery, event};
@@ -23,7 +23,6 @@ pub(super) struct Memory {
     /// The last version given to any state write.
     pub(super) state_version: u64,
     pub(super) counters: Counters,
-    pub(super) dedupe: dedupe::Index,
     pub(super) prints: Fingerprints,
 }
 
@@ -34,7 +33,6 @@ pub(super) struct Pending {
     pub(super) heads: BTreeMap<BusId, u64>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
-    pub(super) dedupe: dedupe::Pending,
 }
 
 /// One transaction at work.
@@ -42,6 +40,8 @@ pub(super) struct Work<'a, 'txn> {
     pub(super) tables: Tables<'txn>,
     pub(super) memory: &'a Memory,
     pub(super) pending: Pending,
+    /// Changed while the transaction is at work: see there.
+    pub(super) dedupe: &'a mut dedupe::Index,
     pub(super) harmed: &'a HarmLog,
     /// What the last process left; a mark keeps the opens' row whole.
     pub(super) epoch: u64,
@@ -52,6 +52,7 @@ pub(super) struct Planned<'e> {
     pub(super) bus: BusId,
     pub(super) new: &'e NewEvent,
     fingerprint: Fingerprint,
+    content: u64,
     pub(super) appended: Appended,
 }
 
@@ -66,7 +67,6 @@ impl Memory {
             self.state_version = version;
         }
         self.counters.absorb(pending.counters);
-        self.dedupe.absorb(pending.dedupe);
     }
 }
 
@@ -86,6 +86,11 @@ impl Work<'_, '_> {
 
     /// Writes the small rows that change once a transaction.
     pub(super) fn finish(mut self) -> Result<Pending, Error> {
+        self.dedupe.keep_up(&mut dedupe::Context {
+            tables: &mut self.tables,
+            prints: &self.memory.prints,
+            harmed: self.harmed,
+        })?;
         for (bus, head) in &self.pending.heads {
             let key = bus.0.to_be_bytes();
             self.tables.put(Table::Heads, &key, |out| out.u64(*head))?;
@@ -155,9 +160,10 @@ impl Work<'_, '_> {
     ) -> Result<Vec<Planned<'e>>, Error> {
         let mut planned = Vec::with_capacity(events.size_hint().0);
         let mut heads: Vec<(BusId, u64, u64)> = Vec::new();
-        let mut fresh: HashMap<(BusId, Fingerprint), Position> = HashMap::new();
+        let mut fresh: HashMap<(BusId, Fingerprint), Seen> = HashMap::new();
         for (bus, new) in events {
             let fingerprint = self.memory.prints.of(bus, &new.event);
+            let content = self.memory.prints.content(&new.event);
             let slot = match heads.iter().position(|(known, ..)| *known == bus) {
                 Some(slot) => slot,
                 None => {
@@ -168,7 +174,7 @@ impl Work<'_, '_> {
             let (_, head, window_ms) = &mut heads[slot];
             let repeated = fresh.get(&(bus, fingerprint)).filter(|_| *window_ms > 0);
             let known = match repeated {
-                Some(position) => Some(*position),
+                Some(seen) => Some(*seen),
                 None => {
                     let mut context = dedupe::Context {
                         tables: &mut self.tables,
@@ -176,21 +182,24 @@ impl Work<'_, '_> {
                         harmed: self.harmed,
                     };
                     let subject = (bus, &fingerprint);
-                    let pending = &self.pending.dedupe;
-                    let index = &self.memory.dedupe;
-                    index.find(pending, &mut context, subject, *window_ms, now)?
+                    self.dedupe.find(&mut context, subject, *window_ms, now)?
                 }
             };
             let appended = match known {
-                Some(position) => Appended {
-                    position,
+                Some(seen) => Appended {
+                    position: seen.position,
                     duplicate: true,
                 },
                 None => {
                     *head += 1;
-                    fresh.insert((bus, fingerprint), Position(*head));
-                    Appended {
+                    let seen = Seen {
                         position: Position(*head),
+                        accepted: now,
+                        content,
+                    };
+                    fresh.insert((bus, fingerprint), seen);
+                    Appended {
+                        position: seen.position,
                         duplicate: false,
                     }
                 }
@@ -199,6 +208,7 @@ impl Work<'_, '_> {
                 bus,
                 new,
                 fingerprint,
+                content,
                 appended,
             });
         }
@@ -227,13 +237,13 @@ impl Work<'_, '_> {
             }
             self.pending.heads.insert(event.bus, position.0);
             let window_ms = self.window_ms(event.bus);
-            self.memory.dedupe.add(
-                &mut self.pending.dedupe,
-                &mut self.tables,
-                (event.bus, event.fingerprint),
-                (position, now),
-                window_ms,
-            )?;
+            let seen = Seen {
+                position,
+                accepted: now,
+                content: event.content,
+            };
+            let place = (event.bus, event.fingerprint);
+            self.dedupe.add(&mut self.tables, place, seen, window_ms)?;
         }
         Ok(())
     }

@@ -236,7 +236,7 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::DeadLetters => delivery::read_dead(from, delivery_of(key)?).map(|_| ()),
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
         Table::Descendants => from.u32().map(|_| ()),
-        Table::Dedupe => dedupe::read_row(key, from),
+        Table::Dedupe | Table::DedupeLevels => dedupe::read_row(key, from),
         Table::Catalog => match key.first()? {
             b'b' => rows_of::read_bus(from).map(|_| ()),
             b'f' => rows_of::read_revision(from).map(|_| ()),
@@ -250,8 +250,7 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::Meta
         | Table::State
         | Table::Components
-        | Table::Quarantine
-        | Table::DedupeLevels => {
+        | Table::Quarantine => {
             from.rest();
             Some(())
         }

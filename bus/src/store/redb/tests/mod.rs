@@ -3,6 +3,7 @@
 mod blocks;
 mod catalog_rows;
 mod frozen;
+mod levels;
 mod opening;
 pub(super) mod power;
 mod rot;

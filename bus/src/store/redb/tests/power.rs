@@ -68,12 +68,12 @@ impl Disk {
         self.lock().live.clone()
     }
 
-    fn cut_after(&self, operations: u64) {
+    pub(super) fn cut_after(&self, operations: u64) {
         self.lock().operations_left = Some(operations);
     }
 
     /// What is left after the power went: flushed bytes, and of the others what chance let through.
-    fn after_the_cut(&self, random: &mut Random) -> Self {
+    pub(super) fn after_the_cut(&self, random: &mut Random) -> Self {
         let platter = self.lock();
         let mut image = platter.durable.clone();
         let mut kept: Vec<&(usize, Vec<u8>)> = Vec::new();
@@ -103,10 +103,20 @@ impl Disk {
     }
 
     pub(super) fn open(&self) -> Result<RedbStore, Error> {
+        self.open_with(1 << 20)
+    }
+
+    /// Opens with so much memory for filters.
+    pub(super) fn open_with(&self, filter_bytes_max: usize) -> Result<RedbStore, Error> {
         let recorded_from = if RECORDED.get() { 0 } else { u64::MAX };
         let device = Device::new(self.clone(), recorded_from).unwrap();
         let opened = open::open_device(device, 1 << 20, &Progress::silent())?;
-        RedbStore::start(opened.map_err(engine)?, ID, &Progress::silent())
+        RedbStore::start(
+            opened.map_err(engine)?,
+            ID,
+            filter_bytes_max,
+            &Progress::silent(),
+        )
     }
 
     /// A new store on a new disk, with the rules.
