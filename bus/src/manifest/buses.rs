@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::rule::DEFAULT_BUS;
-use crate::model::{BusConfig, Name};
+use crate::model::{BusConfig, Differing, Name};
 
 use super::Section;
 use super::cursor::Cursor;
@@ -39,10 +39,15 @@ fn bus(at: &Cursor<'_>, name: Option<Name>, faults: &mut Faults) -> Option<BusCo
     let age = retention.and_then(|fields| fields.duration_ms("age", faults));
     let size = retention.and_then(|fields| fields.size_bytes("size", faults));
     let dedupe = fields.duration_ms("dedupe", faults);
+    let differing = fields.choice("differing", faults);
     // A value at fault keeps its default, for the manifest is refused anyway.
     let mut bus = BusConfig::with_defaults(name?);
     bus.retention_age_ms = age.unwrap_or(bus.retention_age_ms);
     bus.retention_bytes = size.unwrap_or(bus.retention_bytes);
     bus.dedupe_ms = dedupe.unwrap_or(bus.dedupe_ms);
+    bus.differing = match differing {
+        Some(1) => Differing::Duplicate,
+        _ => Differing::Refuse,
+    };
     Some(bus)
 }

@@ -207,6 +207,25 @@ impl<'t> Fields<'t> {
         }
     }
 
+    /// One of the key's words: its index among them.
+    pub(super) fn choice(&self, key: &str, faults: &mut Faults) -> Option<usize> {
+        match (self.get(key)?, self.form(key)) {
+            (at, Some(Form::Choice(what, words))) => {
+                let text = at.text(what, faults)?;
+                let found = words.iter().position(|word| *word == text);
+                if found.is_none() {
+                    faults.add(
+                        &at.spot(),
+                        format!("{what} can't be `{}`", shown(text)),
+                        format!("write one of {}", listed(words)),
+                    );
+                }
+                found
+            }
+            _ => self.other_form(key),
+        }
+    }
+
     /// True or false.
     pub(super) fn flag(&self, key: &str, faults: &mut Faults) -> Option<bool> {
         match (self.get(key)?, self.form(key)) {

@@ -266,6 +266,7 @@ impl<'m> Plan<'m, '_> {
                             before.retention_bytes != after.retention_bytes,
                         ),
                         ("dedupe", before.dedupe_ms != after.dedupe_ms),
+                        ("differing", before.differing != after.differing),
                     ]);
                     if !aspects.is_empty() {
                         let effect = "concerns the log; no delivery changes";

@@ -100,6 +100,10 @@ fn kind(form: &Form) -> String {
         Form::Name(of) => format!("name of a {of}"),
         Form::SubscriptionName(_) => "name, or two joined with `/`".to_owned(),
         Form::Flag(_) => "true or false".to_owned(),
+        Form::Choice(_, words) => {
+            let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            quoted.join(" or ")
+        }
         Form::Whole(_) => "whole number".to_owned(),
         Form::Number(_) => "number".to_owned(),
         Form::Duration(_) => "duration: `ms`, `s`, `m`, `h`, `d`".to_owned(),

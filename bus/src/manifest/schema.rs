@@ -129,6 +129,7 @@ fn of_form(form: &Form) -> Value {
         }
         Form::SubscriptionName(_) => json!({ "type": "string", "pattern": SUBSCRIPTION_NAME }),
         Form::Flag(_) => json!({ "type": "boolean" }),
+        Form::Choice(_, words) => json!({ "enum": words }),
         Form::Whole(bounds) => {
             json!({ "type": "integer", "minimum": bounds.least, "maximum": bounds.most })
         }

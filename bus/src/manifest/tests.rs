@@ -185,6 +185,10 @@ fn single_faults_say_where_and_how_to_write_it() {
             "2:23 /buses/a/dedupe: `dedupe` is too large: `99999999999999999999d` | write a whole number with ms, s, m, h or d behind it, from 1s to 30d",
         ),
         (
+            "version: 1\nbuses: { a: { differing: ignore } }",
+            "2:26 /buses/a/differing: `differing` can't be `ignore` | write one of `refuse` and `duplicate`",
+        ),
+        (
             "version: 1\nfunctions: { f: { limits: { memory: 5GiB } } }",
             "2:37 /functions/f/limits/memory: `limits.memory` is too large: `5GiB` | write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB behind it, from 1MiB to 4GiB",
         ),
@@ -813,5 +817,19 @@ proptest! {
         let fault = Fault { pointer: String::new(), place: Some((line, column)), reason: text.clone(), remedy: text.clone() };
         let near = Fault { place: Some((line % 4, column % 90)), ..fault.clone() };
         let _ = show(&[fault, near], &text, "x.yaml", Style::Plain);
+    }
+}
+
+#[test]
+fn what_becomes_of_differing_events_is_a_word() {
+    use crate::model::Differing;
+    for (text, expected) in [
+        ("{ dedupe: 1h }", Differing::Refuse),
+        ("{ differing: refuse }", Differing::Refuse),
+        ("{ differing: duplicate }", Differing::Duplicate),
+    ] {
+        let manifest = parse(&format!("version: 1\nbuses: {{ a: {text} }}")).unwrap();
+        let bus = manifest.buses.iter().find(|bus| bus.name.as_str() == "a");
+        assert_eq!(bus.unwrap().differing, expected, "{text}");
     }
 }

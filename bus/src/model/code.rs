@@ -81,6 +81,7 @@ codes! {
     TransferCoding = "EB0318" "The transfer coding is not supported",
     PositionAhead = "EB0319" "The log ends before the position",
     FanOutTooLarge = "EB0320" "An event matches too many subscriptions",
+    IdReused = "EB0321" "The id is another event's",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",

@@ -29,6 +29,17 @@ pub enum Data {
     Opaque(Bytes),
 }
 
+impl Data {
+    /// The bytes, whatever they are.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Absent => None,
+            Self::Json(bytes) | Self::Opaque(bytes) => Some(bytes),
+        }
+    }
+}
+
 /// A CloudEvent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
@@ -95,6 +106,15 @@ impl Event {
     pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
     /// The most extension attributes.
     pub const EXTENSIONS_MAX: usize = 32;
+
+    /// True if `other` has the same type, subject and data, byte for byte. Time and extensions, which clients set
+    /// anew when they repeat an event, may differ.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.subject == other.subject
+            && self.data.bytes() == other.data.bytes()
+    }
 
     /// What stands in for an event whose record is harmed or gone, in a dead letter that says so.
     #[must_use]

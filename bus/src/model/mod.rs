@@ -30,6 +30,6 @@ pub use outcome::{Outcome, TimeoutKind};
 pub use position::{BusId, EventRef, Position, SubscriptionId};
 pub use progress::Progress;
 pub use retry::{Backoff, RetryPolicy};
-pub use rule::{BusConfig, InputConfig, RuleConfig, Subscription};
+pub use rule::{BusConfig, Differing, InputConfig, RuleConfig, Subscription};
 pub use target::{SubscriptionName, SubscriptionNameError, Target, TargetConfig, TargetKind};
 pub use timestamp::Timestamp;

@@ -14,6 +14,23 @@ pub struct BusConfig {
     pub retention_bytes: u64,
     /// How long a repeated (source, id) is answered as a duplicate, in milliseconds.
     pub dedupe_ms: u64,
+    /// What a repeated (source, id) is answered with when the event says something else.
+    pub differing: Differing,
+}
+
+/// What becomes of an event whose (source, id) is known with another type, subject or data.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Differing {
+    /// It is refused, and its publisher is told where the first one is.
+    #[default]
+    Refuse,
+    /// It is a duplicate as any other: what it says is dropped.
+    Duplicate,
+}
+
+impl Differing {
+    /// The words of the manifest, in the order of the variants.
+    pub const WORDS: [&str; 2] = ["refuse", "duplicate"];
 }
 
 /// The bus that exists without being declared.
@@ -28,6 +45,7 @@ impl BusConfig {
             retention_age_ms: 7 * 24 * 3_600_000,
             retention_bytes: 10 << 30,
             dedupe_ms: 24 * 3_600_000,
+            differing: Differing::Refuse,
         }
     }
 }

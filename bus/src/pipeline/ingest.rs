@@ -10,8 +10,8 @@ use super::matching::{self, Inline, Unmatched};
 use super::snapshot::{BusRules, Snapshot};
 use crate::error::{Error, Fault, Kind};
 use crate::model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use crate::model::{Code, Event, Lineage};
-use crate::store::{Append, Appended, NewEvent};
+use crate::model::{Code, Event, Lineage, Position};
+use crate::store::{Append, Appended, NewEvent, Reused};
 
 impl Pipeline {
     /// Publishes `events` on the bus called `bus` and returns their places, after the flush.
@@ -157,4 +157,48 @@ impl Pipeline {
             "the disk is at its floor of free space; deliveries go on, and publishing opens again when there is room",
         ))
     }
+}
+
+/// The answer to a publish with events that say something else than the first of their (source, id).
+pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
+    let single = events.len() == 1;
+    let faults: Vec<Fault> = reused
+        .iter()
+        .map(|Reused { index, first }| Fault {
+            pointer: if single {
+                "/id".to_owned()
+            } else {
+                format!("/{index}/id")
+            },
+            place: None,
+            reason: reason_of(events.get(*index), *first),
+            remedy: "publish it under an id of its own, or repeat the first one as it was"
+                .to_owned(),
+        })
+        .collect();
+    let message = match faults.as_slice() {
+        [one] => format!("{}; nothing was stored", one.reason),
+        all => format!(
+            "{} events have an id that is another event's; nothing was stored",
+            all.len()
+        ),
+    };
+    Error {
+        faults,
+        ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
+    }
+}
+
+/// Which event says something else than the first of its (source, id).
+pub(super) fn reason_of(new: Option<&NewEvent>, first: Option<Position>) -> String {
+    let (id, source) = new.map_or(("", ""), |new| (&new.event.id, &new.event.source));
+    let place = first.map_or_else(
+        || "earlier in this batch".to_owned(),
+        |position| format!("at position {position}"),
+    );
+    format!(
+        "the id `{}` of the source `{}` is another event's, {place}: its type, subject or data differ",
+        id.escape_debug(),
+        source.escape_debug()
+    )
 }

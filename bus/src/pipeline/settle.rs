@@ -241,6 +241,21 @@ pub(super) fn after_refusal(
         };
         return dead(context, job, ran, *reason);
     }
+    if let (StepOutcome::IdReused(reused), SettleEnd::Done(effects)) = (outcome, &settle.end) {
+        // It says the same at each attempt: there is no use in another one.
+        context.telemetry.count_reused(reused.len() as u64);
+        let first = reused.first();
+        let emitted = first.and_then(|reused| effects.emits.get(reused.index));
+        let place = first.and_then(|reused| reused.first);
+        ran.outcome = Outcome::Reject {
+            message: format!(
+                "emitted event {}: {}",
+                first.map_or(0, |reused| reused.index) + 1,
+                super::ingest::reason_of(emitted.map(|(_, new)| new), place)
+            ),
+        };
+        return dead(context, job, ran, DeadReason::Rejected);
+    }
     let snapshot = context.snapshot();
     let policy = snapshot
         .subscriptions

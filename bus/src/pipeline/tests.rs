@@ -111,6 +111,65 @@ fn rules_in_force(pipeline: &Pipeline) -> Vec<RuleConfig> {
     snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_another_events_is_refused() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "emit told")], 3).await;
+    let one = |id, kind, data| vec![event(id, kind, data)];
+    pipeline
+        .publish("default", one("a", "x", "1"))
+        .await
+        .unwrap();
+    let again = pipeline
+        .publish("default", one("a", "x", "1"))
+        .await
+        .unwrap();
+    assert!(again[0].duplicate);
+    let refused = pipeline.publish("default", one("a", "x", "2")).await;
+    let error = refused.unwrap_err();
+    assert_eq!((error.kind, error.code), (Kind::Conflict, Code::IdReused));
+    assert_eq!(error.faults[0].pointer, "/id");
+    assert!(error.message.contains("at position 1"), "{error}");
+    let batch = vec![event("b", "x", "1"), event("a", "y", "1")];
+    let error = pipeline.publish("default", batch).await.unwrap_err();
+    assert_eq!(error.faults[0].pointer, "/1/id");
+
+    // An emitted event's id is the host's; whoever guessed it makes the function's event another one.
+    let from = DeliveryKey {
+        subscription: SubscriptionId(1),
+        replay: 0,
+        position: Position(3),
+    };
+    let taken = Event {
+        source: "/functions/t".to_owned(),
+        ..event(&pipeline.context.emitted_id(from, 0), "x", "1")
+    };
+    pipeline.publish("default", vec![taken]).await.unwrap();
+    let places = pipeline
+        .publish("default", one("c", "t", "1"))
+        .await
+        .unwrap();
+    assert_eq!(places[0].position, Position(3));
+    settled(&pipeline).await;
+    let dead = pipeline
+        .store()
+        .dead_letters(from.subscription, None, 9)
+        .unwrap();
+    let outcome = &dead[0].delivery.attempts[0].outcome;
+    assert!(
+        matches!(outcome, crate::model::Outcome::Reject { message } if message.contains("at position 2")),
+        "{outcome:?}"
+    );
+    assert!(
+        pipeline
+            .context
+            .telemetry
+            .render()
+            .contains("edgebus_events_id_reused_total 3"),
+        "each is counted"
+    );
+}
+
 /// With one attempt at a time each begins when the one before is settled: in the order of the log, and
 /// without a conflict over state.
 #[tokio::test(flavor = "multi_thread")]

@@ -305,7 +305,7 @@ fn run(
             Ok(outcomes) => {
                 telemetry.count_commit(steps.len(), waited, began.elapsed(), items.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
-                answer(&mut steps, &mut replies, outcomes, scheduler);
+                answer(&mut steps, &mut replies, outcomes, (scheduler, telemetry));
                 if last {
                     return;
                 }
@@ -333,7 +333,7 @@ fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
-    scheduler: &Scheduler,
+    (scheduler, telemetry): (&Scheduler, &Telemetry),
 ) {
     let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
@@ -342,6 +342,10 @@ fn answer(
                 // A publisher that has gone away needs no answer.
                 let _ = reply.send(Ok(places.clone()));
                 committed.push(Committed::Appended(append, places));
+            }
+            (Reply::Publish(reply), StepOutcome::IdReused(reused), Step::Append(append)) => {
+                telemetry.count_reused(reused.len() as u64);
+                let _ = reply.send(Err(super::ingest::id_reused(&append.events, &reused)));
             }
             (Reply::Settle(ticket), outcome, Step::Settle(settle)) => {
                 committed.push(Committed::Settled(Some(ticket), settle, outcome));

@@ -287,7 +287,8 @@ pub enum Step {
 }
 
 /// Accept events on one bus. A delivery begins with fence 0, no attempts and no due time. Each event with a (source, id) known within the bus's dedupe window is
-/// a duplicate: answered with the first one's position, nothing written.
+/// a duplicate: answered with the first one's position, nothing written. One that says something else than the first
+/// refuses the whole append ([`StepOutcome::IdReused`]), unless the bus takes those as duplicates.
 #[derive(Clone, Debug)]
 pub struct Append {
     /// The bus.
@@ -425,6 +426,9 @@ pub enum StepOutcome {
     Conflict,
     /// Of a settlement with emits: a limit of the chain was passed; nothing was written.
     Refused(DeadReason),
+    /// Of an append or a settlement with emits: events whose (source, id) is known with another type, subject or data,
+    /// on a bus that refuses that, in order; nothing was written.
+    IdReused(Vec<Reused>),
     /// Of a manifest or a deployment: the rule-set version now in force.
     Applied {
         /// Counts changes of buses, functions and rules from 1.
@@ -444,6 +448,15 @@ pub struct Appended {
     pub position: Position,
     /// True if (source, id) was known: nothing was written.
     pub duplicate: bool,
+}
+
+/// An event whose (source, id) is known with another type, subject or data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reused {
+    /// Which event of the step, from 0.
+    pub index: usize,
+    /// Where the first one is; `None` if that is an earlier one of the same step.
+    pub first: Option<Position>,
 }
 
 /// An event of the log.

@@ -31,7 +31,7 @@ const STEPS: [f64; 10] = [
 const COMMIT_STEPS: &str = "edgebus_commit_steps";
 
 /// What counters count.
-const COUNTERS: [(&str, &str); 10] = [
+const COUNTERS: [(&str, &str); 11] = [
     (
         "edgebus_events_accepted_total",
         "Published events that were stored.",
@@ -39,6 +39,10 @@ const COUNTERS: [(&str, &str); 10] = [
     (
         "edgebus_events_duplicate_total",
         "Published events that were known by (source, id).",
+    ),
+    (
+        "edgebus_events_id_reused_total",
+        "Events refused because their (source, id) is known with another type, subject or data.",
     ),
     (
         "edgebus_publishes_refused_total",
@@ -177,6 +181,7 @@ pub struct Telemetry {
     metrics: PrometheusHandle,
     accepted: Counter,
     duplicates: Counter,
+    reused: Counter,
     refused: Counter,
     filters_used_up: Counter,
     emitted: Counter,
@@ -238,6 +243,7 @@ impl Telemetry {
             stream: broadcast::Sender::new(STREAM_KEPT_MAX),
             accepted: counter("edgebus_events_accepted_total"),
             duplicates: counter("edgebus_events_duplicate_total"),
+            reused: counter("edgebus_events_id_reused_total"),
             refused: counter("edgebus_publishes_refused_total"),
             filters_used_up: counter("edgebus_filter_budgets_used_up_total"),
             emitted: counter("edgebus_events_emitted_total"),
@@ -304,6 +310,11 @@ impl Telemetry {
         if duplicates > 0 {
             self.duplicates.increment(duplicates);
         }
+    }
+
+    /// Counts events whose (source, id) is another event's.
+    pub fn count_reused(&self, events: u64) {
+        self.reused.increment(events);
     }
 
     /// Counts a publish that was refused for want of room.

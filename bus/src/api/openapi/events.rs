@@ -18,7 +18,8 @@ const PUBLISHING: &str = "The mode follows from Content-Type, as CloudEvents' HT
 structured, batch, or (any other type) binary, with attributes in `ce-` headers and the body as data. \
 202 leaves when the event, its dedupe record and its deliveries are on stable storage. Any other answer, \
 or none, means unknown: repeat with the same `source` and `id`, and get the first answer with \
-`duplicate: true`. A batch is one transaction: all of it or nothing.";
+`duplicate: true`. The pair with another type, subject or data is another event's: 409, unless the bus says \
+`differing: duplicate`. A batch is one transaction: all of it or nothing.";
 
 /// `bus` in the path.
 pub(super) fn bus(operation: Operation) -> Operation {
@@ -86,6 +87,11 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
             Cause::Handle(Kind::Invalid),
             Code::FanOutTooLarge,
             "An event matches more than 10,000 subscriptions.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Conflict),
+            Code::IdReused,
+            "An event has the `source` and `id` of another one, whose type, subject or data differ; nothing was stored. `errors` tells which, and the position of the first.",
         )
         .problem(
             Cause::Handle(Kind::StorageFull),

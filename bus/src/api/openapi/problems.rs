@@ -74,6 +74,7 @@ const FINER: [(Cause, Code); 9] = [
     (INVALID, Code::ComponentUnfit),
     (INVALID, Code::ComponentNotCompiled),
     (INVALID, Code::RuntimeFailed),
+    (Cause::Handle(Kind::Conflict), Code::IdReused),
 ];
 const INVALID: Cause = Cause::Handle(Kind::Invalid);
 
@@ -117,6 +118,10 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
         Code::Conflict => (
             "function `f` is a target of rule `r`; take it out of the manifest first",
             "/v1/functions/f",
+        ),
+        Code::IdReused => (
+            "the id `k1` of the source `/shop` is another event's, at position 6: its type, subject or data differ; nothing was stored",
+            "/v1/events",
         ),
         Code::Changed => (
             "version 2 of the rules is in force, not 1: plan again; nothing was changed",
@@ -200,6 +205,12 @@ fn faults(code: Code) -> Vec<Fault> {
             None,
             "this event matches 12000 subscriptions, and 10000 are allowed",
             "make the patterns of the rules narrower, or publish it on another bus",
+        ),
+        Code::IdReused => fault(
+            "/id",
+            None,
+            "the id `k1` of the source `/shop` is another event's, at position 6: its type, subject or data differ",
+            "publish it under an id of its own, or repeat the first one as it was",
         ),
         Code::PatternInvalid => fault(
             "/match/type/0/prefx",

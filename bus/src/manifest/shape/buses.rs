@@ -1,5 +1,7 @@
 //! The keys of the section `buses`.
 
+use crate::model::Differing;
+
 use super::{Absent, DAY_MS, Form, Key, Shape, bounds};
 
 pub(in super::super) const EXAMPLE: &str =
@@ -22,6 +24,13 @@ pub(in super::super) const BUS: Shape = Shape {
             absent: Absent::Is("24h"),
             example: "1h",
             about: "How long an event with the same `source` and `id` is answered as a duplicate and not logged again.",
+        },
+        Key {
+            name: "differing",
+            form: Form::Choice("`differing`", &Differing::WORDS),
+            absent: Absent::Is("refuse"),
+            example: "duplicate",
+            about: "What becomes of an event with a known `source` and `id` but another type, subject or data: `refuse` answers 409 with the position of the first one (EB0321), `duplicate` drops it as a duplicate.",
         },
     ],
     later: &[],

@@ -59,6 +59,8 @@ pub(super) enum Form {
     SubscriptionName(Words),
     /// True or false.
     Flag(&'static str),
+    /// One of these words; the first is what it is called.
+    Choice(&'static str, &'static [&'static str]),
     /// A whole number.
     Whole(Bounds),
     /// A number.

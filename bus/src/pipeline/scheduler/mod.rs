@@ -336,7 +336,10 @@ impl Thread {
             {
                 self.state.again(job, held);
             }
-            StepOutcome::Conflict | StepOutcome::Denied(_) | StepOutcome::Refused(_) => {
+            StepOutcome::Conflict
+            | StepOutcome::Denied(_)
+            | StepOutcome::Refused(_)
+            | StepOutcome::IdReused(_) => {
                 self.state.give_turn_back(held);
                 let held = Held {
                     turn: false,

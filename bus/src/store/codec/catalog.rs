@@ -2,9 +2,9 @@
 
 use super::{Reader, Writer};
 use crate::model::{
-    Backoff, BusConfig, BusId, Digest, FunctionConfig, FunctionLimits, InputConfig, Name,
-    RetryPolicy, Revision, RuleConfig, Subscription, SubscriptionId, SubscriptionName, Target,
-    TargetConfig, TargetKind, Timestamp,
+    Backoff, BusConfig, BusId, Differing, Digest, FunctionConfig, FunctionLimits, InputConfig,
+    Name, RetryPolicy, Revision, RuleConfig, Subscription, SubscriptionId, SubscriptionName,
+    Target, TargetConfig, TargetKind, Timestamp,
 };
 
 pub(in crate::store) fn write_bus(out: &mut Vec<u8>, bus: &BusConfig) {
@@ -12,6 +12,10 @@ pub(in crate::store) fn write_bus(out: &mut Vec<u8>, bus: &BusConfig) {
     out.u64(bus.retention_age_ms);
     out.u64(bus.retention_bytes);
     out.u64(bus.dedupe_ms);
+    out.u8(match bus.differing {
+        Differing::Refuse => 0,
+        Differing::Duplicate => 1,
+    });
 }
 
 pub(in crate::store) fn read_bus(from: &mut Reader<'_>) -> Option<BusConfig> {
@@ -20,6 +24,14 @@ pub(in crate::store) fn read_bus(from: &mut Reader<'_>) -> Option<BusConfig> {
         retention_age_ms: from.u64()?,
         retention_bytes: from.u64()?,
         dedupe_ms: from.u64()?,
+        differing: match from.format() {
+            ..3 => Differing::Refuse,
+            _ => match from.u8()? {
+                0 => Differing::Refuse,
+                1 => Differing::Duplicate,
+                _ => return None,
+            },
+        },
     })
 }
 

@@ -154,6 +154,111 @@ fn a_repeated_id_is_answered_with_the_first_place() {
     }
 }
 
+/// An append of one event, changed in some way.
+fn changed(id: &str, now: Timestamp, change: impl FnOnce(&mut Event)) -> Step {
+    let mut event = event(id);
+    change(&mut event);
+    Step::Append(Append {
+        bus: BUS,
+        events: vec![NewEvent {
+            event: Arc::new(event),
+            ..new_event(id, &[S1])
+        }],
+        now,
+    })
+}
+
+fn reused(list: &[(usize, Option<u64>)]) -> StepOutcome {
+    let all = list.iter().map(|(index, first)| Reused {
+        index: *index,
+        first: first.map(Position),
+    });
+    StepOutcome::IdReused(all.collect())
+}
+
+#[test]
+fn an_id_with_other_content_is_refused() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["x", "a"], &[S1], NOW));
+        for restart in [false, true] {
+            if restart {
+                subject.reopen();
+            }
+            // Time and extensions are set anew by clients that repeat an event.
+            let again = changed("a", NOW, |event| {
+                event.time = Some("2026-11-21T06:30:16Z".into());
+                event.data_content_type = None;
+                event.extensions = vec![("count".into(), Attribute::Integer(1))];
+            });
+            assert_eq!(subject.one(again), appended(&[(2, true)]));
+            let changes: [fn(&mut Event); 4] = [
+                |event| event.kind = "other".into(),
+                |event| event.subject = Some(String::new()),
+                |event| event.data = Data::Json(Bytes::from_static(b"{\"id\":\"a\"}")),
+                |event| event.data = Data::Absent,
+            ];
+            for change in changes {
+                let step = changed("a", NOW, change);
+                assert_eq!(subject.one(step), reused(&[(0, Some(2))]));
+            }
+        }
+        // A batch is refused as a whole, and every such event is told; an earlier one of the batch is no place.
+        let mut events = vec![
+            new_event("n", &[]),
+            new_event("a", &[]),
+            new_event("n", &[]),
+        ];
+        for new in &mut events[1..] {
+            let mut event = (*new.event).clone();
+            event.kind = "other".into();
+            new.event = Arc::new(event);
+        }
+        let batch = Step::Append(Append {
+            bus: BUS,
+            events,
+            now: NOW,
+        });
+        assert_eq!(subject.one(batch), reused(&[(1, Some(2)), (2, None)]));
+        assert_eq!(
+            subject.one(append(&["n"], &[], NOW)),
+            appended(&[(3, false)])
+        );
+
+        // So is a settlement with such an emitted event.
+        let emits = |kind: &str| {
+            let mut new = emitted("a", key(S1, 1), 1, &[]);
+            let mut event = (*new.event).clone();
+            event.kind = kind.into();
+            new.event = Arc::new(event);
+            let effects = Effects {
+                emits: vec![(BUS, new)],
+                ..Effects::default()
+            };
+            settle(key(S1, 1), 0, 1, SettleEnd::Done(effects))
+        };
+        assert_eq!(subject.one(emits("other")), reused(&[(0, Some(2))]));
+        assert!(matches!(subject.one(emits("t")), StepOutcome::Settled(_)));
+
+        // Behind the window it is another event.
+        let later = NOW.plus_ms(WINDOW_MS);
+        let other = changed("a", later, |event| event.kind = "other".into());
+        assert_eq!(subject.one(other), appended(&[(4, false)]));
+
+        // A bus may take them as duplicates.
+        let mut step = manifest(&["side"], &["f", "g"], Vec::new());
+        step.buses = vec![BusConfig {
+            differing: Differing::Duplicate,
+            ..BusConfig::with_defaults(name("default"))
+        }];
+        subject.one(Step::ApplyManifest(Box::new(step)));
+        subject.reopen();
+        assert_eq!(
+            subject.one(append(&["a"], &[], later)),
+            appended(&[(4, true)])
+        );
+    }
+}
+
 #[test]
 fn a_key_expires_after_the_window_and_never_early() {
     for mut subject in Subject::all().map(Subject::with_rules) {

@@ -17,8 +17,8 @@ use super::memory::MemoryStore;
 use super::redb::{RedbStore, Settings};
 use super::*;
 use crate::model::{
-    Attribute, Backoff, EventRef, InputConfig, Outcome, RetryPolicy, SubscriptionName, Target,
-    TargetConfig, TargetKind,
+    Attribute, Backoff, Differing, EventRef, InputConfig, Outcome, RetryPolicy, SubscriptionName,
+    Target, TargetConfig, TargetKind,
 };
 
 /// A store under test.

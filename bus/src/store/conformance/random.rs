@@ -106,7 +106,13 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                     let all = if *side { vec![S3] } else { vec![S1, S2] };
                     let all = all.into_iter().zip([1, 2]);
                     let to = all.filter(|(_, bit)| to & bit != 0).map(|(id, _)| id);
-                    new_event(&id.to_string(), &to.collect::<Vec<_>>())
+                    let mut new = new_event(&id.to_string(), &to.collect::<Vec<_>>());
+                    if *id >= 34 && now.0 % 2 == 1 {
+                        let mut event = (*new.event).clone();
+                        event.kind = "other".into();
+                        new.event = Arc::new(event);
+                    }
+                    new
                 })
                 .collect(),
             now,

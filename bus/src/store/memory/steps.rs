@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use super::{Data, Place};
 use crate::model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, EventRef, Lineage, Pending, Position,
-    Running, Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Digest, Event, EventRef,
+    Lineage, Pending, Position, Running, Settled, Timestamp,
 };
 use crate::store::change::Change;
 use crate::store::{
-    Append, Appended, Effects, NewEvent, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
+    Append, Appended, Effects, NewEvent, Reused, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
     Versioned, hollow_event,
 };
 
@@ -57,6 +57,10 @@ impl Data {
         if let Err(reason) = self.known.stranger(append.bus, &[]) {
             return StepOutcome::Denied(reason);
         }
+        let all = append.events.iter().map(|new| (append.bus, new));
+        if let Some(refusal) = self.reuse(all, append.now) {
+            return refusal;
+        }
         let events = append.events.iter();
         StepOutcome::Appended(
             events
@@ -70,6 +74,33 @@ impl Data {
         let (position, accepted_at) = self.seen.get(&place)?;
         let window_ms = self.known.buses.get(&bus)?.dedupe_ms;
         (now.ms_since(*accepted_at) < window_ms).then_some(*position)
+    }
+
+    /// The refusal of events that say something else than the first of their (source, id).
+    fn reuse<'e>(
+        &self,
+        events: impl Iterator<Item = (BusId, &'e NewEvent)>,
+        now: Timestamp,
+    ) -> Option<StepOutcome> {
+        let mut fresh: HashMap<(BusId, &str, &str), &Event> = HashMap::new();
+        let mut reused = Vec::new();
+        for (index, (bus, new)) in events.enumerate() {
+            let known = self.known.buses.get(&bus)?;
+            let event = &*new.event;
+            let place = (bus, event.source.as_str(), event.id.as_str());
+            let stored = self.known_event(bus, new, now);
+            let first = match stored {
+                Some(position) => self.at(bus, position).map(|stored| &*stored.event),
+                None if known.dedupe_ms > 0 => Some(*fresh.entry(place).or_insert(event)),
+                None => None,
+            };
+            let differs = first.is_some_and(|first| !first.says_the_same(event));
+            if differs && known.differing == Differing::Refuse {
+                let first = stored;
+                reused.push(Reused { index, first });
+            }
+        }
+        (!reused.is_empty()).then_some(StepOutcome::IdReused(reused))
     }
 
     fn accept(&mut self, bus: BusId, new: &NewEvent, now: Timestamp) -> Appended {
@@ -184,8 +215,6 @@ impl Data {
             let reason = "state is read or written, but no function is named";
             return Some(StepOutcome::Denied(reason.to_owned()));
         }
-        let mut grown: HashMap<EventRef, u32> = HashMap::new();
-        let mut fresh = std::collections::HashSet::new();
         for (bus, new) in &effects.emits {
             if let Err(reason) = self.known.stranger(*bus, &new.subscriptions) {
                 return Some(StepOutcome::Denied(reason));
@@ -193,6 +222,14 @@ impl Data {
             if new.lineage.hops > Lineage::HOPS_MAX {
                 return Some(StepOutcome::Refused(DeadReason::HopLimit));
             }
+        }
+        let all = effects.emits.iter().map(|(bus, new)| (*bus, new));
+        if let Some(refusal) = self.reuse(all, now) {
+            return Some(refusal);
+        }
+        let mut grown: HashMap<EventRef, u32> = HashMap::new();
+        let mut fresh = std::collections::HashSet::new();
+        for (bus, new) in &effects.emits {
             let window_ms = self.known.buses.get(bus).map_or(0, |known| known.dedupe_ms);
             let first = fresh.insert((bus, &new.event.source, &new.event.id)) || window_ms == 0;
             if let Some(root) = new.lineage.root

@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::model::{BusId, Data, Event, Position, Timestamp};
+use crate::model::{BusId, Event, Position, Timestamp};
 
 /// Names (bus, source, id).
 pub(super) type Fingerprint = [u8; 16];
@@ -84,14 +84,10 @@ impl Fingerprints {
     /// What the event says: type, subject and the bytes of its data. Time and extensions, which clients set anew
     /// when they repeat an event, are not in it.
     pub(super) fn content(&self, event: &Event) -> u64 {
-        let data = match &event.data {
-            Data::Absent => None,
-            Data::Json(data) | Data::Opaque(data) => Some(&data[..]),
-        };
         let kind = Some(event.kind.as_bytes());
         let subject = event.subject.as_deref().map(str::as_bytes);
         let mut hash = self.seed;
-        for part in [kind, subject, data] {
+        for part in [kind, subject, event.data.bytes()] {
             // A part that is absent is not one that is empty.
             let length = part.map_or(u64::MAX, |bytes| bytes.len() as u64);
             hash = xxh3_64_with_seed(part.unwrap_or_default(), hash.wrapping_add(length));

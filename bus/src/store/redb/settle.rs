@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::steps::Work;
+use super::steps::{Work, refusal};
 use super::tables::{attempt_key, delivery_key, due_key, event_key, settled_key, state_key};
 use crate::model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, EventRef, Lineage, Settled, Timestamp,
@@ -149,6 +149,9 @@ impl Work<'_, '_> {
         }
         let events = effects.emits.iter().map(|(bus, new)| (*bus, new));
         let planned = self.plan(events, now)?;
+        if let Some(refusal) = refusal(&planned) {
+            return Ok(Err(refusal));
+        }
         let mut grown: BTreeMap<EventRef, u32> = BTreeMap::new();
         for event in planned.iter().filter(|event| !event.appended.duplicate) {
             if let Some(root) = event.new.lineage.root {

@@ -10,10 +10,12 @@ use super::counters::{self, Counters};
 use super::dedupe;
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
-use crate::model::{self, BusId, DeliveryKey, Position, Running, SubscriptionId, Timestamp};
+use crate::model::{
+    self, BusId, DeliveryKey, Differing, Position, Running, SubscriptionId, Timestamp,
+};
 use crate::store::codec::{Reader, Table, Writer, delivery, event};
 use crate::store::known::Known;
-use crate::store::{Append, Appended, Counts, Error, NewEvent, Step, StepOutcome};
+use crate::store::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
 
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
@@ -54,6 +56,8 @@ pub(super) struct Planned<'e> {
     fingerprint: Fingerprint,
     content: u64,
     pub(super) appended: Appended,
+    /// Set if it says something else than the first event of its (source, id), and the bus refuses that.
+    reused: Option<Reused>,
 }
 
 impl Memory {
@@ -135,6 +139,9 @@ impl Work<'_, '_> {
         }
         let events = append.events.iter().map(|new| (append.bus, new));
         let planned = self.plan(events, append.now)?;
+        if let Some(refusal) = refusal(&planned) {
+            return Ok(refusal);
+        }
         self.write(&planned, append.now)?;
         let places = planned.iter().map(|event| event.appended);
         Ok(StepOutcome::Appended(places.collect()))
@@ -152,6 +159,11 @@ impl Work<'_, '_> {
         self.known().buses.get(&bus).map_or(0, |bus| bus.dedupe_ms)
     }
 
+    fn refuses_differing(&self, bus: BusId) -> bool {
+        let known = self.known().buses.get(&bus);
+        known.is_some_and(|bus| bus.differing == Differing::Refuse)
+    }
+
     /// Finds the duplicates and gives the others their positions; writes nothing.
     pub(super) fn plan<'e>(
         &mut self,
@@ -161,7 +173,7 @@ impl Work<'_, '_> {
         let mut planned = Vec::with_capacity(events.size_hint().0);
         let mut heads: Vec<(BusId, u64, u64)> = Vec::new();
         let mut fresh: HashMap<(BusId, Fingerprint), Seen> = HashMap::new();
-        for (bus, new) in events {
+        for (index, (bus, new)) in events.enumerate() {
             let fingerprint = self.memory.prints.of(bus, &new.event);
             let content = self.memory.prints.content(&new.event);
             let slot = match heads.iter().position(|(known, ..)| *known == bus) {
@@ -172,9 +184,12 @@ impl Work<'_, '_> {
                 }
             };
             let (_, head, window_ms) = &mut heads[slot];
-            let repeated = fresh.get(&(bus, fingerprint)).filter(|_| *window_ms > 0);
+            let repeated = fresh
+                .get(&(bus, fingerprint))
+                .filter(|_| *window_ms > 0)
+                .copied();
             let known = match repeated {
-                Some(seen) => Some(*seen),
+                Some(seen) => Some(seen),
                 None => {
                     let mut context = dedupe::Context {
                         tables: &mut self.tables,
@@ -185,6 +200,13 @@ impl Work<'_, '_> {
                     self.dedupe.find(&mut context, subject, *window_ms, now)?
                 }
             };
+            let differs = known.is_some_and(|seen| seen.differs(content));
+            let reused = (differs && self.refuses_differing(bus)).then(|| Reused {
+                index,
+                first: known
+                    .filter(|_| repeated.is_none())
+                    .map(|seen| seen.position),
+            });
             let appended = match known {
                 Some(seen) => Appended {
                     position: seen.position,
@@ -210,6 +232,7 @@ impl Work<'_, '_> {
                 fingerprint,
                 content,
                 appended,
+                reused,
             });
         }
         Ok(planned)
@@ -308,4 +331,10 @@ impl Work<'_, '_> {
         })?;
         Ok(StepOutcome::Marked)
     }
+}
+
+/// The refusal of a step with events that say something else than the first of their (source, id).
+pub(super) fn refusal(planned: &[Planned<'_>]) -> Option<StepOutcome> {
+    let reused: Vec<Reused> = planned.iter().filter_map(|event| event.reused).collect();
+    (!reused.is_empty()).then_some(StepOutcome::IdReused(reused))
 }

@@ -247,10 +247,7 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
                 Some(())
             }
         },
-        Table::Meta
-        | Table::State
-        | Table::Components
-        | Table::Quarantine => {
+        Table::Meta | Table::State | Table::Components | Table::Quarantine => {
             from.rest();
             Some(())
         }
