@@ -23,6 +23,8 @@ use crate::telemetry::Disk;
 
 pub use crate::telemetry::Telemetry;
 
+/// No release is older than this: 2026-01-01. A clock that says less was never set.
+const TIME_MIN: Timestamp = Timestamp(1_767_225_600_000);
 /// The largest file of a secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -114,11 +116,14 @@ pub async fn start(
     let store = open_store(settings, progress)?;
     progress.tell("reading the rules", "");
     let catalog = store.catalog()?;
-    let mut newest = Timestamp(0);
-    for (bus, _, last) in &catalog.buses {
-        if let Ok(Some(stored)) = store.event(*bus, *last) {
-            newest = newest.max(stored.accepted_at);
-        }
+    let clock = Clock::continued(catalog.newest, catalog.clock.as_ref());
+    if clock.now() < TIME_MIN {
+        let message = format!(
+            "the machine's clock says {}: set it, or wait until the network has; the times of this store would begin there",
+            clock.now()
+        );
+        let error = crate::error::Error::new(crate::error::Kind::Unavailable, message);
+        return Err(error.coded(Code::ClockUnset).into());
     }
     let memory_bytes = machine::memory_bytes();
     let runtime = Arc::new(WasmtimeRuntime::new(RuntimeSettings {
@@ -145,7 +150,7 @@ pub async fn start(
         store,
         catalog,
         runtime,
-        clock: Clock::system(newest),
+        clock,
         telemetry: telemetry.clone(),
         limits: Limits::of(memory_bytes / 2, instances),
         space: Box::new(Folder::new(&settings.data, settings.free_bytes_min)),

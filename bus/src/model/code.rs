@@ -48,6 +48,7 @@ codes! {
     FunctionNotDeployed = "EB0104" "The manifest names a function that is not deployed",
     ListenNotLoopback = "EB0105" "The address is not a loopback address",
     ListenRefused = "EB0106" "The address can't be listened on",
+    ClockUnset = "EB0107" "The machine's clock is not set",
 
     StoreMissing = "EB0201" "There is no store in the folder",
     StoreInUse = "EB0202" "The store is in use by another process",

@@ -143,7 +143,7 @@ impl Pipeline {
         let (writer, writing) = Writer::start(
             parts.store.clone(),
             scheduler.clone(),
-            parts.telemetry.clone(),
+            (parts.clock.clone(), parts.telemetry.clone()),
             health.clone(),
         )
         .map_err(no_thread)?;

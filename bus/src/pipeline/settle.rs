@@ -72,7 +72,13 @@ pub(super) fn failed(
         spared,
         accepted_at: job.accepted_at,
     };
-    let end = match delivery::next(ending, policy, context.clock.now(), context.clock.random()) {
+    let now = context.clock.now();
+    // The machine's time off makes nothing older.
+    let policy = &crate::model::RetryPolicy {
+        age_ms_max: context.clock.reach_ms(now, policy.age_ms_max),
+        ..*policy
+    };
+    let end = match delivery::next(ending, policy, now, context.clock.random()) {
         Next::Done => SettleEnd::Done(Effects::default()),
         Next::Retry(due_at) => SettleEnd::Retry { due_at },
         Next::Dead(reason) => SettleEnd::Dead { reason },

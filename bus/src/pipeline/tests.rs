@@ -2,6 +2,7 @@
 //! checks of absence see a planted bug.
 
 mod availability;
+mod clock;
 mod portions;
 mod renaming;
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::error::{Error, Kind};
 use crate::store::{Appended, Step, StepOutcome, Store};
 use crate::telemetry::Telemetry;
@@ -86,6 +87,8 @@ enum Reply {
     Publish(oneshot::Sender<Result<Vec<Appended>, Error>>),
     /// Nobody awaits a settlement: the scheduler is told.
     Settle(Box<SettleTicket>),
+    /// The writer's own step.
+    Nobody,
     /// A job that awaits the outcome itself.
     Outcome(oneshot::Sender<Result<StepOutcome, Error>>),
 }
@@ -114,13 +117,13 @@ impl Writer {
     pub(super) fn start(
         store: Arc<dyn Store>,
         scheduler: Scheduler,
-        telemetry: Arc<Telemetry>,
+        (clock, telemetry): (Clock, Arc<Telemetry>),
         health: Arc<Health>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
         let failing = health.clone();
         let thread = tasks::essential_thread("writer", health, move || {
-            run(items, &*store, &scheduler, &telemetry, &failing);
+            run(items, &*store, &scheduler, (&clock, &telemetry), &failing);
         })?;
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
         let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
@@ -279,7 +282,7 @@ fn run(
     mut items: mpsc::Receiver<Item>,
     store: &dyn Store,
     scheduler: &Scheduler,
-    telemetry: &Telemetry,
+    (clock, telemetry): (&Clock, &Telemetry),
     health: &Health,
 ) {
     let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
@@ -287,6 +290,12 @@ fn run(
     // The step that was too many for the batch before.
     let mut left = None;
     while let Some(first) = left.take().or_else(|| items.blocking_recv()) {
+        if let Some(reading) = clock.reading_due() {
+            // Before everything else of the batch: its gaps count for that.
+            steps.push(Step::Clock(reading));
+            replies.push(Reply::Nobody);
+        }
+        tell_jump(clock, telemetry);
         let mut size = Size::of(&first);
         let waited = first.queued_at.elapsed();
         steps.push(first.step);
@@ -300,6 +309,7 @@ fn run(
             steps.push(item.step);
             replies.push(item.reply);
         }
+        stamp(&mut steps, clock);
         let began = Instant::now();
         match store.commit(&steps) {
             Ok(outcomes) => {
@@ -324,6 +334,30 @@ fn run(
                 return;
             }
         }
+    }
+}
+
+/// Gives what is accepted and settled one time, so that a log's times are in the order of its positions.
+pub(super) fn stamp(steps: &mut [Step], clock: &Clock) {
+    let now = clock.now();
+    for step in steps {
+        match step {
+            Step::Append(append) => append.now = now,
+            Step::Settle(settle) => settle.now = now,
+            _ => {}
+        }
+    }
+}
+
+/// Tells that the wall clock was set.
+fn tell_jump(clock: &Clock, telemetry: &Telemetry) {
+    let jumped_ms = clock.take_jump();
+    if jumped_ms != 0 {
+        telemetry.count_clock_jump();
+        tracing::warn!(
+            "the wall clock jumped by {} s; the log's time follows it slowly, and nothing is late or lost by it",
+            jumped_ms / 1_000
+        );
     }
 }
 
@@ -364,7 +398,7 @@ fn answer(
                 let message = format!("the log refused the events: {outcome:?}");
                 let _ = reply.send(Err(Error::new(Kind::Conflict, message)));
             }
-            (Reply::Settle(_), _, _) => {}
+            (Reply::Settle(_) | Reply::Nobody, _, _) => {}
         }
     }
     scheduler.committed(committed);
@@ -378,6 +412,6 @@ fn refuse(reply: Reply) {
         Reply::Outcome(reply) => {
             let _ = reply.send(Err(unknown()));
         }
-        Reply::Settle(_) => {}
+        Reply::Settle(_) | Reply::Nobody => {}
     }
 }

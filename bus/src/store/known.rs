@@ -58,9 +58,11 @@ impl Known {
             Step::Remove { function, expected } => self.remove(function, *expected),
             Step::Retire(subscriptions) => self.retire(subscriptions),
             Step::Change(change) => Ok((**change.next()).clone()),
-            Step::Append(_) | Step::Settle(_) | Step::Claim { .. } | Step::MarkClean(_) => {
-                Ok(self.clone())
-            }
+            Step::Append(_)
+            | Step::Settle(_)
+            | Step::Claim { .. }
+            | Step::Clock(_)
+            | Step::MarkClean(_) => Ok(self.clone()),
         }
     }
 

@@ -25,9 +25,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Attempt, BusConfig, BusId, Data, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
-    FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running, Settled,
-    Subscription, SubscriptionId, Timestamp,
+    Attempt, BusConfig, BusId, ClockReading, Data, DeadLetter, DeadReason, Delivery, DeliveryKey,
+    Digest, Event, FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running,
+    Settled, Subscription, SubscriptionId, Timestamp,
 };
 
 pub use change::Change;
@@ -282,6 +282,8 @@ pub enum Step {
     Retire(Vec<SubscriptionId>),
     /// Make a change of the catalog that [`Store::plan`] planned.
     Change(Arc<Change>),
+    /// Leave a reading of the clock for the next start. From here on its gaps lengthen the dedupe windows.
+    Clock(ClockReading),
     /// Note that this process stops (`true`) or runs (`false`): a start that finds `false` is unclean.
     MarkClean(bool),
 }
@@ -295,7 +297,7 @@ pub struct Append {
     pub bus: BusId,
     /// The events, in order.
     pub events: Vec<NewEvent>,
-    /// When they were accepted.
+    /// When they were accepted; the time of the bus's last event if that is later.
     pub now: Timestamp,
 }
 
@@ -437,7 +439,7 @@ pub enum StepOutcome {
     /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
     /// names a bus or subscription that does not exist, which is a caller's mistake. Nothing was written.
     Denied(String),
-    /// Of a mark.
+    /// Of a mark, or of a reading of the clock.
     Marked,
 }
 
@@ -517,6 +519,10 @@ pub struct Catalog {
     pub functions: Vec<Revision>,
     /// The rules in force.
     pub rules: Vec<RuleConfig>,
+    /// The newest time that anything was accepted at; 0 if nothing was.
+    pub newest: Timestamp,
+    /// The last reading of the clock.
+    pub clock: Option<ClockReading>,
     /// Every subscription that is active or was not retired yet; one that owes something or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,

@@ -31,7 +31,7 @@ const STEPS: [f64; 10] = [
 const COMMIT_STEPS: &str = "edgebus_commit_steps";
 
 /// What counters count.
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 12] = [
     (
         "edgebus_events_accepted_total",
         "Published events that were stored.",
@@ -67,6 +67,10 @@ const COUNTERS: [(&str, &str); 11] = [
         "Stored records that failed their checksum.",
     ),
     ("edgebus_commits_total", "Transactions of the writer."),
+    (
+        "edgebus_clock_jumps_total",
+        "Jumps of the machine's wall clock by more than a minute.",
+    ),
 ];
 /// What gauges show.
 const GAUGES: [(&str, &str); 6] = [
@@ -190,6 +194,7 @@ pub struct Telemetry {
     retries: Counter,
     harmed: Counter,
     commits: Counter,
+    clock_jumps: Counter,
     commit_seconds: Histogram,
     commit_steps: Histogram,
     commit_queue_seconds: Histogram,
@@ -261,6 +266,7 @@ impl Telemetry {
             retries: counter("edgebus_retries_total"),
             harmed: counter("edgebus_harmed_records_total"),
             commits: counter("edgebus_commits_total"),
+            clock_jumps: counter("edgebus_clock_jumps_total"),
             commit_seconds: histogram("edgebus_commit_seconds"),
             commit_steps: histogram(COMMIT_STEPS),
             commit_queue_seconds: histogram("edgebus_commit_queue_seconds"),
@@ -374,6 +380,11 @@ impl Telemetry {
     pub fn count_harmed(&self, what: &str) {
         self.harmed.increment(1);
         tracing::error!(%what, "a stored record is harmed and was not used; run `edgebus fsck`");
+    }
+
+    /// Counts a jump of the machine's wall clock.
+    pub fn count_clock_jump(&self) {
+        self.clock_jumps.increment(1);
     }
 
     /// Counts a transaction of `steps` steps, the first of which had `waited` for it; `left` wait for

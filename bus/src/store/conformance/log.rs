@@ -297,6 +297,57 @@ fn a_key_expires_after_the_window_and_never_early() {
 }
 
 #[test]
+fn a_buss_times_never_go_back() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[S1], NOW));
+        subject.one(append(&["b"], &[S1], Timestamp(NOW.0 - 50)));
+        subject.reopen();
+        subject.one(append(&["c"], &[S1], Timestamp(NOW.0 - 50)));
+        let page = subject.store.events(BUS, Position(0), 9).unwrap();
+        let times: Vec<_> = page.iter().map(|stored| stored.accepted_at).collect();
+        assert_eq!(times, [NOW; 3]);
+        let owed = subject.store.deliveries(S1, None, 9).unwrap();
+        assert!(owed.iter().all(|row| row.accepted_at == NOW));
+        assert_eq!(subject.store.catalog().unwrap().newest, NOW);
+    }
+}
+
+#[test]
+fn a_gap_of_the_clock_lengthens_the_window() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[], NOW));
+        let end = NOW.plus_ms(3 * WINDOW_MS);
+        let reading = ClockReading {
+            log: end,
+            wall: Timestamp(7),
+            boot: [5; 16],
+            boot_ms: 9,
+            gaps: vec![Gap {
+                end,
+                ms: 3 * WINDOW_MS - 10,
+            }],
+        };
+        assert_eq!(subject.store.catalog().unwrap().clock, None);
+        // Within one batch already.
+        let steps = [Step::Clock(reading.clone()), append(&["a"], &[], end)];
+        let outcomes = subject.store.commit(&steps).unwrap();
+        assert_eq!(outcomes, [StepOutcome::Marked, appended(&[(1, true)])]);
+        subject.reopen();
+        assert_eq!(subject.store.catalog().unwrap().clock, Some(reading));
+        let last = end.plus_ms(WINDOW_MS - 11);
+        assert_eq!(
+            subject.one(append(&["a"], &[], last)),
+            appended(&[(1, true)])
+        );
+        let later = last.plus_ms(1);
+        assert_eq!(
+            subject.one(append(&["a"], &[], later)),
+            appended(&[(2, false)])
+        );
+    }
+}
+
+#[test]
 fn a_bus_without_a_window_takes_everything() {
     for subject in Subject::all() {
         let mut step = manifest(&[], &[], Vec::new());

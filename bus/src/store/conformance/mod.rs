@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::memory::MemoryStore;
 use super::redb::{RedbStore, Settings};
 use super::*;
+use crate::model::reading::Gap;
 use crate::model::{
     Attribute, Backoff, Differing, EventRef, InputConfig, Outcome, RetryPolicy, SubscriptionName,
     Target, TargetConfig, TargetKind,

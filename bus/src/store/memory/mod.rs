@@ -22,8 +22,8 @@ use super::{
     Store, StoredEvent, Verified, Versioned,
 };
 use crate::model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending, Position, Running,
-    Settled, SubscriptionId, Timestamp,
+    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
+    Position, Running, Settled, SubscriptionId, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -59,6 +59,8 @@ struct Data {
     known: Arc<Known>,
     epoch: u64,
     clean: bool,
+    /// The last reading of the clock.
+    clock: Option<ClockReading>,
     components: BTreeMap<Digest, Bytes>,
     /// One vector for each bus; position 1 is the first.
     logs: BTreeMap<BusId, Vec<StoredEvent>>,
@@ -92,6 +94,7 @@ impl MemoryStore {
             known: Arc::new(Known::genesis()),
             epoch: 1,
             clean: false,
+            clock: None,
             components: BTreeMap::new(),
             logs: BTreeMap::new(),
             seen: HashMap::new(),
@@ -176,6 +179,13 @@ impl MemoryStore {
                 .values()
                 .map(|own| (**own).clone())
                 .collect(),
+            newest: data
+                .logs
+                .keys()
+                .map(|bus| data.clock_of(*bus))
+                .max()
+                .unwrap_or_default(),
+            clock: data.clock.clone(),
         }
     }
 }

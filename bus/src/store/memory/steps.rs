@@ -19,6 +19,12 @@ impl Data {
         Position(self.logs.get(&bus).map_or(0, Vec::len) as u64)
     }
 
+    /// When the last event of a bus was accepted; nothing is accepted before that.
+    pub(super) fn clock_of(&self, bus: BusId) -> Timestamp {
+        let last = self.logs.get(&bus).and_then(|log| log.last());
+        last.map_or(Timestamp(0), |stored| stored.accepted_at)
+    }
+
     pub(super) fn at(&self, bus: BusId, position: Position) -> Option<&StoredEvent> {
         let index = usize::try_from(position.0).ok()?.checked_sub(1)?;
         self.logs.get(&bus)?.get(index)
@@ -41,6 +47,10 @@ impl Data {
                 }
             }
             Step::Change(change) => self.change(change),
+            Step::Clock(reading) => {
+                self.clock = Some(reading.clone());
+                StepOutcome::Marked
+            }
             Step::MarkClean(clean) => {
                 self.clean = *clean;
                 StepOutcome::Marked
@@ -73,6 +83,11 @@ impl Data {
         let place = (bus, new.event.source.clone(), new.event.id.clone());
         let (position, accepted_at) = self.seen.get(&place)?;
         let window_ms = self.known.buses.get(&bus)?.dedupe_ms;
+        let now = now.max(self.clock_of(bus));
+        let window_ms = match &self.clock {
+            Some(reading) => reading.reach_ms(now, window_ms),
+            None => window_ms,
+        };
         (now.ms_since(*accepted_at) < window_ms).then_some(*position)
     }
 
@@ -111,6 +126,7 @@ impl Data {
             };
         }
         let position = Position(self.head(bus).0 + 1);
+        let now = now.max(self.clock_of(bus));
         let place = (bus, new.event.source.clone(), new.event.id.clone());
         self.seen.insert(place, (position, now));
         self.logs.entry(bus).or_default().push(StoredEvent {

@@ -8,10 +8,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::steps::Work;
-use super::tables::{Snapshot, Tables, delivery_key};
-use crate::model::{BusId, Code, DeliveryKey, Digest, Name, Position, Revision, SubscriptionId};
+use super::tables::{HarmLog, Snapshot, Tables, delivery_key, event_key};
+use crate::model::reading::Gap;
+use crate::model::{
+    BusId, ClockReading, Code, DeliveryKey, Digest, Name, Position, Revision, SubscriptionId,
+    Timestamp,
+};
 use crate::store::change::{Change, Difference};
-use crate::store::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, unseal};
+use crate::store::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, event, unseal};
 use crate::store::known::Known;
 use crate::store::{Error, Kind, Step, StepOutcome};
 
@@ -22,6 +26,8 @@ pub(super) const STORE_FORMAT: u32 = 3;
 pub(super) const IDENTITY: &[u8] = b"store";
 /// Meta: how often the store was opened, and whether the last process stopped in order.
 pub(super) const OPENS: &[u8] = b"opens";
+/// Meta: the last reading of the clock.
+pub(super) const CLOCK: &[u8] = b"clock";
 /// Meta: the last state version.
 pub(super) const COUNTER: &[u8] = b"counter";
 
@@ -102,14 +108,77 @@ fn meta<T>(
     }
 }
 
-/// Reads the last position of every bus.
-pub(super) fn read_heads(rows: &Snapshot) -> Result<HashMap<BusId, u64>, Error> {
+/// Reads the last position of every bus, and when that event was accepted, which in rows of an earlier release
+/// only the event itself says.
+pub(super) fn read_heads(rows: &Snapshot) -> Result<HashMap<BusId, (u64, Timestamp)>, Error> {
     let mut heads = HashMap::new();
     every(rows, Table::Heads, |key, from| {
-        heads.insert(BusId(u32::from_be_bytes(key.try_into().ok()?)), from.u64()?);
+        let bus = BusId(u32::from_be_bytes(key.try_into().ok()?));
+        heads.insert(bus, read_head(from)?);
         Some(())
     })?;
+    for (bus, (head, clock)) in &mut heads {
+        let position = Position(*head);
+        if *clock == Timestamp(0) && *head > 0 {
+            let key = event_key(*bus, position);
+            let event = rows.get(Table::Events, &key, |from| {
+                event::read_stored(from, position)
+            })?;
+            *clock = event.map_or(*clock, |event| {
+                event.map_or(*clock, |event| event.accepted_at)
+            });
+        }
+    }
     Ok(heads)
+}
+
+/// Reads one of them.
+pub(super) fn read_head(from: &mut Reader<'_>) -> Option<(u64, Timestamp)> {
+    let head = from.u64()?;
+    let clock = match from.format() {
+        ..3 => 0,
+        _ => from.u64()?,
+    };
+    Some((head, Timestamp(clock)))
+}
+
+/// Reads the last reading of the clock. One that is harmed is none: the start goes on with the newest stored time.
+pub(super) fn read_clock(rows: &Snapshot, harmed: &HarmLog) -> Result<Option<ClockReading>, Error> {
+    let row = rows.get(Table::Meta, CLOCK, |from| {
+        Some(ClockReading {
+            log: Timestamp(from.u64()?),
+            wall: Timestamp(from.u64()?),
+            boot: from.array()?,
+            boot_ms: from.u64()?,
+            gaps: from.list(|from| {
+                Some(Gap {
+                    end: Timestamp(from.u64()?),
+                    ms: from.u64()?,
+                })
+            })?,
+        })
+    })?;
+    match row {
+        Some(Err(harm)) => {
+            harmed.note(&harm);
+            Ok(None)
+        }
+        row => Ok(row.and_then(Result::ok)),
+    }
+}
+
+/// Writes what [`read_clock`] reads.
+pub(super) fn write_clock(tables: &mut Tables<'_>, reading: &ClockReading) -> Result<(), Error> {
+    tables.put(Table::Meta, CLOCK, |out| {
+        out.u64(reading.log.0);
+        out.u64(reading.wall.0);
+        out.extend_from_slice(&reading.boot);
+        out.u64(reading.boot_ms);
+        out.list(reading.gaps.iter(), |out, gap| {
+            out.u64(gap.end.0);
+            out.u64(gap.ms);
+        });
+    })
 }
 
 /// Reads everything that a manifest decided.

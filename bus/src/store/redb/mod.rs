@@ -157,6 +157,9 @@ impl RedbStore {
                 heads: catalog::read_heads(&rows)?,
                 state_version: catalog::read_counter(&rows)?,
                 counters: Counters::load(&rows, &harmed)?,
+                gaps: catalog::read_clock(&rows, &harmed)?
+                    .map(|reading| reading.gaps)
+                    .unwrap_or_default(),
                 prints: Fingerprints::new(&identity.secret),
             };
             drop(rows);
@@ -324,7 +327,7 @@ fn load_dedupe(
     memory: &Memory,
     harmed: &HarmLog,
 ) -> Result<(), Error> {
-    for (bus, head) in &memory.heads {
+    for (bus, (head, _)) in &memory.heads {
         let mut context = dedupe::Context {
             tables: &mut *tables,
             prints: &memory.prints,

@@ -66,7 +66,7 @@ impl RedbStore {
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, rows: &Snapshot, known: &Known) -> Result<Catalog, Error> {
         let heads = catalog::read_heads(rows)?;
-        let head = |id: &BusId| Position(heads.get(id).copied().unwrap_or(0));
+        let head = |id: &BusId| Position(heads.get(id).map_or(0, |(head, _)| *head));
         let buses = known.buses.iter();
         Ok(Catalog {
             store_id: self.identity.store_id,
@@ -88,6 +88,12 @@ impl RedbStore {
                 .values()
                 .map(|own| (**own).clone())
                 .collect(),
+            newest: heads
+                .values()
+                .map(|(_, clock)| *clock)
+                .max()
+                .unwrap_or_default(),
+            clock: catalog::read_clock(rows, &self.harmed)?,
         })
     }
 }

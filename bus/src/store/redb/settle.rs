@@ -171,7 +171,7 @@ impl Work<'_, '_> {
             self.tables
                 .put(Table::Descendants, &key, |out| out.u32(count))?;
         }
-        self.write(&planned, now)?;
+        self.write(&planned)?;
         let places = planned.iter().map(|event| (event.bus, event.appended));
         Ok(Ok(places.collect()))
     }

@@ -10,6 +10,7 @@ use super::counters::{self, Counters};
 use super::dedupe;
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
+use crate::model::reading::{Gap, reach_ms};
 use crate::model::{
     self, BusId, DeliveryKey, Differing, Position, Running, SubscriptionId, Timestamp,
 };
@@ -20,8 +21,10 @@ use crate::store::{Append, Appended, Counts, Error, NewEvent, Reused, Step, Step
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
     pub(super) known: Arc<Known>,
-    /// The last position of each bus that has one.
-    pub(super) heads: HashMap<BusId, u64>,
+    /// The last position of each bus that has one, and when that event was accepted.
+    pub(super) heads: HashMap<BusId, (u64, Timestamp)>,
+    /// Where the log's time went on after the machine was off.
+    pub(super) gaps: Vec<Gap>,
     /// The last version given to any state write.
     pub(super) state_version: u64,
     pub(super) counters: Counters,
@@ -32,7 +35,8 @@ pub(super) struct Memory {
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) known: Option<Arc<Known>>,
-    pub(super) heads: BTreeMap<BusId, u64>,
+    pub(super) heads: BTreeMap<BusId, (u64, Timestamp)>,
+    pub(super) gaps: Option<Vec<Gap>>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
 }
@@ -55,6 +59,8 @@ pub(super) struct Planned<'e> {
     pub(super) new: &'e NewEvent,
     fingerprint: Fingerprint,
     content: u64,
+    /// When, if it is no duplicate.
+    accepted: Timestamp,
     pub(super) appended: Appended,
     /// Set if it says something else than the first event of its (source, id), and the bus refuses that.
     reused: Option<Reused>,
@@ -67,6 +73,9 @@ impl Memory {
             self.known = known;
         }
         self.heads.extend(pending.heads);
+        if let Some(gaps) = pending.gaps {
+            self.gaps = gaps;
+        }
         if let Some(version) = pending.state_version {
             self.state_version = version;
         }
@@ -85,6 +94,11 @@ impl Work<'_, '_> {
             }
             Step::Change(change) => self.change(change),
             Step::MarkClean(clean) => self.mark(*clean),
+            Step::Clock(reading) => {
+                super::catalog::write_clock(&mut self.tables, reading)?;
+                self.pending.gaps = Some(reading.gaps.clone());
+                Ok(StepOutcome::Marked)
+            }
         }
     }
 
@@ -95,9 +109,12 @@ impl Work<'_, '_> {
             prints: &self.memory.prints,
             harmed: self.harmed,
         })?;
-        for (bus, head) in &self.pending.heads {
+        for (bus, (head, clock)) in &self.pending.heads {
             let key = bus.0.to_be_bytes();
-            self.tables.put(Table::Heads, &key, |out| out.u64(*head))?;
+            self.tables.put(Table::Heads, &key, |out| {
+                out.u64(*head);
+                out.u64(clock.0);
+            })?;
         }
         if let Some(version) = self.pending.state_version {
             let put = |out: &mut Vec<u8>| out.u64(version);
@@ -142,21 +159,24 @@ impl Work<'_, '_> {
         if let Some(refusal) = refusal(&planned) {
             return Ok(refusal);
         }
-        self.write(&planned, append.now)?;
+        self.write(&planned)?;
         let places = planned.iter().map(|event| event.appended);
         Ok(StepOutcome::Appended(places.collect()))
     }
 
-    fn head(&self, bus: BusId) -> u64 {
+    fn head(&self, bus: BusId) -> (u64, Timestamp) {
         let pending = self.pending.heads.get(&bus);
         pending
             .or_else(|| self.memory.heads.get(&bus))
             .copied()
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 
-    fn window_ms(&self, bus: BusId) -> u64 {
-        self.known().buses.get(&bus).map_or(0, |bus| bus.dedupe_ms)
+    /// How far back the bus remembers: its window, and the gaps within it.
+    fn window_ms(&self, bus: BusId, now: Timestamp) -> u64 {
+        let window_ms = self.known().buses.get(&bus).map_or(0, |bus| bus.dedupe_ms);
+        let gaps = self.pending.gaps.as_ref().unwrap_or(&self.memory.gaps);
+        reach_ms(gaps, now, window_ms)
     }
 
     fn refuses_differing(&self, bus: BusId) -> bool {
@@ -171,7 +191,7 @@ impl Work<'_, '_> {
         now: Timestamp,
     ) -> Result<Vec<Planned<'e>>, Error> {
         let mut planned = Vec::with_capacity(events.size_hint().0);
-        let mut heads: Vec<(BusId, u64, u64)> = Vec::new();
+        let mut heads: Vec<(BusId, u64, u64, Timestamp)> = Vec::new();
         let mut fresh: HashMap<(BusId, Fingerprint), Seen> = HashMap::new();
         for (index, (bus, new)) in events.enumerate() {
             let fingerprint = self.memory.prints.of(bus, &new.event);
@@ -179,11 +199,15 @@ impl Work<'_, '_> {
             let slot = match heads.iter().position(|(known, ..)| *known == bus) {
                 Some(slot) => slot,
                 None => {
-                    heads.push((bus, self.head(bus), self.window_ms(bus)));
+                    let (head, clock) = self.head(bus);
+                    // A bus's times never go back, whoever brings them.
+                    let now = now.max(clock);
+                    heads.push((bus, head, self.window_ms(bus, now), now));
                     heads.len() - 1
                 }
             };
-            let (_, head, window_ms) = &mut heads[slot];
+            let (_, head, window_ms, now) = &mut heads[slot];
+            let now = *now;
             let repeated = fresh
                 .get(&(bus, fingerprint))
                 .filter(|_| *window_ms > 0)
@@ -231,6 +255,7 @@ impl Work<'_, '_> {
                 new,
                 fingerprint,
                 content,
+                accepted: now,
                 appended,
                 reused,
             });
@@ -239,9 +264,9 @@ impl Work<'_, '_> {
     }
 
     /// Writes the planned events that are not duplicates, each with its deliveries.
-    pub(super) fn write(&mut self, planned: &[Planned<'_>], now: Timestamp) -> Result<(), Error> {
+    pub(super) fn write(&mut self, planned: &[Planned<'_>]) -> Result<(), Error> {
         for event in planned.iter().filter(|event| !event.appended.duplicate) {
-            let position = event.appended.position;
+            let (position, now) = (event.appended.position, event.accepted);
             let key = event_key(event.bus, position);
             let bytes = self.tables.put_weighed(Table::Events, &key, |out| {
                 event::write_stored(out, event.new, now);
@@ -258,8 +283,8 @@ impl Work<'_, '_> {
                 self.put_pending(&model::Pending::new(key, now))?;
                 self.counts(*subscription).pending += 1;
             }
-            self.pending.heads.insert(event.bus, position.0);
-            let window_ms = self.window_ms(event.bus);
+            self.pending.heads.insert(event.bus, (position.0, now));
+            let window_ms = self.window_ms(event.bus, now);
             let seen = Seen {
                 position,
                 accepted: now,

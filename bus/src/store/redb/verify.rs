@@ -174,6 +174,7 @@ impl Walk {
             return Ok(());
         };
         let head = catalog::read_heads(rows)?.remove(&bus);
+        let head = head.map(|(head, _)| head);
         if head.is_some_and(|head| head != last.0) {
             let key = event_key(bus, Position(head.unwrap_or_default()));
             lost(Harm::new(
@@ -225,7 +226,7 @@ fn delivery_row(
 /// Decodes any row whole, and lets the result go.
 fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
     match table {
-        Table::Heads => from.u64().map(|_| ()),
+        Table::Heads => catalog::read_head(from).map(|_| ()),
         Table::Events => event::read_stored(from, position_of(key)?).map(|_| ()),
         Table::Deliveries => delivery::read_pending(from, delivery_of(key)?).map(|_| ()),
         Table::Running => delivery::read_running(from, delivery_of(key)?).map(|_| ()),
