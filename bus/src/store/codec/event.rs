@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Reader, Writer};
 use crate::model::{
@@ -11,6 +12,9 @@ use crate::model::{
 };
 use crate::store::{NewEvent, StoredEvent};
 
+/// The record format that brought slot, version and keys.
+const KEYS_FORMAT: u8 = 3;
+
 /// Writes the record of an event that is accepted at `now`.
 pub(in crate::store) fn write_stored(out: &mut Vec<u8>, new: &NewEvent, now: Timestamp) {
     out.u64(now.0);
@@ -18,6 +22,27 @@ pub(in crate::store) fn write_stored(out: &mut Vec<u8>, new: &NewEvent, now: Tim
     out.list(new.subscriptions.iter(), |out, id| out.u32(id.0));
     write_lineage(out, &new.lineage);
     write_event(out, &new.event);
+    out.u8(slot(&new.event));
+    // No bus counts versions of its keys yet, and no subscription orders by one.
+    out.option(None::<u64>, |out, version| out.u64(version));
+    out.list([].iter(), |out, (subscription, key): &(u32, u64)| {
+        out.u32(*subscription);
+        out.u64(*key);
+    });
+}
+
+/// One of 256 slots: a byte of the hash of the event's key, which is its extension `partitionkey`, else its
+/// subject. An event without a key is in slot 0. A key's slot is the same for ever.
+pub(in crate::store) fn slot(event: &Event) -> u8 {
+    let partition = event
+        .extensions
+        .iter()
+        .find_map(|(name, value)| match value {
+            Attribute::Text(text) if name == "partitionkey" => Some(text),
+            _ => None,
+        });
+    let key = partition.or(event.subject.as_ref());
+    key.map_or(0, |key| xxh3_64(key.as_bytes()).to_le_bytes()[0])
 }
 
 /// Reads what [`write_stored`] wrote; the position stands in the key.
@@ -25,14 +50,21 @@ pub(in crate::store) fn read_stored(
     from: &mut Reader<'_>,
     position: Position,
 ) -> Option<StoredEvent> {
-    Some(StoredEvent {
+    let stored = StoredEvent {
         position,
         accepted_at: Timestamp(from.u64()?),
         rules_version: from.u64()?,
         subscriptions: from.list(|from| from.u32().map(SubscriptionId))?,
         lineage: read_lineage(from)?,
         event: Arc::new(read_event(from)?),
-    })
+    };
+    if from.format() >= KEYS_FORMAT {
+        // Nobody asks for slot, version and keys yet.
+        from.u8()?;
+        from.option(Reader::u64)?;
+        from.list(|from| Some((from.u32()?, from.u64()?)))?;
+    }
+    Some(stored)
 }
 
 pub(super) fn write_lineage(out: &mut Vec<u8>, lineage: &Lineage) {

@@ -113,3 +113,27 @@ fn every_kind_of_target_comes_back() {
         assert_eq!(again.unwrap(), rule);
     }
 }
+
+#[test]
+fn a_slot_is_of_the_partition_key_else_of_the_subject() {
+    use crate::model::Attribute;
+    let mut event = crate::store::hollow_event();
+    assert_eq!(event::slot(&event), 0);
+    event.subject = Some("order-7".to_owned());
+    let of_subject = event::slot(&event);
+    // For ever: consumers' places go by it.
+    assert_eq!(of_subject, xxh3_64(b"order-7").to_le_bytes()[0]);
+    event.extensions = vec![
+        (
+            "partitionkeys".to_owned(),
+            Attribute::Text("other".to_owned()),
+        ),
+        (
+            "partitionkey".to_owned(),
+            Attribute::Text("order-8".to_owned()),
+        ),
+    ];
+    assert_eq!(event::slot(&event), xxh3_64(b"order-8").to_le_bytes()[0]);
+    event.subject = None;
+    assert_eq!(event::slot(&event), xxh3_64(b"order-8").to_le_bytes()[0]);
+}
