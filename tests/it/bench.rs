@@ -93,6 +93,16 @@ fn a_backlog_elsewhere_is_compared_with_none() {
     check("--pending", "2k", &goals);
 }
 
+#[test]
+fn events_within_the_window_are_compared_with_none() {
+    let goals = [
+        "accepted_per_second",
+        "settled_per_second",
+        "memory_before_bytes",
+    ];
+    check("--window", "20k", &goals);
+}
+
 const BESIDE: [&str; 4] = [
     "accepted_per_second",
     "accepted_p99_us",

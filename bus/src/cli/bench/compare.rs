@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -117,8 +118,8 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
     }
     loaded.server.resume();
     let busy = match &backlog {
-        Some(_) => loaded.server.lagging(OTHER).await?,
-        None => 0,
+        Some(backlog) if backlog.script.is_some() => loaded.server.lagging(OTHER).await?,
+        _ => 0,
     };
     progress.finish();
     // Neither is stopped in order: attempts that sleep would hold it up, and both folders go anyway.
@@ -130,7 +131,9 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
         loaded: loaded.side,
         rate,
         busy,
-        others: backlog.map_or(0, |backlog| backlog.kinds),
+        others: backlog.map_or(0, |backlog| {
+            backlog.script.as_ref().map_or(0, |_| backlog.kinds)
+        }),
     })
 }
 
@@ -221,40 +224,54 @@ impl Bus {
     }
 }
 
-/// Publishes a backlog in batches.
+/// Publishes a backlog in batches, over a few connections where the order does not matter.
 async fn publish(server: &Server, backlog: &Backlog) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut from = 0;
-    while from < backlog.events {
-        let to = (from + BACKLOG_BATCH).min(backlog.events);
-        let mut body = String::from("[");
-        for number in from..to {
-            let comma = if number == from { "" } else { "," };
-            // Writing into a String can't fail.
-            let _ = write!(
-                body,
-                r#"{comma}{{"specversion":"1.0","id":"{OTHER}-{number}","source":"/bench","type":"com.example.{OTHER}{}","datacontenttype":"application/json","data":{{"do":"{}"}}}}"#,
-                TypeSuffix::of(backlog.kinds, number),
-                backlog.script
-            );
-        }
-        body.push(']');
-        server
-            .client
-            .post(
-                "/v1/events",
-                "application/cloudevents-batch+json",
-                Bytes::from(body),
-            )
-            .await
-            .map_err(|error| {
+    let next = AtomicU64::new(0);
+    let sender = async || -> Result<(), Failure> {
+        loop {
+            let from = next.fetch_add(BACKLOG_BATCH, Ordering::Relaxed);
+            if from >= backlog.events {
+                return Ok(());
+            }
+            let to = (from + BACKLOG_BATCH).min(backlog.events);
+            let kind = "application/cloudevents-batch+json";
+            let body = Bytes::from(batch(backlog, from, to));
+            let sent = server.client.post("/v1/events", kind, body).await;
+            sent.map_err(|error| {
                 Failure::new(format!(
                     "after {} s and {from} of {} events of the backlog: {error}",
                     began.elapsed().as_secs(),
                     backlog.events
                 ))
             })?;
-        from = to;
+        }
+    };
+    if backlog.script.is_some() {
+        return sender().await;
     }
+    tokio::try_join!(sender(), sender(), sender(), sender())?;
     Ok(())
+}
+
+/// Events of a backlog as one request.
+fn batch(backlog: &Backlog, from: u64, to: u64) -> String {
+    let mut body = String::from("[");
+    for number in from..to {
+        let comma = if number == from { "" } else { "," };
+        let kind = TypeSuffix::of(backlog.kinds, number);
+        // Writing into a String can't fail.
+        let _ = match &backlog.script {
+            Some(script) => write!(
+                body,
+                r#"{comma}{{"specversion":"1.0","id":"{OTHER}-{number}","source":"/bench","type":"com.example.{OTHER}{kind}","datacontenttype":"application/json","data":{{"do":"{script}"}}}}"#,
+            ),
+            None => write!(
+                body,
+                r#"{comma}{{"specversion":"1.0","id":"{OTHER}-{number}","source":"/bench","type":"{OTHER}"}}"#,
+            ),
+        };
+    }
+    body.push(']');
+    body
 }

@@ -41,13 +41,14 @@ use server::Server;
   edgebus bench --rate 1000 --connections 16          latencies at 1,000 events a second
   edgebus bench --stage http                          the HTTP request alone
   edgebus bench --pending 1M --rounds 5               beside a million deliveries that are pending elsewhere
+  edgebus bench --window 10M                          with ten million events within the dedupe window
   edgebus bench --spinners 64 --seconds 5             beside 64 attempts that compute
   edgebus bench --fan-out 1000                        beside events for 1,000 subscriptions
   edgebus bench --idle                                a bus that has nothing to do
   edgebus bench --program old/edgebus                 another version of edgebus
 
-A scenario (--subscriptions, --functions, --pending, --slow-functions, --spinners, --fan-out) runs
-two buses, a plain one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
+A scenario (--subscriptions, --functions, --pending, --window, --slow-functions, --spinners, --fan-out)
+runs two buses, a plain one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
 a quarter of the plain throughput (or --rate), for latencies, and for --seconds flat out, for throughput.
 The report shows medians, the ratio of each number to the plain run's, and the goals.")]
 pub(super) struct Arguments {

@@ -32,6 +32,10 @@ pub(super) struct Choice {
     /// slow.
     #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 100_000_000))]
     pending: Option<u64>,
+    /// Beside the plain run: this many events are remembered within the dedupe window. They are published before
+    /// and match no rule.
+    #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 100_000_000))]
+    window: Option<u64>,
     /// Beside the plain run: this many other functions have a backlog, and their attempts sleep 10 s each.
     #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 2_000))]
     slow_functions: Option<u64>,
@@ -54,6 +58,7 @@ impl Choice {
             (Kind::Subscriptions, self.subscriptions),
             (Kind::Functions, self.functions),
             (Kind::Pending, self.pending),
+            (Kind::Window, self.window),
             (Kind::SlowFunctions, self.slow_functions),
             (Kind::Spinners, self.spinners),
             (Kind::FanOut, self.fan_out),
@@ -84,6 +89,7 @@ pub(super) enum Kind {
     Subscriptions,
     Functions,
     Pending,
+    Window,
     SlowFunctions,
     Spinners,
     FanOut,
@@ -101,8 +107,8 @@ pub(super) struct Backlog {
     /// How many types of event there are; event N is of type N modulo this.
     pub(super) kinds: u64,
     pub(super) events: u64,
-    /// What the function does, in the words of tests/guests/hostile.
-    pub(super) script: String,
+    /// What the function does, in the words of tests/guests/hostile; `None` where the events match no rule.
+    pub(super) script: Option<String>,
 }
 
 impl Scenario {
@@ -112,6 +118,7 @@ impl Scenario {
             Kind::Subscriptions => "subscriptions",
             Kind::Functions => "functions",
             Kind::Pending => "pending",
+            Kind::Window => "window",
             Kind::SlowFunctions => "slow-functions",
             Kind::Spinners => "spinners",
             Kind::FanOut => "fan-out",
@@ -125,6 +132,7 @@ impl Scenario {
             Kind::Subscriptions => format!("{count} subscriptions of one function, beside one"),
             Kind::Functions => format!("{count} functions of one component, beside one"),
             Kind::Pending => format!("{count} deliveries pending elsewhere, beside none"),
+            Kind::Window => format!("{count} events within the dedupe window, beside none"),
             Kind::SlowFunctions => format!("beside {count} other functions that sleep, and alone"),
             Kind::Spinners => format!("beside {count} attempts that compute, and alone"),
             Kind::FanOut => {
@@ -137,7 +145,7 @@ impl Scenario {
     pub(super) fn kinds(self) -> u64 {
         match self.kind {
             Kind::Subscriptions | Kind::Functions => self.count,
-            Kind::Pending | Kind::SlowFunctions | Kind::Spinners | Kind::FanOut => 1,
+            Kind::Pending | Kind::Window | Kind::SlowFunctions | Kind::Spinners | Kind::FanOut => 1,
         }
     }
 
@@ -145,13 +153,18 @@ impl Scenario {
     pub(super) fn backlog(self, lasts: Duration) -> Option<Backlog> {
         let times = |each: Duration| lasts.as_millis().div_ceil(each.as_millis().max(1));
         let events = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
-        let sleep = |each: Duration| format!("sleep {}", each.as_millis());
+        let sleep = |each: Duration| Some(format!("sleep {}", each.as_millis()));
         match self.kind {
             Kind::Subscriptions | Kind::Functions | Kind::FanOut => None,
             Kind::Pending => Some(Backlog {
                 kinds: 1,
                 events: self.count,
                 script: sleep(PENDING_SLOW),
+            }),
+            Kind::Window => Some(Backlog {
+                kinds: 1,
+                events: self.count,
+                script: None,
             }),
             Kind::SlowFunctions => Some(Backlog {
                 kinds: self.count,
@@ -163,7 +176,7 @@ impl Scenario {
                 Some(Backlog {
                     kinds: 1,
                     events: self.count + events(times(SPIN) * cores as u128),
-                    script: "spin".to_owned(),
+                    script: Some("spin".to_owned()),
                 })
             }
         }
@@ -193,7 +206,9 @@ impl Scenario {
         }
         let hostile = component(components, "hostile");
         let (others, limits) = match self.kind {
-            Kind::Subscriptions | Kind::Functions | Kind::FanOut => (0, String::new()),
+            Kind::Subscriptions | Kind::Functions | Kind::Window | Kind::FanOut => {
+                (0, String::new())
+            }
             Kind::Pending => (1, "concurrency: 1".to_owned()),
             Kind::SlowFunctions => (self.count, "concurrency: 1".to_owned()),
             Kind::Spinners => {
@@ -237,6 +252,11 @@ impl Scenario {
             Kind::FanOut => &[
                 (Measure::ToAcceptedP99, Bound::RatioBelow(2.0)),
                 (Measure::ToSettledP99, Bound::RatioBelow(2.0)),
+            ],
+            Kind::Window => &[
+                (Measure::Accepted, Bound::RatioMin(0.95)),
+                (Measure::Settled, Bound::RatioMin(0.95)),
+                (Measure::MemoryBefore, Bound::MoreMebibytesMax(100)),
             ],
             Kind::SlowFunctions | Kind::Spinners => &[
                 (Measure::Accepted, Bound::RatioMin(0.6)),
@@ -329,6 +349,7 @@ mod tests {
             Kind::Subscriptions,
             Kind::Functions,
             Kind::Pending,
+            Kind::Window,
             Kind::SlowFunctions,
             Kind::Spinners,
             Kind::FanOut,
