@@ -1,19 +1,24 @@
-//! The one source of time and random numbers; everything else gets them from here.
+//! The one source of time and random numbers; everything else gets them from here, its sleeps included.
 //!
 //! Time is the log's own (`log.rs`): it follows the machine's wall clock, but never jumps and never goes back,
-//! across restarts too. Never here: a decision that depends on the time.
+//! across restarts too. A manual clock stands still until a test or the simulation moves it, and so does
+//! whoever sleeps on it. Never here: a decision that depends on the time.
 
 mod log;
+mod manual;
+mod sleep;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use self::log::LogClock;
+use self::manual::Manual;
 use crate::model::{ClockReading, Timestamp};
 
 /// What a reading of the machine's clocks says.
@@ -22,6 +27,8 @@ pub(crate) use self::log::Machine;
 /// How often a reading is left in the store, in milliseconds: as often at most.
 const READING_MS: u64 = 60_000;
 
+pub use self::sleep::{Alarm, Sleep, Ticker};
+
 /// A source of time and random numbers; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -29,10 +36,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     Machine(Arc<OfMachine>),
-    Manual {
-        now_ms: Arc<AtomicU64>,
-        seed: Arc<AtomicU64>,
-    },
+    Manual(Arc<Manual>),
 }
 
 /// A clock that runs on a machine's.
@@ -134,7 +138,7 @@ impl Clock {
     pub fn reach_ms(&self, now: Timestamp, window_ms: u64) -> u64 {
         match &self.0 {
             Source::Machine(own) => own.log().reach_ms(now, window_ms),
-            Source::Manual { .. } => window_ms,
+            Source::Manual(_) => window_ms,
         }
     }
 
@@ -144,23 +148,34 @@ impl Clock {
     pub fn take_jump(&self) -> i64 {
         match &self.0 {
             Source::Machine(own) => own.log().take_jump(),
-            Source::Manual { .. } => 0,
+            Source::Manual(_) => 0,
         }
     }
 
-    /// A clock that stands at `start` until [`Clock::advance_ms`] moves it, with random numbers from `seed`.
+    /// A clock that stands at `start` until it is advanced, with random numbers from `seed`.
     #[must_use]
     pub fn manual(start: Timestamp, seed: u64) -> Self {
-        Self(Source::Manual {
-            now_ms: Arc::new(AtomicU64::new(start.0)),
-            seed: Arc::new(AtomicU64::new(seed)),
-        })
+        Self(Source::Manual(Arc::new(Manual::new(start, seed))))
     }
 
     /// Moves a manual clock forward; a system clock moves by itself and ignores this.
     pub fn advance_ms(&self, ms: u64) {
-        if let Source::Manual { now_ms, .. } = &self.0 {
-            now_ms.fetch_add(ms, Ordering::SeqCst);
+        self.advance(Duration::from_millis(ms));
+    }
+
+    /// Moves a manual clock forward and wakes whoever has slept enough.
+    pub fn advance(&self, time: Duration) {
+        if let Source::Manual(manual) = &self.0 {
+            manual.advance(time);
+        }
+    }
+
+    /// How long it is until the next sleeper of a manual clock has slept enough; `None` if nobody sleeps.
+    #[must_use]
+    pub fn next_sleeper(&self) -> Option<Duration> {
+        match &self.0 {
+            Source::Machine(_) => None,
+            Source::Manual(manual) => manual.next_sleeper(),
         }
     }
 
@@ -172,7 +187,16 @@ impl Clock {
                 let mut log = own.log();
                 log.tell((own.machine)())
             }
-            Source::Manual { now_ms, .. } => Timestamp(now_ms.load(Ordering::SeqCst)),
+            Source::Manual(manual) => manual.now(),
+        }
+    }
+
+    /// The time now on the monotonic clock, for measuring.
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        match &self.0 {
+            Source::Machine(_) => Instant::now(),
+            Source::Manual(manual) => manual.instant(),
         }
     }
 
@@ -181,15 +205,33 @@ impl Clock {
     pub fn random(&self) -> u64 {
         match &self.0 {
             Source::Machine(_) => rand::random(),
-            Source::Manual { seed, .. } => {
-                // SplitMix64 (Steele, Lea, Flood, 2014).
-                let mut z = seed
-                    .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst)
-                    .wrapping_add(0x9E37_79B9_7F4A_7C15);
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                z ^ (z >> 31)
-            }
+            Source::Manual(manual) => manual.random(),
         }
+    }
+
+    /// Resolves after `time`. On the machine's clock it needs a tokio runtime with timers.
+    #[must_use]
+    pub fn sleep(&self, time: Duration) -> Sleep {
+        match &self.0 {
+            Source::Machine(_) => Sleep::system(time),
+            Source::Manual(manual) => Sleep::manual(manual.clone(), time),
+        }
+    }
+
+    /// Ticks at once and then after each `period`.
+    #[must_use]
+    pub fn ticker(&self, period: Duration) -> Ticker {
+        Ticker::new(self.clone(), period)
+    }
+
+    /// A sleep that can be set again and again.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm {
+        Alarm::new(self.clone())
+    }
+
+    /// What `work` comes to, or `None` if that takes longer than `limit`; then it is dropped.
+    pub async fn timeout<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        sleep::timeout(self.sleep(limit), work).await
     }
 }
