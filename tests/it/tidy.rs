@@ -47,7 +47,7 @@ fn without_tests(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_test(path: &str) -> bool {
-    ["/tests/", "tests.rs", "conformance", "fake.rs"]
+    ["/tests/", "tests.rs", "conformance", "fake.rs", "simulat"]
         .iter()
         .any(|mark| path.contains(mark))
 }
@@ -341,6 +341,57 @@ fn banned_calls_stay_out() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the simulation can't see or repeat → the files of the pipeline that may say it.
+const NOT_SIMULATED: [(&str, &[&str]); 11] = [
+    ("tokio::time", &[]),
+    ("Instant::now", &[]),
+    ("SystemTime", &[]),
+    ("rand::", &[]),
+    ("tokio::spawn", &[]),
+    ("JoinSet", &[]),
+    ("spawn_blocking", &["tasks.rs"]),
+    ("Handle::current", &["tasks.rs"]),
+    // Functions have threads of two priorities.
+    ("thread::Builder", &["tasks.rs", "workers.rs"]),
+    ("Condvar", &["workers.rs"]),
+    ("blocking_recv", &[]),
+];
+
+/// Lines of a file of the pipeline that the simulation would not see or could not repeat.
+fn not_simulated(name: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut lines = without_tests(text)
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .peekable();
+    while let Some(line) = lines.next() {
+        let named =
+            |(call, allowed): &(&str, &[&str])| line.contains(call) && !allowed.contains(&name);
+        // A random branch goes first unless it says otherwise.
+        let random = line.contains("tokio::select! {")
+            && lines.peek().is_none_or(|next| next.trim() != "biased;");
+        if random || NOT_SIMULATED.iter().any(named) {
+            wrong.push(format!("pipeline/{name}: {}", line.trim()));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_pipeline_can_be_simulated() {
+    let planted = "tokio::select! {\n    x = y => {}\n}\ntokio::time::sleep(z).await;\n";
+    assert_eq!(not_simulated("planted.rs", planted).len(), 2);
+    let wrong: Vec<_> = sources("bus/src/pipeline")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+        .flat_map(|(path, text)| not_simulated(path.trim_start_matches("bus/src/pipeline/"), &text))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "sleep by the clock, and start tasks by the executor:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -8,13 +8,14 @@
 //! Publishing goes on meanwhile: what takes long with many rules runs on blocking threads, and readers
 //! see the old snapshot until the one moment in which the new one takes its place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::functions::{self, Availability, Compilation};
 use super::snapshot::{Deployed, Snapshot};
+use super::tasks::Executor;
 use super::{Pipeline, Secrets, read_error};
 use crate::error::{Error, Fault, Kind};
 use crate::model::{
@@ -44,7 +45,7 @@ pub(crate) fn changed(expected: u64, found: u64) -> Error {
 }
 
 /// What is compiled, or to be, by digest.
-pub(super) type Compilations = HashMap<Digest, Arc<Compilation>>;
+pub(super) type Compilations = BTreeMap<Digest, Arc<Compilation>>;
 
 impl Pipeline {
     /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
@@ -200,7 +201,7 @@ impl Pipeline {
             last: last.clone(),
             known,
         };
-        let (planned, step) = blocking(move || planning.plan(step)).await?;
+        let (planned, step) = blocking(&self.context.executor, move || planning.plan(step)).await?;
         match self.writer.apply(step.clone()).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
@@ -243,8 +244,8 @@ impl Pipeline {
             .collect();
         let last = self.context.snapshot.swap(Arc::new(snapshot));
         // Letting go of many rules takes its time, too; the step holds what was known before.
-        self.tasks
-            .spawn_blocking(move || drop((last, catalog, step)));
+        let executor = &self.context.executor;
+        drop(executor.blocking(move || drop((last, catalog, step))));
         for (digest, compilation) in to_come {
             self.compiler.again(digest, &compilation);
         }
@@ -338,7 +339,9 @@ impl Planning {
             let wanted = !known && !next.waiting.contains(&own.id);
             wanted.then(|| (own.id, own.target.to.clone(), waited))
         });
-        new.collect()
+        let mut new: Vec<_> = new.collect();
+        new.sort_unstable_by_key(|(id, ..)| *id);
+        new
     }
 
     /// The catalog's functions; one that stays as it was is shared with the last snapshot.
@@ -361,9 +364,10 @@ impl Planning {
 
 /// Runs `work` on a blocking thread, so that the tasks of publishers are not behind it.
 async fn blocking<T: Send + 'static>(
+    executor: &Executor,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    match executor.blocking(work).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(Kind::Unavailable, "the bus is stopping")),
     }

@@ -5,7 +5,7 @@
 //! any other harm. Fate: ends with the check or the pipeline; a page that can't be read ends it with a word.
 
 use std::sync::{Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Pipeline;
 use crate::store::Checked;
@@ -46,11 +46,15 @@ impl Checking {
 pub(super) async fn run(weak: Weak<Pipeline>) {
     let mut last = None;
     loop {
-        let began = Instant::now();
-        let Some(store) = weak.upgrade().map(|pipeline| pipeline.store().clone()) else {
+        let Some(pipeline) = weak.upgrade() else {
             return;
         };
-        let page = tokio::task::spawn_blocking(move || store.check_next(PAGE_ROWS)).await;
+        let store = pipeline.store().clone();
+        let began = pipeline.clock().instant();
+        let executor = &pipeline.context.executor;
+        let page = executor.blocking(move || store.check_next(PAGE_ROWS));
+        drop(pipeline);
+        let page = page.await;
         let Some(pipeline) = weak.upgrade() else {
             return;
         };
@@ -67,11 +71,15 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
         }
         *pipeline.checking().progress() = last;
         let mut stop = pipeline.stop.subscribe();
+        let clock = pipeline.clock();
+        let took = clock.instant().saturating_duration_since(began);
+        let sleep = clock.sleep((took * REST).max(REST_MIN));
         drop(pipeline);
         tokio::select! {
-            () = tokio::time::sleep((began.elapsed() * REST).max(REST_MIN)) => {}
+            biased;
             // Or the pipeline is gone.
             _ = stop.wait_for(|stop| *stop) => return,
+            () = sleep => {}
         }
     }
     if let Some(pipeline) = weak.upgrade() {

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
+use super::tasks::Executor;
 use crate::clock::Clock;
 use crate::model::{BusId, DeliveryKey, Position};
 use crate::store::Store;
@@ -110,6 +111,8 @@ impl Health {
 pub(super) struct Context {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
+    /// What loops, tasks and blocking work run on.
+    pub(super) executor: Executor,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) health: Arc<Health>,
     /// The active rules and functions; readers keep the one that they took.
@@ -124,16 +127,17 @@ impl Context {
     pub(super) fn new(
         store: Arc<dyn Store>,
         clock: Clock,
+        executor: Executor,
         telemetry: Arc<Telemetry>,
-        health: Arc<Health>,
         snapshot: Snapshot,
         secret: [u8; 32],
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
             clock,
+            executor,
             telemetry,
-            health,
+            health: Health::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             secret,
             positions: Mutex::new(HashMap::new()),

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
-use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::scheduler::Scheduler;
 use super::snapshot::{Deployed, Snapshot};
-use super::{Pipeline, Secrets, tasks};
+use super::tasks::Unfinished;
+use super::{Pipeline, Secrets};
 use crate::error::{Error, Fault, Kind};
 use crate::model::{Code, Digest, Name, Revision};
 use crate::runtime::{self, Function, Runtime};
@@ -87,24 +87,33 @@ impl Compiler {
     /// Begins to compile what the start left to come, until `stop` is told or its sender is gone.
     pub(super) fn start(stage: &Arc<Self>, stop: Stop) {
         let own = stage.clone();
-        let health = stage.context.health.clone();
-        tasks::essential_task("compiler", health.clone(), async move {
+        let starting = async move {
             let reading = own.clone();
-            let jobs = tokio::task::spawn_blocking(move || in_order(&reading.context)).await;
+            let executor = &own.context.executor;
+            let jobs = executor.blocking(move || in_order(&reading.context)).await;
             let jobs = match jobs {
                 Ok(jobs) => jobs,
                 // The task's fate is the reading's.
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // The runtime is shutting down.
-                Err(_) => return,
+                Err(Unfinished::Panicked(panic)) => std::panic::resume_unwind(panic),
+                Err(Unfinished::Stopped) => return,
             };
-            let workers = at_once();
             own.push(jobs);
-            for _ in 0..workers {
-                let worker = worker(own.clone(), stop.clone());
-                tasks::essential_task("compiler", health.clone(), worker);
+            for _ in 0..own.at_once() {
+                own.essential(worker(own.clone(), stop.clone()));
             }
-        });
+        };
+        stage.essential(starting);
+    }
+
+    /// Starts a task without which functions would not compile.
+    fn essential(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let (executor, health) = (&self.context.executor, self.context.health.clone());
+        executor.essential_task("compiler", health, work);
+    }
+
+    /// How many components are handed to the compiler at the same time.
+    fn at_once(&self) -> usize {
+        self.context.executor.processors().min(AT_ONCE_MAX)
     }
 
     /// A place for a deployment, for as long as its components compile.
@@ -192,11 +201,6 @@ fn secrets_of(revision: &Revision, secrets: &Secrets) -> BTreeMap<String, String
     found
 }
 
-/// How many components are handed to the compiler at the same time.
-fn at_once() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(AT_ONCE_MAX))
-}
-
 /// Resolves when the pipeline stops.
 type Stop = watch::Receiver<bool>;
 
@@ -269,8 +273,11 @@ impl Compiler {
     /// The compiled form of a component of the store, or why there is none, and whether that is for good.
     async fn prepare_stored(&self, digest: Digest) -> Result<Arc<dyn Function>, (String, bool)> {
         let store = self.context.store.clone();
-        let read = tokio::task::spawn_blocking(move || store.component(digest)).await;
-        let component = match read {
+        let read = self
+            .context
+            .executor
+            .blocking(move || store.component(digest));
+        let component = match read.await {
             Ok(Ok(Some(component))) => component,
             Ok(Ok(None)) => {
                 return Err((
@@ -304,27 +311,23 @@ impl Compiler {
             return Ok(compiled);
         }
         let _place = self.place()?;
-        // Dropped before its end, the set ends what is in it.
-        let mut running = JoinSet::new();
-        let mut left = components.into_iter();
-        loop {
-            while running.len() < at_once()
-                && let Some((name, digest, component)) = left.next()
-            {
-                let runtime = self.runtime.clone();
-                running.spawn(async move {
-                    let prepared = prepare(&*runtime, &name, digest, component).await;
-                    (digest, prepared)
-                });
-            }
-            match running.join_next().await {
-                Some(Ok((digest, prepared))) => {
-                    compiled.insert(digest, prepared?);
-                }
-                Some(Err(_)) => return Err(Error::new(Kind::Unavailable, "the bus is stopping")),
-                None => return Ok(compiled),
-            }
+        let turns = Arc::new(Semaphore::new(self.at_once()));
+        // Dropped before their end, the tasks end.
+        let running = components.into_iter().map(|(name, digest, component)| {
+            let (runtime, turns) = (self.runtime.clone(), turns.clone());
+            let compiling = async move {
+                // Nobody closes it.
+                let _turn = turns.acquire().await;
+                prepare(&*runtime, &name, digest, component).await
+            };
+            (digest, self.context.executor.task("compiling", compiling))
+        });
+        for (digest, running) in running.collect::<Vec<_>>() {
+            let prepared = running.await;
+            let stopped = || Error::new(Kind::Unavailable, "the bus is stopping");
+            compiled.insert(digest, prepared.ok_or_else(stopped)??);
         }
+        Ok(compiled)
     }
 }
 
@@ -361,12 +364,14 @@ pub(super) fn count(snapshot: &Snapshot) -> [u32; 3] {
 async fn worker(stage: Arc<Compiler>, mut stop: Stop) {
     loop {
         let mut job = tokio::select! {
-            job = stage.next() => job,
+            biased;
             () = stopped(&mut stop) => return,
+            job = stage.next() => job,
         };
         let done = tokio::select! {
-            done = stage.compile_stored(&job) => done,
+            biased;
             () = stopped(&mut stop) => return,
+            done = stage.compile_stored(&job) => done,
         };
         if done {
             continue;
@@ -377,11 +382,12 @@ async fn worker(stage: Arc<Compiler>, mut stop: Stop) {
             let rest = job.rest;
             job.rest = (rest * 2).min(REST_MAX);
             tokio::select! {
-                () = tokio::time::sleep(rest) => resting.push([job]),
+                biased;
                 () = stopped(&mut stop) => {}
+                () = resting.context.clock.sleep(rest) => resting.push([job]),
             }
         };
-        tasks::essential_task("compiler", stage.context.health.clone(), rest);
+        stage.essential(rest);
     }
 }
 

@@ -4,10 +4,8 @@
 //! Never here: what a target does (`target`), what becomes of the delivery (`settle` decides that), or
 //! who is next.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use super::context::Context;
@@ -16,6 +14,7 @@ use super::scheduler::{Held, Job, Scheduler, SettleTicket};
 use super::settle::{self, Ran};
 use super::snapshot::Snapshot;
 use super::target;
+use super::tasks::caught;
 use super::workers::{Meter, Workers};
 use super::writer::{Weight, Writer};
 use crate::model::{DeliveryKey, Outcome};
@@ -94,10 +93,8 @@ impl Attempts {
                     .fail("an attempt panicked outside of its function");
             }
         };
-        stage
-            .workers
-            .spawn(attempt, move || leaving.leave_processor())
-            .detach();
+        let workers = &stage.workers;
+        workers.begin(attempt, move || leaving.leave_processor());
     }
 
     async fn run(&self, job: Job, lease: &Lease, meter: &Meter) {
@@ -138,19 +135,6 @@ fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
     let own = snapshot.subscriptions.get(&id);
     !snapshot.waiting.contains(&id)
         && own.is_none_or(|own| target::limits(snapshot, &own.target.to).available)
-}
-
-/// What `work` comes to; `None` if it panicked.
-async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    std::future::poll_fn(|waker| {
-        // What it shares is behind locks that survive a panic, and its own state is dropped.
-        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(waker))) {
-            Ok(polled) => polled.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }
 
 /// An attempt whose panic is a failed attempt, not the end of a worker.

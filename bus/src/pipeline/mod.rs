@@ -10,7 +10,7 @@
 //!                     deploy, apply
 //! ```
 //!
-//! Each stage owns its state and a bounded inbox: the writer and the scheduler are threads of their own,
+//! Each stage owns its state and a bounded inbox: the writer and the scheduler are loops of their own,
 //! functions run on the workers' threads, and pages are read back on the scheduler's readers. `context` is
 //! what all of them may use. [`Pipeline`] only joins them. All durable change goes through the one writer.
 //! Never here: HTTP, YAML, the names of backends.
@@ -62,10 +62,11 @@ use crate::runtime::Runtime;
 use crate::store::{Catalog, Step, Store};
 use crate::telemetry::Telemetry;
 
-use context::{Context, Health};
+use context::Context;
 use functions::Compiler;
 use invoke::Attempts;
 use scheduler::{Scheduler, Stages};
+use tasks::{Executor, Loop};
 use workers::Workers;
 use writer::Writer;
 
@@ -112,13 +113,12 @@ pub struct Pipeline {
     scheduler: Scheduler,
     attempts: Arc<Attempts>,
     /// The writer's and the scheduler's; taken and joined when the pipeline stops.
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    loops: Mutex<Vec<Loop>>,
     stop: watch::Sender<bool>,
     /// Where events are matched whose filters take long.
     matching: Places,
     /// Changes of manifest and functions, one at a time; what they bring is compiled before.
     changing: tokio::sync::Mutex<()>,
-    tasks: tokio::runtime::Handle,
 }
 
 impl Pipeline {
@@ -128,6 +128,11 @@ impl Pipeline {
     /// # Errors
     /// The store can't be read, or the system gives no thread.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, Error> {
+        Self::start_on(Executor::threads(), parts).await
+    }
+
+    /// As [`Pipeline::start`], on other threads than the machine's.
+    pub(crate) async fn start_on(executor: Executor, parts: Parts) -> Result<Arc<Self>, Error> {
         let functions = functions::to_come(&parts.catalog, &parts.secrets);
         let snapshot = Snapshot::at_start(&parts.catalog, functions);
         if !parts.catalog.clean {
@@ -139,28 +144,21 @@ impl Pipeline {
             let message = format!("the system gives no thread: {error}");
             Error::new(Kind::Unavailable, message).coded(Code::SystemRefused)
         };
-        let (health, scheduler) = (Health::new(), Scheduler::new());
-        let (writer, writing) = Writer::start(
-            parts.store.clone(),
-            scheduler.clone(),
-            (parts.clock.clone(), parts.telemetry.clone()),
-            health.clone(),
-        )
-        .map_err(no_thread)?;
-        let secret = parts.catalog.secret;
-        let space = space::Watch::new(parts.space);
         let context = Context::new(
             parts.store,
             parts.clock,
+            executor.clone(),
             parts.telemetry,
-            health.clone(),
             snapshot,
-            secret,
+            parts.catalog.secret,
         );
+        let scheduler = Scheduler::new();
+        let (writer, writing) = Writer::start(&context, scheduler.clone()).map_err(no_thread)?;
+        let space = space::Watch::new(parts.space);
         let attempts = Arc::new(Attempts {
             context: context.clone(),
             writer: writer.clone(),
-            workers: Workers::start().map_err(no_thread)?,
+            workers: Workers::start(&executor, &context.clock).map_err(no_thread)?,
             careful: recover::care(&parts.catalog),
         });
         let stages = Stages {
@@ -179,36 +177,24 @@ impl Pipeline {
             writer,
             scheduler,
             attempts,
-            threads: Mutex::new(vec![writing, scheduling]),
+            loops: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
             matching: Places::new(matching::PLACES_MAX),
             changing: tokio::sync::Mutex::new(()),
-            tasks: tokio::runtime::Handle::current(),
         });
         pipeline.pause(Pause::Start, true);
         pipeline.prepare_queues(&parts.catalog);
         pipeline.keep_house();
         Compiler::start(&pipeline.compiler, pipeline.stop.subscribe());
-        tasks::essential_task(
-            "retirement of subscriptions",
-            pipeline.context.health.clone(),
-            retire::keep_retiring(Arc::downgrade(&pipeline)),
-        );
-        tasks::essential_task(
-            "housekeeping",
-            health.clone(),
-            housekeeping(Arc::downgrade(&pipeline)),
-        );
-        tasks::essential_task(
-            "watch of the disk",
-            health.clone(),
-            space::run(Arc::downgrade(&pipeline)),
-        );
-        tasks::essential_task(
-            "check of the store",
-            health.clone(),
-            checking::run(Arc::downgrade(&pipeline)),
-        );
+        let (health, weak) = (&pipeline.context.health, Arc::downgrade(&pipeline));
+        let housekeeping = housekeeping(weak.clone());
+        let retiring = retire::keep_retiring(weak.clone());
+        executor.essential_task("retirement of subscriptions", health.clone(), retiring);
+        executor.essential_task("housekeeping", health.clone(), housekeeping);
+        let watching = space::run(weak.clone());
+        executor.essential_task("watch of the disk", health.clone(), watching);
+        let checking = checking::run(weak);
+        executor.essential_task("check of the store", health.clone(), checking);
         if !parts.hold {
             pipeline.begin();
         }
@@ -231,25 +217,27 @@ impl Pipeline {
             return self.live();
         }
         self.scheduler.stop();
-        let drained = tokio::time::timeout(DRAIN_MAX, self.scheduler.drain()).await;
-        if drained.is_err() {
+        let drained = self
+            .clock()
+            .timeout(DRAIN_MAX, self.scheduler.drain())
+            .await;
+        if drained.is_none() {
             tracing::warn!(
                 "some attempts did not end within 20 s; they run again after the next start"
             );
         }
         // An attempt that was cut short may have run, so the next start must take care: not clean.
-        let marked = self.writer.apply(Step::MarkClean(drained.is_ok())).await;
+        let marked = self.writer.apply(Step::MarkClean(drained.is_some())).await;
         self.scheduler.end();
         self.abandon();
-        let threads = std::mem::take(
+        let loops = std::mem::take(
             &mut *self
-                .threads
+                .loops
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         );
         if marked.is_ok() {
-            let joining = move || threads.into_iter().for_each(|thread| drop(thread.join()));
-            let _ = tokio::task::spawn_blocking(joining).await;
+            self.context.executor.join(loops).await;
         }
         self.live()
     }
@@ -343,6 +331,7 @@ impl Pipeline {
             return self.stopped().await;
         };
         tokio::select! {
+            biased;
             _ = last.wait_for(|last| *last > after) => {}
             () = self.stopped() => {}
         }
@@ -392,9 +381,12 @@ impl Drop for Pipeline {
 
 /// Once a second: gauges, upkeep of the metrics.
 async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let Some(clock) = pipeline.upgrade().map(|pipeline| pipeline.clock().clone()) else {
+        return;
+    };
+    let mut ticker = clock.ticker(Duration::from_secs(1));
     loop {
-        tick.tick().await;
+        ticker.tick().await;
         match pipeline.upgrade() {
             Some(pipeline) if !*pipeline.stop.borrow() => pipeline.keep_house(),
             _ => return,

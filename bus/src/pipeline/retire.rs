@@ -13,7 +13,7 @@ use super::change::compilations;
 use super::{Pipeline, read_error};
 use crate::error::{Error, Kind};
 use crate::model::SubscriptionId;
-use crate::store::Step;
+use crate::store::{Page, Step};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -35,10 +35,13 @@ pub(super) struct Looks {
 
 /// Looks again and again, until the pipeline stops.
 pub(super) async fn keep_retiring(pipeline: Weak<Pipeline>) {
-    let mut tick = tokio::time::interval(PAUSE);
+    let Some(clock) = pipeline.upgrade().map(|pipeline| pipeline.clock().clone()) else {
+        return;
+    };
+    let mut ticker = clock.ticker(PAUSE);
     let mut looks = Looks::default();
     loop {
-        tick.tick().await;
+        ticker.tick().await;
         let Some(pipeline) = pipeline.upgrade() else {
             return;
         };
@@ -106,11 +109,12 @@ impl Pipeline {
         // At the end it begins anew.
         looks.last = next.last().copied().filter(|_| next.len() == LOOK_MAX);
         let store = self.store().clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.context.executor.blocking(move || {
             let mut ended = BTreeSet::new();
             for id in next {
-                let owes = !store.deliveries(id, None, 1)?.is_empty();
-                if !owes && store.dead_letters(id, None, 1)?.is_empty() {
+                let one = Page::forward(1, usize::MAX);
+                let owes = !store.pending_page(id, None, one)?.rows.is_empty();
+                if !owes && store.dead_letters_page(id, None, one)?.rows.is_empty() {
                     ended.insert(id);
                 }
             }

@@ -286,13 +286,15 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
         };
         let mut stop = pipeline.stop.subscribe();
         let mut level = pipeline.space.subscribe();
+        let sleep = pipeline.clock().sleep(wait);
         drop(pipeline);
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            // A publish may have looked meanwhile.
-            _ = level.changed() => {}
+            biased;
             // Or the pipeline is gone.
             _ = stop.wait_for(|stop| *stop) => return,
+            // A publish may have looked meanwhile.
+            _ = level.changed() => {}
+            () = sleep => {}
         }
     }
 }

@@ -21,8 +21,14 @@ use std::time::{Duration, Instant};
 
 use async_task::{Runnable, Task};
 
+use super::tasks::Executor;
+use crate::clock::Clock;
+
 /// Processor time after which an attempt goes on at the second level.
 const QUANTUM: Duration = Duration::from_millis(2);
+/// What attempts are called in the simulation.
+#[cfg(test)]
+const ATTEMPT: &str = "attempt";
 /// Added to the nice value of the second level's threads: about a ninth of the weight of other threads.
 const NICENESS: i32 = 10;
 
@@ -83,11 +89,14 @@ struct Shared {
 /// The threads; dropping it ends them, and attempts that still run are dropped with what they hold.
 pub(super) struct Workers {
     shared: Arc<Shared>,
+    /// Where there are no threads, attempts are tasks of the simulation.
+    executor: Executor,
+    clock: Clock,
 }
 
 /// What an attempt has used, and on which level it runs.
-#[derive(Default)]
 pub(super) struct Meter {
+    clock: Clock,
     used_ns: AtomicU64,
     second: AtomicBool,
     /// When the poll that runs now began; held by the one thread that polls, so never contended.
@@ -98,9 +107,13 @@ impl Meter {
     /// Time on a thread so far, in microseconds.
     pub(super) fn used_us(&self) -> u64 {
         let polled = *self.polled.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = polled.map_or(Duration::ZERO, |began| began.elapsed());
+        let running = polled.map_or(Duration::ZERO, |began| self.since(began));
         let before = Duration::from_nanos(self.used_ns.load(Ordering::Relaxed));
         u64::try_from((before + running).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn since(&self, began: Instant) -> Duration {
+        self.clock.instant().saturating_duration_since(began)
     }
 
     fn polled(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -119,11 +132,11 @@ impl<T> Future for Metered<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let began = Instant::now();
+        let began = self.meter.clock.instant();
         *self.meter.polled() = Some(began);
         let polled = self.work.as_mut().poll(context);
         *self.meter.polled() = None;
-        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took = u64::try_from(self.meter.since(began).as_nanos()).unwrap_or(u64::MAX);
         let used = self.meter.used_ns.fetch_add(took, Ordering::Relaxed) + took;
         if used > u64::try_from(QUANTUM.as_nanos()).unwrap_or(u64::MAX) {
             self.meter.second.store(true, Ordering::Relaxed);
@@ -138,16 +151,21 @@ impl<T> Future for Metered<T> {
 }
 
 impl Workers {
-    /// Starts the threads; what they run may use the timers of the caller's tokio runtime.
+    /// Starts the threads; what they run may use the timers of the executor's tokio runtime.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(super) fn start() -> std::io::Result<Self> {
+    pub(super) fn start(executor: &Executor, clock: &Clock) -> std::io::Result<Self> {
         let workers = Self {
             shared: Arc::default(),
+            executor: executor.clone(),
+            clock: clock.clone(),
         };
-        let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        for number in 0..processors {
+        #[cfg(test)]
+        if let Executor::Simulated(_) = executor {
+            return Ok(workers);
+        }
+        for number in 0..executor.processors() {
             workers.thread(&format!("edgebus-guest-{number}"), false)?;
             workers.thread(&format!("edgebus-busy-{number}"), true)?;
         }
@@ -156,7 +174,11 @@ impl Workers {
 
     fn thread(&self, name: &str, second: bool) -> std::io::Result<()> {
         let shared = self.shared.clone();
-        let timers = tokio::runtime::Handle::current();
+        let timers = match &self.executor {
+            Executor::Threads(runtime) => runtime.clone(),
+            #[cfg(test)]
+            Executor::Simulated(_) => return Ok(()),
+        };
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -177,8 +199,25 @@ impl Workers {
         Ok(())
     }
 
-    /// Runs `work` on the workers; `left` is called once, when it first gives up its thread before its
-    /// end. Dropping the task ends the work; [`Task::detach`] lets it run.
+    /// Runs `work` on the workers until it or they end; `left` is called once, when it first gives up its
+    /// thread before its end.
+    pub(super) fn begin<F>(
+        &self,
+        work: impl FnOnce(Arc<Meter>) -> F,
+        left: impl FnOnce() + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match &self.executor {
+            Executor::Threads(_) => self.spawn(work, left).detach(),
+            #[cfg(test)]
+            Executor::Simulated(simulated) => {
+                simulated.detached(ATTEMPT, self.metered(work, left).0);
+            }
+        }
+    }
+
+    /// As [`Workers::begin`]; dropping the task ends the work, and [`Task::detach`] lets it run.
     pub(super) fn spawn<F, T>(
         &self,
         work: impl FnOnce(Arc<Meter>) -> F,
@@ -188,12 +227,11 @@ impl Workers {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        let meter = Arc::new(Meter::default());
-        let metered = Metered {
-            work: Box::pin(work(meter.clone())),
-            meter: meter.clone(),
-            left: Some(Box::new(left)),
-        };
+        let (metered, meter) = self.metered(work, left);
+        #[cfg(test)]
+        if let Executor::Simulated(simulated) = &self.executor {
+            return simulated.spawn(ATTEMPT, metered);
+        }
         let shared = self.shared.clone();
         let schedule = move |runnable| {
             if meter.second.load(Ordering::Relaxed) {
@@ -202,11 +240,34 @@ impl Workers {
                 shared.first.push(runnable, &shared.ended);
             }
         };
+        // A panic goes to whoever awaits the task.
         let (runnable, task) = async_task::Builder::new()
             .propagate_panic(true)
             .spawn(move |()| metered, schedule);
         runnable.schedule();
         task
+    }
+
+    fn metered<F, T>(
+        &self,
+        work: impl FnOnce(Arc<Meter>) -> F,
+        left: impl FnOnce() + Send + 'static,
+    ) -> (Metered<T>, Arc<Meter>)
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let meter = Arc::new(Meter {
+            clock: self.clock.clone(),
+            used_ns: AtomicU64::new(0),
+            second: AtomicBool::new(false),
+            polled: Mutex::new(None),
+        });
+        let metered = Metered {
+            work: Box::pin(work(meter.clone())),
+            meter: meter.clone(),
+            left: Some(Box::new(left)),
+        };
+        (metered, meter)
     }
 }
 
@@ -219,6 +280,10 @@ impl Workers {
             level.wake.notify_all();
             // Outside of the lock: what an attempt drops may wake another.
             drop(left);
+        }
+        #[cfg(test)]
+        if let Executor::Simulated(simulated) = &self.executor {
+            simulated.end_all(ATTEMPT);
         }
     }
 }
@@ -245,6 +310,11 @@ mod tests {
 
     use super::*;
 
+    fn started() -> Workers {
+        let clock = Clock::system(crate::model::Timestamp(0));
+        Workers::start(&Executor::threads(), &clock).unwrap()
+    }
+
     /// Computes until `until`, giving up the thread at every look, as a guest does at each tick.
     async fn compute(until: impl Fn() -> bool) {
         std::future::poll_fn(|context| {
@@ -263,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_computes_for_long_leaves_the_first_level() {
-        let workers = Workers::start().unwrap();
+        let workers = started();
         let done = Arc::new(AtomicBool::new(false));
         let (told, heard) = mpsc::sync_channel(64);
         for _ in 0..64 {
@@ -293,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_wait_is_told_once_and_a_panic_leaves_the_thread() {
-        let workers = Workers::start().unwrap();
+        let workers = started();
         let (told, heard) = mpsc::sync_channel(4);
         let work = |_| async {
             tokio::time::timeout(Duration::from_secs(30), tokio::task::yield_now())

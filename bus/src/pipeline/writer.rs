@@ -1,4 +1,4 @@
-//! The one writer: a thread that takes whatever steps have queued, commits them as one transaction,
+//! The one writer: a loop on a thread of its own that takes whatever steps have queued, commits them as one transaction,
 //! flushed, and only then answers.
 //!
 //! There is no timer: a batch is what came in while the previous one was being committed. A commit that
@@ -12,12 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::store::{Appended, Step, StepOutcome, Store};
+use crate::store::{Appended, Step, StepOutcome};
 use crate::telemetry::Telemetry;
 
-use super::context::Health;
+use super::context::Context;
 use super::scheduler::{Scheduler, SettleTicket};
-use super::tasks;
+use super::tasks::Loop;
 
 /// Steps in one transaction.
 const BATCH_STEPS_MAX: usize = 1_000;
@@ -40,6 +40,7 @@ pub(super) struct Writer {
     /// leaves nothing that is not counted.
     room: Arc<Semaphore>,
     settlements: Arc<Semaphore>,
+    clock: Clock,
 }
 
 /// A step on its way, and who waits for what comes of it.
@@ -109,22 +110,19 @@ fn stopped() -> Error {
 }
 
 impl Writer {
-    /// Starts the writer's thread. It ends when all handles are dropped or a commit fails, which fails the
+    /// Starts the writer's loop. It ends when all handles are dropped or a commit fails, which fails the
     /// bus.
     ///
     /// # Errors
     /// The operating system gives no thread.
     pub(super) fn start(
-        store: Arc<dyn Store>,
+        context: &Arc<Context>,
         scheduler: Scheduler,
-        (clock, telemetry): (Clock, Arc<Telemetry>),
-        health: Arc<Health>,
-    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+    ) -> std::io::Result<(Self, Loop)> {
         let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
-        let failing = health.clone();
-        let thread = tasks::essential_thread("writer", health, move || {
-            run(items, &*store, &scheduler, (&clock, &telemetry), &failing);
-        })?;
+        let work = run(items, context.clone(), scheduler);
+        let health = context.health.clone();
+        let writing = context.executor.essential_loop("writer", health, work)?;
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
         let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
         Ok((
@@ -132,8 +130,9 @@ impl Writer {
                 inbox,
                 room,
                 settlements,
+                clock: context.clock.clone(),
             },
-            thread,
+            writing,
         ))
     }
 
@@ -179,7 +178,7 @@ impl Writer {
             rows: append.rows(),
             step: Step::Append(append),
             bytes,
-            queued_at: Instant::now(),
+            queued_at: self.clock.instant(),
             reply: Reply::Publish(reply),
             _room: room,
             _settlement: None,
@@ -218,7 +217,7 @@ impl Writer {
             rows: step.rows(),
             step,
             bytes: weight.written,
-            queued_at: Instant::now(),
+            queued_at: self.clock.instant(),
             reply,
             _room: room,
             _settlement: settlement,
@@ -278,18 +277,21 @@ impl Size {
     }
 }
 
-fn run(
-    mut items: mpsc::Receiver<Item>,
-    store: &dyn Store,
-    scheduler: &Scheduler,
-    (clock, telemetry): (&Clock, &Telemetry),
-    health: &Health,
-) {
+async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: Scheduler) {
+    let (clock, telemetry) = (&context.clock, &context.telemetry);
+    let since = |began| clock.instant().saturating_duration_since(began);
     let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
     let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
     // The step that was too many for the batch before.
     let mut left = None;
-    while let Some(first) = left.take().or_else(|| items.blocking_recv()) {
+    loop {
+        let first = match left.take() {
+            Some(left) => left,
+            None => match items.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
         if let Some(reading) = clock.reading_due() {
             // Before everything else of the batch: its gaps count for that.
             steps.push(Step::Clock(reading));
@@ -297,7 +299,7 @@ fn run(
         }
         tell_jump(clock, telemetry);
         let mut size = Size::of(&first);
-        let waited = first.queued_at.elapsed();
+        let waited = since(first.queued_at);
         steps.push(first.step);
         replies.push(first.reply);
         while size.has_room() {
@@ -310,12 +312,14 @@ fn run(
             replies.push(item.reply);
         }
         stamp(&mut steps, clock);
-        let began = Instant::now();
-        match store.commit(&steps) {
+        let began = clock.instant();
+        match context.store.commit(&steps) {
             Ok(outcomes) => {
-                telemetry.count_commit(steps.len(), waited, began.elapsed(), items.len());
+                let took = since(began);
+                telemetry.count_commit(steps.len(), waited, took, items.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
-                answer(&mut steps, &mut replies, outcomes, (scheduler, telemetry));
+                let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
+                scheduler.committed(committed).await;
                 if last {
                     return;
                 }
@@ -323,7 +327,7 @@ fn run(
             Err(error) => {
                 tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
                 // Nobody may hear of the failure before the bus counts as failed.
-                health.fail(&error.message);
+                context.health.fail(&error.message);
                 for reply in replies.drain(..) {
                     refuse(reply);
                 }
@@ -362,13 +366,13 @@ fn tell_jump(clock: &Clock, telemetry: &Telemetry) {
 }
 
 /// Tells the waiters first, so that a publisher's answer leaves before the scheduler's work begins.
-/// The scheduler hears of everything in the order of the commit, because queues go by position.
+/// The scheduler hears of what is returned, in the order of the commit, because queues go by position.
 fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
-    (scheduler, telemetry): (&Scheduler, &Telemetry),
-) {
+    telemetry: &Telemetry,
+) -> Vec<Committed> {
     let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
         match (reply, outcome, step) {
@@ -401,7 +405,7 @@ fn answer(
             (Reply::Settle(_) | Reply::Nobody, _, _) => {}
         }
     }
-    scheduler.committed(committed);
+    committed
 }
 
 fn refuse(reply: Reply) {

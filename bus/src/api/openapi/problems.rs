@@ -64,7 +64,7 @@ pub(super) fn example_name(cause: Cause, code: Code) -> String {
 }
 
 /// The codes that problems have which tell more than their cause.
-const FINER: [(Cause, Code); 9] = [
+const FINER: [(Cause, Code); 10] = [
     (INVALID, Code::EventInvalid),
     (INVALID, Code::FanOutTooLarge),
     (INVALID, Code::PatternInvalid),

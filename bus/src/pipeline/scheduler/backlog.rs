@@ -1,11 +1,11 @@
-//! Reads deliveries back from the store, each with its event, on threads of its own: pages of first
-//! attempts, and retries that are due.
+//! Reads deliveries back from the store, each with its event, in loops on threads of their own: pages of
+//! first attempts, and retries that are due.
 //!
 //! Never here: a decision about what runs, or a corrupt record that is used.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc};
 
 use super::inbox::{Inbox, Message};
 use super::queue::{DuePlace, Interrupted, Job};
@@ -15,12 +15,12 @@ use crate::model::{
 use crate::pipeline::context::{Context, Health};
 use crate::pipeline::recover;
 use crate::pipeline::settle::{self, Ran};
-use crate::pipeline::tasks;
+use crate::pipeline::tasks::{Loop, caught};
 use crate::pipeline::writer::Writer;
 use crate::store::{DeliveryState, Error, Kind, Page, Step};
 
-/// Threads that read.
-const THREADS: usize = 4;
+/// Loops that read.
+const READERS: usize = 4;
 /// Requests that may wait for them: more than the scheduler ever has under way.
 const REQUESTS_MAX: usize = 1_024;
 /// Rows that are read from the store at a time.
@@ -93,15 +93,15 @@ pub(super) enum Answer {
     },
 }
 
-/// The handle of the threads.
+/// The handle of the readers.
 pub(super) struct Backlog {
-    requests: mpsc::SyncSender<Request>,
-    threads: Vec<JoinHandle<()>>,
+    requests: mpsc::Sender<Request>,
+    readers: Vec<Loop>,
     health: Arc<Health>,
 }
 
 impl Backlog {
-    /// Starts the threads; answers go to `inbox`.
+    /// Starts the readers; answers go to `inbox`.
     ///
     /// # Errors
     /// The operating system gives no thread.
@@ -109,54 +109,46 @@ impl Backlog {
         context: &Arc<Context>,
         writer: &Writer,
         inbox: &Arc<Inbox>,
-        health: &Arc<Health>,
     ) -> std::io::Result<Self> {
-        let (requests, waiting) = mpsc::sync_channel(REQUESTS_MAX);
+        let (requests, waiting) = mpsc::channel(REQUESTS_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
-        let mut threads = Vec::with_capacity(THREADS);
-        for _ in 0..THREADS {
+        let mut readers = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
             let reader = Reader {
                 context: context.clone(),
                 writer: writer.clone(),
-                tasks: tokio::runtime::Handle::current(),
             };
             let (waiting, inbox) = (waiting.clone(), inbox.clone());
-            let read = move || {
+            let work = async move {
                 loop {
-                    let request = waiting
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .recv();
+                    let request = waiting.lock().await.recv().await;
                     // The scheduler has ended.
-                    let Ok(request) = request else { return };
-                    inbox.put(Message::Read(reader.read(request)));
+                    let Some(request) = request else { return };
+                    inbox.put(Message::Read(reader.read(request).await));
                 }
             };
-            threads.push(tasks::essential_thread(
-                "backlog-reader",
-                health.clone(),
-                read,
-            )?);
+            let health = context.health.clone();
+            let executor = &context.executor;
+            readers.push(executor.essential_loop("backlog-reader", health, work)?);
         }
         Ok(Self {
             requests,
-            threads,
-            health: health.clone(),
+            readers,
+            health: context.health.clone(),
         })
     }
 
-    /// Ends the threads and waits for that, so that nobody holds the store any more.
-    pub(super) fn end(self) {
+    /// Ends the readers and waits for that, so that nobody holds the store any more.
+    pub(super) async fn end(self) {
         drop(self.requests);
-        for thread in self.threads {
-            // A panic has failed the bus already.
-            drop(thread.join());
+        for reader in self.readers {
+            reader.join().await;
         }
     }
 
     /// Asks for something to be read.
     pub(super) fn ask(&self, request: Request) {
-        // The threads end after the scheduler, which has far fewer requests under way than there is room for.
+        // The readers end after the scheduler, which has far fewer requests under way than there is room for.
         if self.requests.try_send(request).is_err() {
             self.health
                 .fail("the readers of deliveries take no request");
@@ -164,48 +156,51 @@ impl Backlog {
     }
 }
 
-/// What one thread reads with.
+/// What one loop reads with.
 struct Reader {
     context: Arc<Context>,
     writer: Writer,
-    tasks: tokio::runtime::Handle,
 }
 
 impl Reader {
     /// Reads; a panic is one failed reading, so that whoever asked hears of it.
-    fn read(&self, request: Request) -> Answer {
+    async fn read(&self, request: Request) -> Answer {
         let failed = Answer::Failed(request.clone());
         // The store is read through a handle that a panic leaves as it was.
-        let read = catch_unwind(AssertUnwindSafe(|| match request {
-            Request::Page {
-                id,
-                cursor,
-                rows_max,
-                bytes_max,
-            } => self.page(id, cursor, rows_max, bytes_max),
-            Request::Due {
-                after,
-                until,
-                only,
-                rows_max,
-            } => self.due(after, until, only, rows_max),
-            Request::Interrupted { after, bytes_max } => self.interrupted(after, bytes_max),
-            Request::Load { places, bytes_max } => self.load(places, bytes_max),
-        }));
-        match read {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
+        let read = caught(async move {
+            match request {
+                Request::Page {
+                    id,
+                    cursor,
+                    rows_max,
+                    bytes_max,
+                } => self.page(id, cursor, rows_max, bytes_max).await,
+                Request::Due {
+                    after,
+                    until,
+                    only,
+                    rows_max,
+                } => self.due(after, until, only, rows_max),
+                Request::Interrupted { after, bytes_max } => {
+                    self.interrupted(after, bytes_max).await
+                }
+                Request::Load { places, bytes_max } => self.load(places, bytes_max).await,
+            }
+        });
+        match read.await {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => {
                 self.context.reading_failed("pending deliveries", &error);
                 failed
             }
-            Err(_) => {
+            None => {
                 self.context.health.fail("a reader of deliveries panicked");
                 failed
             }
         }
     }
 
-    fn page(
+    async fn page(
         &self,
         id: SubscriptionId,
         cursor: Position,
@@ -229,7 +224,7 @@ impl Reader {
                 if delivery.due_at.is_some() || delivery.claims > 0 {
                     continue;
                 }
-                if let Some(job) = self.job(delivery)? {
+                if let Some(job) = self.job(delivery).await? {
                     bytes += job.weight;
                     jobs.push(job);
                     if bytes >= bytes_max || jobs.len() >= rows_max {
@@ -291,7 +286,7 @@ impl Reader {
         })
     }
 
-    fn load(&self, places: Vec<DuePlace>, bytes_max: usize) -> Result<Answer, Error> {
+    async fn load(&self, places: Vec<DuePlace>, bytes_max: usize) -> Result<Answer, Error> {
         let (mut jobs, mut bytes, mut read) = (Vec::new(), 0, 0);
         let now = self.context.clock.now();
         for (_, key) in &places {
@@ -314,7 +309,7 @@ impl Reader {
             if delivery.due_at.is_some_and(|due_at| due_at > now) {
                 continue;
             }
-            if let Some(job) = self.job(&delivery)? {
+            if let Some(job) = self.job(&delivery).await? {
                 bytes += job.weight;
                 jobs.push(job);
             }
@@ -328,7 +323,11 @@ impl Reader {
     }
 
     /// What was claimed by a process that died. What waits for a retry comes when that is due.
-    fn interrupted(&self, after: Option<DeliveryKey>, bytes_max: usize) -> Result<Answer, Error> {
+    async fn interrupted(
+        &self,
+        after: Option<DeliveryKey>,
+        bytes_max: usize,
+    ) -> Result<Answer, Error> {
         let store = &self.context.store;
         let page = store.running_page(after, Page::forward(ROWS_AT_ONCE, usize::MAX))?;
         let (mut jobs, mut bytes) = (Vec::new(), 0);
@@ -343,7 +342,7 @@ impl Reader {
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(job) = self.job(&delivery)? {
+            if let Some(job) = self.job(&delivery).await? {
                 bytes += job.weight;
                 jobs.push(job);
             }
@@ -387,7 +386,7 @@ impl Reader {
 
     /// The job for a pending delivery; `None` if its event can't be read uncorrupted, and then the
     /// delivery is on its way to the dead letters.
-    fn job(&self, delivery: &Pending) -> Result<Option<Job>, Error> {
+    async fn job(&self, delivery: &Pending) -> Result<Option<Job>, Error> {
         let snapshot = self.context.snapshot();
         let Some(subscription) = snapshot.subscriptions.get(&delivery.key.subscription) else {
             return Ok(None);
@@ -400,10 +399,13 @@ impl Reader {
                     ..Job::of(delivery, bus, &stored)
                 }));
             }
-            Ok(None) => self.bury(delivery, bus, "the event is no longer in the log"),
+            Ok(None) => {
+                let why = "the event is no longer in the log";
+                self.bury(delivery, bus, why).await;
+            }
             Err(error) if error.kind == Kind::Corrupt => {
                 self.context.reading_failed("an event", &error);
-                self.bury(delivery, bus, &error.message);
+                self.bury(delivery, bus, &error.message).await;
             }
             Err(error) => return Err(error),
         }
@@ -411,7 +413,7 @@ impl Reader {
     }
 
     /// Sends a delivery whose event can't be read to the dead letters.
-    fn bury(&self, delivery: &Pending, bus: BusId, why: &str) {
+    async fn bury(&self, delivery: &Pending, bus: BusId, why: &str) {
         let job = Job {
             key: delivery.key,
             bus,
@@ -428,10 +430,8 @@ impl Reader {
         let ran = Ran::host(why.to_owned(), self.context.clock.now());
         let reason = crate::model::DeadReason::Corrupt;
         let settle = settle::dead(&self.context, &job, ran, reason);
-        // The thread waits for room in the writer's inbox, so that no number of these piles up.
-        let _ = self
-            .tasks
-            .block_on(self.writer.apply(Step::Settle(Box::new(settle))));
+        // The reader waits for room in the writer's inbox, so that no number of these piles up.
+        let _ = self.writer.apply(Step::Settle(Box::new(settle))).await;
     }
 }
 

@@ -1,11 +1,11 @@
-//! What the scheduler is told: a bounded inbox that the one thread empties at once.
+//! What the scheduler is told: a bounded inbox that its one loop empties at once.
 //!
 //! Commits are bounded: the writer waits while too many stand in it. All other messages are bounded by
 //! what they speak of: attempts in flight, pages under way, subscriptions. Never here: decisions.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use tokio::sync::oneshot;
 
@@ -13,6 +13,7 @@ use super::Description;
 use super::backlog::Answer;
 use super::queue::Job;
 use super::state::{Held, Pause};
+use crate::clock::Alarm;
 use crate::model::{DeliveryKey, SubscriptionId, Target};
 use crate::pipeline::writer::Committed;
 
@@ -50,7 +51,7 @@ pub(super) enum Message {
     Describe(oneshot::Sender<Description>),
     /// No attempt begins from here on.
     Stop,
-    /// The thread ends.
+    /// The loop ends.
     End,
 }
 
@@ -58,7 +59,10 @@ pub(super) enum Message {
 struct Mail {
     messages: VecDeque<Message>,
     commits: usize,
-    asleep: bool,
+    /// The scheduler's loop, while it waits for a message.
+    reader: Option<Waker>,
+    /// The writer, while it waits for room.
+    writer: Option<Waker>,
     closed: bool,
 }
 
@@ -67,8 +71,6 @@ struct Mail {
 pub(super) struct Inbox {
     /// A plain mutex around pushes and one swap; nothing is called under it.
     mail: Mutex<Mail>,
-    wake: Condvar,
-    room: Condvar,
 }
 
 impl Inbox {
@@ -79,38 +81,57 @@ impl Inbox {
     /// Leaves a message; after the scheduler's end it is dropped.
     pub(super) fn put(&self, message: Message) {
         let mut mail = self.mail();
-        if matches!(message, Message::Committed(_)) {
-            while mail.commits >= COMMITS_MAX && !mail.closed {
-                mail = self.room.wait(mail).unwrap_or_else(PoisonError::into_inner);
-            }
-            mail.commits += 1;
-        }
         if mail.closed {
+            drop(mail);
             return;
         }
         mail.messages.push_back(message);
-        if std::mem::take(&mut mail.asleep) {
-            drop(mail);
-            self.wake.notify_one();
-        }
+        let reader = mail.reader.take();
+        drop(mail);
+        reader.map(Waker::wake);
     }
 
-    /// Moves all messages to `messages`, which is empty; waits for one for at most `wait`.
-    pub(super) fn take(&self, messages: &mut VecDeque<Message>, wait: Duration) {
-        let mut mail = self.mail();
-        if mail.messages.is_empty() && !wait.is_zero() {
-            mail.asleep = true;
-            mail = self
-                .wake
-                .wait_timeout_while(mail, wait, |mail| mail.asleep)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-            mail.asleep = false;
-        }
-        std::mem::swap(&mut mail.messages, messages);
-        mail.commits = 0;
-        drop(mail);
-        self.room.notify_all();
+    /// Leaves a commit, once there is room. One writer waits at a time.
+    pub(super) async fn put_commit(&self, committed: Vec<Committed>) {
+        let mut committed = Some(committed);
+        let reader = std::future::poll_fn(|context| {
+            let mut mail = self.mail();
+            if mail.closed {
+                return Poll::Ready(None);
+            }
+            if mail.commits >= COMMITS_MAX {
+                mail.writer = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            mail.commits += 1;
+            mail.messages
+                .extend(committed.take().map(Message::Committed));
+            Poll::Ready(mail.reader.take())
+        })
+        .await;
+        reader.map(Waker::wake);
+    }
+
+    /// Moves all messages to `messages`, which is empty; waits for one until the alarm rings.
+    pub(super) async fn take(&self, messages: &mut VecDeque<Message>, alarm: &mut Alarm) {
+        let writer = std::future::poll_fn(|context| {
+            let mut mail = self.mail();
+            if mail.messages.is_empty() {
+                // Whoever leaves a message from here on wakes this loop.
+                mail.reader = Some(context.waker().clone());
+                drop(mail);
+                if alarm.poll(context).is_pending() {
+                    return Poll::Pending;
+                }
+                mail = self.mail();
+                mail.reader = None;
+            }
+            std::mem::swap(&mut mail.messages, messages);
+            mail.commits = 0;
+            Poll::Ready(mail.writer.take())
+        })
+        .await;
+        writer.map(Waker::wake);
     }
 
     /// Nobody takes messages any more.
@@ -119,8 +140,9 @@ impl Inbox {
         mail.closed = true;
         // Whoever waits for an answer hears that there is none.
         let left = std::mem::take(&mut mail.messages);
+        let writer = mail.writer.take();
         drop(mail);
         drop(left);
-        self.room.notify_all();
+        writer.map(Waker::wake);
     }
 }

@@ -1,4 +1,4 @@
-//! Who runs next: a thread of its own that is told what was committed, what was read and what ended, and
+//! Who runs next: a loop on a thread of its own that is told what was committed, what was read and what ended, and
 //! begins attempts.
 //!
 //! ```text
@@ -27,16 +27,16 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
 use super::context::Context;
 use super::invoke::{Attempts, Lease};
 use super::settle;
+use super::target;
+use super::tasks::Loop;
 use super::writer::{Committed, Writer};
-use super::{target, tasks};
 use crate::model::{DeliveryKey, SubscriptionId, Target};
 use crate::store::{Settle, SettleEnd, StepOutcome};
 
@@ -50,7 +50,7 @@ pub use situation::Situation;
 pub(super) use state::Held;
 pub use state::Pause;
 
-/// How long the thread rests at most.
+/// How long the loop rests at most.
 const REST_MAX: Duration = Duration::from_secs(60);
 
 /// What a settlement on its way to the writer leaves behind for its return.
@@ -86,7 +86,7 @@ pub(super) struct Stages {
 }
 
 impl Scheduler {
-    /// A handle whose thread is still to be started; what it is told meanwhile waits.
+    /// A handle whose loop is still to be started; what it is told meanwhile waits.
     pub(super) fn new() -> Self {
         Self {
             inbox: Arc::default(),
@@ -99,30 +99,31 @@ impl Scheduler {
         }
     }
 
-    /// Starts the thread, and the threads that read for it.
+    /// Starts the loop, and those that read for it.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(super) fn start(&self, limits: Limits, stages: Stages) -> std::io::Result<JoinHandle<()>> {
-        let health = stages.context.health.clone();
-        let backlog = Backlog::start(&stages.context, &stages.writer, &self.inbox, &health)?;
-        let thread = Thread {
+    pub(super) fn start(&self, limits: Limits, stages: Stages) -> std::io::Result<Loop> {
+        let context = stages.context.clone();
+        let backlog = Backlog::start(&context, &stages.writer, &self.inbox)?;
+        let scheduling = Scheduling {
             state: State::new(limits),
             backlog,
-            tasks: tokio::runtime::Handle::current(),
             handle: self.clone(),
             stages,
             ended: false,
         };
-        tasks::essential_thread("scheduler", health, move || {
-            let _closing = Closing(thread.handle.inbox.clone());
-            thread.run();
-        })
+        let health = context.health.clone();
+        let work = async move {
+            let _closing = Closing(scheduling.handle.inbox.clone());
+            scheduling.run().await;
+        };
+        context.executor.essential_loop("scheduler", health, work)
     }
 
     /// Takes note of a commit, in its order. Waits while too many commits stand before it.
-    pub(super) fn committed(&self, committed: Vec<Committed>) {
-        self.inbox.put(Message::Committed(committed));
+    pub(super) async fn committed(&self, committed: Vec<Committed>) {
+        self.inbox.put_commit(committed).await;
     }
 
     /// Makes queues for subscriptions that have none, and lets those that have one go to this target;
@@ -175,7 +176,7 @@ impl Scheduler {
         self.inbox.put(Message::Stop);
     }
 
-    /// Ends the thread and those that read for it.
+    /// Ends the loop and those that read for it.
     pub(super) fn end(&self) {
         self.inbox.put(Message::End);
     }
@@ -187,7 +188,7 @@ impl Scheduler {
     }
 }
 
-/// Lets nobody wait for a thread that has ended.
+/// Lets nobody wait for a loop that has ended.
 struct Closing(Arc<Inbox>);
 
 impl Drop for Closing {
@@ -196,33 +197,34 @@ impl Drop for Closing {
     }
 }
 
-struct Thread {
+struct Scheduling {
     state: State,
     backlog: Backlog,
-    tasks: tokio::runtime::Handle,
     handle: Scheduler,
     stages: Stages,
     ended: bool,
 }
 
-impl Thread {
-    fn run(mut self) {
+impl Scheduling {
+    async fn run(mut self) {
         let mut messages = VecDeque::new();
         let mut actions = Vec::new();
+        let mut alarm = self.stages.context.clock.alarm();
         loop {
-            self.handle.inbox.take(&mut messages, self.rest());
+            alarm.set(self.rest());
+            self.handle.inbox.take(&mut messages, &mut alarm).await;
             for message in messages.drain(..) {
                 self.hear(message, &mut actions);
             }
             let clock = &self.stages.context.clock;
-            self.state.start(Instant::now(), &mut actions);
+            self.state.start(clock.instant(), &mut actions);
             self.state.feed(clock.now(), &mut actions);
             for action in actions.drain(..) {
                 self.act(action);
             }
             self.show();
             if self.ended {
-                return self.backlog.end();
+                return self.backlog.end().await;
             }
         }
     }
@@ -239,7 +241,7 @@ impl Thread {
     }
 
     fn hear(&mut self, message: Message, actions: &mut Vec<Action>) {
-        let now = Instant::now();
+        let now = self.stages.context.clock.instant();
         match message {
             Message::Committed(committed) => {
                 for step in committed {
@@ -349,9 +351,11 @@ impl Thread {
                 let settle = settle::after_refusal(context, &job, settle, &outcome);
                 // Bounded by the settlements that the writer's inbox takes: this one was among them.
                 let writer = self.stages.writer.clone();
-                self.tasks.spawn(async move {
+                let sending = async move {
                     super::invoke::send(&writer, settle, SettleTicket { job, held }).await;
-                });
+                };
+                let executor = &self.stages.context.executor;
+                executor.detached("settlement after a refusal", sending);
             }
             // Another attempt ended this delivery, so this one has no effect at all.
             _ => {

@@ -1,4 +1,4 @@
-//! The scheduler's decisions as plain data: messages in, actions out. One thread owns it, so there is no
+//! The scheduler's decisions as plain data: messages in, actions out. One loop owns it, so there is no
 //! lock, and nothing here waits, reads the store or runs a function.
 //!
 //! A function stands in the ring as long as it has deliveries in memory and its own limits allow another
@@ -169,12 +169,14 @@ impl State {
             function.limits = limits(&function.target);
             self.enlist(number);
         }
-        let waiting: Vec<_> = self
+        let mut waiting: Vec<_> = self
             .queues
             .iter()
             .filter(|(_, queue)| queue.lags())
             .map(|(id, _)| *id)
             .collect();
+        // In an order that does not depend on the map's.
+        waiting.sort_unstable();
         for id in waiting {
             self.want(id);
         }

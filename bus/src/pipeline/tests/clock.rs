@@ -135,6 +135,8 @@ impl World {
                 message: String::new(),
             },
             attempts_made,
+            host_failures: 0,
+            spared: false,
             accepted_at,
         };
         delivery::next(ending, &policy, now, 0)
@@ -223,6 +225,7 @@ fn the_writer_gives_one_time_to_a_batch() {
         end: SettleEnd::Dead {
             reason: crate::model::DeadReason::Rejected,
         },
+        spared: false,
         now: Timestamp(9),
     }));
     let append = |now| {

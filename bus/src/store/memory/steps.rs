@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::{Data, Place};
 use crate::model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Digest, Event, EventRef,
-    Lineage, Pending, Position, Running, Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
+    Pending, Position, Running, Settled, Timestamp,
 };
 use crate::store::change::Change;
 use crate::store::{
