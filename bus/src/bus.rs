@@ -139,7 +139,11 @@ impl Bus {
         }
     }
 
-    /// Publishes `events` on `bus`, in order, all in one transaction; returns after the flush.
+    /// Publishes `events` on `bus`, in order; returns after the flush. More than some thousands of events and
+    /// deliveries are several transactions, and one answer after the last.
+    ///
+    /// Data that is [`crate::model::Data::Json`] must be JSON that is not nested too deeply, as `api/wire`
+    /// checks it: bytes that no rule mentions are not read here.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus; [`Kind::Invalid`] with a fault for each event at fault (pointer

@@ -89,7 +89,8 @@ impl Inline {
     }
 }
 
-/// The subscriptions of `bus` that get `event`.
+/// The subscriptions of `bus` that get `event`, of whose data nobody has read a byte before: what a function
+/// emits.
 ///
 /// It takes as long as the budget of steps allows: only where other work doesn't wait for the thread.
 ///
@@ -97,14 +98,20 @@ impl Inline {
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
 pub(crate) fn subscriptions(bus: &BusRules, event: &Event) -> Result<Matched, EventFault> {
+    at_once(bus, event, Trust::Unchecked)
+}
+
+fn at_once(bus: &BusRules, event: &Event, trust: Trust) -> Result<Matched, EventFault> {
     let view = View::new(event);
     let parts = view.parts();
-    let rules = candidates(bus, &parts)?;
+    let rules = candidates(bus, &parts, trust)?;
     let document = EventDocument::new(&parts);
     filtered(bus, &rules, &document, &mut Steps::of_event())
 }
 
-/// The subscriptions of `bus` that get `event`, without holding up the task's thread.
+/// The subscriptions of `bus` that get a published `event`, without holding up the task's thread. Whoever
+/// decoded it has read every byte of data that claims to be JSON (`api/wire`), so that what no rule mentions is
+/// not read again.
 ///
 /// # Errors
 /// As [`subscriptions`]; or every place is taken.
@@ -123,7 +130,7 @@ pub(super) async fn of_published(
         return Ok(matched);
     }
     let (bus, event) = (bus.clone(), event.clone());
-    match places.run(move || subscriptions(&bus, &event)).await {
+    match places.run(move || at_once(&bus, &event, Trust::Json)).await {
         Ok(matched) => matched.map_err(Unmatched::Event),
         Err(Denied::Full) => {
             let kind = Kind::Busy {
@@ -148,7 +155,7 @@ fn cheaply(
 ) -> Result<Option<Matched>, EventFault> {
     let view = View::new(event);
     let parts = view.parts();
-    let rules = candidates(bus, &parts)?;
+    let rules = candidates(bus, &parts, Trust::Json)?;
     let document = EventDocument::new(&parts);
     if rules
         .iter()
@@ -167,9 +174,8 @@ fn cheaply(
 }
 
 /// The places of the rules whose patterns match, in the manifest's order.
-fn candidates(bus: &BusRules, event: &[Part<'_>]) -> Result<Vec<usize>, EventFault> {
-    // The same pass checks the bytes and matches them: an emitted event was read by nobody before.
-    let numbers = look_up(&bus.patterns, event, Trust::Unchecked)?;
+fn candidates(bus: &BusRules, event: &[Part<'_>], trust: Trust) -> Result<Vec<usize>, EventFault> {
+    let numbers = look_up(&bus.patterns, event, trust)?;
     let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
     places.sort_unstable();
@@ -215,4 +221,45 @@ fn filtered(
 #[must_use]
 pub fn matches(patterns: &RuleIndex<()>, event: &Event) -> bool {
     look_up(patterns, &View::new(event).parts(), Trust::Json).is_ok_and(|found| !found.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BusConfig, BusId, Data, Name, Position, RuleConfig};
+    use crate::pipeline::Snapshot;
+    use crate::store::Catalog;
+
+    /// What nobody has read is checked to its last byte, whether a rule mentions it or not.
+    #[test]
+    fn emitted_data_is_checked_whole() {
+        let bus = BusConfig::with_defaults(Name::new("default").unwrap());
+        let catalog = Catalog {
+            buses: vec![(BusId(1), bus.clone(), Position(0))],
+            rules: vec![RuleConfig {
+                name: bus.name.clone(),
+                bus: bus.name,
+                pattern: Some(r#"{"data":{"a":[1]}}"#.to_owned()),
+                filters: Vec::new(),
+                targets: Vec::new(),
+            }],
+            ..Catalog::default()
+        };
+        let snapshot = Snapshot::compile(&catalog, Default::default(), None).unwrap();
+        let event = |data: &'static str| Event {
+            kind: "t".to_owned(),
+            data: Data::Json(data.into()),
+            ..Event::unreadable()
+        };
+        let bus = &snapshot.buses["default"];
+        let good = event(r#"{"a":1,"b":{"c":[true]}}"#);
+        assert!(subscriptions(bus, &good).is_ok());
+        for broken in [r#"{"a":1,"b":{"c":[tru]}}"#, r#"{"a":1,"b":"#, "{\"a\":1}}"] {
+            let event = event(broken);
+            assert!(subscriptions(bus, &event).is_err(), "{broken}");
+        }
+        // What was read before is not read again where no rule looks.
+        let unread = event(r#"{"a":1,"b":{"c":[tru]}}"#);
+        assert!(at_once(bus, &unread, Trust::Json).is_ok());
+    }
 }
