@@ -390,6 +390,9 @@ impl Work<'_, '_> {
         for digest in &difference.components_gone {
             self.tables.remove(Table::Components, &digest.0)?;
         }
+        for id in &difference.subscriptions_gone {
+            self.pending.counters.forget(*id);
+        }
         write_known(&mut self.tables, next, difference)?;
         let version = next.version;
         self.pending.known = Some(next.clone());

@@ -25,6 +25,8 @@ pub(super) struct Counters {
 pub(super) struct Changed {
     buses: BTreeMap<BusId, BusCounts>,
     subscriptions: BTreeMap<SubscriptionId, Counts>,
+    /// Subscriptions that were retired.
+    gone: Vec<SubscriptionId>,
 }
 
 pub(super) fn write_bus(out: &mut Vec<u8>, counts: BusCounts) {
@@ -96,6 +98,9 @@ impl Counters {
     pub(super) fn absorb(&mut self, changed: Changed) {
         self.buses.extend(changed.buses);
         self.subscriptions.extend(changed.subscriptions);
+        for id in changed.gone {
+            self.subscriptions.remove(&id);
+        }
     }
 }
 
@@ -112,6 +117,12 @@ impl Changed {
         self.subscriptions.entry(id).or_insert_with(before)
     }
 
+    /// Lets go of the counter of a subscription that was retired: it has nothing to count any more.
+    pub(super) fn forget(&mut self, id: SubscriptionId) {
+        self.subscriptions.remove(&id);
+        self.gone.push(id);
+    }
+
     /// Writes the rows of what changed.
     pub(super) fn write(&self, tables: &mut Tables<'_>) -> Result<(), Error> {
         for (bus, counts) in &self.buses {
@@ -123,6 +134,9 @@ impl Changed {
             tables.put(Table::Counters, &subscription_key(*id), |out| {
                 write_subscription(out, *counts);
             })?;
+        }
+        for id in &self.gone {
+            tables.remove(Table::Counters, &subscription_key(*id))?;
         }
         Ok(())
     }

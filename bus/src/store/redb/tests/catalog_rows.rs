@@ -241,3 +241,27 @@ fn an_order_that_does_not_fit_is_harm() {
         assert_eq!(error.kind, Kind::Corrupt, "{harm}: {error}");
     }
 }
+
+/// A subscription that is retired leaves no row in the catalog and none in the counters.
+#[test]
+fn a_retired_subscription_leaves_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = new_store(&folder.path().join("store"));
+    store.commit(&[manifest(vec![rule("a")])]).unwrap();
+    store
+        .commit(&[append(vec![event("1", Vec::new())], 1)])
+        .unwrap();
+    store
+        .commit(&[settle(1, 0, SettleEnd::Done(Effects::default()))])
+        .unwrap();
+    store.commit(&[manifest(Vec::new())]).unwrap();
+    let counters = || store.snapshot().unwrap().count(Table::Counters).unwrap();
+    let before = counters();
+    let outcomes = store
+        .commit(&[Step::Retire(vec![SubscriptionId(1)])])
+        .unwrap();
+    assert!(matches!(outcomes[0], StepOutcome::Applied { .. }));
+    assert_eq!(counters(), before - 1);
+    assert!(!rows(&store).keys().any(|key| key[0] == b's'));
+    assert_eq!(verified(&store), Vec::<String>::new());
+}
