@@ -5,7 +5,8 @@
 //! that what others publish comes between. Nothing is answered before the last. Never here: matching.
 
 use super::Pipeline;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Fault, Kind};
+use crate::model::Code;
 use crate::store::{Append, Appended, NewEvent};
 
 /// Rows of one portion, unless one event alone has more.
@@ -24,10 +25,14 @@ impl Pipeline {
             return Ok(Vec::new());
         };
         let step = |events| Append { bus, events, now };
-        let mut places = self.writer.append(step(first)).await?;
+        let first = self.writer.append(step(first)).await;
+        let mut places = first.map_err(|error| refused(error, 0, all))?;
         for events in portions {
             let more = self.writer.append_more(step(events)).await;
-            places.extend(more.map_err(|error| halfway(places.len(), all, &error))?);
+            places.extend(more.map_err(|error| match error.code {
+                Code::IdReused => refused(error, places.len(), all),
+                _ => halfway(places.len(), all, &error),
+            })?);
         }
         Ok(places)
     }
@@ -50,6 +55,32 @@ fn portions(events: Vec<NewEvent>) -> Vec<Vec<NewEvent>> {
         }
     }
     portions
+}
+
+/// The refusal of a portion behind `before` events of the same request, with places in the whole request.
+fn refused(error: Error, before: usize, all: usize) -> Error {
+    if error.code != Code::IdReused || all == 1 {
+        return error;
+    }
+    let place = |fault: Fault| {
+        let own = fault.pointer.split('/').nth(1);
+        let index: usize = own.and_then(|own| own.parse().ok()).unwrap_or(0);
+        Fault {
+            pointer: format!("/{}/id", before + index),
+            ..fault
+        }
+    };
+    let message = match error.message.strip_suffix("nothing was stored") {
+        Some(reason) if before > 0 => {
+            format!("{reason}{before} of {all} events are stored, and none of those that follow")
+        }
+        _ => error.message,
+    };
+    Error {
+        message,
+        faults: error.faults.into_iter().map(place).collect(),
+        ..error
+    }
 }
 
 /// What is said where a part is stored and nobody knows of the rest.
@@ -99,5 +130,47 @@ mod tests {
         check(&[4; 1_000], &[800, 200]);
         check(&[10_000, 10_000, 1], &[1, 1, 1]);
         check(&[3_998, 0, 0, 3_999], &[2, 1, 1]);
+    }
+
+    #[test]
+    fn a_portion_that_is_refused_is_told_with_places_of_the_request() {
+        let fault = |pointer: &str| Fault {
+            pointer: pointer.to_owned(),
+            place: None,
+            reason: String::new(),
+            remedy: String::new(),
+        };
+        let error = |pointers: &[&str]| Error {
+            faults: pointers.iter().map(|pointer| fault(pointer)).collect(),
+            ..Error::new(Kind::Conflict, "why; nothing was stored").coded(Code::IdReused)
+        };
+        for (pointers, before, all, expected, message) in [
+            (&["/id"][..], 0, 1, &["/id"][..], "why; nothing was stored"),
+            (&["/id"], 0, 9, &["/0/id"], "why; nothing was stored"),
+            (
+                &["/id"],
+                4,
+                5,
+                &["/4/id"],
+                "why; 4 of 5 events are stored, and none of those that follow",
+            ),
+            (
+                &["/1/id", "/3/id"],
+                4,
+                9,
+                &["/5/id", "/7/id"],
+                "why; 4 of 9 events are stored, and none of those that follow",
+            ),
+        ] {
+            let told = refused(error(pointers), before, all);
+            let places: Vec<&str> = told
+                .faults
+                .iter()
+                .map(|fault| fault.pointer.as_str())
+                .collect();
+            assert_eq!((&places[..], told.message.as_str()), (expected, message));
+        }
+        let other = refused(Error::new(Kind::Conflict, "why"), 4, 9);
+        assert_eq!(other.message, "why");
     }
 }
