@@ -54,6 +54,8 @@ const PLAN_TIME_MAX: Duration = Duration::from_secs(120);
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 /// Lines that tell what is not as it should be.
 const NOTES_MAX: usize = 20;
+/// Records in quarantine that `/readyz?verbose` names.
+const QUARANTINED_NAMED: usize = 8;
 
 /// A running bus.
 #[derive(Clone)]
@@ -220,7 +222,24 @@ impl Bus {
             notes.push("and more".to_owned());
         }
         notes.splice(..0, self.pipeline.checking().words());
+        notes.splice(..0, self.quarantine_notes());
         notes
+    }
+
+    /// What is in quarantine, the first few by name.
+    fn quarantine_notes(&self) -> Vec<String> {
+        let count = self.pipeline.corruption().in_quarantine;
+        if count == 0 {
+            return Vec::new();
+        }
+        let first = format!(
+            "degraded: {count} corrupt records are in quarantine; `edgebus fsck` lists them (EB0207)"
+        );
+        // A read of a few rows, and only then; what can't be read is told otherwise.
+        let rows = self.pipeline.store().quarantined(None, QUARANTINED_NAMED);
+        let rows = rows.unwrap_or_default().into_iter();
+        let names = rows.map(|row| format!("in quarantine: {}: {}", row.name, row.reason));
+        std::iter::once(first).chain(names).collect()
     }
 
     /// Reads the secrets anew; the functions whose values changed.
@@ -277,8 +296,18 @@ impl Bus {
     /// The reason, for `/readyz?verbose`.
     pub fn ready(&self) -> Result<(), String> {
         self.pipeline.ready()?;
-        if self.pipeline.harmed() {
-            return Err("a stored record is harmed and was not used: stop the bus and run `edgebus fsck --data DIR` (EB0207)".to_owned());
+        let corruption = self.pipeline.corruption();
+        if let Some(page) = corruption.page {
+            return Err(format!(
+                "a page of the store can't be read ({page}): stop the bus and run `edgebus fsck --data DIR` (EB0207)"
+            ));
+        }
+        if corruption.records > 0 {
+            let name = corruption.names.first().cloned().unwrap_or_default();
+            return Err(format!(
+                "{} corrupt records were found and not used, and are not in quarantine yet, such as {name};                  if this stays, stop the bus and run `edgebus fsck --quarantine --data DIR` (EB0207)",
+                corruption.records
+            ));
         }
         self.pipeline.space().refusal().map_or(Ok(()), Err)
     }

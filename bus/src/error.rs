@@ -24,7 +24,7 @@ pub enum Kind {
     StorageFull,
     /// The outcome is unknown: repeat with the same (source, id) and get the first answer.
     Unknown,
-    /// A stored record is harmed and was not used.
+    /// A stored record is corrupt and was not used.
     Corrupt,
     /// Not now: starting, or stopping.
     Unavailable,

@@ -444,7 +444,7 @@ fn fsck_finds_nothing_in_a_good_store_and_leaves_it_clean() {
     }
     assert!(server.stop().success());
     let good = fsck(&home).succeeds();
-    assert!(good.out.ends_with(" records, 0 harmed\n"), "{}", good.out);
+    assert!(good.out.ends_with(" records, 0 corrupt\n"), "{}", good.out);
     fsck(&home).succeeds();
     let log = log_of_a_start(&home);
     assert!(!log.contains(UNCLEAN), "{log}");
@@ -478,12 +478,12 @@ fn fsck_names_what_is_harmed() {
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     // Either it names records, or the engine itself refuses the page.
     assert!(
-        said.out.contains("harmed") || said.err.contains("can't"),
+        said.out.contains("corrupt") || said.err.contains("can't"),
         "{}{}",
         said.out,
         said.err
     );
-    assert!(!said.out.contains(" 0 harmed"), "{}", said.out);
+    assert!(!said.out.contains(" 0 corrupt"), "{}", said.out);
     run(&["fsck", "--data", "/nowhere/at/all"], "").fails(1, &["/nowhere/at/all"]);
 }
 

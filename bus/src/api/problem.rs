@@ -129,7 +129,7 @@ impl Cause {
             Self::Handle(Kind::Corrupt) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "corrupt",
-                "A stored record is harmed and was not used",
+                "A stored record is corrupt and was not used",
             ),
             Self::Handle(Kind::Unavailable) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -56,7 +56,7 @@ codes! {
     StoreMismatch = "EB0204" "The folder's files don't belong together",
     StoreForeign = "EB0205" "The file is not a store",
     StoreInaccessible = "EB0206" "The store's files can't be used",
-    RecordHarmed = "EB0207" "A stored record is harmed",
+    RecordHarmed = "EB0207" "A stored record is corrupt",
     LogFailed = "EB0208" "The log failed while it was written: the outcome is unknown",
     DiskNearlyFull = "EB0209" "The disk is nearly full",
     NoLongerCompiles = "EB0210" "What is stored no longer compiles",

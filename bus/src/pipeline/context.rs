@@ -4,7 +4,7 @@
 //! Never here: a stage, a queue, or a way to change the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -31,8 +31,6 @@ enum Phase {
 pub(super) struct Health {
     phase: AtomicU8,
     failed: watch::Sender<Option<String>>,
-    /// True after a record was found corrupt, until the next start.
-    corrupt: AtomicBool,
 }
 
 impl Health {
@@ -41,7 +39,6 @@ impl Health {
         Arc::new(Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             failed: watch::Sender::new(None),
-            corrupt: AtomicBool::new(false),
         })
     }
 
@@ -84,16 +81,6 @@ impl Health {
     /// False after a failure.
     pub(super) fn live(&self) -> bool {
         self.phase.load(Ordering::SeqCst) != Phase::Failed as u8
-    }
-
-    /// True after a record was found corrupt.
-    pub(super) fn corrupt(&self) -> bool {
-        self.corrupt.load(Ordering::Relaxed)
-    }
-
-    /// Notes a corrupt record; true the first time.
-    pub(super) fn note_corrupt(&self) -> bool {
-        !self.corrupt.swap(true, Ordering::Relaxed)
     }
 
     /// Resolves with the reason when the bus failed; the process must exit then.
@@ -205,12 +192,11 @@ impl Context {
         hasher.finalize().to_hex()[..32].to_owned()
     }
 
-    /// Takes note of a failed read. A corrupt record degrades readiness and is never used; an engine
+    /// Takes note of a failed read. A corrupt record is never used, and the store knows of it; an engine
     /// that can't read can't be trusted to write, so the process stops and recovers at the next start.
     pub(super) fn reading_failed(&self, what: &str, error: &crate::store::Error) {
         if error.kind == crate::store::Kind::Corrupt {
-            self.health.note_corrupt();
-            self.telemetry.count_harmed(&error.message);
+            tracing::error!(%error, "{what}: a stored record is corrupt and was not used");
         } else {
             tracing::error!(%error, "{what} can't be read");
             self.health.fail(&error.message);

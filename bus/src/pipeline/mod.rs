@@ -59,7 +59,7 @@ use crate::error::{Error, Kind};
 use crate::model::{BusId, Code, Position};
 use crate::places::Places;
 use crate::runtime::Runtime;
-use crate::store::{Catalog, Step, Store};
+use crate::store::{Catalog, Corruption, Step, Store};
 use crate::telemetry::Telemetry;
 
 use context::Context;
@@ -107,7 +107,7 @@ pub struct Pipeline {
     secrets: Secrets,
     /// The room on the disk.
     space: space::Watch,
-    /// What the start left unchecked.
+    /// The care of the store's records.
     checking: checking::Checking,
     writer: Writer,
     scheduler: Scheduler,
@@ -193,8 +193,8 @@ impl Pipeline {
         executor.essential_task("housekeeping", health.clone(), housekeeping);
         let watching = space::run(weak.clone());
         executor.essential_task("watch of the disk", health.clone(), watching);
-        let checking = checking::run(weak);
-        executor.essential_task("check of the store", health.clone(), checking);
+        let checking = checking::run(weak, parts.catalog.clean);
+        executor.essential_task("care of the store", health.clone(), checking);
         if !parts.hold {
             pipeline.begin();
         }
@@ -262,10 +262,10 @@ impl Pipeline {
         self.context.health.live()
     }
 
-    /// True after a record was found corrupt.
+    /// Corrupt records: those that were met, and how many are in quarantine.
     #[must_use]
-    pub fn harmed(&self) -> bool {
-        self.context.health.corrupt()
+    pub fn corruption(&self) -> Corruption {
+        self.store().corruption()
     }
 
     /// Resolves with the reason when the bus failed; the process must exit then.
@@ -303,7 +303,7 @@ impl Pipeline {
         &self.space
     }
 
-    /// The check of what the start left unchecked.
+    /// The check of the store's records.
     #[must_use]
     pub fn checking(&self) -> &checking::Checking {
         &self.checking
@@ -363,8 +363,14 @@ impl Pipeline {
 
     fn keep_house(&self) {
         let telemetry = self.telemetry();
-        if self.store().harmed().records > 0 && self.context.health.note_corrupt() {
-            telemetry.count_harmed("a page passed over corrupt records");
+        let corruption = self.corruption();
+        telemetry.set_corrupt(
+            corruption.found,
+            corruption.records,
+            corruption.in_quarantine,
+        );
+        if !corruption.movable.is_empty() {
+            self.checking.wake();
         }
         telemetry.set_in_memory(self.scheduler.in_memory());
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());

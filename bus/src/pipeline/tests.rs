@@ -3,6 +3,7 @@
 
 mod availability;
 mod clock;
+mod corrupt;
 mod portions;
 mod renaming;
 

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
+use crate::model::{DeliveryKey, Timestamp};
 use crate::store::{Appended, Step, StepOutcome};
 use crate::telemetry::Telemetry;
 
@@ -75,6 +76,8 @@ pub(super) enum Committed {
         Box<crate::store::Settle>,
         StepOutcome,
     ),
+    /// Deliveries that were made whole after a corrupt record: they wait until these times.
+    Owed(Vec<(Timestamp, DeliveryKey)>),
 }
 
 /// How many of the inbox's permits `bytes` take.
@@ -395,6 +398,9 @@ fn answer(
                     }
                     // Whoever planned a change lets go of it after the answer, so that this thread doesn't.
                     other => drop(other),
+                }
+                if let StepOutcome::Quarantined(moved) = &outcome {
+                    committed.push(Committed::Owed(moved.owed.clone()));
                 }
                 let _ = reply.send(Ok(outcome));
             }

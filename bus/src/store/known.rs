@@ -62,6 +62,8 @@ impl Known {
             | Step::Settle(_)
             | Step::Claim { .. }
             | Step::Clock(_)
+            | Step::Quarantine { .. }
+            | Step::NoteCheck { .. }
             | Step::MarkClean(_) => Ok(self.clone()),
         }
     }

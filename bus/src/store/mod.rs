@@ -14,6 +14,7 @@ mod codec;
 mod conformance;
 pub mod counts;
 pub mod error;
+mod integrity;
 mod known;
 pub mod memory;
 pub mod page;
@@ -33,6 +34,7 @@ use crate::model::{
 pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
+pub use integrity::{Corruption, Moved, Quarantined, RecordId};
 pub use page::{Direction, Page, Rows};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
@@ -114,7 +116,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Rows<Running, DeliveryKey>, Error>;
 
     /// A page of deliveries that wait for a due time at or before `until`, in order of due time,
-    /// strictly after the place `after`. A harmed row may be told too: the delivery itself says when it is due.
+    /// strictly after the place `after`.
     /// # Errors
     /// As every read.
     fn waiting(
@@ -186,8 +188,9 @@ pub trait Store: Send + Sync + 'static {
     /// When the engine itself can't go on.
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error>;
 
-    /// Checks the next records of those that the start left unchecked, at most `rows`, and says how far
-    /// that is: `None` when none is left. Harm that it finds is told by [`Store::harmed`].
+    /// Checks the next records, at most `rows`, while a check of everything goes on, and says how far that
+    /// is: `None` when none goes on. A start begins one where nothing has looked at every record after an
+    /// unclean stop. What it finds is told by [`Store::corruption`].
     ///
     /// # Errors
     /// A page of the file can't be read; the check is over then.
@@ -196,11 +199,31 @@ pub trait Store: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The harmed records that reads have met since this handle was opened. Pages leave such a row
-    /// out and go on, so that one harmed record hinders no other; single reads answer
-    /// [`Kind::Corrupt`]. Anything here degrades `/readyz`; the rows stay where they are for `fsck`.
-    fn harmed(&self) -> Harmed {
-        Harmed::default()
+    /// Begins a check of everything, if none goes on.
+    fn begin_check(&self) {}
+
+    /// When the last check of everything ended, as [`Step::NoteCheck`] noted it.
+    fn checked_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The corrupt records that this handle has met and that are not in quarantine. Pages leave such a row
+    /// out and go on, so that one corrupt record hinders no other; single reads answer [`Kind::Corrupt`].
+    /// Anything here degrades `/readyz`, until a [`Step::Quarantine`] has moved it.
+    fn corruption(&self) -> Corruption {
+        Corruption::default()
+    }
+
+    /// A page of what is in quarantine, behind `after`.
+    /// # Errors
+    /// As every read.
+    fn quarantined(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        let _ = (after, limit);
+        Ok(Vec::new())
     }
 
     /// Events in a test: at most `limit`, whatever they weigh.
@@ -284,6 +307,19 @@ pub enum Step {
     Change(Arc<Change>),
     /// Leave a reading of the clock for the next start. From here on its gaps lengthen the dedupe windows.
     Clock(ClockReading),
+    /// Move those of the records to quarantine that are corrupt, and make whole what depended on them. At
+    /// most [`Corruption::MOVED_MAX`].
+    Quarantine {
+        /// Which records.
+        records: Vec<RecordId>,
+        /// When.
+        now: Timestamp,
+    },
+    /// Note how far the check of everything is, so that the next start goes on from there; or when it ended.
+    NoteCheck {
+        /// When.
+        now: Timestamp,
+    },
     /// Note that this process stops (`true`) or runs (`false`): a start that finds `false` is unclean.
     MarkClean(bool),
 }
@@ -439,6 +475,8 @@ pub enum StepOutcome {
     /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
     /// names a bus or subscription that does not exist, which is a caller's mistake. Nothing was written.
     Denied(String),
+    /// Of a move to quarantine.
+    Quarantined(Box<Moved>),
     /// Of a mark, or of a reading of the clock.
     Marked,
 }
@@ -526,20 +564,6 @@ pub struct Catalog {
     /// Every subscription that is active or was not retired yet; one that owes something or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,
-}
-
-/// Harmed records that reads have met.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Harmed {
-    /// How many different ones; counting stops at [`Harmed::NAMES_MAX`].
-    pub records: u64,
-    /// Table and key of each.
-    pub names: Vec<String>,
-}
-
-impl Harmed {
-    /// The most records that are told apart.
-    pub const NAMES_MAX: usize = 1_024;
 }
 
 /// How far the check of a running store is.

@@ -64,7 +64,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("edgebus_retries_total", "Retries that were scheduled."),
     (
         "edgebus_harmed_records_total",
-        "Stored records that failed their checksum.",
+        "Corrupt records that were found, whatever became of them.",
     ),
     ("edgebus_commits_total", "Transactions of the writer."),
     (
@@ -73,7 +73,15 @@ const COUNTERS: [(&str, &str); 12] = [
     ),
 ];
 /// What gauges show.
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 8] = [
+    (
+        "edgebus_corrupt_records",
+        "Corrupt records that are known and not in quarantine.",
+    ),
+    (
+        "edgebus_quarantined_records",
+        "Records in quarantine; `edgebus fsck` lists them.",
+    ),
     ("edgebus_attempts_in_flight", "Attempts that run."),
     (
         "edgebus_attempts_memory_bytes",
@@ -193,6 +201,8 @@ pub struct Telemetry {
     dead: Counter,
     retries: Counter,
     harmed: Counter,
+    corrupt: Gauge,
+    in_quarantine: Gauge,
     commits: Counter,
     clock_jumps: Counter,
     commit_seconds: Histogram,
@@ -265,6 +275,8 @@ impl Telemetry {
             dead: counter("edgebus_dead_letters_total"),
             retries: counter("edgebus_retries_total"),
             harmed: counter("edgebus_harmed_records_total"),
+            corrupt: gauge("edgebus_corrupt_records"),
+            in_quarantine: gauge("edgebus_quarantined_records"),
             commits: counter("edgebus_commits_total"),
             clock_jumps: counter("edgebus_clock_jumps_total"),
             commit_seconds: histogram("edgebus_commit_seconds"),
@@ -376,10 +388,13 @@ impl Telemetry {
         self.tallies.of(subscription)
     }
 
-    /// Counts a record that failed its checksum.
-    pub fn count_harmed(&self, what: &str) {
-        self.harmed.increment(1);
-        tracing::error!(%what, "a stored record is harmed and was not used; run `edgebus fsck`");
+    /// Says how many corrupt records were found since the start, how many of them are not in quarantine,
+    /// and how many records are.
+    pub fn set_corrupt(&self, found: u64, known: u64, in_quarantine: u64) {
+        let gauge = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        self.harmed.absolute(found);
+        self.corrupt.set(gauge(known));
+        self.in_quarantine.set(gauge(in_quarantine));
     }
 
     /// Counts a jump of the machine's wall clock.

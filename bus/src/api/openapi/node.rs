@@ -70,7 +70,7 @@ pub(in crate::api) fn ready(_: &Limits) -> Operation {
     )
     .answers(
         503,
-        "Not now: it starts, stops, or found a harmed record.",
+        "Not now: it starts, stops, or found a corrupt record that is not in quarantine yet.",
         PLAIN,
         shape(),
         &[

@@ -207,7 +207,7 @@ impl Operation {
         self.everyday()
             .problem(
                 Cause::Handle(Kind::Corrupt),
-                "A stored record is harmed and was not used.",
+                "A stored record is corrupt and was not used.",
             )
             .problem(
                 Cause::Handle(Kind::Unavailable),

@@ -170,6 +170,17 @@ impl State {
         }
     }
 
+    /// Reads a subscription's due retries from their beginning.
+    pub(super) fn look_again(&mut self, subscription: SubscriptionId) {
+        let (replay, position) = (0, Position(0));
+        let key = DeliveryKey {
+            subscription,
+            replay,
+            position,
+        };
+        self.pass(subscription, (Timestamp(0), key));
+    }
+
     /// Leaves a due retry to the store, until its queue has room.
     fn pass(&mut self, id: SubscriptionId, place: DuePlace) {
         if let Some(queue) = self.queues.get_mut(&id) {

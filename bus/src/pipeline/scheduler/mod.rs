@@ -318,6 +318,11 @@ impl Scheduling {
                     self.settled(*ticket, *settle, outcome);
                 }
             }
+            Committed::Owed(places) => {
+                for place in places {
+                    self.state.note_retry(place);
+                }
+            }
         }
     }
 
@@ -361,6 +366,8 @@ impl Scheduling {
             _ => {
                 tracing::debug!(delivery = %job.key, "a settlement came too late and was dropped");
                 self.state.forget(job.key, held);
+                // Or its record was corrupt and it waits anew, which was not looked at while it was in memory.
+                self.state.look_again(job.key.subscription);
             }
         }
     }

@@ -92,6 +92,17 @@ impl Table {
         Self::ALL.into_iter().filter(|table| *table <= Self::Dedupe)
     }
 
+    /// The table with this number.
+    pub(super) fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+
+    /// Its place in [`Table::ALL`].
+    pub(super) fn index(self) -> usize {
+        let place = Self::ALL.iter().position(|table| *table == self);
+        place.expect("every table is in the list")
+    }
+
     /// Its name in the file and in messages.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -119,6 +130,10 @@ impl Table {
 /// A record that can't be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Harm {
+    /// Where it is: the table.
+    pub(super) table: Table,
+    /// Where it is: the key.
+    pub(super) key: Vec<u8>,
     /// Table and key, as people read them.
     pub(super) name: String,
     /// What is wrong.
@@ -171,7 +186,13 @@ impl Harm {
                 }
             }
         }
-        Self { name, reason }
+        let key = key.to_vec();
+        Self {
+            table,
+            key,
+            name,
+            reason,
+        }
     }
 
     /// One line for people.
@@ -226,6 +247,20 @@ pub(super) fn seal_as(
     fill(out);
     let sum = checksum(table, key, out);
     out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// What is wrong with a record that is not the one that was written under this key of this table.
+pub(super) fn fault(table: Table, key: &[u8], record: &[u8]) -> Option<Harm> {
+    unseal(table, key, record, |from| {
+        from.rest();
+        Some(())
+    })
+    .err()
+}
+
+/// Whether a record is the one that was written under this key of this table.
+pub(super) fn is_sound(table: Table, key: &[u8], record: &[u8]) -> bool {
+    fault(table, key, record).is_none()
 }
 
 /// Reads a record: `read` gets the content and must use all of it.

@@ -4,6 +4,7 @@
 //! one says what was meant. It outlives a handle ([`MemoryStore::reopen`]), so that tests can stop
 //! and start a bus. Never here: durability, checksums, an upper bound on memory.
 
+mod corrupt;
 mod pages;
 mod steps;
 
@@ -14,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+pub use corrupt::Row;
+
 use self::pages::{fill, in_direction, of_subscription, weights};
 use super::change::Change;
 use super::known::Known;
 use super::{
-    BusCounts, Catalog, Counts, DeliveryState, Error, Harmed, Kind, Page, Rows, Step, StepOutcome,
-    Store, StoredEvent, Verified, Versioned,
+    BusCounts, Catalog, Corruption, Counts, DeliveryState, Error, Kind, Page, Quarantined,
+    RecordId, Rows, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use crate::model::{
     BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
@@ -76,8 +79,12 @@ struct Data {
     state_version: u64,
     /// Descendants of each published event that has some.
     descendants: BTreeMap<EventRef, u32>,
-    /// Events that a test declared harmed.
-    harmed: BTreeSet<EventRef>,
+    /// Rows that a test declared corrupt.
+    corrupt: BTreeSet<Row>,
+    /// Rows in quarantine, and since when.
+    aside: BTreeMap<Row, Timestamp>,
+    /// Counts rows that were declared corrupt.
+    found: u64,
 }
 
 impl Default for MemoryStore {
@@ -106,7 +113,9 @@ impl MemoryStore {
             state: BTreeMap::new(),
             state_version: 0,
             descendants: BTreeMap::new(),
-            harmed: BTreeSet::new(),
+            corrupt: BTreeSet::new(),
+            aside: BTreeMap::new(),
+            found: 0,
         };
         Self::handle(Arc::new(Mutex::new(data)), 1, true)
     }
@@ -127,9 +136,16 @@ impl MemoryStore {
         *self.planted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    /// Declares a stored event harmed: reads answer [`Kind::Corrupt`], pages leave it out.
-    pub fn harm(&self, bus: BusId, position: Position) {
-        self.lock().harmed.insert(EventRef { bus, position });
+    /// What is pending, corrupt rows included.
+    #[cfg(test)]
+    pub(crate) fn owed(&self) -> Vec<Delivery> {
+        self.lock().deliveries.values().cloned().collect()
+    }
+
+    /// Declares a row corrupt: reads answer [`Kind::Corrupt`], pages leave it out.
+    pub fn harm(&self, row: Row) {
+        let mut data = self.lock();
+        data.found += u64::from(data.corrupt.insert(row));
     }
 
     fn handle(data: Arc<Mutex<Data>>, epoch: u64, was_clean: bool) -> Self {
@@ -213,6 +229,8 @@ impl Store for MemoryStore {
 
     fn catalog(&self) -> Result<Catalog, Error> {
         let data = self.alive()?;
+        data.must_be_sound(&Row::Meta)?;
+        data.must_be_sound(&Row::Catalog)?;
         Ok(self.catalog_of(&data, &data.known))
     }
 
@@ -239,13 +257,7 @@ impl Store for MemoryStore {
 
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
         let data = self.alive()?;
-        if !data.unharmed(bus, position) {
-            let message = format!(
-                "events: the record of bus {} at {position} is harmed",
-                bus.0
-            );
-            return Err(Error::new(Kind::Corrupt, message));
-        }
+        data.must_be_sound(&Row::Event(bus, position))?;
         Ok(data.at(bus, position).cloned())
     }
 
@@ -256,7 +268,9 @@ impl Store for MemoryStore {
         page: Page,
     ) -> Result<Rows<Pending, DeliveryKey>, Error> {
         let data = self.alive()?;
-        let rows = of_subscription(&data.deliveries, subscription, from, page, weights::pending);
+        let sound = |key| data.is_sound(&Row::Delivery(key));
+        let reading = (sound, weights::pending);
+        let rows = of_subscription(&data.deliveries, subscription, from, page, reading);
         Ok(Rows {
             rows: rows.rows.iter().map(Delivery::pending).collect(),
             next: rows.next,
@@ -271,18 +285,15 @@ impl Store for MemoryStore {
         page: Page,
     ) -> Result<Rows<Delivery, DeliveryKey>, Error> {
         let data = self.alive()?;
+        let sound = |key| data.is_sound(&Row::Delivery(key));
+        let reading = (sound, weights::delivery);
         let rows = &data.deliveries;
-        Ok(of_subscription(
-            rows,
-            subscription,
-            from,
-            page,
-            weights::delivery,
-        ))
+        Ok(of_subscription(rows, subscription, from, page, reading))
     }
 
     fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error> {
         let data = self.alive()?;
+        data.must_be_sound(&Row::Delivery(key))?;
         Ok(data.deliveries.get(&key).map(Delivery::pending))
     }
 
@@ -313,6 +324,7 @@ impl Store for MemoryStore {
         let rows = data.due.range((from, Bound::Unbounded));
         Ok(rows
             .take_while(|(due, _)| *due <= until)
+            .filter(|(due, key)| data.is_sound(&Row::Due(*due, *key)))
             .take(limit)
             .copied()
             .collect())
@@ -320,6 +332,9 @@ impl Store for MemoryStore {
 
     fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
         let data = self.alive()?;
+        for row in [Row::Delivery(key), Row::Settled(key), Row::DeadLetter(key)] {
+            data.must_be_sound(&row)?;
+        }
         let owed = data.deliveries.get(&key).cloned().map(DeliveryState::Owed);
         let place = data.place_of(key);
         let settled = || {
@@ -358,6 +373,7 @@ impl Store for MemoryStore {
         let from = from.map(|from| data.place_of(from));
         let rows = in_direction(&data.settled, first, last, from, page);
         let rows = rows.filter(|row| row.delivery.key.subscription == subscription);
+        let rows = rows.filter(|row| data.is_sound(&Row::Settled(row.delivery.key)));
         let weight = |row: &Settled| weights::delivery(&row.delivery);
         Ok(fill(rows, page, |row| row.delivery.key, weight))
     }
@@ -370,13 +386,9 @@ impl Store for MemoryStore {
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
         let data = self.alive()?;
         let weight = |row: &DeadLetter| weights::delivery(&row.delivery) + row.event.size();
-        Ok(of_subscription(
-            &data.dead_letters,
-            subscription,
-            from,
-            page,
-            weight,
-        ))
+        let reading = (|key| data.is_sound(&Row::DeadLetter(key)), weight);
+        let rows = &data.dead_letters;
+        Ok(of_subscription(rows, subscription, from, page, reading))
     }
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {
@@ -401,7 +413,9 @@ impl Store for MemoryStore {
 
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
         let place = (function.clone(), key.to_vec());
-        Ok(self.alive()?.state.get(&place).cloned())
+        let data = self.alive()?;
+        data.must_be_sound(&Row::State(function.clone(), key.to_vec()))?;
+        Ok(data.state.get(&place).cloned())
     }
 
     fn state_keys(
@@ -420,34 +434,40 @@ impl Store for MemoryStore {
         Ok(rows
             .map(|((owner, key), _)| (owner, key))
             .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
+            .filter(|(_, key)| data.is_sound(&Row::State(function.clone(), key.to_vec())))
             .take(limit)
             .map(|(_, key)| key.clone())
             .collect())
     }
 
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
-        Ok(self.alive()?.components.get(&digest).cloned())
+        let data = self.alive()?;
+        data.must_be_sound(&Row::Component(digest))?;
+        Ok(data.components.get(&digest).cloned())
     }
 
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
         let data = self.alive()?;
-        for place in &data.harmed {
-            harm(format!("events: bus {} at {}", place.bus.0, place.position));
+        for row in &data.corrupt {
+            harm(format!("{row:?}"));
         }
         let events: usize = data.logs.values().map(Vec::len).sum();
         let rest = data.deliveries.len() + data.settled.len() + data.dead_letters.len();
         Ok(Verified {
             records: (events + rest + data.state.len()) as u64,
-            harmed: data.harmed.len() as u64,
+            harmed: data.corrupt.len() as u64,
         })
     }
 
-    fn harmed(&self) -> Harmed {
-        let data = self.lock();
-        let name = |place: &EventRef| format!("events: bus {} at {}", place.bus.0, place.position);
-        Harmed {
-            records: data.harmed.len() as u64,
-            names: data.harmed.iter().map(name).collect(),
-        }
+    fn corruption(&self) -> Corruption {
+        self.lock().corruption()
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        Ok(self.alive()?.quarantined(after, limit))
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn of_subscription<T: Clone + Keyed>(
     subscription: SubscriptionId,
     from: Option<DeliveryKey>,
     page: Page,
-    weight: impl Fn(&T) -> usize,
+    (sound, weight): (impl Fn(DeliveryKey) -> bool, impl Fn(&T) -> usize),
 ) -> Rows<T, DeliveryKey> {
     let end = |replay, position| DeliveryKey {
         subscription,
@@ -129,6 +129,7 @@ pub(super) fn of_subscription<T: Clone + Keyed>(
         from,
         page,
     );
+    let rows = rows.filter(|row| sound(row.key()));
     fill(rows, page, T::key, weight)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Data, Place};
+use super::{Data, Place, Row};
 use crate::model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
     Pending, Position, Running, Settled, Timestamp,
@@ -31,7 +31,7 @@ impl Data {
     }
 
     pub(super) fn unharmed(&self, bus: BusId, position: Position) -> bool {
-        !self.harmed.contains(&EventRef { bus, position })
+        self.is_sound(&Row::Event(bus, position))
     }
 
     pub(super) fn step(&mut self, step: &Step) -> StepOutcome {
@@ -51,6 +51,8 @@ impl Data {
                 self.clock = Some(reading.clone());
                 StepOutcome::Marked
             }
+            Step::Quarantine { records, now } => self.quarantine(records, *now),
+            Step::NoteCheck { .. } => StepOutcome::Marked,
             Step::MarkClean(clean) => {
                 self.clean = *clean;
                 StepOutcome::Marked
@@ -153,7 +155,8 @@ impl Data {
     }
 
     fn claim(&mut self, key: DeliveryKey, fence: u32, now: Timestamp) -> StepOutcome {
-        match self.deliveries.get_mut(&key) {
+        let sound = self.is_sound(&Row::Delivery(key));
+        match self.deliveries.get_mut(&key).filter(|_| sound) {
             Some(delivery) if delivery.fence == fence => {
                 let mut pending = delivery.pending();
                 pending.claim();
@@ -173,7 +176,8 @@ impl Data {
     }
 
     fn settle(&mut self, settle: &Settle) -> StepOutcome {
-        let Some(delivery) = self.deliveries.get(&settle.key) else {
+        let sound = self.is_sound(&Row::Delivery(settle.key));
+        let Some(delivery) = self.deliveries.get(&settle.key).filter(|_| sound) else {
             return StepOutcome::Stale;
         };
         if delivery.fence != settle.fence {
@@ -222,6 +226,12 @@ impl Data {
         if let Some(function) = &effects.function {
             for (key, version) in &effects.reads {
                 let place = (function.clone(), key.clone());
+                if self
+                    .corrupt
+                    .contains(&Row::State(function.clone(), key.clone()))
+                {
+                    return Some(StepOutcome::Conflict);
+                }
                 let current = self.state.get(&place).map_or(0, |row| row.version);
                 if current != *version {
                     return Some(StepOutcome::Conflict);
@@ -269,6 +279,10 @@ impl Data {
             for (key, value) in &effects.writes {
                 self.state_version += 1;
                 let place = (function.clone(), key.clone());
+                // A row that is written anew is sound again.
+                let row = Row::State(function.clone(), key.clone());
+                self.corrupt.remove(&row);
+                self.aside.remove(&row);
                 match value {
                     Some(value) => {
                         let row = Versioned {
@@ -301,7 +315,7 @@ impl Data {
         (bus, key.position, key.subscription, key.replay)
     }
 
-    fn bury(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {
+    pub(super) fn bury(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {
         let key = delivery.key;
         let bus = self.known.subscriptions.get(&key.subscription);
         let stored = bus

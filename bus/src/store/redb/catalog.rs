@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::found::HarmLog;
 use super::steps::Work;
-use super::tables::{HarmLog, Snapshot, Tables, delivery_key, event_key};
+use super::tables::{Snapshot, Tables, delivery_key, event_key};
 use crate::model::reading::Gap;
 use crate::model::{
     BusId, ClockReading, Code, DeliveryKey, Digest, Name, Position, Revision, SubscriptionId,
@@ -30,6 +31,8 @@ pub(super) const OPENS: &[u8] = b"opens";
 pub(super) const CLOCK: &[u8] = b"clock";
 /// Meta: the last state version.
 pub(super) const COUNTER: &[u8] = b"counter";
+/// Meta: when the last check of everything ended, and how far the one that goes on is.
+pub(super) const CHECK: &[u8] = b"check";
 
 /// Who the store is.
 #[derive(Clone)]
@@ -270,13 +273,60 @@ fn every(
     table: Table,
     mut each: impl FnMut(&[u8], &mut Reader<'_>) -> Option<()>,
 ) -> Result<(), Error> {
-    let mut harmed = None;
+    let (mut harmed, mut seen) = (None, 0);
     rows.scan(table, Bound::Unbounded, Bound::Unbounded, |key, record| {
         let row = unseal(table, key, record, |from| each(key, from));
         harmed = row.err();
+        seen += 1;
         harmed.is_none()
     })?;
+    if harmed.is_none() && seen != rows.count(table)? {
+        // A page or a row out of order was passed over.
+        harmed = Some(Harm::new(table, b"", "has another number of rows"));
+    }
     harmed.map_or(Ok(()), |harm| Err(harm.into()))
+}
+
+/// Writes a row of what memory knows again.
+pub(super) fn write_again(work: &mut Work<'_, '_>, table: Table, key: &[u8]) -> Result<(), Error> {
+    match (table, key) {
+        (Table::Heads, _) => {
+            let Ok(bus) = key.try_into() else {
+                return Ok(());
+            };
+            let (head, clock) = work.head(BusId(u32::from_be_bytes(bus)));
+            if head > 0 {
+                work.tables.put(Table::Heads, key, |out| {
+                    out.u64(head);
+                    out.u64(clock.0);
+                })?;
+            }
+            Ok(())
+        }
+        (Table::Meta, IDENTITY) => {
+            let identity = work.identity;
+            write_identity(&mut work.tables, identity)
+        }
+        (Table::Meta, OPENS) => {
+            let epoch = work.epoch;
+            work.tables.put(Table::Meta, OPENS, |out| {
+                out.u64(epoch);
+                out.flag(false);
+            })
+        }
+        (Table::Meta, COUNTER) => {
+            let version = work.state_version();
+            work.tables
+                .put(Table::Meta, COUNTER, |out| out.u64(version))
+        }
+        (Table::Catalog, _) => {
+            // Not by `known`, which would borrow the tables as well.
+            let known = work.pending.known.as_ref().unwrap_or(&work.memory.known);
+            let difference = Difference::between(&Known::default(), known);
+            write_known(&mut work.tables, known, &difference)
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn numbered(kind: u8, number: u32) -> [u8; 5] {

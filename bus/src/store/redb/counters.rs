@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::catalog::numbered;
-use super::tables::{HarmLog, Snapshot, Tables};
+use super::found::HarmLog;
+use super::tables::{Snapshot, Tables};
 use crate::model::{BusId, SubscriptionId};
 use crate::store::codec::{Reader, Table, Writer, unseal};
 use crate::store::{BusCounts, Counts, Error};

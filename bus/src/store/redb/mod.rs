@@ -6,20 +6,27 @@
 //! free, so that no start walks over the whole file; what that walk checked is checked while the bus
 //! runs (`check.rs`). After any error of a commit the handle answers [`Kind::Unknown`] for ever. Tables and transactions of redb never leave this folder.
 
+mod absent;
+mod aside;
 mod catalog;
 mod check;
 mod counters;
 mod dedupe;
 mod device;
 mod fingerprint;
+mod found;
 mod migrate;
 mod open;
 mod pages;
 #[cfg(test)]
 mod planted;
+mod quarantine;
 mod read;
+mod recount;
+mod scan;
 mod settle;
 mod steps;
+mod stray;
 mod tables;
 mod tally;
 #[cfg(test)]
@@ -28,7 +35,7 @@ mod verify;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
@@ -37,11 +44,12 @@ use self::catalog::Identity;
 use self::counters::Counters;
 use self::device::Length;
 use self::fingerprint::Fingerprints;
+use self::found::HarmLog;
 use self::steps::{Memory, Pending, Work};
-use self::tables::{HarmLog, Snapshot, Tables, engine};
+use self::tables::{Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
 use super::known::Known;
-use super::{Error, Kind, Step, StepOutcome};
+use super::{Error, Kind, RecordId, Step, StepOutcome};
 use crate::model::Progress;
 
 /// A file in the folder that holds nothing but space, to be given back when the disk is full. It is made
@@ -88,11 +96,13 @@ pub struct RedbStore {
     known: Mutex<Arc<Known>>,
     /// Set by the first commit that fails, for ever.
     dead: AtomicBool,
-    harmed: HarmLog,
+    /// Corrupt records that this handle has met.
+    harmed: Arc<HarmLog>,
+    /// Records in quarantine.
+    in_quarantine: AtomicU64,
     /// How long the file is.
     length: Length,
-    /// What the start left unchecked; `None` when there is nothing left. Locked by the one who checks.
-    unchecked: Mutex<Option<check::Unchecked>>,
+    checks: check::Checks,
 }
 
 /// A database that was opened, and how.
@@ -108,6 +118,13 @@ impl fmt::Debug for RedbStore {
         let id = u128::from_be_bytes(self.identity.store_id);
         write!(out, "RedbStore({id:032x}, epoch {})", self.epoch)
     }
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy)]
+enum Transaction {
+    Commit,
+    Abort,
 }
 
 /// Turns a panic of the engine, which a harmed page can cause, into an error.
@@ -138,7 +155,8 @@ impl RedbStore {
                 length,
                 walked,
             } = opened;
-            let rows = Snapshot::new(database.begin_read().map_err(engine)?);
+            let harmed = Arc::<HarmLog>::default();
+            let rows = Snapshot::new(database.begin_read().map_err(engine)?, harmed.clone());
             let identity = open::check_identity(&rows, store_id)?;
             let (rows, identity) = if migrate::is_needed(&rows, &identity)? {
                 drop(rows);
@@ -150,7 +168,6 @@ impl RedbStore {
                 rows.check(table)?;
             }
             progress.tell("reading what was published lately", "");
-            let harmed = HarmLog::default();
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let memory = Memory {
                 known: Arc::new(catalog::read_known(&rows)?),
@@ -162,12 +179,14 @@ impl RedbStore {
                     .unwrap_or_default(),
                 prints: Fingerprints::new(&identity.secret),
             };
+            let checks = check::Checks::load(&rows, !was_clean && !walked)?;
             drop(rows);
             let epoch = opens + 1;
             let mut index =
                 prepare_dedupe(&database, &length, &memory, (&harmed, filter_bytes_max))?;
             let transaction = begin(&database, &length)?;
-            let mut tables = Tables::new(&transaction);
+            let mut tables = Tables::new(&transaction, harmed.clone());
+            let in_quarantine = tables.count(Table::Quarantine)?;
             load_dedupe(&mut tables, &mut index, &memory, &harmed)?;
             tables.put(Table::Meta, catalog::OPENS, |out| {
                 out.u64(epoch);
@@ -184,8 +203,9 @@ impl RedbStore {
                 memory: Mutex::new((memory, index)),
                 dead: AtomicBool::new(false),
                 harmed,
+                in_quarantine: AtomicU64::new(in_quarantine),
                 length,
-                unchecked: Mutex::new((!was_clean && !walked).then(check::Unchecked::default)),
+                checks,
             })
         })
     }
@@ -203,9 +223,11 @@ impl RedbStore {
             let message = "an earlier commit failed: this handle is dead, open again";
             return Err(Error::new(Kind::Unknown, message));
         }
-        let done = guarded(|| self.transact(memory, dedupe, batch));
+        self.rehearse(memory, dedupe, batch);
+        let done = guarded(|| self.transact(memory, dedupe, batch, Transaction::Commit));
         match done {
-            Ok((outcomes, pending)) => {
+            Ok((outcomes, mut pending)) => {
+                self.take_over(batch, std::mem::take(&mut pending.quarantine));
                 if let Some(known) = &pending.known {
                     // The one before is let go of by whoever planned the change.
                     *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
@@ -225,27 +247,91 @@ impl RedbStore {
         memory: &Memory,
         dedupe: &mut dedupe::Index,
         batch: &[Step],
+        end: Transaction,
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
         let transaction = begin(self.database(), &self.length)?;
         let mut work = Work {
-            tables: Tables::new(&transaction),
+            tables: Tables::new(&transaction, self.harmed.clone()),
             memory,
             pending: Pending::default(),
             dedupe,
             harmed: &self.harmed,
+            identity: &self.identity,
+            check: &self.checks,
             epoch: self.epoch,
         };
         let outcomes = batch
             .iter()
             .map(|step| work.step(step))
             .collect::<Result<Vec<_>, _>>()?;
-        let pending = work.finish()?;
-        transaction.commit().map_err(engine)?;
+        let pending = match end {
+            Transaction::Commit => {
+                let pending = work.finish()?;
+                transaction.commit().map_err(engine)?;
+                pending
+            }
+            Transaction::Abort => {
+                // Without the end of a transaction's work, which changes what is in memory.
+                drop(work);
+                transaction.abort().map_err(engine)?;
+                Pending::default()
+            }
+        };
         Ok((outcomes, pending))
     }
 
+    /// Tries what moves corrupt records in a transaction that is thrown away: a page that is worse than
+    /// it looks must not end the log. What can't be moved so stays where it is.
+    fn rehearse(&self, memory: &Memory, dedupe: &mut dedupe::Index, batch: &[Step]) {
+        for step in batch {
+            let Step::Quarantine { records, now } = step else {
+                continue;
+            };
+            // The index of fingerprints is not touched by such a step.
+            let mut tried = |records: &[RecordId]| {
+                let step = Step::Quarantine {
+                    records: records.to_vec(),
+                    now: *now,
+                };
+                guarded(|| self.transact(memory, dedupe, &[step], Transaction::Abort)).is_ok()
+            };
+            if tried(records) {
+                continue;
+            }
+            for one in records {
+                if !tried(std::slice::from_ref(one)) {
+                    self.harmed.keep(one);
+                }
+            }
+        }
+    }
+
+    /// Takes note of what was moved.
+    fn take_over(&self, batch: &[Step], done: quarantine::Done) {
+        if let Some(rows) = done.rows {
+            self.in_quarantine.store(rows, Ordering::Relaxed);
+        }
+        for id in &done.over {
+            self.harmed.forget(id);
+        }
+        for step in batch {
+            let Step::Quarantine { records, .. } = step else {
+                continue;
+            };
+            // What waits for another record is tried again while others are moved.
+            if done.over.is_empty() {
+                records.iter().for_each(|id| self.harmed.keep(id));
+            }
+        }
+    }
+
     fn snapshot(&self) -> Result<Snapshot, Error> {
-        Ok(Snapshot::new(self.database().begin_read().map_err(engine)?))
+        self.snapshot_noting(self.harmed.clone())
+    }
+
+    fn snapshot_noting(&self, harmed: Arc<HarmLog>) -> Result<Snapshot, Error> {
+        let transaction = self.database().begin_read().map_err(engine)?;
+        Ok(Snapshot::new(transaction, harmed))
     }
 }
 
@@ -298,7 +384,7 @@ fn prepare_dedupe(
     for bus in memory.heads.keys() {
         loop {
             let transaction = begin(database, length)?;
-            let mut tables = Tables::new(&transaction);
+            let mut tables = Tables::new(&transaction, Arc::default());
             let mut context = dedupe::Context {
                 tables: &mut tables,
                 prints: &memory.prints,

@@ -305,7 +305,7 @@ pub(super) fn write_new(database: &Database, identity: &Identity) -> Result<(), 
         .set_durability(Durability::Immediate)
         .map_err(engine)?;
     transaction.set_two_phase_commit(true);
-    catalog::write_genesis(&mut Tables::new(&transaction), identity)?;
+    catalog::write_genesis(&mut Tables::new(&transaction, Arc::default()), identity)?;
     transaction.commit().map_err(engine)
 }
 
@@ -357,7 +357,7 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
         Err(error) => return Err(not_opened(path, error)),
     };
     super::guarded(|| {
-        let rows = Snapshot::new(database.begin_read().map_err(engine)?);
+        let rows = Snapshot::new(database.begin_read().map_err(engine)?, Arc::default());
         check_identity(&rows, store_id).map(|_| ())
     })
 }

@@ -5,11 +5,11 @@
 
 use std::ops::Bound;
 
+use super::RedbStore;
 use super::tables::{
     Snapshot, Turn, attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key,
     settled_of,
 };
-use super::{RedbStore, guarded};
 use crate::model::{
     Attempt, BusId, DeadLetter, Delivery, DeliveryKey, Pending, Position, Running, Settled,
     SubscriptionId,
@@ -120,7 +120,7 @@ impl RedbStore {
         if page.rows_max == 0 {
             return Ok(filling.filled);
         }
-        guarded(|| {
+        self.checked(|| {
             let rows = self.snapshot()?;
             let mut failed = None;
             let each = |key: &[u8], record: &[u8]| {
@@ -133,7 +133,11 @@ impl RedbStore {
                         }
                         Err(error) => failed = Some(error),
                     },
-                    Err(harm) => self.harmed.note(&harm),
+                    // A page never ends with it: its key may be of any place.
+                    Err(harm) => {
+                        self.harmed.note(&harm);
+                        return true;
+                    }
                 }
                 failed.is_none() && filling.goes_on(bytes, place(key))
             };
@@ -157,10 +161,16 @@ impl RedbStore {
             event_key(bus, Position(0)),
             event_key(bus, Position(u64::MAX)),
         );
-        let from = event_key(bus, from);
-        let range = range_of((&first, &last), Some(&from), page.direction);
+        // Read before the page: a page that ends by itself reaches it.
+        let head = self.checked(|| self.head_of(&self.snapshot()?, bus))?;
+        let key = event_key(bus, from);
+        let range = range_of((&first, &last), Some(&key), page.direction);
         let read = |key: &[u8], from: &mut Reader<'_>| event::read_stored(from, position_of(key)?);
-        self.page(Table::Events, range, page, position_of, read, |_, _| Ok(0))
+        let filled = self.page(Table::Events, range, page, position_of, read, |_, _| Ok(0))?;
+        if page.rows_max > 0 {
+            self.note_gaps((bus, head), from, page.direction, &filled)?;
+        }
+        Ok(filled)
     }
 
     /// A page of one subscription's rows in a table that is in the order of deliveries' keys.
@@ -213,7 +223,7 @@ impl RedbStore {
         if page.rows_max == 0 {
             return Ok(filling.filled);
         }
-        guarded(|| {
+        self.checked(|| {
             let rows = self.snapshot()?;
             let Some(bus) = self.bus_of(&rows, subscription)? else {
                 return Ok(());

@@ -9,6 +9,8 @@ thread_local! {
     pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
     /// Answers before anything is flushed.
     pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
+    /// Ends a scan where the engine ends it, and holds no row against the one before it.
+    pub(super) static NO_END_CHECK: Cell<bool> = const { Cell::new(false) };
     /// Settles whatever the fence says.
     pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
     /// Commits each step for itself, so that a batch's transaction is torn apart.

@@ -7,10 +7,9 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use super::tables::{
-    Row, Snapshot, delivery_key, delivery_of, due_key, event_key, settled_key, state_key,
-};
-use super::{RedbStore, catalog, counters, guarded, verify};
+use super::found::HarmLog;
+use super::tables::{Row, Snapshot, delivery_key, due_key, event_key, settled_key, state_key};
+use super::{RedbStore, aside, catalog, counters, guarded, quarantine, verify};
 use crate::model::{
     BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running, Settled,
     SubscriptionId, Timestamp,
@@ -19,8 +18,8 @@ use crate::store::change::Change;
 use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::known::Known;
 use crate::store::{
-    BusCounts, Catalog, Checked, Counts, DeliveryState, Error, Harmed, Page, Rows, Step,
-    StepOutcome, Store, StoredEvent, Verified, Versioned,
+    BusCounts, Catalog, Checked, Corruption, Counts, DeliveryState, Error, Page, Quarantined,
+    RecordId, Rows, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 
 impl RedbStore {
@@ -44,7 +43,7 @@ impl RedbStore {
         key: &[u8],
         read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
-        guarded(|| self.row(&self.snapshot()?, table, key, read))
+        self.checked(|| self.row(&self.snapshot()?, table, key, read))
     }
 }
 
@@ -146,8 +145,15 @@ impl Store for RedbStore {
     }
 
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
-        self.one(Table::Events, &event_key(bus, position), |from| {
-            event::read_stored(from, position)
+        self.checked(|| {
+            let rows = self.snapshot()?;
+            let found = self.row(&rows, Table::Events, &event_key(bus, position), |from| {
+                event::read_stored(from, position)
+            })?;
+            match found {
+                Some(found) => Ok(Some(found)),
+                None => self.no_event(&rows, bus, position),
+            }
         })
     }
 
@@ -209,18 +215,12 @@ impl Store for RedbStore {
         if limit == 0 {
             return Ok(page);
         }
-        // A due row has no content: its key is told even where its checksum fails, because the delivery
-        // itself says when it is due, and one that is passed over would wait for ever.
-        guarded(|| {
+        self.checked(|| {
             let rows = self.snapshot()?;
             rows.scan(Table::Due, from, to, |key, record| {
-                if let Err(harm) = unseal(Table::Due, key, record, |_| Some(())) {
-                    self.harmed.note(&harm);
-                }
-                if let Some((due, rest)) = key.split_first_chunk::<8>()
-                    && let Some(delivery) = delivery_of(rest)
-                {
-                    page.push((Timestamp(u64::from_be_bytes(*due)), delivery));
+                match unseal(Table::Due, key, record, |_| Some(())) {
+                    Ok(()) => page.extend(quarantine::split_due(key)),
+                    Err(harm) => self.harmed.note(&harm),
                 }
                 page.len() < limit
             })
@@ -229,7 +229,7 @@ impl Store for RedbStore {
     }
 
     fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
-        guarded(|| {
+        self.checked(|| {
             let rows = self.snapshot()?;
             let row = delivery_key(key);
             let owed = self.row(&rows, Table::Deliveries, &row, |from| {
@@ -246,12 +246,12 @@ impl Store for RedbStore {
                     delivery::read_dead(from, key).map(DeliveryState::Dead)
                 })?,
             };
-            found
-                .map(|mut found| {
-                    self.add_attempts(&rows, &mut found)?;
-                    Ok(found)
-                })
-                .transpose()
+            let Some(mut found) = found else {
+                self.no_delivery(&rows, key)?;
+                return Ok(None);
+            };
+            self.add_attempts(&rows, &mut found)?;
+            Ok(Some(found))
         })
     }
 
@@ -287,10 +287,18 @@ impl Store for RedbStore {
     }
 
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
-        self.one(Table::State, &state_key(function, key), |from| {
+        let key = state_key(function, key);
+        let read = |from: &mut Reader<'_>| {
             let version = from.u64()?;
             let value = Bytes::copy_from_slice(from.rest());
             Some(Versioned { value, version })
+        };
+        self.checked(|| {
+            let rows = self.snapshot()?;
+            match self.row(&rows, Table::State, &key, read)? {
+                Some(found) => Ok(Some(found)),
+                None => self.no_row(&rows, Table::State, &key, read),
+            }
         })
     }
 
@@ -330,15 +338,40 @@ impl Store for RedbStore {
     }
 
     fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
-        guarded(|| verify::verify(&self.snapshot()?, harm))
+        let strays = std::sync::Arc::<HarmLog>::default();
+        guarded(|| {
+            let rows = self.snapshot_noting(strays.clone())?;
+            verify::verify(&rows, &strays, harm)
+        })
     }
 
     fn check_next(&self, rows: u64) -> Result<Option<Checked>, Error> {
         self.check_page(rows)
     }
 
-    fn harmed(&self) -> Harmed {
-        self.harmed.seen()
+    fn begin_check(&self) {
+        self.checks.begin();
+    }
+
+    fn checked_at(&self) -> Option<Timestamp> {
+        self.checks.ended()
+    }
+
+    fn corruption(&self) -> Corruption {
+        Corruption {
+            in_quarantine: self
+                .in_quarantine
+                .load(std::sync::atomic::Ordering::Relaxed),
+            ..self.harmed.seen()
+        }
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        guarded(|| aside::page(&self.snapshot()?, after, limit))
     }
 }
 

@@ -181,11 +181,7 @@ impl Work<'_, '_> {
             return Ok(());
         };
         for (key, value) in &effects.writes {
-            let last = self
-                .pending
-                .state_version
-                .unwrap_or(self.memory.state_version);
-            let version = last + 1;
+            let version = self.state_version() + 1;
             self.pending.state_version = Some(version);
             let row = state_key(function, key);
             match value {
@@ -199,8 +195,19 @@ impl Work<'_, '_> {
         Ok(())
     }
 
+    /// The last version given to any state write.
+    pub(super) fn state_version(&self) -> u64 {
+        let pending = self.pending.state_version;
+        pending.unwrap_or(self.memory.state_version)
+    }
+
     /// Makes the ended delivery a dead letter with a copy of its event.
-    fn bury(&mut self, ended: Delivery, reason: DeadReason, now: Timestamp) -> Result<(), Error> {
+    pub(super) fn bury(
+        &mut self,
+        ended: Delivery,
+        reason: DeadReason,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let key = ended.key;
         let known = self.known().subscriptions.get(&key.subscription);
         let stored = match known.map(|known| event_key(known.bus, key.position)) {

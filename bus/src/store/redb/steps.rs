@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::catalog::Identity;
 use super::counters::{self, Counters};
-use super::dedupe;
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
-use super::tables::{HarmLog, Row, Tables, delivery_key, event_key};
+use super::found::HarmLog;
+use super::tables::{Row, Tables, delivery_key, event_key, settled_key};
+use super::{check, dedupe, quarantine};
 use crate::model::reading::{Gap, reach_ms};
 use crate::model::{
     self, BusId, DeliveryKey, Differing, Position, Running, SubscriptionId, Timestamp,
 };
-use crate::store::codec::{Reader, Table, Writer, delivery, event};
+use crate::store::codec::{Harm, Reader, Table, Writer, delivery, event};
 use crate::store::known::Known;
 use crate::store::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
 
@@ -39,6 +41,7 @@ pub(super) struct Pending {
     pub(super) gaps: Option<Vec<Gap>>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
+    pub(super) quarantine: quarantine::Done,
 }
 
 /// One transaction at work.
@@ -49,6 +52,9 @@ pub(super) struct Work<'a, 'txn> {
     /// Changed while the transaction is at work: see there.
     pub(super) dedupe: &'a mut dedupe::Index,
     pub(super) harmed: &'a HarmLog,
+    pub(super) identity: &'a Identity,
+    /// How far the check of everything is.
+    pub(super) check: &'a check::Checks,
     /// What the last process left; a mark keeps the opens' row whole.
     pub(super) epoch: u64,
 }
@@ -93,12 +99,14 @@ impl Work<'_, '_> {
                 self.change_now(step)
             }
             Step::Change(change) => self.change(change),
+            Step::NoteCheck { now } => self.note_check(*now),
             Step::MarkClean(clean) => self.mark(*clean),
             Step::Clock(reading) => {
                 super::catalog::write_clock(&mut self.tables, reading)?;
                 self.pending.gaps = Some(reading.gaps.clone());
                 Ok(StepOutcome::Marked)
             }
+            Step::Quarantine { records, now } => self.quarantine(records, *now),
         }
     }
 
@@ -164,7 +172,7 @@ impl Work<'_, '_> {
         Ok(StepOutcome::Appended(places.collect()))
     }
 
-    fn head(&self, bus: BusId) -> (u64, Timestamp) {
+    pub(super) fn head(&self, bus: BusId) -> (u64, Timestamp) {
         let pending = self.pending.heads.get(&bus);
         pending
             .or_else(|| self.memory.heads.get(&bus))
@@ -322,7 +330,29 @@ impl Work<'_, '_> {
         if super::planted::NO_FENCE.get() {
             return Ok(row);
         }
+        if row.is_none() {
+            self.note_if_nowhere(key)?;
+        }
         Ok(row.filter(|pending| pending.fence == fence))
+    }
+
+    /// A delivery that is attempted is somewhere: pending, or ended by another attempt.
+    fn note_if_nowhere(&mut self, key: DeliveryKey) -> Result<(), Error> {
+        let row = delivery_key(key);
+        let bus = self.known().subscriptions.get(&key.subscription);
+        let Some(bus) = bus.map(|known| known.bus) else {
+            return Ok(());
+        };
+        let settled = settled_key(bus, key);
+        if self.tables.has(Table::Deliveries, &row)?
+            || self.tables.has(Table::Settled, &settled)?
+            || self.tables.has(Table::DeadLetters, &row)?
+        {
+            return Ok(());
+        }
+        let harm = Harm::new(Table::Deliveries, &row, quarantine::MISSING);
+        self.harmed.note(&harm);
+        Ok(())
     }
 
     fn claim(

@@ -4,17 +4,18 @@
 //! touches few pages. Only plain insert, get, range and remove are used. Never here: what a record
 //! means, or a transaction that outlives its caller.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
+use super::found::HarmLog;
+use super::scan;
 use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
-use crate::store::codec::{Harm, RECORD_FORMAT, Reader, Table, seal_as, unseal};
-use crate::store::{Direction, Error, Harmed, Kind};
+use crate::store::codec::{Harm, RECORD_FORMAT, Reader, Table, is_sound, seal_as, unseal};
+use crate::store::{Direction, Error, Kind};
 
 /// How a table is declared to the engine.
 pub(super) fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -115,36 +116,6 @@ pub(super) fn state_key(function: &Name, key: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Harmed records that were met; bounded.
-#[derive(Debug, Default)]
-pub(super) struct HarmLog {
-    /// A plain lock: taken only when harm is met or asked for, never across input or output.
-    names: Mutex<BTreeSet<String>>,
-}
-
-impl HarmLog {
-    pub(super) fn note(&self, harm: &Harm) {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < Harmed::NAMES_MAX {
-            names.insert(harm.name.clone());
-        }
-    }
-
-    pub(super) fn seen(&self) -> Harmed {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        Harmed {
-            records: names.len() as u64,
-            names: names.iter().cloned().collect(),
-        }
-    }
-}
-
-/// A row of the engine's.
-type Entry<'r> = (
-    redb::AccessGuard<'r, &'static [u8]>,
-    redb::AccessGuard<'r, &'static [u8]>,
-);
-
 /// The highest number of a table.
 const TABLES: usize = Table::DedupeLevels as usize;
 
@@ -157,12 +128,15 @@ pub(super) struct Tables<'txn> {
     open: [Option<redb::Table<'txn, &'static [u8], &'static [u8]>>; TABLES],
     /// Records are put together here, one after the other.
     scratch: Vec<u8>,
+    /// Takes note of what a scan meets out of order.
+    harmed: Arc<HarmLog>,
 }
 
 impl<'txn> Tables<'txn> {
-    pub(super) fn new(transaction: &'txn WriteTransaction) -> Self {
+    pub(super) fn new(transaction: &'txn WriteTransaction, harmed: Arc<HarmLog>) -> Self {
         Self {
             transaction,
+            harmed,
             open: std::array::from_fn(|_| None),
             scratch: Vec::with_capacity(4096),
         }
@@ -172,7 +146,7 @@ impl<'txn> Tables<'txn> {
         &mut self,
         table: Table,
     ) -> Result<&mut redb::Table<'txn, &'static [u8], &'static [u8]>, Error> {
-        let slot = &mut self.open[table as usize - 1];
+        let slot = &mut self.open[table.index()];
         match slot {
             Some(open) => Ok(open),
             None => {
@@ -245,6 +219,23 @@ impl<'txn> Tables<'txn> {
         removed.map(|_| ()).map_err(engine)
     }
 
+    /// How many rows a table has.
+    pub(super) fn count(&mut self, table: Table) -> Result<u64, Error> {
+        self.table(table)?.len().map_err(engine)
+    }
+
+    /// The record as it is stored, if there is one.
+    pub(super) fn raw(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.table(table)?.get(key).map_err(engine)?;
+        Ok(row.map(|record| record.value().to_vec()))
+    }
+
+    /// Writes a record as it was stored before.
+    pub(super) fn put_raw(&mut self, table: Table, key: &[u8], record: &[u8]) -> Result<(), Error> {
+        let done = self.table(table)?.insert(key, record);
+        done.map(|_| ()).map_err(engine)
+    }
+
     /// Every row from `from` to `to` inclusive, in order; `each` says whether to go on.
     pub(super) fn scan(
         &mut self,
@@ -253,11 +244,28 @@ impl<'txn> Tables<'txn> {
         to: &[u8],
         each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let rows = self
-            .table(table)?
-            .range::<&[u8]>((Bound::Included(from), Bound::Included(to)))
-            .map_err(engine)?;
-        walk(rows, each)
+        self.scan_within(table, Bound::Included(from), Bound::Included(to), each)
+    }
+
+    /// Every row between the bounds, in order; `each` says whether to go on.
+    pub(super) fn scan_within(
+        &mut self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Error> {
+        let harmed = self.harmed.clone();
+        scan::scan(self.table(table)?, table, (from, to), &harmed, &mut each)
+    }
+
+    /// Gives the table to `work`, which does what no plain step does.
+    pub(super) fn with<T>(
+        &mut self,
+        table: Table,
+        work: impl FnOnce(&mut redb::Table<'txn, &'static [u8], &'static [u8]>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        work(self.table(table)?)
     }
 
     /// Every row with a key behind `after`, in order; `each` says whether to go on.
@@ -267,22 +275,52 @@ impl<'txn> Tables<'txn> {
         after: &[u8],
         each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let rows = self
-            .table(table)?
-            .range::<&[u8]>((Bound::Excluded(after), Bound::Unbounded))
-            .map_err(engine)?;
-        walk(rows, each)
+        self.scan_within(table, Bound::Excluded(after), Bound::Unbounded, each)
     }
+}
+
+/// What follows a row.
+pub(super) enum Turn {
+    /// The next row.
+    On,
+    /// The row at this key, or the next one in the direction.
+    To([u8; 20]),
+    /// No further row.
+    End,
 }
 
 /// A consistent view of everything committed, for one call.
 pub(super) struct Snapshot {
     transaction: ReadTransaction,
+    /// Takes note of what a scan meets out of order.
+    harmed: Arc<HarmLog>,
 }
 
 impl Snapshot {
-    pub(super) fn new(transaction: ReadTransaction) -> Self {
-        Self { transaction }
+    pub(super) fn new(transaction: ReadTransaction, harmed: Arc<HarmLog>) -> Self {
+        Self {
+            transaction,
+            harmed,
+        }
+    }
+
+    fn table(
+        &self,
+        table: Table,
+    ) -> Result<redb::ReadOnlyTable<&'static [u8], &'static [u8]>, Error> {
+        let open = self.transaction.open_table(definition(table));
+        open.map_err(engine)
+    }
+
+    /// True if there is no row under `key`, whatever a search said.
+    pub(super) fn is_absent(&self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        scan::is_absent(&self.table(table)?, table, key)
+    }
+
+    /// The record as it is stored, if there is one.
+    pub(super) fn raw(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let row = self.table(table)?.get(key).map_err(engine)?;
+        Ok(row.map(|record| record.value().to_vec()))
     }
 
     pub(super) fn get<T>(
@@ -317,14 +355,10 @@ impl Snapshot {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        each: impl FnMut(&[u8], &[u8]) -> bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let rows = self
-            .transaction
-            .open_table(definition(table))
-            .map_err(engine)?;
-        let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
-        walk(rows, each)
+        let rows = self.table(table)?;
+        scan::scan(&rows, table, (from, to), &self.harmed, &mut each)
     }
 
     /// As [`Snapshot::scan`], from the last row to the first.
@@ -333,18 +367,14 @@ impl Snapshot {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        each: impl FnMut(&[u8], &[u8]) -> bool,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let rows = self
-            .transaction
-            .open_table(definition(table))
-            .map_err(engine)?;
-        let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
-        walk(rows.rev(), each)
+        let rows = self.table(table)?;
+        scan::scan_back(&rows, table, (from, to), &self.harmed, &mut each)
     }
 
-    /// Rows between the bounds, where `each` may jump over those before a key of its own choice (behind it,
-    /// where the rows go backwards).
+    /// Sound rows between the bounds, where `each` may jump over those before a key of its own choice (behind
+    /// it, where the rows go backwards).
     pub(super) fn skim(
         &self,
         table: Table,
@@ -352,20 +382,25 @@ impl Snapshot {
         direction: Direction,
         mut each: impl FnMut(&[u8], &[u8]) -> Turn,
     ) -> Result<(), Error> {
-        let rows = self
-            .transaction
-            .open_table(definition(table))
-            .map_err(engine)?;
+        let rows = self.table(table)?;
         while from <= to {
-            let range = rows.range::<&[u8]>(&from[..]..=&to[..]).map_err(engine)?;
+            let range = (Bound::Included(&from[..]), Bound::Included(&to[..]));
             let mut turn = Turn::End;
-            let each = |key: &[u8], record: &[u8]| {
+            let mut each = |key: &[u8], record: &[u8]| {
+                // A corrupt key must lead nowhere; the scan has noted it.
+                if !is_sound(table, key, record) {
+                    return true;
+                }
                 turn = each(key, record);
                 matches!(turn, Turn::On)
             };
             match direction {
-                Direction::Forward => walk(range, each)?,
-                Direction::Backward => walk(range.rev(), each)?,
+                Direction::Forward => {
+                    scan::scan(&rows, table, range, &self.harmed, &mut each)?;
+                }
+                Direction::Backward => {
+                    scan::scan_back(&rows, table, range, &self.harmed, &mut each)?;
+                }
             }
             match (turn, direction) {
                 (Turn::To(place), Direction::Forward) => from = place,
@@ -375,27 +410,16 @@ impl Snapshot {
         }
         Ok(())
     }
-}
 
-/// What follows a row.
-pub(super) enum Turn {
-    /// The next row.
-    On,
-    /// The row at this key, or the next one in the direction.
-    To([u8; 20]),
-    /// No further row.
-    End,
-}
-
-fn walk<'r>(
-    rows: impl Iterator<Item = Result<Entry<'r>, redb::StorageError>>,
-    mut each: impl FnMut(&[u8], &[u8]) -> bool,
-) -> Result<(), Error> {
-    for row in rows {
-        let (key, record) = row.map_err(engine)?;
-        if !each(key.value(), record.value()) {
-            break;
-        }
+    /// The last row at or before `key`, as the engine finds it.
+    pub(super) fn last_until(
+        &self,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+        let rows = self.table(table)?;
+        let mut rows = rows.range::<&[u8]>(..=key).map_err(engine)?;
+        let row = rows.next_back().transpose().map_err(engine)?;
+        Ok(row.map(|(key, record)| (key.value().to_vec(), record.value().to_vec())))
     }
-    Ok(())
 }

@@ -6,23 +6,53 @@
 
 use std::ops::Bound;
 
+use super::aside;
+use super::found::HarmLog;
+use super::quarantine::{self, MISSING};
 use super::tables::{
     Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
 };
 use super::tally::Tally;
 use super::{catalog, counters, dedupe};
 use crate::model::{BusId, DeliveryKey, Position};
-use crate::store::codec::{Harm, Reader, Table, catalog as rows_of, delivery, event, unseal};
+use crate::store::codec::{
+    Harm, Reader, Table, Writer, catalog as rows_of, delivery, event, unseal,
+};
 use crate::store::{Error, StoredEvent, Verified};
 
-/// Checks everything; each harm is one line.
-pub(super) fn verify(rows: &Snapshot, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
-    let mut told = |found: &Harm| harm(found.line());
+/// What a due row without a delivery that waits for it is called.
+pub(super) const IDLE: &str = "is of no waiting delivery";
+/// What a delivery that is in two stages of its life is called.
+pub(super) const TWICE: &str = "has ended already";
+/// The first position of a log; retention will raise it.
+const FIRST: u64 = 1;
+
+/// Checks everything; each harm is one line. What a scan met out of order is in `strays`.
+pub(super) fn verify(
+    rows: &Snapshot,
+    strays: &HarmLog,
+    harm: &mut dyn FnMut(String),
+) -> Result<Verified, Error> {
+    let mut lines = std::collections::BTreeSet::new();
+    let mut told = |found: &Harm| {
+        if lines.insert(found.line()) {
+            harm(found.line());
+        }
+    };
     let mut walk = Walk {
         tally: Some(Tally::default()),
         ..Walk::default()
     };
-    walk.page(rows, u64::MAX, &mut told)
+    let seen = walk.page(rows, u64::MAX, &mut told)?;
+    for line in strays.lines() {
+        if lines.insert(line.clone()) {
+            harm(line);
+        }
+    }
+    Ok(Verified {
+        harmed: lines.len() as u64,
+        ..seen
+    })
 }
 
 /// A check on its way: which rows are through.
@@ -39,6 +69,26 @@ pub(super) struct Walk {
 }
 
 impl Walk {
+    /// Writes where it is.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.u8(u8::try_from(self.table).unwrap_or(u8::MAX));
+        out.bytes(&self.after);
+        out.option(self.last, |out, (bus, position)| {
+            out.u32(bus.0);
+            out.u64(position.0);
+        });
+    }
+
+    /// Reads what [`Walk::write`] wrote.
+    pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            table: usize::from(from.u8()?),
+            after: from.bytes()?.to_vec(),
+            last: from.option(|from| Some((BusId(from.u32()?), Position(from.u64()?))))?,
+            tally: None,
+        })
+    }
+
     /// Checks the next rows, at most `rows_max`. Nothing was left if it saw none.
     pub(super) fn page(
         &mut self,
@@ -54,12 +104,19 @@ impl Walk {
                 seen.harmed += 1;
                 harm(&found);
             };
+            let whole = self.after.is_empty();
             let (looked, ended) = self.rows(rows, table, rows_max - seen.records, &mut lost)?;
             if ended {
-                self.end_bus(rows, &mut lost)?;
                 if let Some(tally) = self.tally.as_ref().filter(|_| table == Table::Counters) {
                     tally.compare(rows, &mut lost)?;
                 }
+                if table == Table::Events {
+                    self.end_bus(rows, None, &mut lost)?;
+                }
+                if whole && looked != rows.count(table)? {
+                    lost(Harm::new(table, b"", "has another number of rows"));
+                }
+                self.last = None;
                 self.after.clear();
                 self.table += 1;
             }
@@ -97,15 +154,17 @@ impl Walk {
             let checked = match table {
                 Table::Events => self.event(rows, key, record, lost),
                 Table::Deliveries => delivery_row(rows, key, record, lost),
-                _ => {
-                    if let Err(found) =
-                        unseal(table, key, record, |from| read_row(table, key, from))
-                    {
+                _ => match unseal(table, key, record, |from| read_row(table, key, from)) {
+                    Ok(()) if table == Table::Due => due_row(rows, key, lost),
+                    Ok(()) if table == Table::Running => running_row(rows, key, lost),
+                    Ok(()) => Ok(()),
+                    Err(found) => {
                         lost(found);
+                        Ok(())
                     }
-                    Ok(())
-                }
+                },
             };
+            let checked = checked.and_then(|()| is_found(rows, table, key, lost));
             failed = checked.err();
             failed.is_none()
         })?;
@@ -123,35 +182,36 @@ impl Walk {
         let stored = unseal(Table::Events, key, record, |from| {
             event::read_stored(from, position_of(key)?)
         });
-        let stored = stored.map_err(&mut *lost).ok();
         let place = key.first_chunk::<4>().zip(position_of(key));
-        if let Some((bus, position)) = place {
-            let bus = BusId(u32::from_be_bytes(*bus));
-            if self.last.is_some_and(|(before, _)| before != bus) {
-                self.end_bus(rows, lost)?;
+        let place = place.map(|(bus, position)| (BusId(u32::from_be_bytes(*bus)), position));
+        let Some((bus, position)) = place else {
+            lost(Harm::new(Table::Events, key, "can't be decoded"));
+            return Ok(());
+        };
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(found) => {
+                lost(found);
+                // Its place is taken, if the key is the one that was written.
+                if self.last == Some((bus, Position(position.0.saturating_sub(1)))) {
+                    self.last = Some((bus, position));
+                }
+                return Ok(());
             }
-            if self
-                .last
-                .is_some_and(|(_, last)| last.0.checked_add(1) != Some(position.0))
-            {
-                lost(Harm::new(Table::Events, key, "comes after a gap"));
-            }
-            self.last = Some((bus, position));
+        };
+        if self.last.is_none_or(|(before, _)| before != bus) {
+            self.end_bus(rows, Some(bus), lost)?;
+            self.last = Some((bus, Position(FIRST - 1)));
         }
-        let Some(StoredEvent {
+        if let Some((_, last)) = self.last {
+            gap(rows, bus, last.0 + 1..position.0, lost)?;
+        }
+        self.last = Some((bus, position));
+        let StoredEvent {
             position,
             subscriptions,
             ..
-        }) = stored
-        else {
-            return Ok(());
-        };
-        let Some(bus) = key
-            .first_chunk::<4>()
-            .map(|bus| BusId(u32::from_be_bytes(*bus)))
-        else {
-            return Ok(());
-        };
+        } = stored;
         for subscription in subscriptions {
             let key = DeliveryKey {
                 subscription,
@@ -161,30 +221,102 @@ impl Walk {
             let owed = delivery_key(key);
             match places(rows, bus, key)? {
                 1 => {}
-                0 => lost(Harm::new(Table::Deliveries, &owed, "is in no table")),
-                _ => lost(Harm::new(Table::Deliveries, &owed, "is in two tables")),
+                0 => lost(Harm::new(Table::Deliveries, &owed, MISSING)),
+                _ => lost(Harm::new(twice(rows, &owed)?, &owed, TWICE)),
             }
         }
         Ok(())
     }
 
-    /// The last event of a bus was looked at: it must be the bus's head.
-    fn end_bus(&mut self, rows: &Snapshot, lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
-        let Some((bus, last)) = self.last.take() else {
-            return Ok(());
-        };
-        let head = catalog::read_heads(rows)?.remove(&bus);
-        let head = head.map(|(head, _)| head);
-        if head.is_some_and(|head| head != last.0) {
-            let key = event_key(bus, Position(head.unwrap_or_default()));
-            lost(Harm::new(
-                Table::Events,
-                &key,
-                "is the head, but not the last row",
-            ));
+    /// The rows of one bus are through, and those of `next` come: the last event of each bus must have
+    /// been the bus's head.
+    fn end_bus(
+        &mut self,
+        rows: &Snapshot,
+        next: Option<BusId>,
+        lost: &mut dyn FnMut(Harm),
+    ) -> Result<(), Error> {
+        let mut heads: Vec<_> = catalog::read_heads(rows)?.into_iter().collect();
+        heads.sort_unstable();
+        for (bus, (head, _)) in heads {
+            let last = match self.last {
+                Some((last, position)) if bus == last => position.0,
+                Some((last, _)) if bus < last => continue,
+                _ => FIRST - 1,
+            };
+            if next.is_none_or(|next| bus < next) {
+                gap(rows, bus, last + 1..head + 1, lost)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Positions without a row: harm at the first one that is not in quarantine.
+fn gap(
+    rows: &Snapshot,
+    bus: BusId,
+    positions: std::ops::Range<u64>,
+    lost: &mut dyn FnMut(Harm),
+) -> Result<(), Error> {
+    for position in positions {
+        let key = event_key(bus, Position(position));
+        if !aside::holds(rows, Table::Events, &key)? {
+            lost(Harm::new(Table::Events, &key, MISSING));
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A row must be found by its key, too.
+fn is_found(
+    rows: &Snapshot,
+    table: Table,
+    key: &[u8],
+    lost: &mut dyn FnMut(Harm),
+) -> Result<(), Error> {
+    if rows.get(table, key, |_| Some(()))?.is_none() {
+        lost(Harm::new(table, key, "is not found by its key"));
+    }
+    Ok(())
+}
+
+/// A due row: its delivery waits until then.
+fn due_row(rows: &Snapshot, key: &[u8], lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
+    let Some((due, own)) = quarantine::split_due(key) else {
+        return Ok(());
+    };
+    let row = rows.get(Table::Deliveries, &delivery_key(own), |from| {
+        delivery::read_pending(from, own)
+    })?;
+    let waits = match row {
+        Some(Ok(delivery)) => delivery.due_at == Some(due),
+        Some(Err(_)) => true,
+        None => false,
+    };
+    if !waits {
+        lost(Harm::new(Table::Due, key, IDLE));
+    }
+    Ok(())
+}
+
+/// A row among what runs: its delivery is pending. Whether it is claimed, its own row says.
+fn running_row(rows: &Snapshot, key: &[u8], lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
+    if rows.get(Table::Deliveries, key, |_| Some(()))?.is_none() {
+        lost(Harm::new(Table::Running, key, IDLE));
+    }
+    Ok(())
+}
+
+/// The table that holds a delivery which another one holds rightly.
+fn twice(rows: &Snapshot, key: &[u8]) -> Result<Table, Error> {
+    let owed = rows.get(Table::Deliveries, key, |_| Some(()))?;
+    Ok(if owed.is_some() {
+        Table::Deliveries
+    } else {
+        Table::DeadLetters
+    })
 }
 
 /// One delivery: if it has a due time, it has its row among the waiting, and if it is claimed, among what runs.
@@ -204,27 +336,23 @@ fn delivery_row(
             return Ok(());
         }
     };
-    if let Some(due) = row.due_at
-        && rows
-            .get(Table::Due, &due_key(due, row.key), |_| Some(()))?
-            .is_none()
-    {
-        let reason = "has no row among the waiting";
-        lost(Harm::new(Table::Deliveries, key, reason));
+    if let Some(due) = row.due_at {
+        let waiting = due_key(due, row.key);
+        if rows.get(Table::Due, &waiting, |_| Some(()))?.is_none() {
+            lost(Harm::new(Table::Due, &waiting, MISSING));
+        }
     }
-    let running = rows.get(Table::Running, key, |from| {
-        from.rest();
-        Some(())
-    })?;
-    if (row.claims > 0) != running.is_some() {
-        let reason = "has a row among what runs without being claimed, or none although it is";
-        lost(Harm::new(Table::Deliveries, key, reason));
+    let running = rows.get(Table::Running, key, |_| Some(()))?.is_some();
+    if row.claims > 0 && !running {
+        lost(Harm::new(Table::Running, key, MISSING));
+    } else if row.claims == 0 && running {
+        lost(Harm::new(Table::Running, key, IDLE));
     }
     Ok(())
 }
 
 /// Decodes any row whole, and lets the result go.
-fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
+pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
     match table {
         Table::Heads => catalog::read_head(from).map(|_| ()),
         Table::Events => event::read_stored(from, position_of(key)?).map(|_| ()),
@@ -238,6 +366,7 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
         Table::Descendants => from.u32().map(|_| ()),
         Table::Dedupe | Table::DedupeLevels => dedupe::read_row(key, from),
+        Table::Quarantine => aside::read_row(key, from),
         Table::Catalog => match key.first()? {
             b'b' => rows_of::read_bus(from).map(|_| ()),
             b'f' => rows_of::read_revision(from).map(|_| ()),
@@ -248,27 +377,32 @@ fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
                 Some(())
             }
         },
-        Table::Meta | Table::State | Table::Components | Table::Quarantine => {
+        Table::Meta | Table::State | Table::Components => {
             from.rest();
             Some(())
         }
     }
 }
 
-/// In how many stages of life the delivery is.
+/// In how many stages of life the delivery is; one that is in quarantine is in one.
 fn places(rows: &Snapshot, bus: BusId, key: DeliveryKey) -> Result<usize, Error> {
     let (own, settled) = (delivery_key(key), settled_key(bus, key));
-    let mut count = 0;
-    for (table, key) in [
+    let stages = [
         (Table::Deliveries, &own[..]),
         (Table::Settled, &settled[..]),
         (Table::DeadLetters, &own[..]),
-    ] {
-        let row = rows.get(table, key, |from| {
-            from.rest();
-            Some(())
-        })?;
-        count += usize::from(row.is_some());
+    ];
+    let mut count = 0;
+    for (table, key) in stages {
+        count += usize::from(rows.get(table, key, |_| Some(()))?.is_some());
     }
-    Ok(count)
+    if count > 0 {
+        return Ok(count);
+    }
+    for (table, key) in stages {
+        if aside::holds(rows, table, key)? {
+            return Ok(1);
+        }
+    }
+    Ok(0)
 }

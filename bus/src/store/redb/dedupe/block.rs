@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
+use super::super::aside;
 use super::super::fingerprint::{Fingerprint, Map, Seen};
+use super::super::quarantine::MISSING;
 use super::super::tables::{Tables, event_key, position_of};
 use super::filter::Filter;
 use super::geometry::{Geometry, RUN};
@@ -14,6 +16,9 @@ use super::{Context, RECOVERED_MAX};
 use crate::model::{BusId, Position, Timestamp};
 use crate::store::Error;
 use crate::store::codec::{Harm, Table, event::read_stored, unseal};
+
+/// Gaps of the log that one walk tells of.
+const GAPS_MAX: usize = 64;
 
 /// A block that answers, as memory knows it.
 pub(super) struct Block {
@@ -145,10 +150,19 @@ pub(super) fn walk_log(
     let from = event_key(bus, Position(*positions.start()));
     let to = event_key(bus, Position(*positions.end()));
     let (prints, harmed) = (context.prints, context.harmed);
+    // What may be missing, until it is looked for in quarantine.
+    let (mut next, mut gaps) = (*positions.start(), Vec::new());
+    let mut gap = |next: &mut u64, position: u64| {
+        if position > *next && gaps.len() < GAPS_MAX {
+            gaps.push(*next..position);
+        }
+        *next = position.saturating_add(1);
+    };
     context.tables.scan(Table::Events, &from, &to, |key, row| {
         let position = position_of(key).unwrap_or_default();
         match unseal(Table::Events, key, row, |from| read_stored(from, position)) {
             Ok(stored) => {
+                gap(&mut next, position.0);
                 let fingerprint = prints.of(bus, &stored.event);
                 let seen = Seen {
                     position,
@@ -157,10 +171,31 @@ pub(super) fn walk_log(
                 };
                 each((fingerprint, seen));
             }
-            Err(harm) => harmed.note(&harm),
+            Err(harm) => {
+                harmed.note(&harm);
+                if position.0 == next {
+                    next += 1;
+                }
+            }
         }
         true
-    })
+    })?;
+    gap(&mut next, positions.end().saturating_add(1));
+    for gap in gaps {
+        aside::note_gap(context.tables, harmed, bus, gap)?;
+    }
+    Ok(())
+}
+
+/// Takes note of a row that is corrupt, or that is missing and not in quarantine.
+fn note_lost(context: &mut Context<'_, '_>, key: &[u8], harm: Option<Harm>) -> Result<(), Error> {
+    let table = rows::table_of(key);
+    match harm {
+        Some(harm) => context.harmed.note(&harm),
+        None if aside::is_aside(context.tables, table, key)? => {}
+        None => context.harmed.note(&Harm::new(table, key, MISSING)),
+    }
+    Ok(())
 }
 
 /// Sorts entries and keeps the latest of each fingerprint: an earlier one is hidden by it.
@@ -207,10 +242,7 @@ pub(super) fn read_rows(
         match read {
             Some(Ok(own)) => entries.extend(own),
             other => {
-                let gone = || Harm::new(rows::table_of(&key), &key, "is missing");
-                context
-                    .harmed
-                    .note(&other.and_then(Result::err).unwrap_or_else(gone));
+                note_lost(context, &key, other.and_then(Result::err))?;
                 lost = Some((lost.map_or(row, |(from, _)| from), row));
             }
         }
@@ -238,10 +270,10 @@ pub(super) fn look_into(
     })?;
     let harm = match read {
         Some(Ok(found)) => return Ok(found),
-        Some(Err(harm)) => harm,
-        None => Harm::new(rows::table_of(&key), &key, "is missing"),
+        Some(Err(harm)) => Some(harm),
+        None => None,
     };
-    context.harmed.note(&harm);
+    note_lost(context, &key, harm)?;
     if !recovered.contains_key(&key) {
         // A walk over up to four million events: once for each harmed row, if it is asked for at all.
         let entries = from_log(context, geometry, place, row..=row)?;

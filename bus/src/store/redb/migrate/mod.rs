@@ -23,6 +23,8 @@ mod dead_letters;
 mod deliveries;
 mod settled;
 
+use std::sync::Arc;
+
 use redb::{Database, ReadableDatabase};
 
 use super::catalog::{self, Identity, STORE_FORMAT};
@@ -133,12 +135,15 @@ pub(super) fn run(
         }
         transactions += 1;
         let transaction = super::begin(database, length)?;
-        let mut tables = Tables::new(&transaction);
+        let mut tables = Tables::new(&transaction, Arc::default());
         work(&mut tables)?;
         drop(tables);
         transaction.commit().map_err(engine)
     };
-    let rows = || Ok::<_, Error>(Snapshot::new(database.begin_read().map_err(engine)?));
+    let rows = || {
+        let transaction = database.begin_read().map_err(engine)?;
+        Ok::<_, Error>(Snapshot::new(transaction, Arc::default()))
+    };
     if identity.format < STORE_FORMAT {
         let from = identity.format;
         tracing::info!(

@@ -115,13 +115,13 @@ fn a_harmed_block_is_answered_from_the_log() {
     for id in (0..BLOCK).step_by(1_999) {
         knows(&store, id, 1_001);
     }
-    assert!(store.harmed().records > 0, "the harm is told");
+    assert!(store.corruption().records > 0, "the harm is told");
     drop(store);
     // After a restart too.
     let store = RedbStore::open(folder.path(), small()).unwrap();
     for id in (0..BLOCK).step_by(1_777) {
         knows(&store, id, 1_001);
     }
-    assert!(store.harmed().records > 0, "the harm is told again");
+    assert!(store.corruption().records > 0, "the harm is told again");
     assert_eq!(verified(&store).len(), 128);
 }

@@ -184,7 +184,7 @@ fn run(seed: u64, turns: u64, with_harm: bool) -> u64 {
     }
     if !run.harmed {
         assert_eq!(verified(&run.store), [""; 0], "seed {seed}");
-        assert_eq!(run.store.harmed().records, 0, "seed {seed}");
+        assert_eq!(run.store.corruption().records, 0, "seed {seed}");
     }
     wrong
 }

@@ -111,7 +111,7 @@ fn a_newer_store_is_refused() {
     drop(RedbStore::create(folder.path(), small()).unwrap());
     let database = Database::open(folder.path().join(FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
-    Tables::new(&transaction)
+    Tables::new(&transaction, Arc::default())
         .put(Table::Meta, catalog::IDENTITY, |out| {
             out.u32(catalog::STORE_FORMAT + 1);
             out.extend_from_slice(b"whatever a newer one keeps here");

@@ -77,7 +77,7 @@ fn sweep(count: u64) -> Sweep {
         };
         let page = store.events(BusId(1), Position(0), 1_000);
         let history = store.settled(SubscriptionId(1), None, 1_000);
-        let mut told = store.harmed().records > 0;
+        let mut told = store.corruption().records > 0;
         match store.verify(&mut |_| told = true) {
             Ok(seen) => told |= seen.harmed > 0,
             Err(_) => told = true,
@@ -162,7 +162,7 @@ fn rolled_back(count: u64) -> u64 {
             while let Ok(Some(_)) = checked {
                 checked = store.check_next(3);
             }
-            if matches!(there, Ok(None)) && checked.is_ok() && store.harmed().records == 0 {
+            if matches!(there, Ok(None)) && checked.is_ok() && store.corruption().records == 0 {
                 gone += 1;
             }
         }
@@ -219,8 +219,12 @@ fn a_harmed_event_hinders_nobody() {
         store.deliveries(SubscriptionId(1), None, 9).unwrap().len(),
         4
     );
-    let harmed = store.harmed();
-    assert_eq!(harmed.names, ["deliveries 1-4", "events bus 1 position 2"]);
+    let harmed = store.corruption();
+    let names = ["events bus 1 position 2", "deliveries 1-4"];
+    assert_eq!(
+        harmed.names,
+        names.map(|name| format!("{name}: does not match its checksum"))
+    );
     // The delivery of the harmed event becomes a dead letter that says so; nothing is delivered.
     let reason = DeadReason::AttemptsExhausted;
     let steps = [
@@ -262,7 +266,7 @@ fn a_counter_that_disagrees_is_found() {
     assert_eq!(verified(&store), Vec::<String>::new());
     let write = |change: &dyn Fn(&mut Tables<'_>)| {
         let transaction = begin(store.database(), &store.length).unwrap();
-        let mut tables = Tables::new(&transaction);
+        let mut tables = Tables::new(&transaction, Arc::default());
         change(&mut tables);
         drop(tables);
         transaction.commit().unwrap();
