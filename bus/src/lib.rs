@@ -17,6 +17,8 @@ pub mod pipeline;
 pub mod places;
 pub mod runtime;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod telemetry;
 pub mod view;

@@ -65,6 +65,9 @@ impl Drop for Lease {
         let settling = returned.is_some() || self.settling.load(Ordering::SeqCst);
         let unsettled = (!settling).then_some(self.key);
         let on_processor = self.on_processor.load(Ordering::SeqCst);
+        #[cfg(test)]
+        let on_processor =
+            on_processor && !super::planted::every(5, super::planted::Bug::PlaceLeaked);
         let cost_us = self.cost_us.load(Ordering::SeqCst);
         self.scheduler
             .ended(self.held, on_processor, cost_us, unsettled, returned);

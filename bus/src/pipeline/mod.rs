@@ -22,6 +22,8 @@ mod functions;
 mod ingest;
 mod invoke;
 mod matching;
+#[cfg(test)]
+pub(crate) mod planted;
 mod portions;
 mod recover;
 mod redact;
@@ -32,7 +34,7 @@ mod settle;
 mod snapshot;
 pub mod space;
 mod target;
-mod tasks;
+pub(crate) mod tasks;
 mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -376,6 +378,27 @@ impl Pipeline {
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
         telemetry.set_functions(functions::count(&self.snapshot()));
         telemetry.upkeep();
+    }
+}
+
+#[cfg(test)]
+impl Pipeline {
+    /// Settles what another attempt has or had, as one does that was thought dead.
+    pub(crate) async fn settle_late(
+        &self,
+        settle: crate::store::Settle,
+    ) -> Result<crate::store::StepOutcome, Error> {
+        self.writer.apply(Step::Settle(Box::new(settle))).await
+    }
+
+    /// Deliveries in memory, attempts in flight, and bytes that are leased.
+    pub(crate) fn in_use(&self) -> (usize, usize, u64) {
+        let scheduler = &self.scheduler;
+        (
+            scheduler.in_memory(),
+            scheduler.in_flight(),
+            scheduler.leased_bytes(),
+        )
     }
 }
 

@@ -277,6 +277,8 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
         let now = pipeline.space.look();
         if held_back != (now == Space::Critical) {
             held_back = !held_back;
+            #[cfg(test)]
+            let held_back = held_back || super::planted::is(super::planted::Bug::PauseForEver);
             pipeline.pause(Pause::Space, held_back);
         }
         let wait = if now == Space::Ample {

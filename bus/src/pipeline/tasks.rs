@@ -8,7 +8,6 @@
 //! bus, so that the process exits with 74 and recovers at the next start. Never here: work itself.
 
 #[cfg(test)]
-#[allow(dead_code, reason = "the simulation is the next change")]
 pub(crate) mod simulated;
 
 use std::any::Any;
@@ -21,7 +20,9 @@ use std::thread::JoinHandle;
 
 use super::context::Health;
 #[cfg(test)]
-use simulated::Simulated;
+use crate::store::Step;
+#[cfg(test)]
+use simulated::{Committed, Simulated};
 
 /// What the pipeline runs on; cheap to clone.
 #[derive(Clone)]
@@ -30,7 +31,6 @@ pub(crate) enum Executor {
     Threads(tokio::runtime::Handle),
     /// One thread, and a seed that says what is next.
     #[cfg(test)]
-    #[allow(dead_code, reason = "the simulation is the next change")]
     Simulated(Simulated),
 }
 
@@ -147,6 +147,14 @@ impl Executor {
             #[cfg(test)]
             Self::Simulated(simulated) => Waiting::Simulated(simulated.blocking(work)),
         })
+    }
+
+    /// Shows a batch to the simulation: before its commit, and after it with what came of it.
+    #[cfg(test)]
+    pub(super) fn show_commit(&self, steps: &[Step], done: Option<&Committed>) {
+        if let Self::Simulated(simulated) = self {
+            simulated.show_commit(steps, done);
+        }
     }
 
     /// Waits until loops have ended. A panic has failed the bus already.

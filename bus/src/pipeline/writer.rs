@@ -17,6 +17,8 @@ use crate::store::{Appended, Step, StepOutcome};
 use crate::telemetry::Telemetry;
 
 use super::context::Context;
+#[cfg(test)]
+use super::planted;
 use super::scheduler::{Scheduler, SettleTicket};
 use super::tasks::Loop;
 
@@ -316,7 +318,12 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
         }
         stamp(&mut steps, clock);
         let began = clock.instant();
-        match context.store.commit(&steps) {
+        #[cfg(test)]
+        context.executor.show_commit(&steps, None);
+        let done = context.store.commit(&steps);
+        #[cfg(test)]
+        context.executor.show_commit(&steps, Some(&done));
+        match done {
             Ok(outcomes) => {
                 let took = since(began);
                 telemetry.count_commit(steps.len(), waited, took, items.len());
@@ -329,6 +336,10 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
+                #[cfg(test)]
+                if planted::is(planted::Bug::AnswerBeforeCommit) {
+                    answer_all(&context, &steps, &mut replies);
+                }
                 // Nobody may hear of the failure before the bus counts as failed.
                 context.health.fail(&error.message);
                 for reply in replies.drain(..) {
@@ -412,6 +423,21 @@ fn answer(
         }
     }
     committed
+}
+
+/// The bug of a writer that answers before it commits.
+#[cfg(test)]
+fn answer_all(context: &Context, steps: &[Step], replies: &mut Vec<Reply>) {
+    for (step, reply) in steps.iter().zip(replies.drain(..)) {
+        if let (Step::Append(append), Reply::Publish(reply)) = (step, reply) {
+            let last = context.last_position(append.bus).0;
+            let places = (1..=append.events.len() as u64).map(|number| Appended {
+                position: crate::model::Position(last + number),
+                duplicate: false,
+            });
+            let _ = reply.send(Ok(places.collect()));
+        }
+    }
 }
 
 fn refuse(reply: Reply) {

@@ -8,6 +8,9 @@
 
 use std::time::Duration;
 
+#[cfg(test)]
+use crate::pipeline::planted;
+
 /// From this duration on an attempt makes its function a slow one.
 pub(super) const SLOW: Duration = Duration::from_millis(100);
 
@@ -31,6 +34,8 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Memory that the limits of attempts in flight may add up to, in bytes.
     pub memory_bytes_max: u64,
+    /// Deliveries of one subscription that wait in memory; of more, the others wait in the store.
+    pub ready_max: usize,
 }
 
 impl Limits {
@@ -42,9 +47,13 @@ impl Limits {
             on_processor_max: processors * PER_PROCESSOR,
             in_flight_max: instances_max.clamp(1, IN_FLIGHT_MAX),
             memory_bytes_max,
+            ready_max: READY_MAX,
         }
     }
 }
+
+/// Deliveries of one subscription that wait in memory.
+pub(super) const READY_MAX: usize = 1_024;
 
 /// Attempts that begin on one processor at a time: enough that its threads don't run dry while the
 /// scheduler picks the next, few enough that who comes next is decided by the scheduler.
@@ -131,6 +140,10 @@ impl Budget {
     /// An attempt is over, and its settlement with the writer.
     pub(super) fn give_back(&mut self, memory: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        #[cfg(test)]
+        if planted::every(7, planted::Bug::MemoryLeaked) {
+            return;
+        }
         self.memory_bytes = self.memory_bytes.saturating_sub(memory);
     }
 

@@ -9,8 +9,10 @@ use std::collections::HashSet;
 
 use super::backlog::{Answer, Request};
 use super::queue::{DuePlace, Job};
-use super::state::{Action, READY_BYTES_MAX, READY_LOW, READY_PER_SUBSCRIPTION_MAX, State};
+use super::state::{Action, READY_BYTES_MAX, State};
 use crate::model::{DeliveryKey, Position, SubscriptionId, Timestamp};
+#[cfg(test)]
+use crate::pipeline::planted::{self, Bug};
 
 /// Queues that are filled from the store at the same time.
 const FILLS_MAX: usize = 4;
@@ -95,10 +97,12 @@ impl State {
 
     /// Lets a queue wait for a page if it lags and runs low.
     pub(super) fn want(&mut self, id: SubscriptionId) {
+        // Below this a queue that lags is filled again.
+        let low = (self.ready_max / 4).max(1);
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
-        if queue.lags() && !queue.filling && !queue.hungry && queue.held() < READY_LOW {
+        if queue.lags() && !queue.filling && !queue.hungry && queue.held() < low {
             queue.hungry = true;
             self.hungry.push_back(id);
         }
@@ -115,7 +119,7 @@ impl State {
             return Fill::NotNow;
         };
         queue.hungry = false;
-        let rows_max = READY_PER_SUBSCRIPTION_MAX.saturating_sub(queue.held());
+        let rows_max = self.ready_max.saturating_sub(queue.held());
         // Retries that are being read may turn out to wait for a later one: the scan comes after them.
         let due = queue.due_passed.filter(|_| queue.loading == 0);
         let available = self.functions[queue.function].limits.available;
@@ -163,6 +167,10 @@ impl State {
         // A page that is under way may have passed the place before the retry stood there.
         let read = self.due.cursor.is_some_and(|cursor| place <= cursor)
             || self.due.reading.is_some_and(|until| place.0 <= until);
+        #[cfg(test)]
+        if read && planted::is(Bug::RetryForgotten) {
+            return;
+        }
         if read {
             self.pass(id, place);
         } else {
@@ -217,6 +225,12 @@ impl State {
                 }
                 self.take_due(rows, actions);
                 let rest = next.unwrap_or(now.plus_ms(REST_MS_MAX));
+                #[cfg(test)]
+                let rest = if planted::is(Bug::TimerDead) {
+                    Timestamp(u64::MAX)
+                } else {
+                    rest
+                };
                 self.due.look_by(if whole { rest } else { now });
             }
             Answer::Due {
@@ -283,12 +297,21 @@ impl State {
 
     fn take_page(&mut self, id: SubscriptionId, jobs: Vec<Job>, last: Position, whole: bool) {
         self.fills = self.fills.saturating_sub(1);
+        #[cfg(test)]
+        if jobs.is_empty() && planted::is(Bug::FillingStuck) {
+            return;
+        }
         for job in jobs {
+            let held = self.held.contains(&job.key);
+            #[cfg(test)]
+            let held = held && !planted::is(Bug::DuplicateJob);
             // One that ran into a conflict may be here already.
-            if !self.held.contains(&job.key) {
+            if !held {
                 self.admit(job, false);
             }
         }
+        #[cfg(test)]
+        let last = Position(last.0 + u64::from(!whole && planted::is(Bug::PageSkipped)));
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.cursor = queue.cursor.max(last);
             queue.behind = !whole || queue.passed_over;

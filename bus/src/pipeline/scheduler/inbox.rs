@@ -15,6 +15,8 @@ use super::queue::Job;
 use super::state::{Held, Pause};
 use crate::clock::Alarm;
 use crate::model::{DeliveryKey, SubscriptionId, Target};
+#[cfg(test)]
+use crate::pipeline::planted;
 use crate::pipeline::writer::Committed;
 
 /// Commits that may wait for the scheduler.
@@ -86,6 +88,10 @@ impl Inbox {
             return;
         }
         mail.messages.push_back(message);
+        #[cfg(test)]
+        if planted::every(7, planted::Bug::WakeUpLost) {
+            return;
+        }
         let reader = mail.reader.take();
         drop(mail);
         reader.map(Waker::wake);
@@ -106,6 +112,10 @@ impl Inbox {
             mail.commits += 1;
             mail.messages
                 .extend(committed.take().map(Message::Committed));
+            #[cfg(test)]
+            if planted::every(3, planted::Bug::WakeUpLost) {
+                return Poll::Ready(None);
+            }
             Poll::Ready(mail.reader.take())
         })
         .await;

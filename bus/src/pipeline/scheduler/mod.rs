@@ -33,6 +33,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::context::Context;
 use super::invoke::{Attempts, Lease};
+#[cfg(test)]
+use super::planted;
 use super::settle;
 use super::target;
 use super::tasks::Loop;
@@ -311,6 +313,10 @@ impl Scheduling {
                     (&outcome, &settle.end)
                 {
                     for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                        #[cfg(test)]
+                        if planted::is(planted::Bug::EmittedForgotten) {
+                            continue;
+                        }
                         self.state.accept(*bus, new, *place, settle.now);
                     }
                 }
@@ -333,6 +339,15 @@ impl Scheduling {
             StepOutcome::Settled(places) => {
                 self.state.forget(job.key, held);
                 if let SettleEnd::Retry { due_at } = settle.end {
+                    #[cfg(test)]
+                    if planted::is(planted::Bug::RetryEarly) {
+                        let job = Job {
+                            fence: job.fence + 1,
+                            attempts_made: job.attempts_made + 1,
+                            ..job.clone()
+                        };
+                        self.state.push(job, false);
+                    }
                     self.state.note_retry((due_at, job.key));
                 }
                 super::tell::attempt(&self.stages.context, &job, &settle, &places);

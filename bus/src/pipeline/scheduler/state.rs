@@ -17,13 +17,11 @@ use super::queue::{Interrupted, Job, Queue};
 use super::situation::Situation;
 use super::suspects::Suspects;
 use crate::model::{BusId, DeliveryKey, Position, SubscriptionId, Target, Timestamp};
+#[cfg(test)]
+use crate::pipeline::planted::{self, Bug};
 use crate::pipeline::target;
 use crate::store::{Appended, NewEvent};
 
-/// Deliveries of one subscription that wait in memory.
-pub(super) const READY_PER_SUBSCRIPTION_MAX: usize = 1_024;
-/// Below this a queue that lags is filled again.
-pub(super) const READY_LOW: usize = 256;
 /// Bytes of events that wait in memory, all subscriptions together. A queue may hold as many as are left
 /// free, so that room is left for whoever comes next.
 pub(super) const READY_BYTES_MAX: usize = 64 << 20;
@@ -88,6 +86,8 @@ pub(super) struct State {
     pub(super) held: HashSet<DeliveryKey>,
     pub(super) due: Due,
     pub(super) suspects: Suspects,
+    /// Deliveries of one subscription that wait in memory.
+    pub(super) ready_max: usize,
     begun: u64,
     paused: u8,
     pub(super) stopping: bool,
@@ -103,6 +103,7 @@ impl State {
             parked: VecDeque::new(),
             hungry: VecDeque::new(),
             budget: Budget::new(limits),
+            ready_max: limits.ready_max.max(1),
             ready: 0,
             ready_bytes: 0,
             reserved_bytes: 0,
@@ -197,7 +198,7 @@ impl State {
     pub(super) fn room(&self, queue: &Queue, weight: usize) -> bool {
         let taken = self.ready_bytes + self.reserved_bytes;
         let free = READY_BYTES_MAX.saturating_sub(taken);
-        queue.held() < READY_PER_SUBSCRIPTION_MAX
+        queue.held() < self.ready_max
             && (queue.bytes + weight <= free || (queue.held() == 0 && taken < READY_BYTES_HARD_MAX))
     }
 
@@ -229,6 +230,11 @@ impl State {
                 continue;
             }
             queue.cursor = place.position;
+            #[cfg(test)]
+            if planted::every(3, Bug::DuplicateJob) {
+                queue.cursor = Position(place.position.0 - 1);
+                queue.behind = true;
+            }
             let job = Job {
                 key: DeliveryKey {
                     subscription: *id,
@@ -368,6 +374,10 @@ impl State {
             queue.bytes = queue.bytes.saturating_sub(job.weight);
             self.ready -= 1;
             self.ready_bytes = self.ready_bytes.saturating_sub(job.weight);
+            #[cfg(test)]
+            if planted::every(7, Bug::CounterWrong) {
+                self.ready += 1;
+            }
         }
         if queue.ready.is_empty() {
             queue.queued = false;
@@ -395,6 +405,10 @@ impl State {
     ) {
         self.budget.give_back(held.memory_bytes);
         self.functions[held.function].end(held.number, now, cost_us);
+        #[cfg(test)]
+        if planted::is(Bug::TurnEarly) {
+            self.give_turn_back(held);
+        }
         if let Some(key) = unsettled {
             self.forget(key, held);
         }
@@ -416,6 +430,10 @@ impl State {
 
     /// The settlement of an attempt is durable or refused.
     pub(super) fn give_turn_back(&mut self, held: Held) {
+        #[cfg(test)]
+        if planted::every(3, Bug::TurnKept) {
+            return;
+        }
         if held.turn {
             self.functions[held.function].give_turn_back();
             self.enlist(held.function);

@@ -138,6 +138,10 @@ impl State {
 
     /// A delivery ended; if it was the suspect on its way, the next one goes.
     pub(super) fn suspect_ended(&mut self, key: DeliveryKey) {
+        #[cfg(test)]
+        if crate::pipeline::planted::is(crate::pipeline::planted::Bug::SuspectStuck) {
+            return;
+        }
         if self.suspects.running == Some(key) {
             self.suspects.running = None;
             self.next_suspect();

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::backlog::{Answer, Request};
+use super::budget::READY_MAX;
 use super::budget::{Budget, Limits, Pace, Short};
 use super::queue::{DuePlace, Interrupted, Job};
 use super::situation::Situation;
-use super::state::{Action, Held, Pause, READY_BYTES_MAX, READY_PER_SUBSCRIPTION_MAX, State};
+use super::state::{Action, Held, Pause, READY_BYTES_MAX, State};
 use crate::model::{
     BusId, Data, DeliveryKey, Event, Lineage, Name, Position, SubscriptionId, Target, Timestamp,
 };
@@ -20,6 +21,7 @@ use crate::pipeline::target;
 use crate::store::{Appended, NewEvent};
 
 const LIMITS: Limits = Limits {
+    ready_max: READY_MAX,
     on_processor_max: 4,
     in_flight_max: 16,
     memory_bytes_max: 16 << 20,
@@ -298,7 +300,7 @@ impl World {
             assert!(running <= limit);
         }
         for (id, queue) in &self.state.queues {
-            assert!(queue.ready.len() <= READY_PER_SUBSCRIPTION_MAX + LIMITS.in_flight_max);
+            assert!(queue.ready.len() <= READY_MAX + LIMITS.in_flight_max);
             let weight: usize = queue.ready.iter().map(|job| job.weight).sum();
             assert_eq!(weight, queue.bytes, "{id:?}");
         }

@@ -15,6 +15,12 @@ use async_task::{Runnable, Task};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::store::{Error, Step, StepOutcome};
+
+/// What came of a commit.
+pub(crate) type Committed = Result<Vec<StepOutcome>, Error>;
+/// Sees each batch before its commit, and after it with what came of it.
+pub(crate) type Watching = Box<dyn FnMut(&[Step], Option<&Committed>) + Send>;
 
 /// The executor; cheap to clone.
 #[derive(Clone)]
@@ -24,13 +30,16 @@ struct Shared {
     /// The time of the tasks. Its random numbers are the tasks' as well; what is next has others.
     clock: Clock,
     state: Mutex<State>,
+    /// Who sees commits.
+    watching: Mutex<Option<Watching>>,
 }
 
 #[derive(Default)]
 struct State {
     seed: u64,
     processors: usize,
-    /// Tasks that are ready, each with its number.
+    /// Tasks that are ready, in the order of their numbers: several that are woken at once may be woken in
+    /// any order (tokio's watch channels draw one).
     ready: Vec<(u64, Runnable)>,
     /// Tasks that nobody waits for: they end with the executor.
     detached: BTreeMap<u64, Task<()>>,
@@ -57,6 +66,11 @@ impl State {
         z ^ (z >> 31)
     }
 
+    fn make_ready(&mut self, number: u64, runnable: Runnable) {
+        let place = self.ready.partition_point(|(known, _)| *known < number);
+        self.ready.insert(place, (number, runnable));
+    }
+
     fn note(&mut self, word: u64) {
         self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
@@ -71,11 +85,32 @@ impl Simulated {
             ..State::default()
         };
         let state = Mutex::new(state);
-        Self(Arc::new(Shared { clock, state }))
+        let watching = Mutex::default();
+        Self(Arc::new(Shared {
+            clock,
+            state,
+            watching,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watching(&self) -> MutexGuard<'_, Option<Watching>> {
+        let watching = self.0.watching.lock();
+        watching.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets somebody see commits.
+    pub(crate) fn watch_commits(&self, watching: Watching) {
+        *self.watching() = Some(watching);
+    }
+
+    pub(super) fn show_commit(&self, steps: &[Step], done: Option<&Committed>) {
+        if let Some(watching) = &mut *self.watching() {
+            watching(steps, done);
+        }
     }
 
     pub(super) fn processors(&self) -> usize {
@@ -134,7 +169,7 @@ impl Simulated {
             // Without an executor there is nobody to run it: it is dropped with what it holds.
             if let Some(shared) = shared.upgrade() {
                 let own = Self(shared);
-                own.state().ready.push((number, runnable));
+                own.state().make_ready(number, runnable);
             }
         };
         let (runnable, task) = async_task::spawn(work, schedule);
@@ -207,7 +242,7 @@ impl Simulated {
         }
         let random = state.random();
         let place = usize::try_from(random % ready).unwrap_or(0);
-        let (number, runnable) = state.ready.swap_remove(place);
+        let (number, runnable) = state.ready.remove(place);
         state.steps += 1;
         state.note(number);
         let now = self.0.clock.now();
@@ -238,6 +273,7 @@ impl Simulated {
         state.crashed = true;
         let detached = std::mem::take(&mut state.detached);
         drop(state);
+        drop(self.watching().take());
         // Dropping a handle closes its task; running a closed task drops it.
         drop(detached);
         loop {

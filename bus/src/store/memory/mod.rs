@@ -6,6 +6,8 @@
 
 mod corrupt;
 mod pages;
+#[cfg(test)]
+pub(crate) mod planted;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -125,6 +127,10 @@ impl MemoryStore {
     pub fn reopen(&self) -> Self {
         let (epoch, was_clean) = {
             let mut data = self.lock();
+            #[cfg(test)]
+            if planted::DEDUPE_APART.get() {
+                data.forget_newest();
+            }
             data.epoch += 1;
             (data.epoch, std::mem::take(&mut data.clean))
         };

@@ -19,7 +19,7 @@ mod migrate;
 mod open;
 mod pages;
 #[cfg(test)]
-mod planted;
+pub(crate) mod planted;
 mod quarantine;
 mod read;
 mod recount;
@@ -30,7 +30,7 @@ mod stray;
 mod tables;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 use std::fmt;

@@ -6,15 +6,15 @@ use super::dedupe::Geometry;
 
 thread_local! {
     /// Commits in one phase.
-    pub(super) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
+    pub(crate) static ONE_PHASE: Cell<bool> = const { Cell::new(false) };
     /// Answers before anything is flushed.
-    pub(super) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
+    pub(crate) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
     /// Ends a scan where the engine ends it, and holds no row against the one before it.
     pub(super) static NO_END_CHECK: Cell<bool> = const { Cell::new(false) };
     /// Settles whatever the fence says.
-    pub(super) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+    pub(crate) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
     /// Commits each step for itself, so that a batch's transaction is torn apart.
-    pub(super) static SPLIT: Cell<bool> = const { Cell::new(false) };
+    pub(crate) static SPLIT: Cell<bool> = const { Cell::new(false) };
     /// Transactions after which a migration stops, as if the process were killed there.
     pub(super) static MIGRATION_STOPS_AFTER: Cell<u64> = const { Cell::new(u64::MAX) };
     /// A merge forgets the first of its blocks.

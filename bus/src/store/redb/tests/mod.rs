@@ -6,7 +6,7 @@ mod flips;
 mod frozen;
 mod levels;
 mod opening;
-pub(super) mod power;
+pub(crate) mod power;
 mod rot;
 
 use std::path::Path;

@@ -22,10 +22,10 @@ const SECTOR: usize = 512;
 pub(super) const ID: [u8; 16] = [9; 16];
 
 /// Numbers that a seed decides.
-pub(in crate::store::redb) struct Random(pub(in crate::store::redb) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(in crate::store::redb) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -48,10 +48,10 @@ struct Platter {
 
 /// A disk whose power can go.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<Mutex<Platter>>);
+pub(crate) struct Disk(Arc<Mutex<Platter>>);
 
 impl Disk {
-    pub(super) fn of(image: Vec<u8>) -> Self {
+    pub(crate) fn of(image: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Platter {
             durable: image.clone(),
             live: image,
@@ -64,16 +64,16 @@ impl Disk {
     }
 
     /// What a process that stopped without closing leaves when the power stays on.
-    pub(super) fn live(&self) -> Vec<u8> {
+    pub(crate) fn live(&self) -> Vec<u8> {
         self.lock().live.clone()
     }
 
-    pub(super) fn cut_after(&self, operations: u64) {
+    pub(crate) fn cut_after(&self, operations: u64) {
         self.lock().operations_left = Some(operations);
     }
 
     /// What is left after the power went: flushed bytes, and of the others what chance let through.
-    pub(super) fn after_the_cut(&self, random: &mut Random) -> Self {
+    pub(crate) fn after_the_cut(&self, random: &mut Random) -> Self {
         let platter = self.lock();
         let mut image = platter.durable.clone();
         let mut kept: Vec<&(usize, Vec<u8>)> = Vec::new();
@@ -102,7 +102,7 @@ impl Disk {
         Self::of(image)
     }
 
-    pub(super) fn open(&self) -> Result<RedbStore, Error> {
+    pub(crate) fn open(&self) -> Result<RedbStore, Error> {
         self.open_with(1 << 20)
     }
 
@@ -119,8 +119,8 @@ impl Disk {
         )
     }
 
-    /// A new store on a new disk, with the rules.
-    pub(super) fn with_store() -> (Self, RedbStore) {
+    /// A new store on a new disk.
+    pub(crate) fn with_new_store() -> Self {
         let disk = Self::default();
         let database = Builder::new().create_with_backend(disk.clone()).unwrap();
         let identity = Identity {
@@ -130,6 +130,12 @@ impl Disk {
         };
         open::write_new(&database, &identity).unwrap();
         drop(database);
+        disk
+    }
+
+    /// A new store on a new disk, with the rules.
+    pub(super) fn with_store() -> (Self, RedbStore) {
+        let disk = Self::with_new_store();
         let store = disk.open().unwrap();
         store.commit(&[rules(1_000_000)]).unwrap();
         (disk, store)
