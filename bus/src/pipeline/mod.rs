@@ -375,6 +375,8 @@ impl Pipeline {
             self.checking.wake();
         }
         telemetry.set_in_memory(self.scheduler.in_memory());
+        let totals = self.store().totals();
+        telemetry.set_deliveries([totals.pending, totals.waiting, totals.dead]);
         telemetry.set_in_flight(self.scheduler.in_flight(), self.scheduler.leased_bytes());
         telemetry.set_functions(functions::count(&self.snapshot()));
         telemetry.upkeep();

@@ -748,6 +748,10 @@ impl Store for Bad {
         self.inner.plan(step)
     }
 
+    fn totals(&self) -> crate::store::Counts {
+        self.inner.totals()
+    }
+
     forward! {
         catalog() -> Catalog;
         events_page(bus: BusId, from: Position, page: Page) -> Rows<StoredEvent, Position>;

@@ -21,6 +21,17 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The sum after one subscription's counts went from `before` to `after`.
+    pub(super) fn moved(self, before: Self, after: Self) -> Self {
+        let moved =
+            |sum: u64, before: u64, after: u64| sum.saturating_add(after).saturating_sub(before);
+        Self {
+            pending: moved(self.pending, before.pending, after.pending),
+            waiting: moved(self.waiting, before.waiting, after.waiting),
+            dead: moved(self.dead, before.dead, after.dead),
+        }
+    }
+
     /// Where an owed delivery counts.
     pub(super) fn owed_mut(&mut self, waits: bool) -> &mut u64 {
         if waits {

@@ -162,6 +162,9 @@ pub trait Store: Send + Sync + 'static {
     /// As every read.
     fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error>;
 
+    /// The sums of all subscriptions' counts as of the last commit; reads nothing.
+    fn totals(&self) -> Counts;
+
     /// A function's state under `key`, with its version; `None` is absent, which has version 0.
     /// # Errors
     /// As every read.

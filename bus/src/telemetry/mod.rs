@@ -73,7 +73,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ),
 ];
 /// What gauges show.
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     (
         "edgebus_corrupt_records",
         "Corrupt records that are known and not in quarantine.",
@@ -90,6 +90,10 @@ const GAUGES: [(&str, &str); 8] = [
     (
         "edgebus_deliveries_in_memory",
         "Deliveries that are ready or running.",
+    ),
+    (
+        "edgebus_deliveries",
+        "Deliveries in the store that did not succeed: pending, waiting for a due time, dead.",
     ),
     (
         "edgebus_writer_inbox_steps",
@@ -218,6 +222,8 @@ pub struct Telemetry {
     free_bytes: Gauge,
     /// Looks at the disk; set once, at the start.
     disk: OnceLock<Box<dyn Fn() -> Disk + Send + Sync>>,
+    /// One for each state of a delivery that did not succeed.
+    deliveries: Vec<Gauge>,
     /// One for each state of a function.
     functions: Vec<Gauge>,
     tallies: Tallies,
@@ -291,6 +297,14 @@ impl Telemetry {
             store_bytes: gauge("edgebus_store_bytes"),
             free_bytes: gauge("edgebus_disk_free_bytes"),
             disk: OnceLock::new(),
+            deliveries: ["pending", "waiting", "dead"]
+                .iter()
+                .map(|state| {
+                    let label = vec![Label::new("state", *state)];
+                    let key = Key::from_parts("edgebus_deliveries", label);
+                    recorder.register_gauge(&key, &metadata)
+                })
+                .collect(),
             functions: ["ready", "compiling", "unavailable"]
                 .iter()
                 .map(|state| {
@@ -437,6 +451,14 @@ impl Telemetry {
     /// Looks at the disk with `look` whenever metrics are read; the first one given counts.
     pub fn watch_disk(&self, look: impl Fn() -> Disk + Send + Sync + 'static) {
         let _ = self.disk.set(Box::new(look));
+    }
+
+    /// Sets how many deliveries in the store are pending, waiting and dead.
+    pub fn set_deliveries(&self, counts: [u64; 3]) {
+        for (gauge, count) in self.deliveries.iter().zip(counts) {
+            // Exact up to 2^53.
+            gauge.set(count as f64);
+        }
     }
 
     /// Sets how many functions are ready, compiling and unavailable.

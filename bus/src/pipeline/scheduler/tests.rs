@@ -154,6 +154,25 @@ impl World {
         self.state.accept(BusId(1), &new, place, self.now);
     }
 
+    /// What was claimed by the process before.
+    fn interrupted(&self, after: Option<DeliveryKey>, bytes_max: usize) -> Answer {
+        let (mut jobs, mut bytes, mut next) = (Vec::new(), 0, None);
+        for (key, row) in &self.rows {
+            let left = row.due_at.is_none() && row.interrupted != Interrupted::No;
+            if !left || after.is_some_and(|after| *key <= after) {
+                continue;
+            }
+            let job = self.job(*key);
+            bytes += job.weight;
+            jobs.push(job);
+            if bytes >= bytes_max {
+                next = Some(*key);
+                break;
+            }
+        }
+        Answer::Interrupted { jobs, next }
+    }
+
     /// The store answers a request as it is at this moment.
     fn answer(&mut self, request: Request) -> Answer {
         match request {
@@ -218,23 +237,7 @@ impl World {
                     next: all.iter().map(|place| place.0).find(|at| *at > until),
                 }
             }
-            Request::Interrupted { after, bytes_max } => {
-                let (mut jobs, mut bytes, mut next) = (Vec::new(), 0, None);
-                for (key, row) in &self.rows {
-                    let left = row.due_at.is_none() && row.interrupted != Interrupted::No;
-                    if !left || after.is_some_and(|after| *key <= after) {
-                        continue;
-                    }
-                    let job = self.job(*key);
-                    bytes += job.weight;
-                    jobs.push(job);
-                    if bytes >= bytes_max {
-                        next = Some(*key);
-                        break;
-                    }
-                }
-                Answer::Interrupted { jobs, next }
-            }
+            Request::Interrupted { after, bytes_max } => self.interrupted(after, bytes_max),
             Request::Load { places, bytes_max } => {
                 let (mut jobs, mut bytes, mut read) = (Vec::new(), 0, 0);
                 for (_, key) in &places {

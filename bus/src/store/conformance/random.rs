@@ -249,6 +249,7 @@ pub(in crate::store) fn everything(store: &dyn Store) -> Vec<String> {
             store.dead_letters(id, None, 1_000).unwrap()
         ));
     }
+    all.push(format!("{:?}", store.totals()));
     let running = store.running_page(None, Page::forward(1_000, usize::MAX));
     for row in running.unwrap().rows {
         // Which open it was, and when, is another handle's business.

@@ -417,6 +417,16 @@ impl Store for MemoryStore {
         Ok(counts)
     }
 
+    fn totals(&self) -> Counts {
+        let data = self.lock();
+        let mut counts = Counts::default();
+        for row in data.deliveries.values() {
+            *counts.owed_mut(row.due_at.is_some()) += 1;
+        }
+        counts.dead = data.dead_letters.len() as u64;
+        counts
+    }
+
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
         let place = (function.clone(), key.to_vec());
         let data = self.alive()?;

@@ -19,6 +19,8 @@ use crate::store::{BusCounts, Counts, Error};
 pub(super) struct Counters {
     buses: HashMap<BusId, BusCounts>,
     subscriptions: HashMap<SubscriptionId, Counts>,
+    /// Over all subscriptions.
+    totals: Counts,
 }
 
 /// The counters that a transaction changes, with their new values.
@@ -82,6 +84,7 @@ impl Counters {
                         let counts = read_subscription(from)?;
                         let id = SubscriptionId(number);
                         counters.subscriptions.insert(id, counts);
+                        counters.totals = counters.totals.moved(Counts::default(), counts);
                     }
                     _ => return None,
                 }
@@ -98,10 +101,19 @@ impl Counters {
     /// Takes over what a committed transaction changed.
     pub(super) fn absorb(&mut self, changed: Changed) {
         self.buses.extend(changed.buses);
-        self.subscriptions.extend(changed.subscriptions);
-        for id in changed.gone {
-            self.subscriptions.remove(&id);
+        for (id, after) in changed.subscriptions {
+            let before = self.subscriptions.insert(id, after).unwrap_or_default();
+            self.totals = self.totals.moved(before, after);
         }
+        for id in changed.gone {
+            let before = self.subscriptions.remove(&id).unwrap_or_default();
+            self.totals = self.totals.moved(before, Counts::default());
+        }
+    }
+
+    /// The sums over all subscriptions.
+    pub(super) fn totals(&self) -> Counts {
+        self.totals
     }
 }
 

@@ -49,7 +49,7 @@ use self::steps::{Memory, Pending, Work};
 use self::tables::{Snapshot, Tables, engine};
 use super::codec::{Table, Writer};
 use super::known::Known;
-use super::{Error, Kind, RecordId, Step, StepOutcome};
+use super::{Counts, Error, Kind, RecordId, Step, StepOutcome};
 use crate::model::Progress;
 
 /// A file in the folder that holds nothing but space, to be given back when the disk is full. It is made
@@ -100,6 +100,8 @@ pub struct RedbStore {
     harmed: Arc<HarmLog>,
     /// Records in quarantine.
     in_quarantine: AtomicU64,
+    /// What waits and what died, over all subscriptions; a plain lock around a copy.
+    totals: Mutex<Counts>,
     /// How long the file is.
     length: Length,
     checks: check::Checks,
@@ -200,6 +202,7 @@ impl RedbStore {
                 epoch,
                 was_clean,
                 known: Mutex::new(memory.known.clone()),
+                totals: Mutex::new(memory.counters.totals()),
                 memory: Mutex::new((memory, index)),
                 dead: AtomicBool::new(false),
                 harmed,
@@ -233,6 +236,8 @@ impl RedbStore {
                     *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.clone();
                 }
                 memory.absorb(pending);
+                *self.totals.lock().unwrap_or_else(PoisonError::into_inner) =
+                    memory.counters.totals();
                 Ok(outcomes)
             }
             Err(error) => {

@@ -286,6 +286,10 @@ impl Store for RedbStore {
         Ok(counts.unwrap_or_default())
     }
 
+    fn totals(&self) -> Counts {
+        *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
         let key = state_key(function, key);
         let read = |from: &mut Reader<'_>| {
