@@ -112,6 +112,7 @@ impl Bench {
                     output: String::new(),
                 },
                 spared: false,
+                seen: edgebus::store::Seen::default(),
                 end: SettleEnd::Done(Effects::default()),
                 now: Timestamp(1_002),
             }))

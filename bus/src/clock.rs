@@ -210,7 +210,6 @@ impl Clock {
     }
 
     /// Resolves after `time`. On the machine's clock it needs a tokio runtime with timers.
-    #[must_use]
     pub fn sleep(&self, time: Duration) -> Sleep {
         match &self.0 {
             Source::Machine(_) => Sleep::system(time),

@@ -44,6 +44,12 @@ impl Default for FunctionLimits {
 pub const COMPONENT_BYTES_MAX: usize = 16 << 20;
 /// The longest state key, in bytes.
 pub const STATE_KEY_BYTES_MAX: usize = 512;
+/// State keys that one attempt may read.
+pub const STATE_READS_MAX: usize = 1_024;
+/// State keys that one attempt may get in listings: its settlement lists them again.
+pub const STATE_LISTED_MAX: usize = 10_000;
+/// Different listings that one attempt may ask for.
+pub const STATE_LISTINGS_MAX: usize = 256;
 /// One event, attributes and data, in bytes.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// One batch body, in bytes.

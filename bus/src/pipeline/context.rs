@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::reading::Newest;
 use super::snapshot::Snapshot;
 use super::tasks::Executor;
 use crate::clock::Clock;
@@ -97,6 +98,8 @@ impl Health {
 /// What every stage may use.
 pub(super) struct Context {
     pub(super) store: Arc<dyn Store>,
+    /// The state of functions, as attempts see it.
+    pub(super) newest: Arc<Newest>,
     pub(super) clock: Clock,
     /// What loops, tasks and blocking work run on.
     pub(super) executor: Executor,
@@ -112,7 +115,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        newest: Arc<Newest>,
         clock: Clock,
         executor: Executor,
         telemetry: Arc<Telemetry>,
@@ -120,7 +123,8 @@ impl Context {
         secret: [u8; 32],
     ) -> Arc<Self> {
         Arc::new(Self {
-            store,
+            store: newest.store.clone(),
+            newest,
             clock,
             executor,
             telemetry,

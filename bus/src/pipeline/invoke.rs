@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::context::Context;
+use super::reading::Reading;
 use super::recover::{self, Careful};
-use super::scheduler::{Held, Job, Scheduler, SettleTicket};
+use super::scheduler::{Held, Job, Returned, Scheduler, SettleTicket};
 use super::settle::{self, Ran};
 use super::snapshot::Snapshot;
 use super::target;
@@ -18,7 +19,7 @@ use super::tasks::caught;
 use super::workers::{Meter, Workers};
 use super::writer::{Weight, Writer};
 use crate::model::{DeliveryKey, Outcome};
-use crate::store::{Settle, SettleEnd, Step};
+use crate::store::{Settle, SettleEnd, StepOutcome};
 
 /// What an attempt has of the scheduler: a place on a processor, a place in flight, memory, perhaps its
 /// function's turn. All of it is given back when the last clone of the lease is dropped.
@@ -30,8 +31,8 @@ pub(super) struct Lease {
     /// True once a settlement is on its way to the writer.
     settling: AtomicBool,
     cost_us: AtomicU64,
-    /// The delivery, if its attempt could not begin.
-    returned: Mutex<Option<Box<Job>>>,
+    /// The delivery, if its attempt is to be made again.
+    returned: Mutex<Option<(Returned, Box<Job>)>>,
 }
 
 impl Lease {
@@ -45,6 +46,12 @@ impl Lease {
             cost_us: AtomicU64::new(0),
             returned: Mutex::new(None),
         }
+    }
+
+    /// Gives the delivery back, to be attempted again.
+    fn give_back(&self, why: Returned, job: Job) {
+        let returned = Some((why, Box::new(job)));
+        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = returned;
     }
 
     /// Gives the place on the processor back.
@@ -104,16 +111,13 @@ impl Attempts {
         let snapshot = self.context.snapshot();
         if !can_begin(&snapshot, &job) {
             // The rules have changed since the scheduler let it go; it hears of that in a moment.
-            *lease
-                .returned
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(job));
+            lease.give_back(Returned::NotBegun, job);
             return;
         }
         // A death that counts is settled in place of an attempt.
         let death = recover::count_death(&self.context, &snapshot, &job);
-        let (job, settle) = match death {
-            Some(settle) => (job, settle),
+        let (job, ended) = match death {
+            Some(settle) => (job, (settle, None)),
             None => {
                 // After an unclean stop what was pending then is claimed durably first.
                 let now = self.context.clock.now();
@@ -121,14 +125,34 @@ impl Attempts {
                 let Some(job) = claimed else {
                     return;
                 };
-                let settle = guarded(&self.context, &snapshot, &job).await;
-                (job, settle)
+                let ended = guarded(&self.context, &snapshot, &job).await;
+                (job, ended)
             }
         };
+        let (settle, reading) = ended;
         lease.cost_us.store(meter.used_us(), Ordering::SeqCst);
         lease.settling.store(true, Ordering::SeqCst);
         let held = lease.held;
-        send(&self.writer, settle, SettleTicket { job, held }).await;
+        let ticket = SettleTicket { job, held };
+        let sent = if settle.attempt.outcome == Outcome::Conflict {
+            Err(Box::new((ticket, settle)))
+        } else {
+            send(&self.writer, settle, reading, ticket).await
+        };
+        let Err(refused) = sent else {
+            return;
+        };
+        // What it saw has changed: it runs again without having been to the log.
+        let (ticket, settle) = *refused;
+        #[cfg(test)]
+        self.context.executor.show_conflict(&settle);
+        if ticket.job.conflicts < settle::CONFLICTS_MAX {
+            lease.give_back(Returned::Conflict, ticket.job);
+            return;
+        }
+        let conflict = StepOutcome::Conflict;
+        let settle = settle::after_refusal(&self.context, &ticket.job, settle, &conflict);
+        let _ = send(&self.writer, settle, None, ticket).await;
     }
 }
 
@@ -141,7 +165,7 @@ fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
 }
 
 /// An attempt whose panic is a failed attempt, not the end of a worker.
-async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
+async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> (Settle, Option<Reading>) {
     let started_at = context.clock.now();
     let ended = caught(target::attempt(context, snapshot, job)).await;
     ended.unwrap_or_else(|| {
@@ -155,12 +179,20 @@ async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
             "the host panicked during this attempt".to_owned(),
             started_at,
         );
-        settle::failed(context, job, &policy, ran)
+        (settle::failed(context, job, &policy, ran), None)
     })
 }
 
 /// Hands a settlement to the writer; waits while its inbox is full.
-pub(super) async fn send(writer: &Writer, settle: Settle, ticket: SettleTicket) {
+///
+/// # Errors
+/// The ticket and the settlement, if something that its attempt has read was changed.
+pub(super) async fn send(
+    writer: &Writer,
+    settle: Settle,
+    reading: Option<Reading>,
+    ticket: SettleTicket,
+) -> Result<(), Box<(SettleTicket, Settle)>> {
     let event = ticket.job.event.size();
     let written = match &settle.end {
         SettleEnd::Done(effects) => {
@@ -187,8 +219,8 @@ pub(super) async fn send(writer: &Writer, settle: Settle, ticket: SettleTicket) 
         held: written + event,
     };
     writer
-        .settle(Step::Settle(Box::new(settle)), weight, ticket)
-        .await;
+        .settle(Box::new(settle), reading, weight, ticket)
+        .await
 }
 
 impl Ran {

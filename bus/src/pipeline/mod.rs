@@ -22,15 +22,18 @@ mod functions;
 mod ingest;
 mod invoke;
 mod matching;
+mod overlay;
 #[cfg(test)]
 pub(crate) mod planted;
 mod portions;
+mod reading;
 mod recover;
 mod redact;
 mod retire;
 mod scheduler;
 mod services;
 mod settle;
+mod sights;
 mod snapshot;
 pub mod space;
 mod target;
@@ -39,6 +42,7 @@ mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trial;
+mod turns;
 mod workers;
 mod writer;
 
@@ -67,6 +71,7 @@ use crate::telemetry::Telemetry;
 use context::Context;
 use functions::Compiler;
 use invoke::Attempts;
+use reading::Newest;
 use scheduler::{Scheduler, Stages};
 use tasks::{Executor, Loop};
 use workers::Workers;
@@ -146,8 +151,9 @@ impl Pipeline {
             let message = format!("the system gives no thread: {error}");
             Error::new(Kind::Unavailable, message).coded(Code::SystemRefused)
         };
+        let newest = Newest::new(parts.store, parts.clock.clone()).map_err(read_error)?;
         let context = Context::new(
-            parts.store,
+            Arc::new(newest),
             parts.clock,
             executor.clone(),
             parts.telemetry,

@@ -35,6 +35,8 @@ pub(crate) enum Bug {
     RetryEarly,
     /// Emitted events are stored, and nobody schedules them.
     EmittedForgotten,
+    /// A settlement enters the writer's inbox whatever has become of the state that it rests on.
+    StateUnchecked,
     /// A pause for want of space never ends.
     PauseForEver,
 }

@@ -1,83 +1,66 @@
 //! What a guest may ask of the bus during one attempt: state through a host-side buffer, configuration, secrets.
 //!
-//! Reads see the store and, on top, what this attempt wrote. Nothing reaches the store before the
-//! settlement; an attempt that fails throws the whole buffer away.
+//! Reads see the store (`reading` says how) and, on top, what this attempt wrote. Nothing reaches the store
+//! before the settlement; an attempt that fails throws the whole buffer away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::reading::{Newest, Reading};
 use super::snapshot::Deployed;
-use crate::model::{Name, limits::STATE_KEY_BYTES_MAX};
+use crate::model::limits::{PAGE_ROWS_MAX, STATE_KEY_BYTES_MAX};
 use crate::runtime::{Call, GuestServices, ServiceError};
-use crate::store::{Effects, Store};
-
-/// Keys that one attempt may read.
-const STATE_READS_MAX: usize = 1_024;
+use crate::store::Effects;
 
 /// The services of one attempt.
 pub(super) struct Services {
-    store: Arc<dyn Store>,
     deployed: Arc<Deployed>,
-    /// What was read: the version for the settlement to check, the value to be read again.
-    reads: BTreeMap<Vec<u8>, (u64, Option<Bytes>)>,
+    reading: Reading,
     writes: BTreeMap<Vec<u8>, Option<Bytes>>,
     written_bytes: u64,
 }
 
 impl Services {
-    pub(super) fn new(store: Arc<dyn Store>, deployed: Arc<Deployed>) -> Self {
+    /// Of an attempt that is to be settled.
+    pub(super) fn new(newest: Arc<Newest>, deployed: Arc<Deployed>) -> Self {
+        let reading = Reading::new(newest, deployed.revision.name.clone());
+        Self::with(reading, deployed)
+    }
+
+    /// Of a trial.
+    pub(super) fn of_trial(newest: Arc<Newest>, deployed: Arc<Deployed>) -> Self {
+        let reading = Reading::of_trial(newest, deployed.revision.name.clone());
+        Self::with(reading, deployed)
+    }
+
+    fn with(reading: Reading, deployed: Arc<Deployed>) -> Self {
         Self {
-            store,
             deployed,
-            reads: BTreeMap::new(),
+            reading,
             writes: BTreeMap::new(),
             written_bytes: 0,
         }
     }
 
-    fn function(&self) -> &Name {
-        &self.deployed.revision.name
-    }
-
-    /// The buffer, for the settlement of a success.
-    pub(super) fn into_effects(self) -> Effects {
-        if self.reads.is_empty() && self.writes.is_empty() {
-            return Effects::default();
-        }
-        Effects {
-            function: Some(self.deployed.revision.name.clone()),
-            reads: self
-                .reads
-                .into_iter()
-                .map(|(key, (version, _))| (key, version))
-                .collect(),
+    /// What was read, for every settlement, and the buffer, for that of a success. `None` if state was neither
+    /// read nor written.
+    pub(super) fn end(self) -> (Option<Reading>, Effects) {
+        let used = self.reading.has_read() || !self.writes.is_empty();
+        let effects = Effects {
             writes: self.writes.into_iter().collect(),
-            emits: Vec::new(),
-        }
+            ..Effects::default()
+        };
+        (used.then_some(self.reading), effects)
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ServiceError> {
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ServiceError> {
         check_key(key)?;
-        if let Some(written) = self.writes.get(key) {
-            return Ok(written.clone());
+        match self.writes.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => self.reading.get(key).await,
         }
-        if let Some((_, value)) = self.reads.get(key) {
-            return Ok(value.clone());
-        }
-        if self.reads.len() >= STATE_READS_MAX {
-            return Err(ServiceError::Limit(format!(
-                "read more than {STATE_READS_MAX} state keys in one attempt"
-            )));
-        }
-        let found = self
-            .store
-            .state(self.function(), key)
-            .map_err(|error| ServiceError::Host(format!("state can't be read: {error}")))?;
-        let (version, value) = found.map_or((0, None), |found| (found.version, Some(found.value)));
-        self.reads.insert(key.to_vec(), (version, value.clone()));
-        Ok(value)
     }
 
     fn set(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), ServiceError> {
@@ -104,8 +87,8 @@ impl Services {
         Ok(())
     }
 
-    fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, ServiceError> {
-        let before = match self.get(key)? {
+    async fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, ServiceError> {
+        let before = match self.get(key).await? {
             None => 0,
             Some(value) => std::str::from_utf8(&value)
                 .ok()
@@ -127,29 +110,15 @@ impl Services {
         Ok(sum)
     }
 
-    fn keys(
+    async fn keys(
         &mut self,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, ServiceError> {
-        let limit = limit.clamp(1, crate::model::limits::PAGE_ROWS_MAX);
-        // Enough of the store's keys that, less those deleted here, a full page is left.
-        let stored = self
-            .store
-            .state_keys(self.function(), prefix, after, limit + self.writes.len())
-            .map_err(|error| ServiceError::Host(format!("state can't be listed: {error}")))?;
-        let mut keys: std::collections::BTreeSet<Vec<u8>> = stored.into_iter().collect();
-        for (key, value) in &self.writes {
-            if key.starts_with(prefix) && after.is_none_or(|after| key.as_slice() > after) {
-                if value.is_some() {
-                    keys.insert(key.clone());
-                } else {
-                    keys.remove(key);
-                }
-            }
-        }
-        Ok(keys.into_iter().take(limit).collect())
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let writes = &self.writes;
+        self.reading.keys(prefix, after, limit, writes).await
     }
 }
 
@@ -165,7 +134,7 @@ fn check_key(key: &[u8]) -> Result<(), ServiceError> {
 
 impl GuestServices for Services {
     fn state_get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>> {
-        Box::pin(async move { self.get(key) })
+        Box::pin(self.get(key))
     }
 
     fn state_set<'a>(
@@ -183,7 +152,7 @@ impl GuestServices for Services {
         new: Option<Bytes>,
     ) -> Call<'a, Result<bool, ServiceError>> {
         Box::pin(async move {
-            if self.get(key)? != expected {
+            if self.get(key).await? != expected {
                 return Ok(false);
             }
             self.set(key, new)?;
@@ -196,7 +165,7 @@ impl GuestServices for Services {
         key: &'a [u8],
         delta: i64,
     ) -> Call<'a, Result<i64, ServiceError>> {
-        Box::pin(async move { self.increment(key, delta) })
+        Box::pin(self.increment(key, delta))
     }
 
     fn state_keys<'a>(
@@ -205,7 +174,7 @@ impl GuestServices for Services {
         after: Option<&'a [u8]>,
         limit: u32,
     ) -> Call<'a, Result<Vec<Vec<u8>>, ServiceError>> {
-        Box::pin(async move { self.keys(prefix, after, limit as usize) })
+        Box::pin(self.keys(prefix, after, limit as usize))
     }
 
     fn config(&self, key: &str) -> Option<String> {

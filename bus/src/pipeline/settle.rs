@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::matching;
+use super::reading::Reading;
 use super::scheduler::Job;
 use super::snapshot::Snapshot;
+use super::target::Left;
 use crate::model::{
     Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
     Timestamp, delivery, media_type,
 };
 use crate::runtime::Emitted;
-use crate::store::{Effects, NewEvent, Settle, SettleEnd, StepOutcome};
+use crate::store::{Effects, NewEvent, Seen, Settle, SettleEnd, StepOutcome};
 
 /// Conflicts over state after which an attempt counts as failed.
 pub(super) const CONFLICTS_MAX: u8 = 64;
@@ -39,22 +41,37 @@ pub(super) fn conclude(
     subscription: &Subscription,
     function: &Name,
     mut ran: Ran,
-    effects: Option<(Effects, Vec<Emitted>)>,
-) -> Settle {
-    let mut done = None;
-    if let Some((mut effects, emitted)) = effects {
+    left: Left,
+) -> (Settle, Option<Reading>) {
+    let Left {
+        reading,
+        mut effects,
+        emitted,
+    } = left;
+    if ran.outcome.is_success() {
         match emits(context, snapshot, job, function, emitted) {
-            Ok(events) => {
-                effects.emits = events;
-                done = Some(effects);
-            }
+            Ok(events) => effects.emits = events,
             Err(outcome) => ran.outcome = outcome,
         }
     }
-    if let Some(effects) = done {
-        return settle(context, job, ran, SettleEnd::Done(effects));
-    }
-    failed(context, job, &subscription.target.retry, ran)
+    // What a function decides counts only if what it saw still holds. What merely happens to an attempt
+    // (time, memory, the host) counts in any case: another run would cost as much again.
+    let decided = matches!(
+        ran.outcome,
+        Outcome::Success
+            | Outcome::Reject { .. }
+            | Outcome::Retry { .. }
+            | Outcome::Trap { .. }
+            | Outcome::Limit { .. }
+    );
+    let reading = reading.filter(|_| decided);
+    let seen = reading.as_ref().map(Reading::seen).unwrap_or_default();
+    let settle = if ran.outcome.is_success() {
+        settle(context, job, ran, SettleEnd::Done(effects))
+    } else {
+        failed(context, job, &subscription.target.retry, ran)
+    };
+    (Settle { seen, ..settle }, reading)
 }
 
 /// The settlement of an attempt that failed.
@@ -106,6 +123,7 @@ fn settle(context: &Context, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
             output: ran.output,
         },
         spared: false,
+        seen: Seen::default(),
         end,
         now: context.clock.now(),
     }

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use super::context::Health;
 #[cfg(test)]
-use crate::store::Step;
+use crate::store::{Settle, Step, StepOutcome};
 #[cfg(test)]
 use simulated::{Committed, Simulated};
 
@@ -155,6 +155,13 @@ impl Executor {
         if let Self::Simulated(simulated) = self {
             simulated.show_commit(steps, done);
         }
+    }
+
+    /// Shows the simulation a settlement that never went to the writer, because what its attempt saw has changed.
+    #[cfg(test)]
+    pub(super) fn show_conflict(&self, settle: &Settle) {
+        let step = Step::Settle(Box::new(settle.clone()));
+        self.show_commit(&[step], Some(&Ok(vec![StepOutcome::Conflict])));
     }
 
     /// Waits until loops have ended. A panic has failed the bus already.

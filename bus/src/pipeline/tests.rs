@@ -4,8 +4,10 @@
 mod availability;
 mod clock;
 mod corrupt;
+mod newest;
 mod portions;
 mod renaming;
+mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -656,6 +658,7 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
                 fence: claimed.fence,
                 attempt,
                 spared: false,
+                seen: crate::store::Seen::default(),
                 end: crate::store::SettleEnd::Retry {
                     due_at: Timestamp(0),
                 },
@@ -766,8 +769,7 @@ impl Store for Bad {
         dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<crate::model::DeadLetter, DeliveryKey>;
         bus_counts(bus: BusId) -> crate::store::BusCounts;
         counts(subscription: SubscriptionId) -> crate::store::Counts;
-        state(function: &Name, key: &[u8]) -> Option<Versioned>;
-        state_keys(function: &Name, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<Vec<u8>>;
+        state_view() -> Box<dyn crate::store::StateView + '_>;
         component(digest: crate::model::Digest) -> Option<Bytes>;
         verify(harm: &mut dyn FnMut(String)) -> crate::store::Verified;
     }

@@ -126,7 +126,7 @@ struct Run {
 impl Run {
     async fn trial(self) -> Trial {
         let deployed = &self.deployed;
-        let mut services = Services::new(self.context.store.clone(), deployed.clone());
+        let mut services = Services::of_trial(self.context.newest.clone(), deployed.clone());
         let invocation = self.invocation();
         let mut invoked = self.function.invoke(invocation, &mut services).await;
         let secrets = deployed.secrets();
@@ -145,7 +145,7 @@ impl Run {
             match settle::emits(&self.context, &self.snapshot, &self.job, name, emitted) {
                 Err(outcome) => trial.outcome = outcome,
                 Ok(events) => {
-                    trial.writes = services.into_effects().writes;
+                    trial.writes = services.end().1.writes;
                     trial.emitted = would_emit(&self.snapshot, events);
                 }
             }

@@ -12,13 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind};
-use crate::model::{DeliveryKey, Timestamp};
-use crate::store::{Appended, Step, StepOutcome};
+use crate::model::{DeliveryKey, Name, Timestamp};
+use crate::store::{Appended, Settle, SettleEnd, Step, StepOutcome};
 use crate::telemetry::Telemetry;
 
 use super::context::Context;
 #[cfg(test)]
 use super::planted;
+use super::reading::Reading;
 use super::scheduler::{Scheduler, SettleTicket};
 use super::tasks::Loop;
 
@@ -156,7 +157,7 @@ impl Writer {
             held: bytes,
         };
         let step = Step::Append(append);
-        self.send(step, weight, Reply::Publish(reply), None).await?;
+        self.send(step, weight, Reply::Publish(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 
@@ -196,38 +197,83 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 
-    /// Sends a settlement; the scheduler hears what came of it.
-    pub(super) async fn settle(&self, step: Step, weight: Weight, ticket: SettleTicket) {
-        let reply = Reply::Settle(Box::new(ticket));
+    /// Sends a settlement; the scheduler hears what came of it. One whose attempt has `read` state is sent only
+    /// if all of that is still so at the moment when it enters the inbox.
+    ///
+    /// # Errors
+    /// The ticket and the settlement, if something has changed.
+    pub(super) async fn settle(
+        &self,
+        settle: Box<Settle>,
+        read: Option<Reading>,
+        weight: Weight,
+        ticket: SettleTicket,
+    ) -> Result<(), Box<(SettleTicket, Settle)>> {
         // After the writer's end nothing can be settled: the delivery stays owed in the store.
-        if let Ok(place) = self.settlements.clone().acquire_owned().await {
-            let _ = self.send(step, weight, reply, Some(place)).await;
+        let Ok(place) = self.settlements.clone().acquire_owned().await else {
+            return Ok(());
+        };
+        let Ok((room, inbox)) = self.place(weight).await else {
+            return Ok(());
+        };
+        let writes = match &settle.end {
+            SettleEnd::Done(effects) => effects.writes.clone(),
+            _ => Vec::new(),
+        };
+        let mut waiting = Some((settle, ticket));
+        let send = |version| {
+            let Some((mut settle, ticket)) = waiting.take() else {
+                return;
+            };
+            if let SettleEnd::Done(effects) = &mut settle.end {
+                effects.version = version;
+            }
+            let step = Step::Settle(settle);
+            inbox.send(Item {
+                rows: step.rows(),
+                step,
+                bytes: weight.written,
+                queued_at: self.clock.instant(),
+                reply: Reply::Settle(Box::new(ticket)),
+                _room: room,
+                _settlement: Some(place),
+            });
+        };
+        match read {
+            None => send(0),
+            Some(read) => {
+                let _ = read.enter(&writes, send);
+            }
+        }
+        match waiting {
+            None => Ok(()),
+            Some((settle, ticket)) => Err(Box::new((ticket, *settle))),
         }
     }
 
-    async fn send(
+    /// Room in the inbox for one step; waits until there is some.
+    async fn place(
         &self,
-        step: Step,
         weight: Weight,
-        reply: Reply,
-        settlement: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), Error> {
-        let room = self
-            .room
-            .clone()
-            .acquire_many_owned(share(weight.held))
-            .await
-            .map_err(|_| stopped())?;
-        let item = Item {
+    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'_, Item>), Error> {
+        let room = self.room.clone().acquire_many_owned(share(weight.held));
+        let room = room.await.map_err(|_| stopped())?;
+        let inbox = self.inbox.reserve().await.map_err(|_| stopped())?;
+        Ok((room, inbox))
+    }
+
+    async fn send(&self, step: Step, weight: Weight, reply: Reply) -> Result<(), Error> {
+        let (room, inbox) = self.place(weight).await?;
+        inbox.send(Item {
             rows: step.rows(),
             step,
             bytes: weight.written,
             queued_at: self.clock.instant(),
             reply,
             _room: room,
-            _settlement: settlement,
-        };
-        self.inbox.send(item).await.map_err(|_| stopped())
+            _settlement: None,
+        });
+        Ok(())
     }
 
     /// Applies one step and returns its outcome, after the flush.
@@ -244,7 +290,7 @@ impl Writer {
             written: bytes,
             held: bytes,
         };
-        self.send(step, weight, Reply::Outcome(reply), None).await?;
+        self.send(step, weight, Reply::Outcome(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
@@ -326,6 +372,8 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
         match done {
             Ok(outcomes) => {
                 let took = since(began);
+                let overlay = &context.newest.overlay;
+                overlay.ended(state_writes(&steps, &outcomes));
                 telemetry.count_commit(steps.len(), waited, took, items.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
                 let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
@@ -377,6 +425,26 @@ fn tell_jump(clock: &Clock, telemetry: &Telemetry) {
             jumped_ms / 1_000
         );
     }
+}
+
+/// The settlements that write state: whose, under which version, and whether they took place.
+pub(super) fn state_writes<'a>(
+    steps: &'a [Step],
+    outcomes: &'a [StepOutcome],
+) -> impl Iterator<Item = (&'a Name, u64, bool)> {
+    let written = |(step, outcome): (&'a Step, &StepOutcome)| {
+        let Step::Settle(settle) = step else {
+            return None;
+        };
+        match (&settle.end, &settle.seen.function) {
+            (SettleEnd::Done(effects), Some(function)) if !effects.writes.is_empty() => {
+                let committed = matches!(outcome, StepOutcome::Settled(_));
+                Some((function, effects.version, committed))
+            }
+            _ => None,
+        }
+    };
+    steps.iter().zip(outcomes).filter_map(written)
 }
 
 /// Tells the waiters first, so that a publisher's answer leaves before the scheduler's work begins.

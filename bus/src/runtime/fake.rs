@@ -14,6 +14,12 @@
 //! | `count KEY` | adds 1 to the state under KEY |
 //! | `swap KEY` | puts `1` under KEY if there is no value, and logs whether it did |
 //! | `keys PREFIX` | logs the first ten keys |
+//! | `none PREFIX` | it succeeds at once if there are keys |
+//! | `mark PREFIX` | puts `1` under PREFIX with the event's position |
+//! | `same KEY KEY` | it ends with a rejection if the two values differ |
+//! | `need KEY GATE` | reads KEY, waits at GATE, and ends with a rejection if there was no value |
+//! | `gate NAME` | waits until the test opens the [`Gate`] |
+//! | `at POSITION LINE` | the line, if the event has this position |
 //! | `log MESSAGE` | logs a line |
 //! | `show` | logs the event's data |
 //! | `config KEY`, `secret NAME` | logs the value |
@@ -23,11 +29,13 @@
 //!
 //! Components of any other word don't compile. Never here: limits on processor time and memory.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::error::{Error, Kind};
 use super::{Call, Emitted, Function, GuestServices, Invocation, Invoked, Runtime, ServiceError};
@@ -50,6 +58,12 @@ enum Line {
     Count(String),
     Swap(String),
     Keys(String),
+    None(String),
+    Mark(String),
+    Same(String, String),
+    Need(String, String),
+    Gate(String),
+    At(u64, Box<Line>),
     Log(String),
     Show,
     Config(String),
@@ -95,6 +109,20 @@ fn parse(line: &str) -> Result<Line, Error> {
         "count" => Line::Count(text()),
         "swap" => Line::Swap(text()),
         "keys" => Line::Keys(text()),
+        "none" => Line::None(text()),
+        "mark" => Line::Mark(text()),
+        "gate" => Line::Gate(text()),
+        "same" | "need" | "at" => {
+            let (first, second) = argument.split_once(' ').ok_or_else(|| unknown(line))?;
+            match word {
+                "same" => Line::Same(first.to_owned(), second.to_owned()),
+                "need" => Line::Need(first.to_owned(), second.to_owned()),
+                _ => Line::At(
+                    first.parse().map_err(|_| unknown(line))?,
+                    Box::new(parse(second)?),
+                ),
+            }
+        }
         "log" => Line::Log(text()),
         "show" => Line::Show,
         "config" => Line::Config(text()),
@@ -160,6 +188,17 @@ impl Attempt<'_> {
         services: &mut dyn GuestServices,
     ) -> Result<(), Outcome> {
         for line in lines {
+            let line = match line {
+                Line::At(position, line) if *position == self.invocation.context.position => line,
+                Line::At(..) => continue,
+                line => line,
+            };
+            if let Line::None(prefix) = line {
+                let keys = services.state_keys(prefix.as_bytes(), None, 10).await;
+                if !keys.map_err(refused)?.is_empty() {
+                    break;
+                }
+            }
             self.obey(line, services).await?;
         }
         let limits = &self.invocation.limits;
@@ -178,7 +217,7 @@ impl Attempt<'_> {
         let context = &self.invocation.context;
         let limits = &self.invocation.limits;
         match line.clone() {
-            Line::Nothing => {}
+            Line::Nothing | Line::None(_) | Line::At(..) => {}
             Line::Reject(message) => return Err(Outcome::Reject { message }),
             Line::Retry(after_ms, message) => return Err(Outcome::Retry { after_ms, message }),
             Line::Until(attempt) if context.attempt < attempt => {
@@ -218,6 +257,29 @@ impl Attempt<'_> {
                     .collect();
                 self.log(&keys.join(" "));
             }
+            Line::Mark(prefix) => {
+                let key = format!("{prefix}{}", context.position);
+                let one = Some(Bytes::from_static(b"1"));
+                let set = services.state_set(key.as_bytes(), one).await;
+                set.map_err(refused)?;
+            }
+            Line::Same(one, other) => {
+                let one = services.state_get(one.as_bytes()).await.map_err(refused)?;
+                let other = services.state_get(other.as_bytes()).await;
+                if one != other.map_err(refused)? {
+                    let message = "the values differ".to_owned();
+                    return Err(Outcome::Reject { message });
+                }
+            }
+            Line::Need(key, name) => {
+                let found = services.state_get(key.as_bytes()).await.map_err(refused)?;
+                Gate::named(&name).pass().await;
+                if found.is_none() {
+                    let message = format!("there is no {key}");
+                    return Err(Outcome::Reject { message });
+                }
+            }
+            Line::Gate(name) => Gate::named(&name).pass().await,
             Line::Log(message) => self.log(&message),
             Line::Show => match &self.invocation.event.data {
                 Data::Json(data) => self.log(&String::from_utf8_lossy(data)),
@@ -246,10 +308,48 @@ impl Attempt<'_> {
     }
 }
 
+/// Where attempts wait for the test.
+pub(crate) struct Gate {
+    waiting: watch::Sender<usize>,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    /// The gate that scripts call `name`; each test has names of its own.
+    pub(crate) fn named(name: &str) -> Arc<Self> {
+        static GATES: Mutex<BTreeMap<String, Arc<Gate>>> = Mutex::new(BTreeMap::new());
+        let mut gates = GATES.lock().expect("no test panics under this lock");
+        let gate = gates.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Self {
+                waiting: watch::Sender::new(0),
+                open: watch::Sender::new(false),
+            })
+        });
+        gate.clone()
+    }
+
+    async fn pass(&self) {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+
+    /// Returns when so many attempts have come to the gate.
+    pub(crate) async fn reached_by(&self, attempts: usize) {
+        let mut waiting = self.waiting.subscribe();
+        let _ = waiting.wait_for(|waiting| *waiting >= attempts).await;
+    }
+
+    /// Lets all through, for ever.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
 fn refused(error: ServiceError) -> Outcome {
     match error {
         ServiceError::Limit(message) => Outcome::Limit { message },
         ServiceError::Host(message) => Outcome::Host { message },
+        ServiceError::Conflict => Outcome::Conflict,
     }
 }
 

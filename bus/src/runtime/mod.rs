@@ -138,6 +138,9 @@ pub enum ServiceError {
     /// The store could not answer; the attempt ends with [`Outcome::Host`], whatever the guest does.
     #[error("{0}")]
     Host(String),
+    /// State that the attempt has read was changed; the attempt ends with [`Outcome::Conflict`], whatever the guest does.
+    #[error("state that was read has changed")]
+    Conflict,
 }
 
 /// What a guest may ask of the bus. One value serves one attempt.
@@ -163,7 +166,7 @@ pub trait GuestServices: Send {
         key: &'a [u8],
         delta: i64,
     ) -> Call<'a, Result<i64, ServiceError>>;
-    /// At most `limit` keys with `prefix`, in byte order, after `after`.
+    /// At most `limit` keys with `prefix`, in byte order, after `after`: those of the store, changed by what this attempt wrote.
     fn state_keys<'a>(
         &'a mut self,
         prefix: &'a [u8],

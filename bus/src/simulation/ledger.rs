@@ -222,9 +222,8 @@ impl Seen {
             self.broke("a commit after one that failed");
         }
         for (step, outcome) in steps.iter().zip(outcomes) {
-            match (step, outcome) {
-                (Step::Settle(settle), outcome) => self.settles(settle, outcome),
-                _ => {}
+            if let Step::Settle(settle) = step {
+                self.settles(settle, outcome);
             }
         }
     }

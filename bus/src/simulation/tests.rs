@@ -173,8 +173,11 @@ fn a_model_without_fences_is_found() {
 }
 
 #[test]
-fn a_model_without_versions_is_found() {
+fn state_that_nobody_checks_is_found() {
+    // It is checked twice: before the writer's inbox, and in the transaction.
+    planted::plant(Some(Bug::StateUnchecked));
     store("no versions", &memory::NO_VERSIONS);
+    planted::plant(None);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod known;
 pub mod memory;
 pub mod page;
 pub mod redb;
+mod state;
 mod weight;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
 pub use integrity::{Corruption, Moved, Quarantined, RecordId};
 pub use page::{Direction, Page, Rows};
+pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
 pub trait Store: Send + Sync + 'static {
@@ -165,12 +167,20 @@ pub trait Store: Send + Sync + 'static {
     /// The sums of all subscriptions' counts as of the last commit; reads nothing.
     fn totals(&self) -> Counts;
 
-    /// A function's state under `key`, with its version; `None` is absent, which has version 0.
+    /// All state of functions as it is at this moment, for several reads that belong together. Drop it soon:
+    /// as long as it lives, the store can't reuse the space of what is written meanwhile.
     /// # Errors
     /// As every read.
-    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error>;
+    fn state_view(&self) -> Result<Box<dyn StateView + '_>, Error>;
 
-    /// A page of a function's state keys that begin with `prefix`, in byte order after `after`.
+    /// [`StateView::get`] of this moment.
+    /// # Errors
+    /// As every read.
+    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
+        self.state_view()?.get(function, key)
+    }
+
+    /// [`StateView::keys`] of this moment.
     /// # Errors
     /// As every read.
     fn state_keys(
@@ -179,7 +189,9 @@ pub trait Store: Send + Sync + 'static {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<Vec<u8>>, Error>;
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.state_view()?.keys(function, prefix, after, limit)
+    }
 
     /// A component's bytes.
     /// # Errors
@@ -364,6 +376,9 @@ pub struct Settle {
     pub attempt: Attempt,
     /// True if it failed for a reason of the host's own and spends none of the policy's attempts.
     pub spared: bool,
+    /// State that the attempt's end depends on; the settlement is refused as [`StepOutcome::Conflict`],
+    /// whatever the end, if any of it has changed.
+    pub seen: Seen,
     /// What becomes of the delivery.
     pub end: SettleEnd,
     /// When.
@@ -373,7 +388,7 @@ pub struct Settle {
 /// What becomes of the delivery, and what the attempt did to the bus.
 #[derive(Clone, Debug)]
 pub enum SettleEnd {
-    /// Success with the attempt's effects; refused as [`StepOutcome::Conflict`] if state it read has changed.
+    /// Success with the attempt's effects.
     Done(Effects),
     /// Another attempt at `due_at`.
     Retry {
@@ -391,11 +406,10 @@ pub enum SettleEnd {
 /// What a successful attempt did, collected on the host side.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
-    /// The function whose state is read and written.
-    pub function: Option<Name>,
-    /// Keys that were read, with the version seen (0 for absent).
-    pub reads: Vec<(Vec<u8>, u64)>,
-    /// Keys that are written; `None` deletes.
+    /// The version that all of `writes` get, above every one that was given before; it is never given again,
+    /// whether these writes take place or not. Without writes it means nothing.
+    pub version: u64,
+    /// Keys of the function in [`Seen::function`] that are written; `None` deletes.
     pub writes: Vec<(Vec<u8>, Option<Bytes>)>,
     /// Emitted events, already matched, each with the bus it goes to.
     pub emits: Vec<(BusId, NewEvent)>,
@@ -463,7 +477,7 @@ pub enum StepOutcome {
     Claimed(Box<Pending>),
     /// Of a settlement or claim: the delivery is gone or another attempt's; nothing was written.
     Stale,
-    /// Of a settlement: state that the attempt read has changed; nothing was written.
+    /// Of a settlement: state that the attempt saw has changed; nothing was written.
     Conflict,
     /// Of a settlement with emits: a limit of the chain was passed; nothing was written.
     Refused(DeadReason),
@@ -476,7 +490,8 @@ pub enum StepOutcome {
         version: u64,
     },
     /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
-    /// names a bus or subscription that does not exist, which is a caller's mistake. Nothing was written.
+    /// names a bus or subscription that does not exist, or gives its writes a version that is not a new one,
+    /// which is a caller's mistake. Nothing was written.
     Denied(String),
     /// Of a move to quarantine.
     Quarantined(Box<Moved>),
@@ -517,15 +532,6 @@ pub struct StoredEvent {
     pub lineage: Lineage,
     /// The event.
     pub event: Arc<Event>,
-}
-
-/// A state value and its version, which every write raises.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Versioned {
-    /// The bytes.
-    pub value: Bytes,
-    /// Counts from 1; unique over the key's whole life, deletion included.
-    pub version: u64,
 }
 
 /// Where a delivery's life has brought it.

@@ -2,7 +2,7 @@
 //!
 //! Never here: bytes of events.
 
-use super::{Append, Effects, NewEvent, SettleEnd, Step};
+use super::{Append, Effects, NewEvent, Seen, SettleEnd, Step};
 
 impl NewEvent {
     /// Rows that it writes: its own and a delivery for each subscription.
@@ -33,11 +33,19 @@ impl Append {
     }
 }
 
+impl Seen {
+    /// Rows that are read to check it.
+    fn rows(&self) -> usize {
+        let listed = self.listings.iter().map(|listing| 1 + listing.count);
+        self.reads.len() + listed.sum::<usize>()
+    }
+}
+
 impl Effects {
-    /// Rows that are read and written for it.
+    /// Rows that are written for it.
     fn rows(&self) -> usize {
         let emitted = self.emits.iter().map(|(_, new)| new.rows());
-        self.reads.len() + self.writes.len() + emitted.sum::<usize>()
+        self.writes.len() + emitted.sum::<usize>()
     }
 }
 
@@ -49,10 +57,11 @@ impl Step {
             Self::Append(append) => append.rows(),
             // The delivery where it was and where it goes.
             Self::Settle(settle) => {
-                2 + match &settle.end {
-                    SettleEnd::Done(effects) => effects.rows(),
-                    SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
-                }
+                2 + settle.seen.rows()
+                    + match &settle.end {
+                        SettleEnd::Done(effects) => effects.rows(),
+                        SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
+                    }
             }
             _ => 1,
         }
@@ -64,6 +73,7 @@ mod tests {
     use super::super::conformance::{NOW, S1, S2, done, key, new_event};
     use super::*;
     use crate::model::BusId;
+    use crate::store::{ListedKeys, Listing};
 
     #[test]
     fn rows_are_counted() {
@@ -80,13 +90,20 @@ mod tests {
             panic!("it is a settlement");
         };
         let effects = Effects {
-            reads: vec![(b"a".to_vec(), 1), (b"b".to_vec(), 2)],
             writes: vec![(b"a".to_vec(), None)],
             emits: vec![(BusId(1), event(&[S1]))],
             ..Effects::default()
         };
         settle.end = SettleEnd::Done(effects);
-        assert_eq!(Step::Settle(settle).rows(), 2 + 2 + 1 + 2);
+        settle.seen.reads = vec![(b"a".to_vec(), 1), (b"b".to_vec(), 2)];
+        settle.seen.listings = vec![Listing {
+            prefix: Vec::new(),
+            after: None,
+            until: None,
+            count: 7,
+            keys: ListedKeys::default().digest(),
+        }];
+        assert_eq!(Step::Settle(settle).rows(), 2 + (2 + 1 + 7) + 1 + 2);
         assert_eq!(Step::MarkClean(true).rows(), 1);
     }
 }

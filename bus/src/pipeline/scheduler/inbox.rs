@@ -22,6 +22,15 @@ use crate::pipeline::writer::Committed;
 /// Commits that may wait for the scheduler.
 const COMMITS_MAX: usize = 64;
 
+/// Why an attempt is to be made again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::pipeline) enum Returned {
+    /// It could not begin.
+    NotBegun,
+    /// State that it had read was changed.
+    Conflict,
+}
+
 /// One thing that the scheduler is told.
 pub(super) enum Message {
     /// A transaction's steps, in the order of the commits.
@@ -39,8 +48,8 @@ pub(super) enum Message {
         cost_us: u64,
         /// Its delivery, if no settlement of it is on its way.
         unsettled: Option<DeliveryKey>,
-        /// The delivery itself, if it could not begin.
-        returned: Option<Box<Job>>,
+        /// The delivery itself, if its attempt is to be made again.
+        returned: Option<(Returned, Box<Job>)>,
     },
     /// Subscriptions that may be new, or may have another target now; true for those that the store may
     /// hold deliveries of.
@@ -94,7 +103,9 @@ impl Inbox {
         }
         let reader = mail.reader.take();
         drop(mail);
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Leaves a commit, once there is room. One writer waits at a time.
@@ -119,7 +130,9 @@ impl Inbox {
             Poll::Ready(mail.reader.take())
         })
         .await;
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     /// Moves all messages to `messages`, which is empty; waits for one until the alarm rings.
@@ -141,7 +154,9 @@ impl Inbox {
             Poll::Ready(mail.writer.take())
         })
         .await;
-        writer.map(Waker::wake);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 
     /// Nobody takes messages any more.
@@ -153,6 +168,8 @@ impl Inbox {
         let writer = mail.writer.take();
         drop(mail);
         drop(left);
-        writer.map(Waker::wake);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 }

@@ -47,11 +47,15 @@ use inbox::{Inbox, Message};
 use state::{Action, State};
 
 pub use budget::Limits;
+pub(super) use inbox::Returned;
 pub(super) use queue::{Interrupted, Job};
 pub use situation::Situation;
 pub(super) use state::Held;
 pub use state::Pause;
 
+/// Conflicts of one delivery in a row after which turns over keys are of no help: its function's attempts run one by
+/// one for a while, each after the settlement of the one before.
+const CONFLICTS_ALONE: u8 = 3;
 /// How long the loop rests at most.
 const REST_MAX: Duration = Duration::from_secs(60);
 
@@ -265,8 +269,10 @@ impl Scheduling {
                 if on_processor {
                     self.state.left_processor();
                 }
-                if let Some(job) = returned {
-                    self.state.returned(*job, held);
+                match returned {
+                    Some((Returned::NotBegun, job)) => self.state.returned(*job, held),
+                    Some((Returned::Conflict, job)) => self.state.again(*job, held),
+                    None => {}
                 }
                 self.state.ended(held, now, cost_us, unsettled);
             }
@@ -372,7 +378,9 @@ impl Scheduling {
                 // Bounded by the settlements that the writer's inbox takes: this one was among them.
                 let writer = self.stages.writer.clone();
                 let sending = async move {
-                    super::invoke::send(&writer, settle, SettleTicket { job, held }).await;
+                    // It rests on nothing that could have changed.
+                    let ticket = SettleTicket { job, held };
+                    let _ = super::invoke::send(&writer, settle, None, ticket).await;
                 };
                 let executor = &self.stages.context.executor;
                 executor.detached("settlement after a refusal", sending);
@@ -420,7 +428,9 @@ impl Scheduling {
 impl State {
     /// Puts a delivery at the head of its queue, to be run again at once after a conflict over state.
     fn again(&mut self, job: Job, held: Held) {
-        self.functions[held.function].note_conflict();
+        if job.conflicts >= CONFLICTS_ALONE {
+            self.functions[held.function].note_conflict();
+        }
         self.give_turn_back(held);
         self.held.insert(job.key);
         let job = Job {
@@ -445,7 +455,7 @@ impl Scheduler {
         on_processor: bool,
         cost_us: u64,
         unsettled: Option<DeliveryKey>,
-        returned: Option<Box<Job>>,
+        returned: Option<(Returned, Box<Job>)>,
     ) {
         self.inbox.put(Message::Ended {
             held,

@@ -9,6 +9,7 @@ use rules::{ApplyError, EventDocument};
 use super::Limits;
 use crate::model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
 use crate::pipeline::context::Context;
+use crate::pipeline::reading::Reading;
 use crate::pipeline::redact::redact;
 use crate::pipeline::scheduler::Job;
 use crate::pipeline::services::Services;
@@ -41,13 +42,13 @@ pub(super) async fn attempt(
     job: &Job,
     subscription: &Subscription,
     function: &Name,
-) -> Settle {
+) -> (Settle, Option<Reading>) {
     let Some(deployed) = snapshot.functions.get(function) else {
-        return missing(context, job, function.as_str());
+        return (missing(context, job, function.as_str()), None);
     };
     let started_at = context.clock.now();
-    let (ran, effects) = run(context, snapshot, job, subscription, deployed, started_at).await;
-    settle::conclude(context, snapshot, job, subscription, function, ran, effects)
+    let (ran, left) = run(context, snapshot, job, subscription, deployed, started_at).await;
+    settle::conclude(context, snapshot, job, subscription, function, ran, left)
 }
 
 /// The settlement of a delivery whose function is not deployed.
@@ -57,6 +58,17 @@ pub(super) fn missing(context: &Context, job: &Job, function: &str) -> Settle {
     settle::dead(context, job, ran, DeadReason::FunctionMissing)
 }
 
+/// What an attempt leaves behind.
+#[derive(Default)]
+pub(in crate::pipeline) struct Left {
+    /// State that it read, if it read or wrote any.
+    pub(in crate::pipeline) reading: Option<Reading>,
+    /// What it did, if it succeeded.
+    pub(in crate::pipeline) effects: Effects,
+    /// Events that it emitted, if it succeeded.
+    pub(in crate::pipeline) emitted: Vec<Emitted>,
+}
+
 async fn run(
     context: &Context,
     snapshot: &Snapshot,
@@ -64,7 +76,7 @@ async fn run(
     subscription: &Subscription,
     deployed: &Arc<Deployed>,
     started_at: Timestamp,
-) -> (Ran, Option<(Effects, Vec<Emitted>)>) {
+) -> (Ran, Left) {
     let limits = deployed.revision.config.limits;
     let event = match input(snapshot, job, subscription) {
         Ok(event) => event,
@@ -74,7 +86,7 @@ async fn run(
             ran.outcome = Outcome::Reject {
                 message: format!("the rule's `input` can't be made from this event: {error}"),
             };
-            return (ran, None);
+            return (ran, Left::default());
         }
     };
     let invocation = Invocation {
@@ -97,9 +109,9 @@ async fn run(
     // The scheduler leaves an unavailable function alone, and one that is available stays so.
     let Some(function) = deployed.function() else {
         let message = format!("the function `{}` is not compiled", deployed.revision.name);
-        return (Ran::host(message, started_at), None);
+        return (Ran::host(message, started_at), Left::default());
     };
-    let mut services = Services::new(context.store.clone(), deployed.clone());
+    let mut services = Services::new(context.newest.clone(), deployed.clone());
     let mut invoked = function.invoke(invocation, &mut services).await;
     let secrets = deployed.secrets();
     redact(&secrets, &mut invoked.output, &mut invoked.outcome);
@@ -110,11 +122,13 @@ async fn run(
         outcome: invoked.outcome,
         spared: true,
     };
-    let effects = ran
-        .outcome
-        .is_success()
-        .then(|| (services.into_effects(), invoked.emitted));
-    (ran, effects)
+    let (reading, effects) = services.end();
+    let left = Left {
+        reading,
+        effects,
+        emitted: invoked.emitted,
+    };
+    (ran, left)
 }
 
 /// The event as the function gets it: as it is, or with the input that the rule makes of it as data.

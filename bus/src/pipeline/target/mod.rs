@@ -6,7 +6,10 @@
 
 mod function;
 
+pub(super) use function::Left;
+
 use super::context::Context;
+use super::reading::Reading;
 use super::scheduler::Job;
 use super::settle::{self, Ran};
 use super::snapshot::Snapshot;
@@ -41,10 +44,14 @@ pub(super) fn limits(snapshot: &Snapshot, target: &Target) -> Limits {
     }
 }
 
-/// Makes one attempt of `job` and says how it is to be settled.
-pub(super) async fn attempt(context: &Context, snapshot: &Snapshot, job: &Job) -> Settle {
+/// Makes one attempt of `job` and says how it is to be settled, and on what state that rests.
+pub(super) async fn attempt(
+    context: &Context,
+    snapshot: &Snapshot,
+    job: &Job,
+) -> (Settle, Option<Reading>) {
     let Some(subscription) = snapshot.subscriptions.get(&job.key.subscription) else {
-        return function::missing(context, job, "?");
+        return (function::missing(context, job, "?"), None);
     };
     match &subscription.target.to {
         Target::Function(name) => {
@@ -56,7 +63,8 @@ pub(super) async fn attempt(context: &Context, snapshot: &Snapshot, job: &Job) -
                 format!("this release can't deliver to {other}"),
                 context.clock.now(),
             );
-            settle::failed(context, job, &subscription.target.retry, ran)
+            let settle = settle::failed(context, job, &subscription.target.retry, ran);
+            (settle, None)
         }
     }
 }

@@ -190,7 +190,9 @@ impl Simulated {
             if let Some(shared) = own.upgrade() {
                 let task = Self(shared).state().detached.remove(&number);
                 // It is over anyway: nothing is left to be ended.
-                task.map(Task::detach);
+                if let Some(task) = task {
+                    task.detach();
+                }
             }
         });
         let mut state = self.state();
@@ -328,10 +330,10 @@ mod tests {
                 drop(held);
             });
         }
-        let _ = simulated.blocking({
+        drop(simulated.blocking({
             let held = held.clone();
             move || drop(held)
-        });
+        }));
         for _ in 0..3 {
             assert!(simulated.step(Duration::ZERO));
         }

@@ -226,6 +226,7 @@ fn the_writer_gives_one_time_to_a_batch() {
             reason: crate::model::DeadReason::Rejected,
         },
         spared: false,
+        seen: crate::store::Seen::default(),
         now: Timestamp(9),
     }));
     let append = |now| {

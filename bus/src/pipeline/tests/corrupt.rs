@@ -4,7 +4,7 @@
 use super::*;
 use crate::model::{Attempt, DeadReason, EventRef, Outcome};
 use crate::store::memory::Row;
-use crate::store::{Effects, Settle, SettleEnd};
+use crate::store::{Effects, Seen, Settle, SettleEnd};
 
 const LAST: u64 = 8;
 
@@ -27,6 +27,10 @@ fn settle(key: DeliveryKey, end: SettleEnd) -> Step {
             output: String::new(),
         },
         spared: false,
+        seen: Seen {
+            function: Some(Name::new("t").unwrap()),
+            ..Seen::default()
+        },
         end,
         now: Timestamp(2),
     }))
@@ -64,9 +68,8 @@ async fn prepared() -> (Arc<MemoryStore>, impl Fn(u64) -> DeliveryKey, BusId) {
         replay: 0,
         position: Position(position),
     };
-    let function = Name::new("t").unwrap();
     let effects = Effects {
-        function: Some(function),
+        version: 1,
         writes: vec![(b"k".to_vec(), Some(Bytes::from_static(b"v")))],
         ..Effects::default()
     };
@@ -125,7 +128,8 @@ async fn one_corrupt_row_of_any_table_hinders_nothing_else() {
     };
     let u = crate::model::Digest::of(b"until 1");
     // The row; what is in quarantine afterwards; what became of a delivery that is not as without it.
-    let table: Vec<(Row, u64, Option<(u64, &str)>)> = vec![
+    type Changed = Option<(u64, &'static str)>;
+    let table: Vec<(Row, u64, Changed)> = vec![
         (Row::Meta, 0, None),
         (Row::Catalog, 0, None),
         (Row::Head(bus), 0, None),

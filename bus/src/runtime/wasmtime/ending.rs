@@ -19,6 +19,8 @@ pub(super) enum Stop {
     Limit(String),
     #[error("{0}")]
     Host(String),
+    #[error("state that was read has changed")]
+    Conflict,
     #[error("out of processor time")]
     Cpu,
 }
@@ -28,6 +30,7 @@ impl From<ServiceError> for Stop {
         match error {
             ServiceError::Limit(message) => Self::Limit(message),
             ServiceError::Host(message) => Self::Host(message),
+            ServiceError::Conflict => Self::Conflict,
         }
     }
 }
@@ -43,6 +46,7 @@ pub(super) fn outcome(
         return match stop.clone() {
             Stop::Limit(message) => Outcome::Limit { message },
             Stop::Host(message) => Outcome::Host { message },
+            Stop::Conflict => Outcome::Conflict,
             Stop::Cpu => Outcome::Timeout {
                 kind: TimeoutKind::Cpu,
                 limit_ms: limits.cpu_ms_max,

@@ -9,19 +9,14 @@ fn owed(subject: &Subject, key: DeliveryKey) -> Delivery {
     }
 }
 
-fn effects(writes: &[(&str, Option<&str>)], reads: &[(&str, u64)]) -> Effects {
+fn effects(writes: &[(&str, Option<&str>)]) -> Effects {
     let value = |text: &str| Bytes::from(text.to_owned());
     Effects {
-        function: Some(name("f")),
-        reads: reads
-            .iter()
-            .map(|(key, version)| (key.as_bytes().to_vec(), *version))
-            .collect(),
         writes: writes
             .iter()
             .map(|(key, text)| (key.as_bytes().to_vec(), text.map(value)))
             .collect(),
-        emits: Vec::new(),
+        ..Effects::default()
     }
 }
 
@@ -80,7 +75,7 @@ fn a_fence_lets_one_attempt_settle() {
         assert_eq!((row.fence, row.claims, row.attempts_made), (1, 1, 0));
         assert_eq!(claim(0), StepOutcome::Stale);
         // The zombie under fence 0 changes nothing.
-        let mut zombie = effects(&[("k", Some("zombie"))], &[]);
+        let mut zombie = effects(&[("k", Some("zombie"))]);
         zombie.emits = vec![(BUS, emitted("z", key(S1, 1), 1, &[S2]))];
         let outcome = subject.one(settle(key(S1, 1), 0, 1, SettleEnd::Done(zombie)));
         assert_eq!(outcome, StepOutcome::Stale);
@@ -210,6 +205,7 @@ fn every_outcome_comes_back_from_the_history() {
                 fence,
                 attempt: attempt(fence + 1, outcome.clone()),
                 spared: matches!(outcome, Outcome::Host { .. }),
+                seen: Seen::default(),
                 end: SettleEnd::Retry { due_at: NOW },
                 now: NOW,
             })));
@@ -230,12 +226,15 @@ fn every_outcome_comes_back_from_the_history() {
 fn state_is_written_with_the_settlement_under_versions() {
     for mut subject in Subject::all().map(Subject::with_rules) {
         subject.one(append(&["a", "b", "c", "d", "e"], &[S1], NOW));
-        let end = |subject: &Subject, position, effects| {
-            subject.one(settle(key(S1, position), 0, 1, SettleEnd::Done(effects)))
+        type Reads<'a> = &'a [(&'a str, u64)];
+        type Writes<'a> = &'a [(&'a str, Option<&'a str>)];
+        let end = |subject: &Subject, position, reads: Reads<'_>, writes: Writes<'_>| {
+            let end = SettleEnd::Done(effects(writes));
+            subject.one(settle_seen(key(S1, position), 0, 1, seen(reads), end))
         };
         let settled = StepOutcome::Settled(vec![]);
-        let first = effects(&[("k", Some("1")), ("l", Some(""))], &[("k", 0)]);
-        assert_eq!(end(&subject, 1, first), settled);
+        let first = [("k", Some("1")), ("l", Some(""))];
+        assert_eq!(end(&subject, 1, &[("k", 0)], &first), settled);
         let state =
             |subject: &Subject, key: &str| subject.store.state(&name("f"), key.as_bytes()).unwrap();
         let one = state(&subject, "k").unwrap();
@@ -243,30 +242,173 @@ fn state_is_written_with_the_settlement_under_versions() {
         assert_eq!(&state(&subject, "l").unwrap().value[..], b"");
         assert_eq!(subject.store.state(&name("g"), b"k").unwrap(), None);
 
-        let stale = effects(&[("k", Some("x"))], &[("k", 0)]);
-        assert_eq!(end(&subject, 2, stale), StepOutcome::Conflict);
+        let stale = end(&subject, 2, &[("k", 0)], &[("k", Some("x"))]);
+        assert_eq!(stale, StepOutcome::Conflict);
         assert_eq!(state(&subject, "k"), Some(one.clone()));
         assert_eq!(owed(&subject, key(S1, 2)).fence, 0, "nothing was written");
 
-        let delete = effects(&[("k", None)], &[("k", one.version)]);
-        assert_eq!(end(&subject, 2, delete), settled);
+        let delete = end(&subject, 2, &[("k", one.version)], &[("k", None)]);
+        assert_eq!(delete, settled);
         assert_eq!(state(&subject, "k"), None);
         subject.reopen();
-        assert_eq!(
-            end(&subject, 3, effects(&[("k", Some("2"))], &[("k", 0)])),
-            settled
-        );
+        assert_eq!(end(&subject, 3, &[("k", 0)], &[("k", Some("2"))]), settled);
         let two = state(&subject, "k").unwrap();
         assert!(two.version > one.version, "a version is never used twice");
         // Two settlements in one batch that read the same version: the second is a conflict.
-        let add = |text| effects(&[("k", Some(text))], &[("k", two.version)]);
-        let steps = [
-            settle(key(S1, 4), 0, 1, SettleEnd::Done(add("3"))),
-            settle(key(S1, 5), 0, 1, SettleEnd::Done(add("4"))),
-        ];
+        let add = |position, text| {
+            let end = SettleEnd::Done(effects(&[("k", Some(text))]));
+            let seen = seen(&[("k", two.version)]);
+            settle_seen(key(S1, position), 0, 1, seen, end)
+        };
+        let steps = [add(4, "3"), add(5, "4")];
         let outcomes = subject.store.commit(&steps).unwrap();
         assert_eq!(outcomes, [settled, StepOutcome::Conflict]);
         assert_eq!(&state(&subject, "k").unwrap().value[..], b"3");
+    }
+}
+
+fn listing(prefix: &str, after: Option<&str>, until: Option<&str>, keys: &[&str]) -> Seen {
+    let mut digest = ListedKeys::default();
+    keys.iter().for_each(|key| digest.add(key.as_bytes()));
+    let edge = |key: &str| key.as_bytes().to_vec();
+    let listing = Listing {
+        prefix: edge(prefix),
+        after: after.map(edge),
+        until: until.map(edge),
+        count: keys.len(),
+        keys: digest.digest(),
+    };
+    Seen {
+        listings: vec![listing],
+        ..seen(&[])
+    }
+}
+
+fn ends() -> [SettleEnd; 3] {
+    let reason = DeadReason::Rejected;
+    [
+        SettleEnd::Done(Effects::default()),
+        SettleEnd::Retry { due_at: NOW },
+        SettleEnd::Dead { reason },
+    ]
+}
+
+#[test]
+fn no_end_counts_that_rests_on_a_state_that_has_changed() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a", "b", "c", "d"], &[S1], NOW));
+        let write = SettleEnd::Done(effects(&[("k", Some("1"))]));
+        subject.one(settle(key(S1, 1), 0, 1, write));
+        let version = subject
+            .store
+            .state(&name("f"), b"k")
+            .unwrap()
+            .unwrap()
+            .version;
+        for (position, end) in (2..).zip(ends()) {
+            let outcome = |version| {
+                let seen = seen(&[("k", version)]);
+                subject.one(settle_seen(key(S1, position), 0, 1, seen, end.clone()))
+            };
+            assert_eq!(outcome(0), StepOutcome::Conflict);
+            assert_eq!(owed(&subject, key(S1, position)).fence, 0);
+            assert_eq!(outcome(version), StepOutcome::Settled(vec![]));
+        }
+    }
+}
+
+#[test]
+fn a_listing_holds_as_long_as_its_keys_are_the_same() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        let ids: Vec<_> = (1..=38).map(|id| id.to_string()).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        subject.one(append(&ids, &[S1], NOW));
+        let mut position = 0;
+        let mut end = |seen: Seen, end: SettleEnd| {
+            position += 1;
+            subject.one(settle_seen(key(S1, position), 0, 1, seen, end))
+        };
+        let write = |writes: &[(&str, Option<&str>)]| SettleEnd::Done(effects(writes));
+        let settled = StepOutcome::Settled(vec![]);
+        let of_g = Seen {
+            function: Some(name("g")),
+            ..Seen::default()
+        };
+        let all = ["a/1", "a/2", "a/3"].map(|key| (key, Some("v")));
+        assert_eq!(end(seen(&[]), write(&all)), settled);
+        let whole = || listing("a/", None, None, &["a/1", "a/2", "a/3"]);
+        // A key's value, other keys, and other functions' keys are no part of it.
+        let other = [("a/2", Some("w")), ("a", Some("v")), ("b", Some("v"))];
+        assert_eq!(end(seen(&[]), write(&other)), settled);
+        assert_eq!(end(of_g, write(&[("a/4", Some("v"))])), settled);
+        for each in ends() {
+            assert_eq!(end(whole(), each), settled);
+        }
+        // Ranges: `after` is outside, `until` inside; neither needs to be there.
+        for (after, until, keys) in [
+            (Some("a/1"), None, &["a/2", "a/3"][..]),
+            (Some("a/1"), Some("a/2"), &["a/2"]),
+            (Some("a/0"), Some("a/25"), &["a/1", "a/2"]),
+            (Some("a/9"), None, &[]),
+            (Some("b"), None, &[]),
+            (Some("Z"), Some("a/1"), &["a/1"]),
+            (None, Some("a/"), &[]),
+            (None, Some("Z"), &[]),
+        ] {
+            let end = end(listing("a/", after, until, keys), ends()[0].clone());
+            assert_eq!(end, settled, "{after:?} {until:?}");
+        }
+        // One more, or one less, in the range.
+        assert_eq!(end(seen(&[]), write(&[("a/15", Some("v"))])), settled);
+        for each in ends() {
+            assert_eq!(end(whole(), each), StepOutcome::Conflict);
+        }
+        let behind = listing("a/", Some("a/15"), None, &["a/2", "a/3"]);
+        assert_eq!(end(behind, ends()[0].clone()), settled);
+        let gone = [("a/15", None), ("a/3", None)];
+        assert_eq!(end(seen(&[]), write(&gone)), settled);
+        assert_eq!(end(whole(), ends()[0].clone()), StepOutcome::Conflict);
+    }
+}
+
+/// Lets two attempts that list no lease take one each, in one batch; how many of them may.
+pub(in crate::store) fn two_leaders(store: &dyn Store) -> usize {
+    store.commit(&[append(&["a", "b"], &[S1], NOW)]).unwrap();
+    let lead = |position, lease| {
+        let end = SettleEnd::Done(effects(&[(lease, Some("me"))]));
+        let nobody = listing("lease/", None, None, &[]);
+        settle_seen(key(S1, position), 0, 1, nobody, end)
+    };
+    let steps = [lead(1, "lease/1"), lead(2, "lease/2")];
+    store.commit(&steps).unwrap();
+    let leases = store.state_keys(&name("f"), b"lease/", None, 9);
+    leases.unwrap().len()
+}
+
+#[test]
+fn of_two_that_list_no_leader_one_becomes_it() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        assert_eq!(two_leaders(&*subject.store), 1);
+    }
+}
+
+#[test]
+fn a_view_of_the_state_stays_as_it_is() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a", "b"], &[S1], NOW));
+        let write = |writes: &[(&str, Option<&str>)]| SettleEnd::Done(effects(writes));
+        subject.one(settle(key(S1, 1), 0, 1, write(&[("k", Some("1"))])));
+        let view = subject.store.state_view().unwrap();
+        let changes = [("k", Some("2")), ("l", Some("2"))];
+        subject.one(settle(key(S1, 2), 0, 1, write(&changes)));
+        assert_eq!(
+            &view.get(&name("f"), b"k").unwrap().unwrap().value[..],
+            b"1"
+        );
+        assert_eq!(view.get(&name("f"), b"l").unwrap(), None);
+        assert_eq!(view.keys(&name("f"), b"", None, 9).unwrap(), [b"k"]);
+        let later = subject.store.state_view().unwrap();
+        assert!(later.version().unwrap() > view.version().unwrap());
     }
 }
 
@@ -277,7 +419,7 @@ fn state_keys_come_in_pages_by_prefix() {
         let long = "x".repeat(512);
         let keys = ["a", "ab", "ac", "b", "", long.as_str(), "ab\u{7f}"];
         let writes: Vec<_> = keys.iter().map(|key| (*key, Some("v"))).collect();
-        let end = SettleEnd::Done(effects(&writes, &[]));
+        let end = SettleEnd::Done(effects(&writes));
         subject.one(settle(key(S1, 1), 0, 1, end));
         let page = |prefix: &[u8], after: Option<&[u8]>, limit| -> Vec<String> {
             let keys = subject.store.state_keys(&name("f"), prefix, after, limit);
@@ -334,9 +476,8 @@ fn a_chain_is_stopped_at_its_limits_with_nothing_written() {
         let end = |emits: Vec<NewEvent>| {
             SettleEnd::Done(Effects {
                 emits: emits.into_iter().map(|new| (BUS, new)).collect(),
+                version: 0,
                 writes: vec![(b"k".to_vec(), Some(Bytes::from_static(b"v")))],
-                function: Some(name("f")),
-                ..Effects::default()
             })
         };
         let far = vec![emitted("h", from, 17, &[])];

@@ -8,8 +8,11 @@ mod log;
 mod pages;
 pub(super) mod random;
 
+pub(super) use life::two_leaders;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -226,6 +229,39 @@ pub(super) fn attempt(number: u32, outcome: Outcome) -> Attempt {
 }
 
 pub(super) fn settle(key: DeliveryKey, fence: u32, number: u32, end: SettleEnd) -> Step {
+    settle_seen(key, fence, number, seen(&[]), end)
+}
+
+/// State of `f` that an attempt saw: keys with their versions.
+pub(super) fn seen(reads: &[(&str, u64)]) -> Seen {
+    let reads = reads.iter();
+    Seen {
+        function: Some(name("f")),
+        reads: reads
+            .map(|(key, version)| (key.as_bytes().to_vec(), *version))
+            .collect(),
+        listings: Vec::new(),
+    }
+}
+
+/// A state version above all others that tests have given.
+pub(in crate::store) fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::SeqCst) + 1
+}
+
+pub(super) fn settle_seen(
+    key: DeliveryKey,
+    fence: u32,
+    number: u32,
+    seen: Seen,
+    mut end: SettleEnd,
+) -> Step {
+    if let SettleEnd::Done(effects) = &mut end
+        && effects.version == 0
+    {
+        effects.version = next_version();
+    }
     let outcome = match &end {
         SettleEnd::Done(_) => Outcome::Success,
         _ => Outcome::Trap {
@@ -237,6 +273,7 @@ pub(super) fn settle(key: DeliveryKey, fence: u32, number: u32, end: SettleEnd) 
         fence,
         attempt: attempt(number, outcome),
         spared: false,
+        seen,
         end,
         now: NOW.plus_ms(5),
     }))

@@ -16,6 +16,7 @@ enum Act {
         subscription: u8,
         position: u8,
         fence_off: u8,
+        seen: Sight,
         end: End,
     },
     Claim {
@@ -34,10 +35,16 @@ enum Act {
     StepBack(u16),
 }
 
+/// What the attempt saw of the state: keys, each rightly or not, and a range of keys, rightly or not.
+#[derive(Clone, Debug)]
+struct Sight {
+    reads: Vec<(u8, bool)>,
+    listing: Option<(Option<u8>, Option<u8>, bool)>,
+}
+
 #[derive(Clone, Debug)]
 enum End {
     Done {
-        reads: Vec<(u8, bool)>,
         writes: Vec<(u8, Option<u8>)>,
         emits: Vec<(bool, u8)>,
         hops: u8,
@@ -46,13 +53,19 @@ enum End {
     Dead,
 }
 
+fn sight() -> impl Strategy<Value = Sight> {
+    let right = || prop::bool::weighted(0.9);
+    let reads = prop::collection::vec((0..4_u8, right()), 0..3);
+    let edge = || prop::option::of(0..5_u8);
+    let listing = prop::option::weighted(0.3, (edge(), edge(), right()));
+    (reads, listing).prop_map(|(reads, listing)| Sight { reads, listing })
+}
+
 fn end() -> impl Strategy<Value = End> {
-    let reads = prop::collection::vec((0..4_u8, prop::bool::weighted(0.9)), 0..3);
     let writes = prop::collection::vec((0..4_u8, prop::option::of(any::<u8>())), 0..3);
     let emits = prop::collection::vec((any::<bool>(), 0..40_u8), 0..4);
     prop_oneof![
-        4 => (reads, writes, emits, 15..18_u8).prop_map(|(reads, writes, emits, hops)| End::Done {
-            reads,
+        4 => (writes, emits, 15..18_u8).prop_map(|(writes, emits, hops)| End::Done {
             writes,
             emits,
             hops
@@ -67,8 +80,8 @@ fn act() -> impl Strategy<Value = Act> {
     let stale = || prop_oneof![9 => Just(0_u8), 1 => Just(1)];
     prop_oneof![
         8 => (any::<bool>(), ids, 0..8_u8).prop_map(|(side, ids, to)| Act::Append { side, ids, to }),
-        12 => (0..3_u8, 1..16_u8, stale(), end()).prop_map(|(subscription, position, fence_off, end)| {
-            Act::Settle { subscription, position, fence_off, end }
+        12 => (0..3_u8, 1..16_u8, stale(), sight(), end()).prop_map(|(subscription, position, fence_off, seen, end)| {
+            Act::Settle { subscription, position, fence_off, seen, end }
         }),
         3 => (0..3_u8, 1..16_u8, stale()).prop_map(|(subscription, position, fence_off)| {
             Act::Claim { subscription, position, fence_off }
@@ -121,6 +134,7 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             subscription,
             position,
             fence_off,
+            seen,
             end,
         } => {
             let (key, fence) = delivery(*subscription, *position, *fence_off);
@@ -129,7 +143,8 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 fence,
                 attempt: attempt(fence + 1, Outcome::Success),
                 spared: matches!(end, End::Retry(after) if after % 3 == 0),
-                end: settle_end(end, key, model, now),
+                seen: what_was_seen(seen, model),
+                end: settle_end(end, key, now),
                 now,
             }))
         }
@@ -170,23 +185,44 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
     })
 }
 
-fn settle_end(end: &End, from: DeliveryKey, model: &dyn Store, now: Timestamp) -> SettleEnd {
+fn what_was_seen(sight: &Sight, model: &dyn Store) -> Seen {
+    let read = |(key, right): &(u8, bool)| {
+        let seen = model.state(&name("f"), &[*key]).unwrap();
+        let version = seen.map_or(0, |row| row.version);
+        (vec![*key], version + u64::from(!right))
+    };
+    let listing = |(after, until, right): &(Option<u8>, Option<u8>, bool)| {
+        let mut listing = Listing {
+            prefix: Vec::new(),
+            after: after.map(|key| vec![key]),
+            until: until.map(|key| vec![key]),
+            count: 0,
+            keys: ListedKeys::default().digest(),
+        };
+        let mut keys = ListedKeys::default();
+        for key in model.state_keys(&name("f"), b"", None, 100).unwrap() {
+            if listing.covers(&key) && *right {
+                keys.add(&key);
+            }
+        }
+        listing.keys = keys.digest();
+        listing
+    };
+    Seen {
+        function: Some(name("f")),
+        reads: sight.reads.iter().map(read).collect(),
+        listings: sight.listing.iter().map(listing).collect(),
+    }
+}
+
+fn settle_end(end: &End, from: DeliveryKey, now: Timestamp) -> SettleEnd {
     match end {
         End::Done {
-            reads,
             writes,
             emits,
             hops,
         } => SettleEnd::Done(Effects {
-            function: Some(name("f")),
-            reads: reads
-                .iter()
-                .map(|(key, right)| {
-                    let seen = model.state(&name("f"), &[*key]).unwrap();
-                    let version = seen.map_or(0, |row| row.version);
-                    (vec![*key], version + u64::from(!right))
-                })
-                .collect(),
+            version: next_version(),
             writes: writes
                 .iter()
                 .map(|(key, value)| (vec![*key], value.map(|value| Bytes::from(vec![value; 3]))))

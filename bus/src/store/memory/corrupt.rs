@@ -1,5 +1,8 @@
 //! Corrupt rows of the store in memory: tests declare them, reads refuse them, a step moves them aside.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::Data;
 use crate::model::{
     BusId, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Name, Pending, Position, Timestamp,
@@ -53,6 +56,14 @@ impl Data {
     /// True if the row can be used.
     pub(super) fn is_sound(&self, row: &Row) -> bool {
         !self.corrupt.contains(row) && !self.aside.contains_key(row)
+    }
+
+    /// Rows of state that can't be used.
+    pub(super) fn unsound_state(&self) -> BTreeSet<Row> {
+        let all = self.corrupt.iter().chain(self.aside.keys());
+        all.filter(|row| matches!(row, Row::State(..)))
+            .cloned()
+            .collect()
     }
 
     /// Refuses a row that can't be used.

@@ -24,7 +24,7 @@ use super::change::Change;
 use super::known::Known;
 use super::{
     BusCounts, Catalog, Corruption, Counts, DeliveryState, Error, Kind, Page, Quarantined,
-    RecordId, Rows, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
+    RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use crate::model::{
     BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
@@ -76,7 +76,8 @@ struct Data {
     running: BTreeMap<DeliveryKey, Running>,
     settled: BTreeMap<Place, Settled>,
     dead_letters: BTreeMap<DeliveryKey, DeadLetter>,
-    state: BTreeMap<(Name, Vec<u8>), Versioned>,
+    /// Copied on the first write after a view was taken.
+    state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
     /// The last version given to any state write.
     state_version: u64,
     /// Descendants of each published event that has some.
@@ -112,7 +113,7 @@ impl MemoryStore {
             running: BTreeMap::new(),
             settled: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
-            state: BTreeMap::new(),
+            state: Arc::default(),
             state_version: 0,
             descendants: BTreeMap::new(),
             corrupt: BTreeSet::new(),
@@ -427,33 +428,13 @@ impl Store for MemoryStore {
         counts
     }
 
-    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
-        let place = (function.clone(), key.to_vec());
+    fn state_view(&self) -> Result<Box<dyn StateView + '_>, Error> {
         let data = self.alive()?;
-        data.must_be_sound(&Row::State(function.clone(), key.to_vec()))?;
-        Ok(data.state.get(&place).cloned())
-    }
-
-    fn state_keys(
-        &self,
-        function: &Name,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        let data = self.alive()?;
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded((function.clone(), after.to_vec())),
-            _ => Bound::Included((function.clone(), prefix.to_vec())),
-        };
-        let rows = data.state.range((from, Bound::Unbounded));
-        Ok(rows
-            .map(|((owner, key), _)| (owner, key))
-            .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
-            .filter(|(_, key)| data.is_sound(&Row::State(function.clone(), key.to_vec())))
-            .take(limit)
-            .map(|(_, key)| key.clone())
-            .collect())
+        Ok(Box::new(View {
+            state: data.state.clone(),
+            version: data.state_version,
+            unsound: data.unsound_state(),
+        }))
     }
 
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
@@ -485,5 +466,56 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Quarantined>, Error> {
         Ok(self.alive()?.quarantined(after, limit))
+    }
+}
+
+/// State at one moment.
+struct View {
+    state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
+    version: u64,
+    /// State rows that are corrupt, or in quarantine.
+    unsound: BTreeSet<Row>,
+}
+
+impl View {
+    fn is_sound(&self, function: &Name, key: &[u8]) -> bool {
+        self.unsound.is_empty()
+            || !self
+                .unsound
+                .contains(&Row::State(function.clone(), key.to_vec()))
+    }
+}
+
+impl StateView for View {
+    fn version(&self) -> Result<u64, Error> {
+        Ok(self.version)
+    }
+
+    fn get(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
+        if !self.is_sound(function, key) {
+            return Err(Row::State(function.clone(), key.to_vec()).error());
+        }
+        Ok(self.state.get(&(function.clone(), key.to_vec())).cloned())
+    }
+
+    fn keys(
+        &self,
+        function: &Name,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded((function.clone(), after.to_vec())),
+            _ => Bound::Included((function.clone(), prefix.to_vec())),
+        };
+        let rows = self.state.range((from, Bound::Unbounded));
+        Ok(rows
+            .map(|((owner, key), _)| (owner, key))
+            .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
+            .filter(|(_, key)| self.is_sound(function, key))
+            .take(limit)
+            .map(|(_, key)| key.clone())
+            .collect())
     }
 }

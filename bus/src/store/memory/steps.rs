@@ -1,16 +1,17 @@
 //! How a step changes the store in memory: every check first, then every write.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Data, Place, Row};
 use crate::model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Pending, Position, Running, Settled, Timestamp,
+    Name, Pending, Position, Running, Settled, Timestamp,
 };
 use crate::store::change::Change;
 use crate::store::{
-    Append, Appended, Effects, NewEvent, Reused, Settle, SettleEnd, Step, StepOutcome, StoredEvent,
-    Versioned, hollow_event,
+    Append, Appended, Effects, ListedKeys, Listing, NewEvent, Reused, Seen, Settle, SettleEnd,
+    Step, StepOutcome, StoredEvent, Versioned, hollow_event,
 };
 
 impl Data {
@@ -192,12 +193,16 @@ impl Data {
         let mut ended = Delivery::new(pending, delivery.attempts.clone());
         ended.record(settle.attempt.clone());
 
+        if self.has_changed(&settle.seen) {
+            return StepOutcome::Conflict;
+        }
         let mut emitted = Vec::new();
         if let SettleEnd::Done(effects) = &settle.end {
-            if let Some(refusal) = self.refusal(effects, settle.now) {
+            let function = settle.seen.function.as_ref();
+            if let Some(refusal) = self.refusal(function, effects, settle.now) {
                 return refusal;
             }
-            emitted = self.take_effect(effects, settle.now);
+            emitted = self.take_effect(function, effects, settle.now);
         }
         self.deliveries.remove(&settle.key);
         self.running.remove(&settle.key);
@@ -224,28 +229,43 @@ impl Data {
         StepOutcome::Settled(emitted)
     }
 
+    /// True if anything that the attempt saw is no longer so.
+    fn has_changed(&self, seen: &Seen) -> bool {
+        let Some(function) = &seen.function else {
+            return false;
+        };
+        let other = |key: &Vec<u8>, version: u64| {
+            let row = self.state.get(&(function.clone(), key.clone()));
+            let changed = row.map_or(0, |row| row.version) != version;
+            #[cfg(test)]
+            let changed = changed && !super::planted::NO_VERSIONS.get();
+            changed || !self.is_sound(&Row::State(function.clone(), key.clone()))
+        };
+        let keys = |listing: &Listing| {
+            let mut keys = ListedKeys::default();
+            let all = self.state.keys().filter(|(owner, _)| owner == function);
+            all.filter(|(_, key)| listing.covers(key))
+                .for_each(|(_, key)| keys.add(key));
+            keys.digest()
+        };
+        seen.reads.iter().any(|(key, version)| other(key, *version))
+            || seen.listings.iter().any(|own| keys(own) != own.keys)
+    }
+
     /// Why the effects can't take place, if they can't.
-    fn refusal(&self, effects: &Effects, now: Timestamp) -> Option<StepOutcome> {
-        if let Some(function) = &effects.function {
-            for (key, version) in &effects.reads {
-                let place = (function.clone(), key.clone());
-                if self
-                    .corrupt
-                    .contains(&Row::State(function.clone(), key.clone()))
-                {
-                    return Some(StepOutcome::Conflict);
-                }
-                let current = self.state.get(&place).map_or(0, |row| row.version);
-                let changed = current != *version;
-                #[cfg(test)]
-                let changed = changed && !super::planted::NO_VERSIONS.get();
-                if changed {
-                    return Some(StepOutcome::Conflict);
-                }
-            }
-        } else if !effects.reads.is_empty() || !effects.writes.is_empty() {
-            let reason = "state is read or written, but no function is named";
+    fn refusal(
+        &self,
+        function: Option<&Name>,
+        effects: &Effects,
+        now: Timestamp,
+    ) -> Option<StepOutcome> {
+        if function.is_none() && !effects.writes.is_empty() {
+            let reason = "state is written, but no function is named";
             return Some(StepOutcome::Denied(reason.to_owned()));
+        }
+        if !effects.writes.is_empty() && effects.version <= self.state_version {
+            let reason = format!("state version {} was given before", effects.version);
+            return Some(StepOutcome::Denied(reason));
         }
         for (bus, new) in &effects.emits {
             if let Err(reason) = self.known.stranger(*bus, &new.subscriptions) {
@@ -280,10 +300,16 @@ impl Data {
             .then_some(StepOutcome::Refused(DeadReason::FanOutLimit))
     }
 
-    fn take_effect(&mut self, effects: &Effects, now: Timestamp) -> Vec<(BusId, Appended)> {
-        if let Some(function) = &effects.function {
+    fn take_effect(
+        &mut self,
+        function: Option<&Name>,
+        effects: &Effects,
+        now: Timestamp,
+    ) -> Vec<(BusId, Appended)> {
+        if let Some(function) = function {
+            let state = Arc::make_mut(&mut self.state);
             for (key, value) in &effects.writes {
-                self.state_version += 1;
+                self.state_version = effects.version;
                 let place = (function.clone(), key.clone());
                 // A row that is written anew is sound again.
                 let row = Row::State(function.clone(), key.clone());
@@ -295,10 +321,10 @@ impl Data {
                             value: value.clone(),
                             version: self.state_version,
                         };
-                        self.state.insert(place, row);
+                        state.insert(place, row);
                     }
                     None => {
-                        self.state.remove(&place);
+                        state.remove(&place);
                     }
                 }
             }

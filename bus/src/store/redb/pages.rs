@@ -113,6 +113,20 @@ impl RedbStore {
         (from, to): Range<'_>,
         page: Page,
         place: impl Fn(&[u8]) -> Option<K>,
+        read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
+        more: impl FnMut(&Snapshot, &mut T) -> Result<usize, Error>,
+    ) -> Result<Rows<T, K>, Error> {
+        let rows = self.checked(|| self.snapshot())?;
+        self.page_of((&rows, table), (from, to), page, place, read, more)
+    }
+
+    /// As [`RedbStore::page`], of a view that is there.
+    pub(super) fn page_of<T, K>(
+        &self,
+        (rows, table): (&Snapshot, Table),
+        (from, to): Range<'_>,
+        page: Page,
+        place: impl Fn(&[u8]) -> Option<K>,
         mut read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
         mut more: impl FnMut(&Snapshot, &mut T) -> Result<usize, Error>,
     ) -> Result<Rows<T, K>, Error> {
@@ -121,12 +135,11 @@ impl RedbStore {
             return Ok(filling.filled);
         }
         self.checked(|| {
-            let rows = self.snapshot()?;
             let mut failed = None;
             let each = |key: &[u8], record: &[u8]| {
                 let mut bytes = record.len();
                 match unseal(table, key, record, |from| read(key, from)) {
-                    Ok(mut row) => match more(&rows, &mut row) {
+                    Ok(mut row) => match more(rows, &mut row) {
                         Ok(further) => {
                             bytes += further;
                             filling.filled.rows.push(row);

@@ -13,6 +13,8 @@ thread_local! {
     pub(super) static NO_END_CHECK: Cell<bool> = const { Cell::new(false) };
     /// Settles whatever the fence says.
     pub(crate) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+    /// Settles whatever has become of the listings that the attempt saw.
+    pub(super) static NO_LISTING: Cell<bool> = const { Cell::new(false) };
     /// Commits each step for itself, so that a batch's transaction is torn apart.
     pub(crate) static SPLIT: Cell<bool> = const { Cell::new(false) };
     /// Transactions after which a migration stops, as if the process were killed there.

@@ -19,7 +19,7 @@ use crate::store::codec::{Harm, Reader, Table, delivery, event, unseal};
 use crate::store::known::Known;
 use crate::store::{
     BusCounts, Catalog, Checked, Corruption, Counts, DeliveryState, Error, Page, Quarantined,
-    RecordId, Rows, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
+    RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 
 impl RedbStore {
@@ -290,49 +290,9 @@ impl Store for RedbStore {
         *self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
-        let key = state_key(function, key);
-        let read = |from: &mut Reader<'_>| {
-            let version = from.u64()?;
-            let value = Bytes::copy_from_slice(from.rest());
-            Some(Versioned { value, version })
-        };
-        self.checked(|| {
-            let rows = self.snapshot()?;
-            match self.row(&rows, Table::State, &key, read)? {
-                Some(found) => Ok(Some(found)),
-                None => self.no_row(&rows, Table::State, &key, read),
-            }
-        })
-    }
-
-    fn state_keys(
-        &self,
-        function: &Name,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        let first = state_key(function, prefix);
-        let after = after.map(|after| state_key(function, after));
-        let from = match &after {
-            Some(after) if *after >= first => Bound::Excluded(&after[..]),
-            _ => Bound::Included(&first[..]),
-        };
-        let to = after_prefix(&first);
-        if after.as_ref().is_some_and(|after| *after >= to) {
-            return Ok(Vec::new());
-        }
-        let owner = function.as_str().len() + 1;
-        let range = (from, Bound::Excluded(&to[..]));
-        let page = Page::forward(limit, usize::MAX);
-        let place = |key: &[u8]| key.get(owner..).map(<[u8]>::to_vec);
-        let read = |key: &[u8], from: &mut Reader<'_>| {
-            from.rest();
-            place(key)
-        };
-        let keys = self.page(Table::State, range, page, place, read, |_, _| Ok(0))?;
-        Ok(keys.rows)
+    fn state_view(&self) -> Result<Box<dyn StateView + '_>, Error> {
+        let rows = guarded(|| self.snapshot())?;
+        Ok(Box::new(View { store: self, rows }))
     }
 
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
@@ -379,8 +339,67 @@ impl Store for RedbStore {
     }
 }
 
+/// State at one moment: one read transaction.
+struct View<'a> {
+    store: &'a RedbStore,
+    rows: Snapshot,
+}
+
+impl StateView for View<'_> {
+    fn version(&self) -> Result<u64, Error> {
+        guarded(|| catalog::read_counter(&self.rows))
+    }
+
+    fn get(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
+        let read = |from: &mut Reader<'_>| {
+            let version = from.u64()?;
+            let value = Bytes::copy_from_slice(from.rest());
+            Some(Versioned { value, version })
+        };
+        let key = state_key(function, key);
+        self.store.checked(
+            || match self.store.row(&self.rows, Table::State, &key, read)? {
+                Some(found) => Ok(Some(found)),
+                None => self.store.no_row(&self.rows, Table::State, &key, read),
+            },
+        )
+    }
+
+    fn keys(
+        &self,
+        function: &Name,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let first = state_key(function, prefix);
+        let after = after.map(|after| state_key(function, after));
+        let from = match &after {
+            Some(after) if *after >= first => Bound::Excluded(&after[..]),
+            _ => Bound::Included(&first[..]),
+        };
+        let to = after_prefix(&first);
+        if after.as_ref().is_some_and(|after| *after >= to) {
+            return Ok(Vec::new());
+        }
+        let owner = function.as_str().len() + 1;
+        let range = (from, Bound::Excluded(&to[..]));
+        let page = Page::forward(limit, usize::MAX);
+        let place = |key: &[u8]| key.get(owner..).map(<[u8]>::to_vec);
+        let read = |key: &[u8], from: &mut Reader<'_>| {
+            from.rest();
+            place(key)
+        };
+        let of = (&self.rows, Table::State);
+        let keys = self
+            .store
+            .page_of(of, range, page, place, read, |_, _| Ok(0))?;
+        Ok(keys.rows)
+    }
+}
+
 /// The first key behind all that begin with `prefix`, which holds a byte below 255 (a name's).
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+pub(super) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use redb::ReadableTable;
 
 use super::found::HarmLog;
-use super::tables::engine;
+use super::tables::{OwnedRow, engine};
 use crate::store::codec::{Harm, Table, fault, is_sound};
 use crate::store::{Direction, Error};
 
@@ -185,7 +185,7 @@ impl Order<'_> {
         &mut self,
         rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
         edge: Option<Bound<&[u8]>>,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    ) -> Result<Vec<OwnedRow>, Error> {
         let mut passed = Vec::new();
         let Some(edge) = edge else {
             return Ok(passed);
@@ -215,7 +215,7 @@ impl Order<'_> {
 
     fn show_all<'r>(
         &mut self,
-        passed: Vec<(Vec<u8>, Vec<u8>)>,
+        passed: Vec<OwnedRow>,
         rows: impl Iterator<Item = Result<Entry<'r>, redb::StorageError>>,
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {

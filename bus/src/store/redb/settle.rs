@@ -1,16 +1,21 @@
 //! How an attempt ends in the tables: everything together, or nothing.
 //!
-//! The order is: fence, state versions, limits of the chain, and only then the first write.
+//! The order is: fence, what was seen of the state, limits of the chain, and only then the first write.
 
 use std::collections::BTreeMap;
 
+use super::read::after_prefix;
 use super::steps::{Work, refusal};
 use super::tables::{attempt_key, delivery_key, due_key, event_key, settled_key, state_key};
 use crate::model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, EventRef, Lineage, Settled, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Name, Settled,
+    Timestamp,
 };
-use crate::store::codec::{Reader, Table, Writer, delivery, event};
-use crate::store::{Appended, Effects, Error, Settle, SettleEnd, StepOutcome, hollow_event};
+use crate::store::codec::{Reader, Table, Writer, delivery, event, unseal};
+use crate::store::{
+    Appended, Effects, Error, ListedKeys, Listing, Seen, Settle, SettleEnd, StepOutcome,
+    hollow_event,
+};
 
 impl Work<'_, '_> {
     pub(super) fn settle(&mut self, settle: &Settle) -> Result<StepOutcome, Error> {
@@ -22,16 +27,26 @@ impl Work<'_, '_> {
             return Ok(StepOutcome::Stale);
         };
         let key = delivery_key(settle.key);
+        if self.has_changed(&settle.seen)? {
+            return Ok(StepOutcome::Conflict);
+        }
         let mut emitted = Vec::new();
         if let SettleEnd::Done(effects) = &settle.end {
-            if let Some(refusal) = self.state_refusal(effects)? {
-                return Ok(refusal);
+            if settle.seen.function.is_none() && !effects.writes.is_empty() {
+                let reason = "state is written, but no function is named";
+                return Ok(StepOutcome::Denied(reason.to_owned()));
+            }
+            if !effects.writes.is_empty() && effects.version <= self.state_version() {
+                let reason = format!("state version {} was given before", effects.version);
+                return Ok(StepOutcome::Denied(reason));
             }
             match self.emit(effects, settle.now)? {
                 Ok(places) => emitted = places,
                 Err(refusal) => return Ok(refusal),
             }
-            self.write_state(effects)?;
+            if let Some(function) = &settle.seen.function {
+                self.write_state(function, effects)?;
+            }
         }
         let mut pending = before;
         pending.end(settle.attempt.number, settle.spared);
@@ -109,28 +124,65 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Checks the versions that the attempt read.
-    fn state_refusal(&mut self, effects: &Effects) -> Result<Option<StepOutcome>, Error> {
-        let Some(function) = &effects.function else {
-            let idle = effects.reads.is_empty() && effects.writes.is_empty();
-            let reason = "state is read or written, but no function is named";
-            return Ok((!idle).then(|| StepOutcome::Denied(reason.to_owned())));
+    /// True if anything that the attempt saw is no longer so.
+    fn has_changed(&mut self, seen: &Seen) -> Result<bool, Error> {
+        let Some(function) = &seen.function else {
+            return Ok(false);
         };
-        for (key, version) in &effects.reads {
+        for (key, version) in &seen.reads {
             let row = state_key(function, key);
             let current = match self.tables.get(Table::State, &row, read_version)? {
                 None => 0,
                 Some(Ok(current)) => current,
                 Some(Err(harm)) => {
                     self.harmed.note(&harm);
-                    return Ok(Some(StepOutcome::Conflict));
+                    return Ok(true);
                 }
             };
             if current != *version {
-                return Ok(Some(StepOutcome::Conflict));
+                return Ok(true);
             }
         }
-        Ok(None)
+        for listing in &seen.listings {
+            if self.list_again(function, listing)? != listing.keys {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The keys that are in a listing's range now. Harmed rows are left out, as in the listing itself.
+    fn list_again(&mut self, function: &Name, listing: &Listing) -> Result<Digest, Error> {
+        #[cfg(test)]
+        if super::planted::NO_LISTING.get() {
+            return Ok(listing.keys);
+        }
+        let owner = function.as_str().len() + 1;
+        let from = match &listing.after {
+            Some(after) if *after > listing.prefix => after,
+            _ => &listing.prefix,
+        };
+        let from = state_key(function, from);
+        let to = match &listing.until {
+            Some(until) => state_key(function, until),
+            None => after_prefix(&state_key(function, &listing.prefix)),
+        };
+        let mut keys = ListedKeys::default();
+        if from <= to {
+            let harmed = self.harmed;
+            self.tables.scan(Table::State, &from, &to, |row, record| {
+                let key = row.get(owner..).unwrap_or_default();
+                // The scan may meet the key `after`, and the first one behind the prefix.
+                if row.starts_with(&from[..owner]) && listing.covers(key) {
+                    match unseal(Table::State, row, record, read_version) {
+                        Ok(_) => keys.add(key),
+                        Err(harm) => harmed.note(&harm),
+                    }
+                }
+                true
+            })?;
+        }
+        Ok(keys.digest())
     }
 
     /// Appends the emitted events and counts them under their roots, or says why not.
@@ -176,17 +228,13 @@ impl Work<'_, '_> {
         Ok(Ok(places.collect()))
     }
 
-    fn write_state(&mut self, effects: &Effects) -> Result<(), Error> {
-        let Some(function) = &effects.function else {
-            return Ok(());
-        };
+    fn write_state(&mut self, function: &Name, effects: &Effects) -> Result<(), Error> {
         for (key, value) in &effects.writes {
-            let version = self.state_version() + 1;
-            self.pending.state_version = Some(version);
+            self.pending.state_version = Some(effects.version);
             let row = state_key(function, key);
             match value {
                 Some(value) => self.tables.put(Table::State, &row, |out| {
-                    out.u64(version);
+                    out.u64(effects.version);
                     out.extend_from_slice(value);
                 })?,
                 None => self.tables.remove(Table::State, &row)?,

@@ -119,6 +119,9 @@ pub(super) fn state_key(function: &Name, key: &[u8]) -> Vec<u8> {
 /// The highest number of a table.
 const TABLES: usize = Table::DedupeLevels as usize;
 
+/// A row's key and record, copied.
+pub(super) type OwnedRow = (Vec<u8>, Vec<u8>);
+
 /// What one row may be.
 pub(super) type Row<T> = Result<Option<Result<T, Harm>>, Error>;
 
@@ -412,11 +415,7 @@ impl Snapshot {
     }
 
     /// The last row at or before `key`, as the engine finds it.
-    pub(super) fn last_until(
-        &self,
-        table: Table,
-        key: &[u8],
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    pub(super) fn last_until(&self, table: Table, key: &[u8]) -> Result<Option<OwnedRow>, Error> {
         let rows = self.table(table)?;
         let mut rows = rows.range::<&[u8]>(..=key).map_err(engine)?;
         let row = rows.next_back().transpose().map_err(engine)?;

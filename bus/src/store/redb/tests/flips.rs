@@ -40,7 +40,7 @@ fn f() -> Name {
 
 fn effects(position: u64) -> Effects {
     let key = format!("key {}", position % 40).into_bytes();
-    let emits = (position % 7 == 0).then(|| {
+    let emits = position.is_multiple_of(7).then(|| {
         let mut new = event(&format!("emitted {position}"), vec![1; 20]);
         new.lineage.hops = 1;
         new.lineage.root = Some(EventRef {
@@ -51,8 +51,7 @@ fn effects(position: u64) -> Effects {
         (BusId(1), new)
     });
     Effects {
-        function: Some(f()),
-        reads: Vec::new(),
+        version: crate::store::conformance::next_version(),
         writes: vec![(key, Some(vec![position as u8; 30].into()))],
         emits: emits.into_iter().collect(),
     }

@@ -81,6 +81,16 @@ pub(super) fn history() -> Vec<Vec<Step>> {
             .collect(),
     );
     batches.push(failed(SubscriptionId(4), 7, 2));
+    // The release that made the store gave each write the next version, and each of these settlements has one.
+    let mut version = 0;
+    for step in batches.iter_mut().flatten() {
+        if let Step::Settle(settle) = step
+            && let SettleEnd::Done(effects) = &mut settle.end
+        {
+            version += 1;
+            effects.version = version;
+        }
+    }
     batches
 }
 
@@ -100,6 +110,10 @@ fn ended(
             ..attempt(number, outcome)
         },
         spared: false,
+        seen: Seen {
+            function: Some(name("f")),
+            ..Seen::default()
+        },
         end,
         now: NOW.plus_ms(200 + u64::from(number)),
     }))
@@ -115,8 +129,7 @@ fn done(subscription: SubscriptionId, position: u64) -> Vec<Step> {
     };
     let value = (!position.is_multiple_of(5)).then(|| vec![9; 30].into());
     let effects = Effects {
-        function: Some(name("f")),
-        reads: Vec::new(),
+        version: 0,
         writes: vec![(vec![u8::try_from(position % 7).unwrap()], value)],
         emits,
     };

@@ -8,6 +8,7 @@ mod levels;
 mod opening;
 pub(crate) mod power;
 mod rot;
+mod state;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -98,6 +99,10 @@ fn settle(position: u64, fence: u32, end: SettleEnd) -> Step {
             output: String::new(),
         },
         spared: false,
+        seen: Seen {
+            function: Some(Name::new("f").unwrap()),
+            ..Seen::default()
+        },
         end,
         now: Timestamp(2),
     }))

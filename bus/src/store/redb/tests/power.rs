@@ -261,13 +261,12 @@ fn batch(random: &mut Random, fences: &mut HashMap<u64, u32>, next_id: &mut u64)
                     fences.remove(&position);
                     let emit = event(&format!("e{position}"), vec![1; 50]);
                     SettleEnd::Done(Effects {
-                        function: Some(Name::new("f").unwrap()),
+                        version: conformance::next_version(),
                         writes: vec![(
                             position.to_le_bytes().to_vec(),
                             Some(bytes::Bytes::from(vec![2; 40])),
                         )],
                         emits: vec![(BusId(1), emit)],
-                        ..Effects::default()
                     })
                 }
             };
