@@ -10,10 +10,9 @@ use crate::support::server::binary;
 fn check(flag: &str, count: &str, goals: &[&str]) {
     // Built once for all tests; the bench finds it done.
     guests::path("bench-parse");
-    let arguments = [
-        "bench",
-        flag,
-        count,
+    // A scenario without a size has only its flag.
+    let scenario = [flag, count].into_iter().filter(|word| !word.is_empty());
+    let rest = [
         "--rounds",
         "2",
         "--seconds",
@@ -28,6 +27,7 @@ fn check(flag: &str, count: &str, goals: &[&str]) {
         "512",
         "--json",
     ];
+    let arguments: Vec<_> = ["bench"].into_iter().chain(scenario).chain(rest).collect();
     let said = run(&arguments, "").succeeds();
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["scenario"], flag.trim_start_matches("--"));
@@ -124,6 +124,12 @@ fn attempts_that_compute_are_beside_the_load() {
 #[test]
 fn events_for_many_are_beside_the_load() {
     check("--fan-out", "20", &["accepted_p99_us", "settled_p99_us"]);
+}
+
+#[test]
+fn a_counter_under_one_key_is_compared_with_none() {
+    guests::path("tally");
+    check("--hot-key", "", &["settled_per_second"]);
 }
 
 #[test]

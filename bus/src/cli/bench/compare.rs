@@ -81,7 +81,7 @@ struct Bus {
 /// Measures both buses.
 pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compared, Failure> {
     let progress = Progress::start();
-    let components = server::build(&["bench-parse", "hostile"], &progress).await?;
+    let components = server::build(&["bench-parse", "hostile", "tally"], &progress).await?;
     progress.say("starting a plain bus");
     let manifest = plain_manifest(&components);
     let mut plain = Bus::start("plain", &manifest, 1, settings).await?;

@@ -44,12 +44,14 @@ use server::Server;
   edgebus bench --window 10M                          with ten million events within the dedupe window
   edgebus bench --spinners 64 --seconds 5             beside 64 attempts that compute
   edgebus bench --fan-out 1000                        beside events for 1,000 subscriptions
+  edgebus bench --hot-key                             with a counter under one key of state
   edgebus bench --idle                                a bus that has nothing to do
   edgebus bench --program old/edgebus                 another version of edgebus
 
-A scenario (--subscriptions, --functions, --pending, --window, --slow-functions, --spinners, --fan-out)
-runs two buses, a plain one and one with what the scenario adds, in turn: in each round each is measured for --seconds at a rate of
-a quarter of the plain throughput (or --rate), for latencies, and for --seconds flat out, for throughput.
+A scenario (--subscriptions, --functions, --pending, --window, --slow-functions, --spinners,
+--fan-out, --hot-key) runs two buses, a plain one and one with what the scenario adds, in turn: in
+each round each is measured for --seconds at a rate of a quarter of the plain throughput (or
+--rate), for latencies, and for --seconds flat out, for throughput.
 The report shows medians, the ratio of each number to the plain run's, and the goals.")]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -46,6 +46,9 @@ pub(super) struct Choice {
     /// Beside the plain run: an event each second that this many subscriptions of another function get.
     #[arg(long, value_name = "COUNT", value_parser = |text: &str| count(text, 5_000))]
     fan_out: Option<u64>,
+    /// Beside the plain run: each event adds 1 to a counter under one key of its function's state.
+    #[arg(long)]
+    hot_key: bool,
     /// Instead of a load: the processor time and memory of a bus that has nothing to do.
     #[arg(long)]
     pub(super) idle: bool,
@@ -62,6 +65,7 @@ impl Choice {
             (Kind::SlowFunctions, self.slow_functions),
             (Kind::Spinners, self.spinners),
             (Kind::FanOut, self.fan_out),
+            (Kind::HotKey, self.hot_key.then_some(1)),
         ];
         chosen
             .into_iter()
@@ -93,6 +97,7 @@ pub(super) enum Kind {
     SlowFunctions,
     Spinners,
     FanOut,
+    HotKey,
 }
 
 /// A scenario with its size.
@@ -122,6 +127,7 @@ impl Scenario {
             Kind::SlowFunctions => "slow-functions",
             Kind::Spinners => "spinners",
             Kind::FanOut => "fan-out",
+            Kind::HotKey => "hot-key",
         }
     }
 
@@ -138,6 +144,7 @@ impl Scenario {
             Kind::FanOut => {
                 format!("beside an event each second for {count} subscriptions, and alone")
             }
+            Kind::HotKey => "each event counted under one key of state, beside none".to_owned(),
         }
     }
 
@@ -145,7 +152,12 @@ impl Scenario {
     pub(super) fn kinds(self) -> u64 {
         match self.kind {
             Kind::Subscriptions | Kind::Functions => self.count,
-            Kind::Pending | Kind::Window | Kind::SlowFunctions | Kind::Spinners | Kind::FanOut => 1,
+            Kind::Pending
+            | Kind::Window
+            | Kind::SlowFunctions
+            | Kind::Spinners
+            | Kind::FanOut
+            | Kind::HotKey => 1,
         }
     }
 
@@ -155,7 +167,7 @@ impl Scenario {
         let events = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         let sleep = |each: Duration| Some(format!("sleep {}", each.as_millis()));
         match self.kind {
-            Kind::Subscriptions | Kind::Functions | Kind::FanOut => None,
+            Kind::Subscriptions | Kind::Functions | Kind::FanOut | Kind::HotKey => None,
             Kind::Pending => Some(Backlog {
                 kinds: 1,
                 events: self.count,
@@ -189,7 +201,11 @@ impl Scenario {
 
     /// The manifest of the bus under load; `components` is the folder of the functions.
     pub(super) fn manifest(self, components: &Path) -> String {
-        let parse = component(components, "bench_parse");
+        let own = match self.kind {
+            Kind::HotKey => "tally",
+            _ => "bench_parse",
+        };
+        let parse = component(components, own);
         let mut functions = String::new();
         let mut rules = String::new();
         for n in 0..self.kinds() {
@@ -206,7 +222,7 @@ impl Scenario {
         }
         let hostile = component(components, "hostile");
         let (others, limits) = match self.kind {
-            Kind::Subscriptions | Kind::Functions | Kind::Window | Kind::FanOut => {
+            Kind::Subscriptions | Kind::Functions | Kind::Window | Kind::FanOut | Kind::HotKey => {
                 (0, String::new())
             }
             Kind::Pending => (1, "concurrency: 1".to_owned()),
@@ -258,6 +274,7 @@ impl Scenario {
                 (Measure::Settled, Bound::RatioMin(0.95)),
                 (Measure::MemoryBefore, Bound::MoreMebibytesMax(100)),
             ],
+            Kind::HotKey => &[(Measure::Settled, Bound::RatioMin(0.4))],
             Kind::SlowFunctions | Kind::Spinners => &[
                 (Measure::Accepted, Bound::RatioMin(0.6)),
                 (Measure::ToAcceptedP99, Bound::RatioBelow(2.0)),
@@ -353,6 +370,7 @@ mod tests {
             Kind::SlowFunctions,
             Kind::Spinners,
             Kind::FanOut,
+            Kind::HotKey,
         ];
         for kind in kinds {
             // One is the same as the plain run, and none.
