@@ -138,7 +138,7 @@ impl Data {
                 self.settled.remove(&place);
             }
             Row::State(function, key) => {
-                self.state.remove(&(function.clone(), key.clone()));
+                Arc::make_mut(&mut self.state).remove(&(function.clone(), key.clone()));
             }
             Row::Descendants(root) => {
                 self.aside.remove(row);
