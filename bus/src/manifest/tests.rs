@@ -262,34 +262,6 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
             "5:25 /rules/r/to/0/input_template: the template isn't JSON: expected a key in double quotes, found ',', at line 2, character 9 of the template | write JSON with <name> for a value, or one string in double quotes; a line break in a string is \\n",
         ),
         (
-            "to: [{ webhook: 'https://x' }]",
-            "5:12 /rules/r/to/0/webhook: `webhook` is not supported yet | webhook targets are not built yet: let a client follow the bus with `edgebus events tail` and make the call",
-        ),
-        (
-            "to: [{ bus: b }]",
-            "5:12 /rules/r/to/0/bus: `bus` is not supported yet | bus targets are not built yet: send to a function that emits the event on the other bus",
-        ),
-        (
-            "to: [{ queue: q }]",
-            "5:12 /rules/r/to/0/queue: `queue` is not supported yet | queue targets are not built yet: send to a function, or let a client follow the bus with `edgebus events tail`",
-        ),
-        (
-            "to: [{ function: f }, { function: f }]",
-            "5:27 /rules/r/to/1: another target of this manifest has the name `r/f` | give each target a `name` of its own; without one it is RULE/FUNCTION",
-        ),
-        (
-            "to: [{ function: f, name: a }, { function: f, name: a }]",
-            "5:57 /rules/r/to/1/name: another target of this manifest has the name `a` | give each target a `name` of its own; without one it is RULE/FUNCTION",
-        ),
-        (
-            "to: [{ function: f, name: '7' }]",
-            "5:31 /rules/r/to/0/name: `7` is not a name of a subscription: digits alone are a subscription's number | write a letter into it",
-        ),
-        (
-            "to: [{ function: f, name: a/b/c }]",
-            "5:31 /rules/r/to/0/name: `b/c` is not a name: it holds another character | use 1 to 64 letters, digits, `.`, `_` or `-`, with a letter or digit first",
-        ),
-        (
             "match:\nto: [{ function: f }]",
             "5:5 /rules/r/match: an empty `match` would match nothing that can be named | leave `match` out to get every event of the bus",
         ),
@@ -320,6 +292,44 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         (
             "match: { source: s, subject: [] }\nto: [{ function: f }]",
             "5:14 /rules/r/match/source: a field takes a list or an object, not a string | write [\"s\"]\n5:25 /rules/r/match/subject: an empty list | write at least one value; [{\"exists\": false}] means none",
+        ),
+    ];
+    for (lines, expected) in table {
+        let found = faults(&rule(lines));
+        assert_eq!(found.join("\n"), expected, "{lines}");
+    }
+}
+
+#[test]
+fn targets_that_are_not_built_and_names_at_fault_are_told() {
+    let table = [
+        (
+            "to: [{ webhook: 'https://x' }]",
+            "5:12 /rules/r/to/0/webhook: `webhook` is not supported yet | webhook targets are not built yet: let a client follow the bus with `edgebus events tail` and make the call",
+        ),
+        (
+            "to: [{ bus: b }]",
+            "5:12 /rules/r/to/0/bus: `bus` is not supported yet | bus targets are not built yet: send to a function that emits the event on the other bus",
+        ),
+        (
+            "to: [{ queue: q }]",
+            "5:12 /rules/r/to/0/queue: `queue` is not supported yet | queue targets are not built yet: send to a function, or let a client follow the bus with `edgebus events tail`",
+        ),
+        (
+            "to: [{ function: f }, { function: f }]",
+            "5:27 /rules/r/to/1: another target of this manifest has the name `r/f` | give each target a `name` of its own; without one it is RULE/FUNCTION",
+        ),
+        (
+            "to: [{ function: f, name: a }, { function: f, name: a }]",
+            "5:57 /rules/r/to/1/name: another target of this manifest has the name `a` | give each target a `name` of its own; without one it is RULE/FUNCTION",
+        ),
+        (
+            "to: [{ function: f, name: '7' }]",
+            "5:31 /rules/r/to/0/name: `7` is not a name of a subscription: digits alone are a subscription's number | write a letter into it",
+        ),
+        (
+            "to: [{ function: f, name: a/b/c }]",
+            "5:31 /rules/r/to/0/name: `b/c` is not a name: it holds another character | use 1 to 64 letters, digits, `.`, `_` or `-`, with a letter or digit first",
         ),
     ];
     for (lines, expected) in table {

@@ -69,7 +69,7 @@ fn one_rule_of_many_is_a_few_rows() {
             panic!("{step:?}");
         };
         let written = change.difference().rows();
-        let outcomes = store.commit(&[step.clone()]).unwrap();
+        let outcomes = store.commit(std::slice::from_ref(&step)).unwrap();
         assert!(matches!(outcomes[0], StepOutcome::Applied { .. }));
         let after = rows_of_both(&before, &rows(&store));
         assert_eq!(
