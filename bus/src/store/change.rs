@@ -120,8 +120,8 @@ impl Difference {
         let (subscriptions, subscriptions_gone) =
             differing(&last.subscriptions, &next.subscriptions);
         Self {
-            // A new store has nothing yet.
-            head: last.head() != next.head() || last.buses.is_empty(),
+            // A new store has nothing yet; one of an earlier format has no last numbers.
+            head: last.head() != next.head() || last.buses.is_empty() || !last.order_stored,
             buses,
             functions,
             functions_gone,

@@ -247,6 +247,11 @@ fn take_order(known: &mut Known, order: Option<Vec<u32>>, ordered: bool) -> Resu
         return Err(Harm::new(Table::Catalog, ORDER, reason).into());
     }
     known.order = order;
+    // No number is given twice, whatever the head says of the last ones.
+    let last = known.rules.keys().next_back().copied();
+    known.rule_last = known.rule_last.max(last.unwrap_or(0));
+    let last = known.subscriptions.keys().next_back();
+    known.subscription_last = known.subscription_last.max(last.map_or(0, |last| last.0));
     Ok(())
 }
 
