@@ -178,8 +178,11 @@ impl State {
         }
     }
 
-    /// Reads a subscription's due retries from their beginning.
+    /// Reads a subscription's due retries from their beginning, if any due times were read.
     pub(super) fn look_again(&mut self, subscription: SubscriptionId) {
+        if self.due.cursor.is_none() {
+            return;
+        }
         let (replay, position) = (0, Position(0));
         let key = DeliveryKey {
             subscription,

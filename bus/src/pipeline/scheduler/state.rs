@@ -134,6 +134,10 @@ impl State {
         }
         self.queues
             .insert(id, Queue::new(function, Position(0), behind));
+        if behind {
+            // Due times that were read while it had no queue are behind the cursor.
+            self.look_again(id);
+        }
         self.want(id);
     }
 
