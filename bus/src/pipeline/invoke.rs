@@ -175,10 +175,12 @@ async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> (Settle, 
             .get(&job.key.subscription)
             .map(|subscription| subscription.target.retry)
             .unwrap_or_default();
-        let ran = Ran::host(
-            "the host panicked during this attempt".to_owned(),
-            started_at,
-        );
+        let message = "the host panicked during this attempt".to_owned();
+        // It may be the event's doing, so it is an attempt as any other.
+        let ran = Ran {
+            spared: false,
+            ..Ran::host(message, started_at)
+        };
         (settle::failed(context, job, &policy, ran), None)
     })
 }
