@@ -89,7 +89,9 @@ impl Pipeline {
                 Ok(count)
             }
             Err(error) => {
-                looks.kept.extend(chosen);
+                if error.kind == Kind::Conflict {
+                    looks.kept.extend(chosen);
+                }
                 Err(error)
             }
         }

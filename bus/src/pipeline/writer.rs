@@ -483,6 +483,13 @@ fn answer(
                 }
                 let _ = reply.send(Ok(outcome));
             }
+            (Reply::Publish(reply), StepOutcome::Denied(reason), _) => {
+                // The rules changed between the match and the write.
+                let message =
+                    format!("the rules changed meanwhile, and nothing was stored: {reason}");
+                let busy = Kind::Busy { retry_after_ms: 0 };
+                let _ = reply.send(Err(Error::new(busy, message)));
+            }
             (Reply::Publish(reply), outcome, _) => {
                 let message = format!("the log refused the events: {outcome:?}");
                 let _ = reply.send(Err(Error::new(Kind::Conflict, message)));
