@@ -8,7 +8,7 @@ use super::output::{self, Progress};
 use super::{FAILURE, Failure, OK};
 use crate::assembly;
 use crate::clock::Clock;
-use crate::model::{Code, Timestamp};
+use crate::model::Code;
 use crate::settings;
 use crate::store::{Error, Step, StepOutcome, Store};
 
@@ -16,7 +16,9 @@ use crate::store::{Error, Step, StepOutcome, Store};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus fsck --data ./data
-  edgebus fsck --data ./data --quarantine")]
+  edgebus fsck --data ./data --quarantine
+
+A store of an earlier format is migrated first. Earlier releases can't open it after that: copy the folder before.")]
 pub(super) struct Arguments {
     /// The folder of the store.
     #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
@@ -76,6 +78,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 /// Moves all that can be moved.
 fn move_aside(store: &dyn Store) -> Result<(), Error> {
+    // The log's own time: what is owed again is due in it.
+    let catalog = store.catalog()?;
+    let now = Clock::continued(catalog.newest, catalog.clock.as_ref()).now();
     for _ in 0..CHECKS_MAX {
         let before = store.corruption().found;
         store.begin_check();
@@ -85,7 +90,6 @@ fn move_aside(store: &dyn Store) -> Result<(), Error> {
             if records.is_empty() {
                 break;
             }
-            let now = Clock::system(Timestamp(0)).now();
             for outcome in store.commit(&[Step::Quarantine { records, now }])? {
                 let StepOutcome::Quarantined(moved) = outcome else {
                     continue;
