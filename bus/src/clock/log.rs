@@ -24,6 +24,8 @@
 use crate::model::reading::{Gap, reach_ms};
 use crate::model::{ClockReading, Timestamp};
 
+/// The time is moved on by this much or more, in microseconds.
+const STEP_US: u64 = 500;
 /// A difference between the clocks that is told, in microseconds.
 const JUMP_US: u64 = 60_000_000;
 /// The longest time off that is believed, in milliseconds.
@@ -120,6 +122,10 @@ impl LogClock {
     /// The time now.
     pub(super) fn tell(&mut self, machine: Machine) -> Timestamp {
         let passed_us = machine.boot_us.saturating_sub(self.last.boot_us);
+        if passed_us < STEP_US {
+            // What the wall clock's last digit gains in so short a time is not worth a gap.
+            return Timestamp(ms(self.log_us));
+        }
         let expected_us = self.last.wall_us.saturating_add(passed_us);
         if machine.wall_us.abs_diff(expected_us) >= JUMP_US {
             let (wall, expected) = (ms(machine.wall_us), ms(expected_us));
