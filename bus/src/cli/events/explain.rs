@@ -50,6 +50,7 @@ struct Answer {
     position: u64,
     accepted_at: String,
     event: Box<RawValue>,
+    subscriptions: Vec<String>,
     rules: Vec<String>,
     verdicts: Vec<Box<RawValue>>,
     next: Option<String>,
