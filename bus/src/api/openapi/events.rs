@@ -19,7 +19,8 @@ structured, batch, or (any other type) binary, with attributes in `ce-` headers 
 202 leaves when the event, its dedupe record and its deliveries are on stable storage. Any other answer, \
 or none, means unknown: repeat with the same `source` and `id`, and get the first answer with \
 `duplicate: true`. The pair with another type, subject or data is another event's: 409, unless the bus says \
-`differing: duplicate`. A batch is one transaction: all of it or nothing.";
+`differing: duplicate`. A batch is one transaction, all of it or nothing, unless it makes more than 4,000 rows: \
+then it is stored in parts, and an error after the first part leaves what was stored before.";
 
 /// `bus` in the path.
 pub(super) fn bus(operation: Operation) -> Operation {
