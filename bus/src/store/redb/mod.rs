@@ -424,9 +424,7 @@ fn load_dedupe(
             prints: &memory.prints,
             harmed,
         };
-        let known = memory.known.buses.get(bus);
-        let window_ms = known.map_or(0, |bus| bus.dedupe_ms);
-        index.load(&mut context, (*bus, *head), window_ms)?;
+        index.load(&mut context, (*bus, *head))?;
     }
     Ok(())
 }

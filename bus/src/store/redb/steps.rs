@@ -89,6 +89,16 @@ impl Memory {
     }
 }
 
+impl Pending {
+    /// How far back the bus remembers: its window with `more_ms`, and the gaps within that.
+    fn reach_ms(&self, memory: &Memory, bus: BusId, now: Timestamp, more_ms: u64) -> u64 {
+        let known = self.known.as_ref().unwrap_or(&memory.known);
+        let window_ms = known.buses.get(&bus).map_or(0, |bus| bus.dedupe_ms);
+        let gaps = self.gaps.as_ref().unwrap_or(&memory.gaps);
+        reach_ms(gaps, now, window_ms.saturating_add(more_ms))
+    }
+}
+
 impl Work<'_, '_> {
     pub(super) fn step(&mut self, step: &Step) -> Result<StepOutcome, Error> {
         match step {
@@ -112,11 +122,13 @@ impl Work<'_, '_> {
 
     /// Writes the small rows that change once a transaction.
     pub(super) fn finish(mut self) -> Result<Pending, Error> {
-        self.dedupe.keep_up(&mut dedupe::Context {
+        let mut context = dedupe::Context {
             tables: &mut self.tables,
             prints: &self.memory.prints,
             harmed: self.harmed,
-        })?;
+        };
+        let reach_ms = |bus, now, more| self.pending.reach_ms(self.memory, bus, now, more);
+        self.dedupe.keep_up(&mut context, reach_ms)?;
         for (bus, (head, clock)) in &self.pending.heads {
             let key = bus.0.to_be_bytes();
             self.tables.put(Table::Heads, &key, |out| {
@@ -180,13 +192,6 @@ impl Work<'_, '_> {
             .unwrap_or_default()
     }
 
-    /// How far back the bus remembers: its window, and the gaps within it.
-    fn window_ms(&self, bus: BusId, now: Timestamp) -> u64 {
-        let window_ms = self.known().buses.get(&bus).map_or(0, |bus| bus.dedupe_ms);
-        let gaps = self.pending.gaps.as_ref().unwrap_or(&self.memory.gaps);
-        reach_ms(gaps, now, window_ms)
-    }
-
     fn refuses_differing(&self, bus: BusId) -> bool {
         let known = self.known().buses.get(&bus);
         known.is_some_and(|bus| bus.differing == Differing::Refuse)
@@ -210,7 +215,8 @@ impl Work<'_, '_> {
                     let (head, clock) = self.head(bus);
                     // A bus's times never go back, whoever brings them.
                     let now = now.max(clock);
-                    heads.push((bus, head, self.window_ms(bus, now), now));
+                    let window_ms = self.pending.reach_ms(self.memory, bus, now, 0);
+                    heads.push((bus, head, window_ms, now));
                     heads.len() - 1
                 }
             };
@@ -292,14 +298,13 @@ impl Work<'_, '_> {
                 self.counts(*subscription).pending += 1;
             }
             self.pending.heads.insert(event.bus, (position.0, now));
-            let window_ms = self.window_ms(event.bus, now);
             let seen = Seen {
                 position,
                 accepted: now,
                 content: event.content,
             };
             let place = (event.bus, event.fingerprint);
-            self.dedupe.add(&mut self.tables, place, seen, window_ms)?;
+            self.dedupe.add(&mut self.tables, place, seen)?;
         }
         Ok(())
     }

@@ -67,7 +67,6 @@ impl Index {
         &mut self,
         context: &mut Context<'_, '_>,
         (bus, head): (BusId, u64),
-        window_ms: u64,
     ) -> Result<(), Error> {
         let geometry = self.geometry;
         self.turn.push_back(bus);
@@ -75,7 +74,6 @@ impl Index {
             bus,
             BusIndex {
                 ripe: true,
-                window_ms,
                 ..BusIndex::default()
             },
         );

@@ -59,8 +59,6 @@ struct BusIndex {
     dying: VecDeque<Dying>,
     /// True if blocks may have become ripe for a merge.
     ripe: bool,
-    /// How long this bus remembers, as the last event knew it.
-    window_ms: u64,
 }
 
 /// All fingerprints that count.
@@ -164,7 +162,6 @@ impl Index {
         tables: &mut Tables<'_>,
         (bus, fingerprint): (BusId, Fingerprint),
         seen: Seen,
-        window_ms: u64,
     ) -> Result<(), Error> {
         self.latest = self.latest.max(seen.accepted);
         self.earned += 1;
@@ -174,7 +171,6 @@ impl Index {
             turn.push_back(bus);
             BusIndex::default()
         });
-        known.window_ms = window_ms;
         known.tail.insert(fingerprint, seen);
         known.run.push((fingerprint, seen));
         let position = seen.position.0;

@@ -64,8 +64,14 @@ impl Merge {
 }
 
 impl Index {
-    /// Does as much as was earned.
-    pub(in super::super) fn keep_up(&mut self, context: &mut Context<'_, '_>) -> Result<(), Error> {
+    /// Does as much as was earned. `reach_ms` says how far back a bus remembers at a time if its window is longer by
+    /// the last number: gaps of the clock count, so it must be what the next look-up goes by and not
+    /// what an earlier one went by.
+    pub(in super::super) fn keep_up(
+        &mut self,
+        context: &mut Context<'_, '_>,
+        reach_ms: impl Fn(BusId, Timestamp, u64) -> u64,
+    ) -> Result<(), Error> {
         self.earned += EARNED_EACH;
         let (geometry, latest) = (self.geometry, self.latest);
         let mut grown = false;
@@ -77,7 +83,8 @@ impl Index {
             let Some(known) = self.buses.get_mut(&bus) else {
                 continue;
             };
-            known.expire(context, geometry, bus, latest)?;
+            let keep_ms = reach_ms(bus, latest, SLACK_MS);
+            known.expire(context, geometry, bus, (latest, keep_ms))?;
             while self.earned >= REMOVE_PRICE * REMOVED_ROWS_MAX as u64 {
                 let removed = known.remove(context, geometry, bus)?;
                 if removed == 0 {
@@ -107,9 +114,8 @@ impl BusIndex {
         context: &mut Context<'_, '_>,
         geometry: Geometry,
         bus: BusId,
-        latest: Timestamp,
+        (latest, keep_ms): (Timestamp, u64),
     ) -> Result<(), Error> {
-        let keep_ms = self.window_ms.saturating_add(SLACK_MS);
         for _ in 0..EXPIRED_MAX {
             // What a merge reads stays until it is done: that one expires then.
             let expired = self.live.first().filter(|block| {

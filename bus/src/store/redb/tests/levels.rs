@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::dedupe::Geometry;
 use super::power::{Disk, Random};
 use super::*;
+use crate::model::reading::Gap;
 
 /// Blocks of 256 positions, merged by 8: 2,048 and 16,384, the last in eight parts.
 const SMALL: Geometry = Geometry {
@@ -57,6 +58,14 @@ fn step(ids: &[u64], now: u64) -> Step {
     append(events.collect(), now)
 }
 
+fn clock(gaps: &[Gap]) -> Step {
+    Step::Clock(ClockReading {
+        log: gaps.last().map_or(Timestamp(0), |gap| gap.end),
+        gaps: gaps.to_vec(),
+        ..ClockReading::default()
+    })
+}
+
 /// Changes rows of the index, some to rot and some to nothing.
 fn harm(store: &RedbStore, random: &mut Random, count: u64) {
     let transaction = begin(store.database(), &store.length).unwrap();
@@ -86,6 +95,7 @@ struct Run {
     now: u64,
     window_ms: u64,
     next_id: u64,
+    gaps: Vec<Gap>,
     harmed: bool,
 }
 
@@ -100,6 +110,7 @@ impl Run {
             now: 1_000_000_000,
             window_ms: 1_000_000,
             next_id: 0,
+            gaps: Vec::new(),
             harmed: false,
         }
     }
@@ -109,6 +120,24 @@ impl Run {
         // The old handle closes on the old disk, which nobody reads again.
         self.store = disk.open_with(memory).unwrap();
         self.disk = disk;
+    }
+
+    /// The machine was off, and no window counts that.
+    fn gap(&mut self) {
+        let ms = self.random.below(2 * (SLACK_MS + self.window_ms));
+        self.now += ms;
+        let end = Timestamp(self.now);
+        self.gaps.push(Gap { end, ms });
+        self.store.commit(&[clock(&self.gaps)]).unwrap();
+    }
+
+    fn reach_ms(&self) -> u64 {
+        let gaps = self.gaps.clone();
+        ClockReading {
+            gaps,
+            ..ClockReading::default()
+        }
+        .reach_ms(Timestamp(self.now), self.window_ms)
     }
 
     fn ids(&mut self) -> Vec<u64> {
@@ -146,9 +175,11 @@ impl Run {
                 let count = 1 + self.random.below(6);
                 harm(&self.store, &mut self.random, count);
             }
+            7 => self.gap(),
             _ => {
                 let ids = self.ids();
-                let expected = self.naive.append(&ids, self.now, self.window_ms);
+                let reach_ms = self.reach_ms();
+                let expected = self.naive.append(&ids, self.now, reach_ms);
                 let got = self.store.commit(&[step(&ids, self.now)]).unwrap();
                 return got != [StepOutcome::Appended(expected)];
             }
@@ -166,7 +197,8 @@ impl Run {
         self.reopen(after);
         let head = self.store.catalog().unwrap().buses[0].2.0;
         if committed.is_ok() || head != before {
-            self.naive.append(&ids, self.now, self.window_ms);
+            let reach_ms = self.reach_ms();
+            self.naive.append(&ids, self.now, reach_ms);
         }
         head != self.naive.head
     }
@@ -295,5 +327,38 @@ fn rows_and_memory_are_bounded_and_go() {
     }
     assert_eq!(store.memory.lock().unwrap().1.blocks(), 0);
     assert_eq!(rows(&store)[..4], [0; 4], "{:?}", rows(&store));
+    planted::GEOMETRY.set(Geometry::STORED);
+}
+
+/// What is published first after a day without power may be duplicates alone, or not be for this bus at all.
+#[test]
+fn blocks_outlive_a_gap_that_the_window_does_not_count() {
+    planted::GEOMETRY.set(SMALL);
+    let day = 86_400_000;
+    let (disk, store) = Disk::with_store();
+    store.commit(&[rules(day)]).unwrap();
+    let ids: Vec<u64> = (0..2 * SMALL.span(0) + 100).collect();
+    store.commit(&[step(&ids, 1_000)]).unwrap();
+    drop(store);
+    let mut disk = Disk::of(disk.live());
+    let mut store = disk.open().unwrap();
+    let ms = day + 2 * SLACK_MS;
+    let now = 1_000 + ms;
+    let gaps = [Gap {
+        end: Timestamp(now),
+        ms,
+    }];
+    for ids in [&ids[..1], &ids] {
+        let answers = store.commit(&[clock(&gaps), step(ids, now)]).unwrap();
+        let StepOutcome::Appended(places) = &answers[1] else {
+            panic!("{answers:?}")
+        };
+        assert!(places.iter().all(|place| place.duplicate), "{places:?}");
+        store.commit(&[Step::MarkClean(false)]).unwrap();
+        let blocks = store.memory.lock().unwrap().1.blocks();
+        assert_eq!(blocks, 2, "after {} repeats", ids.len());
+        disk = Disk::of(disk.live());
+        store = disk.open().unwrap();
+    }
     planted::GEOMETRY.set(Geometry::STORED);
 }
