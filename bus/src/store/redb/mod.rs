@@ -386,7 +386,7 @@ fn prepare_dedupe(
     #[cfg(test)]
     let geometry = planted::GEOMETRY.get();
     let index = dedupe::Index::new(geometry, filter_bytes_max);
-    for bus in memory.heads.keys() {
+    for (bus, (head, _)) in &memory.heads {
         loop {
             let transaction = begin(database, length)?;
             let mut tables = Tables::new(&transaction, Arc::default());
@@ -395,7 +395,7 @@ fn prepare_dedupe(
                 prints: &memory.prints,
                 harmed,
             };
-            let (completed, more) = index.complete(&mut context, *bus)?;
+            let (completed, more) = index.complete(&mut context, (*bus, *head))?;
             drop(tables);
             if completed == 0 {
                 transaction.abort().map_err(engine)?;

@@ -25,14 +25,15 @@ const COMPLETED_MAX: usize = 16;
 type Found = BTreeMap<(u8, u64), Option<Head>>;
 
 impl Index {
-    /// Gives heads and filters to blocks that have none: to how many, and whether there are more.
+    /// Gives heads and filters to blocks of a bus that have none, whose log ends at `head`: to how many, and
+    /// whether there are more.
     pub(in super::super) fn complete(
         &self,
         context: &mut Context<'_, '_>,
-        bus: BusId,
+        (bus, head): (BusId, u64),
     ) -> Result<(usize, bool), Error> {
         let geometry = self.geometry;
-        let mut found = survey(context, geometry, bus)?;
+        let mut found = survey(context, geometry, (bus, head))?;
         let lacking: Vec<(u8, u64)> = found
             .iter()
             .rev()
@@ -77,7 +78,7 @@ impl Index {
                 ..BusIndex::default()
             },
         );
-        let found = survey(context, geometry, bus)?;
+        let found = survey(context, geometry, (bus, head))?;
         // The newest first: where memory is short, they have their filters.
         let mut building = Vec::new();
         for ((level, first), head) in found.iter().rev() {
@@ -187,39 +188,55 @@ impl BusIndex {
     }
 }
 
-/// Every block that has rows or a head.
-fn survey(context: &mut Context<'_, '_>, geometry: Geometry, bus: BusId) -> Result<Found, Error> {
+/// Every block that has sound rows or a head. None ends behind the log, whose last position is `head`: taken for one, it
+/// would hide the tail.
+fn survey(
+    context: &mut Context<'_, '_>,
+    geometry: Geometry,
+    (bus, head): (BusId, u64),
+) -> Result<Found, Error> {
     let mut found = Found::new();
+    let harmed = context.harmed;
+    let may_be = |(level, first): (u8, u64)| {
+        let last = || first.checked_add(geometry.span(level) - 1);
+        level <= LEVEL_MAX
+            && first > 0
+            && geometry.first(level, first) == first
+            && last().is_some_and(|last| last <= head)
+    };
     for level in 0..=LEVEL_MAX {
         let end = rows::last_row_key(bus, level, u64::MAX);
         let mut from = 1;
         loop {
-            let mut first = None;
+            let mut next = None;
             let start = rows::row_key(bus, level, from, 0);
-            context
-                .tables
-                .scan(rows::table_of(&start), &start, &end, |key, _| {
-                    first = rows::block_of(key).map(|(_, first)| first);
-                    false
-                })?;
-            let Some(first) = first.filter(|first| *first >= from) else {
+            let table = rows::table_of(&start);
+            context.tables.scan(table, &start, &end, |key, row| {
+                // A corrupt key can name a block that never was.
+                match unseal(table, key, row, |from| rows::read_row(key, from)) {
+                    Ok(()) => next = rows::block_of(key).filter(|place| may_be(*place)),
+                    Err(harm) => harmed.note(&harm),
+                }
+                next.is_none()
+            })?;
+            let Some((_, first)) = next.filter(|(_, first)| *first >= from) else {
                 break;
             };
             found.insert((level, first), None);
-            from = first.saturating_add(geometry.span(level));
+            from = first + geometry.span(level);
         }
     }
     let start = rows::key_of(bus, Kind::Head, 0, 0, 0);
     let end = rows::key_of(bus, Kind::Head, u8::MAX, u64::MAX, u32::MAX);
-    let harmed = context.harmed;
     context
         .tables
         .scan(Table::DedupeLevels, &start, &end, |key, row| {
             if let Some(place) = rows::block_of(key) {
                 match unseal(Table::DedupeLevels, key, row, rows::read_head) {
-                    Ok(head) => {
+                    Ok(head) if may_be(place) => {
                         found.insert(place, Some(head));
                     }
+                    Ok(_) => {}
                     Err(harm) => harmed.note(&harm),
                 }
             }

@@ -1,6 +1,8 @@
 //! Dedupe over sealed blocks: filled, read back, expired, harmed.
 
 const BLOCK: u64 = 16_384;
+use super::dedupe::Geometry;
+use super::power::Disk;
 use super::*;
 
 const WINDOW_MS: u64 = 10_000;
@@ -124,4 +126,54 @@ fn a_harmed_block_is_answered_from_the_log() {
     }
     assert!(store.corruption().records > 0, "the harm is told again");
     assert_eq!(verified(&store).len(), 128);
+}
+
+/// Two blocks of 256 events and a tail, harmed, and opened again: everything is known still.
+fn knows_all_after(harm: impl FnOnce(&WriteTransaction)) -> RedbStore {
+    let (disk, store) = Disk::with_store();
+    let count = 2 * 256 + 200;
+    fill(&store, 0..count, 1_000);
+    let transaction = begin(store.database(), &store.length).unwrap();
+    harm(&transaction);
+    transaction.commit().unwrap();
+    drop(store);
+    let disk = Disk::of(disk.live());
+    let store = disk.open().unwrap();
+    (0..count).for_each(|id| knows(&store, id, 1_001));
+    store
+}
+
+#[test]
+fn neither_a_flipped_key_nor_a_head_makes_a_block_that_hides_the_tail() {
+    planted::GEOMETRY.set(Geometry {
+        block_bits: 8,
+        fan_bits: 3,
+    });
+    // The last row of the newest block, one bit later: as if there were a block behind the end of the log.
+    let store = knows_all_after(|transaction| {
+        let definition = tables::definition(Table::Dedupe);
+        let mut rows = transaction.open_table(definition).unwrap();
+        let mut key = tables::event_key(BusId(1), Position(257)).to_vec();
+        key.push(3);
+        let record = rows.remove(&key[..]).unwrap().unwrap().value().to_vec();
+        key[10] ^= 0x04;
+        rows.insert(&key[..], &record[..]).unwrap();
+    });
+    assert!(store.corruption().records > 0, "nobody is told");
+    // What an earlier release made of such a row; and a block that is in no place of one.
+    for first in [1_281_u64, 300] {
+        knows_all_after(|transaction| {
+            let mut key = 1_u32.to_be_bytes().to_vec();
+            key.extend([2, 0]);
+            key.extend(first.to_be_bytes());
+            key.extend([0; 4]);
+            let mut tables = Tables::new(transaction, Arc::default());
+            let live = |out: &mut Vec<u8>| {
+                out.u8(0);
+                out.u64(1_000);
+            };
+            tables.put(Table::DedupeLevels, &key, live).unwrap();
+        });
+    }
+    planted::GEOMETRY.set(Geometry::STORED);
 }
