@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::RedbStore;
 use super::catalog::CHECK;
+use super::changes::Changes;
 use super::steps::Work;
 use super::tables::Snapshot;
 use super::verify::Walk;
@@ -30,6 +31,8 @@ pub(super) struct Checks {
     /// `None` while there is none. Locked by the one who checks.
     check: Mutex<Option<Check>>,
     ended: Mutex<Option<Timestamp>>,
+    /// What commits change behind it.
+    pub(super) changes: Changes,
 }
 
 impl Checks {
@@ -51,6 +54,7 @@ impl Checks {
                 progress: Checked::default(),
             })),
             ended: Mutex::new(ended),
+            changes: Changes::default(),
         })
     }
 
@@ -91,8 +95,10 @@ impl RedbStore {
         let Some(check) = unchecked.as_mut() else {
             return Ok(None);
         };
+        let changes = &self.checks.changes;
         let seen = self.checked(|| {
-            let rows = self.snapshot()?;
+            let (rows, meanwhile) = changes.begin_page(|| self.snapshot())?;
+            check.walk.add(meanwhile);
             if check.progress.of == 0 {
                 for table in Table::ALL {
                     check.progress.of += rows.count(table)?;
@@ -102,8 +108,13 @@ impl RedbStore {
                 .walk
                 .page(&rows, rows_max.max(1), &mut |harm| self.harmed.note(harm))
         });
+        for table in check.walk.take_agreed() {
+            self.harmed.agree(table);
+        }
         match seen {
             Ok(seen) if seen.records > 0 => {
+                let (table, last) = check.walk.place();
+                changes.end_page(table, last);
                 check.progress.records += seen.records;
                 check.progress.harmed += seen.harmed;
                 // Rows are added and removed meanwhile.
@@ -112,11 +123,13 @@ impl RedbStore {
             }
             Ok(_) => {
                 *unchecked = None;
+                changes.end();
                 self.harmed.checked_all();
                 Ok(None)
             }
             Err(error) => {
                 *unchecked = None;
+                changes.end();
                 Err(error)
             }
         }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::codec::Harm;
+use super::tally::MISCOUNTED;
+use crate::store::codec::{Harm, Table};
 use crate::store::{Corruption, Error, RecordId};
 
 /// One corrupt record.
@@ -66,10 +67,9 @@ impl HarmLog {
         } else if inside.records.len() < Corruption::RECORDS_MAX {
             inside.news += 1;
             let line = harm.line();
-            let kept = inside
-                .settled
-                .get(&place)
-                .is_some_and(|times| *times >= MOVED_MAX);
+            let times = inside.settled.get(&place).copied().unwrap_or(0);
+            // No record is to be moved where a table's count is wrong.
+            let kept = times >= MOVED_MAX || harm.reason == MISCOUNTED;
             inside.records.insert(place, Found { line, near, kept });
         } else {
             inside.more = true;
@@ -115,6 +115,16 @@ impl HarmLog {
         }
         let times = inside.settled.entry(place).or_default();
         *times = times.saturating_add(1);
+    }
+
+    /// A check counted the rows of the table, and it has as many as it says.
+    pub(super) fn agree(&self, table: Table) {
+        let place = (table as u8, Vec::new());
+        let mut inside = self.inside();
+        let known = inside.records.get(&place);
+        if known.is_some_and(|known| known.line.ends_with(MISCOUNTED)) {
+            inside.records.remove(&place);
+        }
     }
 
     /// A check of everything is through: what had no place here would have been met again.

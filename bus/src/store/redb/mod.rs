@@ -9,6 +9,7 @@
 mod absent;
 mod aside;
 mod catalog;
+mod changes;
 mod check;
 mod counters;
 mod dedupe;
@@ -255,8 +256,12 @@ impl RedbStore {
         end: Transaction,
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
         let transaction = begin(self.database(), &self.length)?;
+        let mut tables = Tables::new(&transaction, self.harmed.clone());
+        if self.checks.changes.is_on() {
+            tables.record();
+        }
         let mut work = Work {
-            tables: Tables::new(&transaction, self.harmed.clone()),
+            tables,
             memory,
             pending: Pending::default(),
             dedupe,
@@ -271,8 +276,9 @@ impl RedbStore {
             .collect::<Result<Vec<_>, _>>()?;
         let pending = match end {
             Transaction::Commit => {
-                let pending = work.finish()?;
-                transaction.commit().map_err(engine)?;
+                let (pending, recorded) = work.finish()?;
+                let commit = || transaction.commit().map_err(engine);
+                self.checks.changes.commit(recorded, commit)?;
                 pending
             }
             Transaction::Abort => {

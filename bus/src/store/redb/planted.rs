@@ -11,6 +11,8 @@ thread_local! {
     pub(crate) static NO_FLUSH: Cell<bool> = const { Cell::new(false) };
     /// Ends a scan where the engine ends it, and holds no row against the one before it.
     pub(super) static NO_END_CHECK: Cell<bool> = const { Cell::new(false) };
+    /// Commits tell a check nothing of what they change behind it.
+    pub(super) static NO_CHANGES: Cell<bool> = const { Cell::new(false) };
     /// Settles whatever the fence says.
     pub(crate) static NO_FENCE: Cell<bool> = const { Cell::new(false) };
     /// Settles whatever has become of the listings that the attempt saw.

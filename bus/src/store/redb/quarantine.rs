@@ -90,6 +90,7 @@ impl Work<'_, '_> {
             self.tables.remove(table, key)?;
             taken = Some((record.clone(), reason));
         } else if let Some(record) = self.take_stray(table, id)? {
+            self.tables.lose();
             taken = Some((record, scan::STRAY));
         } else if stored.is_some() {
             // It was written anew meanwhile.

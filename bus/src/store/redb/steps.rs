@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::catalog::Identity;
+use super::changes::Recorded;
 use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::found::HarmLog;
@@ -120,8 +121,9 @@ impl Work<'_, '_> {
         }
     }
 
-    /// Writes the small rows that change once a transaction.
-    pub(super) fn finish(mut self) -> Result<Pending, Error> {
+    /// Writes the small rows that change once a transaction. Tells which rows were changed, if a check has to
+    /// know it.
+    pub(super) fn finish(mut self) -> Result<(Pending, Option<Recorded>), Error> {
         let mut context = dedupe::Context {
             tables: &mut self.tables,
             prints: &self.memory.prints,
@@ -141,7 +143,7 @@ impl Work<'_, '_> {
             self.tables.put(Table::Meta, super::catalog::COUNTER, put)?;
         }
         self.pending.counters.write(&mut self.tables)?;
-        Ok(self.pending)
+        Ok((self.pending, self.tables.take_recorded()))
     }
 
     pub(super) fn known(&self) -> &Arc<Known> {

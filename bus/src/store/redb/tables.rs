@@ -11,8 +11,10 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
 };
 
+use super::changes::Recorded;
 use super::found::HarmLog;
 use super::scan;
+use super::tally::Weight;
 use crate::model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 use crate::store::codec::{Harm, RECORD_FORMAT, Reader, Table, is_sound, seal_as, unseal};
 use crate::store::{Direction, Error, Kind};
@@ -133,6 +135,8 @@ pub(super) struct Tables<'txn> {
     scratch: Vec<u8>,
     /// Takes note of what a scan meets out of order.
     harmed: Arc<HarmLog>,
+    /// What was changed; `None` unless a check has to know it.
+    recorded: Option<Recorded>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -142,6 +146,24 @@ impl<'txn> Tables<'txn> {
             harmed,
             open: std::array::from_fn(|_| None),
             scratch: Vec::with_capacity(4096),
+            recorded: None,
+        }
+    }
+
+    /// Takes note of every row that is changed from here on.
+    pub(super) fn record(&mut self) {
+        self.recorded.get_or_insert_default();
+    }
+
+    /// What was changed since [`Tables::record`].
+    pub(super) fn take_recorded(&mut self) -> Option<Recorded> {
+        self.recorded.take()
+    }
+
+    /// A row was taken out by its place, so that a check may not have counted it.
+    pub(super) fn lose(&mut self) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.lose();
         }
     }
 
@@ -210,16 +232,22 @@ impl<'txn> Tables<'txn> {
     ) -> Result<usize, Error> {
         let mut scratch = std::mem::take(&mut self.scratch);
         seal_as(format, &mut scratch, table, key, fill);
-        let done = self.table(table)?.insert(key, scratch.as_slice());
+        let done = self.put_raw(table, key, &scratch);
         let bytes = scratch.len();
-        let done = done.map(|_| bytes).map_err(engine);
         self.scratch = scratch;
-        done
+        done.map(|()| bytes)
     }
 
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), Error> {
-        let removed = self.table(table)?.remove(key);
-        removed.map(|_| ()).map_err(engine)
+        let recording = self.recorded.is_some();
+        let before = {
+            let row = self.table(table)?.remove(key).map_err(engine)?;
+            weight_of(table, key, row.as_ref().filter(|_| recording))
+        };
+        if let Some(recorded) = &mut self.recorded {
+            recorded.add(table, key, before, Weight::default());
+        }
+        Ok(())
     }
 
     /// How many rows a table has.
@@ -233,10 +261,17 @@ impl<'txn> Tables<'txn> {
         Ok(row.map(|record| record.value().to_vec()))
     }
 
-    /// Writes a record as it was stored before.
+    /// Writes a record that is put together already.
     pub(super) fn put_raw(&mut self, table: Table, key: &[u8], record: &[u8]) -> Result<(), Error> {
-        let done = self.table(table)?.insert(key, record);
-        done.map(|_| ()).map_err(engine)
+        let recording = self.recorded.is_some();
+        let before = {
+            let row = self.table(table)?.insert(key, record).map_err(engine)?;
+            weight_of(table, key, row.as_ref().filter(|_| recording))
+        };
+        if let Some(recorded) = &mut self.recorded {
+            recorded.add(table, key, before, Weight::of(table, key, record));
+        }
+        Ok(())
     }
 
     /// Every row from `from` to `to` inclusive, in order; `each` says whether to go on.
@@ -280,6 +315,15 @@ impl<'txn> Tables<'txn> {
     ) -> Result<(), Error> {
         self.scan_within(table, Bound::Excluded(after), Bound::Unbounded, each)
     }
+}
+
+/// What a row counted as, if there was one.
+fn weight_of(
+    table: Table,
+    key: &[u8],
+    row: Option<&redb::AccessGuard<'_, &'static [u8]>>,
+) -> Weight {
+    row.map_or(Weight::default(), |row| Weight::of(table, key, row.value()))
 }
 
 /// What follows a row.

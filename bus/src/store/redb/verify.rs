@@ -7,12 +7,13 @@
 use std::ops::Bound;
 
 use super::aside;
+use super::changes::Meanwhile;
 use super::found::HarmLog;
 use super::quarantine::{self, MISSING};
 use super::tables::{
     Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
 };
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use super::{catalog, counters, dedupe};
 use crate::model::{BusId, DeliveryKey, Position};
 use crate::store::codec::{
@@ -39,10 +40,7 @@ pub(super) fn verify(
             harm(found.line());
         }
     };
-    let mut walk = Walk {
-        tally: Some(Tally::default()),
-        ..Walk::default()
-    };
+    let mut walk = Walk::default();
     let seen = walk.page(rows, u64::MAX, &mut told)?;
     for line in strays.lines() {
         if lines.insert(line.clone()) {
@@ -64,8 +62,10 @@ pub(super) struct Walk {
     after: Vec<u8>,
     /// The last event that was looked at.
     last: Option<(BusId, Position)>,
-    /// What was counted; only where all pages are of one snapshot.
+    /// What was counted in it; `None` before its first row, and where a restart forgot it.
     tally: Option<Tally>,
+    /// Tables whose count was found to be right.
+    agreed: Vec<Table>,
 }
 
 impl Walk {
@@ -86,7 +86,25 @@ impl Walk {
             after: from.bytes()?.to_vec(),
             last: from.option(|from| Some((BusId(from.u32()?), Position(from.u64()?))))?,
             tally: None,
+            agreed: Vec::new(),
         })
+    }
+
+    /// The table that is being read, and the last key that was looked at in it.
+    pub(super) fn place(&self) -> (Option<Table>, &[u8]) {
+        (Table::ALL.get(self.table).copied(), &self.after)
+    }
+
+    /// Tells the tally what was changed since the last page among the rows that it has counted.
+    pub(super) fn add(&mut self, meanwhile: Meanwhile) {
+        if let Some(tally) = &mut self.tally {
+            tally.add(meanwhile);
+        }
+    }
+
+    /// Tables that were read through since this was asked, and whose count is right.
+    pub(super) fn take_agreed(&mut self) -> Vec<Table> {
+        std::mem::take(&mut self.agreed)
     }
 
     /// Checks the next rows, at most `rows_max`. Nothing was left if it saw none.
@@ -104,17 +122,18 @@ impl Walk {
                 seen.harmed += 1;
                 harm(&found);
             };
-            let whole = self.after.is_empty();
+            if self.after.is_empty() {
+                self.tally = Some(Tally::default());
+            }
             let (looked, ended) = self.rows(rows, table, rows_max - seen.records, &mut lost)?;
             if ended {
-                if let Some(tally) = self.tally.as_ref().filter(|_| table == Table::Counters) {
-                    tally.compare(rows, &mut lost)?;
-                }
                 if table == Table::Events {
                     self.end_bus(rows, None, &mut lost)?;
                 }
-                if whole && looked != rows.count(table)? {
-                    lost(Harm::new(table, b"", "has another number of rows"));
+                if let Some(tally) = self.tally.take()
+                    && tally.end(rows, table, &mut lost)? == Some(true)
+                {
+                    self.agreed.push(table);
                 }
                 self.last = None;
                 self.after.clear();
@@ -148,15 +167,17 @@ impl Walk {
             looked += 1;
             self.after.clear();
             self.after.extend_from_slice(key);
-            if let Some(tally) = &mut self.tally {
-                tally.count(table, key, record);
-            }
+            let counted = match &mut self.tally {
+                Some(tally) => tally.count(rows, table, (key, record), lost),
+                None => Ok(()),
+            };
             let checked = match table {
                 Table::Events => self.event(rows, key, record, lost),
                 Table::Deliveries => delivery_row(rows, key, record, lost),
                 _ => match unseal(table, key, record, |from| read_row(table, key, from)) {
                     Ok(()) if table == Table::Due => due_row(rows, key, lost),
                     Ok(()) if table == Table::Running => running_row(rows, key, lost),
+                    Ok(()) if table == Table::Counters => tally::counter_row(rows, key, lost),
                     Ok(()) => Ok(()),
                     Err(found) => {
                         lost(found);
@@ -164,6 +185,7 @@ impl Walk {
                     }
                 },
             };
+            let checked = counted.and(checked);
             let checked = checked.and_then(|()| is_found(rows, table, key, lost));
             failed = checked.err();
             failed.is_none()

@@ -463,6 +463,9 @@ fn sweep(count: u64, seed: u64) -> Tally {
                 tally.examples.push(format!("{number}: {what}"));
             }
         }
+        if number % 100 == 99 {
+            println!("{} flips so far: {tally:?}", number + 1);
+        }
     }
     tally.examples.truncate(12);
     println!("{count} flips: {tally:#?}");

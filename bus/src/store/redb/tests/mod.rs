@@ -2,6 +2,7 @@
 
 mod blocks;
 mod catalog_rows;
+mod counting;
 mod flips;
 mod frozen;
 mod levels;

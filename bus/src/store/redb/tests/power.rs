@@ -221,7 +221,11 @@ impl StorageBackend for Disk {
 }
 
 /// A batch of the random workload; fences are remembered for the deliveries that still live.
-fn batch(random: &mut Random, fences: &mut HashMap<u64, u32>, next_id: &mut u64) -> Vec<Step> {
+pub(super) fn batch(
+    random: &mut Random,
+    fences: &mut HashMap<u64, u32>,
+    next_id: &mut u64,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..=random.below(4) {
         if random.below(2) == 0 || fences.is_empty() {
