@@ -97,6 +97,9 @@ fn move_aside(store: &dyn Store) -> Result<(), Error> {
                 for name in moved.records {
                     output::print(&format!("moved to quarantine: {name}"));
                 }
+                for name in moved.mended {
+                    output::print(&format!("mended: {name}"));
+                }
                 for (_, key) in moved.owed {
                     output::print(&format!("pending anew: {key}"));
                 }

@@ -287,6 +287,9 @@ fn tell(moved: &Moved) {
     for name in moved.records.iter().take(LOGGED_MAX) {
         tracing::error!("{name}: moved to quarantine; `edgebus fsck` lists what is there (EB0207)");
     }
+    for name in moved.mended.iter().take(LOGGED_MAX) {
+        tracing::warn!("{name}");
+    }
     for (_, key) in moved.owed.iter().take(LOGGED_MAX) {
         tracing::warn!(delivery = %key, "a delivery with a corrupt record begins again");
     }

@@ -46,6 +46,8 @@ impl Corruption {
 pub struct Moved {
     /// The records that are in quarantine now: table, key and what was wrong.
     pub records: Vec<String>,
+    /// The records that were made whole where they belong: table, key, what was wrong and what was done.
+    pub mended: Vec<String>,
     /// Deliveries that were made whole and wait now, with their due times.
     pub owed: Vec<(Timestamp, DeliveryKey)>,
     /// Deliveries that became dead letters.

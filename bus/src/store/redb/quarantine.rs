@@ -23,7 +23,7 @@ use super::steps::Work;
 use super::tables::{
     delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
 };
-use super::{catalog, scan, stray, verify};
+use super::{catalog, scan, stray, tally, verify};
 use crate::model::{
     BusId, DeadReason, Delivery, DeliveryKey, Pending, Position, Running, Timestamp,
 };
@@ -83,6 +83,9 @@ impl Work<'_, '_> {
             return Ok(false);
         }
         let stored = self.tables.raw(table, key)?;
+        if table == Table::Counters && stored.as_ref().is_none_or(|row| is_sound(table, key, row)) {
+            return self.recount_one(key, moved);
+        }
         let mut taken = None;
         if let Some(record) = &stored
             && let Some(reason) = self.judge(table, key, record)?
@@ -103,7 +106,7 @@ impl Work<'_, '_> {
         if self.restore(table, key, &record, now, moved)? {
             let name = Harm::new(table, key, reason).line();
             moved
-                .records
+                .mended
                 .push(format!("{name}; put back under its own key"));
             return Ok(true);
         }
@@ -119,6 +122,16 @@ impl Work<'_, '_> {
             self.mend(table, key, nth, now, moved)?;
         }
         Ok(true)
+    }
+
+    /// A counter disagreed with the rows that it counts; false if there are too many to count them now.
+    fn recount_one(&mut self, key: &[u8], moved: &mut Moved) -> Result<bool, Error> {
+        let counted = self.count_anew(key)?;
+        if counted {
+            let name = Harm::new(Table::Counters, key, tally::DISAGREES).line();
+            moved.mended.push(format!("{name}; counted again"));
+        }
+        Ok(counted)
     }
 
     /// The rows that a delivery has in the stages of its life, if the key of this table is one's.
@@ -352,10 +365,7 @@ impl Work<'_, '_> {
                 Ok(())
             }
             Table::Running => self.run_again(key),
-            Table::Counters => {
-                self.count_again(key);
-                Ok(())
-            }
+            Table::Counters => self.count_again(key),
             Table::Due => {
                 let Some((due, delivery)) = split_due(key) else {
                     return Ok(());

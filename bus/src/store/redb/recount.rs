@@ -1,8 +1,8 @@
-//! Counters after corrupt records were moved: nobody knows what a lost row counted as, so its subscription
-//! and its bus are counted again.
+//! Counters that are counted again: after corrupt records were moved, because nobody knows what a lost row
+//! counted as, and where a check found that one disagrees with its rows.
 //!
 //! Bounded: where there are more rows than a transaction should read, the counter stays as it was, and
-//! `fsck` tells the difference. Never here: a row that is changed.
+//! checks tell the difference. Never here: a row that is changed.
 
 use std::collections::BTreeSet;
 
@@ -59,31 +59,49 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    /// Has the counter of this key written again, as memory knows it.
-    pub(super) fn count_again(&mut self, key: &[u8]) {
+    /// Counts what the counter of this key counts, and has it written; one of nothing that there is goes.
+    /// False if there are too many rows.
+    pub(super) fn count_anew(&mut self, key: &[u8]) -> Result<bool, Error> {
         let Some((kind, number)) = key.split_first() else {
-            return;
+            return Ok(true);
         };
         let Ok(number) = number.try_into().map(u32::from_be_bytes) else {
-            return;
+            return Ok(true);
         };
-        let known = &self.memory.counters;
+        let (bus, id) = (BusId(number), SubscriptionId(number));
         match kind {
-            b'b' if self.known().buses.contains_key(&BusId(number)) => {
-                self.pending.counters.bus(known, BusId(number));
+            b'b' if self.known().buses.contains_key(&bus) => return self.recount_bus(bus),
+            b's' if self.known().subscriptions.contains_key(&id) => {
+                return self.recount_subscription(id);
             }
-            b's' if self
-                .known()
-                .subscriptions
-                .contains_key(&SubscriptionId(number)) =>
-            {
-                self.counts(SubscriptionId(number));
-            }
-            _ => {}
+            b's' => self.pending.counters.forget(id),
+            _ => self.tables.remove(Table::Counters, key)?,
         }
+        Ok(true)
     }
 
-    fn recount_bus(&mut self, bus: BusId) -> Result<(), Error> {
+    /// Has the counter of this key counted again, or written again as memory knows it where that takes long.
+    pub(super) fn count_again(&mut self, key: &[u8]) -> Result<(), Error> {
+        if self.count_anew(key)? {
+            return Ok(());
+        }
+        let Some((kind, number)) = key.split_first_chunk::<1>() else {
+            return Ok(());
+        };
+        let Ok(number) = number.try_into().map(u32::from_be_bytes) else {
+            return Ok(());
+        };
+        if kind == b"b" {
+            let known = &self.memory.counters;
+            self.pending.counters.bus(known, BusId(number));
+        } else {
+            self.counts(SubscriptionId(number));
+        }
+        Ok(())
+    }
+
+    /// Counts a bus's events; false if there are too many.
+    fn recount_bus(&mut self, bus: BusId) -> Result<bool, Error> {
         let (from, to) = (
             event_key(bus, Position(0)),
             event_key(bus, Position(u64::MAX)),
@@ -94,13 +112,15 @@ impl Work<'_, '_> {
             counted.bytes += record.len() as u64;
             counted.events <= ROWS_MAX
         })?;
-        if counted.events <= ROWS_MAX {
+        let all = counted.events <= ROWS_MAX;
+        if all {
             *self.pending.counters.bus(&self.memory.counters, bus) = counted;
         }
-        Ok(())
+        Ok(all)
     }
 
-    fn recount_subscription(&mut self, id: SubscriptionId) -> Result<(), Error> {
+    /// Counts what a subscription has pending, waiting and dead; false if there is too much.
+    fn recount_subscription(&mut self, id: SubscriptionId) -> Result<bool, Error> {
         let end = |replay, position| {
             delivery_key(DeliveryKey {
                 subscription: id,
@@ -126,9 +146,10 @@ impl Work<'_, '_> {
             counted.dead += 1;
             rows <= ROWS_MAX
         })?;
-        if rows <= ROWS_MAX {
+        let all = rows <= ROWS_MAX;
+        if all {
             *self.counts(id) = counted;
         }
-        Ok(())
+        Ok(all)
     }
 }

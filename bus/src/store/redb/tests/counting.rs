@@ -140,3 +140,109 @@ fn a_wrong_count_of_rows_is_told_as_long_as_it_stands() {
     }
     assert_eq!(verified(&store), harm);
 }
+
+/// Counters that say something else than the rows are found page by page, and counted again.
+#[test]
+fn a_counter_that_disagrees_is_counted_again() {
+    let (disk, store) = Disk::with_store();
+    let events = (1..=300).map(|id| event(&id.to_string(), vec![1; 8]));
+    store.commit(&[append(events.collect(), 1_000)]).unwrap();
+    let ends = (1..=120).map(|position| {
+        let end = match position % 3 {
+            0 => SettleEnd::Done(Effects::default()),
+            1 => SettleEnd::Retry {
+                due_at: Timestamp(5_000),
+            },
+            _ => SettleEnd::Dead {
+                reason: DeadReason::Rejected,
+            },
+        };
+        settle(position, 0, end)
+    });
+    store.commit(&ends.collect::<Vec<_>>()).unwrap();
+    let own = SubscriptionId(1);
+    let right = store.counts(own).unwrap();
+    let bus = store.bus_counts(BusId(1)).unwrap();
+    drop(store);
+    let image = disk.live();
+    let (pending, waiting) = (right.pending + 1, right.waiting - 1);
+    // What stands under the key instead; the last two are of nothing that there is.
+    let table: Vec<([u8; 5], Row)> = vec![
+        (
+            counters::subscription_key(own),
+            counts(Counts { pending, ..right }),
+        ),
+        (
+            counters::subscription_key(own),
+            counts(Counts { waiting, ..right }),
+        ),
+        (
+            counters::subscription_key(own),
+            counts(Counts { dead: 0, ..right }),
+        ),
+        (counters::subscription_key(own), None),
+        (
+            counters::bus_key(BusId(1)),
+            holds(BusCounts { events: 1, ..bus }),
+        ),
+        (
+            counters::bus_key(BusId(1)),
+            holds(BusCounts { bytes: 1, ..bus }),
+        ),
+        (counters::bus_key(BusId(1)), None),
+        (counters::subscription_key(SubscriptionId(9)), counts(right)),
+        (counters::bus_key(BusId(9)), holds(bus)),
+    ];
+    for (nth, (key, row)) in table.into_iter().enumerate() {
+        let disk = Disk::of(image.clone());
+        rewrite(&disk.open().unwrap(), &key, row);
+        // As a start reads it.
+        let store = disk.open().unwrap();
+        check(&store, 23, || {});
+        let corruption = store.corruption();
+        let disagrees = |name: &String| name.ends_with("disagrees with the rows that it counts");
+        assert!(
+            corruption.names.iter().all(disagrees),
+            "{nth}: {corruption:?}"
+        );
+        assert_eq!(corruption.records, 1, "{nth}: {corruption:?}");
+        let records = corruption.movable;
+        let now = Timestamp(9_000);
+        let outcomes = store.commit(&[Step::Quarantine { records, now }]).unwrap();
+        let StepOutcome::Quarantined(moved) = &outcomes[0] else {
+            panic!("{nth}: {outcomes:?}");
+        };
+        assert_eq!((moved.records.len(), moved.mended.len()), (0, 1), "{nth}");
+        check(&store, 23, || {});
+        assert!(store.corruption().is_over(), "{nth}");
+        assert_eq!(verified(&store), Vec::<String>::new(), "{nth}");
+        assert_eq!(store.counts(own).unwrap(), right, "{nth}");
+        assert_eq!(store.totals(), right, "{nth}");
+        assert_eq!(store.bus_counts(BusId(1)).unwrap(), bus, "{nth}");
+    }
+}
+
+/// What writes a counter's row; `None` is a row that is gone.
+type Row = Option<Box<dyn Fn(&mut Vec<u8>)>>;
+
+fn counts(counts: Counts) -> Row {
+    Some(Box::new(move |out| {
+        counters::write_subscription(out, counts);
+    }))
+}
+
+fn holds(counts: BusCounts) -> Row {
+    Some(Box::new(move |out| counters::write_bus(out, counts)))
+}
+
+/// Changes a counter's row behind the store's back.
+fn rewrite(store: &RedbStore, key: &[u8], row: Row) {
+    let transaction = begin(store.database(), &store.length).unwrap();
+    let mut tables = Tables::new(&transaction, Arc::default());
+    match row {
+        Some(row) => tables.put(Table::Counters, key, row).unwrap(),
+        None => tables.remove(Table::Counters, key).unwrap(),
+    }
+    drop(tables);
+    transaction.commit().unwrap();
+}
