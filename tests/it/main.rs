@@ -23,6 +23,7 @@ mod errors;
 mod everyday;
 mod explain;
 mod filters;
+mod fsck;
 mod guests;
 mod help;
 mod init;

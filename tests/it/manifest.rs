@@ -17,7 +17,7 @@ fn formats(folder: &str) -> PathBuf {
 }
 
 /// Compares with a golden file, or rewrites it with EDGEBUS_REWRITE_GOLDEN set.
-fn golden(file: &Path, text: &str) {
+pub(crate) fn golden(file: &Path, text: &str) {
     if std::env::var_os("EDGEBUS_REWRITE_GOLDEN").is_some() {
         std::fs::write(file, text).unwrap();
     }
