@@ -250,10 +250,14 @@ impl Care {
     /// How long until the weekly check.
     fn wait(&self, ended: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
         let week = Duration::from_millis(WEEK_MS);
-        let wait = match ended {
-            _ if self.ended.is_some_and(|ended| self.since(ended) < week) => week,
-            Some(ended) => Duration::from_millis(WEEK_MS.saturating_sub(now.ms_since(ended))),
-            None => FIRST.saturating_sub(self.since(self.started)),
+        // Of the one that this process saw: the store may not know of it.
+        let own = self
+            .ended
+            .map(|ended| week.saturating_sub(self.since(ended)));
+        let wait = match (own.filter(|own| !own.is_zero()), ended) {
+            (Some(own), _) => own,
+            (None, Some(ended)) => week.saturating_sub(Duration::from_millis(now.ms_since(ended))),
+            (None, None) => FIRST.saturating_sub(self.since(self.started)),
         };
         (!wait.is_zero()).then_some(wait)
     }

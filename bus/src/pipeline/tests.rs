@@ -8,6 +8,7 @@ mod newest;
 mod portions;
 mod renaming;
 mod state;
+mod weekly;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod frozen;
 mod levels;
 mod opening;
 pub(crate) mod power;
+mod resuming;
 mod rot;
 mod state;
 
