@@ -56,6 +56,10 @@ pub(crate) use change::changed;
 pub use functions::Availability;
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
+#[cfg(test)]
+pub(crate) use overlay::planted as state;
+#[cfg(test)]
+pub(crate) use reading::planted as listings;
 pub use scheduler::{Description, Limits, Pause, Situation};
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;

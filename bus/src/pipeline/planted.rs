@@ -37,6 +37,8 @@ pub(crate) enum Bug {
     EmittedForgotten,
     /// A settlement enters the writer's inbox whatever has become of the state that it rests on.
     StateUnchecked,
+    /// An attempt reads on although something that it has read was changed.
+    StatesMixed,
     /// A pause for want of space never ends.
     PauseForEver,
 }

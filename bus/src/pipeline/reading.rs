@@ -316,11 +316,11 @@ impl Reading {
 
 /// Bugs that the tests must catch, on the thread that turns them on. Never in a release.
 #[cfg(test)]
-pub(super) mod planted {
+pub(crate) mod planted {
     use std::cell::Cell;
 
     thread_local! {
         /// Listings are forgotten.
-        pub(in crate::pipeline) static NO_LISTING: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static NO_LISTING: Cell<bool> = const { Cell::new(false) };
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::books::Books;
 use super::functions::COUNTED;
 use super::ledger::{Ledger, Seen, name};
 use super::plan::Plan;
@@ -21,6 +22,12 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
     let ends = deliveries(plan, &mut seen, &log, store);
     emitted(&mut seen, &log, &ends);
     counted(plan, &mut seen, &ends, store);
+    let names = plan.functions.iter();
+    let books = Books::read(store, names.map(|own| Name::new(&own.name).unwrap()));
+    if books != seen.books {
+        let what = format!("state is {books:?}, and the commits left {:?}", seen.books);
+        seen.broke(what);
+    }
     keys(&mut seen);
     counters(&mut seen, &log, &ends, store);
 }
@@ -184,14 +191,16 @@ fn delivery(
                 .map(|own| own.outcome.clone());
             let made = spent(&letter.delivery);
             let host = letter.delivery.host_failures > 0;
+            // Attempts that get in each other's way must end one day.
+            let crowded = matches!(last, Some(Outcome::Conflict));
             let right = match letter.reason {
                 DeadReason::Rejected => matches!(last, Some(Outcome::Reject { .. })),
-                DeadReason::AttemptsExhausted => made >= attempts_max || host,
+                DeadReason::AttemptsExhausted => !crowded && (made >= attempts_max || host),
                 DeadReason::Corrupt => seen.harmed.contains(&key.position),
-                DeadReason::AgeExceeded
-                | DeadReason::HopLimit
-                | DeadReason::FanOutLimit
-                | DeadReason::FunctionMissing => false,
+                DeadReason::HopLimit => plan.loops,
+                DeadReason::AgeExceeded | DeadReason::FanOutLimit | DeadReason::FunctionMissing => {
+                    false
+                }
             };
             if !right {
                 let reason = letter.reason.word();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::functions;
-use super::ledger::{Ledger, number_of};
+use super::ledger::{Ledger, Seen, name, number_of};
 use super::plan::Plan;
 use super::random::Random;
 use crate::clock::Clock;
@@ -15,6 +15,7 @@ use crate::error::Kind;
 use crate::manifest;
 use crate::model::{Data, Event};
 use crate::pipeline::{FunctionSource, Pipeline};
+use crate::store::{Settle, SettleEnd};
 
 /// What all clients of one life use.
 #[derive(Clone)]
@@ -193,6 +194,32 @@ impl Clients {
         }
     }
 
+    /// A settlement that was sent before, rather one of a delivery that has not ended.
+    fn late(&self, seen: &Seen, random: &mut Random) -> Option<Settle> {
+        let ended = |settle: &Settle| {
+            let told = seen.deliveries.get(&name(settle.key));
+            told.is_some_and(|told| told.ended)
+        };
+        let mut settle = random.pick(&seen.settlements);
+        for _ in 0..4 {
+            if ended(&settle) {
+                settle = random.pick(&seen.settlements);
+            }
+        }
+        // Nobody writes state behind the pipeline's back: one process has the store open.
+        let writes = matches!(settle.end, SettleEnd::Done(_)) && self.keeps_books(&settle);
+        (ended(&settle) || !writes).then_some(settle)
+    }
+
+    fn keeps_books(&self, settle: &Settle) -> bool {
+        let function = settle.seen.function.as_ref();
+        function.is_some_and(|function| {
+            let functions = &self.plan.functions;
+            let own = functions.iter().find(|own| own.name == function.as_str());
+            own.is_some_and(|own| own.books)
+        })
+    }
+
     /// Settles again what was settled, or what a dead process was about to settle.
     pub(super) async fn zombie(self, mut random: Random, times: u64) {
         for _ in 0..times {
@@ -202,8 +229,9 @@ impl Clients {
                 if seen.settlements.is_empty() {
                     continue;
                 }
-                let place = random.below(seen.settlements.len() as u64);
-                let settle = seen.settlements[usize::try_from(place).unwrap()].clone();
+                let Some(settle) = self.late(&seen, &mut random) else {
+                    continue;
+                };
                 seen.zombie(settle.key, true);
                 settle
             };

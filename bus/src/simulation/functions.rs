@@ -1,8 +1,9 @@
 //! The runtime of the simulation: a component is a function of the plan, and a seed decides what each of its
 //! attempts does.
 //!
-//! A function tells the ledger when an attempt begins and ends. What it does depends on the delivery and
-//! the attempt's number alone, so that an attempt that runs again after a crash does the same.
+//! A function tells the ledger when an attempt begins and ends. What it wants depends on the delivery and
+//! the attempt's number alone, so that an attempt that runs again after a crash does the same; what `books` makes
+//! of that depends on the state, too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::books::{Keeper, refused};
 use super::ledger::Ledger;
 use super::plan::FunctionPlan;
 use super::random::Random;
@@ -95,13 +97,18 @@ enum Act {
 }
 
 impl Own {
-    /// What the attempt of this number does, and how long it sleeps before, in milliseconds.
-    fn act(&self, delivery: &str, number: u32) -> (Act, Option<u64>) {
+    /// Random numbers of a delivery's attempt.
+    fn random(&self, delivery: &str, number: u32) -> Random {
         let mut hash = self.seed ^ u64::from(number);
         for byte in delivery.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
-        let mut random = Random::new(hash);
+        Random::new(hash)
+    }
+
+    /// What the attempt of this number does, and how long it sleeps before, in milliseconds.
+    fn act(&self, delivery: &str, number: u32) -> (Act, Option<u64>) {
+        let mut random = self.random(delivery, number);
         let mix = self.plan.mix;
         let sleeps = (random.below(100) < mix.slow).then(|| random.below(120));
         let mut drawn = random.below(100);
@@ -125,14 +132,25 @@ impl Own {
         &self,
         invocation: &Invocation,
         services: &mut dyn GuestServices,
+        said: &mut String,
     ) -> Result<Vec<Emitted>, Outcome> {
         let context = &invocation.context;
         let (act, sleeps) = self.act(&context.delivery, context.attempt);
+        if self.plan.books {
+            let mut keeper = Keeper {
+                clock: &self.clock,
+                ledger: &self.ledger,
+                services: &mut *services,
+                said: &mut *said,
+                // All attempts of a delivery want the same.
+                random: self.random(&context.delivery, 0),
+            };
+            keeper.keep(context.position).await?;
+        }
         if self.plan.counts {
             let counted = services.state_increment(COUNTED, 1).await;
-            counted.map_err(|error| Outcome::Host {
-                message: error.to_string(),
-            })?;
+            let before = counted.map_err(refused)? - 1;
+            said.push_str(&format!("get n {before}\n"));
         }
         if let Some(ms) = sleeps {
             self.clock.sleep(Duration::from_millis(ms)).await;
@@ -183,7 +201,8 @@ impl Function for Own {
                 self.clock.now(),
             );
             let limit_ms = invocation.limits.timeout_ms_max;
-            let work = self.run(&invocation, services);
+            let mut said = String::new();
+            let work = self.run(&invocation, services, &mut said);
             let limit = Duration::from_millis(limit_ms);
             let (outcome, emitted) = match self.clock.timeout(limit, work).await {
                 Some(Ok(emitted)) => (Outcome::Success, emitted),
@@ -200,7 +219,7 @@ impl Function for Own {
             Invoked {
                 outcome,
                 emitted,
-                output: String::new(),
+                output: said,
                 duration: self.clock.instant().saturating_duration_since(began),
             }
         })

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::books::Books;
 use crate::model::{DeliveryKey, Position, SubscriptionId, Timestamp};
 use crate::store::{Settle, SettleEnd, Step, StepOutcome};
 
@@ -47,6 +48,8 @@ pub(super) struct Seen {
     pub(super) emitting: BTreeSet<String>,
     /// Positions of events whose record was harmed.
     pub(super) harmed: BTreeSet<Position>,
+    /// State of functions as the commits so far leave it.
+    pub(super) books: Books,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
 }
@@ -218,7 +221,9 @@ impl Seen {
             self.cut = true;
             return;
         };
-        if self.failed {
+        // Nobody commits a conflict.
+        let conflicts = |outcome: &StepOutcome| *outcome == StepOutcome::Conflict;
+        if self.failed && !outcomes.iter().all(conflicts) {
             self.broke("a commit after one that failed");
         }
         for (step, outcome) in steps.iter().zip(outcomes) {
@@ -244,6 +249,11 @@ impl Seen {
                     ));
                     return;
                 }
+                if let Err(what) = self.books.settled(settle) {
+                    self.broke(format!("delivery {name}: {what}"));
+                    return;
+                }
+                let told = self.deliveries.entry(name).or_default();
                 told.due_at = None;
                 match settle.end {
                     SettleEnd::Retry { due_at } => {

@@ -10,6 +10,7 @@
 //! `EDGEBUS_SIMULATION` says how many seeds, `EDGEBUS_SEED` runs one and shows it step by step.
 //! Never here: time of the machine, threads, or anything that two runs of one seed could do in two ways.
 
+mod books;
 mod checker;
 mod clients;
 mod functions;

@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) processors: usize,
     pub(super) limits: Limits,
     pub(super) functions: Vec<FunctionPlan>,
+    /// One function gets what it emits, until the chain is too long.
+    pub(super) loops: bool,
     /// Rules in all; a manifest may leave some out.
     pub(super) rules: Vec<RulePlan>,
     pub(super) publishers: usize,
@@ -32,6 +34,8 @@ pub(super) struct FunctionPlan {
     pub(super) concurrency: u32,
     /// Adds 1 to its state in each attempt.
     pub(super) counts: bool,
+    /// Keeps books in its state: several keys and listings.
+    pub(super) books: bool,
     /// The type that each success emits, if it does.
     pub(super) emits: Option<String>,
     /// What its attempts come to: how many of a hundred are what.
@@ -110,7 +114,7 @@ impl Plan {
         };
         let wide = rules > 100;
         let functions = 1 + random.below(rules.min(6));
-        let functions: Vec<_> = (0..functions).map(|n| function(random, n)).collect();
+        let mut functions: Vec<_> = (0..functions).map(|n| function(random, n)).collect();
         let kinds = 1 + random.below(rules.min(5));
         let rules = (0..rules).map(|number| {
             let function = random.below(functions.len() as u64);
@@ -129,7 +133,11 @@ impl Plan {
                 backoff_ms: [1, 20, 200, 2_000][usize::try_from(random.below(4)).unwrap()],
             }
         });
-        let rules = rules.collect();
+        let mut rules: Vec<_> = rules.collect();
+        let loops = size < 50 && random.once_in(4);
+        if loops {
+            chain(random, &mut functions, &mut rules);
+        }
         let lives = random.below(4);
         let redb = random.once_in(8);
         Self {
@@ -145,9 +153,10 @@ impl Plan {
                 ready_max: [2, 4, 16, 1_024][usize::try_from(random.below(4)).unwrap()],
             },
             functions,
+            loops,
             rules,
             publishers: 1 + usize::try_from(random.below(if wide { 1 } else { 4 })).unwrap(),
-            requests: if wide {
+            requests: if wide || loops {
                 3
             } else {
                 4 + usize::try_from(random.below(12)).unwrap()
@@ -218,6 +227,28 @@ impl Plan {
     }
 }
 
+/// One more function, which gets what it emits, and its rules.
+fn chain(random: &mut Random, functions: &mut Vec<FunctionPlan>, rules: &mut Vec<RulePlan>) {
+    let number = functions.len();
+    let emitted = format!("e{number}");
+    functions.push(FunctionPlan {
+        concurrency: 8,
+        counts: random.once_in(2),
+        books: true,
+        emits: Some(emitted.clone()),
+        ..function(random, number as u64)
+    });
+    for kind in [rules[0].kind.clone(), emitted] {
+        rules.push(RulePlan {
+            name: format!("r{}", rules.len()),
+            kind,
+            function: number,
+            attempts_max: 5,
+            backoff_ms: 20,
+        });
+    }
+}
+
 fn function(random: &mut Random, number: u64) -> FunctionPlan {
     let calm = random.once_in(3);
     let mut share = |of: u64| if calm { 0 } else { random.below(of) };
@@ -233,6 +264,7 @@ fn function(random: &mut Random, number: u64) -> FunctionPlan {
         name: format!("f{number}"),
         concurrency: [1, 2, 8, 32][usize::try_from(random.below(4)).unwrap()],
         counts: random.once_in(2),
+        books: random.once_in(3),
         emits: random.once_in(3).then(|| format!("e{number}")),
         mix,
         timeout_ms: 200 + random.below(2_000),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::books::Books;
 use super::checker;
 use super::clients::Clients;
 use super::functions::Functions;
@@ -14,7 +15,7 @@ use super::random::Random;
 use super::world::{Failing, World};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::model::{BusId, Timestamp};
+use crate::model::{BusId, Name, Timestamp};
 use crate::pipeline::tasks::{Executor, simulated::Simulated};
 use crate::pipeline::{Parts, Pipeline, space};
 use crate::store::Store;
@@ -101,6 +102,9 @@ impl Run {
                     return self.ledger.seen().broke(what);
                 }
             };
+            let names = self.plan.functions.iter();
+            let names = names.map(|own| Name::new(&own.name).unwrap());
+            self.ledger.seen().books = Books::read(&*store, names);
             let mut life = Life::new(self, &*store, wall);
             let how = match lives.get(number) {
                 Some(plan) => life.stormy(self, plan, store, failing),

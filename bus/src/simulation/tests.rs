@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::run::{Report, run};
 use crate::pipeline::planted::{self, Bug};
+use crate::pipeline::{listings, state};
 use crate::store::memory::planted as memory;
 use crate::store::redb::planted as redb;
 
@@ -157,6 +158,17 @@ found! {
     an_early_retry_is_found RetryEarly
     forgotten_emits_are_found EmittedForgotten
     a_pause_without_end_is_found PauseForEver
+    two_states_in_one_attempt_are_found StatesMixed
+}
+
+#[test]
+fn what_was_refused_and_still_counts_is_found() {
+    store("refused writes kept", &state::KEEP_REFUSED);
+}
+
+#[test]
+fn listings_that_nobody_checks_are_found() {
+    store("no listings", &listings::NO_LISTING);
 }
 
 fn store(name: &str, bug: &'static std::thread::LocalKey<std::cell::Cell<bool>>) {
