@@ -302,7 +302,7 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         unknown_commit: random.once_in(3).then(|| random.below(60)),
         full_disk: random.once_in(6),
         changes: sometimes(random, 4),
-        zombies: sometimes(random, 8),
+        zombies: sometimes(random, 24),
         harm: random.once_in(12),
     }
 }
