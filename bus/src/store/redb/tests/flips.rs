@@ -129,7 +129,9 @@ fn keys_of(store: &RedbStore, table: Table) -> Vec<Vec<u8>> {
     })
     .unwrap();
     let step = keys.len() / 24 + 1;
-    keys.into_iter().step_by(step).collect()
+    // Another bit in the last key can name what is behind everything.
+    let last = keys.last().cloned();
+    keys.into_iter().step_by(step).chain(last).collect()
 }
 
 /// Where in the file the keys are, a byte each of which is inside of one.
@@ -165,6 +167,9 @@ fn look(store: &RedbStore) -> Result<Seen, Error> {
     for position in events.keys().copied().step_by(events.len() / 40 + 1) {
         known.insert(position, Position(position));
     }
+    // All of the tail behind a sealed block.
+    let tail = events.keys().filter(|position| **position > 16_384);
+    known.extend(tail.map(|position| (*position, Position(*position))));
     let s = SubscriptionId(1);
     let mut pending = BTreeMap::new();
     let mut last = None;
@@ -265,7 +270,8 @@ fn move_all(store: &RedbStore) -> Result<(), Error> {
 }
 
 fn fate(bytes: Vec<u8>, before: &Seen) -> Fate {
-    let opened = std::panic::catch_unwind(|| Disk::of(bytes).open());
+    let disk = Disk::of(bytes);
+    let opened = catch_unwind(AssertUnwindSafe(|| disk.open()));
     let Ok(Ok(store)) = opened else {
         return Fate::Refused;
     };
@@ -275,7 +281,7 @@ fn fate(bytes: Vec<u8>, before: &Seen) -> Fate {
     {
         return Fate::Wrong(what);
     }
-    match forgotten(&store, before) {
+    match forgotten(&store, before, |_| true) {
         Ok(None) => {}
         Ok(Some(what)) => return Fate::Silent(what),
         // The process ends with 74.
@@ -302,10 +308,24 @@ fn fate(bytes: Vec<u8>, before: &Seen) -> Fate {
     if move_all(&store).is_err() || !store.corruption().is_over() {
         return Fate::Told;
     }
-    match broken(&store, before) {
+    match broken(&store, before).or_else(|| forgotten_by_a_start(store, &disk, before)) {
         None => Fate::Moved,
         Some(what) => Fate::Silent(format!("{what} after {:?}", corruption.names)),
     }
+}
+
+/// What the next start forgot, unless something was told and appended once more before it.
+fn forgotten_by_a_start(store: RedbStore, disk: &Disk, before: &Seen) -> Option<String> {
+    let head = store.catalog().ok()?.buses[0].2;
+    if before.events.keys().next_back() != Some(&head.0) {
+        return None;
+    }
+    drop(store);
+    let store = Disk::of(disk.live()).open().ok()?;
+    // An event in quarantine may be the only one that knew its id.
+    let is_there = |position| matches!(store.event(BusId(1), position), Ok(Some(_)));
+    let what = forgotten(&store, before, is_there).ok()??;
+    Some(format!("{what} after a start"))
 }
 
 fn wrong(now: &Seen, before: &Seen) -> Option<String> {
@@ -354,8 +374,12 @@ fn wrong(now: &Seen, before: &Seen) -> Option<String> {
 }
 
 /// Publishes again what was accepted: each is a duplicate, or the store has said that something is wrong.
-fn forgotten(store: &RedbStore, before: &Seen) -> Result<Option<String>, Error> {
-    for position in before.known.values() {
+fn forgotten(
+    store: &RedbStore,
+    before: &Seen,
+    counts: impl Fn(Position) -> bool,
+) -> Result<Option<String>, Error> {
+    for position in before.known.values().filter(|position| counts(**position)) {
         let again = before.events[&position.0].event.clone();
         let new = NewEvent {
             event: again,
