@@ -154,7 +154,9 @@ impl BusIndex {
         bus: BusId,
         head: u64,
     ) -> Result<(), Error> {
-        let mut first = self.sealed(geometry) + 1;
+        // A range is sealed in the transaction that fills it: where no block is left of it, it has expired.
+        let filled = head - head % geometry.span(0);
+        let mut first = self.sealed(geometry).max(filled) + 1;
         while first <= head {
             let last = first + (RUN - 1);
             let key = rows::key_of(bus, Kind::Run, 0, first, 0);

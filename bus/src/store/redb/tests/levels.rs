@@ -269,7 +269,7 @@ fn rows(store: &RedbStore) -> [usize; 5] {
 #[test]
 fn rows_and_memory_are_bounded_and_go() {
     planted::GEOMETRY.set(SMALL);
-    let (disk, mut store) = Disk::with_store();
+    let (mut disk, mut store) = Disk::with_store();
     let span = SMALL.span(2);
     let mut id = 0;
     let mut fill = |store: &RedbStore, count: u64, now: u64| {
@@ -304,7 +304,8 @@ fn rows_and_memory_are_bounded_and_go() {
     // Half of the memory: filters are halved, and with none they are let go.
     let image = disk.live();
     for most in [memory / 2, 100, 0] {
-        store = Disk::of(image.clone()).open_with(most).unwrap();
+        disk = Disk::of(image.clone());
+        store = disk.open_with(most).unwrap();
         let known = store.memory.lock().unwrap().1.filter_bytes();
         assert!(known <= most, "{known} of {most}");
         let ids = [0, 5_000, 2 * span];
@@ -327,6 +328,9 @@ fn rows_and_memory_are_bounded_and_go() {
     }
     assert_eq!(store.memory.lock().unwrap().1.blocks(), 0);
     assert_eq!(rows(&store)[..4], [0; 4], "{:?}", rows(&store));
+    // And a start reads no more of the log than the tail.
+    let store = Disk::of(disk.live()).open().unwrap();
+    assert!(rows(&store)[4] < 4, "{:?}", rows(&store));
     planted::GEOMETRY.set(Geometry::STORED);
 }
 
