@@ -11,6 +11,8 @@ mod sleep;
 mod tests;
 
 use std::fmt;
+#[cfg(test)]
+use std::sync::atomic::AtomicI64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ use crate::model::{ClockReading, Timestamp};
 
 /// What a reading of the machine's clocks says.
 pub(crate) use self::log::Machine;
+#[cfg(test)]
+pub(crate) use self::log::planted;
 
 /// How often a reading is left in the store, in milliseconds: as often at most.
 const READING_MS: u64 = 60_000;
@@ -47,6 +51,8 @@ struct OfMachine {
     log: Mutex<LogClock>,
     /// When the last reading was left, in milliseconds since the machine's boot; 0 is never.
     left_at: AtomicU64,
+    /// Who moves the machine's time and wakes sleepers; `None` on a real machine.
+    moved_by: Option<Arc<Manual>>,
 }
 
 impl OfMachine {
@@ -108,12 +114,52 @@ impl Clock {
         newest: Timestamp,
         last: Option<&ClockReading>,
     ) -> Self {
+        Self::moved(None, machine, boot, newest, last)
+    }
+
+    /// The clock of a machine that stands still until the clock is advanced. Its clocks are `machine` at first, and
+    /// its wall clock is off by `off_us` from there on, whoever sets that.
+    #[cfg(test)]
+    pub(crate) fn still(
+        (machine, boot, off_us): (Machine, [u8; 16], Arc<AtomicI64>),
+        newest: Timestamp,
+        last: Option<&ClockReading>,
+        seed: u64,
+    ) -> Self {
+        let manual = Arc::new(Manual::new(Timestamp(0), seed));
+        let moving = manual.clone();
+        let now = move || {
+            let (run_us, off_us) = (moving.run_us(), off_us.load(Ordering::Relaxed));
+            Machine {
+                wall_us: (machine.wall_us + run_us).saturating_add_signed(off_us),
+                boot_us: machine.boot_us + run_us,
+            }
+        };
+        Self::moved(Some(manual), now, boot, newest, last)
+    }
+
+    fn moved(
+        moved_by: Option<Arc<Manual>>,
+        machine: impl Fn() -> Machine + Send + Sync + 'static,
+        boot: [u8; 16],
+        newest: Timestamp,
+        last: Option<&ClockReading>,
+    ) -> Self {
         let log = Mutex::new(LogClock::start(newest, last, boot, machine()));
         Self(Source::Machine(Arc::new(OfMachine {
             machine: Box::new(machine),
             log,
             left_at: AtomicU64::new(0),
+            moved_by,
         })))
+    }
+
+    /// Who moves its time; `None` if it moves by itself.
+    fn moved_by(&self) -> Option<&Arc<Manual>> {
+        match &self.0 {
+            Source::Machine(own) => own.moved_by.as_ref(),
+            Source::Manual(manual) => Some(manual),
+        }
     }
 
     /// What is to be left in the store for the next start, once a minute and at first; `None` if it is not time yet.
@@ -165,7 +211,7 @@ impl Clock {
 
     /// Moves a manual clock forward and wakes whoever has slept enough.
     pub fn advance(&self, time: Duration) {
-        if let Source::Manual(manual) = &self.0 {
+        if let Some(manual) = self.moved_by() {
             manual.advance(time);
         }
     }
@@ -173,10 +219,7 @@ impl Clock {
     /// How long it is until the next sleeper of a manual clock has slept enough; `None` if nobody sleeps.
     #[must_use]
     pub fn next_sleeper(&self) -> Option<Duration> {
-        match &self.0 {
-            Source::Machine(_) => None,
-            Source::Manual(manual) => manual.next_sleeper(),
-        }
+        self.moved_by()?.next_sleeper()
     }
 
     /// The time now.
@@ -194,26 +237,26 @@ impl Clock {
     /// The time now on the monotonic clock, for measuring.
     #[must_use]
     pub fn instant(&self) -> Instant {
-        match &self.0 {
-            Source::Machine(_) => Instant::now(),
-            Source::Manual(manual) => manual.instant(),
+        match self.moved_by() {
+            None => Instant::now(),
+            Some(manual) => manual.instant(),
         }
     }
 
     /// 64 random bits; not for secrets.
     #[must_use]
     pub fn random(&self) -> u64 {
-        match &self.0 {
-            Source::Machine(_) => rand::random(),
-            Source::Manual(manual) => manual.random(),
+        match self.moved_by() {
+            None => rand::random(),
+            Some(manual) => manual.random(),
         }
     }
 
     /// Resolves after `time`. On the machine's clock it needs a tokio runtime with timers.
     pub fn sleep(&self, time: Duration) -> Sleep {
-        match &self.0 {
-            Source::Machine(_) => Sleep::system(time),
-            Source::Manual(manual) => Sleep::manual(manual.clone(), time),
+        match self.moved_by() {
+            None => Sleep::system(time),
+            Some(manual) => Sleep::manual(manual.clone(), time),
         }
     }
 

@@ -76,6 +76,8 @@ impl LogClock {
         boot: [u8; 16],
         machine: Machine,
     ) -> Self {
+        #[cfg(test)]
+        let last = last.filter(|_| !planted::is(planted::Bug::WallAtStart));
         let wall = Timestamp(ms(machine.wall_us));
         let boot_ms = ms(machine.boot_us);
         let mut gaps = last.map(|last| last.gaps.clone()).unwrap_or_default();
@@ -108,6 +110,10 @@ impl LogClock {
         if jumped_ms.unsigned_abs() < ms(JUMP_US) {
             jumped_ms = 0;
         }
+        #[cfg(test)]
+        if planted::is(planted::Bug::GapsForgotten) {
+            gaps.clear();
+        }
         trim(&mut gaps, log);
         Self {
             log_us: log.0.saturating_mul(1_000),
@@ -134,6 +140,12 @@ impl LogClock {
         let slowest = self.log_us.saturating_add(passed_us / 2);
         let fastest = self.log_us.saturating_add(passed_us.saturating_mul(2));
         let before_us = self.log_us;
+        #[cfg(test)]
+        let slowest = if planted::is(planted::Bug::Stands) {
+            before_us
+        } else {
+            slowest
+        };
         self.log_us = machine.wall_us.clamp(slowest, fastest);
         let gained_us = (self.log_us - before_us).saturating_sub(passed_us);
         // What a time service corrects, far less than an eighth, is no gain: then the wall clock is right.
@@ -209,5 +221,35 @@ fn trim(gaps: &mut Vec<Gap>, now: Timestamp) {
         let Some((index, _)) = nearest else { break };
         let first = gaps.remove(index);
         gaps[index].ms = gaps[index].ms.saturating_add(first.ms);
+    }
+}
+
+/// Bugs that the simulation must find, on the thread that turns them on. Never in a release.
+#[cfg(test)]
+pub(crate) mod planted {
+    use std::cell::Cell;
+
+    /// A bug.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) enum Bug {
+        /// A start takes the wall clock's time, whatever the last process left.
+        WallAtStart,
+        /// Ages and windows count the time that the machine was off.
+        GapsForgotten,
+        /// The clock waits for a wall clock that is behind.
+        Stands,
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Turns a bug on, on this thread, or the one that is on off.
+    pub(crate) fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    pub(super) fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
     }
 }

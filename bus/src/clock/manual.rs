@@ -75,6 +75,12 @@ impl Manual {
         Some(until.saturating_sub(state.run))
     }
 
+    /// How far it has been moved, in microseconds.
+    #[cfg(test)]
+    pub(super) fn run_us(&self) -> u64 {
+        u64::try_from(self.state().run.as_micros()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         let run = self.state().run.as_millis();
         self.start.plus_ms(u64::try_from(run).unwrap_or(u64::MAX))

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::random::Random;
 use crate::pipeline::Limits;
 
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
 /// What one run does.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -73,8 +76,14 @@ pub(super) struct RulePlan {
 pub(super) struct LifePlan {
     pub(super) steps: u64,
     pub(super) end: End,
-    /// Milliseconds that the wall clock jumps before the next life.
-    pub(super) jump_ms: i64,
+    /// Milliseconds that the wall clock is off by from the next life on.
+    pub(super) off_ms: i64,
+    /// The machine boots before the next life.
+    pub(super) reboot: bool,
+    /// How long nothing runs before the next life, in milliseconds.
+    pub(super) away_ms: u64,
+    /// Times that somebody sets the wall clock during this life.
+    pub(super) sets: u64,
     /// Of a thousand commits, how many are slow.
     pub(super) slow_commits: u64,
     /// A commit of this number answers "unknown".
@@ -276,6 +285,18 @@ fn function(random: &mut Random, number: u64) -> FunctionPlan {
     }
 }
 
+/// What a wall clock is off by, in milliseconds.
+pub(super) fn off_ms(random: &mut Random) -> i64 {
+    let most_ms = match random.below(5) {
+        0 | 1 => 1_000,
+        2 => 4 * HOUR_MS,
+        3 => 60 * DAY_MS,
+        _ => 40 * 365 * DAY_MS,
+    };
+    let off_ms = i64::try_from(random.below(most_ms)).unwrap();
+    if random.once_in(2) { -off_ms } else { off_ms }
+}
+
 fn life(random: &mut Random, redb: bool) -> LifePlan {
     let end = match random.below(10) {
         0..2 => End::Stop,
@@ -290,14 +311,15 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
             0
         }
     };
+    let reboot = end == End::Power || random.once_in(3);
     LifePlan {
         steps: random.below(3_000),
         end,
-        jump_ms: match random.below(4) {
-            0 => i64::try_from(random.below(4 * 3_600_000)).unwrap(),
-            1 => -i64::try_from(random.below(48 * 3_600_000)).unwrap(),
-            _ => i64::try_from(random.below(1_000)).unwrap(),
-        },
+        off_ms: off_ms(random),
+        reboot,
+        // While the machine is up, everything grows older.
+        away_ms: random.below(if reboot { 90 * DAY_MS } else { HOUR_MS }),
+        sets: sometimes(random, 3),
         slow_commits: sometimes(random, 200),
         unknown_commit: random.once_in(3).then(|| random.below(60)),
         full_disk: random.once_in(6),

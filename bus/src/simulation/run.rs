@@ -1,28 +1,26 @@
 //! One run: the lives of a bus, one process after the other, and the check at the end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::books::Books;
 use super::checker;
 use super::clients::Clients;
 use super::functions::Functions;
 use super::ledger::Ledger;
-use super::plan::{End, LifePlan, Plan};
+use super::plan::{End, LifePlan, Plan, off_ms};
 use super::random::Random;
-use super::world::{Failing, World};
+use super::world::{Failing, Hardware, World};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::model::{BusId, Name, Timestamp};
+use crate::model::{BusId, Name};
 use crate::pipeline::tasks::{Executor, simulated::Simulated};
 use crate::pipeline::{Parts, Pipeline, space};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 
-/// When the first process starts.
-const FIRST_START: Timestamp = Timestamp(1_700_000_000_000);
 /// Steps after which a life that was to end otherwise is over.
 const STEPS_MAX: u64 = 2_000_000;
 /// An idle bus begins with an event after this time at the latest.
@@ -90,7 +88,7 @@ pub(super) fn run(seed: u64, traced: bool) -> Report {
 impl Run {
     fn lives(&mut self) {
         let mut world = World::new(self.plan.redb);
-        let mut wall = FIRST_START;
+        let mut hardware = Hardware::new();
         let lives = self.plan.lives.clone();
         for number in 0..=lives.len() {
             self.ledger.seen().begin_life(number);
@@ -105,14 +103,17 @@ impl Run {
             let names = self.plan.functions.iter();
             let names = names.map(|own| Name::new(&own.name).unwrap());
             self.ledger.seen().books = Books::read(&*store, names);
-            let mut life = Life::new(self, &*store, wall);
+            let mut life = Life::new(self, &*store, &hardware);
             let how = match lives.get(number) {
                 Some(plan) => life.stormy(self, plan, store, failing),
                 None => life.quiet(self, store),
             };
             world.cut();
             let Life {
-                simulated, clock, ..
+                simulated,
+                clock,
+                began,
+                ..
             } = life;
             simulated.crash();
             self.report.hash = self.report.hash.rotate_left(7) ^ simulated.hash();
@@ -120,7 +121,8 @@ impl Run {
             self.report.trace.extend(simulated.take_trace());
             world.end(how, &mut self.random);
             if let Some(plan) = lives.get(number) {
-                wall = Timestamp(clock.now().0.saturating_add_signed(plan.jump_ms));
+                let passed = clock.instant().saturating_duration_since(began);
+                hardware.pass(passed, plan);
                 self.harm(plan, &world);
             }
             if !self.ledger.seen().broken.is_empty() {
@@ -148,6 +150,9 @@ impl Run {
 /// One process.
 struct Life {
     clock: Clock,
+    began: Instant,
+    /// What the machine's wall clock is off by.
+    off_us: Arc<AtomicI64>,
     simulated: Simulated,
     random: Random,
     /// Set by a function that kills the process.
@@ -174,25 +179,19 @@ impl space::Disk for Room {
     }
 }
 
-/// The newest time in the store.
-fn newest(store: &dyn Store) -> Timestamp {
-    let mut newest = Timestamp(0);
-    for (bus, _, last) in &store.catalog().unwrap().buses {
-        if let Ok(Some(stored)) = store.event(*bus, *last) {
-            newest = newest.max(stored.accepted_at);
-        }
-    }
-    newest
-}
-
 impl Life {
-    fn new(run: &mut Run, store: &dyn Store, wall: Timestamp) -> Self {
+    fn new(run: &mut Run, store: &dyn Store, hardware: &Hardware) -> Self {
         let seed = run.random.next();
-        let clock = Clock::manual(wall.max(newest(store)), seed);
+        let catalog = store.catalog().unwrap();
+        let (newest, last) = (catalog.newest, catalog.clock);
+        let off_us = hardware.off_us.clone();
+        let clock = Clock::still(hardware.machine(), newest, last.as_ref(), seed);
         let processors = run.plan.processors;
         Self {
             simulated: Simulated::new(run.random.next(), clock.clone(), processors, run.traced),
+            began: clock.instant(),
             clock,
+            off_us,
             random: Random::new(run.random.next()),
             killed: Arc::default(),
             free: Arc::new(AtomicU64::new(1 << 40)),
@@ -323,6 +322,18 @@ impl Life {
         for _ in 0..run.plan.publishers {
             let publisher = clients.clone().publisher(self.seeded());
             self.client("publisher", publisher);
+        }
+        if plan.sets > 0 {
+            let (off_us, clock, sets) = (self.off_us.clone(), self.clock.clone(), plan.sets);
+            let mut random = self.seeded();
+            self.simulated.detached("wall clock", async move {
+                for _ in 0..sets {
+                    clock
+                        .sleep(Duration::from_millis(random.below(2_000)))
+                        .await;
+                    off_us.store(off_ms(&mut random) * 1_000, Ordering::Relaxed);
+                }
+            });
         }
         if plan.full_disk {
             let (free, clock) = (self.free.clone(), self.clock.clone());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::run::{Report, run};
+use crate::clock::planted as time;
 use crate::pipeline::planted::{self, Bug};
 use crate::pipeline::{listings, state};
 use crate::store::memory::planted as memory;
@@ -169,6 +170,29 @@ fn what_was_refused_and_still_counts_is_found() {
 #[test]
 fn listings_that_nobody_checks_are_found() {
     store("no listings", &listings::NO_LISTING);
+}
+
+fn clock(bug: time::Bug) {
+    time::plant(Some(bug));
+    let found = found();
+    time::plant(None);
+    println!("{bug:?}: seed {found:?}");
+    assert!(found.is_some(), "{bug:?} was not found");
+}
+
+#[test]
+fn a_start_at_the_wall_clock_is_found() {
+    clock(time::Bug::WallAtStart);
+}
+
+#[test]
+fn gaps_that_are_forgotten_are_found() {
+    clock(time::Bug::GapsForgotten);
+}
+
+#[test]
+fn a_clock_that_stands_is_found() {
+    clock(time::Bug::Stands);
 }
 
 fn store(name: &str, bug: &'static std::thread::LocalKey<std::cell::Cell<bool>>) {

@@ -1,14 +1,21 @@
-//! What stays when a process ends: the store, and the disk under it.
+//! What stays when a process ends: the store, the disk under it, and the machine with its clocks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-use super::plan::End;
+use super::plan::{End, LifePlan};
 use super::random::Random;
+use crate::clock::Machine;
 use crate::model::{BusId, Position};
 use crate::store::memory::{MemoryStore, PlantedFailure};
 use crate::store::redb::tests::power::{self, Disk};
 use crate::store::{Error, Store};
 
+/// When the first process starts, in microseconds since 1970.
+const FIRST_START_US: u64 = 1_800_000_000_000_000;
+/// How long the machine is up then, in microseconds.
+const FIRST_UP_US: u64 = 3_600_000_000;
 /// The store of a run, whoever has it open.
 pub(super) enum World {
     Memory(Arc<MemoryStore>),
@@ -85,5 +92,44 @@ impl Failing {
             }),
             Self::Redb(disk) => disk.cut_after(random.below(8)),
         }
+    }
+}
+
+/// The machine under all lives.
+pub(super) struct Hardware {
+    /// Its clocks, were the wall clock right.
+    clocks: Machine,
+    boot: u8,
+    /// What the wall clock is off by.
+    pub(super) off_us: Arc<AtomicI64>,
+}
+
+impl Hardware {
+    pub(super) fn new() -> Self {
+        Self {
+            clocks: Machine {
+                wall_us: FIRST_START_US,
+                boot_us: FIRST_UP_US,
+            },
+            boot: 1,
+            off_us: Arc::default(),
+        }
+    }
+
+    /// A life is over; what befalls the machine before the next one.
+    pub(super) fn pass(&mut self, passed: Duration, plan: &LifePlan) {
+        let passed_us = u64::try_from(passed.as_micros()).unwrap() + plan.away_ms * 1_000;
+        self.clocks.wall_us += passed_us;
+        self.clocks.boot_us += passed_us;
+        if plan.reboot {
+            self.boot += 1;
+            self.clocks.boot_us = 1_000_000;
+        }
+        self.off_us.store(plan.off_ms * 1_000, Ordering::Relaxed);
+    }
+
+    /// The machine, as a process reads it that starts now.
+    pub(super) fn machine(&self) -> (Machine, [u8; 16], Arc<AtomicI64>) {
+        (self.clocks, [self.boot; 16], self.off_us.clone())
     }
 }
