@@ -31,16 +31,6 @@ impl Work<'_, '_> {
                 Some(Table::Deliveries | Table::DeadLetters) => {
                     subscriptions.extend(delivery_of(&id.key).map(|key| key.subscription));
                 }
-                Some(Table::Counters) => {
-                    let number = |key: &[u8]| <[u8; 4]>::try_from(key).ok().map(u32::from_be_bytes);
-                    match id.key.split_first() {
-                        Some((b'b', key)) => buses.extend(number(key)),
-                        Some((b's', key)) => {
-                            subscriptions.extend(number(key).map(SubscriptionId));
-                        }
-                        _ => {}
-                    }
-                }
                 _ => {}
             }
         }
