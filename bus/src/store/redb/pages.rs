@@ -110,21 +110,21 @@ impl RedbStore {
     pub(super) fn page<T, K>(
         &self,
         table: Table,
-        (from, to): Range<'_>,
+        range: Range<'_>,
         page: Page,
         place: impl Fn(&[u8]) -> Option<K>,
         read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
         more: impl FnMut(&Snapshot, &mut T) -> Result<usize, Error>,
     ) -> Result<Rows<T, K>, Error> {
         let rows = self.checked(|| self.snapshot())?;
-        self.page_of((&rows, table), (from, to), page, place, read, more)
+        self.page_of((&rows, table), range, page, place, read, more)
     }
 
     /// As [`RedbStore::page`], of a view that is there.
     pub(super) fn page_of<T, K>(
         &self,
         (rows, table): (&Snapshot, Table),
-        (from, to): Range<'_>,
+        range: Range<'_>,
         page: Page,
         place: impl Fn(&[u8]) -> Option<K>,
         mut read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
@@ -154,10 +154,7 @@ impl RedbStore {
                 }
                 failed.is_none() && filling.goes_on(bytes, place(key))
             };
-            match page.direction {
-                Direction::Forward => rows.scan(table, from, to, each)?,
-                Direction::Backward => rows.scan_back(table, from, to, each)?,
-            }
+            rows.scan_in(table, range, page.direction, each)?;
             failed.map_or(Ok(()), Err)
         })?;
         Ok(filling.filled)

@@ -26,17 +26,18 @@ type Entry<'r> = (
 );
 type Bounds<'b> = (Bound<&'b [u8]>, Bound<&'b [u8]>);
 
-/// Calls `each` for the rows between the bounds, in order, until it says no. A corrupt row is shown, too,
-/// unless it stands out of order.
+/// Calls `each` for the rows between the bounds, in order or against it, until it says no. A corrupt row is
+/// shown, too, unless it stands out of order.
 pub(super) fn scan(
     rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
     table: Table,
     (from, to): Bounds<'_>,
+    direction: Direction,
     harmed: &HarmLog,
     each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<(), Error> {
     #[cfg(test)]
-    if super::planted::NO_END_CHECK.get() {
+    if direction == Direction::Forward && super::planted::NO_END_CHECK.get() {
         let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
         for row in rows {
             let (key, record) = row.map_err(engine)?;
@@ -50,38 +51,20 @@ pub(super) fn scan(
         table,
         from,
         to,
-        direction: Direction::Forward,
+        direction,
         harmed,
         last: Vec::new(),
     };
-    let passed = order.passed_over(rows, opposite(from))?;
-    let behind = rows
-        .range::<&[u8]>((from, Bound::Unbounded))
-        .map_err(engine)?;
-    order.show_all(passed, behind, each)
-}
-
-/// As [`scan`], from the last row to the first.
-pub(super) fn scan_back(
-    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    table: Table,
-    (from, to): Bounds<'_>,
-    harmed: &HarmLog,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
-) -> Result<(), Error> {
-    let mut order = Order {
-        table,
-        from,
-        to,
-        direction: Direction::Backward,
-        harmed,
-        last: Vec::new(),
+    let (edge, onwards) = match direction {
+        Direction::Forward => (from, (from, Bound::Unbounded)),
+        Direction::Backward => (to, (Bound::Unbounded, to)),
     };
-    let passed = order.passed_over(rows, opposite(to))?;
-    let before = rows
-        .range::<&[u8]>((Bound::Unbounded, to))
-        .map_err(engine)?;
-    order.show_all(passed, before.rev(), each)
+    let passed = order.passed_over(rows, opposite(edge))?;
+    let onwards = rows.range::<&[u8]>(onwards).map_err(engine)?;
+    match direction {
+        Direction::Forward => order.show_all(passed, onwards, each),
+        Direction::Backward => order.show_all(passed, onwards.rev(), each),
+    }
 }
 
 /// The bound of what is on the other side; `None` if nothing is.

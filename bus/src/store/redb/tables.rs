@@ -294,7 +294,9 @@ impl<'txn> Tables<'txn> {
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
         let harmed = self.harmed.clone();
-        scan::scan(self.table(table)?, table, (from, to), &harmed, &mut each)
+        let rows = self.table(table)?;
+        let forward = Direction::Forward;
+        scan::scan(rows, table, (from, to), forward, &harmed, &mut each)
     }
 
     /// Gives the table to `work`, which does what no plain step does.
@@ -402,22 +404,21 @@ impl Snapshot {
         table: Table,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+        each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let rows = self.table(table)?;
-        scan::scan(&rows, table, (from, to), &self.harmed, &mut each)
+        self.scan_in(table, (from, to), Direction::Forward, each)
     }
 
-    /// As [`Snapshot::scan`], from the last row to the first.
-    pub(super) fn scan_back(
+    /// As [`Snapshot::scan`], in either direction.
+    pub(super) fn scan_in(
         &self,
         table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
         let rows = self.table(table)?;
-        scan::scan_back(&rows, table, (from, to), &self.harmed, &mut each)
+        scan::scan(&rows, table, range, direction, &self.harmed, &mut each)
     }
 
     /// Sound rows between the bounds, where `each` may jump over those before a key of its own choice (behind
@@ -441,14 +442,7 @@ impl Snapshot {
                 turn = each(key, record);
                 matches!(turn, Turn::On)
             };
-            match direction {
-                Direction::Forward => {
-                    scan::scan(&rows, table, range, &self.harmed, &mut each)?;
-                }
-                Direction::Backward => {
-                    scan::scan_back(&rows, table, range, &self.harmed, &mut each)?;
-                }
-            }
+            scan::scan(&rows, table, range, direction, &self.harmed, &mut each)?;
             match (turn, direction) {
                 (Turn::To(place), Direction::Forward) => from = place,
                 (Turn::To(place), Direction::Backward) => to = place,
