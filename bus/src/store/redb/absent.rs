@@ -6,7 +6,7 @@
 use std::ops::Bound;
 
 use super::quarantine::MISSING;
-use super::tables::{Snapshot, delivery_key, event_key, settled_key};
+use super::tables::{Snapshot, delivery_key, event_key, stages};
 use super::{RedbStore, guarded};
 use super::{aside, catalog};
 use crate::model::{BusId, DeliveryKey, Position};
@@ -105,18 +105,12 @@ impl RedbStore {
 
     /// A delivery that is in no table must be one that no event owed.
     pub(super) fn no_delivery(&self, rows: &Snapshot, key: DeliveryKey) -> Result<(), Error> {
-        let row = delivery_key(key);
         let Some(bus) = self.bus_of(rows, key.subscription)? else {
             return Ok(());
         };
-        let settled = settled_key(bus, key);
-        for (table, row) in [
-            (Table::Deliveries, &row[..]),
-            (Table::Settled, &settled),
-            (Table::DeadLetters, &row),
-        ] {
-            if aside::holds(rows, table, row)? {
-                return Err(is_away(&Harm::new(table, row, MISSING)));
+        for (table, row) in stages(bus, key) {
+            if aside::holds(rows, table, &row)? {
+                return Err(is_away(&Harm::new(table, &row, MISSING)));
             }
         }
         if key.replay > 0 {
@@ -127,7 +121,9 @@ impl RedbStore {
         })?;
         let owes = |stored: &StoredEvent| stored.subscriptions.contains(&key.subscription);
         match stored {
-            Some(Ok(stored)) if owes(&stored) => Err(self.hidden(rows, Table::Deliveries, &row)?),
+            Some(Ok(stored)) if owes(&stored) => {
+                Err(self.hidden(rows, Table::Deliveries, &delivery_key(key))?)
+            }
             _ => Ok(()),
         }
     }

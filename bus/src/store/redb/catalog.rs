@@ -9,11 +9,10 @@ use std::sync::Arc;
 
 use super::found::HarmLog;
 use super::steps::Work;
-use super::tables::{Snapshot, Tables, delivery_key, event_key};
+use super::tables::{Snapshot, Tables, delivery_range, event_key};
 use crate::model::reading::Gap;
 use crate::model::{
-    BusId, ClockReading, Code, DeliveryKey, Digest, Name, Position, Revision, SubscriptionId,
-    Timestamp,
+    BusId, ClockReading, Code, Digest, Name, Position, Revision, SubscriptionId, Timestamp,
 };
 use crate::store::change::{Change, Difference};
 use crate::store::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, event, unseal};
@@ -456,19 +455,12 @@ impl Work<'_, '_> {
 
     /// True if a table of deliveries has a row of this subscription.
     fn owes(&mut self, table: Table, id: SubscriptionId) -> Result<bool, Error> {
-        let end = |replay, position| {
-            delivery_key(DeliveryKey {
-                subscription: id,
-                replay,
-                position: Position(position),
-            })
-        };
+        let (first, last) = delivery_range(id);
         let mut found = false;
-        self.tables
-            .scan(table, &end(0, 0), &end(u32::MAX, u64::MAX), |_, _| {
-                found = true;
-                false
-            })?;
+        self.tables.scan(table, &first, &last, |_, _| {
+            found = true;
+            false
+        })?;
         Ok(found)
     }
 }

@@ -7,8 +7,8 @@ use std::ops::Bound;
 
 use super::RedbStore;
 use super::tables::{
-    Snapshot, Turn, attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key,
-    settled_of,
+    Snapshot, Turn, attempt_key, delivery_key, delivery_of, delivery_range, event_key, position_of,
+    settled_key, settled_of,
 };
 use crate::model::{
     Attempt, BusId, DeadLetter, Delivery, DeliveryKey, Pending, Position, Running, Settled,
@@ -191,14 +191,7 @@ impl RedbStore {
         page: Page,
         read: impl Fn(&mut Reader<'_>, DeliveryKey) -> Option<T>,
     ) -> Result<Rows<T, DeliveryKey>, Error> {
-        let end = |replay, position| {
-            delivery_key(DeliveryKey {
-                subscription,
-                replay,
-                position: Position(position),
-            })
-        };
-        let (first, last) = (end(0, 0), end(u32::MAX, u64::MAX));
+        let (first, last) = delivery_range(subscription);
         let from = from.map(delivery_key);
         let from = from.as_ref().map(|from| &from[..]);
         let range = range_of((&first, &last), from, page.direction);

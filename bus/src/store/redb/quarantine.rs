@@ -21,7 +21,7 @@ use std::ops::Bound;
 use super::aside::{self, Aside, is_aside};
 use super::steps::Work;
 use super::tables::{
-    delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
+    delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
 use super::{catalog, scan, stray, tally, verify};
 use crate::model::{
@@ -142,12 +142,7 @@ impl Work<'_, '_> {
             _ => return None,
         };
         let known = self.known().subscriptions.get(&delivery.subscription)?;
-        let own = delivery_key(delivery).to_vec();
-        Some([
-            (Table::Deliveries, own.clone()),
-            (Table::Settled, settled_key(known.bus, delivery).to_vec()),
-            (Table::DeadLetters, own),
-        ])
+        Some(stages(known.bus, delivery))
     }
 
     /// False where nobody can say yet in which stages of its life a delivery is: a corrupt key may hide it.

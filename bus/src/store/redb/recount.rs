@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::steps::Work;
-use super::tables::{delivery_key, delivery_of, event_key};
-use crate::model::{BusId, DeliveryKey, Position, SubscriptionId};
+use super::tables::{delivery_of, delivery_range, event_key};
+use crate::model::{BusId, Position, SubscriptionId};
 use crate::store::codec::{Table, delivery, unseal};
 use crate::store::{BusCounts, Counts, Error, Moved, RecordId};
 
@@ -111,14 +111,7 @@ impl Work<'_, '_> {
 
     /// Counts what a subscription has pending, waiting and dead; false if there is too much.
     fn recount_subscription(&mut self, id: SubscriptionId) -> Result<bool, Error> {
-        let end = |replay, position| {
-            delivery_key(DeliveryKey {
-                subscription: id,
-                replay,
-                position: Position(position),
-            })
-        };
-        let (from, to) = (end(0, 0), end(u32::MAX, u64::MAX));
+        let (from, to) = delivery_range(id);
         let (mut counted, mut rows) = (Counts::default(), 0);
         self.tables
             .scan(Table::Deliveries, &from, &to, |key, record| {

@@ -11,7 +11,7 @@ use super::changes::Recorded;
 use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::found::HarmLog;
-use super::tables::{Row, Tables, delivery_key, event_key, settled_key};
+use super::tables::{Row, Tables, delivery_key, event_key, stages};
 use super::{check, dedupe, quarantine};
 use crate::model::reading::{Gap, reach_ms};
 use crate::model::{
@@ -345,19 +345,16 @@ impl Work<'_, '_> {
 
     /// A delivery that is attempted is somewhere: pending, or ended by another attempt.
     fn note_if_nowhere(&mut self, key: DeliveryKey) -> Result<(), Error> {
-        let row = delivery_key(key);
         let bus = self.known().subscriptions.get(&key.subscription);
         let Some(bus) = bus.map(|known| known.bus) else {
             return Ok(());
         };
-        let settled = settled_key(bus, key);
-        if self.tables.has(Table::Deliveries, &row)?
-            || self.tables.has(Table::Settled, &settled)?
-            || self.tables.has(Table::DeadLetters, &row)?
-        {
-            return Ok(());
+        for (table, row) in stages(bus, key) {
+            if self.tables.has(table, &row)? {
+                return Ok(());
+            }
         }
-        let harm = Harm::new(Table::Deliveries, &row, quarantine::MISSING);
+        let harm = Harm::new(Table::Deliveries, &delivery_key(key), quarantine::MISSING);
         self.harmed.note(&harm);
         Ok(())
     }

@@ -58,6 +58,28 @@ pub(super) fn delivery_key(key: DeliveryKey) -> [u8; 16] {
     bytes
 }
 
+/// The first and the last key that a subscription's deliveries can have.
+pub(super) fn delivery_range(subscription: SubscriptionId) -> ([u8; 16], [u8; 16]) {
+    let end = |replay, position| {
+        delivery_key(DeliveryKey {
+            subscription,
+            replay,
+            position: Position(position),
+        })
+    };
+    (end(0, 0), end(u32::MAX, u64::MAX))
+}
+
+/// The row that a delivery has in each stage of its life; it has one of them.
+pub(super) fn stages(bus: BusId, key: DeliveryKey) -> [(Table, Vec<u8>); 3] {
+    let own = delivery_key(key).to_vec();
+    [
+        (Table::Deliveries, own.clone()),
+        (Table::Settled, settled_key(bus, key).to_vec()),
+        (Table::DeadLetters, own),
+    ]
+}
+
 /// Reads what [`delivery_key`] made.
 pub(super) fn delivery_of(key: &[u8]) -> Option<DeliveryKey> {
     let (subscription, rest) = key.split_first_chunk::<4>()?;

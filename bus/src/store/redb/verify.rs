@@ -11,7 +11,7 @@ use super::changes::Meanwhile;
 use super::found::HarmLog;
 use super::quarantine::{self, MISSING};
 use super::tables::{
-    Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_key, settled_of,
+    Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
 use super::tally::{self, Tally};
 use super::{catalog, counters, dedupe};
@@ -408,21 +408,16 @@ pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Optio
 
 /// In how many stages of life the delivery is; one that is in quarantine is in one.
 fn places(rows: &Snapshot, bus: BusId, key: DeliveryKey) -> Result<usize, Error> {
-    let (own, settled) = (delivery_key(key), settled_key(bus, key));
-    let stages = [
-        (Table::Deliveries, &own[..]),
-        (Table::Settled, &settled[..]),
-        (Table::DeadLetters, &own[..]),
-    ];
+    let stages = stages(bus, key);
     let mut count = 0;
-    for (table, key) in stages {
-        count += usize::from(rows.get(table, key, |_| Some(()))?.is_some());
+    for (table, key) in &stages {
+        count += usize::from(rows.get(*table, key, |_| Some(()))?.is_some());
     }
     if count > 0 {
         return Ok(count);
     }
-    for (table, key) in stages {
-        if aside::holds(rows, table, key)? {
+    for (table, key) in &stages {
+        if aside::holds(rows, *table, key)? {
             return Ok(1);
         }
     }
