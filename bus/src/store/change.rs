@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Step;
 use super::known::Known;
-use super::{ApplyManifest, Deploy, Step};
 use crate::model::{BusId, Digest, Name, SubscriptionId};
 
 /// A change that [`Store::plan`](super::Store::plan) made of a step, to be committed in its place.
@@ -42,8 +42,10 @@ impl Change {
             next: Arc::new(next),
             difference,
             components: match step {
-                Step::ApplyManifest(apply) => brought(apply),
-                Step::Deploy(deploy) => vec![deployed(deploy)],
+                Step::ApplyManifest(apply) => apply.components.clone(),
+                Step::Deploy(deploy) => {
+                    vec![(Digest::of(&deploy.component), deploy.component.clone())]
+                }
                 _ => Vec::new(),
             },
         }
@@ -80,16 +82,6 @@ impl Change {
             self.base.version, known.version
         ))
     }
-}
-
-/// The components of a manifest.
-pub(super) fn brought(apply: &ApplyManifest) -> Vec<(Digest, Bytes)> {
-    apply.components.clone()
-}
-
-/// The component of a deployment.
-pub(super) fn deployed(deploy: &Deploy) -> (Digest, Bytes) {
-    (Digest::of(&deploy.component), deploy.component.clone())
 }
 
 /// The rows of the catalog in which one state of it differs from another.

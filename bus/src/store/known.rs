@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{ApplyManifest, Deploy, Step};
+use super::{ApplyManifest, Catalog, Deploy, Step};
 use crate::model::{
-    BusConfig, BusId, Digest, FunctionConfig, Name, Revision, RuleConfig, Subscription,
+    BusConfig, BusId, Digest, FunctionConfig, Name, Position, Revision, RuleConfig, Subscription,
     SubscriptionId, SubscriptionName, Target, Timestamp, rule::DEFAULT_BUS,
 };
 
@@ -147,6 +147,26 @@ impl Known {
             return Err(format!("there is no function `{function}`"));
         }
         Ok(self.raised(next))
+    }
+
+    /// What the catalog tells of it; `head` is the last position of a bus. The rest is for the store to say.
+    pub(super) fn catalog(&self, head: impl Fn(BusId) -> Position) -> Catalog {
+        let buses = self.buses.iter();
+        Catalog {
+            version: self.version,
+            manifest: self.manifest.to_string(),
+            buses: buses
+                .map(|(id, config)| (*id, config.clone(), head(*id)))
+                .collect(),
+            functions: self.functions.values().cloned().collect(),
+            rules: self.rules_in_order().map(|rule| (**rule).clone()).collect(),
+            subscriptions: self
+                .subscriptions
+                .values()
+                .map(|own| (**own).clone())
+                .collect(),
+            ..Catalog::default()
+        }
     }
 
     /// The rules in force, in the manifest's order.

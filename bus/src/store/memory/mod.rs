@@ -181,27 +181,11 @@ impl MemoryStore {
 impl MemoryStore {
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, data: &Data, known: &Known) -> Catalog {
-        let buses = known.buses.iter();
         Catalog {
             store_id: [1; 16],
             secret: [2; 32],
             epoch: self.epoch,
             clean: self.was_clean,
-            version: known.version,
-            manifest: known.manifest.to_string(),
-            buses: buses
-                .map(|(id, config)| (*id, config.clone(), data.head(*id)))
-                .collect(),
-            functions: known.functions.values().cloned().collect(),
-            rules: known
-                .rules_in_order()
-                .map(|rule| (**rule).clone())
-                .collect(),
-            subscriptions: known
-                .subscriptions
-                .values()
-                .map(|own| (**own).clone())
-                .collect(),
             newest: data
                 .logs
                 .keys()
@@ -209,6 +193,7 @@ impl MemoryStore {
                 .max()
                 .unwrap_or_default(),
             clock: data.clock.clone(),
+            ..known.catalog(|bus| data.head(bus))
         }
     }
 }

@@ -254,18 +254,17 @@ fn take_order(known: &mut Known, order: Option<Vec<u32>>, ordered: bool) -> Resu
     Ok(())
 }
 
-/// The components that `step` names and the store has.
-pub(super) fn held(rows: &Snapshot, step: &Step) -> Result<BTreeSet<Digest>, Error> {
+/// The components that `step` names and the store has, as `has` says.
+pub(super) fn held(
+    step: &Step,
+    mut has: impl FnMut(&Digest) -> Result<bool, Error>,
+) -> Result<BTreeSet<Digest>, Error> {
     let mut held = BTreeSet::new();
     let Step::ApplyManifest(apply) = step else {
         return Ok(held);
     };
     for (_, digest, _) in &apply.functions {
-        if !held.contains(digest)
-            && rows
-                .get(Table::Components, &digest.0, |_| Some(()))?
-                .is_some()
-        {
+        if !held.contains(digest) && has(digest)? {
             held.insert(*digest);
         }
     }
@@ -403,14 +402,7 @@ fn write_known(
 impl Work<'_, '_> {
     /// Makes a change of the catalog that is planned here, in the writer's thread.
     pub(super) fn change_now(&mut self, step: &Step) -> Result<StepOutcome, Error> {
-        let mut held = BTreeSet::new();
-        if let Step::ApplyManifest(apply) = step {
-            for (_, digest, _) in &apply.functions {
-                if !held.contains(digest) && self.tables.has(Table::Components, &digest.0)? {
-                    held.insert(*digest);
-                }
-            }
-        }
+        let held = held(step, |digest| self.tables.has(Table::Components, &digest.0))?;
         let last = self.known().clone();
         match last.after(step, |digest| held.contains(&digest)) {
             Ok(next) => self.change(&Change::new(last, next, step)),

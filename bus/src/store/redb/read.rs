@@ -65,34 +65,19 @@ impl RedbStore {
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, rows: &Snapshot, known: &Known) -> Result<Catalog, Error> {
         let heads = catalog::read_heads(rows)?;
-        let head = |id: &BusId| Position(heads.get(id).map_or(0, |(head, _)| *head));
-        let buses = known.buses.iter();
+        let head = |bus| Position(heads.get(&bus).map_or(0, |(head, _)| *head));
         Ok(Catalog {
             store_id: self.identity.store_id,
             secret: self.identity.secret,
             epoch: self.epoch,
             clean: self.was_clean,
-            version: known.version,
-            manifest: known.manifest.to_string(),
-            buses: buses
-                .map(|(id, config)| (*id, config.clone(), head(id)))
-                .collect(),
-            functions: known.functions.values().cloned().collect(),
-            rules: known
-                .rules_in_order()
-                .map(|rule| (**rule).clone())
-                .collect(),
-            subscriptions: known
-                .subscriptions
-                .values()
-                .map(|own| (**own).clone())
-                .collect(),
             newest: heads
                 .values()
                 .map(|(_, clock)| *clock)
                 .max()
                 .unwrap_or_default(),
             clock: catalog::read_clock(rows, &self.harmed)?,
+            ..known.catalog(head)
         })
     }
 }
@@ -123,7 +108,10 @@ impl Store for RedbStore {
                 known.unwrap_or_else(PoisonError::into_inner).clone()
             };
             let rows = self.snapshot()?;
-            let held = catalog::held(&rows, step)?;
+            let held = catalog::held(step, |digest| {
+                let row = rows.get(Table::Components, &digest.0, |_| Some(()))?;
+                Ok(row.is_some())
+            })?;
             match known.after(step, |digest| held.contains(&digest)) {
                 Ok(next) => {
                     let change = Change::new(known, next, step);
