@@ -118,15 +118,11 @@ struct Care {
 
 /// Checks and moves until the pipeline stops; `clean` if the last process stopped in order.
 pub(super) async fn run(weak: Weak<Pipeline>, clean: bool) {
-    let Some(wake) = weak
-        .upgrade()
-        .map(|pipeline| pipeline.checking.wake.clone())
-    else {
+    let Some(pipeline) = weak.upgrade() else {
         return;
     };
-    let Some(clock) = weak.upgrade().map(|pipeline| pipeline.clock().clone()) else {
-        return;
-    };
+    let (wake, clock) = (pipeline.checking.wake.clone(), pipeline.clock().clone());
+    drop(pipeline);
     let mut care = Care {
         weak: weak.clone(),
         why: if clean { Why::Weekly } else { Why::Unclean },

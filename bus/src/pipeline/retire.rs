@@ -114,9 +114,13 @@ impl Pipeline {
         let read = self.context.executor.blocking(move || {
             let mut ended = BTreeSet::new();
             for id in next {
-                let one = Page::forward(1, usize::MAX);
-                let owes = !store.pending_page(id, None, one)?.rows.is_empty();
-                if !owes && store.dead_letters_page(id, None, one)?.rows.is_empty() {
+                let owes = !store.pending_page(id, None, Page::one())?.rows.is_empty();
+                if !owes
+                    && store
+                        .dead_letters_page(id, None, Page::one())?
+                        .rows
+                        .is_empty()
+                {
                     ended.insert(id);
                 }
             }

@@ -196,14 +196,7 @@ impl Index {
 
     /// Halves filters, or lets them go, until all of them fit into their memory.
     fn fit(&mut self) {
-        let filters = |index: &Self| -> usize {
-            let blocks = index.buses.values().flat_map(|known| &known.live);
-            blocks
-                .filter_map(|block| block.filter.as_ref())
-                .map(Filter::bytes)
-                .sum()
-        };
-        while filters(self) > self.filter_bytes_max {
+        while self.filter_bytes() > self.filter_bytes_max {
             let blocks = self.buses.values_mut().flat_map(|known| &mut known.live);
             let with = blocks.filter(|block| block.filter.is_some());
             // Those that were halved least first, and of those the oldest.
@@ -226,7 +219,6 @@ impl Index {
     }
 
     /// Memory that the filters take, in bytes.
-    #[cfg(test)]
     pub(super) fn filter_bytes(&self) -> usize {
         let blocks = self.buses.values().flat_map(|known| &known.live);
         blocks
