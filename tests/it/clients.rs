@@ -99,7 +99,7 @@ fn the_rust_sdk_publishes_and_reads_back() {
 fn the_python_sdk_publishes_and_reads_back() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/clients/publish.py");
+    let script = crate::support::root().join("tests/clients/publish.py");
     let said = Command::new(python::with("cloudevents==2.2.0"))
         .arg(script)
         .arg(server.address.to_string())

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use super::commands::run;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    crate::support::root().to_owned()
 }
 
 /// README and every page under `docs/`, with their text.
@@ -137,15 +134,15 @@ fn manifests_in_the_docs_are_good() {
         for (language, body) in blocks(&text) {
             if language == "yaml" && body.contains("version: 1\n") {
                 seen += 1;
-                if let Err(faults) = edgebus::manifest::parse(&body) {
+                if let Err(faults) = edgebus_manifest::parse(&body) {
                     let page = page.display().to_string();
                     panic!(
                         "{}",
-                        edgebus::manifest::show(
+                        edgebus_manifest::show(
                             &faults,
                             &body,
                             &page,
-                            edgebus::manifest::Style::Plain
+                            edgebus_manifest::Style::Plain
                         )
                     );
                 }

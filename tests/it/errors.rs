@@ -10,12 +10,12 @@ use crate::deliver::{manifest, play};
 use crate::support::server::{Home, binary, wait_for};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    crate::support::root().to_owned()
 }
 
 /// The table's rows: the variant and its code.
 fn table() -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(root().join("bus/src/model/code.rs")).unwrap();
+    let text = std::fs::read_to_string(root().join("bus/model/src/code.rs")).unwrap();
     text.lines()
         .filter_map(|line| {
             let (name, rest) = line.trim().split_once(" = \"EB")?;
@@ -48,7 +48,7 @@ fn each_code_is_used_and_each_page_has_a_code() {
     let table = table();
     assert!(table.len() > 50, "{table:?}");
     let mut text = String::new();
-    sources(&root().join("bus/src"), &mut text);
+    sources(&root().join("bus"), &mut text);
     for (name, code) in &table {
         assert!(
             text.contains(&format!("Code::{name}")),

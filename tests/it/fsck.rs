@@ -44,7 +44,7 @@ fn says(home: &Home, more: &[&str], name: &str) {
         text.push('\n');
     }
     text.push_str(&format!("exit code {}\n", said.code));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/formats/fsck");
+    let folder = crate::support::root().join("tests/formats/fsck");
     golden(&folder.join(name), &text);
 }
 

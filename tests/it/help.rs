@@ -43,7 +43,7 @@ fn walk(path: &[String], found: &mut Vec<(String, String)>) {
 /// Rewritten only with EDGEBUS_REWRITE_GOLDEN set.
 #[test]
 fn help_is_as_it_was_and_shows_an_example() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/formats/help");
+    let folder = crate::support::root().join("tests/formats/help");
     let rewrite = std::env::var_os("EDGEBUS_REWRITE_GOLDEN").is_some();
     let mut found = Vec::new();
     walk(&[], &mut found);

@@ -11,9 +11,7 @@ use crate::support::guests;
 use crate::support::server::{Home, Server, binary, wait_for};
 
 fn formats(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/formats")
-        .join(folder)
+    crate::support::root().join("tests/formats").join(folder)
 }
 
 /// Compares with a golden file, or rewrites it with EDGEBUS_REWRITE_GOLDEN set.

@@ -546,7 +546,7 @@ fn the_document_is_valid_openapi_and_the_golden_one() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
     let text = server.get("/openapi.json").expect(200).text();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = crate::support::root().to_owned();
     let golden = std::fs::read_to_string(root.join("tests/formats/openapi.json")).unwrap();
     assert!(
         text == golden,
@@ -564,7 +564,7 @@ fn the_document_is_valid_openapi_and_the_golden_one() {
 
 #[test]
 fn the_reference_shows_every_route_and_its_commands_work() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = crate::support::root().to_owned();
     let text = std::fs::read_to_string(root.join("docs/http-api.md")).unwrap();
     // The demo builds the same functions; this way only one of them waits for cargo.
     guests::path("triage");

@@ -19,6 +19,14 @@ const PACKAGES: [&str; 7] = [
 ];
 const TARGET: &str = "wasm32-wasip2";
 
+/// The workspace's folder; every package that includes this file is two folders below it.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the package is a folder of the workspace")
+}
+
 /// The component that the package `name` makes; builds all of them when first called.
 pub(crate) fn path(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -39,9 +47,7 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
 }
 
 fn build() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package is a folder of the workspace");
+    let root = root();
     add_target(root);
     // The tests' own build holds the lock of its target folder no longer when tests run.
     let target =

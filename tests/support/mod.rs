@@ -7,3 +7,5 @@ pub(crate) mod http;
 pub(crate) mod project;
 pub(crate) mod python;
 pub(crate) mod server;
+
+pub(crate) use guests::root;

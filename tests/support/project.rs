@@ -22,7 +22,7 @@ pub(crate) struct Project {
 impl Project {
     /// A new project from `template`; the one that was there is gone.
     pub(crate) fn init(template: &str) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = super::root();
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let all = std::path::absolute(target.join("init-tests")).unwrap();

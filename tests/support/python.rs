@@ -20,7 +20,7 @@ pub(crate) fn succeeded(what: &str, output: std::io::Result<Output>) -> String {
 
 /// The interpreter of an environment with `package`, as in `name==1.2.3`; made once.
 pub(crate) fn with(package: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = super::root();
     let named = package.replace("==", "-");
     let folder = root.join("target/python").join(&named);
     let (interpreter, whole) = (folder.join("bin/python"), folder.join("whole"));

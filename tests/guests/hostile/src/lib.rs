@@ -1,7 +1,7 @@
 //! A function that does what its event says, for tests of the sandbox.
 //!
 //! The data is `{"do": SCRIPT}`; the script's lines are run in order, each a word and its argument. The
-//! words of `bus/src/runtime/fake.rs` mean the same here, and there are those that only a real guest can do.
+//! words of `bus/runtime/src/fake.rs` mean the same here, and there are those that only a real guest can do.
 
 #![forbid(unsafe_code)]
 

@@ -1,0 +1,260 @@
+//! `edgebus apply`: what a manifest would change on a running bus, the question, and the change as one
+//! transaction, components included.
+//!
+//! The plan that was agreed to is the one that is applied: it goes with the version it was made for,
+//! and a bus that has another by then refuses it. Never here: a comparison; the bus plans.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::client::{self, Client};
+use super::connection::Connection;
+use super::output::counted;
+use super::output::{self, Progress};
+use super::validate::{self, Checked, Format, Purpose};
+use super::{Failure, OK};
+use edgebus_model::Digest;
+
+/// Arguments of `apply`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus apply                                show the plan, ask, apply
+  edgebus apply --dry-run                      show the plan only
+  edgebus apply deploy/edgebus.yaml --url http://127.0.0.1:8080 --yes
+  edgebus apply --dry-run -o json | jq '.changes[] | .kind'
+
+Exits with 78 if the manifest has faults. Nothing is changed unless all of it is.")]
+pub(super) struct Arguments {
+    /// The manifest.
+    #[arg(value_name = "FILE", default_value = validate::FILE)]
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    /// Apply without asking.
+    #[arg(long, short)]
+    yes: bool,
+    /// Show the plan and change nothing.
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Treat a warning as a fault.
+    #[arg(long)]
+    deny_warnings: bool,
+    /// How to print the plan.
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// What the bus answers to a manifest.
+#[derive(Deserialize)]
+struct Plan {
+    version: u64,
+    changes: Vec<Change>,
+    missing: Vec<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Change {
+    kind: String,
+    what: String,
+    name: String,
+    aspects: Vec<String>,
+    effect: String,
+}
+
+impl Change {
+    fn line(&self, coloured: bool) -> String {
+        let (sign, codes) = match self.kind.as_str() {
+            "add" => ('+', "32"),
+            "remove" => ('-', "31"),
+            _ => ('~', "33"),
+        };
+        let aspects = match self.aspects.as_slice() {
+            [] => String::new(),
+            aspects => format!(" ({})", aspects.join(", ")),
+        };
+        let head = format!("{sign} {} {}{aspects}", self.what, self.name);
+        if coloured {
+            format!("\x1b[{codes}m{head}\x1b[0m\x1b[2m: {}\x1b[0m", self.effect)
+        } else {
+            format!("{head}: {}", self.effect)
+        }
+    }
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let checked = Checked::read(&arguments.file, Purpose::Apply, None)?;
+    checked.tell(arguments.deny_warnings)?;
+    let components: BTreeMap<Digest, Bytes> = checked
+        .components
+        .values()
+        .map(|bytes| (Digest::of(bytes), bytes.clone()))
+        .collect();
+    let body = envelope(&checked);
+    let plan = answer(
+        &client
+            .put("/v1/manifest?dry_run=true", JSON, body.clone())
+            .await?,
+    )?;
+    if plan.changes.is_empty() {
+        told(&arguments, &plan, false, "nothing to change");
+        return Ok(OK);
+    }
+    show(&arguments, &plan);
+    if arguments.dry_run {
+        told(&arguments, &plan, false, "nothing was changed (--dry-run)");
+        return Ok(OK);
+    }
+    if !arguments.yes && !agreed()? {
+        return Err(Failure::new("the plan was declined; nothing was changed"));
+    }
+    let progress = Progress::start();
+    let applied = carry_out(&client, &plan, &components, body, &progress).await;
+    progress.finish();
+    let version = applied?.version;
+    let plan = Plan { version, ..plan };
+    told(&arguments, &plan, true, "applied");
+    Ok(OK)
+}
+
+const JSON: &str = "application/json";
+
+/// The manifest with the digests of the components that are files here.
+fn envelope(checked: &Checked) -> Bytes {
+    let digest = |bytes: &Bytes| format!("blake3:{}", Digest::of(bytes));
+    let components = checked.components.iter();
+    let components: BTreeMap<&str, String> = components
+        .map(|(name, bytes)| (name.as_str(), digest(bytes)))
+        .collect();
+    let envelope = json!({ "manifest": checked.text, "components": components });
+    Bytes::from(envelope.to_string())
+}
+
+fn answer(bytes: &[u8]) -> Result<Plan, Failure> {
+    Ok(client::read(bytes)?)
+}
+
+/// Shows the plan: as text it is the command's data; else it is shown for the question alone.
+fn show(arguments: &Arguments, plan: &Plan) {
+    let print: fn(&str) = match arguments.output {
+        Format::Text => |line| {
+            output::print(line);
+        },
+        Format::Json if arguments.yes || arguments.dry_run => return,
+        Format::Json => output::note,
+    };
+    for change in &plan.changes {
+        print(&change.line(output::coloured()));
+    }
+    let count = |kind: &str| {
+        let changes = plan.changes.iter();
+        changes.filter(|change| change.kind == kind).count()
+    };
+    let components = match plan.missing.len() {
+        0 => String::new(),
+        count => format!("; {} to send", counted(count, "component", "components")),
+    };
+    print(&format!(
+        "{} to add, {} to change, {} to remove{components}",
+        count("add"),
+        count("change"),
+        count("remove"),
+    ));
+}
+
+/// Says how it ended.
+fn told(arguments: &Arguments, plan: &Plan, applied: bool, words: &str) {
+    output::print(&match arguments.output {
+        Format::Text => format!("{words}: rule-set version {} is in force", plan.version),
+        Format::Json => json!({
+            "applied": applied,
+            "version": plan.version,
+            "changes": plan.changes,
+        })
+        .to_string(),
+    });
+}
+
+/// Asks on the terminal.
+fn agreed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "nothing was changed, for nobody is there to ask: add --yes to apply without asking, or --dry-run to see the plan only",
+        ));
+    }
+    let mut errors = std::io::stderr();
+    // A closed standard error shows no question, and the answer is then no.
+    let _ = write!(errors, "apply these changes? [y/N] ").and_then(|()| errors.flush());
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Failure::new(format!("the answer can't be read: {error}")))?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
+/// Sends the components that the bus does not have, none of which is deployed by that, and applies
+/// the plan if it still is the plan.
+async fn carry_out(
+    client: &Client,
+    plan: &Plan,
+    components: &BTreeMap<Digest, Bytes>,
+    body: Bytes,
+    progress: &Progress,
+) -> Result<Plan, Failure> {
+    for (number, text) in (1..).zip(&plan.missing) {
+        let hex = text.trim_start_matches("blake3:");
+        let found = Digest::from_hex(hex).and_then(|digest| components.get(&digest));
+        let Some(bytes) = found else {
+            return Err(Failure::configuration(format!(
+                "the manifest names the component {text} by digest, and the bus does not have it; nothing was changed: name its file instead"
+            )));
+        };
+        progress.say(&format!(
+            "sending component {number} of {} ({} KiB)",
+            plan.missing.len(),
+            bytes.len().div_ceil(1_024)
+        ));
+        let path = format!("/v1/components/{hex}");
+        client.put(&path, "application/wasm", bytes.clone()).await?;
+    }
+    progress.say("compiling functions and applying");
+    let tag = format!("\"{}\"", plan.version);
+    answer(
+        &client
+            .put_if_match("/v1/manifest", JSON, &tag, body)
+            .await?,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_line() {
+        let change = |kind: &str, aspects: &[&str]| Change {
+            kind: kind.to_owned(),
+            what: "rule".to_owned(),
+            name: "orders".to_owned(),
+            aspects: aspects.iter().map(ToString::to_string).collect(),
+            effect: "nothing is owed".to_owned(),
+        };
+        let table = [
+            (change("add", &[]), "+ rule orders: nothing is owed"),
+            (change("remove", &[]), "- rule orders: nothing is owed"),
+            (
+                change("change", &["match", "where"]),
+                "~ rule orders (match, where): nothing is owed",
+            ),
+        ];
+        for (change, line) in table {
+            assert_eq!(change.line(false), line);
+            assert!(change.line(true).starts_with("\x1b[3"));
+        }
+    }
+}

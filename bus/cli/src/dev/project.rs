@@ -1,0 +1,449 @@
+//! The project that is developed: its manifest, its builds, and what is watched for them.
+//!
+//! A look finds either nothing new, or a fault, or a configuration to put in force. A command runs
+//! again only when a file that it watches has other bytes than at its last run, so that no build asks
+//! for the next one. Never here: the bus.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::super::build;
+use super::super::serve::Configuration;
+use super::super::validate::Checked;
+use super::screen::Screen;
+use super::trees::{Look, nearest};
+use super::watch::Watcher;
+use edgebus_manifest::{ComponentSource, EventSource, FunctionDeclaration, Manifest};
+use edgebus_model::Name;
+
+/// Folders in which the crate of a component is looked for.
+const CRATES_MAX: usize = 1_000;
+/// How often a look begins anew because folders to listen to came up under it.
+const LOOKS_MAX: usize = 3;
+
+/// A project, and what became of its parts so far.
+pub(super) struct Project {
+    manifest: PathBuf,
+    /// Where the bus has its secrets.
+    secrets: Option<PathBuf>,
+    folder: PathBuf,
+    builds: bool,
+    watcher: Watcher,
+    /// Where the last good manifest has its changes.
+    folders: BTreeSet<PathBuf>,
+    /// The last run of each command.
+    runs: BTreeMap<String, Run>,
+    last: Last,
+    /// What was said once and needs no repetition.
+    noted: BTreeSet<String>,
+    /// How long the builds of the last look took; `None` if nothing was built.
+    pub(super) built_in: Option<Duration>,
+    /// What the last good manifest has.
+    pub(super) summary: Summary,
+}
+
+/// How a command ended.
+struct Run {
+    /// What it watches, as it was before.
+    of: blake3::Hash,
+    fault: Option<String>,
+    /// True if all its components were there afterwards.
+    made: bool,
+}
+
+/// What was found last.
+#[derive(PartialEq, Eq)]
+enum Last {
+    Nothing,
+    Good(blake3::Hash),
+    Fault(String),
+}
+
+/// What a look came to.
+pub(super) enum Found {
+    /// Nothing to do.
+    Same,
+    /// To be put in force.
+    New(Box<Configuration>),
+    /// The words for the screen.
+    Fault(String),
+}
+
+/// A few words on a manifest.
+#[derive(Default)]
+pub(super) struct Summary {
+    pub(super) functions: usize,
+    pub(super) rules: usize,
+    /// What is watched, as the manifest has it.
+    pub(super) watched: Vec<String>,
+    /// The first file with an event that a test names, and the test's bus.
+    pub(super) event: Option<(PathBuf, Name)>,
+}
+
+/// A command with all functions that it builds.
+#[derive(Default)]
+struct Job {
+    functions: Vec<String>,
+    watched: Vec<PathBuf>,
+    components: Vec<PathBuf>,
+}
+
+impl Project {
+    /// The project of this manifest; nothing is looked at yet.
+    pub(super) fn new(manifest: &Path, secrets: Option<&Path>, builds: bool) -> Self {
+        let folder = match manifest.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self {
+            manifest: manifest.to_owned(),
+            secrets: secrets.map(Path::to_owned),
+            folders: BTreeSet::from([folder.clone()]),
+            folder,
+            builds,
+            watcher: Watcher::new(),
+            runs: BTreeMap::new(),
+            last: Last::Nothing,
+            noted: BTreeSet::new(),
+            built_in: None,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Resolves when something may have changed.
+    pub(super) async fn changed(&self) {
+        self.watcher.changed().await;
+    }
+
+    /// Looks at everything, and builds what has changed.
+    pub(super) async fn look(&mut self, screen: &Screen) -> Found {
+        self.built_in = None;
+        let (last, found) = match self.prepare(screen).await {
+            Err(fault) => (Last::Fault(fault.clone()), Found::Fault(fault)),
+            Ok(configuration) => (
+                Last::Good(configuration.digest()),
+                Found::New(Box::new(configuration)),
+            ),
+        };
+        if let Some(why) = self.watcher.blind() {
+            let note = format!(
+                "note: not every change is told ({why}), so files are looked at once a second"
+            );
+            self.note_once(screen, note);
+        }
+        if self.last == last {
+            return Found::Same;
+        }
+        self.last = last;
+        found
+    }
+
+    async fn prepare(&mut self, screen: &Screen) -> Result<Configuration, String> {
+        // While the manifest is at fault, what the last good one named is listened to still.
+        self.watcher.set(&self.folders);
+        let manifest = Checked::text_alone(&self.manifest).map_err(|failure| failure.message)?;
+        self.summary = self.summarise(&manifest);
+        let jobs = self.jobs(&manifest, screen);
+        let digests = self.listen(&manifest, &jobs, screen);
+        if self.builds {
+            let mut faults = Vec::new();
+            for ((command, job), of) in jobs.iter().zip(digests) {
+                faults.extend(self.build(command, job, of, screen).await.err());
+            }
+            // A build may have made the folders of its components.
+            self.listen(&manifest, &jobs, screen);
+            if !faults.is_empty() {
+                return Err(faults.join("\n"));
+            }
+        }
+        let configuration = Configuration::read(&self.manifest, self.secrets.as_deref()).map_err(|failure| {
+            let elsewhere = if std::env::var_os("CARGO_TARGET_DIR").is_some() {
+                "\n  CARGO_TARGET_DIR is set, so cargo may have put it into another folder than the manifest says"
+            } else {
+                ""
+            };
+            format!("{}{elsewhere}", failure.message)
+        })?;
+        for line in &configuration.warnings {
+            self.note_once(screen, line.clone());
+        }
+        Ok(configuration)
+    }
+
+    /// The commands, each with what it builds: functions of one command are built once.
+    fn jobs(&mut self, manifest: &Manifest, screen: &Screen) -> BTreeMap<String, Job> {
+        let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
+        for function in &manifest.functions {
+            let (Some(build), Some(component)) = (&function.build, self.component(function)) else {
+                continue;
+            };
+            let mut watched: Vec<PathBuf> = build
+                .watch
+                .iter()
+                .map(|path| self.folder.join(path))
+                .collect();
+            if watched.is_empty() {
+                watched.extend(crate_of(&component, &self.folder));
+            }
+            for path in watched.iter().filter(|path| !path.exists()) {
+                let note = format!(
+                    "note: {} is not there, and `build.watch` of function `{}` names it",
+                    path.display(),
+                    function.name
+                );
+                self.note_once(screen, note);
+            }
+            let job = jobs.entry(build.command.clone()).or_default();
+            job.functions.push(function.name.to_string());
+            job.watched.extend(watched);
+            job.components.push(component);
+        }
+        jobs
+    }
+
+    fn component(&self, function: &FunctionDeclaration) -> Option<PathBuf> {
+        match &function.component {
+            Some(ComponentSource::Path(path)) => Some(self.folder.join(path)),
+            _ => None,
+        }
+    }
+
+    /// Listens where changes of these can happen, and gives the digest of what each job watches.
+    fn listen(
+        &mut self,
+        manifest: &Manifest,
+        jobs: &BTreeMap<String, Job>,
+        screen: &Screen,
+    ) -> Vec<blake3::Hash> {
+        let mut digests = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let looks: Vec<Look> = jobs.values().map(|job| Look::at(&job.watched)).collect();
+            let mut folders = BTreeSet::from([self.folder.clone()]);
+            folders.extend(looks.iter().flat_map(|look| look.folders.iter().cloned()));
+            for component in manifest
+                .functions
+                .iter()
+                .filter_map(|own| self.component(own))
+            {
+                folders.insert(nearest(component.parent().unwrap_or(&self.folder)).to_owned());
+            }
+            if looks.iter().any(|look| look.cut) {
+                let note = "note: `build.watch` names more files than are looked at, so not every change is seen: name the folders of the sources alone";
+                self.note_once(screen, note.to_owned());
+            }
+            digests = looks.iter().map(Look::digest).collect();
+            self.folders = folders;
+            // What happened before a folder was listened to shows at the next look.
+            if !self.watcher.set(&self.folders) {
+                break;
+            }
+        }
+        digests
+    }
+
+    /// Runs a command if what it watches has changed since its last run.
+    async fn build(
+        &mut self,
+        command: &str,
+        job: &Job,
+        of: blake3::Hash,
+        screen: &Screen,
+    ) -> Result<(), String> {
+        let all_there = || job.components.iter().all(|component| component.is_file());
+        match self.runs.get(command).filter(|run| run.of == of) {
+            Some(Run {
+                fault: Some(fault), ..
+            }) => return Err(fault.clone()),
+            // One that never makes what the manifest says would be run for ever.
+            Some(run) if !run.made || all_there() => return Ok(()),
+            _ => {}
+        }
+        let began = Instant::now();
+        let functions = job.functions.join(", ");
+        let progress = screen.work();
+        let ran = build::build_with(command, &functions, &self.folder, &progress).await;
+        screen.rest();
+        self.built_in = Some(self.built_in.unwrap_or_default() + began.elapsed());
+        let fault = match ran {
+            Err(words) => Some(format!("{functions} can't be built: {words}")),
+            Ok(words) => {
+                // Warnings, mostly.
+                if !words.trim().is_empty() {
+                    screen.note(words.trim_end());
+                }
+                None
+            }
+        };
+        let run = Run {
+            of,
+            fault: fault.clone(),
+            made: all_there(),
+        };
+        self.runs.insert(command.to_owned(), run);
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn summarise(&self, manifest: &Manifest) -> Summary {
+        let builds = manifest
+            .functions
+            .iter()
+            .filter_map(|own| own.build.as_ref());
+        let watched: BTreeSet<String> = builds.flat_map(|build| build.watch.clone()).collect();
+        let event = manifest.tests.iter().find_map(|test| {
+            let mut events = test.events.iter();
+            events.find_map(|event| match event {
+                EventSource::Path(path) => Some((self.folder.join(path), test.bus.clone())),
+                EventSource::Inline(_) => None,
+            })
+        });
+        Summary {
+            functions: manifest.functions.len(),
+            rules: manifest.rules.len(),
+            watched: watched.into_iter().collect(),
+            event,
+        }
+    }
+
+    fn note_once(&mut self, screen: &Screen, note: String) {
+        if !self.noted.contains(&note) {
+            screen.note(&note);
+            self.noted.insert(note);
+        }
+    }
+}
+
+/// The folder of the crate that makes `component`: the one whose `Cargo.toml` has the file's name, in
+/// the project's folder or at most two below it.
+fn crate_of(component: &Path, project: &Path) -> Option<PathBuf> {
+    let stem = component.file_stem()?.to_string_lossy().replace('-', "_");
+    let mut folders = vec![project.to_owned()];
+    let mut level = 0..folders.len();
+    for _ in 0..2 {
+        for index in level.clone() {
+            let entries = std::fs::read_dir(&folders[index]).into_iter().flatten();
+            let below = entries.flatten().map(|entry| entry.path());
+            let below = below.filter(|path| path.join("Cargo.toml").is_file() || path.is_dir());
+            folders.extend(below.take(CRATES_MAX.saturating_sub(folders.len())));
+        }
+        level = level.end..folders.len();
+    }
+    folders.into_iter().find(|folder| {
+        let text = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        let name = text.lines().find_map(|line| line.strip_prefix("name = "));
+        name.is_some_and(|name| name.trim().trim_matches('"').replace('-', "_") == stem)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "version: 1
+functions:
+  a: { component: a.wasm, build: { command: 'cat src/a >> log && cp src/a a.wasm && cp src/a b.wasm', watch: [src] } }
+  b: { component: b.wasm, build: { command: 'cat src/a >> log && cp src/a a.wasm && cp src/a b.wasm', watch: [src] } }
+rules:
+  r: { match: { type: [t] }, to: [{ function: a }, { function: b }] }
+";
+
+    /// A component of the least: what `serve` looks at before the bus does.
+    const HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    struct Home {
+        folder: tempfile::TempDir,
+        project: Project,
+    }
+
+    impl Home {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("src")).unwrap();
+            let project = Project::new(&folder.path().join("edgebus.yaml"), None, true);
+            Self { folder, project }
+        }
+
+        fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+            std::fs::write(self.folder.path().join(path), text).unwrap();
+        }
+
+        fn source(&self, text: &str) {
+            self.write("src/a", [HEAD, text.as_bytes()].concat());
+        }
+
+        /// What a look finds, and how often the command has run.
+        async fn check(&mut self, expected: &str, runs: usize) {
+            let found = match self.project.look(&Screen::default()).await {
+                Found::Same => "same".to_owned(),
+                Found::New(configuration) => {
+                    format!("new {}", configuration.components.len())
+                }
+                Found::Fault(words) => format!("fault {words}"),
+            };
+            assert!(found.contains(expected), "{found} is not {expected}");
+            let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
+            let ran = log.windows(HEAD.len()).filter(|own| *own == HEAD).count();
+            assert_eq!(ran, runs, "the command ran so often");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_runs_once_for_each_change_of_what_it_watches() {
+        let mut home = Home::new();
+        home.write("edgebus.yaml", MANIFEST);
+        home.source("1");
+        home.check("new 2", 1).await;
+        home.check("same", 1).await;
+        home.source("1");
+        home.check("same", 1).await;
+        home.source("2");
+        home.check("new 2", 2).await;
+        home.write("edgebus.yaml", format!("{MANIFEST}# a word\n"));
+        home.check("new 2", 2).await;
+        // What is built by hand is taken as well.
+        home.write("a.wasm", [HEAD, b"3"].concat());
+        home.check("new 2", 2).await;
+        std::fs::remove_file(home.folder.path().join("a.wasm")).unwrap();
+        home.check("new 2", 3).await;
+    }
+
+    #[tokio::test]
+    async fn a_fault_is_told_once_and_then_mended() {
+        let mut home = Home::new();
+        home.check("edgebus.yaml can't be read", 0).await;
+        home.write("edgebus.yaml", "version: 1\nrulez: {}\n");
+        home.check("edgebus.yaml:2:1", 0).await;
+        home.check("same", 0).await;
+        home.write("edgebus.yaml", MANIFEST);
+        home.check("fault a, b can't be built: ", 0).await;
+        home.check("same", 0).await;
+        home.source("1");
+        home.check("new 2", 1).await;
+        home.write("edgebus.yaml", "version: 1\nrulez: {}\n");
+        home.check("help: ", 1).await;
+        home.write("edgebus.yaml", MANIFEST);
+        home.check("new 2", 1).await;
+        // It goes out well and makes no component.
+        home.write(
+            "edgebus.yaml",
+            MANIFEST.replace("a.wasm, build", "c.wasm, build"),
+        );
+        home.check("c.wasm", 2).await;
+        home.check("same", 2).await;
+    }
+
+    #[test]
+    fn the_crate_of_a_component_is_found_by_its_name() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("functions/order-totals");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(
+            folder.join("Cargo.toml"),
+            "[package]\nname = \"order-totals\"\n",
+        )
+        .unwrap();
+        let find = |component: &str| crate_of(Path::new(component), home.path());
+        assert_eq!(find("target/x/order_totals.wasm"), Some(folder));
+        assert_eq!(find("target/x/other.wasm"), None);
+    }
+}

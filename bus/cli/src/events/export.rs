@@ -1,0 +1,293 @@
+//! `edgebus events export`: a log as JSON Lines of structured CloudEvents, each as it was published.
+//!
+//! A file is written under another name and renamed when it is whole, so that half an export is never
+//! taken for one.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path as FilePath, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Between, Wanted};
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::output::{self, Progress};
+use crate::query::Path;
+use crate::{Failure, OK, listing};
+use edgebus_http::wire;
+use edgebus_model::limits::PAGE_ROWS_MAX;
+use edgebus_model::{Data, media_type};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus events export --file events.jsonl
+  edgebus events export --type com.example.order.placed --since 7d --file orders.jsonl
+  edgebus events export | edgebus publish --url http://127.0.0.1:8080 --file -
+
+An event keeps its id and source, so that publishing it where it is known already is a duplicate.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// Write to this file; without it, to standard output.
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    between: Between,
+    /// Begin after this position.
+    #[arg(long, value_name = "POSITION", default_value_t = 0)]
+    after: u64,
+    /// Events to write at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    position: u64,
+    #[serde(borrow)]
+    event: &'a RawValue,
+}
+
+/// What was written.
+#[derive(Default)]
+struct Tally {
+    events: u64,
+    bytes: u64,
+    last: u64,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let path = arguments.between.on(arguments.wanted.path("")?);
+    let progress = Progress::start();
+    progress.say("exporting");
+    let mut out = Out::new(arguments.file.as_deref())?;
+    let tally = tokio::select! {
+        tally = write_all(&arguments, &client, &path, &mut out, &progress) => tally,
+        // An interrupt leaves no half file behind.
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("stopped; nothing was exported")),
+    }?;
+    progress.finish();
+    out.finish()?;
+    let place = arguments
+        .file
+        .as_ref()
+        .map_or_else(String::new, |file| format!(" to {}", file.display()));
+    output::note(&format!(
+        "{} events exported{place}, {}{}",
+        tally.events,
+        output::bytes(tally.bytes),
+        if tally.events == 0 {
+            String::new()
+        } else {
+            format!("; the last is #{}", tally.last)
+        }
+    ));
+    Ok(OK)
+}
+
+async fn write_all(
+    arguments: &Arguments,
+    client: &Client,
+    path: &Path,
+    out: &mut Out,
+    progress: &Progress,
+) -> Result<Tally, Failure> {
+    let mut tally = Tally::default();
+    let mut after = arguments.after.to_string();
+    loop {
+        let left = arguments
+            .limit
+            .map_or(u64::MAX, |limit| limit - tally.events);
+        let rows = left.min(PAGE_ROWS_MAX as u64).to_string();
+        let path = path.clone().with("limit", &rows).with("after", &after);
+        let answer = client.get(path.text()).await?;
+        let page = listing::page(&answer, "events")?;
+        for row in &page.rows {
+            let row: Row<'_> = serde_json::from_str(row.get()).map_err(|error| {
+                Failure::new(format!("the bus sent an event that can't be read: {error}"))
+            })?;
+            let line = line(row.event.get(), row.position)?;
+            out.write(&line)?;
+            tally.events += 1;
+            tally.bytes += line.len() as u64;
+            tally.last = row.position;
+        }
+        match page.next {
+            Some(next) if arguments.limit.is_none_or(|limit| tally.events < limit) => {
+                progress.detail(&format!(
+                    "{} events, {}, up to position {next}",
+                    tally.events,
+                    output::bytes(tally.bytes)
+                ));
+                after = next;
+            }
+            _ => return Ok(tally),
+        }
+    }
+}
+
+/// An event on one line, as it was published. JSON data that holds line ends goes into `data_base64`,
+/// which keeps its bytes; without a type to say that they are JSON, the line ends become blanks.
+fn line(event: &str, position: u64) -> Result<String, Failure> {
+    if !event.contains(['\n', '\r']) {
+        return Ok(format!("{event}\n"));
+    }
+    let decoded = wire::decode_structured(&Bytes::copy_from_slice(event.as_bytes()))
+        .map_err(|error| Failure::new(format!("event #{position} can't be read: {error}")))?;
+    let mut out = Vec::new();
+    let json_by_type = decoded
+        .data_content_type
+        .as_deref()
+        .is_some_and(media_type::is_json);
+    match &decoded.data {
+        Data::Json(json) if json_by_type => {
+            let mut bare = decoded.clone();
+            bare.data = Data::Absent;
+            wire::encode(&mut out, &bare);
+            out.pop();
+            out.extend_from_slice(b",\"data_base64\":\"");
+            out.extend_from_slice(STANDARD.encode(json).as_bytes());
+            out.extend_from_slice(b"\"}");
+        }
+        _ => out.extend_from_slice(event.replace(['\n', '\r'], " ").as_bytes()),
+    }
+    out.push(b'\n');
+    String::from_utf8(out).map_err(|_| {
+        Failure::new(format!(
+            "event #{position} is not UTF-8 and can't be exported"
+        ))
+    })
+}
+
+/// Where the lines go.
+enum Out {
+    Standard(String),
+    File {
+        writer: BufWriter<File>,
+        half: Half,
+        target: PathBuf,
+    },
+}
+
+/// A file that is not whole yet; dropping it takes it away.
+struct Half(Option<PathBuf>);
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // What can't be removed is named as half a file, at least.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Text that is gathered before it is written to standard output, in bytes.
+const STANDARD_BYTES: usize = 64 << 10;
+
+impl Out {
+    fn new(target: Option<&FilePath>) -> Result<Self, Failure> {
+        let Some(target) = target else {
+            return Ok(Self::Standard(String::new()));
+        };
+        let name = target
+            .file_name()
+            .ok_or_else(|| Failure::usage(format!("--file {} names no file", target.display())))?;
+        let mut half = name.to_owned();
+        half.push(format!(".{:08x}.half", rand::random::<u32>()));
+        let half = target.with_file_name(half);
+        let file = File::create_new(&half).map_err(|error| {
+            Failure::new(format!("{} can't be written: {error}", half.display()))
+        })?;
+        Ok(Self::File {
+            writer: BufWriter::new(file),
+            half: Half(Some(half)),
+            target: target.to_owned(),
+        })
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
+        match self {
+            Self::Standard(text) => {
+                text.push_str(line);
+                if text.len() >= STANDARD_BYTES {
+                    output::write(&std::mem::take(text))?;
+                }
+                Ok(())
+            }
+            Self::File { writer, target, .. } => writer
+                .write_all(line.as_bytes())
+                .map_err(|error| unwritten(target, &error)),
+        }
+    }
+
+    /// Makes the file whole: flushed, and under its own name.
+    fn finish(self) -> Result<(), Failure> {
+        match self {
+            Self::Standard(text) => output::write(&text),
+            Self::File {
+                writer,
+                mut half,
+                target,
+            } => {
+                let failed = |error: &std::io::Error| unwritten(&target, error);
+                let file = writer.into_inner().map_err(|error| failed(error.error()))?;
+                file.sync_all().map_err(|error| failed(&error))?;
+                if let Some(path) = half.0.as_ref() {
+                    std::fs::rename(path, &target).map_err(|error| failed(&error))?;
+                }
+                half.0 = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn unwritten(target: &FilePath, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{} can't be written: {error}", target.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a line says is what the event said, its data byte for byte.
+    fn check(event: &str, same_text: bool) {
+        let line = line(event, 1).unwrap();
+        assert_eq!(line.matches('\n').count(), 1, "{line}");
+        assert_eq!(line.trim_end() == event, same_text, "{line}");
+        let read = |text: &str| wire::decode_structured(&Bytes::from(text.to_owned())).unwrap();
+        let (before, after) = (read(event), read(line.trim_end()));
+        if event.contains('\n') && before.data_content_type.is_none() {
+            return;
+        }
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_line_says_what_the_event_said() {
+        let event = |rest: &str| {
+            format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"t"{rest}}}"#)
+        };
+        check(&event(""), true);
+        check(&event(r#","data":{"n": 1.00, "n":2}"#), true);
+        check(
+            &event(r#","n":7,"yes":true,"datacontenttype":"text/plain","data":"a\nb""#),
+            true,
+        );
+        check(
+            &event(
+                ",\"datacontenttype\":\"application/json\",\"data\":{\n \"n\": 1.00,\r\n \"x\": 2}",
+            ),
+            false,
+        );
+        check(&event(",\"data\":{\n \"n\": 1.00}"), false);
+    }
+}

@@ -1,0 +1,182 @@
+//! `edgebus events`: look at a bus's log, follow it, take it out.
+
+mod explain;
+mod export;
+mod get;
+mod tail;
+mod which;
+
+use std::path::Path as File;
+
+use super::Failure;
+use super::connection::Connection;
+use super::listing::{self, Listing, Paging, text, time};
+use super::moment::{self, Moment};
+use super::output::{self, Column, Output};
+use super::query::{Path, encoded};
+
+/// Arguments of `events`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus events ls --since 15m
+  edgebus events tail -f --type com.example.order.placed
+  edgebus events explain order-4711
+  edgebus events export --file events.jsonl")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List events, oldest first.
+    Ls(List),
+    /// Show one event and what became of it.
+    Get(get::Arguments),
+    /// Say what each rule makes of one event, and why.
+    Explain(explain::Arguments),
+    /// Show the newest events, and follow.
+    Tail(tail::Arguments),
+    /// Write events as JSON Lines that `edgebus publish --file` takes back.
+    Export(export::Arguments),
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Ls(arguments) => list(arguments).await,
+        Command::Get(arguments) => get::run(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
+        Command::Tail(arguments) => tail::run(arguments).await,
+        Command::Export(arguments) => export::run(arguments).await,
+    }
+}
+
+/// Which events of which bus.
+#[derive(clap::Args, Clone, Debug)]
+struct Wanted {
+    /// The bus.
+    #[arg(long, value_name = "BUS", default_value = edgebus_model::rule::DEFAULT_BUS)]
+    bus: String,
+    /// Only events of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only events that this pattern matches: JSON, or @FILE.
+    #[arg(long = "match", value_name = "PATTERN")]
+    pattern: Option<String>,
+}
+
+impl Wanted {
+    /// A path below the bus's events, with the filters.
+    fn path(&self, below: &str) -> Result<Path, Failure> {
+        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
+        Ok(log_path(&self.bus, below)
+            .with_some("type", self.kind.as_deref())
+            .with_some("match", pattern.as_deref().map(str::trim)))
+    }
+}
+
+/// A pattern as it is typed: JSON, or @FILE.
+///
+/// # Errors
+/// The file can't be read.
+pub(super) fn pattern_text(typed: &str) -> Result<String, Failure> {
+    match typed.strip_prefix('@') {
+        None => Ok(typed.to_owned()),
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            Failure::usage(format!(
+                "the pattern in {} can't be read: {error}",
+                File::new(file).display()
+            ))
+        }),
+    }
+}
+
+/// A path below a bus's events.
+fn log_path(bus: &str, below: &str) -> Path {
+    Path::new(format!("/v1/buses/{}/events{below}", encoded(bus)))
+}
+
+/// When they were accepted.
+#[derive(clap::Args, Clone, Debug)]
+struct Between {
+    /// Only events accepted at this time or later: RFC 3339, or how long ago, as in 15m.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only events accepted before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+}
+
+impl Between {
+    fn on(&self, path: Path) -> Path {
+        let now = moment::now();
+        let shown = |moment: Option<Moment>| moment.map(|moment| moment.rfc_3339(now));
+        path.with_some("since", shown(self.since).as_deref())
+            .with_some("until", shown(self.until).as_deref())
+    }
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus events ls --since 15m
+  edgebus events ls --type com.example.order.placed --all -o jsonl
+  edgebus events ls --match '{\"data\": {\"total\": [{\"numeric\": [\">\", 100]}]}}'")]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    between: Between,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::number("POSITION"),
+    Column::whole("ACCEPTED"),
+    Column::words("TYPE"),
+    Column::words("SOURCE"),
+    Column::words("SUBJECT"),
+    Column::words("ID"),
+];
+
+fn cells(row: &serde_json::Value) -> Vec<String> {
+    vec![
+        text(row, "/position"),
+        time(row, "/accepted_at"),
+        text(row, "/event/type"),
+        text(row, "/event/source"),
+        text(row, "/event/subject"),
+        text(row, "/event/id"),
+    ]
+}
+
+async fn list(arguments: List) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let listing = Listing {
+        path: arguments.between.on(arguments.wanted.path("")?),
+        member: "events",
+        whole_by: None,
+        columns: COLUMNS,
+        cells,
+        empty: nothing(&arguments.wanted.bus),
+    };
+    listing::run(
+        &client,
+        &listing,
+        &arguments.paging,
+        arguments.output.format,
+    )
+    .await
+}
+
+/// What to say where no event is wanted.
+fn nothing(bus: &str) -> String {
+    let bus = output::plain(bus);
+    format!(
+        "no such events on bus `{bus}`; publish one: edgebus publish --bus {bus} --type com.example.test --source /me --data '{{}}'"
+    )
+}

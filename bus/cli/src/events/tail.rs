@@ -1,0 +1,176 @@
+//! `edgebus events tail`: the newest events, one line each, and then those that come.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Wanted, nothing};
+use crate::client;
+use crate::connection::Connection;
+use crate::output::{self, Format, Output, Paint};
+use crate::query::Path;
+use crate::sse::{Following, Told};
+use crate::{Failure, OK};
+use edgebus_model::limits::PAGE_ROWS_MAX;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus events tail -n 20
+  edgebus events tail -f --type com.example.order.placed
+  edgebus events tail -f --match '{\"source\": [{\"prefix\": \"/shop\"}]}' -o jsonl")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    /// Go on with the events that come, until it is stopped with Ctrl-C.
+    #[arg(long, short)]
+    follow: bool,
+    /// How many of the newest events to begin with.
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=PAGE_ROWS_MAX as u64))]
+    count: u64,
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Deserialize)]
+struct Last<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    newest: u64,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let printer = Printer {
+        format: arguments.output.format,
+        paint: output::paint(),
+        width: output::width(),
+    };
+    // One is asked for even where none is shown: the answer says where the log ends.
+    let path = arguments.wanted.path("")?;
+    let path = path.with("last", &arguments.count.max(1).to_string());
+    let progress = output::Progress::of_request("reading");
+    let answer = client.get(path.text()).await?;
+    progress.finish();
+    let last: Last<'_> = client::read(&answer)?;
+    if arguments.count > 0 {
+        printer.print(last.events.iter().map(|row| row.get()))?;
+        if last.events.is_empty() && !arguments.follow {
+            output::note(&nothing(&arguments.wanted.bus));
+        }
+    }
+    if !arguments.follow {
+        return Ok(OK);
+    }
+    let path: Path = arguments.wanted.path("/stream")?;
+    let path = path.with("after", &last.newest.to_string());
+    let mut following = Following::of_known(&client, path.text());
+    loop {
+        if let Told::Message(message) = following.next().await? {
+            printer.print(std::iter::once(message.as_str()))?;
+        }
+    }
+}
+
+struct Printer {
+    format: Format,
+    paint: Paint,
+    width: Option<u16>,
+}
+
+impl Printer {
+    /// Prints events as they come: a stream has no end that an array could have.
+    fn print<'a>(&self, events: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+        let mut out = String::new();
+        for event in events {
+            match self.format {
+                Format::Table => {
+                    let line = line(event, self.paint, self.width)?;
+                    out.push_str(&line);
+                    out.push('\n');
+                }
+                Format::Jsonl => out.push_str(&(output::json::compact(event) + "\n")),
+                Format::Json => {
+                    out.push_str(&(output::json::indented(event, output::JSON_COLUMNS) + "\n"));
+                }
+                Format::Yaml => out.push_str(&output::yaml_entry(event)?),
+            }
+        }
+        output::write(&out)
+    }
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    position: u64,
+    accepted_at: String,
+    #[serde(borrow)]
+    event: Own<'a>,
+}
+
+#[derive(Deserialize)]
+struct Own<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    source: String,
+    subject: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data_base64: Option<&'a RawValue>,
+}
+
+/// One event on one line, cut to the terminal's width.
+fn line(json: &str, paint: Paint, width: Option<u16>) -> Result<String, Failure> {
+    let row: Row<'_> = serde_json::from_str(json).map_err(|error| {
+        Failure::new(format!("the bus sent an event that can't be read: {error}"))
+    })?;
+    let event = &row.event;
+    let head = format!("{}  #{}  ", output::time(&row.accepted_at), row.position);
+    let kind = output::plain(&event.kind);
+    let mut rest = format!("  {}", output::plain(&event.source));
+    if let Some(subject) = &event.subject {
+        rest.push_str("  ");
+        rest.push_str(&output::plain(subject));
+    }
+    if let Some(data) = event.data {
+        rest.push_str("  ");
+        rest.push_str(&output::json::compact(data.get()));
+    } else if let Some(data) = event.data_base64 {
+        rest.push_str("  base64:");
+        rest.push_str(data.get().trim_matches('"'));
+    }
+    if let Some(width) = width {
+        // Characters are counted as if each had one column, which is nearly so.
+        let used = head.chars().count() + kind.chars().count();
+        let room = usize::from(width).saturating_sub(used);
+        if rest.chars().count() > room {
+            rest = rest.chars().take(room.saturating_sub(1)).collect();
+            rest.push('…');
+        }
+    }
+    Ok(format!(
+        "{}{}{rest}",
+        paint.faint(&head),
+        paint.strong(&kind)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let json = r#"{"position":7,"accepted_at":"2026-11-21T06:30:16.007Z","event":{"specversion":"1.0","id":"1","source":"/shop","type":"order","subject":"o\u001b1","data":{"n": 1.00,
+            "t":"long"}}}"#;
+        let check = |width, expected: &str| {
+            assert_eq!(line(json, Paint { on: false }, width).unwrap(), expected);
+        };
+        check(
+            None,
+            "2026-11-21 06:30:16Z  #7  order  /shop  o\\u{1b}1  {\"n\":1.00,\"t\":\"long\"}",
+        );
+        check(Some(44), "2026-11-21 06:30:16Z  #7  order  /shop  o\\u…");
+    }
+}

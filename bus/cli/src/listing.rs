@@ -1,0 +1,283 @@
+//! Listings of the API: fetched page by page, printed as they come, and what to type for more.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::client::{self, Client};
+use super::connection::Connection;
+use super::output::{self, Column, Format, Output, Progress, Rows};
+use super::query::Path;
+use super::{Failure, OK};
+use edgebus_model::limits::PAGE_ROWS_MAX;
+
+/// Which part of a listing to print.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Paging {
+    /// Rows to print at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: u64,
+    /// Go on after this place, which the page before has named.
+    #[arg(long, value_name = "CURSOR")]
+    pub(super) after: Option<String>,
+    /// Print everything, page by page.
+    #[arg(long, conflicts_with = "limit")]
+    pub(super) all: bool,
+}
+
+/// Arguments of a listing that has no filters.
+#[derive(clap::Args, Debug)]
+pub(super) struct Unfiltered {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Unfiltered {
+    /// Fetches and prints `listing`.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(super) async fn run(&self, listing: &Listing) -> Result<u8, Failure> {
+        let client = self.connection.client()?;
+        run(&client, listing, &self.paging, self.output.format).await
+    }
+}
+
+/// A listing of the API.
+pub(super) struct Listing {
+    /// Its path with the filters.
+    pub(super) path: Path,
+    /// The member of the answer that holds the rows.
+    pub(super) member: &'static str,
+    /// Of a listing without pages: the member of each row that names it, and is the cursor.
+    pub(super) whole_by: Option<&'static str>,
+    /// A table's columns.
+    pub(super) columns: &'static [Column],
+    /// A table's line of one row.
+    pub(super) cells: fn(&Value) -> Vec<String>,
+    /// What to say and do when there is nothing.
+    pub(super) empty: String,
+}
+
+/// One answer.
+pub(super) struct Page<'a> {
+    /// The rows as they were sent.
+    pub(super) rows: Vec<&'a RawValue>,
+    /// Where the next page begins.
+    pub(super) next: Option<String>,
+}
+
+/// Reads a page out of an answer.
+///
+/// # Errors
+/// The answer is not a page.
+pub(super) fn page<'a>(answer: &'a [u8], member: &str) -> Result<Page<'a>, Failure> {
+    let mut members: HashMap<String, &RawValue> = client::read(answer)?;
+    let rows = members
+        .remove(member)
+        .ok_or_else(|| client::Error::Unreadable(format!("it has no `{member}`")))?;
+    let next = match members.remove("next") {
+        None => None,
+        Some(next) => client::read(next.get().as_bytes())?,
+    };
+    Ok(Page {
+        rows: client::read(rows.get().as_bytes())?,
+        next,
+    })
+}
+
+/// Fetches and prints a listing.
+///
+/// # Errors
+/// The bus refuses, or the output can't be written.
+pub(super) async fn run(
+    client: &Client,
+    listing: &Listing,
+    paging: &Paging,
+    format: Format,
+) -> Result<u8, Failure> {
+    let mut rows = Rows::new(format, listing.columns);
+    let mut after = paging.after.clone();
+    let mut left = if paging.all { u64::MAX } else { paging.limit };
+    let next = loop {
+        let limit = left.min(PAGE_ROWS_MAX as u64);
+        let path = match listing.whole_by {
+            Some(_) => listing.path.clone(),
+            None => listing
+                .path
+                .clone()
+                .with("limit", &limit.to_string())
+                .with_some("after", after.as_deref()),
+        };
+        let progress = Progress::of_request("reading");
+        let answer = client.get(path.text()).await?;
+        progress.finish();
+        let mut page = page(&answer, listing.member)?;
+        if let Some(name) = listing.whole_by {
+            page = cut(page, name, after.as_deref(), left)?;
+        }
+        rows.page(&page.rows, listing.cells)?;
+        left = left.saturating_sub(page.rows.len() as u64);
+        match page.next {
+            None => break None,
+            Some(next) if left == 0 => break Some(next),
+            Some(next) => after = Some(next),
+        }
+    };
+    let printed = rows.printed();
+    rows.end()?;
+    if let Some(next) = next {
+        let again = again(std::env::args().skip(1), &next);
+        output::note(&format!("more: edgebus {again}"));
+    } else if printed == 0 {
+        output::note(&listing.empty);
+    }
+    Ok(OK)
+}
+
+/// The part of a listing without pages that was asked for.
+fn cut<'a>(
+    page: Page<'a>,
+    name: &str,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Page<'a>, Failure> {
+    let mut rows = page.rows;
+    if let Some(after) = after {
+        let place = rows
+            .iter()
+            .position(|row| name_of(row, name).as_deref() == Some(after));
+        let place = place.ok_or_else(|| {
+            Failure::new(format!(
+                "--after `{after}` is not in the listing; leave it out to begin anew"
+            ))
+        })?;
+        rows.drain(..=place);
+    }
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().and_then(|row| name_of(row, name));
+    Ok(Page {
+        rows,
+        next: next.filter(|_| more),
+    })
+}
+
+/// The row of a listing without pages whose `name` is `wanted`, as it was sent.
+///
+/// # Errors
+/// The bus refuses, or there is no such row; `hint` says what lists them.
+pub(super) async fn find(
+    client: &Client,
+    member: &str,
+    name: &str,
+    wanted: &str,
+    hint: &str,
+) -> Result<String, Failure> {
+    let answer = client.get(&format!("/v1/{member}")).await?;
+    let page = page(&answer, member)?;
+    page.rows
+        .iter()
+        .find(|row| name_of(row, name).as_deref() == Some(wanted))
+        .map(|row| row.get().to_owned())
+        .ok_or_else(|| Failure::new(format!("there is no {hint}")))
+}
+
+fn name_of(row: &RawValue, name: &str) -> Option<String> {
+    let members: HashMap<String, &RawValue> = serde_json::from_str(row.get()).ok()?;
+    serde_json::from_str(members.get(name)?.get()).ok()
+}
+
+/// The command line that goes on after `next`, quoted for a shell.
+fn again(arguments: impl Iterator<Item = String>, next: &str) -> String {
+    let mut words = Vec::new();
+    let mut skip = false;
+    for argument in arguments {
+        if std::mem::take(&mut skip) || argument.starts_with("--after=") {
+            continue;
+        }
+        if argument == "--after" {
+            skip = true;
+            continue;
+        }
+        words.push(quoted(&argument));
+    }
+    words.push("--after".to_owned());
+    words.push(quoted(next));
+    words.join(" ")
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let simple = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:=@,+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(simple) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Text at a place in a row; a dash where there is none.
+#[must_use]
+pub(super) fn text(row: &Value, pointer: &str) -> String {
+    match row.pointer(pointer) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A time at a place in a row, for people.
+#[must_use]
+pub(super) fn time(row: &Value, pointer: &str) -> String {
+    output::time(&text(row, pointer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_is_told_as_it_must_be_typed() {
+        let told =
+            |line: &[&str], next: &str| again(line.iter().map(|word| (*word).to_owned()), next);
+        assert_eq!(
+            told(&["events", "ls", "--after", "7", "--limit=2"], "9"),
+            "events ls --limit=2 --after 9"
+        );
+        assert_eq!(
+            told(
+                &["events", "ls", "--after=7", "--match", r#"{"a":["it's"]}"#],
+                "9"
+            ),
+            r#"events ls --match '{"a":["it'\''s"]}' --after 9"#
+        );
+    }
+
+    #[test]
+    fn a_listing_without_pages_gets_some() {
+        let answer = br#"{"rules":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
+        let check = |after, limit, names: &[&str], next: Option<&str>| {
+            let page = cut(page(answer, "rules").unwrap(), "name", after, limit).unwrap();
+            let found: Vec<_> = page
+                .rows
+                .iter()
+                .filter_map(|row| name_of(row, "name"))
+                .collect();
+            assert_eq!(found, names);
+            assert_eq!(page.next.as_deref(), next);
+        };
+        check(None, 2, &["a", "b"], Some("b"));
+        check(Some("b"), 2, &["c"], None);
+        check(None, 3, &["a", "b", "c"], None);
+        check(Some("c"), 3, &[], None);
+        assert!(cut(page(answer, "rules").unwrap(), "name", Some("x"), 1).is_err());
+        assert!(page(b"{}", "rules").is_err() && page(b"[", "rules").is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! One attempt: when, how it ended, where it fell over, and what the function wrote.
+
+use serde_json::Value;
+
+use super::super::output::{Paint, duration, parse_time, plain, span, time};
+use super::facts::{Facts, safe_ends};
+use crate::listing::text;
+
+/// Lines of output that a story shows of one attempt: half from the beginning, half from the end.
+const OUTPUT_LINES_MAX: usize = 40;
+/// What stands before each line that a function wrote.
+const MARGIN: &str = "│ ";
+/// Where names of frames begin that are not the user's own.
+const PLUMBING: [&str; 14] = [
+    "std::",
+    "core::",
+    "alloc::",
+    "<core::",
+    "<alloc::",
+    "<std::",
+    "__",
+    "rust_",
+    "_rust",
+    "wit_bindgen",
+    "guest_sdk::",
+    "<guest_sdk::",
+    "abort",
+    "panic",
+];
+
+/// One attempt as a part of a story.
+pub(super) fn write(facts: &mut Facts, attempt: &Value, accepted_at: &str) {
+    let started = text(attempt, "/started_at");
+    let since = parse_time(&started)
+        .zip(parse_time(accepted_at))
+        .map(|(started, accepted)| {
+            format!(", {} after acceptance", span(started.ms_since(accepted)))
+        })
+        .unwrap_or_default();
+    let ran = attempt
+        .get("duration_us")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    let number = text(attempt, "/number");
+    facts.title(
+        &format!("Attempt {number}"),
+        &format!("{}{since}, ran {}", time(&started), duration(ran)),
+    );
+    write_end(facts, attempt);
+}
+
+/// How it ended, and what was written.
+pub(super) fn write_end(facts: &mut Facts, attempt: &Value) {
+    let paint = facts.paint;
+    let class = text(attempt, "/outcome");
+    let message = attempt.get("message").and_then(Value::as_str).unwrap_or("");
+    let mut lines = message.lines();
+    let first = plain(lines.next().unwrap_or("")).into_owned();
+    let words = words(&class);
+    let told = match (words.is_empty(), first.is_empty()) {
+        (true, _) => first,
+        (false, true) => words.to_owned(),
+        (false, false) => format!("{words}: {first}"),
+    };
+    let name = format!("  {class:<10}");
+    let head = paint.outcome(&class, &name);
+    facts.line(&format!("{head}{told}"));
+    for frame in lines {
+        let shown = readable(&plain(frame.trim()));
+        let own = frame.trim().trim_start_matches("at ");
+        let plumbing = PLUMBING.iter().any(|start| own.starts_with(start));
+        let shown = if plumbing { paint.faint(&shown) } else { shown };
+        facts.line(&format!("              {shown}"));
+    }
+    let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
+    write_output(facts, output);
+}
+
+/// A frame without the compiler's hashes of crates, as in `std[d123b7a1a2ed1472]::process::abort`.
+fn readable(frame: &str) -> String {
+    const DIGITS: usize = 16;
+    let mut out = String::with_capacity(frame.len());
+    let mut rest = frame;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        let hash = after.split_once(']').filter(|(inside, _)| {
+            (1..=DIGITS).contains(&inside.len())
+                && inside.len() > 8
+                && inside.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        match hash {
+            Some((_, behind)) => rest = behind,
+            None => {
+                out.push('[');
+                rest = after;
+            }
+        }
+    }
+    out + rest
+}
+
+fn write_output(facts: &mut Facts, output: &str) {
+    if output.trim().is_empty() {
+        return;
+    }
+    let margin = facts.paint.faint(MARGIN);
+    for (index, line) in safe_ends(output, OUTPUT_LINES_MAX).iter().enumerate() {
+        let line = format!("{margin}{line}");
+        if index == 0 {
+            facts.fact("output", &line);
+        } else {
+            facts.line(&format!("            {line}"));
+        }
+    }
+}
+
+/// An outcome in words, where its class alone does not say it.
+fn words(class: &str) -> &'static str {
+    match class {
+        "success" => "the function returned success",
+        "retry" => "the function asked to be tried again",
+        "reject" => "the function said that trying again is useless",
+        "trap" => "the function fell over",
+        _ => "",
+    }
+}
+
+/// One attempt for a log: a line that says which and how it ended, and what the function wrote.
+#[must_use]
+pub(crate) fn log_lines(attempt: &Value, paint: Paint) -> String {
+    let class = text(attempt, "/outcome");
+    let ran = attempt
+        .get("duration_us")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    let mut out = format!(
+        "{}  {}  {}  attempt {}  {}  {}",
+        paint.faint(&time(&text(attempt, "/started_at"))),
+        text(attempt, "/id"),
+        plain(&text(attempt, "/rule")),
+        text(attempt, "/attempt"),
+        paint.outcome(&class, &class),
+        paint.faint(&duration(ran)),
+    );
+    let message = attempt.get("message").and_then(Value::as_str).unwrap_or("");
+    if let Some(first) = message.lines().next() {
+        out.push_str("  ");
+        out.push_str(&plain(first));
+    }
+    out.push('\n');
+    let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
+    for line in output.lines() {
+        out.push_str("  ");
+        out.push_str(&paint.faint(MARGIN));
+        out.push_str(&plain(line));
+        out.push('\n');
+    }
+    out
+}

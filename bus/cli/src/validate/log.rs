@@ -1,0 +1,140 @@
+//! What the log of a running bus says of a manifest: rules whose types never occurred in it.
+//!
+//! Never here: a fault. A type that never came may come tomorrow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rules::Pattern;
+use serde::Deserialize;
+
+use super::Checked;
+use crate::client::{self, Client, Error};
+use crate::output::{Progress, counted};
+use crate::query::Path;
+use crate::{Failure, output};
+use edgebus_manifest::Side;
+use edgebus_manifest::view::parse_pattern;
+use edgebus_model::limits::PAGE_ROWS_MAX;
+use edgebus_model::{Name, RuleConfig};
+
+/// Events of one bus that are looked through; of a longer log nothing is claimed.
+const EVENTS_MAX: u64 = 1_000_000;
+/// Types that are kept of one bus; of a log with more nothing is claimed.
+const TYPES_MAX: usize = 10_000;
+/// Types that a warning names.
+const NAMED_MAX: usize = 5;
+
+/// The types in a log, and how many events it has; `None` if it is too long to say.
+type Seen = Option<(BTreeSet<String>, u64)>;
+
+/// Warns of rules that wait for types which never occurred in the log of the bus at `url`.
+///
+/// # Errors
+/// The bus can't be reached.
+pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failure> {
+    let client = Client::new(url)?;
+    let progress = Progress::start();
+    progress.say("looking through the log");
+    let mut logs: BTreeMap<Name, Seen> = BTreeMap::new();
+    let rules = checked.document.manifest.rules.clone();
+    for rule in &rules {
+        let Some(pattern) = typed(rule) else { continue };
+        if !logs.contains_key(&rule.bus) {
+            let seen = types(&client, &rule.bus, &progress).await?;
+            logs.insert(rule.bus.clone(), seen);
+        }
+        let Some((types, events)) = logs.get(&rule.bus).and_then(Option::as_ref) else {
+            continue;
+        };
+        if *events == 0 || types.iter().any(|kind| pattern.accepts("type", kind)) {
+            continue;
+        }
+        let mut named: Vec<&str> = types.iter().map(String::as_str).take(NAMED_MAX).collect();
+        if types.len() > NAMED_MAX {
+            named.push("…");
+        }
+        let warning = checked.document.note(
+            &format!("/rules/{}/match", rule.name),
+            Side::Key,
+            format!(
+                "no event in the log of bus `{}` has a type that rule `{}` wants: {}",
+                rule.bus,
+                rule.name,
+                pattern.wanted_at("type").join(", ")
+            ),
+            format!(
+                "what is there ({}) has the types {}",
+                counted(
+                    usize::try_from(*events).unwrap_or(usize::MAX),
+                    "event",
+                    "events"
+                ),
+                named.join(", ")
+            ),
+        );
+        checked.warnings.push(warning);
+    }
+    progress.finish();
+    for bus in logs
+        .iter()
+        .filter(|(_, seen)| seen.is_none())
+        .map(|(bus, _)| bus)
+    {
+        output::note(&format!(
+            "the log of bus `{bus}` is too long to look through, so nothing is said of its types"
+        ));
+    }
+    checked.warnings.sort_by_key(|warning| warning.place);
+    Ok(())
+}
+
+/// The pattern of a rule that wants certain types.
+fn typed(rule: &RuleConfig) -> Option<Pattern> {
+    let text = rule.pattern.as_ref()?;
+    let pattern = parse_pattern(text).ok()?;
+    (!pattern.wanted_at("type").is_empty()).then_some(pattern)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    events: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    event: Typed,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The types of all events of a bus, each once. A bus that is not there yet has an empty log.
+async fn types(client: &Client, bus: &Name, progress: &Progress) -> Result<Seen, Failure> {
+    let mut found = BTreeSet::new();
+    let (mut events, mut after) = (0_u64, None::<String>);
+    loop {
+        let path = Path::new(format!("/v1/buses/{bus}/events"))
+            .with("limit", &PAGE_ROWS_MAX.to_string())
+            .with_some("after", after.as_deref());
+        let body = match client.get(path.text()).await {
+            Ok(body) => body,
+            Err(Error::Refused { status: 404, .. }) => return Ok(Some((found, events))),
+            Err(error) => return Err(error.into()),
+        };
+        let page: Page = client::read(&body)?;
+        events += page.events.len() as u64;
+        found.extend(page.events.into_iter().map(|row| row.event.kind));
+        progress.detail(&format!("{events} events"));
+        if events > EVENTS_MAX || found.len() > TYPES_MAX {
+            return Ok(None);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(Some((found, events))),
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! `edgebus validate`: a manifest and the files that it names, checked without a bus; every fault and
+//! warning at once.
+
+pub(super) mod files;
+mod log;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::output::counted;
+use super::{CONFIGURATION, Failure, OK, output};
+use edgebus_engine::secrets::secret as value_of;
+use edgebus_manifest::{self as manifest, Document, MANIFEST_BYTES_MAX, Manifest, Style};
+use edgebus_model::error::Fault;
+use edgebus_model::{Code, Name};
+
+/// Where a manifest is looked for.
+pub(super) const FILE: &str = "edgebus.yaml";
+
+/// How a report is printed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// Lines for people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Arguments of `validate`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus validate
+  edgebus validate samples/edgebus.yaml --deny-warnings
+  edgebus validate --log http://127.0.0.1:7070
+  edgebus validate -o json | jq '.faults[] | {line, reason}'
+
+Exits with 78 if there is a fault.")]
+pub(super) struct Arguments {
+    /// The manifest.
+    #[arg(value_name = "FILE", default_value = FILE)]
+    file: PathBuf,
+    /// Treat a warning as a fault.
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Warn of rules whose types never occurred in the log of the bus at this address.
+    #[arg(long, value_name = "URL")]
+    log: Option<String>,
+    /// How to print what was found.
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// Where a bus that is started here has its secrets.
+const SECRETS_DIR: &str = "EDGEBUS_SECRETS_DIR";
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let secrets = std::env::var_os(SECRETS_DIR).map(PathBuf::from);
+    let mut checked = Checked::read(&arguments.file, Purpose::Look, secrets.as_deref())?;
+    if let Some(url) = arguments
+        .log
+        .as_deref()
+        .filter(|_| checked.faults.is_empty())
+    {
+        log::check(&mut checked, url).await?;
+    }
+    let refused = checked.refused(arguments.deny_warnings);
+    match arguments.output {
+        Format::Json => {
+            output::print(&checked.report(refused).to_string());
+            Ok(if refused { CONFIGURATION } else { OK })
+        }
+        Format::Text => {
+            checked.tell(arguments.deny_warnings)?;
+            let found = holds(&checked.document.manifest);
+            output::print(&format!("{} is valid: {found}", checked.shown));
+            Ok(OK)
+        }
+    }
+}
+
+/// What the manifest is read for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// To be looked at: a component that has yet to be built is no fault.
+    Look,
+    /// To be put in force by this process: every component and secret must be there.
+    Run,
+    /// To be put in force by another: every component must be there; the secrets are the other's.
+    Apply,
+    /// To run its tests, for which components don't matter.
+    Test,
+}
+
+/// A manifest file that was read, with everything that there is to say of it.
+pub(super) struct Checked {
+    /// The file's name as messages show it.
+    pub(super) shown: String,
+    /// The folder that its paths begin in.
+    pub(super) folder: PathBuf,
+    pub(super) text: String,
+    pub(super) document: Document,
+    /// In the order of the text.
+    pub(super) faults: Vec<Fault>,
+    /// In the order of the text; none where there are faults of the text itself.
+    pub(super) warnings: Vec<Fault>,
+    /// The components that are files.
+    pub(super) components: BTreeMap<Name, Bytes>,
+    /// The page of the first component that can't be used.
+    file_code: Option<Code>,
+}
+
+impl Checked {
+    /// Reads and checks the manifest at `path` and the files that it names; `secrets` is the folder in
+    /// which the bus has its secrets.
+    ///
+    /// # Errors
+    /// The file can't be read. Faults are a part of the answer.
+    pub(super) fn read(
+        path: &Path,
+        purpose: Purpose,
+        secrets: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let shown = path.display().to_string();
+        let text = text_of(path).map_err(|reason| {
+            let hint = match path.to_str() {
+                Some(FILE) => "; name another one, or make one with `version: 1` in it",
+                _ => "",
+            };
+            Failure::configuration(format!(
+                "the manifest {shown} can't be read: {reason}{hint}"
+            ))
+            .coded(Code::ManifestUnreadable)
+        })?;
+        let document = Document::read(&text);
+        let mut checked = Self {
+            shown,
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            text,
+            faults: document.faults.clone(),
+            document,
+            warnings: Vec::new(),
+            components: BTreeMap::new(),
+            file_code: None,
+        };
+        // Who runs tests asks whether they pass, and nothing else.
+        if checked.faults.is_empty() && purpose != Purpose::Test {
+            let is_set =
+                |secret: &str| purpose == Purpose::Apply || value_of(secrets, secret).is_some();
+            checked.warnings = manifest::warnings(&checked.document, &is_set);
+        }
+        files::check(&mut checked, purpose);
+        checked.faults.sort_by_key(|fault| fault.place);
+        checked.warnings.sort_by_key(|warning| warning.place);
+        Ok(checked)
+    }
+
+    /// True if it can't be used.
+    pub(super) fn refused(&self, deny_warnings: bool) -> bool {
+        !self.faults.is_empty() || (deny_warnings && !self.warnings.is_empty())
+    }
+
+    /// The page of what is wrong.
+    pub(super) fn code(&self) -> Code {
+        match self.file_code {
+            Some(code) if self.document.faults.is_empty() => code,
+            _ => Code::ManifestFaulty,
+        }
+    }
+
+    /// Reads and checks the text of the manifest at `path` alone, without the files that it names.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub(super) fn text_alone(path: &Path) -> Result<Manifest, Failure> {
+        let shown = path.display().to_string();
+        let text = text_of(path).map_err(|reason| {
+            Failure::configuration(format!("the manifest {shown} can't be read: {reason}"))
+                .coded(Code::ManifestUnreadable)
+        })?;
+        let document = Document::read(&text);
+        if document.faults.is_empty() {
+            return Ok(document.manifest);
+        }
+        Err(Failure::configuration(format!(
+            "the manifest has faults; nothing was changed\n{}",
+            manifest::show(&document.faults, &text, &shown, style())
+        ))
+        .coded(Code::ManifestFaulty))
+    }
+
+    /// Faults and warnings, each under its line.
+    pub(super) fn show(&self, style: Style) -> String {
+        let text = manifest::show_all(&self.faults, &self.warnings, &self.text, &self.shown, style);
+        text.trim_end().to_owned()
+    }
+
+    /// Tells faults and warnings on standard error.
+    ///
+    /// # Errors
+    /// It can't be used.
+    pub(super) fn tell(&self, deny_warnings: bool) -> Result<(), Failure> {
+        if !self.faults.is_empty() || !self.warnings.is_empty() {
+            output::note(&self.show(style()));
+            output::note("");
+        }
+        if !self.refused(deny_warnings) {
+            return Ok(());
+        }
+        let faults = counted(self.faults.len(), "fault", "faults");
+        let warnings = counted(self.warnings.len(), "warning", "warnings");
+        let found = match (self.faults.len(), self.warnings.len()) {
+            (_, 0) => faults,
+            (0, _) => format!("{warnings}, which --deny-warnings refuses"),
+            _ => format!("{faults} and {warnings}"),
+        };
+        let failure = Failure::configuration(format!("{} has {found}", self.shown));
+        Err(failure.coded(self.code()))
+    }
+
+    /// Each warning on a line of its own, for a log.
+    pub(super) fn warning_lines(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(|warning| {
+            let (line, column) = warning.place.unwrap_or((1, 1));
+            format!(
+                "warning: {}:{line}:{column}: {}; {}",
+                self.shown, warning.reason, warning.remedy
+            )
+        })
+    }
+
+    fn report(&self, refused: bool) -> serde_json::Value {
+        let list = |faults: &[Fault]| -> Vec<serde_json::Value> {
+            faults
+                .iter()
+                .map(|fault| {
+                    json!({
+                        "pointer": fault.pointer,
+                        "line": fault.place.map(|(line, _)| line),
+                        "column": fault.place.map(|(_, column)| column),
+                        "reason": fault.reason,
+                        "remedy": fault.remedy,
+                    })
+                })
+                .collect()
+        };
+        let manifest = &self.document.manifest;
+        json!({
+            "file": self.shown,
+            "valid": !refused,
+            "faults": list(&self.faults),
+            "warnings": list(&self.warnings),
+            "holds": {
+                "buses": manifest.buses.len(),
+                "functions": manifest.functions.len(),
+                "rules": manifest.rules.len(),
+                "subscriptions": subscriptions(manifest),
+                "tests": manifest.tests.len(),
+            },
+        })
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, so that reading the text says that it is too large.
+    let mut bounded = std::io::Read::take(file, MANIFEST_BYTES_MAX as u64 + 1);
+    std::io::Read::read_to_end(&mut bounded, &mut bytes).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .split(|byte| *byte == b'\n')
+            .count();
+        format!("line {line} is not UTF-8")
+    })
+}
+
+/// How messages on standard error may look.
+pub(super) fn style() -> Style {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if std::io::stderr().is_terminal() && !plain {
+        Style::Coloured
+    } else {
+        Style::Plain
+    }
+}
+
+fn subscriptions(manifest: &Manifest) -> usize {
+    manifest.rules.iter().map(|rule| rule.targets.len()).sum()
+}
+
+/// `1 bus, 3 functions, 4 rules, 4 subscriptions, 5 tests`.
+fn holds(manifest: &Manifest) -> String {
+    [
+        counted(manifest.buses.len(), "bus", "buses"),
+        counted(manifest.functions.len(), "function", "functions"),
+        counted(manifest.rules.len(), "rule", "rules"),
+        counted(subscriptions(manifest), "subscription", "subscriptions"),
+        counted(manifest.tests.len(), "test", "tests"),
+    ]
+    .join(", ")
+}

@@ -1,0 +1,139 @@
+//! What a manifest would change: the one in force, read, beside the new one, and what is owed.
+//!
+//! Never here: a change.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Bus;
+use crate::pipeline::Snapshot;
+use edgebus_manifest::{self as manifest, Change, FunctionDeclaration, Manifest, Owed, Owing};
+use edgebus_model::error::Error;
+use edgebus_model::limits::PAGE_ROWS_MAX;
+use edgebus_model::{Name, Subscription, SubscriptionName};
+use edgebus_store::{self as store, Page, Store};
+
+/// Subscriptions whose owed deliveries are counted for one plan.
+const COUNTED_MAX: usize = 64;
+
+impl Bus {
+    /// What the document would change; gives it back.
+    pub(super) async fn plan(
+        &self,
+        snapshot: Arc<Snapshot>,
+        document: manifest::Document,
+        replaced: BTreeSet<Name>,
+    ) -> Result<(manifest::Document, Vec<Change>), Error> {
+        let in_force = self.in_force.clone();
+        self.read_for_plan(move |store, cancel| {
+            let known = in_force.of(&snapshot.manifest);
+            // One that was deleted since then would come back.
+            let deleted = |own: &FunctionDeclaration| !snapshot.functions.contains_key(&own.name);
+            let old = if known.functions.iter().any(deleted) {
+                let mut old = (*known).clone();
+                old.functions.retain(|own| !deleted(own));
+                Arc::new(old)
+            } else {
+                known
+            };
+            let mut counting = Counting::new(store, &snapshot);
+            cancel.check()?;
+            let mut count = |whose: Owing<'_>| counting.count(whose);
+            let changes = manifest::plan(&old, &document.manifest, &replaced, &mut count);
+            match counting.failed {
+                None => Ok((document, changes)),
+                Some(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+}
+
+/// The manifest in force as it was read for the last plan: each apply compares with it, and most changes
+/// are planned first. One manifest, so its size is bounded by what a manifest may be.
+#[derive(Default)]
+pub(super) struct InForce {
+    /// A plain mutex around two pointers; nothing is read under it.
+    last: Mutex<Option<(Arc<str>, Arc<Manifest>)>>,
+}
+
+impl InForce {
+    fn last(&self) -> MutexGuard<'_, Option<(Arc<str>, Arc<Manifest>)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manifest of this text. Before the first one, and for a text of an older format, it is empty,
+    /// so that everything is new.
+    fn of(&self, text: &Arc<str>) -> Arc<Manifest> {
+        let known = self.last().clone();
+        if let Some((known, manifest)) = known
+            && known == *text
+        {
+            return manifest;
+        }
+        let manifest = Arc::new(manifest::parse(text).unwrap_or_default());
+        *self.last() = Some((text.clone(), manifest.clone()));
+        manifest
+    }
+}
+
+/// Counts what is owed, of so many subscriptions at most.
+struct Counting<'s> {
+    store: &'s dyn Store,
+    of_rules: HashMap<&'s Name, Vec<&'s Subscription>>,
+    of_functions: HashMap<&'s Name, Vec<&'s Subscription>>,
+    of_names: HashMap<&'s SubscriptionName, Vec<&'s Subscription>>,
+    counted: usize,
+    failed: Option<store::Error>,
+}
+
+impl<'s> Counting<'s> {
+    fn new(store: &'s dyn Store, snapshot: &'s Snapshot) -> Self {
+        let mut counting = Self {
+            store,
+            of_rules: HashMap::new(),
+            of_functions: HashMap::new(),
+            of_names: HashMap::new(),
+            counted: 0,
+            failed: None,
+        };
+        for own in snapshot.subscriptions.values() {
+            let of_rule = counting.of_rules.entry(&own.rule);
+            of_rule.or_default().push(own);
+            if let Some(function) = own.target.to.function() {
+                let of_function = counting.of_functions.entry(function);
+                of_function.or_default().push(own);
+            }
+            let of_name = counting.of_names.entry(own.name());
+            of_name.or_default().push(own);
+        }
+        counting
+    }
+
+    fn count(&mut self, whose: Owing<'_>) -> Option<Owed> {
+        let all = match whose {
+            Owing::Function(function) => self.of_functions.get(function),
+            Owing::Rule(rule) => self.of_rules.get(rule),
+            Owing::Subscription(name) => self.of_names.get(name),
+        };
+        let mut owed = Owed {
+            count: 0,
+            more: false,
+        };
+        for own in all.into_iter().flatten() {
+            self.counted += 1;
+            if self.counted > COUNTED_MAX || self.failed.is_some() {
+                return None;
+            }
+            let page = Page::forward(PAGE_ROWS_MAX, usize::MAX);
+            match self.store.pending_page(own.id, None, page) {
+                Ok(page) => {
+                    owed.count += page.rows.len();
+                    owed.more |= page.next.is_some();
+                }
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        Some(owed)
+    }
+}

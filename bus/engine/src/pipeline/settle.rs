@@ -1,0 +1,290 @@
+//! From the end of an attempt to the step that settles it, and from the step's outcome to what is next.
+//!
+//! The delivery's life itself is `model::delivery::next`; here its answer becomes a transaction.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::matching;
+use super::reading::Reading;
+use super::scheduler::Job;
+use super::snapshot::Snapshot;
+use super::target::Left;
+use edgebus_model::{
+    Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
+    Timestamp, delivery, media_type,
+};
+use edgebus_runtime::Emitted;
+use edgebus_store::{Effects, NewEvent, Seen, Settle, SettleEnd, StepOutcome};
+
+/// Conflicts over state after which an attempt counts as failed.
+pub(super) const CONFLICTS_MAX: u8 = 64;
+
+/// The longest message of an outcome, in bytes; guests choose the words of a retry or a rejection.
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// How an attempt went.
+pub(super) struct Ran {
+    pub(super) started_at: Timestamp,
+    pub(super) duration: Duration,
+    pub(super) output: String,
+    pub(super) outcome: Outcome,
+    /// False for a failure of the host that spends an attempt all the same: the death of the process.
+    pub(super) spared: bool,
+}
+
+/// The settlement of an attempt in which `function` ran.
+pub(super) fn conclude(
+    context: &Context,
+    snapshot: &Snapshot,
+    job: &Job,
+    subscription: &Subscription,
+    function: &Name,
+    mut ran: Ran,
+    left: Left,
+) -> (Settle, Option<Reading>) {
+    let Left {
+        reading,
+        mut effects,
+        emitted,
+    } = left;
+    if ran.outcome.is_success() {
+        match emits(context, snapshot, job, function, emitted) {
+            Ok(events) => effects.emits = events,
+            Err(outcome) => ran.outcome = outcome,
+        }
+    }
+    // What a function decides counts only if what it saw still holds. What merely happens to an attempt
+    // (time, memory, the host) counts in any case: another run would cost as much again.
+    let decided = matches!(
+        ran.outcome,
+        Outcome::Success
+            | Outcome::Reject { .. }
+            | Outcome::Retry { .. }
+            | Outcome::Trap { .. }
+            | Outcome::Limit { .. }
+    );
+    let reading = reading.filter(|_| decided);
+    let seen = reading.as_ref().map(Reading::seen).unwrap_or_default();
+    let settle = if ran.outcome.is_success() {
+        settle(context, job, ran, SettleEnd::Done(effects))
+    } else {
+        failed(context, job, &subscription.target.retry, ran)
+    };
+    (Settle { seen, ..settle }, reading)
+}
+
+/// The settlement of an attempt that failed.
+pub(super) fn failed(
+    context: &Context,
+    job: &Job,
+    policy: &edgebus_model::RetryPolicy,
+    ran: Ran,
+) -> Settle {
+    let spared = ran.spared && matches!(ran.outcome, Outcome::Host { .. });
+    let ending = Ending {
+        outcome: &ran.outcome,
+        attempts_made: job.attempts_made + 1,
+        host_failures: job.host_failures + u32::from(spared),
+        spared,
+        accepted_at: job.accepted_at,
+    };
+    let now = context.clock.now();
+    // The machine's time off makes nothing older.
+    let policy = &edgebus_model::RetryPolicy {
+        age_ms_max: context.clock.reach_ms(now, policy.age_ms_max),
+        ..*policy
+    };
+    let end = match delivery::next(ending, policy, now, context.clock.random()) {
+        Next::Done => SettleEnd::Done(Effects::default()),
+        Next::Retry(due_at) => SettleEnd::Retry { due_at },
+        Next::Dead(reason) => SettleEnd::Dead { reason },
+    };
+    Settle {
+        spared,
+        ..settle(context, job, ran, end)
+    }
+}
+
+/// The settlement of a delivery that can't be attempted.
+pub(super) fn dead(context: &Context, job: &Job, ran: Ran, reason: DeadReason) -> Settle {
+    settle(context, job, ran, SettleEnd::Dead { reason })
+}
+
+fn settle(context: &Context, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
+    Settle {
+        key: job.key,
+        fence: job.fence,
+        attempt: Attempt {
+            number: job.attempts_made + 1,
+            started_at: ran.started_at,
+            duration_us: u64::try_from(ran.duration.as_micros()).unwrap_or(u64::MAX),
+            outcome: ran.outcome.cut(MESSAGE_BYTES_MAX),
+            output: ran.output,
+        },
+        spared: false,
+        seen: Seen::default(),
+        end,
+        now: context.clock.now(),
+    }
+}
+
+/// Makes events of what a function emitted: with an id that is the same however often the attempt
+/// runs, the origin that only the host may set, and the subscriptions that get them.
+pub(super) fn emits(
+    context: &Context,
+    snapshot: &Snapshot,
+    job: &Job,
+    function: &Name,
+    emitted: Vec<Emitted>,
+) -> Result<Vec<(BusId, NewEvent)>, Outcome> {
+    let mut events = Vec::with_capacity(emitted.len());
+    for (index, emitted) in emitted.into_iter().enumerate() {
+        let fault = |reason: String| Outcome::Reject {
+            message: format!("emitted event {}: {reason}", index + 1),
+        };
+        let bus = match &emitted.bus {
+            None => snapshot.bus(job.bus),
+            Some(name) => snapshot.buses.get(name.as_str()),
+        };
+        let bus = bus.ok_or_else(|| {
+            fault(format!(
+                "there is no bus `{}`",
+                emitted.bus.as_deref().unwrap_or("?")
+            ))
+        })?;
+        let event = emitted_event(context, job, function, index, emitted).map_err(&fault)?;
+        event.check().map_err(|found| fault(found.to_string()))?;
+        let matched =
+            matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
+        if let Some(reason) = matched.too_many() {
+            return Err(fault(reason));
+        }
+        context.telemetry.count_filters(matched.used_up);
+        events.push((
+            bus.id,
+            NewEvent {
+                event: event.into(),
+                lineage: job.lineage.child(job.bus, job.key.position, job.key),
+                subscriptions: matched.subscriptions,
+                rules_version: snapshot.version,
+            },
+        ));
+    }
+    Ok(events)
+}
+
+fn emitted_event(
+    context: &Context,
+    job: &Job,
+    function: &Name,
+    index: usize,
+    emitted: Emitted,
+) -> Result<Event, String> {
+    let mut extensions: Vec<(String, Attribute)> = Vec::with_capacity(emitted.extensions.len() + 2);
+    for (name, value) in emitted.extensions {
+        if matches!(
+            name.as_str(),
+            "causationid" | "correlationid" | "traceparent" | "tracestate"
+        ) {
+            return Err(format!("the host sets `{name}`; leave it out"));
+        }
+        extensions.push((name, Attribute::Text(value)));
+    }
+    let cause = &job.event;
+    let of_cause = |wanted: &str| {
+        cause
+            .extensions
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let correlation =
+        of_cause("correlationid").unwrap_or_else(|| Attribute::Text(cause.id.clone()));
+    extensions.push(("causationid".to_owned(), Attribute::Text(cause.id.clone())));
+    extensions.push(("correlationid".to_owned(), correlation));
+    for name in ["traceparent", "tracestate"] {
+        if let Some(value) = of_cause(name) {
+            extensions.push((name.to_owned(), value));
+        }
+    }
+    let json = emitted
+        .data_content_type
+        .as_deref()
+        .is_none_or(media_type::is_json);
+    Ok(Event {
+        id: context.emitted_id(job.key, index),
+        source: emitted
+            .source
+            .unwrap_or_else(|| format!("/functions/{function}")),
+        kind: emitted.kind,
+        subject: emitted.subject,
+        time: Some(context.clock.now().to_string()),
+        data_content_type: emitted.data_content_type.or_else(|| {
+            emitted
+                .data
+                .is_some()
+                .then(|| "application/json".to_owned())
+        }),
+        data_schema: None,
+        extensions,
+        data: match emitted.data {
+            None => Data::Absent,
+            Some(bytes) if json => Data::Json(bytes),
+            Some(bytes) => Data::Opaque(bytes),
+        },
+    })
+}
+
+/// The settlement in place of one that the store refused.
+pub(super) fn after_refusal(
+    context: &Context,
+    job: &Job,
+    settle: Settle,
+    outcome: &StepOutcome,
+) -> Settle {
+    let mut ran = Ran {
+        started_at: settle.attempt.started_at,
+        duration: Duration::from_micros(settle.attempt.duration_us),
+        output: settle.attempt.output,
+        outcome: Outcome::Conflict,
+        spared: true,
+    };
+    if let StepOutcome::Refused(reason) = outcome {
+        ran.outcome = Outcome::Limit {
+            message: match reason {
+                DeadReason::HopLimit => format!(
+                    "emitted an event that would go through more than {} functions",
+                    edgebus_model::Lineage::HOPS_MAX
+                ),
+                _ => format!(
+                    "the published event at the start has more than {} descendants",
+                    edgebus_model::Lineage::DESCENDANTS_MAX
+                ),
+            },
+        };
+        return dead(context, job, ran, *reason);
+    }
+    if let (StepOutcome::IdReused(reused), SettleEnd::Done(effects)) = (outcome, &settle.end) {
+        // It says the same at each attempt: there is no use in another one.
+        context.telemetry.count_reused(reused.len() as u64);
+        let first = reused.first();
+        let emitted = first.and_then(|reused| effects.emits.get(reused.index));
+        let place = first.and_then(|reused| reused.first);
+        ran.outcome = Outcome::Reject {
+            message: format!(
+                "emitted event {}: {}",
+                first.map_or(0, |reused| reused.index) + 1,
+                super::ingest::reason_of(emitted.map(|(_, new)| new), place)
+            ),
+        };
+        return dead(context, job, ran, DeadReason::Rejected);
+    }
+    let snapshot = context.snapshot();
+    let policy = snapshot
+        .subscriptions
+        .get(&job.key.subscription)
+        .map(|subscription| subscription.target.retry)
+        .unwrap_or_default();
+    failed(context, job, &policy, ran)
+}

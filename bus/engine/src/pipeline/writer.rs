@@ -1,0 +1,528 @@
+//! The one writer: a loop on a thread of its own that takes whatever steps have queued, commits them as one transaction,
+//! flushed, and only then answers.
+//!
+//! There is no timer: a batch is what came in while the previous one was being committed. A commit that
+//! fails ends the writer: every waiter gets "unknown", the bus is no longer live, and the process exits
+//! with status 74 to recover at the next start. [`Step::MarkClean`] is the last step of an orderly stop. Never here: matching, waiting for a guest.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::telemetry::Telemetry;
+use edgebus_model::error::{Error, Kind};
+use edgebus_model::{DeliveryKey, Name, Timestamp};
+use edgebus_store::{Appended, Settle, SettleEnd, Step, StepOutcome};
+
+use super::context::Context;
+#[cfg(test)]
+use super::planted;
+use super::reading::Reading;
+use super::scheduler::{Scheduler, SettleTicket};
+use super::tasks::Loop;
+
+/// Steps in one transaction.
+const BATCH_STEPS_MAX: usize = 1_000;
+/// Rows in one transaction, unless one step alone has more.
+const BATCH_ROWS_MAX: usize = 20_000;
+/// Bytes of events in one transaction.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Steps that may wait for the writer.
+const INBOX_STEPS_MAX: usize = 8_192;
+/// Settlements among them: the rest of the inbox is for publishers, who are refused rather than kept waiting.
+const INBOX_SETTLEMENTS_MAX: usize = 4_096;
+/// What the waiting steps may weigh, in KiB.
+const INBOX_KIB_MAX: usize = 64 << 10;
+
+/// A cheap handle on the writer.
+#[derive(Clone)]
+pub(super) struct Writer {
+    inbox: mpsc::Sender<Item>,
+    /// KiB that the inbox has room for; a waiting step holds its share, so a publisher who goes away
+    /// leaves nothing that is not counted.
+    room: Arc<Semaphore>,
+    settlements: Arc<Semaphore>,
+    clock: Clock,
+}
+
+/// A step on its way, and who waits for what comes of it.
+struct Item {
+    step: Step,
+    /// What it writes, in bytes and in rows.
+    bytes: usize,
+    rows: usize,
+    /// When it began to wait.
+    queued_at: Instant,
+    reply: Reply,
+    _room: OwnedSemaphorePermit,
+    _settlement: Option<OwnedSemaphorePermit>,
+}
+
+/// What a settlement weighs, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Weight {
+    /// What it writes: a batch is bounded in this.
+    pub(super) written: usize,
+    /// What it keeps in memory until its commit: the inbox is bounded in this.
+    pub(super) held: usize,
+}
+
+/// A step that was committed, with what came of it, for the scheduler; in the order of the commit.
+pub(super) enum Committed {
+    /// Events that were published.
+    Appended(edgebus_store::Append, Vec<Appended>),
+    /// A settlement, with its ticket unless it was awaited.
+    Settled(
+        Option<Box<SettleTicket>>,
+        Box<edgebus_store::Settle>,
+        StepOutcome,
+    ),
+    /// Deliveries that were made whole after a corrupt record: they wait until these times.
+    Owed(Vec<(Timestamp, DeliveryKey)>),
+}
+
+/// How many of the inbox's permits `bytes` take.
+fn share(bytes: usize) -> u32 {
+    u32::try_from((bytes / 1024 + 1).min(INBOX_KIB_MAX / 4)).unwrap_or(1)
+}
+
+/// Who waits for a step.
+enum Reply {
+    /// A publisher.
+    Publish(oneshot::Sender<Result<Vec<Appended>, Error>>),
+    /// Nobody awaits a settlement: the scheduler is told.
+    Settle(Box<SettleTicket>),
+    /// The writer's own step.
+    Nobody,
+    /// A job that awaits the outcome itself.
+    Outcome(oneshot::Sender<Result<StepOutcome, Error>>),
+}
+
+/// The words of a publish whose commit failed.
+fn unknown() -> Error {
+    Error::new(
+        Kind::Unknown,
+        "the outcome is unknown: the log failed while it was written; repeat with the same source and id and get the first answer",
+    )
+}
+
+fn stopped() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the bus is stopping; nothing was written",
+    )
+}
+
+impl Writer {
+    /// Starts the writer's loop. It ends when all handles are dropped or a commit fails, which fails the
+    /// bus.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub(super) fn start(
+        context: &Arc<Context>,
+        scheduler: Scheduler,
+    ) -> std::io::Result<(Self, Loop)> {
+        let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
+        let work = run(items, context.clone(), scheduler);
+        let health = context.health.clone();
+        let writing = context.executor.essential_loop("writer", health, work)?;
+        let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
+        let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
+        Ok((
+            Self {
+                inbox,
+                room,
+                settlements,
+                clock: context.clock.clone(),
+            },
+            writing,
+        ))
+    }
+
+    /// Appends what follows something that is stored: it waits where others are refused.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
+    pub(super) async fn append_more(
+        &self,
+        append: edgebus_store::Append,
+    ) -> Result<Vec<Appended>, Error> {
+        let (reply, answer) = oneshot::channel();
+        let bytes = append.bytes();
+        let weight = Weight {
+            written: bytes,
+            held: bytes,
+        };
+        let step = Step::Append(append);
+        self.send(step, weight, Reply::Publish(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+
+    /// Appends and returns where the events went, after the flush.
+    pub(super) async fn append(
+        &self,
+        append: edgebus_store::Append,
+    ) -> Result<Vec<Appended>, Error> {
+        let bytes = append.bytes();
+        let busy = || {
+            Error::new(
+                Kind::Busy {
+                    retry_after_ms: 1_000,
+                },
+                "the writer's inbox is full; nothing was written",
+            )
+        };
+        let room = self.room.clone();
+        let room = room
+            .try_acquire_many_owned(share(bytes))
+            .map_err(|_| busy())?;
+        let (reply, answer) = oneshot::channel();
+        let item = Item {
+            rows: append.rows(),
+            step: Step::Append(append),
+            bytes,
+            queued_at: self.clock.instant(),
+            reply: Reply::Publish(reply),
+            _room: room,
+            _settlement: None,
+        };
+        match self.inbox.try_send(item) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
+        }
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+
+    /// Sends a settlement; the scheduler hears what came of it. One whose attempt has `read` state is sent only
+    /// if all of that is still so at the moment when it enters the inbox.
+    ///
+    /// # Errors
+    /// The ticket and the settlement, if something has changed.
+    pub(super) async fn settle(
+        &self,
+        settle: Box<Settle>,
+        read: Option<Reading>,
+        weight: Weight,
+        ticket: SettleTicket,
+    ) -> Result<(), Box<(SettleTicket, Settle)>> {
+        // After the writer's end nothing can be settled: the delivery stays owed in the store.
+        let Ok(place) = self.settlements.clone().acquire_owned().await else {
+            return Ok(());
+        };
+        let Ok((room, inbox)) = self.place(weight).await else {
+            return Ok(());
+        };
+        let writes = match &settle.end {
+            SettleEnd::Done(effects) => effects.writes.clone(),
+            _ => Vec::new(),
+        };
+        let mut waiting = Some((settle, ticket));
+        let send = |version| {
+            let Some((mut settle, ticket)) = waiting.take() else {
+                return;
+            };
+            if let SettleEnd::Done(effects) = &mut settle.end {
+                effects.version = version;
+            }
+            let step = Step::Settle(settle);
+            inbox.send(Item {
+                rows: step.rows(),
+                step,
+                bytes: weight.written,
+                queued_at: self.clock.instant(),
+                reply: Reply::Settle(Box::new(ticket)),
+                _room: room,
+                _settlement: Some(place),
+            });
+        };
+        match read {
+            None => send(0),
+            Some(read) => {
+                let _ = read.enter(&writes, send);
+            }
+        }
+        match waiting {
+            None => Ok(()),
+            Some((settle, ticket)) => Err(Box::new((ticket, *settle))),
+        }
+    }
+
+    /// Room in the inbox for one step; waits until there is some.
+    async fn place(
+        &self,
+        weight: Weight,
+    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'_, Item>), Error> {
+        let room = self.room.clone().acquire_many_owned(share(weight.held));
+        let room = room.await.map_err(|_| stopped())?;
+        let inbox = self.inbox.reserve().await.map_err(|_| stopped())?;
+        Ok((room, inbox))
+    }
+
+    async fn send(&self, step: Step, weight: Weight, reply: Reply) -> Result<(), Error> {
+        let (room, inbox) = self.place(weight).await?;
+        inbox.send(Item {
+            rows: step.rows(),
+            step,
+            bytes: weight.written,
+            queued_at: self.clock.instant(),
+            reply,
+            _room: room,
+            _settlement: None,
+        });
+        Ok(())
+    }
+
+    /// Applies one step and returns its outcome, after the flush.
+    ///
+    /// # Errors
+    /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
+    pub(super) async fn apply(&self, step: Step) -> Result<StepOutcome, Error> {
+        let (reply, answer) = oneshot::channel();
+        let bytes = match &step {
+            Step::Change(change) => change.component_bytes(),
+            _ => 0,
+        };
+        let weight = Weight {
+            written: bytes,
+            held: bytes,
+        };
+        self.send(step, weight, Reply::Outcome(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+}
+
+/// How much a batch holds.
+struct Size {
+    steps: usize,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Size {
+    fn of(first: &Item) -> Self {
+        Self {
+            steps: 1,
+            bytes: first.bytes,
+            rows: first.rows,
+        }
+    }
+
+    /// True if a small step may come.
+    fn has_room(&self) -> bool {
+        self.steps < BATCH_STEPS_MAX && self.bytes < BATCH_BYTES_MAX && self.rows < BATCH_ROWS_MAX
+    }
+
+    /// Counts one more step, unless its rows are too many.
+    fn takes(&mut self, item: &Item) -> bool {
+        if self.rows + item.rows > BATCH_ROWS_MAX {
+            return false;
+        }
+        self.steps += 1;
+        self.bytes += item.bytes;
+        self.rows += item.rows;
+        true
+    }
+}
+
+async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: Scheduler) {
+    let (clock, telemetry) = (&context.clock, &context.telemetry);
+    let since = |began| clock.instant().saturating_duration_since(began);
+    let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
+    let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
+    // The step that was too many for the batch before.
+    let mut left = None;
+    loop {
+        let first = match left.take() {
+            Some(left) => left,
+            None => match items.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        if let Some(reading) = clock.reading_due() {
+            // Before everything else of the batch: its gaps count for that.
+            steps.push(Step::Clock(reading));
+            replies.push(Reply::Nobody);
+        }
+        tell_jump(clock, telemetry);
+        let mut size = Size::of(&first);
+        let waited = since(first.queued_at);
+        steps.push(first.step);
+        replies.push(first.reply);
+        while size.has_room() {
+            let Ok(item) = items.try_recv() else { break };
+            if !size.takes(&item) {
+                left = Some(item);
+                break;
+            }
+            steps.push(item.step);
+            replies.push(item.reply);
+        }
+        stamp(&mut steps, clock);
+        let began = clock.instant();
+        #[cfg(test)]
+        context.executor.show_commit(&steps, None);
+        let done = context.store.commit(&steps);
+        #[cfg(test)]
+        context.executor.show_commit(&steps, Some(&done));
+        match done {
+            Ok(outcomes) => {
+                let took = since(began);
+                let overlay = &context.newest.overlay;
+                overlay.ended(state_writes(&steps, &outcomes));
+                telemetry.count_commit(steps.len(), waited, took, items.len());
+                let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
+                let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
+                scheduler.committed(committed).await;
+                if last {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
+                #[cfg(test)]
+                if planted::is(planted::Bug::AnswerBeforeCommit) {
+                    answer_all(&context, &steps, &mut replies);
+                }
+                // Nobody may hear of the failure before the bus counts as failed.
+                context.health.fail(&error.message);
+                for reply in replies.drain(..) {
+                    refuse(reply);
+                }
+                items.close();
+                while let Some(item) = left.take().or_else(|| items.try_recv().ok()) {
+                    refuse(item.reply);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// Gives what is accepted and settled one time, so that a log's times are in the order of its positions.
+pub(super) fn stamp(steps: &mut [Step], clock: &Clock) {
+    let now = clock.now();
+    for step in steps {
+        match step {
+            Step::Append(append) => append.now = now,
+            Step::Settle(settle) => settle.now = now,
+            _ => {}
+        }
+    }
+}
+
+/// Tells that the wall clock was set.
+fn tell_jump(clock: &Clock, telemetry: &Telemetry) {
+    let jumped_ms = clock.take_jump();
+    if jumped_ms != 0 {
+        telemetry.count_clock_jump();
+        tracing::warn!(
+            "the wall clock jumped by {} s; the log's time follows it slowly, and nothing is late or lost by it",
+            jumped_ms / 1_000
+        );
+    }
+}
+
+/// The settlements that write state: whose, under which version, and whether they took place.
+pub(super) fn state_writes<'a>(
+    steps: &'a [Step],
+    outcomes: &'a [StepOutcome],
+) -> impl Iterator<Item = (&'a Name, u64, bool)> {
+    let written = |(step, outcome): (&'a Step, &StepOutcome)| {
+        let Step::Settle(settle) = step else {
+            return None;
+        };
+        match (&settle.end, &settle.seen.function) {
+            (SettleEnd::Done(effects), Some(function)) if !effects.writes.is_empty() => {
+                let committed = matches!(outcome, StepOutcome::Settled(_));
+                Some((function, effects.version, committed))
+            }
+            _ => None,
+        }
+    };
+    steps.iter().zip(outcomes).filter_map(written)
+}
+
+/// Tells the waiters first, so that a publisher's answer leaves before the scheduler's work begins.
+/// The scheduler hears of what is returned, in the order of the commit, because queues go by position.
+fn answer(
+    steps: &mut Vec<Step>,
+    replies: &mut Vec<Reply>,
+    outcomes: Vec<StepOutcome>,
+    telemetry: &Telemetry,
+) -> Vec<Committed> {
+    let mut committed = Vec::with_capacity(steps.len());
+    for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
+        match (reply, outcome, step) {
+            (Reply::Publish(reply), StepOutcome::Appended(places), Step::Append(append)) => {
+                // A publisher that has gone away needs no answer.
+                let _ = reply.send(Ok(places.clone()));
+                committed.push(Committed::Appended(append, places));
+            }
+            (Reply::Publish(reply), StepOutcome::IdReused(reused), Step::Append(append)) => {
+                telemetry.count_reused(reused.len() as u64);
+                let _ = reply.send(Err(super::ingest::id_reused(&append.events, &reused)));
+            }
+            (Reply::Settle(ticket), outcome, Step::Settle(settle)) => {
+                committed.push(Committed::Settled(Some(ticket), settle, outcome));
+            }
+            (Reply::Outcome(reply), outcome, step) => {
+                match step {
+                    Step::Settle(settle) => {
+                        committed.push(Committed::Settled(None, settle, outcome.clone()));
+                    }
+                    // Whoever planned a change lets go of it after the answer, so that this thread doesn't.
+                    other => drop(other),
+                }
+                if let StepOutcome::Quarantined(moved) = &outcome {
+                    committed.push(Committed::Owed(moved.owed.clone()));
+                }
+                let _ = reply.send(Ok(outcome));
+            }
+            (Reply::Publish(reply), StepOutcome::Denied(reason), _) => {
+                // The rules changed between the match and the write.
+                let message =
+                    format!("the rules changed meanwhile, and nothing was stored: {reason}");
+                let busy = Kind::Busy { retry_after_ms: 0 };
+                let _ = reply.send(Err(Error::new(busy, message)));
+            }
+            (Reply::Publish(reply), outcome, _) => {
+                let message = format!("the log refused the events: {outcome:?}");
+                let _ = reply.send(Err(Error::new(Kind::Conflict, message)));
+            }
+            (Reply::Settle(_) | Reply::Nobody, _, _) => {}
+        }
+    }
+    committed
+}
+
+/// The bug of a writer that answers before it commits.
+#[cfg(test)]
+fn answer_all(context: &Context, steps: &[Step], replies: &mut Vec<Reply>) {
+    for (step, reply) in steps.iter().zip(replies.drain(..)) {
+        if let (Step::Append(append), Reply::Publish(reply)) = (step, reply) {
+            let last = context.last_position(append.bus).0;
+            let places = (1..=append.events.len() as u64).map(|number| Appended {
+                position: edgebus_model::Position(last + number),
+                duplicate: false,
+            });
+            let _ = reply.send(Ok(places.collect()));
+        }
+    }
+}
+
+fn refuse(reply: Reply) {
+    match reply {
+        Reply::Publish(reply) => {
+            let _ = reply.send(Err(unknown()));
+        }
+        Reply::Outcome(reply) => {
+            let _ = reply.send(Err(unknown()));
+        }
+        Reply::Settle(_) | Reply::Nobody => {}
+    }
+}

@@ -1,0 +1,305 @@
+//! What must hold when all is quiet: the promises of the bus, against what those outside of it saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::books::Books;
+use super::functions::COUNTED;
+use super::ledger::{Ledger, Seen, name};
+use super::plan::Plan;
+use edgebus_model::{BusId, Data, DeadReason, Delivery, DeliveryKey, Name, Outcome, Position};
+use edgebus_store::{DeliveryState, Store, StoredEvent};
+
+/// The one bus of the simulation.
+const BUS: BusId = BusId(1);
+
+/// Checks everything; what does not hold is noted in the ledger.
+pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
+    let log = log(store);
+    let mut seen = ledger.seen();
+    let there = store.catalog().unwrap().subscriptions;
+    seen.active = there.iter().map(|own| own.id).collect();
+    events(&mut seen, &log);
+    let ends = deliveries(plan, &mut seen, &log, store);
+    emitted(&mut seen, &log, &ends);
+    counted(plan, &mut seen, &ends, store);
+    let names = plan.functions.iter();
+    let books = Books::read(store, names.map(|own| Name::new(&own.name).unwrap()));
+    if books != seen.books {
+        let what = format!("state is {books:?}, and the commits left {:?}", seen.books);
+        seen.broke(what);
+    }
+    keys(&mut seen);
+    counters(&mut seen, &log, &ends, store);
+}
+
+/// The whole log.
+fn log(store: &dyn Store) -> Vec<StoredEvent> {
+    let mut log: Vec<StoredEvent> = Vec::new();
+    loop {
+        let after = log.last().map_or(Position(0), |last| last.position);
+        let page = store.events(BUS, after, 500).unwrap();
+        if page.is_empty() {
+            return log;
+        }
+        log.extend(page);
+    }
+}
+
+/// What was acknowledged is there, once, as it was sent; what was refused is not.
+fn events(seen: &mut Seen, log: &[StoredEvent]) {
+    let mut there: BTreeMap<&str, Vec<&StoredEvent>> = BTreeMap::new();
+    for stored in log {
+        there.entry(&stored.event.id).or_default().push(stored);
+    }
+    let mut broken = Vec::new();
+    for (number, sent) in &seen.events {
+        let id = format!("p{number}");
+        let found = there.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+        match (found, sent.acknowledged) {
+            ([], Some(position)) if seen.harmed.contains(&position) => {}
+            ([], Some(position)) => {
+                broken.push(format!(
+                    "event {number} was acknowledged at {position} and is lost"
+                ));
+            }
+            ([stored], acknowledged) => {
+                let data = Data::Json(number.to_string().into());
+                if stored.event.data != data || stored.event.kind != sent.kind {
+                    broken.push(format!("event {number} has other data"));
+                }
+                if acknowledged.is_some_and(|position| position != stored.position) {
+                    broken.push(format!("event {number} is not where it was acknowledged"));
+                }
+                if acknowledged.is_none() && !sent.unknown {
+                    broken.push(format!("event {number} was refused and is stored"));
+                }
+            }
+            ([], None) => {}
+            (several, _) => {
+                broken.push(format!("event {number} is stored {} times", several.len()));
+            }
+        }
+    }
+    for pair in log.windows(2) {
+        if pair[0].position >= pair[1].position {
+            broken.push("the log is out of order".to_owned());
+        }
+    }
+    broken.into_iter().for_each(|what| seen.broke(what));
+}
+
+/// How deliveries ended.
+struct Ends {
+    settled: BTreeSet<DeliveryKey>,
+    dead: BTreeSet<DeliveryKey>,
+}
+
+/// Each event is owed to the rules of its version, and each of those deliveries has ended once.
+fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) -> Ends {
+    let mut ends = Ends {
+        settled: BTreeSet::new(),
+        dead: BTreeSet::new(),
+    };
+    let mut expected: BTreeMap<(u64, String), BTreeSet<String>> = BTreeMap::new();
+    for stored in log {
+        let (version, kind) = (stored.rules_version, stored.event.kind.clone());
+        let number = seen.versions.get(&version).copied();
+        let rules = expected.entry((version, kind.clone())).or_insert_with(|| {
+            let rules = number.map_or(Vec::new(), |number| plan.rules_of(number));
+            let matching = rules.iter().filter(|rule| rule.kind == kind);
+            matching.map(|rule| rule.name.clone()).collect()
+        });
+        let owed: BTreeSet<_> = stored
+            .subscriptions
+            .iter()
+            .map(|id| seen.rules.get(id).cloned().unwrap_or_default())
+            .collect();
+        if number.is_some() && owed != *rules {
+            let position = stored.position;
+            let what = format!("the event at {position} is owed to {owed:?}, not {rules:?}");
+            seen.broke(what);
+        }
+        for subscription in &stored.subscriptions {
+            let key = DeliveryKey {
+                subscription: *subscription,
+                replay: 0,
+                position: stored.position,
+            };
+            if let Err(what) = delivery(plan, seen, store, key, &mut ends) {
+                seen.broke(format!("delivery {key}: {what}"));
+            }
+        }
+    }
+    // An event whose record is harmed is not in the log, and its deliveries have ended all the same.
+    let harmed: Vec<_> = seen.harmed.iter().copied().collect();
+    let all: Vec<_> = seen.rules.keys().copied().collect();
+    for position in harmed {
+        for subscription in &all {
+            let key = DeliveryKey {
+                subscription: *subscription,
+                replay: 0,
+                position,
+            };
+            // The store tells no more of a subscription that is retired; then who was attempted was owed.
+            let attempted = seen.deliveries.get(&name(key));
+            let attempted = attempted.is_some_and(|told| !told.attempts.is_empty());
+            if (attempted || !matches!(store.delivery(key), Ok(None)))
+                && let Err(what) = delivery(plan, seen, store, key, &mut ends)
+            {
+                seen.broke(format!("delivery {key} of a harmed event: {what}"));
+            }
+        }
+    }
+    ends
+}
+
+fn delivery(
+    plan: &Plan,
+    seen: &Seen,
+    store: &dyn Store,
+    key: DeliveryKey,
+    ends: &mut Ends,
+) -> Result<(), String> {
+    let told = seen.deliveries.get(&name(key)).cloned().unwrap_or_default();
+    let rule = seen.rules.get(&key.subscription);
+    let rule = rule.and_then(|name| plan.rule(name));
+    let attempts_max = rule.map_or(u32::MAX, |rule| rule.attempts_max);
+    let successes = told.attempts.iter().filter(|own| own.1 == Some(true));
+    let state = store.delivery(key).map_err(|error| error.to_string())?;
+    let made = match state {
+        // A subscription that left the manifest is let go when all of its deliveries have succeeded; they are
+        // not told by key from there on.
+        None if !seen.active.contains(&key.subscription) && (told.ended || seen.cut) => {
+            ends.settled.insert(key);
+            return Ok(());
+        }
+        None => return Err("it is nowhere".to_owned()),
+        Some(DeliveryState::Owed(_)) => return Err("it is still pending".to_owned()),
+        Some(DeliveryState::Settled(settled)) => {
+            ends.settled.insert(key);
+            if successes.count() == 0 {
+                return Err("it succeeded, and no attempt did".to_owned());
+            }
+            spent(&settled.delivery)
+        }
+        Some(DeliveryState::Dead(letter)) => {
+            ends.dead.insert(key);
+            let last = letter
+                .delivery
+                .attempts
+                .last()
+                .map(|own| own.outcome.clone());
+            let made = spent(&letter.delivery);
+            let host = letter.delivery.host_failures > 0;
+            // Attempts that get in each other's way must end one day.
+            let crowded = matches!(last, Some(Outcome::Conflict));
+            let right = match letter.reason {
+                DeadReason::Rejected => matches!(last, Some(Outcome::Reject { .. })),
+                DeadReason::AttemptsExhausted => !crowded && (made >= attempts_max || host),
+                DeadReason::Corrupt => seen.harmed.contains(&key.position),
+                DeadReason::HopLimit => plan.loops,
+                DeadReason::AgeExceeded | DeadReason::FanOutLimit | DeadReason::FunctionMissing => {
+                    false
+                }
+            };
+            if !right {
+                let reason = letter.reason.word();
+                return Err(format!("dead as {reason} after {made} attempts: {last:?}"));
+            }
+            made
+        }
+    };
+    // A claim that was cut short may stand for one more; a process that died counts as an attempt.
+    if made > attempts_max + 1 {
+        return Err(format!("{made} attempts were made of {attempts_max}"));
+    }
+    if !told.ended && !seen.cut {
+        return Err("it ended without a commit".to_owned());
+    }
+    Ok(())
+}
+
+/// Attempts that count: those that failed for want of the host have a budget of their own.
+fn spent(delivery: &Delivery) -> u32 {
+    let made = delivery.attempts_made;
+    made.saturating_sub(delivery.host_failures)
+}
+
+/// What a delivery emitted is there, once, if and only if it succeeded.
+fn emitted(seen: &mut Seen, log: &[StoredEvent], ends: &Ends) {
+    let mut children: BTreeMap<DeliveryKey, u32> = BTreeMap::new();
+    for parent in log.iter().filter_map(|stored| stored.lineage.parent) {
+        *children.entry(parent).or_default() += 1;
+    }
+    let harmed = !seen.harmed.is_empty();
+    for (parent, found) in &children {
+        if *found != 1 || !ends.settled.contains(parent) {
+            seen.broke(format!("delivery {parent} emitted {found} events"));
+        }
+    }
+    let emitting = &seen.emitting;
+    let silent = ends.settled.iter().filter(|key| {
+        let rule = seen.rules.get(&key.subscription);
+        let emits = rule.is_some_and(|rule| emitting.contains(rule));
+        emits && !children.contains_key(key) && !harmed
+    });
+    let silent: Vec<_> = silent.copied().collect();
+    for key in silent {
+        seen.broke(format!(
+            "delivery {key} succeeded, and what it emitted is not there"
+        ));
+    }
+}
+
+/// State counts successes, each once.
+fn counted(plan: &Plan, seen: &mut Seen, ends: &Ends, store: &dyn Store) {
+    for function in plan.functions.iter().filter(|own| own.counts) {
+        let of_function = |key: &&DeliveryKey| {
+            let rule = seen.rules.get(&key.subscription);
+            let rule = rule.and_then(|name| plan.rule(name));
+            rule.is_some_and(|rule| plan.functions[rule.function].name == function.name)
+        };
+        let successes = ends.settled.iter().filter(of_function).count();
+        let name = Name::new(&function.name).unwrap();
+        let state = store.state(&name, COUNTED).unwrap();
+        let counted = state.map_or_else(String::new, |own| {
+            String::from_utf8_lossy(&own.value).into_owned()
+        });
+        if counted.parse().unwrap_or(0) != successes {
+            seen.broke(format!(
+                "{name} counted {counted}, {successes} deliveries succeeded"
+            ));
+        }
+    }
+}
+
+/// The counters of the store say what its rows say.
+fn counters(seen: &mut Seen, log: &[StoredEvent], ends: &Ends, store: &dyn Store) {
+    let subscriptions: Vec<_> = seen.rules.keys().copied().collect();
+    for id in subscriptions {
+        let counts = store.counts(id).unwrap();
+        let dead = ends.dead.iter().filter(|key| key.subscription == id);
+        let dead = dead.count() as u64;
+        if (counts.pending, counts.waiting, counts.dead) != (0, 0, dead) {
+            seen.broke(format!(
+                "subscription {}: {counts:?}, {dead} are dead",
+                id.0
+            ));
+        }
+    }
+    let (counted, there) = (store.bus_counts(BUS).unwrap().events, log.len() as u64);
+    let harmed = seen.harmed.len() as u64;
+    if counted < there || counted > there + harmed {
+        seen.broke(format!("the bus counts {counted} events and has {there}"));
+    }
+}
+
+/// No two deliveries have the same idempotency key.
+fn keys(seen: &mut Seen) {
+    let keys = seen.deliveries.values().map(|told| &told.idempotency_key);
+    let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
+    let different: BTreeSet<_> = keys.iter().collect();
+    if different.len() != keys.len() {
+        seen.broke("two deliveries have the same idempotency key");
+    }
+}

@@ -1,0 +1,253 @@
+//! Those who use the bus: publishers, and whoever changes its manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::functions;
+use super::ledger::{Ledger, Seen, name, number_of};
+use super::plan::Plan;
+use super::random::Random;
+use crate::clock::Clock;
+use crate::pipeline::{FunctionSource, Pipeline};
+use edgebus_manifest as manifest;
+use edgebus_model::error::Kind;
+use edgebus_model::{Data, Event};
+use edgebus_store::{Settle, SettleEnd};
+
+/// What all clients of one life use.
+#[derive(Clone)]
+pub(super) struct Clients {
+    pub(super) plan: Arc<Plan>,
+    pub(super) ledger: Ledger,
+    pub(super) clock: Clock,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) kinds: Arc<Vec<String>>,
+}
+
+impl Clients {
+    async fn sleep(&self, ms: u64) {
+        self.clock.sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// A new event's number.
+    fn number(&self, random: &mut Random) -> u64 {
+        let mut seen = self.ledger.seen();
+        let number = seen.events.len() as u64;
+        seen.events.entry(number).or_default().kind = random.pick(&self.kinds);
+        number
+    }
+
+    fn event(&self, number: u64) -> Event {
+        let mut seen = self.ledger.seen();
+        let kind = seen.events.entry(number).or_default().kind.clone();
+        Event {
+            id: format!("p{number}"),
+            source: "/publisher".to_owned(),
+            kind,
+            data: Data::Json(Bytes::from(number.to_string())),
+            ..Event::unreadable()
+        }
+    }
+
+    /// Publishes these events in one request; true if they were acknowledged.
+    pub(super) async fn publish(&self, numbers: Vec<u64>) -> bool {
+        let events = numbers.iter().map(|number| self.event(*number)).collect();
+        // Until there is an answer, nobody knows.
+        let mut before = BTreeMap::new();
+        for number in &numbers {
+            let mut seen = self.ledger.seen();
+            let sent = seen.events.entry(*number).or_default();
+            before.entry(*number).or_insert(sent.unknown);
+            sent.unknown = true;
+        }
+        let answer = self.pipeline.publish("default", events).await;
+        let mut seen = self.ledger.seen();
+        match answer {
+            Ok(places) => {
+                *seen.counts.entry("acknowledged").or_default() += places.len() as u64;
+                for (number, place) in numbers.iter().zip(&places) {
+                    seen.acknowledged(*number, place.position, place.duplicate);
+                }
+                true
+            }
+            Err(error) => {
+                match error.kind {
+                    Kind::Unknown => *seen.counts.entry("unknown").or_default() += 1,
+                    // Nothing was written.
+                    Kind::Busy { .. } | Kind::StorageFull | Kind::Unavailable => {
+                        *seen.counts.entry("refused").or_default() += 1;
+                        for (number, unknown) in before {
+                            let sent = seen.events.entry(number).or_default();
+                            sent.unknown &= unknown;
+                        }
+                    }
+                    // An event was matched for a rule that left meanwhile: nothing was written either.
+                    Kind::Conflict => {}
+                    _ => seen.broke(format!("a publish was answered {error}")),
+                }
+                false
+            }
+        }
+    }
+
+    /// One publisher: requests with new events, and with some that were sent before.
+    pub(super) async fn publisher(self, mut random: Random) {
+        for _ in 0..self.plan.requests {
+            self.sleep(random.below(60)).await;
+            let mut numbers = Vec::new();
+            for _ in 0..1 + random.below(self.plan.events_in_request) {
+                let sent = self.ledger.seen().events.len() as u64;
+                if random.once_in(5) && sent > 0 {
+                    numbers.push(random.below(sent));
+                } else {
+                    numbers.push(self.number(&mut random));
+                }
+            }
+            for _ in 0..3 {
+                if self.publish(numbers.clone()).await {
+                    break;
+                }
+                self.sleep(20 + random.below(100)).await;
+            }
+        }
+    }
+
+    /// Publishes everything again that was not acknowledged, and some of what was, until all is.
+    pub(super) async fn finish(self, mut random: Random) {
+        let all = self.ledger.seen().events.len() as u64;
+        for number in 0..all {
+            let acknowledged = {
+                let seen = self.ledger.seen();
+                seen.events[&number].acknowledged.is_some()
+            };
+            if acknowledged && !random.once_in(3) {
+                continue;
+            }
+            while !self.publish(vec![number]).await {
+                if !self.pipeline.live() {
+                    return;
+                }
+                self.sleep(100).await;
+            }
+        }
+    }
+
+    /// One new event, on an idle bus; its number.
+    pub(super) async fn probe(self, mut random: Random) {
+        let number = self.number(&mut random);
+        self.publish(vec![number]).await;
+    }
+
+    /// Applies the manifest of this number; false if that was refused.
+    async fn apply(&self, number: u64) -> bool {
+        let text = self.plan.manifest(number);
+        let parsed = manifest::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let named = parsed.functions.into_iter().zip(&self.plan.functions);
+        let named = named.map(|(declared, plan)| {
+            let component = functions::component(plan, number);
+            (
+                declared.name,
+                FunctionSource::Component(component),
+                declared.config,
+            )
+        });
+        let (named, version) = (named.collect(), self.pipeline.snapshot().version);
+        let applied = self
+            .pipeline
+            .apply_manifest(text, parsed.buses, named, parsed.rules, Some(version))
+            .await;
+        self.note_subscriptions();
+        match applied {
+            Ok(_) => {
+                self.ledger.count("manifests");
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Remembers who the subscriptions are: those that are done leave the catalog.
+    pub(super) fn note_subscriptions(&self) {
+        let snapshot = self.pipeline.snapshot();
+        let mut seen = self.ledger.seen();
+        if let Some(number) = number_of(&snapshot.manifest) {
+            seen.versions.insert(snapshot.version, number);
+        }
+        for own in snapshot.subscriptions.values() {
+            seen.rules.insert(own.id, own.rule.to_string());
+        }
+    }
+
+    /// Applies the first manifest if none is in force, and then others.
+    pub(super) async fn operator(self, mut random: Random, changes: u64, quiet: bool) {
+        self.note_subscriptions();
+        let first = self.pipeline.snapshot().version == 0;
+        while (first || quiet) && !self.apply(0).await && self.pipeline.live() {
+            self.sleep(50).await;
+        }
+        for _ in 0..changes {
+            self.sleep(random.below(400)).await;
+            self.apply(random.below(16)).await;
+        }
+    }
+
+    /// A settlement that was sent before, rather one of a delivery that has not ended.
+    fn late(&self, seen: &Seen, random: &mut Random) -> Option<Settle> {
+        let ended = |settle: &Settle| {
+            let told = seen.deliveries.get(&name(settle.key));
+            told.is_some_and(|told| told.ended)
+        };
+        let mut settle = random.pick(&seen.settlements);
+        for _ in 0..4 {
+            if ended(&settle) {
+                settle = random.pick(&seen.settlements);
+            }
+        }
+        // Nobody writes state behind the pipeline's back: one process has the store open.
+        let writes = matches!(settle.end, SettleEnd::Done(_)) && self.keeps_books(&settle);
+        (ended(&settle) || !writes).then_some(settle)
+    }
+
+    fn keeps_books(&self, settle: &Settle) -> bool {
+        let function = settle.seen.function.as_ref();
+        function.is_some_and(|function| {
+            let functions = &self.plan.functions;
+            let own = functions.iter().find(|own| own.name == function.as_str());
+            own.is_some_and(|own| own.books)
+        })
+    }
+
+    /// Settles again what was settled, or what a dead process was about to settle.
+    pub(super) async fn zombie(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(300)).await;
+            let settle = {
+                let mut seen = self.ledger.seen();
+                if seen.settlements.is_empty() {
+                    continue;
+                }
+                let Some(settle) = self.late(&seen, &mut random) else {
+                    continue;
+                };
+                seen.zombie(settle.key, true);
+                settle
+            };
+            let key = settle.key;
+            let outcome = self.pipeline.settle_late(settle).await;
+            let mut seen = self.ledger.seen();
+            match outcome {
+                Ok(edgebus_store::StepOutcome::Settled(_)) => {
+                    *seen.counts.entry("zombies that settled").or_default() += 1;
+                }
+                Ok(_) => {
+                    *seen.counts.entry("zombies").or_default() += 1;
+                    seen.zombie(key, false);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What happened in a run, as those outside of the bus saw it: publishers, functions, and whoever watches the
+//! writer commit. It outlives every process of the run.
+//!
+//! What must not happen at any time is noted here at once; what must hold in the end is `checker`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::books::Books;
+use edgebus_model::{DeliveryKey, Position, SubscriptionId, Timestamp};
+use edgebus_store::{Settle, SettleEnd, Step, StepOutcome};
+
+/// What was seen; shared by all who see something.
+#[derive(Clone, Default)]
+pub(super) struct Ledger(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Events by number.
+    pub(super) events: BTreeMap<u64, Sent>,
+    /// Attempts, by delivery.
+    pub(super) deliveries: BTreeMap<String, Told>,
+    /// Attempts that run in this life, by function.
+    running: BTreeMap<String, u32>,
+    /// The delivery whose attempt ended last and is not settled yet, by function.
+    unsettled: BTreeMap<String, String>,
+    /// The most that may run at a time, by function and in all.
+    pub(super) allowed: BTreeMap<String, u32>,
+    pub(super) in_flight_max: usize,
+    /// Settlements as they were sent to the store, whatever came of them: what a zombie would send again.
+    pub(super) settlements: Vec<Settle>,
+    /// The number of the manifest of each rule-set version.
+    pub(super) versions: BTreeMap<u64, u64>,
+    /// True once a commit of this life has failed.
+    failed: bool,
+    /// True if a function has killed the process.
+    pub(super) killed: bool,
+    /// Promises that were broken.
+    pub(super) broken: Vec<String>,
+    /// Things that happened, by their names.
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) life: usize,
+    /// The rule of each subscription that there was.
+    pub(super) rules: BTreeMap<SubscriptionId, String>,
+    /// Subscriptions that there are in the end.
+    pub(super) active: BTreeSet<SubscriptionId>,
+    /// Rules whose function emits an event with each success.
+    pub(super) emitting: BTreeSet<String>,
+    /// Positions of events whose record was harmed.
+    pub(super) harmed: BTreeSet<Position>,
+    /// State of functions as the commits so far leave it.
+    pub(super) books: Books,
+    /// True if a process ended without seeing what came of its last commit.
+    pub(super) cut: bool,
+}
+
+/// An event and the answers that its publisher got.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Sent {
+    pub(super) kind: String,
+    /// Where it is, by the first 2xx.
+    pub(super) acknowledged: Option<Position>,
+    /// A request had no answer, or was answered "unknown".
+    pub(super) unknown: bool,
+    /// Answers that it was not known before.
+    fresh: u32,
+}
+
+/// What a delivery's function saw.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Told {
+    pub(super) idempotency_key: String,
+    /// Each attempt: its number, and what came of it if it came to its end.
+    pub(super) attempts: Vec<(u32, Option<bool>)>,
+    /// Lives and numbers in which an attempt began.
+    begun: BTreeMap<(usize, u32), u32>,
+    /// Conflicts over state, by life: that many attempts began again.
+    conflicts: BTreeMap<usize, u32>,
+    running: bool,
+    /// Its end is durable.
+    pub(super) ended: bool,
+    /// Not before this time.
+    due_at: Option<Timestamp>,
+    /// Settlements that had an effect.
+    pub(super) settled: u32,
+    /// The fence of the last one.
+    fence: Option<u32>,
+    /// Whoever was thought dead may have settled it, so that an attempt runs for nothing.
+    zombie: bool,
+    /// When its first attempt began.
+    pub(super) first: Option<Timestamp>,
+}
+
+impl Ledger {
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, what: &'static str) {
+        *self.seen().counts.entry(what).or_default() += 1;
+    }
+}
+
+impl Seen {
+    pub(super) fn broke(&mut self, what: impl Into<String>) {
+        // The first ones tell enough.
+        if self.broken.len() < 20 {
+            let (life, what) = (self.life, what.into());
+            self.broken.push(format!("life {life}: {what}"));
+        }
+    }
+
+    /// A new process begins.
+    pub(super) fn begin_life(&mut self, life: usize) {
+        self.life = life;
+        self.failed = false;
+        self.killed = false;
+        self.running.clear();
+        self.unsettled.clear();
+        for told in self.deliveries.values_mut() {
+            told.running = false;
+        }
+    }
+
+    /// An attempt begins.
+    pub(super) fn attempt_begins(
+        &mut self,
+        delivery: &str,
+        function: &str,
+        number: u32,
+        idempotency_key: &str,
+        now: Timestamp,
+    ) {
+        let life = self.life;
+        let told = self.deliveries.entry(delivery.to_owned()).or_default();
+        let mut wrong = Vec::new();
+        told.first.get_or_insert(now);
+        if told.idempotency_key.is_empty() {
+            told.idempotency_key = idempotency_key.to_owned();
+        } else if told.idempotency_key != idempotency_key {
+            wrong.push("another idempotency key than before".to_owned());
+        }
+        if told.running {
+            wrong.push("two attempts run at the same time".to_owned());
+        }
+        if told.ended && !told.zombie {
+            wrong.push("an attempt began after the delivery's end was durable".to_owned());
+        }
+        if let Some(due_at) = told.due_at.filter(|due_at| *due_at > now && !told.zombie) {
+            wrong.push(format!("a retry began at {}, due at {}", now.0, due_at.0));
+        }
+        let begun = told.begun.entry((life, number)).or_default();
+        *begun += 1;
+        let conflicts = told.conflicts.get(&life).copied().unwrap_or(0);
+        if *begun > 1 + conflicts && !told.zombie {
+            wrong.push(format!("attempt {number} began {begun} times in one life"));
+        }
+        told.running = true;
+        told.attempts.push((number, None));
+        let running = self.running.entry(function.to_owned()).or_default();
+        *running += 1;
+        let (running, most) = (*running, self.allowed.get(function).copied());
+        if most == Some(1)
+            && let Some(before) = self.unsettled.get(function)
+        {
+            wrong.push(format!(
+                "it began before {before} was settled, with one at a time"
+            ));
+        }
+        if most.is_some_and(|most| running > most) {
+            wrong.push(format!(
+                "{running} attempts of {function} run, {most:?} may"
+            ));
+        }
+        let all: u32 = self.running.values().sum();
+        if all as usize > self.in_flight_max {
+            let most = self.in_flight_max;
+            wrong.push(format!("{all} attempts run, {most} may"));
+        }
+        for wrong in wrong {
+            self.broke(format!("delivery {delivery}: {wrong}"));
+        }
+    }
+
+    /// An attempt came to its end.
+    pub(super) fn attempt_ends(&mut self, delivery: &str, function: &str, success: bool) {
+        if let Some(told) = self.deliveries.get_mut(delivery) {
+            told.running = false;
+            if let Some(last) = told.attempts.last_mut() {
+                last.1 = Some(success);
+            }
+        }
+        let (function, delivery) = (function.to_owned(), delivery.to_owned());
+        self.unsettled.insert(function.clone(), delivery);
+        if let Some(running) = self.running.get_mut(&function) {
+            *running = running.saturating_sub(1);
+        }
+    }
+
+    /// True if no attempt runs.
+    pub(super) fn rests(&self) -> bool {
+        self.running.values().all(|running| *running == 0)
+    }
+
+    /// The writer is about to commit.
+    pub(super) fn commits(&mut self, steps: &[Step]) {
+        for step in steps {
+            if let Step::Settle(settle) = step
+                && self.settlements.len() < 4_096
+            {
+                self.settlements.push((**settle).clone());
+            }
+        }
+    }
+
+    /// The writer has committed.
+    pub(super) fn committed(&mut self, steps: &[Step], outcomes: Option<&[StepOutcome]>) {
+        let Some(outcomes) = outcomes else {
+            self.failed = true;
+            // What of it is there, nobody saw.
+            self.cut = true;
+            return;
+        };
+        // Nobody commits a conflict.
+        let conflicts = |outcome: &StepOutcome| *outcome == StepOutcome::Conflict;
+        if self.failed && !outcomes.iter().all(conflicts) {
+            self.broke("a commit after one that failed");
+        }
+        for (step, outcome) in steps.iter().zip(outcomes) {
+            if let Step::Settle(settle) = step {
+                self.settles(settle, outcome);
+            }
+        }
+    }
+
+    fn settles(&mut self, settle: &Settle, outcome: &StepOutcome) {
+        let life = self.life;
+        let name = settle.key.to_string();
+        self.unsettled.retain(|_, delivery| *delivery != name);
+        let told = self.deliveries.entry(name.clone()).or_default();
+        match outcome {
+            StepOutcome::Settled(_) => {
+                told.settled += 1;
+                let later = told.fence.is_none_or(|fence| settle.fence > fence);
+                told.fence = Some(settle.fence);
+                if told.ended || !later {
+                    self.broke(format!(
+                        "delivery {name}: a second settlement had an effect"
+                    ));
+                    return;
+                }
+                if let Err(what) = self.books.settled(settle) {
+                    self.broke(format!("delivery {name}: {what}"));
+                    return;
+                }
+                let told = self.deliveries.entry(name).or_default();
+                told.due_at = None;
+                match settle.end {
+                    SettleEnd::Retry { due_at } => {
+                        told.due_at = Some(due_at);
+                        // A failure of the host spends no attempt: the next one has the same number.
+                        told.begun.clear();
+                    }
+                    SettleEnd::Done(_) | SettleEnd::Dead { .. } => told.ended = true,
+                }
+            }
+            StepOutcome::Conflict | StepOutcome::Denied(_) => {
+                *told.conflicts.entry(life).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody who was thought dead settles a delivery.
+    pub(super) fn zombie(&mut self, key: DeliveryKey, there: bool) {
+        self.deliveries.entry(name(key)).or_default().zombie = there;
+    }
+
+    /// A publisher was answered.
+    pub(super) fn acknowledged(&mut self, number: u64, position: Position, duplicate: bool) {
+        let sent = self.events.entry(number).or_default();
+        sent.fresh += u32::from(!duplicate);
+        let first = *sent.acknowledged.get_or_insert(position);
+        if first != position || sent.fresh > 1 {
+            let fresh = sent.fresh;
+            self.broke(format!(
+                "event {number}: answered with position {first}, and with {position}; {fresh} times as a new one"
+            ));
+        }
+    }
+}
+
+/// The number in a manifest's first line.
+pub(super) fn number_of(source: &str) -> Option<u64> {
+    source.lines().next()?.strip_prefix("# ")?.parse().ok()
+}
+
+/// A delivery's name, as functions see it.
+pub(super) fn name(key: DeliveryKey) -> String {
+    key.to_string()
+}

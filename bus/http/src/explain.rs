@@ -1,0 +1,255 @@
+//! Why an event of the log went where it went: what each rule of its bus makes of it.
+//!
+//! The rules are those in force now, which may not be the ones that were when the event came; so the
+//! answer says as well who got it then. Never here: another idea of matching; the verdicts are those of
+//! `view`.
+
+use std::sync::Arc;
+
+use super::call::{Answer, Call};
+use super::events;
+use super::json::{Object, string};
+use super::problem::{Cause, Problem};
+use super::{App, page};
+use edgebus_engine::bus::StoredEvent;
+use edgebus_manifest::view::{Unjudged, View, judge};
+use edgebus_model::error::Kind;
+use edgebus_model::{Code, Name, RuleConfig};
+
+/// Rules of one answer.
+pub(super) const RULES_MAX: usize = 1_000;
+/// An answer that has grown past this ends, in bytes.
+const BYTES_MAX: usize = 4 << 20;
+/// Bytes of the event that one answer looks at, all its rules together.
+const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
+/// An answer whose filters have taken more steps than this ends.
+const STEPS_MAX: u64 = 5_000_000;
+
+/// `GET /v1/buses/{bus}/events/{position}/explain?rule=&after=`: of every rule of the bus in the
+/// manifest's order, or of the one named.
+pub(super) async fn event(call: Call) -> Answer {
+    let bus = call.name("bus")?;
+    let query = call.query(&["rule", "after"])?;
+    let (rule, after) = (query.get("rule"), query.get("after"));
+    if rule.is_some() && after.is_some() {
+        return Err(Problem::fault(
+            "",
+            "query parameters `rule` and `after` exclude each other",
+            "`after` goes on with all rules behind the named one",
+        ));
+    }
+    let position = events::position(&call)?;
+    let app = call.app;
+    let place = app.judging.enter().map_err(Problem::denied)?;
+    let stored = app.bus.event(bus.as_str(), position).await?;
+    let got = Got::of(&app, &stored);
+    let rules = wanted(app.bus.rules(), &bus, rule, after)?;
+    // Many rules on a large event take a while, which other requests must not wait for.
+    let written = place
+        .run(move || write(&stored, &got, &rules))
+        .await
+        .map_err(Problem::denied)?;
+    page::held(&app, written?)
+}
+
+/// Who got an event when it came.
+struct Got {
+    subscriptions: Vec<String>,
+    /// The rules that those belong to now, each once.
+    rules: Vec<String>,
+}
+
+impl Got {
+    fn of(app: &App, stored: &StoredEvent) -> Self {
+        let (mut subscriptions, mut rules) = (Vec::new(), Vec::new());
+        for id in &stored.subscriptions {
+            // Of one that left the manifest and owes nothing more the number is all that is left.
+            let Some((own, _)) = app.bus.subscription(*id) else {
+                subscriptions.push(id.0.to_string());
+                continue;
+            };
+            subscriptions.push(own.name().to_string());
+            rules.push(own.rule.to_string());
+        }
+        rules.dedup();
+        Self {
+            subscriptions,
+            rules,
+        }
+    }
+}
+
+/// The rules to judge: those of `bus`, or the one called `rule`, or those behind `after`.
+fn wanted(
+    mut rules: Vec<Arc<RuleConfig>>,
+    bus: &Name,
+    rule: Option<&str>,
+    after: Option<&str>,
+) -> Result<Vec<Arc<RuleConfig>>, Problem> {
+    let Some(named) = rule.or(after) else {
+        rules.retain(|own| own.bus == *bus);
+        return Ok(rules);
+    };
+    let shown: String = named.escape_debug().take(2 * Name::BYTES_MAX).collect();
+    let none = |detail: String| Problem::new(Cause::Handle(Kind::NotFound), detail);
+    match rules.iter().find(|own| own.name.as_str() == named) {
+        Some(own) if own.bus == *bus => {}
+        Some(own) => {
+            return Err(none(format!(
+                "the rule `{shown}` looks at events of bus `{}`, not `{bus}`",
+                own.bus
+            )));
+        }
+        None => return Err(none(format!("no rule `{shown}` is in force"))),
+    }
+    rules.retain(|own| own.bus == *bus);
+    if rule.is_some() {
+        rules.retain(|own| own.name.as_str() == named);
+    } else {
+        let place = rules.iter().position(|own| own.name.as_str() == named);
+        rules.drain(..=place.unwrap_or(0));
+    }
+    Ok(rules)
+}
+
+/// The answer: as many verdicts as its bounds allow, and at least one where there is a rule;
+/// and who got the event when it came.
+fn write(stored: &StoredEvent, got: &Got, rules: &[Arc<RuleConfig>]) -> Result<Vec<u8>, Problem> {
+    let event = &stored.event;
+    let view = View::new(event);
+    let looks_max = (LOOKED_AT_BYTES_MAX / event.size().max(1)).clamp(1, RULES_MAX);
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.number("position", stored.position.0);
+    object.shown("accepted_at", &stored.accepted_at);
+    let mut own = Object::new(object.member("event"));
+    own.text("id", &event.id);
+    own.text("source", &event.source);
+    own.text("type", &event.kind);
+    own.end();
+    object.array("subscriptions", &got.subscriptions, |out, name| {
+        string(out, name)
+    });
+    object.array("rules", &got.rules, |out, name| string(out, name));
+    let list = object.member("verdicts");
+    list.push(b'[');
+    let start = list.len();
+    let mut told = 0;
+    let mut steps = 0;
+    for rule in rules {
+        if told == looks_max || list.len() - start > BYTES_MAX || steps > STEPS_MAX {
+            break;
+        }
+        let verdict =
+            judge(rule, &view, stored.accepted_at).map_err(|error| refused(rule, &error))?;
+        steps += verdict.steps;
+        if told > 0 {
+            list.push(b',');
+        }
+        serde_json::to_writer(&mut *list, &verdict)
+            .expect("a Vec takes every byte and a verdict is plain data");
+        told += 1;
+    }
+    list.push(b']');
+    let more = rules.len() - told;
+    match rules[..told].last().filter(|_| more > 0) {
+        Some(last) => string(object.member("next"), last.name.as_str()),
+        None => object.member("next").extend_from_slice(b"null"),
+    }
+    object.number("more", more as u64);
+    object.end();
+    Ok(out)
+}
+
+/// No verdict on an event of the log: its data was taken in when no rule looked at it, or the rule was
+/// put in force by another release.
+fn refused(rule: &RuleConfig, error: &Unjudged) -> Problem {
+    let code = match error {
+        Unjudged::Event(_) => Code::EventInvalid,
+        Unjudged::Rule(_) => Code::PatternInvalid,
+    };
+    let detail = format!("the rule `{}` can't judge the event: {error}", rule.name);
+    Problem::new(Cause::Handle(Kind::Invalid), detail).coded(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgebus_model::{Data, Event, Lineage, Position, Timestamp};
+
+    fn rules(count: usize) -> Vec<Arc<RuleConfig>> {
+        let name = |text: &str| Name::new(text).unwrap();
+        let rule = |number: usize| RuleConfig {
+            name: name(&format!("r{number}")),
+            bus: name(if number.is_multiple_of(2) {
+                "even"
+            } else {
+                "odd"
+            }),
+            pattern: Some(format!(r#"{{"data":{{"n":[{number}]}}}}"#)),
+            filters: Vec::new(),
+            targets: Vec::new(),
+        };
+        (0..count).map(rule).map(Arc::new).collect()
+    }
+
+    #[test]
+    fn rules_are_those_of_the_bus_or_one_or_those_behind_one() {
+        let check = |rule, after| {
+            let even = Name::new("even").unwrap();
+            match wanted(rules(7), &even, rule, after) {
+                Ok(rules) => rules.iter().map(|rule| rule.name.to_string()).collect(),
+                Err(problem) => vec![problem.status().to_string()],
+            }
+        };
+        assert_eq!(check(None, None), ["r0", "r2", "r4", "r6"]);
+        assert_eq!(check(Some("r4"), None), ["r4"]);
+        assert_eq!(check(None, Some("r2")), ["r4", "r6"]);
+        assert_eq!(check(None, Some("r6")), [""; 0]);
+        assert_eq!(check(Some("r1"), None), ["404"]);
+        assert_eq!(check(Some("none"), None), ["404"]);
+        assert_eq!(check(None, Some("none")), ["404"]);
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_says_what_is_left() {
+        let told = |count: usize, bytes: usize| {
+            let data = format!(r#"{{"n":3,"fill":"{}"}}"#, "x".repeat(bytes));
+            let event = Event {
+                data: Data::Json(data.into()),
+                ..Event::unreadable()
+            };
+            let stored = StoredEvent {
+                position: Position(1),
+                accepted_at: Timestamp(0),
+                rules_version: 1,
+                subscriptions: Vec::new(),
+                lineage: Lineage::default(),
+                event: event.into(),
+            };
+            let got = Got {
+                subscriptions: vec!["r1/f".to_owned()],
+                rules: vec!["r1".to_owned()],
+            };
+            let out = write(&stored, &got, &rules(count)).unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            let verdicts = answer["verdicts"].as_array().unwrap();
+            let matched = verdicts.iter().filter(|verdict| verdict["matched"] == true);
+            assert_eq!(matched.count(), usize::from(count > 3), "{answer}");
+            assert_eq!(answer["subscriptions"], serde_json::json!(["r1/f"]));
+            assert_eq!(answer["rules"], serde_json::json!(["r1"]));
+            (
+                verdicts.len(),
+                answer["next"].as_str().map(str::to_owned),
+                answer["more"].as_u64().unwrap(),
+            )
+        };
+        assert_eq!(told(0, 0), (0, None, 0));
+        assert_eq!(told(RULES_MAX, 0), (RULES_MAX, None, 0));
+        assert_eq!(told(RULES_MAX + 2, 0), (RULES_MAX, Some("r999".into()), 2));
+        let (fitting, next, more) = told(100, 1 << 20);
+        assert!((60..64).contains(&fitting), "{fitting}");
+        assert_eq!(next, Some(format!("r{}", fitting - 1)));
+        assert_eq!(more as usize, 100 - fitting);
+    }
+}

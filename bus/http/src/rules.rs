@@ -1,0 +1,83 @@
+//! Rules: the ones in force, and trying one on an event.
+
+mod trial;
+
+use ::rules::Pattern;
+
+use super::call::{Answer, Call};
+use super::json::{Object, string};
+use super::problem::Problem;
+use super::{page, subscriptions, target};
+use edgebus_manifest::view::parse_pattern;
+use edgebus_model::error::Fault;
+use edgebus_model::{Code, InputConfig, RuleConfig, TargetConfig};
+
+pub(super) use trial::test;
+
+/// Filters of one test.
+pub(super) const FILTERS_MAX: usize = 32;
+
+/// `GET /v1/rules`.
+pub(super) async fn list(call: Call) -> Answer {
+    call.query(&[])?;
+    page::whole(&call.app, "rules", call.app.bus.rules(), |out, rule| {
+        write(out, &rule);
+    })
+}
+
+fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
+    let mut object = Object::new(out);
+    object.text("name", rule.name.as_str());
+    object.text("bus", rule.bus.as_str());
+    // The pattern is JSON already.
+    let pattern = rule.pattern.as_deref().unwrap_or("null");
+    object.member("match").extend_from_slice(pattern.as_bytes());
+    object.array("where", &rule.filters, |out, filter| string(out, filter));
+    object.array("to", &rule.targets, |out, target| {
+        let mut object = Object::new(out);
+        target::write(&mut object, &target.to);
+        object.text("name", target.name.as_str());
+        write_input(&mut object, target);
+        subscriptions::write_policy(&mut object, target);
+        object.end();
+    });
+    object.end();
+}
+
+/// How the target's input is made, as the manifest writes it.
+fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
+    match &target.input {
+        None => {}
+        Some(InputConfig::Path(path)) => object.text("input", path),
+        // The template is JSON already.
+        Some(InputConfig::Template(json)) => {
+            object.member("input").extend_from_slice(json.as_bytes());
+        }
+        Some(InputConfig::EventBridge { paths, template }) => {
+            let mut own = Object::new(object.member("input_paths"));
+            for (name, path) in paths {
+                own.text(name, path);
+            }
+            own.end();
+            object.text("input_template", template);
+        }
+    }
+}
+
+/// A pattern as the manifest takes it; its faults are told below `/match`.
+pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
+    parse_pattern(pattern).map_err(|all| faults("the pattern can't be read", "/match", all))
+}
+
+fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
+    let faults = all
+        .into_iter()
+        .map(|fault| Fault {
+            pointer: format!("{base}{}", fault.pointer),
+            place: None,
+            reason: fault.reason,
+            remedy: fault.remedy,
+        })
+        .collect();
+    Problem::invalid(detail, faults).coded(Code::PatternInvalid)
+}

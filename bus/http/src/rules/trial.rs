@@ -1,0 +1,324 @@
+//! Trying a rule on an event: pattern, filters and input as a request brings them. Nothing is published.
+//!
+//! Faults are told with pointers into the request; what is sound is judged as rules in force are. Never
+//! here: another idea of matching.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ::rules::EventFault;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::call::{Answer, Call, json};
+use super::super::json::{Object, string};
+use super::super::problem::Problem;
+use super::{FILTERS_MAX, faults, parsed};
+use edgebus_manifest::view::{self, Unjudged, Verdict, View};
+use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::{Code, InputConfig, Name, RuleConfig, Target, TargetConfig, Timestamp};
+
+/// What the rule of a trial and its function are called.
+const NAME: &str = "test";
+/// Members of an event that is tried; a CloudEvent has far fewer.
+const MEMBERS_MAX: usize = 64;
+
+/// What `POST /v1/rules/test` takes. The event may be a part of one: only what the rule names counts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Test<'a> {
+    #[serde(borrow, rename = "match")]
+    pattern: Option<&'a RawValue>,
+    #[serde(default, rename = "where")]
+    filters: Filters,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    input_paths: Option<BTreeMap<String, String>>,
+    input_template: Option<String>,
+    #[serde(borrow)]
+    event: &'a RawValue,
+}
+
+/// One filter or several.
+#[derive(Default)]
+struct Filters(Vec<String>);
+
+impl<'de> Deserialize<'de> for Filters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        match Option::<OneOrMany>::deserialize(deserializer)? {
+            None => Ok(Self::default()),
+            Some(OneOrMany::One(filter)) => Ok(Self(vec![filter])),
+            Some(OneOrMany::Many(filters)) if filters.len() <= FILTERS_MAX => Ok(Self(filters)),
+            Some(OneOrMany::Many(_)) => Err(D::Error::custom("too many filters")),
+        }
+    }
+}
+
+/// The members of an event, each once.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("an event as a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut list: Vec<(String, &'de RawValue)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    if list.len() >= MEMBERS_MAX {
+                        return Err(A::Error::custom("the event has too many attributes"));
+                    }
+                    if list.iter().any(|(own, _)| *own == name) {
+                        return Err(A::Error::custom(format!("`{name}` is given twice")));
+                    }
+                    list.push((name, value));
+                }
+                Ok(Members(list))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// `POST /v1/rules/test`: `{"match","where","input","event"}` → matched or not, with the explanation,
+/// and what a target would get.
+pub(crate) async fn test(call: Call) -> Answer {
+    call.query(&[])?;
+    let app = call.app.clone();
+    let (bytes, charge) = call
+        .body(&["application/json"], app.limits.event_bytes_max)
+        .await?;
+    // A rule that is tried may cost as much as all rules of a bus, which other requests must not wait for.
+    let tried = app.judging.run(move || {
+        let tried = tried(&bytes);
+        drop(charge);
+        tried
+    });
+    Ok(json(tried.await.map_err(Problem::denied)??))
+}
+
+fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+    let test: Test<'_> = serde_json::from_slice(bytes).map_err(|error| malformed("", &error))?;
+    let rule = rule(&test)?;
+    let Members(members) =
+        serde_json::from_str(test.event.get()).map_err(|error| malformed("/event", &error))?;
+    let view = View::of_members(&members);
+    // A trial has no time of acceptance.
+    let judged =
+        view::check_keys(&rule, &view).and_then(|()| view::judge(&rule, &view, Timestamp(0)));
+    let verdict = judged.map_err(|error| match error {
+        Unjudged::Event(fault) => event_fault(&fault),
+        Unjudged::Rule(reason) => Problem::fault("", reason, "").coded(Code::PatternInvalid),
+    })?;
+    Ok(write(&verdict, rule.targets[0].input.is_some()))
+}
+
+/// The rule that is tried, if nothing is wrong with it.
+fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
+    if let Some(pattern) = test.pattern {
+        parsed(pattern.get())?;
+    }
+    for (index, text) in test.filters.0.iter().enumerate() {
+        view::parse_filter(text).map_err(|fault| {
+            let base = format!("/where/{index}");
+            faults("a filter can't be read", &base, vec![fault])
+        })?;
+    }
+    let input = input(test)?;
+    if let Some(config) = &input {
+        let base = match config {
+            InputConfig::EventBridge { .. } => "",
+            InputConfig::Path(_) | InputConfig::Template(_) => "/input",
+        };
+        view::compile_input(config).map_err(|all| faults("the input can't be read", base, all))?;
+    }
+    let name = |text| Name::new(text).expect("a short word is a name");
+    Ok(RuleConfig {
+        name: name(NAME),
+        bus: name(DEFAULT_BUS),
+        pattern: test.pattern.map(|pattern| pattern.get().to_owned()),
+        filters: test.filters.0.clone(),
+        targets: vec![TargetConfig {
+            input,
+            ..TargetConfig::with_defaults(&name(NAME), Target::Function(name(NAME)))
+        }],
+    })
+}
+
+/// How the target's input is made, as the manifest writes it.
+fn input(test: &Test<'_>) -> Result<Option<InputConfig>, Problem> {
+    match (test.input, &test.input_paths, &test.input_template) {
+        (None, None, None) => Ok(None),
+        (Some(input), None, None) => Ok(Some(view::input_config(input.get()))),
+        (None, paths, Some(template)) => Ok(Some(InputConfig::EventBridge {
+            paths: paths.clone().unwrap_or_default().into_iter().collect(),
+            template: template.clone(),
+        })),
+        (None, Some(_), None) => Err(Problem::fault(
+            "/input_paths",
+            "`input_paths` without `input_template` makes no input",
+            "write `input_template` beside it, or `input` alone",
+        )
+        .coded(Code::PatternInvalid)),
+        (Some(_), ..) => Err(Problem::fault(
+            "/input",
+            "`input` is given beside `input_paths` or `input_template`",
+            "write `input`, or the two in EventBridge's form",
+        )
+        .coded(Code::PatternInvalid)),
+    }
+}
+
+fn write(verdict: &Verdict, with_input: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = Object::new(&mut out);
+    object.boolean("matched", verdict.matched);
+    serde_json::to_writer(object.member("explanation"), &verdict.explanation)
+        .expect("a Vec takes every byte and an explanation is plain data");
+    object.array("where", &verdict.filters, |out, filter| {
+        let mut object = Object::new(out);
+        object.text("query", &filter.query);
+        object.boolean("held", filter.held);
+        if filter.used_up {
+            object.boolean("used_up", true);
+        }
+        object.end();
+    });
+    if with_input {
+        let made = verdict.inputs.first();
+        let value = made.and_then(|made| made.input.as_deref());
+        let value = value.map_or("null", RawValue::get);
+        object.member("input").extend_from_slice(value.as_bytes());
+        if let Some(fault) = made.and_then(|made| made.fault.as_deref()) {
+            string(object.member("input_fault"), fault);
+        }
+    }
+    object.end();
+    out
+}
+
+fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
+    let mut problem = Problem::fault(pointer, error.to_string(), "");
+    if pointer.is_empty() && error.line() > 0 {
+        problem.faults[0].place = Some((error.line() as u64, error.column() as u64));
+    }
+    problem
+}
+
+fn event_fault(fault: &EventFault) -> Problem {
+    let part = fault.part.as_deref().unwrap_or("");
+    let escaped = part.replace('~', "~0").replace('/', "~1");
+    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "").coded(Code::EventInvalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tried;
+
+    fn check(body: &str) -> Result<serde_json::Value, (u16, String)> {
+        tried(body.as_bytes())
+            .map(|out| serde_json::from_slice(&out).unwrap())
+            .map_err(|problem| (problem.status(), problem.faults[0].pointer.clone()))
+    }
+
+    #[test]
+    fn a_rule_is_tried_with_its_filters() {
+        let yes = check(
+            r#"{"match":{"detail-type":["a"],"data":{"n":[{"numeric":[">",1]}]}},
+                "where":"$.data.list[?@ == 2]","event":{"type":"a","data":{"n":2,"list":[1,2]}}}"#,
+        )
+        .unwrap();
+        assert_eq!(yes["matched"], true);
+        assert_eq!(yes["where"][0]["held"], true);
+        assert_eq!(yes["explanation"]["matched"], true);
+        assert!(yes.get("input").is_none());
+        let no = check(r#"{"match":{"type":["b"]},"event":{"type":"a"}}"#).unwrap();
+        assert_eq!(no["matched"], false);
+        let all = check(r#"{"event":{"type":"a"}}"#).unwrap();
+        assert_eq!(all["matched"], true);
+        let beyond = r#"{"where":["$.data.x"],"event":{"type":"a","data":{"x":1e400}}}"#;
+        assert_eq!(check(beyond).unwrap()["matched"], true);
+        let filtered = check(r#"{"where":["$.x"],"event":{"type":"a"}}"#).unwrap();
+        assert_eq!(filtered["matched"], false);
+    }
+
+    #[test]
+    fn an_input_is_made_as_the_manifest_writes_it() {
+        let event = r#""event":{"type":"a","data":{"n":1.50,"s":"x"}}"#;
+        let made = |rule: &str| {
+            #[derive(serde::Deserialize)]
+            struct Made {
+                input: Box<serde_json::value::RawValue>,
+            }
+            let out = tried(format!("{{{rule},{event}}}").as_bytes()).unwrap();
+            let made: Made = serde_json::from_slice(&out).unwrap();
+            made.input.get().to_owned()
+        };
+        let table = [
+            (r#""input":"$.data.n""#, "1.50"),
+            (r#""input":"$.detail.s""#, r#""x""#),
+            (r#""input":"$.data.none""#, "null"),
+            (r#""input":"n is {$.data.n}""#, r#""n is 1.50""#),
+            (r#""input":{"a":["{$.data.n}",1]}"#, r#"{"a":[1.50,1]}"#),
+            (r#""match":{"type":["b"]},"input":"$.data.n""#, "null"),
+            (
+                r#""input_paths":{"n":"$.data.n"},"input_template":"{\"n\": <n>}""#,
+                r#"{"n":1.50}"#,
+            ),
+            (
+                r#""input_template":"\"<aws.events.rule-name>\"""#,
+                r#""test""#,
+            ),
+        ];
+        for (rule, expected) in table {
+            assert_eq!(made(rule), expected, "{rule}");
+        }
+        let fault = |rule: &str| check(&format!("{{{rule},{event}}}")).unwrap_err();
+        assert_eq!(fault(r#""input":"$[""#), (400, "/input".into()));
+        assert_eq!(
+            fault(r#""input":{"a":"{$.data"}"#),
+            (400, "/input/a".into())
+        );
+        assert_eq!(
+            fault(r#""input_paths":{"n":"$["},"input_template":"<n>""#),
+            (400, "/input_paths/n".into())
+        );
+        assert_eq!(fault(r#""input_paths":{}"#), (400, "/input_paths".into()));
+        assert_eq!(
+            fault(r#""input":1,"input_template":"1""#),
+            (400, "/input".into())
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_a_fault_with_its_place() {
+        let at = |body: &str| check(body).unwrap_err();
+        assert_eq!(at("{"), (400, String::new()));
+        assert_eq!(at("{}"), (400, String::new()));
+        assert_eq!(at(r#"{"event":{},"x":1}"#), (400, String::new()));
+        assert_eq!(at(r#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#).0, 400);
+        assert!(
+            at(r#"{"match":{"a":[{"prefx":"b"}]},"event":{}}"#)
+                .1
+                .starts_with("/match/a")
+        );
+        assert_eq!(at(r#"{"where":"$[","event":{}}"#).0, 400);
+        for event in ["[]", r#"{"a":1,"a":2}"#] {
+            let body = format!(r#"{{"match":{{"a":[1]}},"event":{event}}}"#);
+            assert_eq!(at(&body), (400, "/event".into()));
+        }
+        let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
+        let body = format!(r#"{{"match":{{"a":[1]}},"event":{deep}}}"#);
+        assert_eq!(at(&body), (400, "/event/a".into()));
+    }
+}

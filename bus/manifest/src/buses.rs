@@ -1,0 +1,53 @@
+//! The section `buses`: each bus with its retention and its dedupe window.
+
+use std::collections::BTreeSet;
+
+use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::{BusConfig, Differing, Name};
+
+use super::Section;
+use super::cursor::Cursor;
+use super::faults::Faults;
+use super::scalar::name_of;
+use super::shape::buses::{BUS, EXAMPLE};
+
+/// Reads the section; the default bus is added where it is not declared.
+pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section<BusConfig> {
+    let mut buses = Section {
+        items: Vec::new(),
+        names: BTreeSet::new(),
+    };
+    let entries = section.and_then(|at| at.entries("`buses`", EXAMPLE, faults));
+    for named in entries.unwrap_or_default() {
+        buses.names.insert(named.key.to_owned());
+        let name = name_of(named.key, &named.key_spot, faults);
+        let bus = bus(&named.value, name, faults);
+        buses.items.extend(bus);
+    }
+    if !buses.names.contains(DEFAULT_BUS) {
+        buses.names.insert(DEFAULT_BUS.to_owned());
+        let name = Name::new(DEFAULT_BUS).expect("the default bus has a good name");
+        buses.items.push(BusConfig::with_defaults(name));
+    }
+    buses
+}
+
+fn bus(at: &Cursor<'_>, name: Option<Name>, faults: &mut Faults) -> Option<BusConfig> {
+    let fields = at.fields(&BUS, faults)?;
+    let retention = fields.map("retention", faults);
+    let retention = retention.as_ref();
+    let age = retention.and_then(|fields| fields.duration_ms("age", faults));
+    let size = retention.and_then(|fields| fields.size_bytes("size", faults));
+    let dedupe = fields.duration_ms("dedupe", faults);
+    let differing = fields.choice("differing", faults);
+    // A value at fault keeps its default, for the manifest is refused anyway.
+    let mut bus = BusConfig::with_defaults(name?);
+    bus.retention_age_ms = age.unwrap_or(bus.retention_age_ms);
+    bus.retention_bytes = size.unwrap_or(bus.retention_bytes);
+    bus.dedupe_ms = dedupe.unwrap_or(bus.dedupe_ms);
+    bus.differing = match differing {
+        Some(1) => Differing::Duplicate,
+        _ => Differing::Refuse,
+    };
+    Some(bus)
+}

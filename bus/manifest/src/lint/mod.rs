@@ -1,0 +1,221 @@
+//! What a manifest says that is no fault and yet may not be meant: warnings, each with its place.
+//!
+//! Never here: files, and reasons to refuse.
+
+mod patterns;
+
+use std::collections::BTreeSet;
+
+use crate::view::{compile_input, parse_filter};
+use edgebus_model::error::Fault;
+use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::{Backoff, BusConfig, Name, RuleConfig};
+
+use super::document::{Document, Side};
+use super::faults::join;
+use super::rules::DEAD_LETTER_MS_DEFAULT;
+use super::scalar::duration_text;
+
+/// Every warning of a manifest without faults, in the order of the text. `is_set` says whether a
+/// secret has a value where the question is asked.
+#[must_use]
+pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Fault> {
+    let mut found = Vec::new();
+    not_applied(document, &mut found);
+    secrets(document, is_set, &mut found);
+    unused_functions(document, &mut found);
+    for rule in &document.manifest.rules {
+        slow_retries(document, rule, &mut found);
+        unused_paths(document, rule, &mut found);
+        costly_queries(document, rule, &mut found);
+    }
+    untested_rules(document, &mut found);
+    patterns::check(document, &mut found);
+    found.sort_by_key(|warning| warning.place);
+    found
+}
+
+/// What is read and kept, and has no effect yet, so that nobody relies on it.
+fn not_applied(document: &Document, found: &mut Vec<Fault>) {
+    for bus in &document.manifest.buses {
+        let usual = BusConfig::with_defaults(bus.name.clone());
+        if (bus.retention_age_ms, bus.retention_bytes)
+            != (usual.retention_age_ms, usual.retention_bytes)
+        {
+            found.push(document.note(
+                &format!("/buses/{}/retention", bus.name),
+                Side::Key,
+                "`retention` is not applied yet: the log keeps everything",
+                "leave it if it is what you want later; watch the disk until then",
+            ));
+        }
+    }
+    for function in &document.manifest.functions {
+        if !function.config.allow_http.is_empty() {
+            found.push(document.note(
+                &format!("/functions/{}/allow_http", function.name),
+                Side::Key,
+                "`allow_http` allows nothing yet: there is no outgoing HTTP",
+                "leave it out until there is",
+            ));
+        }
+    }
+    for rule in &document.manifest.rules {
+        for (index, target) in rule.targets.iter().enumerate() {
+            if target.dead_letter_ms != DEAD_LETTER_MS_DEFAULT {
+                found.push(document.note(
+                    &format!("/rules/{}/to/{index}/dead_letter/retention", rule.name),
+                    Side::Key,
+                    "`retention` is not applied yet: every dead letter is kept",
+                    "leave it if it is what you want later",
+                ));
+            }
+        }
+    }
+}
+
+fn secrets(document: &Document, is_set: &dyn Fn(&str) -> bool, found: &mut Vec<Fault>) {
+    for function in &document.manifest.functions {
+        for (index, secret) in function.config.secrets.iter().enumerate() {
+            if !is_set(secret) {
+                found.push(document.note(
+                    &format!("/functions/{}/secrets/{index}", function.name),
+                    Side::Value,
+                    format!("the secret `{secret}` is not set here"),
+                    format!(
+                        "set EDGEBUS_SECRET_{secret} in the environment of the bus, or put it into a file {secret} in the folder that EDGEBUS_SECRETS_DIR names"
+                    ),
+                ));
+            }
+        }
+    }
+}
+
+fn unused_functions(document: &Document, found: &mut Vec<Fault>) {
+    let targets = document
+        .manifest
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.targets);
+    let named: BTreeSet<&Name> = targets.filter_map(|target| target.to.function()).collect();
+    for function in &document.manifest.functions {
+        if !named.contains(&function.name) {
+            found.push(document.note(
+                &join("/functions", function.name.as_str()),
+                Side::Key,
+                format!("no rule sends events to function `{}`", function.name),
+                "name it in `to` of a rule, or leave it out",
+            ));
+        }
+    }
+}
+
+/// A delivery that is too old before its next attempt is never tried as often as is written.
+fn slow_retries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+    for (index, target) in rule.targets.iter().enumerate() {
+        let retry = &target.retry;
+        let unjittered = Backoff {
+            jitter: false,
+            ..retry.backoff
+        };
+        // The longest delay is the one before the last attempt.
+        let failures = retry.attempts_max.saturating_sub(1);
+        let delay = unjittered.delay_ms(failures, 0);
+        if failures == 0 || delay <= retry.age_ms_max {
+            continue;
+        }
+        let key = if retry.backoff.initial_ms > retry.age_ms_max {
+            "initial"
+        } else {
+            "max"
+        };
+        let written = format!("/rules/{}/to/{index}/retry", rule.name);
+        found.push(document.note(
+            &format!("{written}/backoff/{key}"),
+            Side::Value,
+            format!(
+                "a delay of {} is longer than `max_age` ({}): such an attempt is never made",
+                duration_text(delay),
+                duration_text(retry.age_ms_max)
+            ),
+            format!("write a longer `max_age`, or a shorter `{key}`"),
+        ));
+    }
+}
+
+/// A path that the template does not use is a slip of its name, or left over.
+fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+    for (index, target) in rule.targets.iter().enumerate() {
+        let Some(transform) = target
+            .input
+            .as_ref()
+            .and_then(|input| compile_input(input).ok())
+        else {
+            continue;
+        };
+        for name in transform.unused_names() {
+            let paths = format!("/rules/{}/to/{index}/input_paths", rule.name);
+            found.push(document.note(
+                &join(&paths, name),
+                Side::Key,
+                format!("`input_template` has no <{name}>"),
+                "put it into the template, or leave the path out",
+            ));
+        }
+    }
+}
+
+/// A query that may take more steps than a large event leaves it doesn't hold for that event.
+fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+    const REMEDY: &str = "name the fields on the way; past the limit of steps for an event a filter does not hold, and an input can't be made";
+    let mut tell = |pointer: String, reason: &str| {
+        let reason = format!("the query may take far more steps than the event is long: {reason}");
+        found.push(document.note(&pointer, Side::Value, reason, REMEDY));
+    };
+    for (index, text) in rule.filters.iter().enumerate() {
+        let filter = parse_filter(text).ok();
+        if let Some(reason) = filter.and_then(|filter| filter.may_outgrow()) {
+            // One query may be written without a list, and then it has the place of the list.
+            let rule = join("/rules", rule.name.as_str());
+            tell(format!("{rule}/where/{index}"), reason);
+        }
+    }
+    for (index, target) in rule.targets.iter().enumerate() {
+        let input = target.input.as_ref();
+        let transform = input.and_then(|input| compile_input(input).ok());
+        if let Some(reason) = transform.and_then(|transform| transform.may_outgrow()) {
+            let target = format!("{}/to/{index}", join("/rules", rule.name.as_str()));
+            tell(target, reason);
+        }
+    }
+}
+
+/// Where there are tests, a rule in none of them is an oversight; without tests it is a choice.
+fn untested_rules(document: &Document, found: &mut Vec<Fault>) {
+    let manifest = &document.manifest;
+    if manifest.tests.is_empty() {
+        return;
+    }
+    let expected: BTreeSet<&Name> = manifest
+        .tests
+        .iter()
+        .flat_map(|test| &test.expect)
+        .collect();
+    for rule in &manifest.rules {
+        if !expected.contains(&rule.name) {
+            let bus = match rule.bus.as_str() {
+                DEFAULT_BUS => String::new(),
+                bus => format!(", bus: {bus}"),
+            };
+            found.push(document.note(
+                &join("/rules", rule.name.as_str()),
+                Side::Key,
+                format!("no test expects rule `{}`", rule.name),
+                format!(
+                    "add one to `tests`: - {{ name: {0}{bus}, event: events/{0}.json, expect: [{0}] }}",
+                    rule.name
+                ),
+            ));
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! What applying a manifest would change, and what each change does to deliveries that are owed.
+//!
+//! A pure comparison; the numbers come from who asks. Never here: versions and numbers of the store,
+//! and reading of components.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::{BusConfig, Name, RuleConfig, SubscriptionName, TargetConfig};
+
+use super::Manifest;
+use super::functions::{ComponentSource, FunctionDeclaration};
+
+/// What happens to a thing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is there and becomes different.
+    Changed,
+    /// It is no longer in the manifest.
+    Removed,
+}
+
+/// What a change is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A bus.
+    Bus,
+    /// A function.
+    Function,
+    /// A rule.
+    Rule,
+    /// A rule with one of its targets.
+    Subscription,
+}
+
+/// One change of a plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// What happens.
+    pub kind: ChangeKind,
+    /// To what.
+    pub what: Subject,
+    /// Its name.
+    pub name: String,
+    /// What of it differs; empty for what is added or removed.
+    pub aspects: Vec<&'static str>,
+    /// What that does to deliveries in flight, in words.
+    pub effect: String,
+}
+
+/// Whose deliveries are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owing<'n> {
+    /// Those of a function.
+    Function(&'n Name),
+    /// Those of a rule.
+    Rule(&'n Name),
+    /// Those of a subscription.
+    Subscription(&'n SubscriptionName),
+}
+
+/// How many deliveries are owed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owed {
+    /// So many were counted.
+    pub count: usize,
+    /// There may be more.
+    pub more: bool,
+}
+
+/// Counts what is owed; `None` if it doesn't.
+pub type Counting<'c> = &'c mut dyn FnMut(Owing<'_>) -> Option<Owed>;
+
+impl ChangeKind {
+    /// The sign that a plan shows.
+    #[must_use]
+    pub fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Changed => '~',
+            Self::Removed => '-',
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "add",
+            Self::Changed => "change",
+            Self::Removed => "remove",
+        }
+    }
+}
+
+impl Subject {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Function => "function",
+            Self::Rule => "rule",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+impl Change {
+    /// The change without what it does, as in `~ function triage (limits)`.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let mut line = format!("{} {} {}", self.kind.sign(), self.what.word(), self.name);
+        if !self.aspects.is_empty() {
+            line.push_str(&format!(" ({})", self.aspects.join(", ")));
+        }
+        line
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.headline(), self.effect)
+    }
+}
+
+/// The changes from `old` to `new`: buses, functions, rules and, under a changed rule, its
+/// subscriptions. Empty if nothing would change. `replaced` are functions of both whose component has
+/// other bytes than the deployed one: only who reads the files knows them.
+#[must_use]
+pub fn plan(
+    old: &Manifest,
+    new: &Manifest,
+    replaced: &BTreeSet<Name>,
+    owed: Counting<'_>,
+) -> Vec<Change> {
+    let mut plan = Plan {
+        changes: Vec::new(),
+        owed,
+        before: subscriptions(old),
+        after: subscriptions(new),
+    };
+    plan.buses(old, new);
+    plan.functions(old, new, replaced);
+    plan.rules(old, new);
+    plan.changes
+}
+
+/// The items of both sides by name.
+fn paired<'m, T, N: Ord>(
+    old: &'m [T],
+    new: &'m [T],
+    name: impl Fn(&T) -> &N,
+) -> BTreeMap<&'m N, (Option<&'m T>, Option<&'m T>)> {
+    let mut pairs: BTreeMap<&N, (Option<&T>, Option<&T>)> = BTreeMap::new();
+    for item in old {
+        pairs.entry(name(item)).or_default().0 = Some(item);
+    }
+    for item in new {
+        pairs.entry(name(item)).or_default().1 = Some(item);
+    }
+    pairs
+}
+
+/// The words of what differs.
+fn changed<const N: usize>(aspects: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let differing = aspects.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(word, _)| word).collect()
+}
+
+/// Subscriptions by bus and name, each with the rule that it belongs to: a name stays what it is when it
+/// comes to another rule of its bus.
+type Subscriptions<'m> = HashMap<(&'m Name, &'m SubscriptionName), (&'m Name, &'m TargetConfig)>;
+
+fn subscriptions(manifest: &Manifest) -> Subscriptions<'_> {
+    let mut all = HashMap::with_capacity(manifest.rules.len());
+    for rule in &manifest.rules {
+        for target in &rule.targets {
+            all.insert((&rule.bus, &target.name), (&rule.name, target));
+        }
+    }
+    all
+}
+
+struct Plan<'m, 'c> {
+    changes: Vec<Change>,
+    owed: Counting<'c>,
+    before: Subscriptions<'m>,
+    after: Subscriptions<'m>,
+}
+
+impl<'m> Plan<'m, '_> {
+    fn push(
+        &mut self,
+        kind: ChangeKind,
+        what: Subject,
+        name: impl ToString,
+        effect: impl Into<String>,
+    ) {
+        self.changes.push(Change {
+            kind,
+            what,
+            name: name.to_string(),
+            aspects: Vec::new(),
+            effect: effect.into(),
+        });
+    }
+
+    fn push_changed(
+        &mut self,
+        what: Subject,
+        name: impl ToString,
+        aspects: Vec<&'static str>,
+        effect: impl Into<String>,
+    ) {
+        self.push(ChangeKind::Changed, what, name, effect);
+        if let Some(change) = self.changes.last_mut() {
+            change.aspects = aspects;
+        }
+    }
+
+    /// `12 owed deliveries will …`, or that nothing is owed.
+    fn owed(&mut self, whose: Owing<'_>, will: &str) -> String {
+        let many = match (self.owed)(whose) {
+            None => "owed deliveries".to_owned(),
+            Some(Owed { count: 0, .. }) => return "nothing is owed".to_owned(),
+            Some(Owed {
+                count: 1,
+                more: false,
+            }) => "1 owed delivery".to_owned(),
+            Some(Owed { count, more: false }) => format!("{count} owed deliveries"),
+            Some(Owed { count, more: true }) => format!("{count} owed deliveries or more"),
+        };
+        format!("{many} will {will}")
+    }
+
+    fn buses(&mut self, old: &Manifest, new: &Manifest) {
+        let usual = Name::new(DEFAULT_BUS).ok().map(BusConfig::with_defaults);
+        for (name, (before, after)) in paired(&old.buses, &new.buses, |bus| &bus.name) {
+            // The default bus is there on both sides, declared or not.
+            let usual = usual.as_ref().filter(|usual| usual.name == *name);
+            match (before.or(usual), after.or(usual)) {
+                (None, _) => self.push(
+                    ChangeKind::Added,
+                    Subject::Bus,
+                    name,
+                    "can be published on; nothing is owed yet",
+                ),
+                (_, None) => self.push(
+                    ChangeKind::Removed,
+                    Subject::Bus,
+                    name,
+                    "its log stays, what is owed is still delivered",
+                ),
+                (Some(before), Some(after)) => {
+                    let aspects = changed([
+                        (
+                            "retention.age",
+                            before.retention_age_ms != after.retention_age_ms,
+                        ),
+                        (
+                            "retention.size",
+                            before.retention_bytes != after.retention_bytes,
+                        ),
+                        ("dedupe", before.dedupe_ms != after.dedupe_ms),
+                        ("differing", before.differing != after.differing),
+                    ]);
+                    if !aspects.is_empty() {
+                        let effect = "concerns the log; no delivery changes";
+                        self.push_changed(Subject::Bus, name, aspects, effect);
+                    }
+                }
+            }
+        }
+    }
+
+    fn functions(&mut self, old: &Manifest, new: &Manifest, replaced: &BTreeSet<Name>) {
+        let pairs = paired(&old.functions, &new.functions, |function| &function.name);
+        for (name, (before, after)) in pairs {
+            match (before, after) {
+                (None, _) => self.push(
+                    ChangeKind::Added,
+                    Subject::Function,
+                    name,
+                    "gets what rules send it from now on",
+                ),
+                (_, None) => {
+                    let owed = self.owed(Owing::Function(name), "still run on it");
+                    let effect = format!("stays deployed until it is deleted; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Function, name, effect);
+                }
+                (Some(before), Some(after)) => {
+                    self.function(before, after, replaced.contains(name));
+                }
+            }
+        }
+    }
+
+    fn function(
+        &mut self,
+        before: &FunctionDeclaration,
+        after: &FunctionDeclaration,
+        replaced: bool,
+    ) {
+        let component = replaced || other_digest(before, after);
+        let (was, is) = (&before.config, &after.config);
+        let aspects = changed([
+            ("component", component),
+            ("limits", was.limits != is.limits),
+            ("config", was.config != is.config),
+            ("secrets", was.secrets != is.secrets),
+            ("allow_http", was.allow_http != is.allow_http),
+        ]);
+        if aspects.is_empty() {
+            return;
+        }
+        let will = if component {
+            "run on the new revision; attempts under way end on the old one"
+        } else {
+            "run with the new settings; attempts under way end with the old ones"
+        };
+        let effect = self.owed(Owing::Function(&after.name), will);
+        self.push_changed(Subject::Function, &after.name, aspects, effect);
+    }
+
+    fn rules(&mut self, old: &'m Manifest, new: &'m Manifest) {
+        for (name, (before, after)) in paired(&old.rules, &new.rules, |rule| &rule.name) {
+            match (before, after) {
+                (None, after) => {
+                    self.push(
+                        ChangeKind::Added,
+                        Subject::Rule,
+                        name,
+                        "matches events from now on, none that are in the log",
+                    );
+                    if let Some(rule) = after {
+                        self.taken_over(rule);
+                    }
+                }
+                (Some(_), None) => {
+                    let owed = self.owed(Owing::Rule(name), "still be delivered");
+                    let effect = format!("matches no more events; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Rule, name, effect);
+                }
+                (Some(before), Some(after)) => self.rule(before, after),
+            }
+        }
+    }
+
+    /// The subscriptions that a new rule has from another one.
+    fn taken_over(&mut self, rule: &'m RuleConfig) {
+        for now in &rule.targets {
+            if let Some((_, before)) = self.before.get(&(&rule.bus, &now.name)).copied() {
+                self.subscription(before, now, true);
+            }
+        }
+    }
+
+    fn rule(&mut self, before: &'m RuleConfig, now: &'m RuleConfig) {
+        let aspects = changed([
+            ("bus", before.bus != now.bus),
+            ("match", before.pattern != now.pattern),
+            ("where", before.filters != now.filters),
+        ]);
+        if !aspects.is_empty() {
+            let owed = self.owed(Owing::Rule(&now.name), "stay owed");
+            let effect = format!("decides over events from now on; {owed}");
+            self.push_changed(Subject::Rule, &now.name, aspects, effect);
+        }
+        let pairs = paired(&before.targets, &now.targets, |target| &target.name);
+        for (name, (was, is)) in pairs {
+            let elsewhere = self.before.get(&(&now.bus, name)).copied();
+            let stays = self.after.contains_key(&(&before.bus, name));
+            match (was, is) {
+                (Some(was), Some(is)) => self.subscription(was, is, false),
+                (None, Some(is)) => match elsewhere {
+                    Some((_, was)) => self.subscription(was, is, true),
+                    None => self.push(
+                        ChangeKind::Added,
+                        Subject::Subscription,
+                        name,
+                        "gets events from now on, none that are in the log",
+                    ),
+                },
+                (Some(_), None) if !stays => {
+                    let owed = self.owed(Owing::Subscription(name), "still be delivered");
+                    let effect = format!("gets no more events; {owed}");
+                    self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
+                }
+                // It is told with the rule that has it now.
+                (Some(_), None) | (None, None) => {}
+            }
+        }
+    }
+
+    /// What differs of a subscription that is in both manifests; `moved` from one rule to another.
+    fn subscription(&mut self, before: &TargetConfig, after: &TargetConfig, moved: bool) {
+        let (to, input) = (before.to != after.to, before.input != after.input);
+        let retry = before.retry != after.retry;
+        let aspects = changed([
+            ("rule", moved),
+            ("to", to),
+            ("input", input),
+            ("retry", retry),
+            ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
+        ]);
+        if aspects.is_empty() {
+            return;
+        }
+        let owing = Owing::Subscription(&after.name);
+        let effect = if to {
+            let will = format!("go to {} from the next attempt on", after.to);
+            self.owed(owing, &will)
+        } else if input {
+            self.owed(
+                owing,
+                "get the new input, and follow the new policy, from the next attempt on",
+            )
+        } else if retry {
+            self.owed(
+                owing,
+                "follow the new policy from the next attempt on; due times stay",
+            )
+        } else if moved {
+            let owed = self.owed(owing, "stay owed");
+            format!("keeps its number and its history; {owed}")
+        } else {
+            "concerns dead letters; no delivery changes".to_owned()
+        };
+        self.push_changed(Subject::Subscription, &after.name, aspects, effect);
+    }
+}
+
+/// True where both name a component by digest and the digests differ. Another path is no change.
+fn other_digest(before: &FunctionDeclaration, after: &FunctionDeclaration) -> bool {
+    match (&before.component, &after.component) {
+        (Some(ComponentSource::Digest(before)), Some(ComponentSource::Digest(after))) => {
+            before != after
+        }
+        _ => false,
+    }
+}

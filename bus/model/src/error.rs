@@ -1,0 +1,103 @@
+//! The error of the handle: a coarse kind that says what to do next, and words for people.
+
+use crate::Code;
+
+/// What to do about an error. The HTTP status is chosen from this, in `api/problem.rs` alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The input is wrong: change it. `faults` says where.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// It can't be done in the present state of things.
+    Conflict,
+    /// Another version is in force than the one that was asked for: look again.
+    Changed,
+    /// Larger than a limit.
+    TooLarge,
+    /// The node is full for the moment: come back after so many milliseconds.
+    Busy {
+        /// When to come back.
+        retry_after_ms: u64,
+    },
+    /// The disk is below its floor of free space.
+    StorageFull,
+    /// The outcome is unknown: repeat with the same (source, id) and get the first answer.
+    Unknown,
+    /// A stored record is corrupt and was not used.
+    Corrupt,
+    /// Not now: starting, or stopping.
+    Unavailable,
+}
+
+impl Kind {
+    /// The code of an error of this kind that nothing more is known of.
+    #[must_use]
+    pub fn code(self) -> Code {
+        match self {
+            Self::Invalid => Code::InputInvalid,
+            Self::NotFound => Code::NotFound,
+            Self::Conflict => Code::Conflict,
+            Self::Changed => Code::Changed,
+            Self::TooLarge => Code::TooLarge,
+            Self::Busy { .. } => Code::Busy,
+            Self::StorageFull => Code::DiskNearlyFull,
+            Self::Unknown => Code::LogFailed,
+            Self::Corrupt => Code::RecordHarmed,
+            Self::Unavailable => Code::Unavailable,
+        }
+    }
+}
+
+/// One fault of an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// A JSON pointer into the input (RFC 6901); empty is the whole.
+    pub pointer: String,
+    /// Line and column from 1, where the input is a text of lines.
+    pub place: Option<(u64, u64)>,
+    /// What is wrong.
+    pub reason: String,
+    /// How to write it right; may be empty where the reason says it.
+    pub remedy: String,
+}
+
+/// What the handle answers instead of a result.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What to do.
+    pub kind: Kind,
+    /// Which page tells more.
+    pub code: Code,
+    /// What happened, for people; free to change.
+    pub message: String,
+    /// Every fault of an invalid input.
+    pub faults: Vec<Fault>,
+}
+
+impl Error {
+    /// An error of `kind` without a list of faults.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: kind.code(),
+            message: message.into(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// An invalid input with its faults.
+    pub fn invalid(message: impl Into<String>, faults: Vec<Fault>) -> Self {
+        Self {
+            faults,
+            ..Self::new(Kind::Invalid, message)
+        }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
+    }
+}

@@ -1,0 +1,40 @@
+//! The vocabulary: what an event, a rule, a delivery and an outcome are.
+//!
+//! Every other room speaks these words. Nothing here does I/O, awaits, reads a clock or draws a
+//! random number, so that everything decided here can be tested as a table.
+
+#![forbid(unsafe_code)]
+
+pub mod code;
+pub mod delivery;
+pub mod error;
+pub mod event;
+pub mod function;
+pub mod limits;
+pub mod media_type;
+pub mod name;
+pub mod outcome;
+pub mod position;
+pub mod progress;
+pub mod reading;
+pub mod retry;
+pub mod rule;
+pub mod target;
+pub mod timestamp;
+
+pub use code::Code;
+pub use delivery::{
+    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Pending, Running, Settled,
+};
+pub use event::{Attribute, Data, Event, EventError, Lineage};
+pub use function::{Digest, FunctionConfig, Revision};
+pub use limits::FunctionLimits;
+pub use name::{Name, NameError};
+pub use outcome::{Outcome, TimeoutKind};
+pub use position::{BusId, EventRef, Position, SubscriptionId};
+pub use progress::Progress;
+pub use reading::ClockReading;
+pub use retry::{Backoff, RetryPolicy};
+pub use rule::{BusConfig, Differing, InputConfig, RuleConfig, Subscription};
+pub use target::{SubscriptionName, SubscriptionNameError, Target, TargetConfig, TargetKind};
+pub use timestamp::Timestamp;

@@ -1,0 +1,181 @@
+//! The runtime's door: a component in, outcomes out.
+//!
+//! A guest asks for state, configuration, secrets and log through [`GuestServices`], which the pipeline
+//! implements; this room knows no store. One fresh instance for each attempt, dropped whole after it.
+//! Never here: retries, settlement, anything that outlives the attempt.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use edgebus_model::{Digest, Event, FunctionLimits, Outcome};
+
+pub use error::Error;
+
+/// A boxed future: the door is used through `dyn`.
+pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Compiles components.
+pub trait Runtime: Send + Sync + 'static {
+    /// Compiles `component` (or finds it compiled) and checks that it is a function: that it exports
+    /// a known handler and imports nothing that the bus doesn't offer. Compiling has a process of its own;
+    /// dropping the future ends it. The same component, asked for several times, is compiled once, and is
+    /// one function as long as anybody has it.
+    ///
+    /// # Errors
+    /// [`Error`] says what the component lacks and how to build it right.
+    fn prepare(
+        &self,
+        digest: Digest,
+        component: Bytes,
+    ) -> Call<'_, Result<Arc<dyn Function>, Error>>;
+}
+
+/// A compiled function, ready to be called any number of times at once.
+pub trait Function: Send + Sync + 'static {
+    /// Runs one attempt in a fresh instance, within `invocation.limits`; always returns, at the latest
+    /// when the wall-clock limit is over. Dropping the future ends the attempt.
+    fn invoke<'a>(
+        &'a self,
+        invocation: Invocation,
+        services: &'a mut dyn GuestServices,
+    ) -> Call<'a, Invoked>;
+}
+
+/// One attempt's input.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The event.
+    pub event: Arc<Event>,
+    /// What the guest may know of its delivery.
+    pub context: Context,
+    /// What bounds the attempt.
+    pub limits: FunctionLimits,
+}
+
+/// What the guest may know of its delivery.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The delivery's id, as the API shows it.
+    pub delivery: String,
+    /// The same on all attempts of one delivery, and not to be guessed: pass it on to other services.
+    pub idempotency_key: String,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The function's name.
+    pub function: String,
+    /// The rule that matched.
+    pub rule: String,
+    /// The bus.
+    pub bus: String,
+    /// The event's place in it.
+    pub position: u64,
+    /// When the event was accepted, in milliseconds since 1970.
+    pub accepted_at_ms: u64,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub struct Invoked {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Events that the function returned; empty unless it succeeded.
+    pub emitted: Vec<Emitted>,
+    /// What the function wrote to standard output, standard error and its log, in order; of more than the
+    /// limit the beginning and the end.
+    pub output: String,
+    /// How long the attempt took.
+    pub duration: Duration,
+}
+
+/// An event that a function emits; the host adds id, source and origin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Emitted {
+    /// `type`; must not be empty.
+    pub kind: String,
+    /// The bus it goes to; `None` is the bus of the handled event.
+    pub bus: Option<String>,
+    /// `source`; `None` lets the host name the function.
+    pub source: Option<String>,
+    /// `subject`.
+    pub subject: Option<String>,
+    /// `datacontenttype`; `None` with data means `application/json`.
+    pub data_content_type: Option<String>,
+    /// Extension attributes; those that the host owns are refused.
+    pub extensions: Vec<(String, String)>,
+    /// The payload.
+    pub data: Option<Bytes>,
+}
+
+/// A level of the guest's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Why the host said no to a guest.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A bound of the attempt was passed; the attempt ends with [`Outcome::Limit`], whatever the guest does with the error.
+    #[error("{0}")]
+    Limit(String),
+    /// The store could not answer; the attempt ends with [`Outcome::Host`], whatever the guest does.
+    #[error("{0}")]
+    Host(String),
+    /// State that the attempt has read was changed; the attempt ends with [`Outcome::Conflict`], whatever the guest does.
+    #[error("state that was read has changed")]
+    Conflict,
+}
+
+/// What a guest may ask of the bus. One value serves one attempt.
+pub trait GuestServices: Send {
+    /// The value under `key`: what this attempt wrote, else what the store has.
+    fn state_get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>>;
+    /// Writes `key` when the attempt succeeds; `None` deletes.
+    fn state_set<'a>(
+        &'a mut self,
+        key: &'a [u8],
+        value: Option<Bytes>,
+    ) -> Call<'a, Result<(), ServiceError>>;
+    /// Writes `new` if the value is `expected`; tells whether it was.
+    fn state_compare_and_set<'a>(
+        &'a mut self,
+        key: &'a [u8],
+        expected: Option<Bytes>,
+        new: Option<Bytes>,
+    ) -> Call<'a, Result<bool, ServiceError>>;
+    /// Adds `delta` to the decimal integer under `key` (absent counts as 0; other text is a [`ServiceError::Limit`]) and returns the sum; an overflow is refused.
+    fn state_increment<'a>(
+        &'a mut self,
+        key: &'a [u8],
+        delta: i64,
+    ) -> Call<'a, Result<i64, ServiceError>>;
+    /// At most `limit` keys with `prefix`, in byte order, after `after`: those of the store, changed by what this attempt wrote.
+    fn state_keys<'a>(
+        &'a mut self,
+        prefix: &'a [u8],
+        after: Option<&'a [u8]>,
+        limit: u32,
+    ) -> Call<'a, Result<Vec<Vec<u8>>, ServiceError>>;
+    /// A value of the manifest's `config`.
+    fn config(&self, key: &str) -> Option<String>;
+    /// A secret that the manifest allows; `None` if it is not allowed or not set.
+    fn secret(&self, name: &str) -> Option<String>;
+}

@@ -1,9 +1,0 @@
-//! The `edgebus` binary: parses, runs, exits.
-
-#![forbid(unsafe_code)]
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    edgebus::cli::main()
-}

@@ -1,0 +1,506 @@
+//! A store in memory: the model that the durable ones are compared with, and the store of tests.
+//!
+//! Plain ordered maps under one lock, written to be read: where this and an engine disagree, this
+//! one says what was meant. It outlives a handle ([`MemoryStore::reopen`]), so that tests can stop
+//! and start a bus. Never here: durability, checksums, an upper bound on memory.
+
+mod corrupt;
+mod pages;
+#[cfg(any(test, feature = "testing"))]
+pub mod planted;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+pub use corrupt::Row;
+
+use self::pages::{fill, in_direction, of_subscription, weights};
+use super::change::Change;
+use super::known::Known;
+use super::{
+    BusCounts, Catalog, Corruption, Counts, DeliveryState, Error, Kind, Page, Quarantined,
+    RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
+};
+use edgebus_model::{
+    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
+    Position, Running, Settled, SubscriptionId, Timestamp,
+};
+
+/// A handle on a store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    /// Shared with the handles of the same store that [`MemoryStore::reopen`] makes.
+    data: Arc<Mutex<Data>>,
+    /// The open that made this handle; an older one is dead.
+    epoch: u64,
+    /// What the handle before this one left.
+    was_clean: bool,
+    /// Set by a planted failure, for ever.
+    dead: AtomicBool,
+    /// The failure that the next commit meets.
+    planted: Mutex<Option<PlantedFailure>>,
+}
+
+/// A commit that answers [`Kind::Unknown`], on demand of a test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PlantedFailure {
+    /// The transaction took place all the same.
+    Landed,
+    /// It did not.
+    Lost,
+}
+
+/// Where a success stands.
+type Place = (BusId, Position, SubscriptionId, u32);
+
+/// Everything that the store holds.
+#[derive(Clone, Debug)]
+struct Data {
+    known: Arc<Known>,
+    epoch: u64,
+    clean: bool,
+    /// The last reading of the clock.
+    clock: Option<ClockReading>,
+    components: BTreeMap<Digest, Bytes>,
+    /// One vector for each bus; position 1 is the first.
+    logs: BTreeMap<BusId, Vec<StoredEvent>>,
+    /// The latest event with each (bus, source, id).
+    seen: HashMap<(BusId, String, String), (Position, Timestamp)>,
+    deliveries: BTreeMap<DeliveryKey, Delivery>,
+    due: BTreeSet<(Timestamp, DeliveryKey)>,
+    running: BTreeMap<DeliveryKey, Running>,
+    settled: BTreeMap<Place, Settled>,
+    dead_letters: BTreeMap<DeliveryKey, DeadLetter>,
+    /// Copied on the first write after a view was taken.
+    state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
+    /// The last version given to any state write.
+    state_version: u64,
+    /// Descendants of each published event that has some.
+    descendants: BTreeMap<EventRef, u32>,
+    /// Rows that a test declared corrupt.
+    corrupt: BTreeSet<Row>,
+    /// Rows in quarantine, and since when.
+    aside: BTreeMap<Row, Timestamp>,
+    /// Counts rows that were declared corrupt.
+    found: u64,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// A new, empty store with the bus `default`, opened once.
+    #[must_use]
+    pub fn new() -> Self {
+        let data = Data {
+            known: Arc::new(Known::genesis()),
+            epoch: 1,
+            clean: false,
+            clock: None,
+            components: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            seen: HashMap::new(),
+            deliveries: BTreeMap::new(),
+            due: BTreeSet::new(),
+            running: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+            state: Arc::default(),
+            state_version: 0,
+            descendants: BTreeMap::new(),
+            corrupt: BTreeSet::new(),
+            aside: BTreeMap::new(),
+            found: 0,
+        };
+        Self::handle(Arc::new(Mutex::new(data)), 1, true)
+    }
+
+    /// Another handle on the same store, as after a restart; every earlier handle is dead.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        let (epoch, was_clean) = {
+            let mut data = self.lock();
+            #[cfg(any(test, feature = "testing"))]
+            if planted::DEDUPE_APART.get() {
+                data.forget_newest();
+            }
+            data.epoch += 1;
+            (data.epoch, std::mem::take(&mut data.clean))
+        };
+        Self::handle(Arc::clone(&self.data), epoch, was_clean)
+    }
+
+    /// Makes the next commit answer [`Kind::Unknown`], and this handle dead after it.
+    pub fn plant(&self, failure: PlantedFailure) {
+        *self.planted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// What is pending, corrupt rows included.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn owed(&self) -> Vec<Delivery> {
+        self.lock().deliveries.values().cloned().collect()
+    }
+
+    /// Declares a row corrupt: reads answer [`Kind::Corrupt`], pages leave it out.
+    pub fn harm(&self, row: Row) {
+        let mut data = self.lock();
+        data.found += u64::from(data.corrupt.insert(row));
+    }
+
+    fn handle(data: Arc<Mutex<Data>>, epoch: u64, was_clean: bool) -> Self {
+        Self {
+            data,
+            epoch,
+            was_clean,
+            dead: AtomicBool::new(false),
+            planted: Mutex::new(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alive(&self) -> Result<MutexGuard<'_, Data>, Error> {
+        let data = self.lock();
+        if self.dead.load(Ordering::Relaxed) || data.epoch != self.epoch {
+            return Err(Error::new(Kind::Unknown, "this handle is dead: open again"));
+        }
+        Ok(data)
+    }
+}
+
+impl MemoryStore {
+    /// What is known, with what else the catalog tells.
+    fn catalog_of(&self, data: &Data, known: &Known) -> Catalog {
+        Catalog {
+            store_id: [1; 16],
+            secret: [2; 32],
+            epoch: self.epoch,
+            clean: self.was_clean,
+            newest: data
+                .logs
+                .keys()
+                .map(|bus| data.clock_of(*bus))
+                .max()
+                .unwrap_or_default(),
+            clock: data.clock.clone(),
+            ..known.catalog(|bus| data.head(bus))
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
+        let mut data = self.alive()?;
+        let planted = self
+            .planted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if planted.is_some() {
+            self.dead.store(true, Ordering::Relaxed);
+        }
+        if planted == Some(PlantedFailure::Lost) {
+            return Err(Error::new(Kind::Unknown, "planted: the commit was lost"));
+        }
+        let outcomes = batch.iter().map(|step| data.step(step)).collect();
+        if planted == Some(PlantedFailure::Landed) {
+            return Err(Error::new(Kind::Unknown, "planted: the commit landed"));
+        }
+        Ok(outcomes)
+    }
+
+    fn catalog(&self) -> Result<Catalog, Error> {
+        let data = self.alive()?;
+        data.must_be_sound(&Row::Meta)?;
+        data.must_be_sound(&Row::Catalog)?;
+        Ok(self.catalog_of(&data, &data.known))
+    }
+
+    fn plan(&self, step: &Step) -> Result<Result<(Catalog, Step), String>, Error> {
+        let data = self.alive()?;
+        let has = |digest| data.components.contains_key(&digest);
+        let next = data.known.after(step, has);
+        Ok(next.map(|next| {
+            let change = Change::new(data.known.clone(), next, step);
+            let catalog = self.catalog_of(&data, change.next());
+            (catalog, Step::Change(Arc::new(change)))
+        }))
+    }
+
+    fn events_page(
+        &self,
+        bus: BusId,
+        from: Position,
+        page: Page,
+    ) -> Result<Rows<StoredEvent, Position>, Error> {
+        let data = self.alive()?;
+        Ok(data.events_page(bus, from, page))
+    }
+
+    fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
+        let data = self.alive()?;
+        data.must_be_sound(&Row::Event(bus, position))?;
+        Ok(data.at(bus, position).cloned())
+    }
+
+    fn pending_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Pending, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let sound = |key| data.is_sound(&Row::Delivery(key));
+        let reading = (sound, weights::pending);
+        let rows = of_subscription(&data.deliveries, subscription, from, page, reading);
+        Ok(Rows {
+            rows: rows.rows.iter().map(Delivery::pending).collect(),
+            next: rows.next,
+            bytes: rows.bytes,
+        })
+    }
+
+    fn deliveries_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Delivery, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let sound = |key| data.is_sound(&Row::Delivery(key));
+        let reading = (sound, weights::delivery);
+        let rows = &data.deliveries;
+        Ok(of_subscription(rows, subscription, from, page, reading))
+    }
+
+    fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error> {
+        let data = self.alive()?;
+        data.must_be_sound(&Row::Delivery(key))?;
+        Ok(data.deliveries.get(&key).map(Delivery::pending))
+    }
+
+    fn running_page(
+        &self,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Running, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let rows = in_direction(
+            &data.running,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            from,
+            page,
+        );
+        Ok(fill(rows, page, |row| row.key, |_| 1))
+    }
+
+    fn waiting(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, DeliveryKey)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, DeliveryKey)>, Error> {
+        let data = self.alive()?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = data.due.range((from, Bound::Unbounded));
+        Ok(rows
+            .take_while(|(due, _)| *due <= until)
+            .filter(|(due, key)| data.is_sound(&Row::Due(*due, *key)))
+            .take(limit)
+            .copied()
+            .collect())
+    }
+
+    fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
+        let data = self.alive()?;
+        for row in [Row::Delivery(key), Row::Settled(key), Row::DeadLetter(key)] {
+            data.must_be_sound(&row)?;
+        }
+        let owed = data.deliveries.get(&key).cloned().map(DeliveryState::Owed);
+        let place = data.place_of(key);
+        let settled = || {
+            data.settled
+                .get(&place)
+                .cloned()
+                .map(DeliveryState::Settled)
+        };
+        let dead = || {
+            data.dead_letters
+                .get(&key)
+                .cloned()
+                .map(DeliveryState::Dead)
+        };
+        Ok(owed.or_else(settled).or_else(dead))
+    }
+
+    fn settled_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let key = |replay, position| DeliveryKey {
+            subscription,
+            replay,
+            position: Position(position),
+        };
+        let first = Bound::Included(data.place_of(key(0, 0)));
+        let last = Bound::Included(data.place_of(key(u32::MAX, u64::MAX)));
+        let from = from.map(|from| DeliveryKey {
+            subscription,
+            ..from
+        });
+        let from = from.map(|from| data.place_of(from));
+        let rows = in_direction(&data.settled, first, last, from, page);
+        let rows = rows.filter(|row| row.delivery.key.subscription == subscription);
+        let rows = rows.filter(|row| data.is_sound(&Row::Settled(row.delivery.key)));
+        let weight = |row: &Settled| weights::delivery(&row.delivery);
+        Ok(fill(rows, page, |row| row.delivery.key, weight))
+    }
+
+    fn dead_letters_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
+        let data = self.alive()?;
+        let weight = |row: &DeadLetter| weights::delivery(&row.delivery) + row.event.size();
+        let reading = (|key| data.is_sound(&Row::DeadLetter(key)), weight);
+        let rows = &data.dead_letters;
+        Ok(of_subscription(rows, subscription, from, page, reading))
+    }
+
+    fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {
+        let data = self.alive()?;
+        let log = data.logs.get(&bus).map_or(&[][..], Vec::as_slice);
+        Ok(BusCounts {
+            events: log.len() as u64,
+            bytes: log.iter().map(|row| row.event.size() as u64).sum(),
+        })
+    }
+
+    fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error> {
+        let data = self.alive()?;
+        let of = |key: &DeliveryKey| key.subscription == subscription;
+        let mut counts = Counts::default();
+        for row in data.deliveries.values().filter(|row| of(&row.key)) {
+            *counts.owed_mut(row.due_at.is_some()) += 1;
+        }
+        counts.dead = data.dead_letters.keys().filter(|key| of(key)).count() as u64;
+        Ok(counts)
+    }
+
+    fn totals(&self) -> Counts {
+        let data = self.lock();
+        let mut counts = Counts::default();
+        for row in data.deliveries.values() {
+            *counts.owed_mut(row.due_at.is_some()) += 1;
+        }
+        counts.dead = data.dead_letters.len() as u64;
+        counts
+    }
+
+    fn state_view(&self) -> Result<Box<dyn StateView + '_>, Error> {
+        let data = self.alive()?;
+        Ok(Box::new(View {
+            state: data.state.clone(),
+            version: data.state_version,
+            unsound: data.unsound_state(),
+        }))
+    }
+
+    fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
+        let data = self.alive()?;
+        data.must_be_sound(&Row::Component(digest))?;
+        Ok(data.components.get(&digest).cloned())
+    }
+
+    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
+        let data = self.alive()?;
+        for row in &data.corrupt {
+            harm(format!("{row:?}"));
+        }
+        let events: usize = data.logs.values().map(Vec::len).sum();
+        let rest = data.deliveries.len() + data.settled.len() + data.dead_letters.len();
+        Ok(Verified {
+            records: (events + rest + data.state.len()) as u64,
+            harmed: data.corrupt.len() as u64,
+        })
+    }
+
+    fn corruption(&self) -> Corruption {
+        self.lock().corruption()
+    }
+
+    fn quarantined(
+        &self,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Quarantined>, Error> {
+        Ok(self.alive()?.quarantined(after, limit))
+    }
+}
+
+/// State at one moment.
+struct View {
+    state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
+    version: u64,
+    /// State rows that are corrupt, or in quarantine.
+    unsound: BTreeSet<Row>,
+}
+
+impl View {
+    fn is_sound(&self, function: &Name, key: &[u8]) -> bool {
+        self.unsound.is_empty()
+            || !self
+                .unsound
+                .contains(&Row::State(function.clone(), key.to_vec()))
+    }
+}
+
+impl StateView for View {
+    fn version(&self) -> Result<u64, Error> {
+        Ok(self.version)
+    }
+
+    fn get(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
+        if !self.is_sound(function, key) {
+            return Err(Row::State(function.clone(), key.to_vec()).error());
+        }
+        Ok(self.state.get(&(function.clone(), key.to_vec())).cloned())
+    }
+
+    fn keys(
+        &self,
+        function: &Name,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded((function.clone(), after.to_vec())),
+            _ => Bound::Included((function.clone(), prefix.to_vec())),
+        };
+        let rows = self.state.range((from, Bound::Unbounded));
+        Ok(rows
+            .map(|((owner, key), _)| (owner, key))
+            .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
+            .filter(|(_, key)| self.is_sound(function, key))
+            .take(limit)
+            .map(|(_, key)| key.clone())
+            .collect())
+    }
+}

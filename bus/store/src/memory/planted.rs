@@ -1,0 +1,27 @@
+//! Bugs that the tests must catch, on the thread that turns them on. Never in a release.
+
+use std::cell::Cell;
+
+use super::Data;
+
+thread_local! {
+    /// Settles whatever the fence says.
+    pub static NO_FENCE: Cell<bool> = const { Cell::new(false) };
+    /// Settles whatever has become of the state that was read.
+    pub static NO_VERSIONS: Cell<bool> = const { Cell::new(false) };
+    /// Dedupe has transactions of its own: a crash comes between the event and its record.
+    pub static DEDUPE_APART: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Data {
+    /// Forgets that the newest event of each bus was seen.
+    pub(super) fn forget_newest(&mut self) {
+        for (bus, log) in &self.logs {
+            if let Some(last) = log.last() {
+                let event = &last.event;
+                let place = (*bus, event.source.clone(), event.id.clone());
+                self.seen.remove(&place);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Is a component a function? If not: what it lacks, and how to build it right.
+
+use ::wasmtime::Engine;
+use ::wasmtime::component::types::ComponentItem;
+use ::wasmtime::component::{Component, InstancePre};
+
+use super::bindings::edgebus::function::types as wire;
+use super::host::Guest;
+use edgebus_model::Code;
+use edgebus_runtime::error::{Error, Kind};
+
+/// What a function exports.
+const HANDLER: &str = "edgebus:function/handler@0.1.";
+/// What a function may import: packages of WASI 0.2, and the interfaces of our own.
+const OFFERED: [&str; 10] = [
+    "edgebus:function/types@0.1.",
+    "edgebus:function/state@0.1.",
+    "edgebus:function/config@0.1.",
+    "edgebus:function/secrets@0.1.",
+    "edgebus:function/log@0.1.",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+];
+/// Linked, so that a standard library finds them, but every call is refused.
+const REFUSED: &str = "wasi:sockets/";
+/// How to do it right.
+const BUILD: &str = "build it with guest-sdk and `cargo build --release --target wasm32-wasip2`";
+
+fn invalid(message: &str) -> Error {
+    Error::new(Kind::Invalid, format!("{message}: {BUILD}"))
+}
+
+/// Looks at the first bytes: the compiler's own message would be about offsets.
+pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Error> {
+    check_head(bytes).map_err(|error| error.coded(Code::NoComponent))
+}
+
+fn check_head(bytes: &[u8]) -> Result<(), Error> {
+    match (bytes.get(..4), bytes.get(4..8)) {
+        (Some(b"\0asm"), Some([0x0d, 0, 1, 0])) => Ok(()),
+        (Some(b"\0asm"), Some([_, _, 0, 0])) => Err(invalid(
+            "this is a WebAssembly module, not a component (wasm32-unknown-unknown and wasm32-wasip1 \
+             make those)",
+        )),
+        (Some(b"\0asm"), _) => Err(invalid("this component has an unknown version")),
+        _ => Err(invalid("this is no WebAssembly component")),
+    }
+}
+
+/// Looks at what the component exports and imports.
+pub(super) fn check_world(engine: &Engine, component: &Component) -> Result<(), Error> {
+    let world = component.component_type();
+    let exports: Vec<&str> = world.exports(engine).map(|(name, _)| name).collect();
+    if !exports.iter().any(|name| name.starts_with(HANDLER)) {
+        let other = exports
+            .iter()
+            .find(|name| name.starts_with("edgebus:function/handler"));
+        let message = match (other, exports.is_empty()) {
+            (Some(other), _) => {
+                format!("the component exports `{other}`; this bus runs `{HANDLER}0`")
+            }
+            (None, true) => format!("the component exports nothing; `{HANDLER}0` is missing"),
+            (None, false) => format!(
+                "the component exports `{}`; `{HANDLER}0` is missing",
+                exports.join("`, `")
+            ),
+        };
+        return Err(invalid(&message));
+    }
+    let unknown: Vec<&str> = world
+        .imports(engine)
+        .map(|(name, _)| name)
+        .filter(|name| !OFFERED.iter().any(|offered| name.starts_with(offered)))
+        .filter(|name| !name.starts_with(REFUSED))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "the component imports `{}`, which this bus doesn't offer",
+        unknown.join("`, `")
+    )))
+}
+
+/// Compares the handler's types with ours: an instance would fail at its first attempt only.
+pub(super) fn check_types(ready: &InstancePre<Guest>) -> Result<(), Error> {
+    let handler = ready
+        .component()
+        .component_type()
+        .exports(ready.engine())
+        .find(|(name, _)| name.starts_with(HANDLER))
+        .map(|(_, handler)| handler.ty);
+    let handle = match &handler {
+        Some(ComponentItem::ComponentInstance(handler)) => handler
+            .exports(ready.engine())
+            .find(|(name, _)| *name == "handle")
+            .map(|(_, handle)| handle.ty),
+        _ => None,
+    };
+    let Some(ComponentItem::ComponentFunc(handle)) = handle else {
+        return Err(invalid(&format!("`{HANDLER}0` has no function `handle`")));
+    };
+    type Parameters<'a> = (wire::Event<'a>, wire::Context<'a>);
+    type Results = (Result<Vec<wire::NewEvent>, wire::Failure>,);
+    handle
+        .typecheck::<Parameters<'_>, Results>(&ready.instance_type())
+        .map_err(|error| unlinkable(&error))
+}
+
+/// What the linker or the bindings found, after [`check_world`] found nothing.
+pub(super) fn unlinkable(error: &::wasmtime::Error) -> Error {
+    invalid(&format!("the component doesn't fit this bus: {error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], expected: &str) {
+        let error = check_bytes(bytes).expect_err("no component");
+        assert_eq!(error.kind, Kind::Invalid);
+        assert!(error.message.contains(expected), "{}", error.message);
+        assert!(error.message.contains("wasm32-wasip2"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_first_bytes_tell_what_it_is() {
+        check(b"", "no WebAssembly");
+        check(b"console.log(1)", "no WebAssembly");
+        check(b"\0asm\x01\0\0\0", "a WebAssembly module");
+        check(b"\0asm\x0e\0\x01\0", "unknown version");
+        assert!(check_bytes(b"\0asm\x0d\0\x01\0").is_ok());
+    }
+}

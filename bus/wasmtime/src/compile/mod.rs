@@ -1,0 +1,327 @@
+//! Compiles components in processes of their own, and keeps what came of it.
+//!
+//! What a component's author wrote decides how long the compiler takes and how much memory it needs, and
+//! nothing in a compiler stops at a limit. So each compilation has a process (`child.rs` is the bus's side
+//! of it, `inside.rs` the other) that the system bounds: it can be killed at any moment, and all of its memory
+//! comes back. A few run at once, and a bounded number waits.
+//!
+//! A component that is asked for several times is compiled once, and is one function as long as anybody has
+//! it. Code that was compiled before comes from `cache.rs`. Never here: code that another program compiled.
+
+mod answer;
+mod child;
+mod inside;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use ::wasmtime::component::{Component, Linker};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::bindings::FunctionPre;
+use super::cache::Cache;
+use super::engine::TABLES_PER_SLOT;
+use super::host::{self, Guest};
+use super::instance::Compiled;
+use super::trusted::Code;
+use super::{Machine, Settings, check};
+use edgebus_model::Digest;
+use edgebus_runtime::error::{Error, Kind};
+
+pub use inside::compile_if_told;
+
+/// The hidden command of the program that compiles.
+const COMMAND: &str = "compile-component";
+/// Components that wait for the compiler.
+const WAITING_MAX: usize = 64;
+/// Added to the nice value of what compiles.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+/// Cranelift recurses over what a guest's author wrote.
+const STACK_BYTES: usize = 16 << 20;
+/// Memory of one compilation, in bytes, if the machine has enough.
+const MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// With less memory than this, one compilation runs at a time.
+const MEMORY_BYTES_FOR_TWO: u64 = 4 << 30;
+
+/// Where components are compiled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In a child process with limits, which runs this program with words for [`compile_if_told`].
+    Child(PathBuf),
+    /// In this process, without any limit: for tests and benches of components that they know.
+    Here,
+}
+
+/// How components are compiled.
+#[derive(Clone, Debug)]
+pub struct Compiling {
+    /// Where.
+    pub place: Place,
+    /// How long compiling one component may take.
+    pub time_max: Duration,
+    /// Memory of one compilation, in bytes; `None` goes by the memory of the machine.
+    pub memory_bytes_max: Option<u64>,
+}
+
+impl Default for Compiling {
+    fn default() -> Self {
+        Self {
+            place: Place::Here,
+            time_max: Duration::from_secs(60),
+            memory_bytes_max: None,
+        }
+    }
+}
+
+/// What compiles, with what it made.
+pub(super) struct Compiler {
+    inside: Arc<Inside>,
+    /// Compilations at the same time.
+    places: Arc<Semaphore>,
+    /// Compilations that run or wait for a place.
+    queue: Semaphore,
+    /// Code that is loaded at the same time.
+    loads: Arc<Semaphore>,
+    /// What is asked for now, and what somebody has. Locked for moments only.
+    known: Mutex<HashMap<Digest, Weak<Known>>>,
+    compiling: Compiling,
+    bounds: child::Bounds,
+}
+
+/// One component; whoever is in first makes it, and the others wait at the gate.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Held while it is made. It has the last answer for those that waited meanwhile.
+    gate: tokio::sync::Mutex<Option<Result<Weak<Compiled>, Error>>>,
+}
+
+/// What the threads that load code share.
+struct Inside {
+    machine: Arc<Machine>,
+    linker: Linker<Guest>,
+    cache: Option<Cache>,
+}
+
+impl Compiler {
+    /// A compiler with nothing to do; it starts threads and processes when they are needed.
+    pub(super) fn new(
+        machine: Arc<Machine>,
+        settings: &Settings,
+    ) -> Result<Self, ::wasmtime::Error> {
+        let mut linker = Linker::new(&machine.engine);
+        host::link(&mut linker)?;
+        let cache = Cache::open(settings, &machine.engine)?;
+        let memory_bytes = settings.memory_bytes;
+        let at_once = if memory_bytes < MEMORY_BYTES_FOR_TWO {
+            1
+        } else {
+            2
+        };
+        let compiling = settings.compiling.clone();
+        let memory_bytes_max = compiling
+            .memory_bytes_max
+            .unwrap_or_else(|| MEMORY_BYTES_MAX.min(memory_bytes / 2));
+        let loads = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            inside: Arc::new(Inside {
+                machine,
+                linker,
+                cache,
+            }),
+            places: Arc::new(Semaphore::new(at_once)),
+            queue: Semaphore::new(WAITING_MAX + at_once),
+            loads: Arc::new(Semaphore::new(loads)),
+            known: Mutex::default(),
+            bounds: child::Bounds {
+                memory_bytes_max,
+                time_max: compiling.time_max,
+            },
+            compiling,
+        })
+    }
+
+    /// The function that `component` is: the one that there is, or one whose code was kept, or compiled now.
+    ///
+    /// Dropping the future ends its compilation; whoever waits for the same one begins anew.
+    pub(super) async fn function(
+        &self,
+        digest: Digest,
+        component: Bytes,
+    ) -> Result<Arc<Compiled>, Error> {
+        let known = self.known(digest);
+        let mut last = known.gate.lock().await;
+        match &*last {
+            Some(Ok(function)) => {
+                if let Some(function) = function.upgrade() {
+                    return Ok(function);
+                }
+            }
+            Some(Err(error)) => return Err(error.clone()),
+            None => {}
+        }
+        let made = self.make(digest, component, &known).await;
+        *last = Some(match &made {
+            Ok(function) => Ok(Arc::downgrade(function)),
+            Err(error) => Err(error.clone()),
+        });
+        made
+    }
+
+    fn known(&self, digest: Digest) -> Arc<Known> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(&digest).and_then(Weak::upgrade) {
+            return known;
+        }
+        all.retain(|_, known| known.strong_count() > 0);
+        let known = Arc::new(Known::default());
+        all.insert(digest, Arc::downgrade(&known));
+        known
+    }
+
+    async fn make(
+        &self,
+        digest: Digest,
+        component: Bytes,
+        known: &Arc<Known>,
+    ) -> Result<Arc<Compiled>, Error> {
+        check::check_bytes(&component)?;
+        if self.inside.cache.is_some() {
+            let (inside, owner) = (Arc::clone(&self.inside), Arc::clone(known));
+            let kept = on_thread(self.load().await?, move || inside.kept(digest, owner));
+            if let Some(function) = kept.await? {
+                return Ok(Arc::new(function));
+            }
+        }
+        let code = self.compile(component).await?;
+        let (inside, owner) = (Arc::clone(&self.inside), Arc::clone(known));
+        let finished = on_thread(self.load().await?, move || {
+            let function = inside.finish(&code, owner)?;
+            if let Some(cache) = &inside.cache {
+                cache.write(digest, &code);
+            }
+            Ok(function)
+        });
+        finished.await?.map(Arc::new)
+    }
+
+    async fn load(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let permit = Arc::clone(&self.loads).acquire_owned().await;
+        permit.map_err(|_| ended())
+    }
+
+    async fn compile(&self, component: Bytes) -> Result<Code, Error> {
+        let Ok(_waits) = self.queue.try_acquire() else {
+            let message = format!("{WAITING_MAX} components wait for the compiler; try again");
+            return Err(Error::new(Kind::Host, message));
+        };
+        let place = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(|_| ended())?;
+        match &self.compiling.place {
+            Place::Child(program) => {
+                let layout = self.inside.machine.allocation.layout;
+                child::compile(program, layout, self.bounds, &component).await
+            }
+            Place::Here => {
+                let engine = self.inside.machine.engine.clone();
+                let compiled = on_thread(place, move || {
+                    lower_priority();
+                    engine.precompile_component(&component)
+                });
+                let code = compiled.await?;
+                code.map(Code::from_own_compiler)
+                    .map_err(|error| child::refused(&format!("{error:#}")))
+            }
+        }
+    }
+}
+
+impl Inside {
+    /// The function of the code that was kept, if there is some.
+    fn kept(&self, digest: Digest, known: Arc<Known>) -> Option<Compiled> {
+        let code = self.cache.as_ref()?.read(digest)?;
+        // Whatever is wrong with it is found again, and told, when it is compiled.
+        self.finish(&code, known).ok()
+    }
+
+    /// Makes a function of `code`.
+    fn finish(&self, code: &Code, known: Arc<Known>) -> Result<Compiled, Error> {
+        // The code is our own compiler's: what is wrong is what the component asks of the pool.
+        let component = code.load(&self.machine.engine).map_err(|error| {
+            let message = format!("the component asks for more than it can get: {error:#}");
+            Error::new(Kind::Invalid, message)
+        })?;
+        check::check_world(&self.machine.engine, &component)?;
+        let slots = self.slots(&component)?;
+        let ready = self
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| check::unlinkable(&error))?;
+        check::check_types(&ready)?;
+        let ready = FunctionPre::new(ready).map_err(|error| check::unlinkable(&error))?;
+        Ok(Compiled {
+            machine: Arc::clone(&self.machine),
+            ready,
+            slots,
+            _known: known,
+        })
+    }
+
+    /// How many slots of the pool an instance takes.
+    fn slots(&self, component: &Component) -> Result<u32, Error> {
+        let Some(needs) = component.resources_required() else {
+            let message = "the component imports a module: link it in when you build it";
+            return Err(Error::new(Kind::Invalid, message));
+        };
+        let tables = needs.num_tables.div_ceil(TABLES_PER_SLOT);
+        let slots = needs.num_memories.max(tables).max(1);
+        let instances_max = self.machine.allocation.instances_max;
+        if slots > instances_max {
+            let message =
+                format!("the component takes {slots} of the pool's {instances_max} slots");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        Ok(slots)
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Kind::Host, "the compiler has ended")
+}
+
+/// Does `work` on a thread of its own, which has a stack for a compiler and goes when it is done. `permit`
+/// bounds how many there are; it is held to the end, whether somebody still waits or not.
+async fn on_thread<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (done, answer) = oneshot::channel();
+    thread::Builder::new()
+        .name("compile".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            // The one who asked may have gone.
+            drop(done.send(work()));
+            drop(permit);
+        })
+        .map_err(|error| Error::new(Kind::Host, format!("the system gives no thread: {error}")))?;
+    let panicked = |_| Error::new(Kind::Host, "the compiler panicked");
+    answer.await.map_err(panicked)
+}
+
+/// Linux keeps a nice value for each thread, against POSIX: so this is about the caller only.
+#[cfg(target_os = "linux")]
+fn lower_priority() {
+    // Compiling at the usual priority is no fault worth a word.
+    let _ = rustix::process::getpriority_process(None)
+        .and_then(|nice| rustix::process::setpriority_process(None, nice.saturating_add(NICENESS)));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_priority() {}

@@ -1,0 +1,12 @@
+//! `edgebus:function/config`: what the manifest's `config` gives.
+
+use ::wasmtime::Result;
+
+use super::{Guest, Question};
+use crate::bindings::edgebus::function::config::Host;
+
+impl Host for Guest {
+    async fn get(&mut self, key: String) -> Result<Option<String>> {
+        self.ask_text(Question::Config(key)).await
+    }
+}

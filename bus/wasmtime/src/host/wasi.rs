@@ -1,0 +1,146 @@
+//! `wasi:*` 0.2: what a guest's standard library imports.
+//!
+//! Clocks and randomness are real; standard output and standard error go to the attempt's output. There
+//! are no files, no sockets, no names, no environment, no arguments and no input.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::wasmtime::component::ResourceTable;
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::Guest;
+use crate::RESOURCES_MAX;
+use crate::desk::Desk;
+
+/// Bytes that a guest may write, or draw at random, in one call.
+const CALL_BYTES_MAX: usize = 64 << 10;
+
+/// An attempt's WASI.
+pub(super) struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+}
+
+impl Wasi {
+    fn new(desk: &Arc<Desk>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let context = WasiCtx::builder()
+            .stdout(Stream::new(desk, false))
+            .stderr(Stream::new(desk, true))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(CALL_BYTES_MAX as u64)
+            .build();
+        Self { context, table }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let desk = &self.desk;
+        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(desk)));
+        WasiCtxView {
+            ctx: &mut wasi.context,
+            table: &mut wasi.table,
+        }
+    }
+}
+
+/// Standard output and standard error: always ready, and what is too much is dropped there.
+#[derive(Clone)]
+struct Stream {
+    desk: Arc<Desk>,
+    /// Standard error, where a panic says why.
+    errors: bool,
+}
+
+impl Stream {
+    fn new(desk: &Arc<Desk>, errors: bool) -> Self {
+        Self {
+            desk: Arc::clone(desk),
+            errors,
+        }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        self.desk.output(|output| {
+            if self.errors {
+                output.write_error(bytes);
+            } else {
+                output.write(bytes);
+            }
+        });
+    }
+}
+
+impl IsTerminal for Stream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stream {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CALL_BYTES_MAX)
+    }
+}
+
+impl Pollable for Stream {
+    // What `async_trait` makes of `async fn ready(&mut self) {}`, without the dependency.
+    fn ready<'life, 'future>(&'life mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'future>>
+    where
+        'life: 'future,
+        Self: 'future,
+    {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

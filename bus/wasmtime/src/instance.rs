@@ -1,0 +1,306 @@
+//! An attempt: a fresh instance, driven to its end within its limits.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use ::wasmtime::{Store, UpdateDeadline};
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+
+use super::bindings::FunctionPre;
+use super::bindings::edgebus::function::types as wire;
+use super::compile::Known;
+use super::desk::{Answer, Desk, Question};
+use super::ending::{self, Stop};
+use super::host::Guest;
+use super::{HANDLES_MAX, HOSTCALL_FUEL, Machine};
+use edgebus_model::{Attribute, Data, FunctionLimits, Outcome, TimeoutKind};
+use edgebus_runtime::{
+    Call, Context, Emitted, Function, GuestServices, Invocation, Invoked, ServiceError,
+};
+
+/// A compiled function, linked and ready.
+pub(super) struct Compiled {
+    /// What all functions share.
+    pub(super) machine: Arc<Machine>,
+    /// The component with its imports resolved.
+    pub(super) ready: FunctionPre<Guest>,
+    /// Slots of the pool that one instance takes.
+    pub(super) slots: u32,
+    /// Keeps the compiler knowing of this function as long as somebody has it.
+    pub(super) _known: Arc<Known>,
+}
+
+/// What an attempt of a guest gives: its own answer, or why it has none.
+type Answered = Result<Result<Vec<wire::NewEvent>, wire::Failure>, ::wasmtime::Error>;
+
+impl Function for Compiled {
+    fn invoke<'a>(
+        &'a self,
+        invocation: Invocation,
+        services: &'a mut dyn GuestServices,
+    ) -> Call<'a, Invoked> {
+        Box::pin(self.attempt(invocation, services))
+    }
+}
+
+impl Compiled {
+    async fn attempt(&self, invocation: Invocation, services: &mut dyn GuestServices) -> Invoked {
+        let started = Instant::now();
+        let limits = invocation.limits;
+        let desk = Arc::new(Desk::new(limits));
+        let mut slot = None;
+        let work = async {
+            slot = Some(self.slot().await?);
+            self.run(&invocation, &desk, services).await
+        };
+        let ended = tokio::time::timeout(Duration::from_millis(limits.timeout_ms_max), work).await;
+        let (outcome, emitted) = match ended {
+            Ok(Ok(emitted)) => (Outcome::Success, emitted),
+            Ok(Err(outcome)) => (outcome, Vec::new()),
+            Err(_) if slot.is_none() => {
+                let message = format!("no instance was free within {} ms", limits.timeout_ms_max);
+                (Outcome::Host { message }, Vec::new())
+            }
+            Err(_) => {
+                let outcome = Outcome::Timeout {
+                    kind: TimeoutKind::Wall,
+                    limit_ms: limits.timeout_ms_max,
+                };
+                (outcome, Vec::new())
+            }
+        };
+        Invoked {
+            outcome,
+            emitted,
+            output: desk.take_output(),
+            duration: started.elapsed(),
+        }
+    }
+
+    /// Waits until the pool has room for an instance, so that the pool itself never runs out.
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, Outcome> {
+        let permit = self.machine.slots.acquire_many(self.slots).await;
+        permit.map_err(|_| Outcome::Host {
+            message: "the runtime has ended".to_owned(),
+        })
+    }
+
+    async fn run(
+        &self,
+        invocation: &Invocation,
+        desk: &Arc<Desk>,
+        services: &mut dyn GuestServices,
+    ) -> Result<Vec<Emitted>, Outcome> {
+        let limits = &FunctionLimits {
+            // Where addresses are short, no memory can grow as far as the manifest may allow.
+            memory_bytes_max: invocation
+                .limits
+                .memory_bytes_max
+                .min(self.machine.allocation.memory_bytes_max),
+            ..invocation.limits
+        };
+        let _running = self.machine.ticker.run();
+        let mut store = self.store(desk, limits);
+        let guest = self.call(&mut store, invocation);
+        match drive(guest, desk, services).await {
+            Ok(Ok(events)) => emitted(events, limits),
+            Ok(Err(wire::Failure::Retry(retry))) => Err(Outcome::Retry {
+                after_ms: retry.after_ms,
+                message: retry.message,
+            }),
+            Ok(Err(wire::Failure::Reject(message))) => Err(Outcome::Reject { message }),
+            Err(error) => Err(ending::outcome(
+                &error,
+                store.data().limiter.denied(),
+                &desk.last_words(),
+                limits,
+            )),
+        }
+    }
+
+    fn store(&self, desk: &Arc<Desk>, limits: &FunctionLimits) -> Store<Guest> {
+        let guest = Guest::new(Arc::clone(desk), limits.memory_bytes_max);
+        let mut store = Store::new(&self.machine.engine, guest);
+        store.limiter(|guest| &mut guest.limiter);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.set_epoch_deadline(1);
+        let desk = Arc::clone(desk);
+        store.epoch_deadline_callback(move |_| {
+            if desk.cpu_is_over() {
+                Err(Stop::Cpu.into())
+            } else {
+                // Others get the worker at each tick.
+                Ok(UpdateDeadline::Yield(1))
+            }
+        });
+        store
+    }
+
+    async fn call(&self, store: &mut Store<Guest>, invocation: &Invocation) -> Answered {
+        let instance = self.ready.instantiate_async(&mut *store).await?;
+        let event = &*invocation.event;
+        let texts: Vec<(&str, String)> = event
+            .extensions
+            .iter()
+            .filter_map(|(name, value)| match value {
+                Attribute::Text(_) => None,
+                Attribute::Integer(number) => Some((name.as_str(), number.to_string())),
+                Attribute::Boolean(truth) => Some((name.as_str(), truth.to_string())),
+            })
+            .collect();
+        let mut texts = texts.iter();
+        let extensions: Vec<(&str, &str)> = event
+            .extensions
+            .iter()
+            .filter_map(|(name, value)| match value {
+                Attribute::Text(text) => Some((name.as_str(), text.as_str())),
+                _ => texts.next().map(|(name, text)| (*name, text.as_str())),
+            })
+            .collect();
+        let event = wire::Event {
+            id: &event.id,
+            source: &event.source,
+            type_: &event.kind,
+            subject: event.subject.as_deref(),
+            time: event.time.as_deref(),
+            data_content_type: event.data_content_type.as_deref(),
+            data_schema: event.data_schema.as_deref(),
+            extensions: &extensions,
+            data: match &event.data {
+                Data::Absent => None,
+                Data::Json(bytes) => Some(wire::Data::Json(bytes)),
+                Data::Opaque(bytes) => Some(wire::Data::Opaque(bytes)),
+            },
+        };
+        let context = context(&invocation.context);
+        let handler = instance.edgebus_function_handler();
+        handler.call_handle(store, event, context).await
+    }
+}
+
+fn context(context: &Context) -> wire::Context<'_> {
+    wire::Context {
+        delivery: &context.delivery,
+        idempotency_key: &context.idempotency_key,
+        attempt: context.attempt,
+        function: &context.function,
+        rule: &context.rule,
+        bus: &context.bus,
+        position: context.position,
+        accepted_at_ms: context.accepted_at_ms,
+    }
+}
+
+/// Polls the guest to its end, and answers what it asks on the way.
+async fn drive(
+    guest: impl Future<Output = Answered>,
+    desk: &Desk,
+    services: &mut dyn GuestServices,
+) -> Answered {
+    let mut guest = pin!(guest);
+    loop {
+        match step(guest.as_mut(), desk).await {
+            Step::Ended(answered) => return answered,
+            Step::Asked(question) => desk.answer(answer(question, services).await),
+        }
+    }
+}
+
+/// Why the guest stands still.
+enum Step {
+    Ended(Answered),
+    Asked(Question),
+}
+
+async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, desk: &Desk) -> Step {
+    poll_fn(|context| {
+        desk.enter();
+        match guest.as_mut().poll(context) {
+            Poll::Ready(answered) => Poll::Ready(Step::Ended(answered)),
+            Poll::Pending => {
+                desk.leave();
+                match desk.question() {
+                    Some(question) => Poll::Ready(Step::Asked(question)),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    })
+    .await
+}
+
+async fn answer(
+    question: Question,
+    services: &mut dyn GuestServices,
+) -> Result<Answer, ServiceError> {
+    Ok(match question {
+        Question::Get(key) => Answer::Value(services.state_get(key.as_bytes()).await?),
+        Question::Set(key, value) => {
+            services.state_set(key.as_bytes(), value).await?;
+            Answer::Done
+        }
+        Question::Swap(key, expected, new) => {
+            let key = key.as_bytes();
+            Answer::Swapped(services.state_compare_and_set(key, expected, new).await?)
+        }
+        Question::Increment(key, delta) => {
+            Answer::Sum(services.state_increment(key.as_bytes(), delta).await?)
+        }
+        Question::Keys(prefix, after, limit) => {
+            let after = after.as_ref().map(String::as_bytes);
+            Answer::Keys(services.state_keys(prefix.as_bytes(), after, limit).await?)
+        }
+        Question::Config(key) => Answer::Text(services.config(&key)),
+        Question::Secret(name) => Answer::Text(services.secret(&name)),
+    })
+}
+
+/// The guest's events in the door's words, if they are within the limits.
+fn emitted(events: Vec<wire::NewEvent>, limits: &FunctionLimits) -> Result<Vec<Emitted>, Outcome> {
+    let count_max = limits.emits_max;
+    if events.len() > usize::try_from(count_max).unwrap_or(usize::MAX) {
+        let message = format!("emitted {} events; {count_max} are allowed", events.len());
+        return Err(Outcome::Limit { message });
+    }
+    let emitted: Vec<Emitted> = events.into_iter().map(emit).collect();
+    let bytes: usize = emitted.iter().map(size).sum();
+    let bytes_max = limits.emit_bytes_max;
+    if u64::try_from(bytes).unwrap_or(u64::MAX) > bytes_max {
+        let message = format!("emitted {bytes} bytes; {bytes_max} are allowed");
+        return Err(Outcome::Limit { message });
+    }
+    Ok(emitted)
+}
+
+fn emit(event: wire::NewEvent) -> Emitted {
+    Emitted {
+        kind: event.type_,
+        bus: event.bus,
+        source: event.source,
+        subject: event.subject,
+        data_content_type: event.data_content_type,
+        extensions: event.extensions,
+        data: event.data.map(Bytes::from),
+    }
+}
+
+fn size(event: &Emitted) -> usize {
+    let optional = [
+        &event.bus,
+        &event.source,
+        &event.subject,
+        &event.data_content_type,
+    ];
+    let optional: usize = optional.into_iter().flatten().map(String::len).sum();
+    let extensions: usize = event
+        .extensions
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    event.kind.len() + optional + extensions + event.data.as_ref().map_or(0, Bytes::len)
+}
