@@ -4,9 +4,7 @@
 //! Never here: an event.
 
 use super::fault;
-use super::plan::{
-    Condition, Expression, Extent, From, Nodes, Operand, Plan, Segment, Selector, Step,
-};
+use super::plan::{Condition, Expression, Extent, Nodes, Operand, Plan, Segment, Selector, Step};
 use super::regex::Regex;
 use super::syntax::{self, Argument, Call, Comparable, Form, Logical};
 use crate::error::Fault;
