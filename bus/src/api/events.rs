@@ -14,8 +14,9 @@ use super::json::{Object, array};
 use super::problem::Problem;
 use super::serve::Payload;
 use super::wire::{self, Mode};
-use super::{App, body, page, rules};
+use super::{App, body, page, prefer, rules};
 use crate::bus::{Accepted, EventFilter, Page, StoredEvent};
+use crate::error::{Error, Kind};
 use crate::model::Position;
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::rule::DEFAULT_BUS;
@@ -65,6 +66,9 @@ where
         Mode::Batch => app.limits.batch_bytes_max,
     };
     let (bytes, _charge) = body::read(headers, body, bytes_max, &app.limits, &app.requests).await?;
+    if mode == Mode::Batch && prefer::lenient(headers) {
+        return each(app, bus, &bytes).await;
+    }
     let events = wire::decode(mode, headers, bytes)?;
     let accepted = app.bus.publish(bus, events).await?;
     let mut out = Vec::with_capacity(96 * accepted.len().max(1));
@@ -76,12 +80,54 @@ where
             object.end();
         }
     }
-    let mut response = hyper::Response::new(Payload::whole(out));
+    Ok(accepted_answer(out))
+}
+
+/// Publishes those events of a batch that can be, and answers for each.
+async fn each(app: &App, bus: &str, body: &Bytes) -> Result<hyper::Response<Payload>, Problem> {
+    let mut entries = Vec::new();
+    let mut events = Vec::new();
+    for entry in wire::decode_each(body)? {
+        entries.push(entry.map(|event| events.push(event)));
+    }
+    let mut published = app.bus.publish_each(bus, events).await?.into_iter();
+    let mut refused = 0;
+    let mut out = Vec::with_capacity(96 * entries.len().max(1));
+    let mut object = Object::new(&mut out);
+    let entries = entries.into_iter().enumerate();
+    object.array("results", entries, |out, (index, entry)| {
+        let lost = || Err(Error::new(Kind::Unknown, "nothing is known of this event"));
+        let end = entry.and_then(|()| {
+            let published = published.next().unwrap_or_else(lost);
+            published.map_err(|error| Problem::from(error).within(&format!("/{index}")))
+        });
+        match end {
+            Ok(accepted) => write_accepted(out, &accepted),
+            Err(problem) => {
+                refused += 1;
+                let mut object = Object::new(out);
+                problem.write(object.member("problem"), None);
+                object.end();
+            }
+        }
+    });
+    object.number("refused", refused);
+    object.end();
+    let mut response = accepted_answer(out);
+    let applied = HeaderValue::from_static(prefer::LENIENT);
+    response
+        .headers_mut()
+        .insert(prefer::PREFERENCE_APPLIED, applied);
+    Ok(response)
+}
+
+fn accepted_answer(body: Vec<u8>) -> hyper::Response<Payload> {
+    let mut response = hyper::Response::new(Payload::whole(body));
     *response.status_mut() = StatusCode::ACCEPTED;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted) {

@@ -7,6 +7,7 @@ use super::schema::{name, reference, text, time};
 use super::shapes;
 use crate::api::explain::RULES_MAX;
 use crate::api::page;
+use crate::api::prefer;
 use crate::api::problem::Cause;
 use crate::api::serve::Limits;
 use crate::error::Kind;
@@ -20,7 +21,9 @@ structured, batch, or (any other type) binary, with attributes in `ce-` headers 
 or none, means unknown: repeat with the same `source` and `id`, and get the first answer with \
 `duplicate: true`. The pair with another type, subject or data is another event's: 409, unless the bus says \
 `differing: duplicate`. A batch is one transaction, all of it or nothing, unless it makes more than 4,000 rows: \
-then it is stored in parts, and an error after the first part leaves what was stored before.";
+then it is stored in parts, and an error after the first part leaves what was stored before. With \
+`Prefer: handling=lenient` a batch is taken event by event: those at fault are left out, and the answer is 202 with \
+a result for each, even if none was stored.";
 
 /// `bus` in the path.
 pub(super) fn bus(operation: Operation) -> Operation {
@@ -57,6 +60,12 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
     second["id"] = json!("o-1002");
     let operation = Operation::new(id, "events", summary)
         .about(PUBLISHING)
+        .header(
+            "Prefer",
+            text("Preferences (RFC 7240)."),
+            "`handling=lenient`: a batch is taken event by event, and the answer says of each where it is or why it was not stored.",
+            json!(prefer::LENIENT),
+        )
         .takes(
             body.clone(),
             "application/cloudevents+json",
@@ -73,11 +82,18 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
             202,
             "On stable storage.",
             JSON,
-            json!({"oneOf": [reference("Accepted"), reference("AcceptedBatch")]}),
+            json!({"anyOf": [reference("Accepted"), reference("AcceptedBatch"), reference("AcceptedEach")]}),
             &[
                 ("one", shapes::example("Accepted")),
                 ("batch", shapes::example("AcceptedBatch")),
+                ("lenient", shapes::example("AcceptedEach")),
             ],
+        )
+        .answers_header(
+            202,
+            "Preference-Applied",
+            json!({"const": prefer::LENIENT}),
+            "There where the events of a batch were taken one by one.",
         )
         .coded_problem(
             Cause::Handle(Kind::Invalid),

@@ -93,7 +93,10 @@ fn templates_take_what_the_line_says() {
             "x-7/-1.50true",
         ),
         ("{$.a.b[-1].c}", "d"),
-        ("{$['s p']}{$[\"e\"]}", "qä"),
+        (
+            "{$['s p']}{$[\"e\"]}",
+            "Some((7, 1)) /source: attribute `source` must be a URI reference, which has no `ä`; write it as %C3%A4",
+        ),
         ("{ $.id }", "12345678901234567890"),
         ("{$.x}", "2"),
         ("{{{$.x}}}", "{2}"),
