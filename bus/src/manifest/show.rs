@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::lint::{Lint, Warning};
 use crate::error::Fault;
 
 /// The longest part of a line that is printed, in characters.
@@ -33,7 +34,7 @@ impl Style {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
     Fault,
-    Warning,
+    Warning(Lint),
 }
 
 impl Weight {
@@ -41,7 +42,7 @@ impl Weight {
     fn codes(self) -> &'static str {
         match self {
             Self::Fault => "31;1",
-            Self::Warning => "33;1",
+            Self::Warning(_) => "33;1",
         }
     }
 }
@@ -52,18 +53,19 @@ pub fn show(faults: &[Fault], text: &str, file_name: &str, style: Style) -> Stri
     show_all(faults, &[], text, file_name, style)
 }
 
-/// Prints faults and warnings together, in the order of the text; warnings say that they are.
+/// Prints faults and warnings together, in the order of the text; warnings say that they are, with their names.
 #[must_use]
 pub fn show_all(
     faults: &[Fault],
-    warnings: &[Fault],
+    warnings: &[Warning],
     text: &str,
     file_name: &str,
     style: Style,
 ) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let faults = faults.iter().map(|fault| (Weight::Fault, fault));
-    let warnings = warnings.iter().map(|fault| (Weight::Warning, fault));
+    let warnings = warnings.iter();
+    let warnings = warnings.map(|warning| (Weight::Warning(warning.lint), &warning.fault));
     let mut all: Vec<(Weight, &Fault)> = faults.chain(warnings).collect();
     // What has no place is about the whole and comes last.
     all.sort_by_key(|(_, fault)| (fault.place.is_none(), fault.place));
@@ -88,7 +90,9 @@ fn show_one(
     let reason = style.paint("1", &printable(&fault.reason));
     let label = match weight {
         Weight::Fault => String::new(),
-        Weight::Warning => style.paint(weight.codes(), "warning: "),
+        Weight::Warning(lint) => {
+            style.paint(weight.codes(), &format!("warning[{}]: ", lint.name()))
+        }
     };
     match fault.place {
         None => push_line(out, format_args!("{file_name}: {label}{reason}")),

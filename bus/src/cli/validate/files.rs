@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Checked, Purpose};
 use crate::cli::test::events;
 use crate::error::Fault;
-use crate::manifest::{ComponentSource, EventSource, FunctionDeclaration, Side};
+use crate::manifest::{ComponentSource, EventSource, FunctionDeclaration, Lint, Side};
 use crate::model::Code;
 use crate::model::limits::COMPONENT_BYTES_MAX;
 
@@ -92,7 +92,9 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
                     let fault = note(reason, format!("build it with `{}`", build.command));
                     match purpose {
                         Purpose::Run | Purpose::Apply => checked.faults.push(fault),
-                        Purpose::Look | Purpose::Test => checked.warnings.push(fault),
+                        Purpose::Look | Purpose::Test => {
+                            checked.warnings.push(Lint::Unbuilt.warning(fault));
+                        }
                     }
                 }
             }
@@ -178,7 +180,7 @@ fn watched(checked: &mut Checked, function: &FunctionDeclaration) {
                 format!("there is nothing to watch at `{path}`"),
                 "check the path, which begins in the manifest's folder",
             );
-            checked.warnings.push(warning);
+            checked.warnings.push(Lint::NothingToWatch.warning(warning));
         }
     }
 }

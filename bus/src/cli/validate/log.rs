@@ -12,7 +12,7 @@ use crate::cli::client::{self, Client, Error};
 use crate::cli::output::{Progress, counted};
 use crate::cli::query::Path;
 use crate::cli::{Failure, output};
-use crate::manifest::Side;
+use crate::manifest::{Lint, Side};
 use crate::model::limits::PAGE_ROWS_MAX;
 use crate::model::{Name, RuleConfig};
 use crate::view::parse_pattern;
@@ -72,7 +72,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
                 named.join(", ")
             ),
         );
-        checked.warnings.push(warning);
+        checked.warnings.push(Lint::TypeUnseen.warning(warning));
     }
     progress.finish();
     for bus in logs
@@ -84,7 +84,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
             "the log of bus `{bus}` is too long to look through, so nothing is said of its types"
         ));
     }
-    checked.warnings.sort_by_key(|warning| warning.place);
+    checked.warnings.sort_by_key(|warning| warning.fault.place);
     Ok(())
 }
 

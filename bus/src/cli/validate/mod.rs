@@ -15,7 +15,7 @@ use super::output::counted;
 use super::{CONFIGURATION, Failure, OK, output};
 use crate::assembly;
 use crate::error::Fault;
-use crate::manifest::{self, Document, MANIFEST_BYTES_MAX, Manifest, Style};
+use crate::manifest::{self, Document, Lint, MANIFEST_BYTES_MAX, Manifest, Style, Warning};
 use crate::model::{Code, Name};
 
 /// Where a manifest is looked for.
@@ -35,6 +35,7 @@ pub(super) enum Format {
 #[command(after_help = "Examples:
   edgebus validate
   edgebus validate samples/edgebus.yaml --deny-warnings
+  edgebus validate --deny-warnings --allow untested-rule --allow secret-unset
   edgebus validate --log http://127.0.0.1:7070
   edgebus validate -o json | jq '.faults[] | {line, reason}'
 
@@ -46,12 +47,26 @@ pub(super) struct Arguments {
     /// Treat a warning as a fault.
     #[arg(long)]
     deny_warnings: bool,
+    /// Pass over warnings of this name, as warning[NAME] shows it; may be given several times.
+    #[arg(long, value_name = "WARNING", value_parser = lint)]
+    allow: Vec<Lint>,
     /// Warn of rules whose types never occurred in the log of the bus at this address.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
     /// How to print what was found.
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     output: Format,
+}
+
+/// Reads the name of a warning.
+fn lint(name: &str) -> Result<Lint, String> {
+    Lint::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Lint::ALL.iter().map(|lint| lint.name()).collect();
+        format!(
+            "no warning has this name; write one of {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// Where a bus that is started here has its secrets.
@@ -67,6 +82,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     {
         log::check(&mut checked, url).await?;
     }
+    let allowed = |warning: &Warning| arguments.allow.contains(&warning.lint);
+    checked.warnings.retain(|warning| !allowed(warning));
     let refused = checked.refused(arguments.deny_warnings);
     match arguments.output {
         Format::Json => {
@@ -106,7 +123,7 @@ pub(super) struct Checked {
     /// In the order of the text.
     pub(super) faults: Vec<Fault>,
     /// In the order of the text; none where there are faults of the text itself.
-    pub(super) warnings: Vec<Fault>,
+    pub(super) warnings: Vec<Warning>,
     /// The components that are files.
     pub(super) components: BTreeMap<Name, Bytes>,
     /// The page of the first component that can't be used.
@@ -155,7 +172,7 @@ impl Checked {
         }
         files::check(&mut checked, purpose);
         checked.faults.sort_by_key(|fault| fault.place);
-        checked.warnings.sort_by_key(|warning| warning.place);
+        checked.warnings.sort_by_key(|warning| warning.fault.place);
         Ok(checked)
     }
 
@@ -224,36 +241,41 @@ impl Checked {
 
     /// Each warning on a line of its own, for a log.
     pub(super) fn warning_lines(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|warning| {
-            let (line, column) = warning.place.unwrap_or((1, 1));
+        self.warnings.iter().map(|Warning { lint, fault }| {
+            let (line, column) = fault.place.unwrap_or((1, 1));
             format!(
-                "warning: {}:{line}:{column}: {}; {}",
-                self.shown, warning.reason, warning.remedy
+                "warning[{}]: {}:{line}:{column}: {}; {}",
+                lint.name(),
+                self.shown,
+                fault.reason,
+                fault.remedy
             )
         })
     }
 
     fn report(&self, refused: bool) -> serde_json::Value {
-        let list = |faults: &[Fault]| -> Vec<serde_json::Value> {
-            faults
-                .iter()
-                .map(|fault| {
-                    json!({
-                        "pointer": fault.pointer,
-                        "line": fault.place.map(|(line, _)| line),
-                        "column": fault.place.map(|(_, column)| column),
-                        "reason": fault.reason,
-                        "remedy": fault.remedy,
-                    })
-                })
-                .collect()
+        let one = |fault: &Fault| {
+            json!({
+                "pointer": fault.pointer,
+                "line": fault.place.map(|(line, _)| line),
+                "column": fault.place.map(|(_, column)| column),
+                "reason": fault.reason,
+                "remedy": fault.remedy,
+            })
         };
+        let faults: Vec<serde_json::Value> = self.faults.iter().map(one).collect();
+        let warnings = self.warnings.iter().map(|warning| {
+            let mut told = one(&warning.fault);
+            told["name"] = warning.lint.name().into();
+            told
+        });
+        let warnings: Vec<serde_json::Value> = warnings.collect();
         let manifest = &self.document.manifest;
         json!({
             "file": self.shown,
             "valid": !refused,
-            "faults": list(&self.faults),
-            "warnings": list(&self.warnings),
+            "faults": faults,
+            "warnings": warnings,
             "holds": {
                 "buses": manifest.buses.len(),
                 "functions": manifest.functions.len(),
