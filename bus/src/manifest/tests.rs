@@ -752,6 +752,43 @@ fn colours_change_no_words() {
 }
 
 #[test]
+fn a_line_fits_into_the_terminal_and_the_caret_stands_under_its_spot() {
+    let check = |text: &str, columns: u16, expected: &str| {
+        let found = parse(text).expect_err("it is broken");
+        let shown = show_within(&found[..1], &[], text, "x", Style::Plain, Some(columns));
+        let lines: Vec<&str> = shown.lines().skip(2).take(2).collect();
+        assert_eq!(lines.join("\n"), expected);
+    };
+    let long = format!(
+        "version: 1\nbuses: {{ a: {{ retentoin: 1d, {} }} }}\n",
+        "x: 1, ".repeat(30)
+    );
+    check(
+        &long,
+        40,
+        "2 | buses: { a: { retentoin: 1d, x: 1, …
+  |               ^^^^^^^^^",
+    );
+    let far = format!(
+        "version: 1\nbuses: {{ default: {{ {}retentoin: 1d }} }}\n",
+        " ".repeat(60)
+    );
+    check(
+        &far,
+        40,
+        "2 | …            retentoin: 1d } }
+  |              ^^^^^^^^^",
+    );
+    let wide = "version: 1\nbuses: { a: { \"注文\": 1, retentoin: 1d } }\n";
+    check(
+        wide,
+        40,
+        "2 | buses: { a: { \"注文\": 1, retentoin:…
+  |               ^^^^^^",
+    );
+}
+
+#[test]
 fn nothing_shown_steers_the_terminal() {
     let text = "version: 1\n\"\\e[2Jx\\u202E\": \u{85}1\n'a\tb': \u{feff}\n";
     let found = parse(text).expect_err("its keys are unknown");

@@ -33,8 +33,7 @@ type Seen = Option<(BTreeSet<String>, u64)>;
 /// The bus can't be reached.
 pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failure> {
     let client = Client::new(url)?;
-    let progress = Progress::start();
-    progress.say("looking through the log");
+    let progress = Progress::on_terminal("looking through the log");
     let mut logs: BTreeMap<Name, Seen> = BTreeMap::new();
     let rules = checked.document.manifest.rules.clone();
     for rule in &rules {

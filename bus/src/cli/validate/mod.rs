@@ -36,11 +36,12 @@ pub(super) enum Format {
   edgebus validate
   edgebus validate samples/edgebus.yaml --deny-warnings
   edgebus validate --log http://127.0.0.1:7070
+  envsubst < edgebus.yaml.in | edgebus validate -
   edgebus validate -o json | jq '.faults[] | {line, reason}'
 
 Exits with 78 if there is a fault.")]
 pub(super) struct Arguments {
-    /// The manifest.
+    /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
     #[arg(value_name = "FILE", default_value = FILE)]
     file: PathBuf,
     /// Treat a warning as a fault.
@@ -124,7 +125,7 @@ impl Checked {
         purpose: Purpose,
         secrets: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown(path);
         let text = text_of(path).map_err(|reason| {
             let hint = match path.to_str() {
                 Some(FILE) => "; name another one, or make one with `version: 1` in it",
@@ -138,7 +139,7 @@ impl Checked {
         let document = Document::read(&text);
         let mut checked = Self {
             shown,
-            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: folder_of(path).to_owned(),
             text,
             faults: document.faults.clone(),
             document,
@@ -177,7 +178,7 @@ impl Checked {
     /// # Errors
     /// Every fault.
     pub(super) fn text_alone(path: &Path) -> Result<Manifest, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown(path);
         let text = text_of(path).map_err(|reason| {
             Failure::configuration(format!("the manifest {shown} can't be read: {reason}"))
                 .coded(Code::ManifestUnreadable)
@@ -188,14 +189,28 @@ impl Checked {
         }
         Err(Failure::configuration(format!(
             "the manifest has faults; nothing was changed\n{}",
-            manifest::show(&document.faults, &text, &shown, style())
+            manifest::show_within(
+                &document.faults,
+                &[],
+                &text,
+                &shown,
+                style(),
+                output::error_width()
+            )
         ))
         .coded(Code::ManifestFaulty))
     }
 
     /// Faults and warnings, each under its line.
     pub(super) fn show(&self, style: Style) -> String {
-        let text = manifest::show_all(&self.faults, &self.warnings, &self.text, &self.shown, style);
+        let text = manifest::show_within(
+            &self.faults,
+            &self.warnings,
+            &self.text,
+            &self.shown,
+            style,
+            output::error_width(),
+        );
         text.trim_end().to_owned()
     }
 
@@ -265,8 +280,32 @@ impl Checked {
     }
 }
 
+/// What stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(STANDARD_INPUT) => "standard input".to_owned(),
+        _ => path.display().to_string(),
+    }
+}
+
+/// The folder in which the paths of a manifest begin: its own, or the working folder for one that comes
+/// through a pipe, as with `validate <(command)`.
+fn folder_of(path: &Path) -> &Path {
+    let piped = path == Path::new(STANDARD_INPUT)
+        || std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+    match path.parent() {
+        Some(parent) if !piped => parent,
+        _ => Path::new(""),
+    }
+}
+
 fn text_of(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file: Box<dyn std::io::Read> = match path.to_str() {
+        Some(STANDARD_INPUT) => Box::new(std::io::stdin().lock()),
+        _ => Box::new(std::fs::File::open(path).map_err(|error| error.to_string())?),
+    };
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that reading the text says that it is too large.
     let mut bounded = std::io::Read::take(file, MANIFEST_BYTES_MAX as u64 + 1);
