@@ -13,6 +13,7 @@ fn github() -> Mapping {
         id: None,
         subject: None,
         time: None,
+        extensions: Vec::new(),
         data: Some("$.payload".parse().expect("it is a good path")),
     }
 }
@@ -79,8 +80,14 @@ fn a_repeated_input_has_the_same_ids() {
         second,
         "equal lines of one input are different events"
     );
+    let other = Mapping {
+        kind: template("com.example.other"),
+        ..github()
+    };
+    let other = map_line(&other, line.as_bytes(), 1).expect(line).id;
+    assert_ne!(id(line), other, "the type is part of the id");
     // Ids are in stored logs: this one never changes.
-    assert_eq!(id(line), "29c2a0f228d4adcacdfb751cc80e9ae7");
+    assert_eq!(id(line), "14a75cd3e70298edff417c5ef2b253f4");
 }
 
 #[test]
@@ -153,6 +160,10 @@ fn templates_take_what_the_line_says() {
         (
             "{$.}",
             "template: `$.` is not a JSONPath; write it as in `$.payload.action`",
+        ),
+        (
+            "{$.detail-type}",
+            "template: `$.detail-type` is not a JSONPath; write a name with such characters in brackets, as in `$['detail-type']`",
         ),
         (
             "",
