@@ -32,8 +32,8 @@ pub use crate::pipeline::{Availability, Situation, Trial};
 pub use crate::store::{Counts, DeliveryState, StoredEvent};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
-pub use log::{EventFilter, EventPage};
-pub use owed::{DeliveryFilter, delivery_of};
+pub use log::{EventFilter, EventPage, LastEvents};
+pub use owed::{DeliveryFilter, DeliveryPlace, delivery_of, place_of};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use rulebook::Rulebook;
 

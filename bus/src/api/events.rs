@@ -116,10 +116,10 @@ pub(super) async fn filter(app: &App, query: &Query) -> Result<EventFilter, Prob
     })
 }
 
-/// `GET /v1/buses/{bus}/events?after=&limit=&last=&type=&match=&since=&until=`.
+/// `GET /v1/buses/{bus}/events?after=&limit=&last=&before=&type=&match=&since=&until=`.
 pub(super) async fn list(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let own = ["after", "limit", "last", "since", "until"];
+    let own = ["after", "limit", "last", "before", "since", "until"];
     let query = call.query(&[&own[..], &FILTERS].concat())?;
     let filter = EventFilter {
         since: query.time("since")?,
@@ -134,12 +134,15 @@ pub(super) async fn list(call: Call) -> Answer {
                 return Err(Problem::fault(
                     "",
                     format!("query parameters `last` and `{name}` exclude each other"),
-                    "`last` gives the newest events, and there is no next page",
+                    "`last` gives the newest events; older ones come with `before`",
                 ));
             }
         }
-        return list_last(app, bus, usize::try_from(count).unwrap_or(1), &filter).await;
+        let before = query.number("before", 0, u64::MAX)?.map(Position);
+        let count = usize::try_from(count).unwrap_or(1);
+        return list_last(app, bus, count, before, &filter).await;
     }
+    page::no_before(&query)?;
     let after = Position(query.number("after", 0, u64::MAX)?.unwrap_or(0));
     let limit = page::limit(&query)?;
     let start = app.bus.start_of(bus, after, &filter).await?;
@@ -174,14 +177,22 @@ pub(super) async fn list(call: Call) -> Answer {
     .await
 }
 
-/// The newest events, oldest first, with the log's last position, from which a stream goes on.
-async fn list_last(app: &App, bus: &str, count: usize, filter: &EventFilter) -> Answer {
-    let (events, newest) = app.bus.last_events(bus, count, filter).await?;
+/// The newest events, or those before a place, oldest first, with the log's last position, from which a
+/// stream goes on.
+async fn list_last(
+    app: &App,
+    bus: &str,
+    count: usize,
+    before: Option<Position>,
+    filter: &EventFilter,
+) -> Answer {
+    let last = app.bus.last_events(bus, count, before, filter).await?;
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
-    object.array("events", &events, write_stored);
+    object.array("events", &last.items, write_stored);
     object.member("next").extend_from_slice(b"null");
-    object.number("newest", newest.0);
+    page::older(&mut object, last.older.as_ref());
+    object.number("newest", last.newest.0);
     object.end();
     page::held(app, out)
 }

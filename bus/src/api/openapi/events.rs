@@ -134,6 +134,12 @@ pub(super) fn last(operation: Operation, words: &str) -> Operation {
     operation.query("last", shape, words, json!(10))
 }
 
+/// `before`.
+pub(super) fn before(operation: Operation, shape: Value, example: Value) -> Operation {
+    let words = "With `last`: only those before this place, which a page's `older` told.";
+    operation.query("before", shape, words, example)
+}
+
 /// `since`.
 pub(super) fn since(operation: Operation) -> Operation {
     operation.query(
@@ -169,13 +175,15 @@ fn filtered(operation: Operation) -> Operation {
 /// `GET /v1/buses/{bus}/events`.
 pub(in crate::api) fn list(_: &Limits) -> Operation {
     let operation = Operation::new("listEvents", "events", "Read a bus's log, page by page")
-        .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` there are no pages, and neither `after` nor `limit`.")
+        .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` it is the newest events, and those before them with `before`; neither `after` nor `limit` goes with it.")
         .query("after", after(), "The position after which the page begins; a page's `next`.", json!(0))
         .query("until", time("A time."), "Only events accepted before this time.", json!("2026-11-21T06:45:16Z"))
         .answers_shape(200, "A page, or the newest events.", "EventPage")
         .reads();
     let newest = "Only the newest ones, so many at most: fewer where they weigh much, or where a filter passes over much.";
-    bus(filtered(since(last(limit(operation), newest))))
+    let operation = last(limit(operation), newest);
+    let place = json!({"type": "integer", "minimum": 0});
+    bus(filtered(since(before(operation, place, json!(7)))))
 }
 
 /// When a stream is refused for want of a place.

@@ -49,6 +49,10 @@ pub(super) fn shapes() -> Vec<Shape> {
             next("Give it as `after` for the next page; null at the end."),
         )
         .may(
+            "older",
+            next("With `last`: give it as `before` for those before these; null at the log's beginning."),
+        )
+        .may(
             "newest",
             number(
                 "With `last`: the log's last position, from which a stream goes on.",
