@@ -13,6 +13,8 @@ mod story;
 mod trees;
 mod watch;
 
+pub(super) use story::Story;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -158,11 +158,9 @@ impl Project {
             }
         }
         let configuration = Configuration::read(&self.manifest, self.secrets.as_deref()).map_err(|failure| {
-            let elsewhere = if std::env::var_os("CARGO_TARGET_DIR").is_some() {
-                "\n  CARGO_TARGET_DIR is set, so cargo may have put it into another folder than the manifest says"
-            } else {
-                ""
-            };
+            let elsewhere = build::target_dir(&self.folder).map_or_else(String::new, |set| {
+                format!("\n  {set}, so cargo may have put it into another folder than the manifest says")
+            });
             format!("{}{elsewhere}", failure.message)
         })?;
         for line in &configuration.warnings {

@@ -117,8 +117,16 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
 /// # Errors
 /// What the file is instead, and how to build a component.
 pub(in crate::cli) fn component_of(file: &Path) -> Result<Bytes, (Code, String)> {
-    let shown = file.display();
-    read_component(file).map_err(|unusable| match unusable {
+    let standard_input = file == Path::new("-");
+    let shown = match standard_input {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    };
+    let read = match standard_input {
+        true => component_from(std::io::stdin().lock()),
+        false => read_component(file),
+    };
+    read.map_err(|unusable| match unusable {
         Unusable::Missing => (Code::ComponentUnreadable, format!("{shown} is not there")),
         Unusable::Other(Code::NoComponent, reason) => (
             Code::NoComponent,
@@ -134,14 +142,20 @@ enum Unusable {
     Other(Code, String),
 }
 
-fn read_component(file: &Path) -> Result<Bytes, Unusable> {
-    let unreadable = |error: std::io::Error| match error.kind() {
+fn unreadable(error: std::io::Error) -> Unusable {
+    match error.kind() {
         std::io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Other(Code::ComponentUnreadable, format!("can't be read: {error}")),
-    };
-    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    }
+}
+
+fn read_component(file: &Path) -> Result<Bytes, Unusable> {
+    component_from(std::fs::File::open(file).map_err(unreadable)?)
+}
+
+fn component_from(input: impl std::io::Read) -> Result<Bytes, Unusable> {
     let mut bytes = Vec::new();
-    opened
+    input
         .take(COMPONENT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
