@@ -87,29 +87,39 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// What the bus makes of an event for one rule.
 #[derive(Deserialize)]
-struct Explained<'a> {
-    #[serde(borrow)]
-    event: &'a RawValue,
+struct Explained {
     verdicts: Vec<Verdict>,
+}
+
+/// The event that a dead letter brings.
+#[derive(Deserialize)]
+struct Own<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
 }
 
 /// The event as a delivery gives it to its function, and the bus that it is on. The rule is the one in
 /// force now.
 async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failure> {
-    let answer = client
+    let delivery = client
         .get(&format!("/v1/deliveries/{}", encoded(id)))
         .await?;
-    let row = output::parse(&String::from_utf8_lossy(&answer))?;
+    let row = output::parse(&String::from_utf8_lossy(&delivery))?;
     let bus = text(&row, "/bus");
-    let position = text(&row, "/position");
-    let path = Path::new(format!(
-        "/v1/buses/{}/events/{position}/explain",
-        encoded(&bus)
-    ));
-    let path = path.with("rule", &text(&row, "/rule"));
+    let place = format!(
+        "/v1/buses/{}/events/{}",
+        encoded(&bus),
+        text(&row, "/position")
+    );
+    let own: Own<'_> = client::read(&delivery)?;
+    let event = match own.event {
+        Some(event) => event.get().to_owned(),
+        None => story::event_of(&String::from_utf8_lossy(&client.get(&place).await?))?,
+    };
+    let event = Bytes::from(event);
+    let path = Path::new(format!("{place}/explain")).with("rule", &text(&row, "/rule"));
     let answer = client.get(path.text()).await?;
-    let explained: Explained<'_> = client::read(&answer)?;
-    let event = Bytes::copy_from_slice(explained.event.get().as_bytes());
+    let explained: Explained = client::read(&answer)?;
     let subscription = text(&row, "/subscription");
     let inputs = explained
         .verdicts

@@ -11,7 +11,7 @@ const OUTPUT_LINES_MAX: usize = 40;
 /// What stands before each line that a function wrote.
 const MARGIN: &str = "│ ";
 /// Where names of frames begin that are not the user's own.
-const PLUMBING: [&str; 14] = [
+const PLUMBING: [&str; 15] = [
     "std::",
     "core::",
     "alloc::",
@@ -26,6 +26,7 @@ const PLUMBING: [&str; 14] = [
     "<guest_sdk::",
     "abort",
     "panic",
+    "edgebus:",
 ];
 
 /// Frames that are shown where none of the user's own is known.
