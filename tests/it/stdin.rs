@@ -143,7 +143,7 @@ fn an_event_from_flags_has_any_data_and_extensions() {
     )
     .succeeds();
     let log = events(&server);
-    assert_eq!(log[0]["data_base64"], "aGVsbG8=");
+    assert_eq!(log[0]["data"], "hello");
     assert_eq!(
         (&log[0]["datacontenttype"], &log[0]["tenant"]),
         (&json!("text/plain"), &json!("acme"))

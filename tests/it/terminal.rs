@@ -64,7 +64,7 @@ fn what_identifies_and_what_went_wrong_is_whole_at_80_columns() {
     let home = Home::new(&manifest());
     let server = home.serve();
     let words = "no rate for JPY, which is needed to convert the total of this order, and nothing else will do";
-    let position = server.publish("a", "play", &json!(format!("trap {words}")));
+    let position = server.publish("a", "play", &json!({"do": format!("trap {words}")}));
     server.settle();
     let check = |arguments: &[&str], wanted: &[&str]| {
         let lines = shown(80, &server, arguments);
@@ -87,7 +87,7 @@ fn what_identifies_and_what_went_wrong_is_whole_at_80_columns() {
         lines
     };
     let subscription = format!("orders-of-the-shop/{LONG}");
-    let functions = check(&["functions", "ls"], &[LONG, "fn-2", "active"]);
+    let functions = check(&["functions", "ls"], &[LONG, "fn-2", "ready"]);
     assert_eq!(functions.len(), 3, "{functions:?}");
     let id = format!("1-{position}");
     check(
@@ -107,7 +107,13 @@ fn what_identifies_and_what_went_wrong_is_whole_at_80_columns() {
     check(&["events", "tail"], &["play", "/test"]);
     check(&["rules", "ls"], &["orders-of-the-shop", LONG]);
     check(&["subscriptions", "ls"], &[&subscription]);
-    check(&["explain", "EB0421"], &["What you see"]);
+    // Blocks of code stay as they are, to be copied.
+    let page = shown(80, &server, &["explain", "EB0421"]);
+    let words = page.iter().filter(|line| !line.starts_with("    "));
+    assert!(
+        words.clone().all(|line| line.chars().count() <= 80),
+        "{page:?}"
+    );
 }
 
 #[test]

@@ -45,7 +45,7 @@ const COLUMNS: &[Column] = &[
     Column::words("BUS"),
     Column::number("BEHIND"),
     Column::number("DEAD"),
-    Column::whole("OLDEST OWED"),
+    Column::whole("OLDEST OWED").optional(),
     Column::whole("ACCEPTED").optional(),
     Column::number("IN MEMORY").optional(),
     Column::note("STATE"),

@@ -149,7 +149,7 @@ struct List {
 const COLUMNS: &[Column] = &[
     Column::number("POSITION"),
     Column::whole("ACCEPTED"),
-    Column::words("TYPE"),
+    Column::whole("TYPE"),
     Column::words("SOURCE"),
     Column::words("SUBJECT").optional(),
     Column::words("ID").optional(),

@@ -127,7 +127,7 @@ mod tests {
             "  trap      it fell over\n            again and\n            again\nok\n",
         );
         check("0123456789012345", 10, 0, "0123456789\n  012345");
-        check("a 注文が入りました", 10, 0, "a 注文が入\n  りました");
+        check("a 注文が入りました", 10, 0, "a\n  注文が入\n  りました");
         check(
             "    edgebus events export --after 12",
             20,
