@@ -18,7 +18,7 @@ pub struct Emit {
     pub subject: Option<String>,
     /// `datacontenttype`; `None` with data means `application/json`.
     pub data_content_type: Option<String>,
-    /// Extension attributes; names are 1 to 20 lower-case letters and digits.
+    /// Extension attributes; names are 1 to 64 lower-case letters and digits.
     pub extensions: Vec<(String, String)>,
     /// The payload.
     pub data: Option<Vec<u8>>,

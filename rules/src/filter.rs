@@ -1,25 +1,26 @@
 //! JSONPath (RFC 9535): the `where` queries that have to select something, and what input
 //! transforms take out of an event.
 //!
-//! jsonpath-rust is the parser, and this is the only room that knows it. A query is compiled once, into
-//! a plan of our own, and its length, its nesting and its descendant segments are bounded before the
-//! library sees it. What the library would evaluate with can't be kept within a budget: it gathers every
-//! node with its path as text, works out absolute queries and compiles regexes again for each node, and
-//! never looks up. So a plan is evaluated here, and every step of it counts. A query is never completed
-//! or corrected.
+//! A query is compiled once, into a plan. Its length, its nesting and its descendant segments are bounded
+//! before it is parsed. The parser is our own: jsonpath-rust's grammar takes what RFC 9535 refuses (`@.n in [1]`
+//! reads a member called `n in `) and refuses numbers beyond 2^53. So is the evaluation, in which every step
+//! counts: the library gathers every node with its path as text, and works out absolute queries and compiles
+//! regexes again for each node. It stays as what the tests compare with. A query is never completed or
+//! corrected.
 
 mod compare;
 mod compile;
 mod evaluate;
 mod growth;
+mod parse;
 mod plan;
 mod regex;
 mod steps;
+mod syntax;
 
 use crate::error::Fault;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
 use evaluate::{Evaluation, Stop};
-use jsonpath_rust::parser::parse_json_path;
 pub(crate) use plan::{Extent, Step};
 use plan::{Plan, Segment, Selector};
 pub use steps::{Steps, UsedUp};
@@ -50,10 +51,8 @@ impl Filter {
     /// of the query; its pointer is empty.
     pub fn parse(jsonpath: &str) -> Result<Filter, Fault> {
         check_limits(jsonpath)?;
-        match parse_json_path(jsonpath) {
-            Ok(query) => compile::compile(&query, jsonpath).map(|plan| Filter { plan }),
-            Err(error) => Err(syntax_fault(jsonpath, &error.to_string())),
-        }
+        let query = parse::parse(jsonpath)?;
+        compile::compile(&query).map(|plan| Filter { plan })
     }
 
     /// Whether the query selects at least one node of the event, whatever its value. It takes its steps
@@ -165,16 +164,8 @@ fn check_limits(query: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Says where a query stops being one. What the library wanted there is in the words of its grammar,
-/// which nobody who writes a query knows.
-fn syntax_fault(query: &str, message: &str) -> Fault {
-    // The library's report has a line with an arrow and the place.
-    let place = message
-        .lines()
-        .find_map(|line| line.split_once("--> "))
-        .and_then(|(_, place)| place.trim().split_once(':'))
-        .and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
-    let offset = place.map_or(0, |(line, column)| offset_of(query, line, column));
+/// The fault of a query that isn't one from this byte on.
+fn unexpected(query: &str, offset: usize) -> Fault {
     let (before, from) = query.split_at(offset);
     let name = before.rsplit(['.', ' ']).next().unwrap_or_default();
     let in_name = |character: char| character.is_alphanumeric() || "-_/:+#".contains(character);
@@ -182,6 +173,10 @@ fn syntax_fault(query: &str, message: &str) -> Fault {
         && !name.contains(['[', ']', '(', '?'])
         && from.starts_with(in_name);
     if !query.starts_with('$') {
+        if query.trim_start().starts_with('$') {
+            let reason = "not a JSONPath query: white space before it".to_owned();
+            return fault(0, reason, "begin it with `$`");
+        }
         let reason = "not a JSONPath query: it doesn't begin with `$`".to_owned();
         return fault(
             0,
@@ -195,6 +190,23 @@ fn syntax_fault(query: &str, message: &str) -> Fault {
         let remedy = format!(
             "write a name with such characters in brackets: ['{name}{}']",
             crate::scalar::shorten(&from[..rest])
+        );
+        return fault(offset, not_a_query(from), &remedy);
+    }
+    let blank = |text: &str| text.trim_matches([' ', '\t', '\r', '\n']).is_empty();
+    if !from.is_empty() && blank(from) && unclosed(query).is_none() {
+        let reason = "not a JSONPath query: white space after it".to_owned();
+        return fault(offset, reason, "end it with its last character");
+    }
+    let above = before.trim_end_matches(' ');
+    let spaced = above.len() < before.len() && above.ends_with(char::is_alphanumeric);
+    if spaced && !query.contains('?') && from.starts_with(in_name) {
+        let end = from.find(|character| !in_name(character));
+        let start = above.rfind('.').map_or(0, |dot| dot + 1);
+        let words = &query[start..offset + end.unwrap_or(from.len())];
+        let remedy = format!(
+            "write a name with such characters in brackets: ['{}']",
+            crate::scalar::shorten(words)
         );
         return fault(offset, not_a_query(from), &remedy);
     }
@@ -239,18 +251,6 @@ fn not_a_query(from: &str) -> String {
         "not a JSONPath query from `{}` on",
         crate::scalar::shorten(from)
     )
-}
-
-/// The byte offset of a place given by line and column, both counted from one.
-fn offset_of(query: &str, line: usize, column: usize) -> usize {
-    let before: usize = query
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
-    let rest = &query[before..];
-    let column = rest.char_indices().nth(column.saturating_sub(1));
-    before + column.map_or(rest.len(), |(offset, _)| offset)
 }
 
 #[cfg(test)]

@@ -257,11 +257,12 @@ fn a_publish_that_fails_says_its_code() {
     let server = home.serve();
     let url = format!("http://{}", server.address);
     let event = ["--type", "t", "--source", "/s"];
+    let whole = [&event[..], &["--data", "1"]].concat();
     let publish = |more: &[&str], code: &str| {
         check(&[&["publish", "--url", &url], more].concat(), 1, code);
     };
-    publish(&[&event[..], &["--bus", "nowhere"]].concat(), "EB0304");
-    publish(&[&event[..], &["--bus", "no/where"]].concat(), "EB0305");
+    publish(&[&whole[..], &["--bus", "nowhere"]].concat(), "EB0304");
+    publish(&[&whole[..], &["--bus", "no/where"]].concat(), "EB0305");
     publish(&[&event[..], &["--data", "{"]].concat(), "EB0504");
     publish(&[&event[..], &["--data", "@/nowhere"]].concat(), "EB0503");
     publish(&["--file", "/nowhere"], "EB0503");
@@ -273,12 +274,12 @@ fn a_publish_that_fails_says_its_code() {
     let data = format!("@{}", large.display());
     publish(&[&event[..], &["--data", &data]].concat(), "EB0308");
     check(
-        &[&["publish", "--url", "127.0.0.1:7070"], &event[..]].concat(),
+        &[&["publish", "--url", "ftp://127.0.0.1:7070"], &whole[..]].concat(),
         1,
         "EB0502",
     );
     server.kill();
-    publish(&event, "EB0501");
+    publish(&whole, "EB0501");
 }
 
 #[test]

@@ -66,7 +66,8 @@ fn a_log_is_listed_in_four_formats_and_in_pages() {
             &event(&format!("e{id}"), "t", r#","data":{"n": 1.00e1}"#),
         );
     }
-    let log = server.list("/v1/buses/default/events", "events");
+    let oldest = server.list("/v1/buses/default/events", "events");
+    let log: Vec<Value> = oldest.iter().rev().cloned().collect();
     let jsonl = told(&server, &["events", "ls", "-o", "jsonl"])
         .succeeds()
         .out;
@@ -88,7 +89,8 @@ fn a_log_is_listed_in_four_formats_and_in_pages() {
     let rows: Vec<&str> = table.out.lines().collect();
     assert_eq!(rows.len(), 6);
     assert!(rows[0].starts_with("POSITION  ACCEPTED"), "{}", rows[0]);
-    assert!(rows[5].ends_with("e5"), "{}", rows[5]);
+    assert!(rows[1].ends_with("e5"), "{}", rows[1]);
+    assert!(rows[5].ends_with("e1"), "{}", rows[5]);
     assert_eq!(table.err, "");
     // What is told for more is typed, until there is no more.
     let mut next = vec![
@@ -116,6 +118,16 @@ fn a_log_is_listed_in_four_formats_and_in_pages() {
     assert_eq!(seen, log);
     let all = told(&server, &["events", "ls", "--all", "-o", "jsonl"]).succeeds();
     assert_eq!(lines(&all.out), log);
+    let forward = [
+        "events",
+        "ls",
+        "--oldest-first",
+        "--after",
+        "2",
+        "-o",
+        "jsonl",
+    ];
+    assert_eq!(lines(&told(&server, &forward).succeeds().out), oldest[2..]);
     told(&server, &["events", "ls", "--limit", "0"]).fails(2, &["--limit"]);
     told(&server, &["events", "ls", "-o", "xml"]).fails(2, &["jsonl"]);
     told(&server, &["events", "ls", "--since", "soon"]).fails(2, &["15m"]);
@@ -142,17 +154,17 @@ fn a_log_is_filtered_on_the_bus() {
             .map(|row| row["position"].as_u64().unwrap())
             .collect()
     };
-    assert_eq!(ids(&["--type", "even"]), [2, 4, 6]);
+    assert_eq!(ids(&["--type", "even"]), [6, 4, 2]);
     assert_eq!(
-        ids(&["--type", "even", "--after", "2", "--limit", "1"]),
+        ids(&["--type", "even", "--after", "6", "--limit", "1"]),
         [4]
     );
     let pattern = r#"{"detail": {"n": [{"numeric": [">", 4]}]}}"#;
-    assert_eq!(ids(&["--match", pattern]), [5, 6]);
+    assert_eq!(ids(&["--match", pattern]), [6, 5]);
     assert_eq!(ids(&["--match", pattern, "--type", "odd"]), [5]);
     let file = home.data().with_file_name("pattern.json");
     std::fs::write(&file, format!("{pattern}\n")).unwrap();
-    assert_eq!(ids(&["--match", &format!("@{}", file.display())]), [5, 6]);
+    assert_eq!(ids(&["--match", &format!("@{}", file.display())]), [6, 5]);
     assert_eq!(ids(&["--since", "1h"]).len(), 6);
     assert_eq!(ids(&["--until", "1h"]).len(), 0);
     assert_eq!(ids(&["--since", "2100-01-01T00:00:00Z"]).len(), 0);
@@ -338,8 +350,8 @@ fn an_export_is_taken_back_unchanged() {
     // Elsewhere they are new and the same, byte for byte; here they are duplicates.
     let (_other_home, other) = serve("version: 1\n");
     let publish = |server: &Server| told(server, &["publish", "--file", path]).succeeds().out;
-    assert!(publish(&other).starts_with("5 events accepted, 0 of them"));
-    assert!(publish(&server).starts_with("5 events accepted, 5 of them"));
+    assert!(publish(&other).starts_with("5 new (#"));
+    assert!(publish(&server).starts_with("0 new, 5 duplicates"));
     for position in 1..=5 {
         let of = |server: &Server| {
             let text = server
@@ -388,6 +400,29 @@ fn what_nobody_reads_ends_quietly() {
             .unwrap();
         let said = Said::of(&output).succeeds();
         assert!(!said.err.contains("error"), "{arguments:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_follower_ends_with_its_reader() {
+    let (_home, server) = serve("version: 1\n");
+    for arguments in [
+        &["events", "tail", "-f"][..],
+        &["functions", "logs", "f", "-f"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .args(["--url", &format!("http://{}", server.address)])
+            .stdout(writer)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(reader);
+        wait_for("the end of the follower", || {
+            child.try_wait().unwrap().is_some()
+        });
+        assert!(arguments[0] == "functions" || child.wait().unwrap().success());
     }
 }
 
@@ -478,6 +513,18 @@ fn what_a_story_tells_to_try_can_be_tried() {
         "{}",
         tried.out
     );
+    // The rule's input is applied, as it was for the delivery itself.
+    let story = told(&server, &["deliveries", "get", &id(bad)])
+        .succeeds()
+        .out;
+    let hint = format!("edgebus functions invoke play --delivery {}", id(bad));
+    assert!(story.contains(&hint), "{story}");
+    let tried = told(
+        &server,
+        &["functions", "invoke", "play", "--delivery", &id(bad)],
+    );
+    assert_eq!(tried.code, 1, "{}", tried.out);
+    assert!(tried.out.contains("fall_over"), "{}", tried.out);
     let event = told(&server, &["events", "get", &bad.to_string()])
         .succeeds()
         .out;
@@ -619,7 +666,7 @@ fn functions_are_deployed_tried_and_taken_away() {
         "{}",
         said.out
     );
-    assert!(said.err.contains("compiling"), "{}", said.err);
+    assert_eq!(said.err, "", "a script needs no word of progress");
     let names: Vec<Value> = lines(
         &told(&server, &["functions", "ls", "-o", "jsonl"])
             .succeeds()

@@ -51,7 +51,14 @@ fn it_overwrites_nothing_and_leaves_nothing_half_made() {
     }
     // Beside what is not in the way, it is as anywhere.
     std::fs::rename(&own, home.path().join("NOTES.md")).unwrap();
-    assert!(init(home.path(), &["--name", "shop"]).status.success());
+    assert!(init(home.path(), &[".", "--name", "shop"]).status.success());
+    // A name alone is a new folder, so that nothing is strewn into this one.
+    let said = init(
+        home.path(),
+        &["--name", "greenhouse", "--template", "sensors"],
+    );
+    assert!(text(&said.stdout).contains("cd greenhouse && "), "{said:?}");
+    assert!(home.path().join("greenhouse/edgebus.yaml").is_file());
     let sdk = home.path().join(".edgebus/sdk/guest-sdk/src/lib.rs");
     std::fs::write(&sdk, "of another version").unwrap();
     let said = init(home.path(), &["--sdk-only"]);

@@ -33,6 +33,8 @@ mod openapi;
 mod operate;
 mod publish;
 mod start;
+mod stdin;
 mod store_file;
+mod terminal;
 mod tidy;
 mod webhooks;

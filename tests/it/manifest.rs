@@ -87,9 +87,23 @@ fn validate_says_what_a_good_manifest_holds() {
         "{text}buses: {{ default: {{ retention: {{ age: 1d }} }} }}\n"
     ));
     let said = run(&["validate", &file], "").succeeds();
-    assert!(said.err.contains("warning: `retention`"), "{}", said.err);
+    assert!(
+        said.err.contains("warning[not-applied]: `retention`"),
+        "{}",
+        said.err
+    );
     run(&["validate", &file, "--deny-warnings"], "")
         .fails(78, &["1 warning, which --deny-warnings refuses"]);
+    let allowed = [
+        "validate",
+        &file,
+        "--deny-warnings",
+        "--allow",
+        "not-applied",
+    ];
+    assert_eq!(run(&allowed, "").succeeds().err, "");
+    run(&["validate", &file, "--allow", "nothing"], "")
+        .fails(2, &["no warning has this name; write one of not-applied, "]);
     let said = run(&["validate", &file, "--deny-warnings", "-o", "json"], "");
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((said.code, &report["valid"]), (78, &json!(false)));

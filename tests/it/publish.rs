@@ -281,6 +281,65 @@ fn sizes_are_bounded_and_a_refused_one_leaves_nothing() {
 }
 
 #[test]
+fn a_lenient_batch_is_stored_event_by_event() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let event = |id: &str, kind: &str| json!({"specversion": "1.0", "id": id, "source": "/t", "type": kind});
+    let mut bad = event("2", "t");
+    bad.as_object_mut().unwrap().remove("type");
+    let batch = json!([
+        event("1", "t"),
+        bad,
+        7,
+        event("1", "other"),
+        event("3", "t"),
+        event("1", "t")
+    ]);
+    let post = |prefer: Option<&'static str>| {
+        let mut headers = vec![("content-type", BATCH)];
+        headers.extend(prefer.map(|prefer| ("prefer", prefer)));
+        server.request("POST", "/v1/events", &headers, batch.to_string().as_bytes())
+    };
+    // All or nothing, unless it is asked for otherwise.
+    for prefer in [None, Some("handling=strict"), Some("respond-async")] {
+        let answer = post(prefer);
+        assert!(answer.header("preference-applied").is_none());
+        problem(answer, 400);
+    }
+    let answer = post(Some("respond-async, handling=lenient"));
+    assert_eq!(
+        answer.header("preference-applied"),
+        Some("handling=lenient")
+    );
+    let answer = answer.expect(202).json();
+    let results = answer["results"].as_array().unwrap();
+    let told: Vec<Value> = results
+        .iter()
+        .map(|result| match &result["problem"] {
+            Value::Null => json!([result["position"], result["duplicate"]]),
+            own => json!([own["status"], own["code"], own["errors"][0]["pointer"]]),
+        })
+        .collect();
+    let expected = json!([
+        [1, false],
+        [400, "EB0302", "/1/type"],
+        [400, "EB0302", "/2"],
+        [409, "EB0321", "/3/id"],
+        [2, false],
+        [1, true],
+    ]);
+    assert_eq!(json!(told), expected, "{answer}");
+    assert_eq!(answer["refused"], 3);
+    // What is no batch can't be taken apart.
+    let headers = [("content-type", BATCH), ("prefer", "handling=lenient")];
+    problem(server.request("POST", "/v1/events", &headers, b"[{"), 400);
+    problem(
+        server.request("POST", "/v1/buses/nowhere/events", &headers, b"[]"),
+        404,
+    );
+}
+
+#[test]
 fn a_refusal_is_a_problem_document() {
     let home = Home::new("version: 1\n");
     let server = home.serve();

@@ -30,7 +30,7 @@ use edgebus_model::Digest;
 
 Exits with 78 if the manifest has faults. Nothing is changed unless all of it is.")]
 pub(super) struct Arguments {
-    /// The manifest.
+    /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
     #[arg(value_name = "FILE", default_value = validate::FILE)]
     file: PathBuf,
     #[command(flatten)]
@@ -113,7 +113,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     if !arguments.yes && !agreed()? {
         return Err(Failure::new("the plan was declined; nothing was changed"));
     }
-    let progress = Progress::start();
+    let progress = Progress::on_terminal("applying");
     let applied = carry_out(&client, &plan, &components, body, &progress).await;
     progress.finish();
     let version = applied?.version;

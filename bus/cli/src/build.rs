@@ -97,6 +97,32 @@ pub(super) async fn build_with(
     run(shell, command, progress).await
 }
 
+/// What tells cargo to build into another folder than `target`: a variable, or a configuration file of
+/// `folder`, of one above it, or of the user.
+pub(super) fn target_dir(folder: &Path) -> Option<String> {
+    let variables = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
+    let set = variables
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_some());
+    if let Some(name) = set {
+        return Some(format!("{name} is set"));
+    }
+    let whole = std::path::absolute(folder).ok()?;
+    let above = whole.ancestors().map(|folder| folder.join(".cargo"));
+    let user = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let user = user.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let mut files = above
+        .chain(user)
+        .flat_map(|folder| ["config.toml", "config"].map(|name| folder.join(name)));
+    let says = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.lines()
+            .any(|line| line.trim_start().starts_with("target-dir"))
+    };
+    let file = files.find(says)?;
+    Some(format!("{} sets `target-dir`", file.display()))
+}
+
 /// Adds [`TARGET`] to the toolchain that `folder` uses, if it is missing.
 async fn ensure_target(folder: &Path, progress: &Progress) -> Result<(), String> {
     let mut ask = Command::new("rustc");

@@ -92,12 +92,15 @@ struct ProblemFault {
 
 #[allow(dead_code, reason = "`delete` is for the commands on functions")]
 impl Client {
-    /// A client of the bus at `url`, as in `http://127.0.0.1:7070`.
+    /// A client of the bus at `url`, as in `http://127.0.0.1:7070`; the scheme may be left out.
     ///
     /// # Errors
     /// [`Error::Address`].
     pub(super) fn new(url: &str) -> Result<Self, Error> {
-        let base = url.trim_end_matches('/').to_owned();
+        let mut base = url.trim_end_matches('/').to_owned();
+        if !base.is_empty() && !base.contains("://") {
+            base.insert_str(0, "http://");
+        }
         match base.parse::<Uri>() {
             Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => {}
             _ => return Err(Error::Address(url.to_owned())),

@@ -2,6 +2,9 @@
 
 use super::client::{self, Client};
 
+/// Where a bus is looked for.
+const URL: &str = "http://127.0.0.1:7070";
+
 /// The bus's address.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Connection {
@@ -10,7 +13,7 @@ pub(super) struct Connection {
         long,
         env = "EDGEBUS_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:7070"
+        default_value = URL
     )]
     pub(super) url: String,
 }
@@ -21,6 +24,10 @@ impl Connection {
     /// # Errors
     /// [`client::Error::Address`].
     pub(super) fn client(&self) -> Result<Client, client::Error> {
-        Client::new(&self.url)
+        // An empty variable is as good as none.
+        Client::new(match self.url.as_str() {
+            "" => URL,
+            url => url,
+        })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Failure;
 use super::connection::Connection;
 use super::deliveries::{self, Whose, last_outcome};
-use super::listing::{self, Listing, Paging, text, time};
+use super::listing::{self, Listing, Order, Paging, text, time};
 use super::output::{Column, Output};
 use super::query::{Path, encoded};
 
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// List dead letters.
+    /// List dead letters, newest first.
     Ls(List),
     /// Tell one dead letter: its event, its rule, each attempt, and why it ended.
     #[command(after_help = "Examples:
@@ -50,6 +50,8 @@ struct List {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
+    order: Order,
+    #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
     output: Output,
@@ -58,11 +60,11 @@ struct List {
 const COLUMNS: &[Column] = &[
     Column::whole("ID"),
     Column::whole("REASON"),
-    Column::words("SUBSCRIPTION"),
+    Column::whole("SUBSCRIPTION"),
     Column::words("TYPE"),
-    Column::whole("DIED"),
-    Column::number("ATTEMPTS"),
-    Column::words("LAST OUTCOME"),
+    Column::whole("DIED").optional(),
+    Column::number("ATTEMPTS").optional(),
+    Column::note("LAST OUTCOME"),
 ];
 
 fn cells(row: &Value) -> Vec<String> {
@@ -82,10 +84,13 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     let listing = Listing {
         path: arguments.whose.on(Path::new("/v1/dead-letters")),
         member: "dead_letters",
-        whole_by: None,
+        pages: arguments.order.pages(),
         columns: COLUMNS,
         cells,
-        empty: "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),
+        empty: match arguments.whose.is_set() {
+            true => "no such dead letters; all of them: edgebus dead-letters ls".to_owned(),
+            false => "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),
+        },
     };
     listing::run(
         &client,

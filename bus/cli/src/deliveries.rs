@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::connection::Connection;
-use super::listing::{self, Listing, Paging, text, time};
+use super::listing::{self, Listing, Order, Paging, text, time};
 use super::moment::{self, Moment};
 use super::output::{self, Column, Format, Output};
 use super::query::{Path, encoded};
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// List deliveries in one stage of their life.
+    /// List deliveries in one stage of their life, newest first.
     Ls(List),
     /// Tell one delivery: its event, its rule, each attempt, and what comes next.
     Get(Get),
@@ -66,6 +66,14 @@ impl Whose {
             .with_some("rule", self.rule.as_deref())
             .with_some("since", since.as_deref())
     }
+
+    /// True if some may be left out.
+    pub(super) fn is_set(&self) -> bool {
+        self.subscription.is_some()
+            || self.function.is_some()
+            || self.rule.is_some()
+            || self.since.is_some()
+    }
 }
 
 /// A stage of a delivery's life: still to be tried, ended in success, ended without.
@@ -90,6 +98,8 @@ struct List {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
+    order: Order,
+    #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
     output: Output,
@@ -97,11 +107,11 @@ struct List {
 
 const COLUMNS: &[Column] = &[
     Column::whole("ID"),
-    Column::words("SUBSCRIPTION"),
-    Column::whole("ACCEPTED"),
+    Column::whole("SUBSCRIPTION"),
+    Column::whole("ACCEPTED").optional(),
     Column::number("ATTEMPTS"),
-    Column::whole("DUE"),
-    Column::words("LAST OUTCOME"),
+    Column::whole("DUE").optional(),
+    Column::note("LAST OUTCOME"),
 ];
 
 fn cells(row: &Value) -> Vec<String> {
@@ -139,10 +149,13 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             .whose
             .on(Path::new("/v1/deliveries").with("stage", &stage)),
         member: "deliveries",
-        whole_by: None,
+        pages: arguments.order.pages(),
         columns: COLUMNS,
         cells,
         empty: match arguments.stage {
+            _ if arguments.whose.is_set() => {
+                format!("no such deliveries; all of them: edgebus deliveries ls --stage {stage}")
+            }
             Stage::Owed => {
                 "nothing is owed; what ended: edgebus deliveries ls --stage succeeded".to_owned()
             }
@@ -172,6 +185,9 @@ pub(super) struct Get {
     /// Its id, as in 1-42.
     #[arg(value_name = "ID")]
     id: String,
+    /// Tell each attempt, also where it is the same as the one before, and each frame of a backtrace.
+    #[arg(long)]
+    full: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -201,6 +217,7 @@ pub(super) async fn tell(arguments: &Get, path: &str) -> Result<u8, Failure> {
             event: around.event.as_deref(),
             rule: around.rule.as_deref(),
             now: moment::now(),
+            full: arguments.full,
             paint: output::paint(),
         };
         story.tell()

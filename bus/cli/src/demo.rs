@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,12 +10,13 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::build::{self, build_functions, repository};
 use super::client::{self, Client};
-use super::output::{self, Progress};
+use super::dev::Story;
+use super::output::{self, Progress, counted};
 use super::serve::{Serving, Signals};
 use super::{FAILURE, Failure, OK};
 use crate::program::ThisProgram;
 use crate::settings;
-use edgebus_engine::bus::{AttemptEnded, Happening};
+use edgebus_engine::bus::{EventAccepted, Happening};
 use edgebus_model::Code;
 
 /// The sample functions.
@@ -27,7 +28,9 @@ const DELIVERIES_MAX: Duration = Duration::from_secs(60);
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus demo
-  edgebus demo --keep          leave it running, to look around with the other commands")]
+  edgebus demo --keep          leave it running, to look around with the other commands
+
+The store is in a temporary folder, and removed in the end.")]
 pub(super) struct Arguments {
     /// Leave the bus running until it is stopped with Ctrl-C.
     #[arg(long)]
@@ -47,9 +50,9 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
     progress.finish();
     let built = built.map_err(build::failed)?;
     let built_after = began.elapsed();
-    let folder = std::env::temp_dir().join(format!("edgebus-demo-{:08x}", rand::random::<u32>()));
+    let folder = Folder::new();
     let settings = settings::Serve {
-        data: folder.clone(),
+        data: folder.path.clone(),
         create: true,
         listen: free(arguments.listen).await,
         manifest: Some(samples.join("edgebus.yaml")),
@@ -67,14 +70,19 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
         built.display(),
         built_after.as_secs_f64()
     ));
-    output::print(&format!("  store      {}", folder.display()));
+    output::print(&format!(
+        "  store      {} (removed in the end)",
+        folder.path.display()
+    ));
     output::print(&format!(
         "  manifest   {}\n",
         samples.join("edgebus.yaml").display()
     ));
     let told = serving.running.bus.listen();
-    let events = publish(&url, &samples.join("events.jsonl")).await?;
-    let dead = tokio::time::timeout(DELIVERIES_MAX, watch(told, events)).await;
+    let story = Story::new(serving.running.bus.clone());
+    let published = publish(&url, &samples.join("events.jsonl")).await?;
+    let new = published.events - published.duplicates;
+    let dead = tokio::time::timeout(DELIVERIES_MAX, watch(told, story, new)).await;
     let dead = match dead {
         Ok(dead) => dead?,
         Err(_) => {
@@ -87,10 +95,12 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
         }
     };
     output::print(&format!(
-        "\n{events} events published; the whole took {:.1} s, building included.",
+        "\n{} published, {}; the whole took {:.1} s, building included.",
+        counted(published.events, "event", "events"),
+        counted(published.duplicates, "duplicate", "duplicates"),
         began.elapsed().as_secs_f64()
     ));
-    next_steps(arguments.keep, &url, &folder, &samples, dead.as_deref());
+    next_steps(arguments.keep, &url, &samples, dead.as_deref());
     if arguments.keep {
         signals.stop_or_hangup().await;
     }
@@ -113,14 +123,22 @@ struct Accepted {
     duplicate: bool,
 }
 
-/// Publishes the events in the file over HTTP, one request each, and returns how many were new.
-async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
+/// What was published.
+#[derive(Default)]
+struct Published {
+    events: usize,
+    /// Of these.
+    duplicates: usize,
+}
+
+/// Publishes the events in the file over HTTP, one request each.
+async fn publish(url: &str, file: &Path) -> Result<Published, Failure> {
     let client = Client::new(url)?;
     let text = tokio::fs::read_to_string(file).await.map_err(|error| {
         Failure::new(format!("{} can't be read: {error}", file.display()))
             .coded(Code::FileUnreadable)
     })?;
-    let mut events = 0;
+    let mut published = Published::default();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let answer = client
             .post(
@@ -130,26 +148,47 @@ async fn publish(url: &str, file: &Path) -> Result<usize, Failure> {
             )
             .await?;
         let accepted: Accepted = client::read(&answer)?;
+        published.events += 1;
         if accepted.duplicate {
+            published.duplicates += 1;
             output::print(&format!(
-                "{} is a duplicate of #{}: answered, and not delivered again",
+                "{} is a duplicate of #{}: acknowledged, and not delivered again\n",
                 accepted.id, accepted.position
             ));
-        } else {
-            events += 1;
         }
     }
-    Ok(events)
+    Ok(published)
+}
+
+/// The folder of the store; it is removed when this is dropped.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let name = format!("edgebus-demo-{:08x}", rand::random::<u32>());
+        Self {
+            path: std::env::temp_dir().join(name),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is the system's to clear.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
 }
 
 /// Prints what happens until every accepted event's deliveries have ended; returns a dead letter's id.
 async fn watch(
     mut told: tokio::sync::broadcast::Receiver<Happening>,
+    mut story: Story,
     published: usize,
 ) -> Result<Option<String>, Failure> {
     let (mut accepted, mut expected) = (0, published);
-    let mut owed: HashMap<(String, u64), usize> = HashMap::new();
-    let mut ended_early: HashMap<(String, u64), usize> = HashMap::new();
+    let mut owed = Owed::default();
     let mut dead = None;
     loop {
         let happening = match told.recv().await {
@@ -163,120 +202,91 @@ async fn watch(
             Happening::Accepted(event) => {
                 // Emitted events are accepted too, after the attempt that emitted them.
                 accepted += 1;
-                if event.subscriptions.is_empty() {
-                    output::print(&format!(
-                        "{:<34} → no rule matched",
-                        format!("{} #{}", event.kind, event.position)
-                    ));
-                }
-                let key = (event.bus.to_string(), event.position.0);
-                let done = ended_early.remove(&key).unwrap_or(0);
-                owed.insert(key, event.subscriptions.len().saturating_sub(done));
+                show(&story.accepted(&event).await);
+                owed.accepted(&event);
             }
             Happening::Attempt(attempt) => {
-                output::print(&line(&attempt));
+                show(&story.attempt(&attempt).await);
                 expected += attempt.emitted;
                 if attempt.retry_at.is_none() {
-                    let key = (attempt.bus.to_string(), attempt.key.position.0);
-                    match owed.get_mut(&key) {
-                        Some(left) => *left = left.saturating_sub(1),
-                        None => *ended_early.entry(key).or_insert(0) += 1,
-                    }
+                    owed.ended((attempt.bus.to_string(), attempt.key.position.0));
                 }
                 if attempt.dead.is_some() {
                     dead = Some(attempt.key.to_string());
                 }
             }
         }
-        if accepted >= expected && ended_early.is_empty() && owed.values().all(|left| *left == 0) {
+        if accepted >= expected && owed.is_over() {
             return Ok(dead);
         }
     }
 }
 
-/// One attempt on one line: event → rule → function → outcome, with its times.
-pub(super) fn line(attempt: &AttemptEnded) -> String {
-    let outcome = match (attempt.dead, attempt.outcome.is_success()) {
-        (_, true) => paint("32", "success"),
-        (Some(reason), _) => paint(
-            "31",
-            &format!(
-                "dead letter ({}): {}",
-                reason.word(),
-                first_line(&attempt.outcome.to_string())
-            ),
-        ),
-        (None, _) => paint(
-            "33",
-            &format!(
-                "{}, tried again: {}",
-                attempt.outcome.class(),
-                first_line(&attempt.outcome.to_string())
-            ),
-        ),
-    };
-    let count = if attempt.attempt > 1 || !attempt.outcome.is_success() {
-        format!(" (attempt {})", attempt.attempt)
-    } else {
-        String::new()
-    };
-    format!(
-        "{:<34} → {} → {}{count} → {outcome}  [ran {}, settled {} ms after it was accepted]",
-        format!("{} #{}", attempt.kind, attempt.key.position),
-        attempt.rule,
-        attempt.function,
-        output::duration(attempt.duration_us),
-        attempt.age_ms
-    )
+/// Deliveries that have yet to end, by bus and position of their event.
+#[derive(Default)]
+struct Owed {
+    left: HashMap<(String, u64), usize>,
+    /// Those that ended before their event was told.
+    early: HashMap<(String, u64), usize>,
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or("")
-}
+impl Owed {
+    fn accepted(&mut self, event: &EventAccepted) {
+        let key = (event.bus.to_string(), event.position.0);
+        let done = self.early.remove(&key).unwrap_or(0);
+        self.left
+            .insert(key, event.subscriptions.len().saturating_sub(done));
+    }
 
-fn paint(colour: &str, text: &str) -> String {
-    if output::coloured() {
-        format!("\x1b[{colour}m{text}\x1b[0m")
-    } else {
-        text.to_owned()
+    fn ended(&mut self, key: (String, u64)) {
+        match self.left.get_mut(&key) {
+            Some(left) => *left = left.saturating_sub(1),
+            None => *self.early.entry(key).or_insert(0) += 1,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.early.is_empty() && self.left.values().all(|left| *left == 0)
     }
 }
 
-fn next_steps(keep: bool, url: &str, folder: &Path, samples: &Path, dead: Option<&str>) {
+/// Prints a part of the story, within the terminal's width.
+fn show(text: &str) {
+    let text = text.trim_end();
+    match output::width() {
+        Some(width) => output::print(&output::folded(text, usize::from(width), 0)),
+        None => output::print(text),
+    };
+}
+
+fn next_steps(keep: bool, url: &str, samples: &Path, dead: Option<&str>) {
     let program = if std::env::var_os("CARGO").is_some() {
         "cargo run --release --".to_owned()
     } else {
         super::shown_program()
     };
     output::print("Try next:");
-    let mut url = url.to_owned();
-    if keep {
-        output::print("  (the bus goes on here; stop it with Ctrl-C)");
-    } else {
-        url = format!("http://{}", settings::LISTEN);
+    if !keep {
         output::print(&format!(
-            "  {program} serve --data {} --manifest {}",
-            folder.display(),
-            samples.join("edgebus.yaml").display()
+            "  {program} demo --keep    the same, and the bus stays for these commands:"
         ));
-        output::print("  and in another terminal:");
+    } else {
+        output::print("  (the bus goes on here; stop it with Ctrl-C)");
     }
     // The usual address needs no flag.
-    let at = if url == format!("http://{}", settings::LISTEN) {
+    let at = if !keep || url == format!("http://{}", settings::LISTEN) {
         String::new()
     } else {
         format!(" --url {url}")
     };
-    output::print(&format!(
-        "  {program} events ls{at}                     # the log"
-    ));
+    output::print(&format!("  {program} events ls{at}    the log"));
     if let Some(dead) = dead {
         output::print(&format!(
-            "  {program} deliveries get {dead}{at}           # why one event did not succeed"
+            "  {program} deliveries get {dead}{at}    why one event did not succeed"
         ));
     }
     output::print(&format!(
-        "  {program} top{at}                           # rates, lag and failures, live"
+        "  {program} top{at}    rates, lag and failures, live"
     ));
     output::print(&format!(
         "  {program} publish{at} --type com.example.order.placed --source /shop --data @{}",

@@ -96,8 +96,7 @@ impl Check {
 }
 
 pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8, Failure> {
-    let progress = Progress::start();
-    progress.say("looking at toolchain, disk, addresses, port and clock");
+    let progress = Progress::on_terminal("looking at toolchain, disk, addresses, port and clock");
     let folder = arguments.data.clone();
     let mut checks = tokio::task::spawn_blocking(move || {
         let mut checks = vec![toolchain(), target()];

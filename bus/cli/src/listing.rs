@@ -26,6 +26,35 @@ pub(super) struct Paging {
     pub(super) all: bool,
 }
 
+/// Which end of a listing comes first.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// Begin with the oldest.
+    #[arg(long)]
+    oldest_first: bool,
+}
+
+impl Order {
+    /// How the bus is asked for this order.
+    pub(super) fn pages(self) -> Pages {
+        match self.oldest_first {
+            true => Pages::Forward,
+            false => Pages::Backward,
+        }
+    }
+}
+
+/// How the bus gives a listing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pages {
+    /// Whole; this member of each row names it, and is the cursor.
+    Whole(&'static str),
+    /// Page by page from the oldest row on.
+    Forward,
+    /// Page by page from the newest row back.
+    Backward,
+}
+
 /// Arguments of a listing that has no filters.
 #[derive(clap::Args, Debug)]
 pub(super) struct Unfiltered {
@@ -54,8 +83,8 @@ pub(super) struct Listing {
     pub(super) path: Path,
     /// The member of the answer that holds the rows.
     pub(super) member: &'static str,
-    /// Of a listing without pages: the member of each row that names it, and is the cursor.
-    pub(super) whole_by: Option<&'static str>,
+    /// How it comes.
+    pub(super) pages: Pages,
     /// A table's columns.
     pub(super) columns: &'static [Column],
     /// A table's line of one row.
@@ -70,6 +99,8 @@ pub(super) struct Page<'a> {
     pub(super) rows: Vec<&'a RawValue>,
     /// Where the next page begins.
     pub(super) next: Option<String>,
+    /// Where the page before begins, of the newest rows.
+    older: Option<String>,
 }
 
 /// Reads a page out of an answer.
@@ -81,13 +112,14 @@ pub(super) fn page<'a>(answer: &'a [u8], member: &str) -> Result<Page<'a>, Failu
     let rows = members
         .remove(member)
         .ok_or_else(|| client::Error::Unreadable(format!("it has no `{member}`")))?;
-    let next = match members.remove("next") {
-        None => None,
-        Some(next) => client::read(next.get().as_bytes())?,
+    let mut cursor = |name: &str| match members.remove(name) {
+        None => Ok(None),
+        Some(place) => client::read(place.get().as_bytes()),
     };
     Ok(Page {
+        next: cursor("next")?,
+        older: cursor("older")?,
         rows: client::read(rows.get().as_bytes())?,
-        next,
     })
 }
 
@@ -106,20 +138,27 @@ pub(super) async fn run(
     let mut left = if paging.all { u64::MAX } else { paging.limit };
     let next = loop {
         let limit = left.min(PAGE_ROWS_MAX as u64);
-        let path = match listing.whole_by {
-            Some(_) => listing.path.clone(),
-            None => listing
-                .path
-                .clone()
+        let path = listing.path.clone();
+        let path = match listing.pages {
+            Pages::Whole(_) => path,
+            Pages::Forward => path
                 .with("limit", &limit.to_string())
                 .with_some("after", after.as_deref()),
+            Pages::Backward => path
+                .with("last", &limit.to_string())
+                .with_some("before", after.as_deref()),
         };
         let progress = Progress::of_request("reading");
         let answer = client.get(path.text()).await?;
         progress.finish();
         let mut page = page(&answer, listing.member)?;
-        if let Some(name) = listing.whole_by {
-            page = cut(page, name, after.as_deref(), left)?;
+        match listing.pages {
+            Pages::Whole(name) => page = cut(page, name, after.as_deref(), left)?,
+            Pages::Forward => {}
+            Pages::Backward => {
+                page.rows.reverse();
+                page.next = page.older.take();
+            }
         }
         rows.page(&page.rows, listing.cells)?;
         left = left.saturating_sub(page.rows.len() as u64);
@@ -166,6 +205,7 @@ fn cut<'a>(
     Ok(Page {
         rows,
         next: next.filter(|_| more),
+        older: None,
     })
 }
 

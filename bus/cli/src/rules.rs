@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::connection::Connection;
-use super::listing::{self, Listing, Unfiltered, text};
+use super::listing::{self, Listing, Pages, Unfiltered, text};
 use super::output::{self, Column, Output, json, plain, span};
 use super::query::Path;
 use super::story::{Facts, retry_words};
@@ -45,9 +45,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::words("NAME"),
+    Column::whole("NAME"),
     Column::words("BUS"),
-    Column::words("TO"),
+    Column::whole("TO"),
     Column::words("MATCH"),
 ];
 
@@ -58,10 +58,15 @@ fn cells(row: &Value) -> Vec<String> {
         .flatten()
         .map(|target| text(target, "/function"))
         .collect();
-    let pattern = match row.get("match") {
+    let mut pattern = match row.get("match") {
         None | Some(Value::Null) => "every event".to_owned(),
         Some(pattern) => pattern.to_string(),
     };
+    let filters = row.get("where").and_then(Value::as_array);
+    for filter in filters.into_iter().flatten().filter_map(Value::as_str) {
+        pattern.push_str(" where ");
+        pattern.push_str(filter);
+    }
     vec![
         text(row, "/name"),
         text(row, "/bus"),
@@ -74,7 +79,7 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/rules"),
         member: "rules",
-        whole_by: Some("name"),
+        pages: Pages::Whole("name"),
         columns: COLUMNS,
         cells,
         empty: "no rules are in force; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),

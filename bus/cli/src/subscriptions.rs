@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::listing::{self, Listing, Unfiltered, text};
+use super::listing::{self, Listing, Pages, Unfiltered, text};
 use super::output::{self, Column, Output, parse_time, plain, span, time};
 use super::query::Path;
 use super::story::Facts;
@@ -41,13 +41,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 const COLUMNS: &[Column] = &[
     Column::number("ID"),
-    Column::words("SUBSCRIPTION"),
+    Column::whole("SUBSCRIPTION"),
     Column::words("BUS"),
     Column::number("BEHIND"),
-    Column::whole("OLDEST OWED"),
-    Column::whole("ACCEPTED"),
-    Column::number("IN MEMORY"),
-    Column::words("STATE"),
+    Column::number("DEAD"),
+    Column::whole("OLDEST OWED").optional(),
+    Column::whole("ACCEPTED").optional(),
+    Column::number("IN MEMORY").optional(),
+    Column::note("STATE"),
 ];
 
 fn cells(row: &Value) -> Vec<String> {
@@ -56,6 +57,7 @@ fn cells(row: &Value) -> Vec<String> {
         text(row, "/name"),
         text(row, "/bus"),
         text(row, "/behind"),
+        text(row, "/dead"),
         text(row, "/oldest_owed"),
         listing::time(row, "/oldest_accepted_at"),
         text(row, "/in_memory"),
@@ -74,7 +76,7 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/subscriptions"),
         member: "subscriptions",
-        whole_by: Some("name"),
+        pages: Pages::Whole("name"),
         columns: COLUMNS,
         cells,
         empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"

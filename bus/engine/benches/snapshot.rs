@@ -23,6 +23,8 @@ fn catalog(count: usize) -> Catalog {
     };
     for number in 0..count {
         let rule = RuleConfig {
+            enabled: true,
+            description: None,
             name: name(&format!("rule-{number}")),
             bus: name("default"),
             pattern: Some(pattern(number)),

@@ -32,8 +32,8 @@ pub use crate::pipeline::{Availability, Situation, Trial};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
 pub use apply::{Application, Plan};
 pub use edgebus_store::{Counts, DeliveryState, StoredEvent};
-pub use log::{EventFilter, EventPage};
-pub use owed::{DeliveryFilter, delivery_of};
+pub use log::{EventFilter, EventPage, LastEvents};
+pub use owed::{DeliveryFilter, DeliveryPlace, delivery_of, place_of};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use rulebook::Rulebook;
 
@@ -162,6 +162,28 @@ impl Bus {
                 duplicate: place.duplicate,
             })
             .collect())
+    }
+
+    /// Publishes those of `events` that can be, in order, and tells what became of each; returns after the
+    /// flush. An error of one has a pointer into that event.
+    ///
+    /// # Errors
+    /// What stops all of them, as for [`Self::publish`]. [`Kind::Unknown`] leaves a part of them stored.
+    pub async fn publish_each(
+        &self,
+        bus: &str,
+        events: Vec<Event>,
+    ) -> Result<Vec<Result<Accepted, Error>>, Error> {
+        let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+        let ends = self.pipeline.publish_each(bus, events).await?;
+        let each = ids.into_iter().zip(ends).map(|(id, end)| {
+            end.map(|place| Accepted {
+                id,
+                position: place.position,
+                duplicate: place.duplicate,
+            })
+        });
+        Ok(each.collect())
     }
 
     /// What happens from now on; a listener that falls behind loses the oldest.

@@ -7,19 +7,19 @@ use super::call::{Answer, Call, Query, name};
 use super::json::Object;
 use super::problem::{Cause, Problem};
 use super::{App, page, target, wire};
-use edgebus_engine::bus::{DeliveryFilter, DeliveryStage, DeliveryState};
+use edgebus_engine::bus::{DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, place_of};
 use edgebus_model::error::Kind;
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{Attempt, DeadLetter, Delivery, DeliveryKey, Position};
+use edgebus_model::{Attempt, DeadLetter, Delivery, DeliveryKey, Position, Timestamp};
 
 /// Bytes after which the newest deliveries are enough.
 const LAST_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/deliveries?subscription=&function=&rule=&stage=&since=&after=&limit=&output=`; with
-/// `position=&bus=` those of one event, with `last=` the newest ones.
+/// `position=&bus=` those of one event, with `last=` the newest ones, with `before=` those before them.
 pub(super) async fn list(call: Call) -> Answer {
-    let own = ["stage", "position", "bus", "last", "output"];
+    let own = ["stage", "position", "bus", "last", "before", "output"];
     let query = call.query(&[&own[..], &FILTERS].concat())?;
     let stage = match query.get("stage") {
         None => None,
@@ -38,21 +38,21 @@ pub(super) async fn list(call: Call) -> Answer {
     let position = query.number("position", 0, u64::MAX)?;
     let last = query.number("last", 1, PAGE_ROWS_MAX as u64)?;
     let excluded: &[&str] = match (position, last) {
-        (Some(_), _) => &["last", "stage", "since"],
+        (Some(_), _) => &["last", "before", "stage", "since"],
         (None, Some(_)) => &["after", "limit", "bus"],
-        (None, None) => &["bus"],
+        (None, None) => &["bus", "before"],
     };
     if let Some(name) = excluded.iter().find(|name| query.get(name).is_some()) {
         return Err(Problem::fault(
             "",
             format!("query parameter `{name}` does not go with the others"),
-            "`position` and `bus` ask for the deliveries of one event in any stage, `last` for the newest ones without pages",
+            "`position` and `bus` ask for the deliveries of one event in any stage, `last` for the newest ones, and `last` with `before` for older ones",
         ));
     }
     let app = &call.app;
     match (position, last) {
         (Some(position), _) => list_of_event(app, &query, Position(position), whole).await,
-        (None, Some(count)) => list_last(app, &query, stage, count, whole).await,
+        (None, Some(count)) => list_last(app, "deliveries", &query, stage, (count, whole)).await,
         (None, None) => {
             let stage = stage.unwrap_or(DeliveryStage::Owed);
             list_stage(app, "deliveries", &query, stage, whole).await
@@ -60,17 +60,24 @@ pub(super) async fn list(call: Call) -> Answer {
     }
 }
 
-/// `GET /v1/dead-letters?subscription=&function=&rule=&since=&after=&limit=`.
+/// `GET /v1/dead-letters?subscription=&function=&rule=&since=&after=&limit=&last=&before=`.
 pub(super) async fn list_dead(call: Call) -> Answer {
-    let query = call.query(&FILTERS)?;
-    list_stage(
-        &call.app,
-        "dead_letters",
-        &query,
-        DeliveryStage::Dead,
-        false,
-    )
-    .await
+    let query = call.query(&[&["last", "before"][..], &FILTERS].concat())?;
+    let (app, stage) = (&call.app, DeliveryStage::Dead);
+    let Some(count) = query.number("last", 1, PAGE_ROWS_MAX as u64)? else {
+        page::no_before(&query)?;
+        return list_stage(app, "dead_letters", &query, stage, false).await;
+    };
+    for name in ["after", "limit"] {
+        if query.get(name).is_some() {
+            return Err(Problem::fault(
+                "",
+                format!("query parameters `last` and `{name}` exclude each other"),
+                "`last` gives the newest dead letters; older ones come with `before`",
+            ));
+        }
+    }
+    list_last(app, "dead_letters", &query, Some(stage), (count, false)).await
 }
 
 /// What every listing of deliveries takes.
@@ -135,37 +142,58 @@ async fn list_of_event(app: &App, query: &Query, position: Position, whole: bool
     .await
 }
 
-/// The newest deliveries, oldest first; fewer than asked for where they weigh much.
+/// The newest deliveries, or those before a place, oldest first; fewer than asked for where they weigh much.
 async fn list_last(
     app: &App,
+    name: &str,
     query: &Query,
     stage: Option<DeliveryStage>,
-    count: u64,
-    whole: bool,
+    (count, whole): (u64, bool),
 ) -> Answer {
     let count = usize::try_from(count).unwrap_or(PAGE_ROWS_MAX);
-    let states = app
+    let before = query.get("before").map(place).transpose()?;
+    let filter = filter(query)?;
+    let (states, mut more) = app
         .bus
-        .last_deliveries(&filter(query)?, stage, count)
+        .last_deliveries(&filter, stage, before, count)
         .await?;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let (mut rows, mut bytes, mut oldest) = (Vec::new(), 0, None);
     for state in states.iter().rev() {
         let mut row = Vec::new();
         write(app, &mut row, state, whole);
         bytes += row.len();
         if bytes > LAST_BYTES_MAX && !rows.is_empty() {
+            more = true;
             break;
         }
         rows.push(row);
+        oldest = Some(place_of(state));
     }
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
-    object.array("deliveries", rows.iter().rev(), |out, row| {
+    object.array(name, rows.iter().rev(), |out, row| {
         out.extend_from_slice(row);
     });
     object.member("next").extend_from_slice(b"null");
+    let older = oldest.filter(|_| more);
+    let older = older.map(|(accepted_at, key)| format!("{}.{key}", accepted_at.0));
+    page::older(&mut object, older.as_ref());
     object.end();
     page::held(app, out)
+}
+
+/// Reads what `older` told.
+fn place(text: &str) -> Result<DeliveryPlace, Problem> {
+    let read = text.split_once('.').and_then(|(accepted_at, key)| {
+        Some((Timestamp(accepted_at.parse().ok()?), key.parse().ok()?))
+    });
+    read.ok_or_else(|| {
+        Problem::fault(
+            "",
+            "query parameter `before` must be what `older` of a page says",
+            "leave it out to begin with the newest",
+        )
+    })
 }
 
 /// `GET /v1/deliveries/{id}`.

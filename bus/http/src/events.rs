@@ -14,9 +14,10 @@ use super::json::{Object, array};
 use super::problem::Problem;
 use super::serve::Payload;
 use super::wire::{self, Mode};
-use super::{App, body, page, rules};
+use super::{App, body, page, prefer, rules};
 use edgebus_engine::bus::{Accepted, EventFilter, Page, StoredEvent};
 use edgebus_model::Position;
+use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::rule::DEFAULT_BUS;
 
@@ -65,6 +66,9 @@ where
         Mode::Batch => app.limits.batch_bytes_max,
     };
     let (bytes, _charge) = body::read(headers, body, bytes_max, &app.limits, &app.requests).await?;
+    if mode == Mode::Batch && prefer::lenient(headers) {
+        return each(app, bus, &bytes).await;
+    }
     let events = wire::decode(mode, headers, bytes)?;
     let accepted = app.bus.publish(bus, events).await?;
     let mut out = Vec::with_capacity(96 * accepted.len().max(1));
@@ -76,12 +80,54 @@ where
             object.end();
         }
     }
-    let mut response = hyper::Response::new(Payload::whole(out));
+    Ok(accepted_answer(out))
+}
+
+/// Publishes those events of a batch that can be, and answers for each.
+async fn each(app: &App, bus: &str, body: &Bytes) -> Result<hyper::Response<Payload>, Problem> {
+    let mut entries = Vec::new();
+    let mut events = Vec::new();
+    for entry in wire::decode_each(body)? {
+        entries.push(entry.map(|event| events.push(event)));
+    }
+    let mut published = app.bus.publish_each(bus, events).await?.into_iter();
+    let mut refused = 0;
+    let mut out = Vec::with_capacity(96 * entries.len().max(1));
+    let mut object = Object::new(&mut out);
+    let entries = entries.into_iter().enumerate();
+    object.array("results", entries, |out, (index, entry)| {
+        let lost = || Err(Error::new(Kind::Unknown, "nothing is known of this event"));
+        let end = entry.and_then(|()| {
+            let published = published.next().unwrap_or_else(lost);
+            published.map_err(|error| Problem::from(error).within(&format!("/{index}")))
+        });
+        match end {
+            Ok(accepted) => write_accepted(out, &accepted),
+            Err(problem) => {
+                refused += 1;
+                let mut object = Object::new(out);
+                problem.write(object.member("problem"), None);
+                object.end();
+            }
+        }
+    });
+    object.number("refused", refused);
+    object.end();
+    let mut response = accepted_answer(out);
+    let applied = HeaderValue::from_static(prefer::LENIENT);
+    response
+        .headers_mut()
+        .insert(prefer::PREFERENCE_APPLIED, applied);
+    Ok(response)
+}
+
+fn accepted_answer(body: Vec<u8>) -> hyper::Response<Payload> {
+    let mut response = hyper::Response::new(Payload::whole(body));
     *response.status_mut() = StatusCode::ACCEPTED;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 fn write_accepted(out: &mut Vec<u8>, accepted: &Accepted) {
@@ -116,10 +162,10 @@ pub(super) async fn filter(app: &App, query: &Query) -> Result<EventFilter, Prob
     })
 }
 
-/// `GET /v1/buses/{bus}/events?after=&limit=&last=&type=&match=&since=&until=`.
+/// `GET /v1/buses/{bus}/events?after=&limit=&last=&before=&type=&match=&since=&until=`.
 pub(super) async fn list(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let own = ["after", "limit", "last", "since", "until"];
+    let own = ["after", "limit", "last", "before", "since", "until"];
     let query = call.query(&[&own[..], &FILTERS].concat())?;
     let filter = EventFilter {
         since: query.time("since")?,
@@ -134,12 +180,15 @@ pub(super) async fn list(call: Call) -> Answer {
                 return Err(Problem::fault(
                     "",
                     format!("query parameters `last` and `{name}` exclude each other"),
-                    "`last` gives the newest events, and there is no next page",
+                    "`last` gives the newest events; older ones come with `before`",
                 ));
             }
         }
-        return list_last(app, bus, usize::try_from(count).unwrap_or(1), &filter).await;
+        let before = query.number("before", 0, u64::MAX)?.map(Position);
+        let count = usize::try_from(count).unwrap_or(1);
+        return list_last(app, bus, count, before, &filter).await;
     }
+    page::no_before(&query)?;
     let after = Position(query.number("after", 0, u64::MAX)?.unwrap_or(0));
     let limit = page::limit(&query)?;
     let start = app.bus.start_of(bus, after, &filter).await?;
@@ -174,14 +223,22 @@ pub(super) async fn list(call: Call) -> Answer {
     .await
 }
 
-/// The newest events, oldest first, with the log's last position, from which a stream goes on.
-async fn list_last(app: &App, bus: &str, count: usize, filter: &EventFilter) -> Answer {
-    let (events, newest) = app.bus.last_events(bus, count, filter).await?;
+/// The newest events, or those before a place, oldest first, with the log's last position, from which a
+/// stream goes on.
+async fn list_last(
+    app: &App,
+    bus: &str,
+    count: usize,
+    before: Option<Position>,
+    filter: &EventFilter,
+) -> Answer {
+    let last = app.bus.last_events(bus, count, before, filter).await?;
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
-    object.array("events", &events, write_stored);
+    object.array("events", &last.items, write_stored);
     object.member("next").extend_from_slice(b"null");
-    object.number("newest", newest.0);
+    page::older(&mut object, last.older.as_ref());
+    object.number("newest", last.newest.0);
     object.end();
     page::held(app, out)
 }

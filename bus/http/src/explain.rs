@@ -180,6 +180,8 @@ mod tests {
     fn rules(count: usize) -> Vec<Arc<RuleConfig>> {
         let name = |text: &str| Name::new(text).unwrap();
         let rule = |number: usize| RuleConfig {
+            enabled: true,
+            description: None,
             name: name(&format!("r{number}")),
             bus: name(if number.is_multiple_of(2) {
                 "even"

@@ -20,6 +20,7 @@ mod live;
 mod manifest;
 mod openapi;
 mod page;
+mod prefer;
 mod problem;
 mod rules;
 mod serve;

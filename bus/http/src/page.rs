@@ -38,6 +38,26 @@ pub(super) fn limit(query: &Query) -> Result<usize, Problem> {
     Ok(usize::try_from(limit.unwrap_or(ROWS_DEFAULT)).unwrap_or(PAGE_ROWS_MAX))
 }
 
+/// Refuses `before` where there is no `last`.
+pub(super) fn no_before(query: &Query) -> Result<(), Problem> {
+    match query.get("before") {
+        None => Ok(()),
+        Some(_) => Err(Problem::fault(
+            "",
+            "query parameter `before` goes with `last` only",
+            "give `last` as well, or `after` for the next page",
+        )),
+    }
+}
+
+/// Writes where the rows before those of `last` are, or null.
+pub(super) fn older(object: &mut Object<'_>, older: Option<&impl std::fmt::Display>) {
+    match older {
+        Some(older) => object.shown("older", older),
+        None => object.member("older").extend_from_slice(b"null"),
+    }
+}
+
 /// Collects a page `{"<name>":[…],"next":…}` of up to `limit` rows after `after`.
 pub(super) async fn collect<T, F>(
     app: &App,

@@ -302,6 +302,14 @@ impl Problem {
         }
     }
 
+    /// The same problem of a part of the input, which is at `pointer`.
+    pub(crate) fn within(mut self, pointer: &str) -> Self {
+        for fault in &mut self.faults {
+            fault.pointer.insert_str(0, pointer);
+        }
+        self
+    }
+
     /// The status, for the tests of the rooms that make problems.
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {
@@ -310,20 +318,27 @@ impl Problem {
 
     /// The document, with `path` as its `instance`.
     pub(crate) fn print(&self, path: &str) -> Vec<u8> {
-        let (status, _, title) = self.cause.shown();
         let mut out = Vec::with_capacity(256);
-        let mut object = json::Object::new(&mut out);
+        self.write(&mut out, Some(path));
+        out
+    }
+
+    /// Appends the document; one that is a part of an answer has no `instance`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, path: Option<&str>) {
+        let (status, _, title) = self.cause.shown();
+        let mut object = json::Object::new(out);
         object.text("type", &self.cause.urn());
         object.text("code", self.code.as_str());
         object.text("title", title);
         object.number("status", u64::from(status.as_u16()));
         object.text("detail", &self.detail);
-        object.text("instance", path);
+        if let Some(path) = path {
+            object.text("instance", path);
+        }
         if !self.faults.is_empty() {
             object.array("errors", &self.faults, fault);
         }
         object.end();
-        out
     }
 
     /// The answer, with `path` as its `instance`.

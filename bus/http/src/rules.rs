@@ -29,6 +29,10 @@ fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
     let mut object = Object::new(out);
     object.text("name", rule.name.as_str());
     object.text("bus", rule.bus.as_str());
+    object.boolean("enabled", rule.enabled);
+    if let Some(description) = &rule.description {
+        object.text("description", description);
+    }
     // The pattern is JSON already.
     let pattern = rule.pattern.as_deref().unwrap_or("null");
     object.member("match").extend_from_slice(pattern.as_bytes());

@@ -96,6 +96,8 @@ impl<'t> Cursor<'t> {
         {
             if let Some((_, remedy)) = shape.later.iter().find(|(word, _)| *word == key) {
                 faults.add(&key_spot, format!("`{key}` is not supported yet"), *remedy);
+            } else if shape.takes_own(key) {
+                continue;
             } else if shape.key(key).is_none() {
                 faults.add(
                     &key_spot,

@@ -38,12 +38,12 @@ pub use cases::{EventSource, TestCase};
 pub use document::{Document, Side};
 pub use faults::FAULTS_MAX;
 pub use functions::{Build, ComponentSource, FunctionDeclaration};
-pub use lint::warnings;
+pub use lint::{Lint, Warning, warnings};
 pub use plan::{Change, ChangeKind, Counting, Owed, Owing, Subject, plan};
 pub use rules::DEAD_LETTER_MS_DEFAULT;
 pub use scalar::{duration_text, size_text};
 pub use schema::schema;
-pub use show::{Style, show, show_all};
+pub use show::{Style, show, show_all, show_within};
 pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};
 
 use std::collections::BTreeSet;

@@ -17,6 +17,9 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("max_attempts", "attempts"),
     ("multiplier", "factor"),
     ("ttl", "age"),
+    ("state", "enabled"),
+    ("active", "enabled"),
+    ("comment", "description"),
 ];
 
 /// The word of `known` that `written` is nearest to, if it is near at all.

@@ -8,9 +8,29 @@ use std::collections::HashMap;
 
 use super::cursor::Cursor;
 use super::faults::{Faults, Spot, push_segment, shown};
+use super::nearest::nearest;
 use super::scalar::{Plain, resolve};
 use super::tree::{Entry, MANIFEST_BYTES_MAX, Node, Place, Value};
 use crate::view::ALIASES;
+use edgebus_model::Event;
+
+/// The member of an event that isn't an attribute.
+const DATA: &str = "data";
+
+/// What the keys of a pattern are, nearly always.
+pub(super) const KNOWN: [&str; 11] = [
+    DATA,
+    "detail",
+    "detail-type",
+    "id",
+    "source",
+    "specversion",
+    "type",
+    "datacontenttype",
+    "dataschema",
+    "subject",
+    "time",
+];
 
 /// The longest pattern, in bytes of JSON.
 const PATTERN_BYTES_MAX: usize = 64 << 10;
@@ -189,6 +209,7 @@ impl<'f> Writer<'f> {
             push_segment(&mut self.pointer, &entry.key);
             if keys == Keys::Attributes {
                 self.check_spelling(&entry.key, entry.key_place);
+                self.check_attribute(&entry.key, entry.key_place);
             }
             self.string(&keys.translated(&entry.key));
             self.out.push(':');
@@ -196,6 +217,35 @@ impl<'f> Writer<'f> {
             self.pointer.truncate(above);
         }
         self.out.push('}');
+    }
+
+    /// A key that no event can have is a fault.
+    fn check_attribute(&mut self, key: &str, place: Place) {
+        let translated = Keys::Attributes.translated(key);
+        let first = translated.split('.').next().unwrap_or_default();
+        if key == "$or" || first == DATA || Event::is_attribute_name(first) {
+            return;
+        }
+        let written = key.split('.').next().unwrap_or_default();
+        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+        let mut known = KNOWN.iter().copied();
+        let same = known.find(|name| plain(name) == plain(written));
+        let remedy = match same.or_else(|| nearest(written, KNOWN)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if written == "data_base64" => {
+                "write `data`, whichever form it came in".to_owned()
+            }
+            None => format!(
+                "for a field of the event's data, write `data: {{ {}: … }}`",
+                shown(written)
+            ),
+        };
+        let reason = format!(
+            "no event has an attribute `{}`: their names are 1 to {} lower-case letters and digits",
+            shown(written),
+            Event::NAME_BYTES_MAX
+        );
+        self.fault(place, reason, remedy);
     }
 
     /// Both spellings of a key in one rule are a fault.

@@ -364,7 +364,13 @@ impl<'m> Plan<'m, '_> {
             ("bus", before.bus != now.bus),
             ("match", before.pattern != now.pattern),
             ("where", before.filters != now.filters),
+            ("enabled", before.enabled != now.enabled),
         ]);
+        let described = changed([("description", before.description != now.description)]);
+        if aspects.is_empty() && !described.is_empty() {
+            let effect = "are words alone; no delivery changes".to_owned();
+            self.push_changed(Subject::Rule, &now.name, described, effect);
+        }
         if !aspects.is_empty() {
             let owed = self.owed(Owing::Rule(&now.name), "stay owed");
             let effect = format!("decides over events from now on; {owed}");

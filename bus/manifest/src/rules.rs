@@ -24,7 +24,7 @@ use super::scalar::{duration_text, name_of, subscription_name_of};
 use super::shape::rules::{EXAMPLE, RULE, TARGET};
 use super::shape::{Count, Words};
 use super::tree::Value;
-use crate::view::parse_filter;
+use crate::view::{PATTERNS, parse_filter};
 
 /// How many declared names a misspelled one is compared with.
 const NEAREST_AMONG: usize = 1_000;
@@ -81,7 +81,13 @@ fn rule(
         };
         targets(at, fields.bounds_of_list("to"), reading, faults)
     });
+    let enabled = fields.flag("enabled", faults);
+    let description = fields.get("description");
+    let description =
+        description.and_then(|at| at.filled_text(fields.words("description"), faults));
     Some(RuleConfig {
+        enabled: enabled.unwrap_or(true),
+        description: description.map(str::to_owned),
         name: name?,
         bus: bus?,
         pattern: match pattern {
@@ -151,8 +157,7 @@ fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
         return None;
     }
     let json = pattern_json(at, faults)?;
-    let options = engine::ParseOptions::default();
-    match engine::Pattern::parse(json.as_bytes(), &options) {
+    match engine::Pattern::parse(json.as_bytes(), &PATTERNS) {
         Ok(_) => Some(json),
         Err(found) => {
             for fault in found {
@@ -188,7 +193,10 @@ fn filters(at: &Cursor<'_>, count: Count, words: Words, faults: &mut Faults) -> 
 }
 
 fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text(words, faults)?;
+    // A block of YAML (`where: |`) ends with a line end, which is no part of the query.
+    let text = at
+        .filled_text(words, faults)?
+        .trim_end_matches(['\r', '\n']);
     match parse_filter(text) {
         Ok(_) => Some(text.to_owned()),
         Err(fault) => {

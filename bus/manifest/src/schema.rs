@@ -54,6 +54,9 @@ fn of_shape(shape: &Shape) -> Value {
     if !required.is_empty() {
         out["required"] = json!(required);
     }
+    if shape.takes_own("x-") {
+        out["patternProperties"] = json!({ "^x-": {} });
+    }
     if shape.key("expect_not").is_some() {
         out["anyOf"] = json!([{ "required": ["expect"] }, { "required": ["expect_not"] }]);
     }

@@ -4,11 +4,16 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthChar as _;
+
+use crate::lint::{Lint, Warning};
 use edgebus_model::error::Fault;
 
-/// The longest part of a line that is printed, in characters.
+/// Columns of a line of the manifest that are printed where no terminal says how wide it is.
 const WIDTH_MAX: usize = 120;
-/// How much of a cut line comes before the spot.
+/// The narrowest terminal that lines are cut for.
+const WIDTH_MIN: usize = 20;
+/// How much of a cut line comes before the spot, in columns; less where there is little room.
 const LEAD: usize = 40;
 
 /// Whether what is shown may be coloured.
@@ -33,7 +38,7 @@ impl Style {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
     Fault,
-    Warning,
+    Warning(Lint),
 }
 
 impl Weight {
@@ -41,7 +46,7 @@ impl Weight {
     fn codes(self) -> &'static str {
         match self {
             Self::Fault => "31;1",
-            Self::Warning => "33;1",
+            Self::Warning(_) => "33;1",
         }
     }
 }
@@ -52,18 +57,32 @@ pub fn show(faults: &[Fault], text: &str, file_name: &str, style: Style) -> Stri
     show_all(faults, &[], text, file_name, style)
 }
 
-/// Prints faults and warnings together, in the order of the text; warnings say that they are.
+/// Prints faults and warnings together, in the order of the text; warnings say that they are, with their names.
 #[must_use]
 pub fn show_all(
     faults: &[Fault],
-    warnings: &[Fault],
+    warnings: &[Warning],
     text: &str,
     file_name: &str,
     style: Style,
 ) -> String {
+    show_within(faults, warnings, text, file_name, style, None)
+}
+
+/// As [`show_all`], with lines of the manifest cut to a terminal that has so many columns.
+#[must_use]
+pub fn show_within(
+    faults: &[Fault],
+    warnings: &[Warning],
+    text: &str,
+    file_name: &str,
+    style: Style,
+    columns: Option<u16>,
+) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let faults = faults.iter().map(|fault| (Weight::Fault, fault));
-    let warnings = warnings.iter().map(|fault| (Weight::Warning, fault));
+    let warnings = warnings.iter();
+    let warnings = warnings.map(|warning| (Weight::Warning(warning.lint), &warning.fault));
     let mut all: Vec<(Weight, &Fault)> = faults.chain(warnings).collect();
     // What has no place is about the whole and comes last.
     all.sort_by_key(|(_, fault)| (fault.place.is_none(), fault.place));
@@ -72,23 +91,31 @@ pub fn show_all(
         if index > 0 {
             out.push('\n');
         }
-        show_one(&mut out, weight, fault, &lines, file_name, style);
+        let columns = columns.map(usize::from);
+        show_one(
+            &mut out,
+            (weight, fault),
+            &lines,
+            file_name,
+            (style, columns),
+        );
     }
     out
 }
 
 fn show_one(
     out: &mut String,
-    weight: Weight,
-    fault: &Fault,
+    (weight, fault): (Weight, &Fault),
     lines: &[&str],
     file_name: &str,
-    style: Style,
+    (style, columns): (Style, Option<usize>),
 ) {
     let reason = style.paint("1", &printable(&fault.reason));
     let label = match weight {
         Weight::Fault => String::new(),
-        Weight::Warning => style.paint(weight.codes(), "warning: "),
+        Weight::Warning(lint) => {
+            style.paint(weight.codes(), &format!("warning[{}]: ", lint.name()))
+        }
     };
     match fault.place {
         None => push_line(out, format_args!("{file_name}: {label}{reason}")),
@@ -99,7 +126,7 @@ fn show_one(
             );
             let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
             if let Some(source) = lines.get(index) {
-                show_source(out, source, (line, column), weight, style);
+                show_source(out, source, (line, column), weight, (style, columns));
             }
         }
     }
@@ -114,25 +141,39 @@ fn show_source(
     source: &str,
     (line, column): (u64, u64),
     weight: Weight,
-    style: Style,
+    (style, columns): (Style, Option<usize>),
 ) {
+    let number = line.to_string();
+    let room = columns.map_or(WIDTH_MAX, |columns| {
+        columns.max(WIDTH_MIN) - number.len() - MARGIN
+    });
     let wanted = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
     // A line is read to its end only as far as the spot and the width ask for.
     let start = source.chars().take(wanted).count();
-    let from = if source.len() > WIDTH_MAX {
-        start.saturating_sub(LEAD)
-    } else {
+    let whole = taken(source.chars(), room) == source.chars().take(room + 1).count();
+    // A terminal shows the beginning of the line where the spot is near it.
+    let near = columns.is_some() && taken(source.chars(), room / 2) > start;
+    let from = if whole || near {
         0
+    } else {
+        let before: Vec<char> = source.chars().take(start).collect();
+        start - taken(before.into_iter().rev(), LEAD.min(room / 3))
     };
-    let window: Vec<char> = source.chars().skip(from).take(WIDTH_MAX + 1).collect();
     let cut = if from > 0 { "…" } else { "" };
-    let rest = if window.len() > WIDTH_MAX { "…" } else { "" };
-    let window = &window[..window.len().min(WIDTH_MAX)];
+    // The ellipses are within the terminal's width, too.
+    let room = match columns {
+        Some(_) if !whole => room - cut.chars().count() - 1,
+        _ => room,
+    };
+    let window: Vec<char> = source.chars().skip(from).take(room + 1).collect();
+    let fits = taken(window.iter().copied(), room);
+    let rest = if fits < window.len() { "…" } else { "" };
+    let window = &window[..fits];
     let shown: String = window.iter().collect();
-    let marks = token_length(window.get(start - from..).unwrap_or_default()).max(1);
-    let number = line.to_string();
+    let (lead, token) = window.split_at((start - from).min(fits));
+    let marks = columns_of(&token[..token_length(token)]).max(1);
     let margin = " ".repeat(number.len());
-    let lead = " ".repeat(start - from + cut.chars().count());
+    let lead = " ".repeat(columns_of(lead) + cut.chars().count());
     let bar = |number: &str| style.paint("2", &format!("{number} |"));
     push_line(out, format_args!("{}", bar(&margin)));
     push_line(
@@ -141,6 +182,29 @@ fn show_source(
     );
     let marks = style.paint(weight.codes(), &"^".repeat(marks));
     push_line(out, format_args!("{} {lead}{marks}", bar(&margin)));
+}
+
+/// Columns of the bar beside a line, and the blanks around it.
+const MARGIN: usize = 3;
+
+/// How many of the first characters fit into so many columns.
+fn taken(characters: impl Iterator<Item = char>, columns_max: usize) -> usize {
+    let mut used = 0;
+    characters
+        .take_while(|character| {
+            used += column_count(*character);
+            used <= columns_max
+        })
+        .count()
+}
+
+fn columns_of(characters: &[char]) -> usize {
+    characters.iter().map(|own| column_count(*own)).sum()
+}
+
+/// The columns that a terminal gives to the sign that stands for a character.
+fn column_count(character: char) -> usize {
+    sign(character).width().unwrap_or(1)
 }
 
 /// How many characters the token at the start of `rest` has: a quoted text with its quotes, a bracket
@@ -176,14 +240,17 @@ fn token_length(rest: &[char]) -> usize {
 
 /// `text` on one line, each control character as one sign, so that underlines stay in their column.
 fn printable(text: &str) -> String {
-    let sign = |character: char| match character {
+    text.chars().map(sign).collect()
+}
+
+fn sign(character: char) -> char {
+    match character {
         '\t' | '\n' => ' ',
         character if character.is_control() => '\u{fffd}',
         // Direction marks would make a line read as what it is not.
         '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => '\u{fffd}',
         character => character,
-    };
-    text.chars().map(sign).collect()
+    }
 }
 
 fn push_line(out: &mut String, line: std::fmt::Arguments<'_>) {

@@ -69,6 +69,137 @@ fn the_smallest_manifest_has_the_default_bus_alone() {
 }
 
 #[test]
+fn anchors_aliases_and_merges_are_what_they_stand_for() {
+    let rules = |rules: &str| good(&format!("version: 1\nfunctions: {{ f: {{}} }}\n{rules}"));
+    let written = rules(
+        "rules:
+  a: { match: { type: [a] }, to: [{ function: f, retry: { attempts: 3, backoff: { initial: 2s } } }] }
+  b: { match: { type: [b] }, to: [{ function: f, retry: { attempts: 5, backoff: { initial: 2s } } }] }",
+    );
+    for same in [
+        "x-retry: &retry { attempts: 3, backoff: { initial: 2s } }
+rules:
+  a: { match: { type: [a] }, to: [{ function: f, retry: *retry }] }
+  b: { match: { type: [b] }, to: [{ function: f, retry: { <<: *retry, attempts: 5 } }] }",
+        "x-all: { <<: [], one: &one { attempts: 3 }, two: &two { attempts: 9, backoff: &wait { initial: 2s } } }
+rules:
+  a: { match: { type: [&a a] }, to: &to [{ function: f, retry: { <<: [*one, *two] } }] }
+  b: { match: { type: [b] }, to: [{ function: f, retry: { attempts: 5, <<: *two } }] }",
+        "rules:
+  a: { match: { type: [a] }, to: [{ function: f, retry: &r { attempts: 3, backoff: { initial: 2s } } }] }
+  b: { match: { type: [b] }, to: [{ function: f, retry: { attempts: 5, <<: { attempts: 1, backoff: { initial: 2s } } } }] }",
+    ] {
+        assert_eq!(rules(same), written, "{same}");
+    }
+    let told = |text: &str| faults(&format!("version: 1\n{text}")).remove(0);
+    for (text, words) in [
+        ("x-a: *b", "no anchor before this alias has its name"),
+        ("x-a: &a [*a]", "this alias stands inside what it names"),
+        (
+            "x-a: &a [1]\nrules: { <<: *a }",
+            "`<<` takes a mapping or a list of mappings, not a single value",
+        ),
+        (
+            "x-a: { <<: x }",
+            "`<<` takes a mapping or a list of mappings",
+        ),
+        ("x-a: { <<: {}, <<: {} }", "`<<` is given twice"),
+        ("xa: 1", "the manifest has no key `xa`"),
+        (
+            "rules: { r: { x-a: 1, to: [] } }",
+            "a rule has no key `x-a`",
+        ),
+    ] {
+        let told = told(text);
+        assert!(told.contains(words), "{text}: {told}");
+    }
+    let told = faults("%YAML 1.2\n---\nversion: 1").remove(0);
+    assert!(
+        told.ends_with("leave the line out: a manifest is YAML 1.2 without it"),
+        "{told}"
+    );
+    // What aliases stand for is bounded as if it were written.
+    let mut bomb = "x-0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
+    for level in 1..12 {
+        let all = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("x-{level}: &a{level} [{all}]\n"));
+    }
+    let told = faults(&format!("version: 1\n{bomb}"));
+    assert!(
+        told[0].contains("more than 1048576 bytes") || told[0].contains("more than 200000 values"),
+        "{told:?}"
+    );
+    let long = format!(
+        "x-a: &a {}\nx-b: [{}]\n",
+        "y".repeat(500_000),
+        vec!["*a"; 1_000].join(", ")
+    );
+    let told = faults(&format!("version: 1\n{long}"));
+    assert!(told[0].contains("more than 1048576 bytes"), "{told:?}");
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let deep = format!(
+        "x-a: &a {}\nx-b: {}",
+        nested(40),
+        nested(40).replace('1', "*a")
+    );
+    let told = faults(&format!("version: 1\n{deep}"));
+    assert!(told[0].contains("deeper than 64 levels"), "{told:?}");
+}
+
+#[test]
+fn keys_that_no_event_has_are_faults() {
+    for (pattern, words) in [
+        (
+            "detailType: [x]",
+            "no event has an attribute `detailType`: their names are 1 to 64 lower-case letters and digits | did you mean `detail-type`?",
+        ),
+        ("detail_type: [x]", "did you mean `detail-type`?"),
+        ("DetailType: [x]", "did you mean `detail-type`?"),
+        ("Source: [x]", "did you mean `source`?"),
+        ("Data: { n: [1] }", "did you mean `data`?"),
+        ("data_base64: [x]", "write `data`"),
+        ("order-id: [x]", "write `data: { order-id: … }`"),
+        ("Data.n: [1]", "did you mean `data`?"),
+        (
+            "$or: [{ type: [a] }, { Type: [b] }]",
+            "did you mean `type`?",
+        ),
+    ] {
+        let told = faults(&rule(&format!(
+            "match: {{ {pattern} }}\nto: [{{ function: f }}]"
+        )));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(words), "{pattern}: {}", told[0]);
+    }
+    for fine in [
+        "account: ['1']",
+        "iodebeziumtxdatacollectionorder: ['1']",
+        "detail: { Source: [1], a-b: [2] }",
+        "data.Order: [1]",
+        "$or: [{ detail-type: [a] }, { detail.B: [b] }]",
+    ] {
+        good(&rule(&format!(
+            "match: {{ {fine} }}\nto: [{{ function: f }}]"
+        )));
+    }
+}
+
+#[test]
+fn a_query_may_stand_in_a_block() {
+    for block in [
+        "where: |\n  $.data.x",
+        "where: |\n  $.data.x\n",
+        "where: >\n  $.data.x\n",
+        "where: |-\r\n  $.data.x\r\n",
+    ] {
+        let manifest = good(&rule(&format!("to: [{{ function: f }}]\n{block}")));
+        assert_eq!(manifest.rules[0].filters, ["$.data.x"], "{block:?}");
+    }
+    let told = faults(&rule("where: '$.data.x '\nto: [{ function: f }]"));
+    assert!(told[0].contains("white space after it"), "{told:?}");
+}
+
+#[test]
 fn patterns_keep_the_spelling_of_every_scalar() {
     let table = [
         (
@@ -639,7 +770,8 @@ fn warned(text: &str) -> Vec<String> {
     let document = Document::read(text);
     assert!(document.faults.is_empty(), "{:?}", document.faults);
     let found = warnings(&document, &|secret| secret == "SET");
-    let line = |warning: &Fault| {
+    let line = |warning: &Warning| {
+        let warning = &warning.fault;
         let (line, column) = warning.place.expect("it has a place");
         format!("{line}:{column} {}", warning.reason)
     };
@@ -733,9 +865,11 @@ fn pointers_lead_to_places() {
 #[test]
 fn colours_change_no_words() {
     let found = parse(BROKEN).expect_err("it is broken");
-    let plain = show_all(&found, &found[..3], BROKEN, "x.yaml", Style::Plain);
-    let coloured = show_all(&found, &found[..3], BROKEN, "x.yaml", Style::Coloured);
-    assert_eq!(plain.matches("warning: ").count(), 3);
+    let warn = |fault: &Fault| Lint::UnusedPath.warning(fault.clone());
+    let warnings: Vec<Warning> = found[..3].iter().map(warn).collect();
+    let plain = show_all(&found, &warnings, BROKEN, "x.yaml", Style::Plain);
+    let coloured = show_all(&found, &warnings, BROKEN, "x.yaml", Style::Coloured);
+    assert_eq!(plain.matches("warning[unused-path]: ").count(), 3);
     let mut bare = String::new();
     let mut rest = coloured.as_str();
     while let Some((before, after)) = rest.split_once("\x1b[") {
@@ -749,6 +883,43 @@ fn colours_change_no_words() {
             .collect()
     };
     assert_eq!(trimmed(&bare), trimmed(&plain));
+}
+
+#[test]
+fn a_line_fits_into_the_terminal_and_the_caret_stands_under_its_spot() {
+    let check = |text: &str, columns: u16, expected: &str| {
+        let found = parse(text).expect_err("it is broken");
+        let shown = show_within(&found[..1], &[], text, "x", Style::Plain, Some(columns));
+        let lines: Vec<&str> = shown.lines().skip(2).take(2).collect();
+        assert_eq!(lines.join("\n"), expected);
+    };
+    let long = format!(
+        "version: 1\nbuses: {{ a: {{ retentoin: 1d, {} }} }}\n",
+        "x: 1, ".repeat(30)
+    );
+    check(
+        &long,
+        40,
+        "2 | buses: { a: { retentoin: 1d, x: 1, …
+  |               ^^^^^^^^^",
+    );
+    let far = format!(
+        "version: 1\nbuses: {{ default: {{ {}retentoin: 1d }} }}\n",
+        " ".repeat(60)
+    );
+    check(
+        &far,
+        40,
+        "2 | …            retentoin: 1d } }
+  |              ^^^^^^^^^",
+    );
+    let wide = "version: 1\nbuses: { a: { \"注文\": 1, retentoin: 1d } }\n";
+    check(
+        wide,
+        40,
+        "2 | buses: { a: { \"注文\": 1, retentoin:…
+  |               ^^^^^^",
+    );
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! YAML text as a tree of nodes that know their places. The only file that sees the YAML parser.
 //!
 //! Scalars keep their spelling and whether they were quoted, because `300`, `3.0e2` and `"300"` are
-//! three things in a pattern. Everything is bounded: size, depth, nodes. Never here: anchors, aliases
-//! and tags (refused, so that no document grows when it is read) and any meaning of a key.
+//! three things in a pattern. Everything is bounded: size, depth, nodes. What an alias stands for counts as
+//! if it were written out, so that no document grows beyond the bounds when it is read. Never here: tags, which
+//! are refused, and any meaning of a key beside `<<`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_saphyr::granit_parser::{
     self, Event, Parser, ScalarStyle, ScanError, Span, StrInput, options,
 };
 
-use super::faults::{Faults, Spot, push_segment, shown};
+use super::faults::{Faults, Spot, join, push_segment, shown};
 
 /// The largest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
@@ -26,14 +27,14 @@ pub const NODES_MAX: usize = 200_000;
 pub(super) type Place = (u64, u64);
 
 /// A value and where it starts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) place: Place,
     pub(super) value: Value,
 }
 
 /// What a node is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Value {
     /// A scalar without quotes, as it is spelled; `~` also where nothing is written.
     Plain(String),
@@ -46,7 +47,7 @@ pub(super) enum Value {
 }
 
 /// One key of a mapping with its value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) key_place: Place,
@@ -91,6 +92,8 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
     let mut builder = Builder {
         parser: Parser::new_from_str_with_options(text, options),
         nodes: 0,
+        copied_bytes: 0,
+        anchors: HashMap::new(),
         pointer: String::new(),
         faults,
     };
@@ -121,7 +124,9 @@ fn syntax_reason(error: &ScanError) -> String {
 fn syntax_remedy(text: &str, (line, _): Place) -> &'static str {
     let index = usize::try_from(line - 1).unwrap_or(usize::MAX);
     let line = text.lines().nth(index).unwrap_or_default();
-    if line.contains('\t') {
+    if line.starts_with('%') {
+        "leave the line out: a manifest is YAML 1.2 without it"
+    } else if line.contains('\t') {
         "indent with spaces, not with tabs"
     } else if line.contains(['[', ']', '{', '}', '*', '&', '@', '%', '`', '|', '>', '!']) {
         "put text that holds one of []{}*&@%`|>!#: in single quotes, and close every bracket"
@@ -141,6 +146,10 @@ enum Stop {
 struct Builder<'t, 'f> {
     parser: Parser<'t, StrInput<'t>>,
     nodes: usize,
+    /// Bytes of text that aliases stand for, and that anchors keep for them.
+    copied_bytes: usize,
+    /// What has an anchor and is read to its end, by the parser's number for the anchor.
+    anchors: HashMap<usize, Node>,
     /// Where the reader is; segments are put behind it and cut off again.
     pointer: String,
     faults: &'f mut Faults,
@@ -194,20 +203,14 @@ impl<'t> Builder<'t, '_> {
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Stop> {
         let place = place_of(span.start);
         self.count(place, depth)?;
-        self.refuse_properties(&event, place);
+        let anchor = self.properties(&event, place);
         let value = match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => Value::Plain(text.into_owned()),
             Event::Scalar(text, ..) => Value::Quoted(text.into_owned()),
             Event::SequenceStart(..) => self.list(depth)?,
             Event::MappingStart(..) => self.map(depth)?,
-            Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.faults.refuse(
-                    &Spot::new(self.pointer.clone(), place),
-                    "aliases (`*name`) are not supported",
-                    "write the value out; put text that starts with `*` in quotes",
-                );
-                Value::Plain("~".to_owned())
-            }
+            Event::Alias(anchor) => self.alias(Some(anchor), place, depth)?,
+            Event::UnresolvedAlias(_) => self.alias(None, place, depth)?,
             _ => {
                 self.faults.add(
                     &self.spot(place),
@@ -217,7 +220,66 @@ impl<'t> Builder<'t, '_> {
                 return Err(Stop::Reported);
             }
         };
-        Ok(Node { place, value })
+        let node = Node { place, value };
+        if anchor != 0 {
+            self.charge(&node, place)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    /// What an alias stands for.
+    fn alias(&mut self, anchor: Option<usize>, place: Place, depth: usize) -> Result<Value, Stop> {
+        let known = anchor.and_then(|anchor| self.anchors.get(&anchor));
+        let Some(node) = known.cloned() else {
+            let (reason, remedy) = match anchor {
+                Some(_) => (
+                    "this alias stands inside what it names",
+                    "put the anchor (`&name`) on a smaller part",
+                ),
+                None => (
+                    "no anchor before this alias has its name",
+                    "write `&name` before the value that is meant; put text that starts with `*` in quotes",
+                ),
+            };
+            let spot = Spot::new(self.pointer.clone(), place);
+            self.faults.refuse(&spot, reason, remedy);
+            return Ok(Value::Plain("~".to_owned()));
+        };
+        self.charge(&node, place)?;
+        self.count_below(&node, place, depth)?;
+        Ok(node.value)
+    }
+
+    /// Counts what is below a node that is copied, as if it were written here.
+    fn count_below(&mut self, node: &Node, place: Place, depth: usize) -> Result<(), Stop> {
+        let below: Vec<&Node> = match &node.value {
+            Value::Plain(_) | Value::Quoted(_) => return Ok(()),
+            Value::List(items) => items.iter().collect(),
+            Value::Map(entries) => {
+                self.nodes += entries.len();
+                entries.iter().map(|entry| &entry.node).collect()
+            }
+        };
+        for node in below {
+            self.count(place, depth + 1)?;
+            self.count_below(node, place, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Counts the text of a node that is copied.
+    fn charge(&mut self, node: &Node, place: Place) -> Result<(), Stop> {
+        self.copied_bytes += text_bytes(node);
+        if self.copied_bytes <= MANIFEST_BYTES_MAX {
+            return Ok(());
+        }
+        self.faults.add(
+            &self.spot(place),
+            format!("anchors and aliases stand for more than {MANIFEST_BYTES_MAX} bytes"),
+            "put anchors on smaller parts",
+        );
+        Err(Stop::Reported)
     }
 
     fn list(&mut self, depth: usize) -> Result<Value, Stop> {
@@ -237,11 +299,14 @@ impl<'t> Builder<'t, '_> {
     fn map(&mut self, depth: usize) -> Result<Value, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: HashMap<String, Place> = HashMap::new();
+        let mut merged: Option<Entry> = None;
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::MappingEnd) {
                 break;
             }
             let key_place = place_of(span.start);
+            let merges =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if *text == "<<");
             let key = self.key(event, span, depth)?;
             let above = self.pointer.len();
             push_segment(&mut self.pointer, key.as_deref().unwrap_or_default());
@@ -264,17 +329,50 @@ impl<'t> Builder<'t, '_> {
                     ),
                     None => {
                         seen.insert(key.clone(), key_place);
-                        entries.push(Entry {
+                        let entry = Entry {
                             key,
                             key_place,
                             node,
-                        });
+                        };
+                        match merges {
+                            true => merged = Some(entry),
+                            false => entries.push(entry),
+                        }
                     }
                 }
             }
             self.pointer.truncate(above);
         }
+        if let Some(merged) = merged {
+            self.merge(&mut entries, merged);
+        }
         Ok(Value::Map(entries))
+    }
+
+    /// Adds what `<<` brings to a mapping: the entries whose keys it doesn't have. Of several mappings the
+    /// first goes before.
+    fn merge(&mut self, entries: &mut Vec<Entry>, merged: Entry) {
+        let sources = match merged.node.value {
+            Value::List(items) => items,
+            _ => vec![merged.node],
+        };
+        let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        for source in sources {
+            let Value::Map(more) = source.value else {
+                let spot = Spot::new(join(&self.pointer, "<<"), source.place);
+                self.faults.add(
+                    &spot,
+                    format!(
+                        "`<<` takes a mapping or a list of mappings, not {}",
+                        source.kind()
+                    ),
+                    "write it as in `<<: *name`, where `&name` stands before a mapping",
+                );
+                continue;
+            };
+            let more = more.into_iter();
+            entries.extend(more.filter(|entry| known.insert(entry.key.clone())));
+        }
     }
 
     /// A key; `None` with a fault for what can't be one.
@@ -297,20 +395,14 @@ impl<'t> Builder<'t, '_> {
         Ok(None)
     }
 
-    fn refuse_properties(&mut self, event: &Event<'_>, place: Place) {
+    /// The anchor of a value, 0 where there is none; a tag is refused.
+    fn properties(&mut self, event: &Event<'_>, place: Place) -> usize {
         let (anchor, tag) = match event {
             Event::Scalar(_, _, anchor, tag)
             | Event::SequenceStart(_, anchor, tag)
             | Event::MappingStart(_, anchor, tag) => (*anchor, tag.as_ref().map(Cow::as_ref)),
-            _ => return,
+            _ => return 0,
         };
-        if anchor != 0 {
-            self.faults.add(
-                &self.spot(place),
-                "anchors (`&name`) are not supported",
-                "write the value out where it is needed",
-            );
-        }
         if tag.is_some() {
             self.faults.add(
                 &self.spot(place),
@@ -318,5 +410,21 @@ impl<'t> Builder<'t, '_> {
                 "leave the tag out; quote the value to make it text",
             );
         }
+        anchor
     }
+}
+
+/// The bytes of all keys and values of a node, and some for each of them.
+fn text_bytes(node: &Node) -> usize {
+    const NODE_BYTES: usize = 8;
+    let below = match &node.value {
+        Value::Plain(text) | Value::Quoted(text) => text.len(),
+        Value::List(items) => items.iter().map(text_bytes).sum(),
+        Value::Map(entries) => {
+            let each = entries.iter();
+            each.map(|entry| entry.key.len() + text_bytes(&entry.node))
+                .sum()
+        }
+    };
+    NODE_BYTES + below
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{BusId, DeliveryKey, EventRef, Position};
+use super::{BusId, DeliveryKey, EventRef, Position, media_type, uri};
 
 /// The value of an extension attribute, in the types that CloudEvents' JSON format can carry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +106,15 @@ impl Event {
     pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
     /// The most extension attributes.
     pub const EXTENSIONS_MAX: usize = 32;
+    /// The longest name of one. CloudEvents advises 20, and what is sent in practice is longer.
+    pub const NAME_BYTES_MAX: usize = 64;
+
+    /// Whether an attribute can have this name.
+    #[must_use]
+    pub fn is_attribute_name(name: &str) -> bool {
+        let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        (1..=Self::NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(sound)
+    }
 
     /// True if `other` has the same type, subject and data, byte for byte. Time and extensions, which clients set
     /// anew when they repeat an event, may differ.
@@ -225,6 +234,7 @@ impl Event {
                 None => {}
             }
         }
+        self.check_forms()?;
         if let Some(time) = &self.time
             && time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339)
                 .is_err()
@@ -251,11 +261,28 @@ impl Event {
         }
         Ok(())
     }
+    /// Checks the attributes that are addresses and media types.
+    fn check_forms(&self) -> Result<(), EventError> {
+        let checked = |attribute: &str, result: Result<(), String>| {
+            result.map_err(|reason| EventError {
+                attribute: attribute.to_owned(),
+                reason,
+            })
+        };
+        checked("source", uri::check_reference(&self.source))?;
+        if let Some(schema) = &self.data_schema {
+            checked("dataschema", uri::check(schema))?;
+        }
+        match &self.data_content_type {
+            Some(kind) => checked("datacontenttype", media_type::check(kind)),
+            None => Ok(()),
+        }
+    }
 }
 
 fn check_extension_name(name: &str) -> Result<(), EventError> {
-    let reason = if name.is_empty() || name.len() > 20 {
-        "must have a name of 1 to 20 characters"
+    let reason = if name.is_empty() || name.len() > Event::NAME_BYTES_MAX {
+        "must have a name of 1 to 64 characters"
     } else if !name
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())

@@ -21,6 +21,7 @@ pub mod retry;
 pub mod rule;
 pub mod target;
 pub mod timestamp;
+pub mod uri;
 
 pub use code::Code;
 pub use delivery::{

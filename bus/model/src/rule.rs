@@ -63,6 +63,15 @@ pub struct RuleConfig {
     pub filters: Vec<String>,
     /// Where matching events go; never empty.
     pub targets: Vec<TargetConfig>,
+    /// Whether events are matched. What a rule that is off has pending is still delivered.
+    pub enabled: bool,
+    /// What it is for, in the words of who wrote it.
+    pub description: Option<String>,
+}
+
+impl RuleConfig {
+    /// The longest description, in bytes.
+    pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
 }
 
 /// How a target's input is made from the event; the `rules` crate compiles it.

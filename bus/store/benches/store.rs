@@ -35,6 +35,8 @@ impl Bench {
         let component = bytes::Bytes::from_static(b"component");
         let digest = Digest::of(&component);
         let rule = RuleConfig {
+            enabled: true,
+            description: None,
             name: Name::new("r").expect("a name"),
             bus: Name::new("default").expect("a name"),
             pattern: None,
@@ -160,6 +162,8 @@ fn one_more_rule(bencher: divan::Bencher, count: usize) {
     let bench = Bench::new();
     let name = |text: &str| Name::new(text).expect("a name");
     let rule = |number: usize| RuleConfig {
+        enabled: true,
+        description: None,
         name: name(&format!("rule-{number}")),
         bus: name("default"),
         pattern: None,

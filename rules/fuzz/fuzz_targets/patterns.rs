@@ -14,6 +14,7 @@ fn parse(text: &[u8], dialect: Dialect) -> Result<Pattern, Vec<Fault>> {
     let options = ParseOptions {
         dialect,
         aliases: &[("detail", "data"), ("z", "a")],
+        texts_but: &[],
     };
     let parsed = Pattern::parse(text, &options);
     if let Err(faults) = &parsed {
@@ -54,6 +55,7 @@ fuzz_target!(|text: &[u8]| {
         &Shape {
             strings: &["a"],
             required: &["a"],
+            others_but: &[],
         },
     ));
     let _ = (is_within(&pattern, &pattern), pattern.accepts("a", "x"));

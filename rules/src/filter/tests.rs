@@ -58,7 +58,63 @@ fn faults_of_queries() {
         ("$.a[?@.b == 'x'", "[ is never closed", "RFC 9535"),
         ("$.a[?(@.b == 'x]", "' is never closed", "RFC 9535"),
         ("$.", "it ends too early", "RFC 9535"),
-        ("$.a[?@.b === 1]", "from `= 1]` on", "RFC 9535"),
+        ("$.a[?@.b === 1]", "from `=== 1]` on", "compare with `==`"),
+        ("$.a[?@.b = 1]", "from `= 1]` on", "compare with `==`"),
+        (
+            "$.a[?@.b =~ /x.*/i]",
+            "from `=~ /x.*/i]` on",
+            "search(@.name",
+        ),
+        (
+            "$.list[?@.n in [1,2]]",
+            "from `in [1,2]]` on",
+            "@.status == 'open' ||",
+        ),
+        (
+            "$.list[?(@.s in ['a','b'])]",
+            "from `in ['a','b'])]` on",
+            "||",
+        ),
+        ("$.list[?@.s nin ['a']]", "from `nin ['a']]` on", "&&"),
+        (
+            "$.list[?@.s anyof ['a']]",
+            "from `anyof ['a']]` on",
+            "@.tags[",
+        ),
+        (
+            "$.list[?@.s size 4]",
+            "from `size 4]` on",
+            "length(@.name) == 4",
+        ),
+        ("$.list[?@.s empty true]", "from `empty true]` on", "== 0"),
+        ("$.list[?@.n eq 1]", "from `eq 1]` on", "`==`"),
+        ("$.list[?@.n is 1]", "from `is 1]` on", "`==`"),
+        ("$.list[?@.a and @.b]", "from `and @.b]` on", "`&&`"),
+        (
+            "$.list[?@.t contains 'x']",
+            "from `contains 'x']` on",
+            "search(@.text",
+        ),
+        ("$.data.my key", "from `key` on", "['my key']"),
+        ("$.data.x\n", "white space after it", "last character"),
+        (" $.data.x", "white space before it", "begin it with `$`"),
+        ("$.data[name]", "from `name]` on", "['name']"),
+        ("$.a[?!@.b == 1]", "from `== 1]` on", "!(@.a == 1)"),
+        (
+            "$.a[?(@.b) == 1]",
+            "from `== 1]` on",
+            "parentheses hold conditions",
+        ),
+        ("$.a[?'x']", "a value alone is no condition", "compare it"),
+        ("$.a[?true]", "a value alone is no condition", "compare it"),
+        ("$.a[01]", "from `1]` on", "RFC 9535"),
+        ("$.a[-0]", "from `-0]` on", "RFC 9535"),
+        ("$.a[9007199254740992]", "up to 9007199254740991", "smaller"),
+        ("$.a['\\x']", "a text has no escape `\\x`", "backslash as"),
+        ("$.a['\\ud83d']", "half of a surrogate pair", "\\u00e9"),
+        ("$.a['\t']", "a control character in a text", "\\t"),
+        ("$. a", "from `a` on", "RFC 9535"),
+        ("$.. a", "from `a` on", "RFC 9535"),
     ] {
         let fault = fault(query);
         assert!(fault.reason.ends_with(reason), "{query}: {fault}");
@@ -125,6 +181,50 @@ fn comparisons_are_exact_and_filters_nest() {
     check("$[?@.a <= $.none]", "[{}]", true);
     check("$[?@.a < $.none]", "[{}]", false);
     check("$[?@ == 1e400]", "[1e500]", true);
+    // A literal may have any size; 64 bits of it are exact.
+    check(
+        "$[?@ == 1099511627776000000]",
+        "[1099511627776000000]",
+        true,
+    );
+    check("$[?@ == 9007199254740993]", "[9007199254740992]", false);
+    check(
+        "$[?@ == 18446744073709551615]",
+        "[18446744073709551615]",
+        true,
+    );
+    check(
+        "$[?@ < 18446744073709551615]",
+        "[18446744073709551614]",
+        true,
+    );
+    check(
+        "$[?@ == -9223372036854775808]",
+        "[-9223372036854775808]",
+        true,
+    );
+    check(
+        "$[?@ > -9223372036854775808]",
+        "[-9223372036854775807]",
+        true,
+    );
+    check("$[?@ == -0]", "[0]", true);
+    check("$[?@ == 1.0E2]", "[100]", true);
+    check(
+        "$ [ 'a' ] [ ? @ .b == 1 && ( @.c || ! @.d ) ]",
+        r#"{"a":[{"b":1}]}"#,
+        true,
+    );
+    check(
+        "$['\\ud83d\\ude00\\u00e9\\'']",
+        r#"{"\ud83d\ude00é'":1}"#,
+        true,
+    );
+    check(
+        "$[1 : 3 : 1][?length(@) == count(@.*)]",
+        "[0,[[1]],[2]]",
+        true,
+    );
     check("$.a[?search(@, '^b$')]", r#"{"a":["abc","b"]}"#, true);
     check("$.a[?search(@, '^b$')]", r#"{"a":["abc","bb"]}"#, false);
     check("$.a[?match(@, $.re)]", r#"{"a":["bab"],"re":"b.?b"}"#, true);
@@ -158,22 +258,48 @@ fn types_and_regexes_are_checked_when_a_query_is_compiled() {
             "value(@.a) > 2",
         ),
         ("$.a[?in(@.x, $.list)]", 5, "`in` is no function", "`||`"),
-        (r"$.a[?search(@.x, '\\d+')]", 19, "an escape `\\d`", "[0-9]"),
+        (
+            "$[?length() > 1]",
+            3,
+            "`length` takes one argument, not 0",
+            "length(@.name)",
+        ),
+        (
+            "$[?match(@.a)]",
+            3,
+            "`match` takes two arguments, not 1",
+            "match(@.name, 'a.*')",
+        ),
+        ("$[?count(1) > 1]", 9, "`count` takes a query", "count(@.*)"),
+        (
+            "$[?match(@.a, 'b') == true]",
+            3,
+            "`match` is a condition",
+            "alone",
+        ),
+        ("$[?@.* == 1]", 3, "may select several nodes", "@.a[0]"),
+        (
+            "$[?@[ 'a' ] == 1]",
+            5,
+            "white space inside the brackets",
+            "leave it out",
+        ),
+        (r"$.a[?search(@.x, '\\d+')]", 17, "an escape `\\d`", "[0-9]"),
         (
             "$.a[?search(@.x, '(?i)a')]",
-            18,
+            17,
             "a group that begins with `(?`",
             "plain group",
         ),
         (
             "$.a[?search(@.x, 'a**')]",
-            18,
+            17,
             "a second quantifier",
             "leave it out",
         ),
         (
             "$.a[?search(@.x, '(.{0,500}){0,500}x')]",
-            18,
+            17,
             "bytes compiled",
             "repeat less",
         ),

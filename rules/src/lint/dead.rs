@@ -18,6 +18,8 @@ pub struct Shape<'s> {
     pub strings: &'s [&'s str],
     /// Those of them that occur in every event.
     pub required: &'s [&'s str],
+    /// The top-level members that may be anything, where all others are strings; empty where nothing is known.
+    pub others_but: &'s [&'s str],
 }
 
 /// What it is that no event can meet.
@@ -100,6 +102,14 @@ struct Finder<'f> {
     budget: Budget,
 }
 
+impl Shape<'_> {
+    /// Whether a top-level member is a string wherever it occurs.
+    fn is_text(&self, name: &str) -> bool {
+        self.strings.contains(&name)
+            || !self.others_but.is_empty() && !self.others_but.contains(&name)
+    }
+}
+
 impl<'f> Finder<'f> {
     fn path(&self, condition: &Condition) -> &'f Path {
         &self.pattern.paths()[usize::from(condition.path)]
@@ -108,7 +118,7 @@ impl<'f> Finder<'f> {
     /// Whether the condition's values are at most one string; none where nothing is known.
     fn always_text(&self, condition: &Condition) -> bool {
         match self.path(condition).as_slice() {
-            [only] => self.shape.strings.contains(&&**only),
+            [only] => self.shape.is_text(only),
             _ => false,
         }
     }
@@ -117,7 +127,7 @@ impl<'f> Finder<'f> {
     fn condition(&mut self, condition: &Condition) -> Option<String> {
         let path = self.path(condition);
         let first = path.first()?;
-        if path.len() > 1 && self.shape.strings.contains(&&**first) && !condition.by_absence {
+        if path.len() > 1 && self.shape.is_text(first) && !condition.by_absence {
             return Some(format!(
                 "{first} is always a string, so nothing is below it"
             ));

@@ -14,7 +14,7 @@
 //! let every = parse(r#"{"type": [{"prefix": "order"}]}"#)?;
 //! assert_eq!(overlap(&large, &every), Some(Overlap::FirstWithinSecond));
 //!
-//! let shape = Shape { strings: &["type"], required: &["type"] };
+//! let shape = Shape { strings: &["type"], required: &["type"], others_but: &[] };
 //! let never = parse(r#"{"type": {"name": ["order"]}}"#)?;
 //! let ends = dead_ends(&never, &shape);
 //! assert!(ends.never);

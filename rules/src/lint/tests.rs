@@ -14,7 +14,27 @@ fn parse(text: &str) -> Pattern {
 const SHAPE: Shape<'static> = Shape {
     strings: &["type", "subject"],
     required: &["type"],
+    others_but: &[],
 };
+
+#[test]
+fn all_members_may_be_strings_but_some() {
+    let shape = Shape {
+        others_but: &["data"],
+        ..SHAPE
+    };
+    for (text, never) in [
+        (r#"{"priority": [{"numeric": [">", 3]}]}"#, true),
+        (r#"{"priority": {"x": ["y"]}}"#, true),
+        (r#"{"priority": [null]}"#, true),
+        (r#"{"priority": ["5"]}"#, false),
+        (r#"{"priority": [{"exists": false}]}"#, false),
+        (r#"{"data": [{"numeric": [">", 3]}]}"#, false),
+        (r#"{"data": {"x": [null]}}"#, false),
+    ] {
+        assert_eq!(dead_ends(&parse(text), &shape).never, never, "{text}");
+    }
+}
 
 /// What is found of a pattern, as lines.
 #[track_caller]
@@ -549,7 +569,7 @@ proptest! {
 
     #[test]
     fn what_is_dead_is_never_met(text in pattern(), events in prop::collection::vec(event(), 20)) {
-        let shape = Shape { strings: &["type"], required: &["type"] };
+        let shape = Shape { strings: &["type"], required: &["type"], others_but: &[] };
         let pattern = parse(&text);
         let ends = dead_ends(&pattern, &shape);
         for event in &events {

@@ -8,7 +8,7 @@ use crate::limits::PATTERN_DEPTH_MAX;
 use std::borrow::Cow;
 
 /// A value in a pattern's text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node<'p> {
     /// Byte offset of its first byte.
     pub(crate) offset: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Node<'p> {
 }
 
 /// A JSON value whose parts have places.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Json<'p> {
     Null,
     Bool(bool),
@@ -30,7 +30,7 @@ pub(crate) enum Json<'p> {
 }
 
 /// A member of an object.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Member<'p> {
     /// Byte offset of the key.
     pub(crate) offset: usize,
@@ -38,7 +38,22 @@ pub(crate) struct Member<'p> {
     pub(crate) value: Node<'p>,
 }
 
-impl Node<'_> {
+impl<'p> Node<'p> {
+    /// The same of a value that is a text in every event: numbers and booleans as the texts that they are there.
+    pub(crate) fn as_text(&self) -> Self {
+        let json = match &self.json {
+            Json::Bool(truth) => Json::Text(truth.to_string().into()),
+            Json::Number(text) => Json::Text(whole(text).unwrap_or_else(|| (*text).into())),
+            Json::List(elements) => Json::List(elements.iter().map(Node::as_text).collect()),
+            Json::Object(members) => Json::Object(members.iter().map(Member::as_text).collect()),
+            other => other.clone(),
+        };
+        Node {
+            offset: self.offset,
+            json,
+        }
+    }
+
     /// What kind of value it is, with its article, for faults.
     pub(crate) fn kind(&self) -> &'static str {
         match self.json {
@@ -50,6 +65,31 @@ impl Node<'_> {
             Json::Object(_) => "an object",
         }
     }
+}
+
+impl<'p> Member<'p> {
+    /// The operators that take literals take texts; the others stay as they are.
+    fn as_text(&self) -> Self {
+        let literals = ["anything-but", "not", "all", "exactly", "contains-all"];
+        match literals.contains(&self.key.as_ref()) {
+            true => Member {
+                value: self.value.as_text(),
+                ..self.clone()
+            },
+            false => self.clone(),
+        }
+    }
+}
+
+/// A whole number that is written in another way, as it is usually written.
+fn whole(text: &str) -> Option<Cow<'static, str>> {
+    let number: f64 = text
+        .parse()
+        .ok()
+        .filter(|_| text.contains(['.', 'e', 'E']))?;
+    // Whole numbers up to here are exact in binary64.
+    let exact = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
+    exact.then(|| format!("{number:.0}").into())
 }
 
 /// Reads the whole text.

@@ -40,6 +40,7 @@ pub(crate) fn collect(
 ) -> (Fields, Vec<Clause>) {
     let mut reader = Reader {
         aliases: options.aliases,
+        texts_but: options.texts_but,
         dialect: options.dialect,
         faults,
         fields: Fields::default(),
@@ -68,6 +69,7 @@ enum Inside {
 
 struct Reader<'r> {
     aliases: &'r [(&'r str, &'r str)],
+    texts_but: &'r [&'r str],
     dialect: Dialect,
     faults: &'r mut Faults,
     fields: Fields,
@@ -179,6 +181,11 @@ impl Reader<'_> {
                     }
                     return Vec::new();
                 }
+                let texts = self.is_text().then(|| {
+                    let texts = elements.iter().map(Node::as_text);
+                    texts.collect::<Vec<Node<'_>>>()
+                });
+                let elements = texts.as_deref().unwrap_or(elements);
                 let alternatives =
                     leaf::alternatives(node, elements, self.dialect, place, self.faults);
                 let path = self.intern();
@@ -199,6 +206,16 @@ impl Reader<'_> {
                 self.faults.add(node.offset, place, reason, remedy);
                 Vec::new()
             }
+        }
+    }
+
+    /// Whether what is here is a text in every event.
+    fn is_text(&self) -> bool {
+        match self.path.as_slice() {
+            [only] => {
+                !self.texts_but.is_empty() && self.texts_but.iter().all(|other| *other != &**only)
+            }
+            _ => false,
         }
     }
 

@@ -36,6 +36,10 @@ pub struct ParseOptions<'a> {
     /// Other names of a path's first segment, as (written, meant): `("detail", "data")`. They count
     /// in `$or` and in dotted keys too.
     pub aliases: &'a [(&'a str, &'a str)],
+    /// The top-level members whose values are of any kind, where those of all others are texts in every event,
+    /// as CloudEvents' attributes are in headers: `&["data"]`. Numbers and booleans that are asked of the others are
+    /// read as texts. Empty where nothing is known.
+    pub texts_but: &'a [&'a str],
 }
 
 /// A compiled pattern: immutable, and free of the text it was read from.

@@ -8,6 +8,7 @@ fn faults(pattern: &[u8], dialect: Dialect) -> Vec<String> {
     let options = ParseOptions {
         dialect,
         aliases: &[("detail", "data")],
+        ..ParseOptions::default()
     };
     match Pattern::parse(pattern, &options) {
         Ok(_) => Vec::new(),
@@ -312,4 +313,44 @@ proptest! {
             }
         }
     }
+}
+
+/// What is asked of a member that is a text in every event means the text.
+#[test]
+fn numbers_and_booleans_of_texts_are_read_as_texts() {
+    let options = ParseOptions {
+        texts_but: &["data"],
+        ..ParseOptions::default()
+    };
+    let check = |pattern: &str, text: &str, expected: bool| {
+        let pattern = Pattern::parse(pattern.as_bytes(), &options).expect(pattern);
+        let event = format!(r#"{{"a": "{text}", "data": {{"a": {text}}}}}"#);
+        let set = crate::RuleSet::new([((), pattern)]);
+        let found = set.matches_json(event.as_bytes(), crate::Duplicates::Refuse);
+        assert_eq!(
+            found.is_ok_and(|found| !found.is_empty()),
+            expected,
+            "{text}"
+        );
+    };
+    for (alternatives, text, expected) in [
+        ("5", "5", true),
+        ("5.0, 7", "5", true),
+        ("5e0", "5", true),
+        ("-0.0", "0", false),
+        ("123456789012", "123456789012", true),
+        ("true", "true", true),
+        (r#"{"anything-but": 5}"#, "5", false),
+        (r#"{"anything-but": [4, 5]}"#, "6", true),
+        (r#"{"not": {"anything-but": [5]}}"#, "5", true),
+        (r#"{"all": [5, {"prefix": "5"}]}"#, "5", true),
+        (r#"{"prefix": "5"}"#, "51", true),
+        (r#"{"numeric": [">", 3]}"#, "5", false),
+        (r#"{"exists": true}"#, "5", true),
+    ] {
+        check(&format!(r#"{{"a": [{alternatives}]}}"#), text, expected);
+    }
+    check(r#"{"data": {"a": [5]}}"#, "5", true);
+    check(r#"{"data": {"a": [{"numeric": [">", 3]}]}}"#, "5", true);
+    check(r#"{"$or": [{"a": [5]}, {"b": [1]}]}"#, "5", true);
 }

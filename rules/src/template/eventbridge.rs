@@ -64,6 +64,15 @@ pub(super) fn compile(
         reader.compiler.literal("\"");
         reader.text(0, template, Inside::Text);
         reader.compiler.literal("\"");
+    } else if let Some(lines) = quoted_lines(template) {
+        reader.compiler.literal("\"");
+        for (number, (offset, line)) in lines.into_iter().enumerate() {
+            if number > 0 {
+                reader.compiler.literal("\\n");
+            }
+            reader.text(offset, line, Inside::String);
+        }
+        reader.compiler.literal("\"");
     } else if let Err(Unread::Syntax(syntax)) = reader.json() {
         let remedy = "write JSON with <name> for a value, or one string in double quotes; \
                       a line break in a string is \\n";
@@ -191,6 +200,29 @@ impl From<Syntax> for Unread {
     fn from(syntax: Syntax) -> Self {
         Unread::Syntax(syntax)
     }
+}
+
+/// The texts of a template of several lines that are a string each, with their places.
+fn quoted_lines(template: &str) -> Option<Vec<(usize, &str)>> {
+    let mut lines = Vec::new();
+    let mut offset = 0;
+    for line in template.split('\n') {
+        let string = line.trim_matches([' ', '\r', '\t']);
+        if !string.is_empty() {
+            let mut scanner = Scanner::of_text(string);
+            if scanner.peek().ok()? != b'"' {
+                return None;
+            }
+            scanner.skip_string().ok()?;
+            if scanner.offset() != string.len() {
+                return None;
+            }
+            let indent = line.len() - line.trim_start_matches([' ', '\r', '\t']).len();
+            lines.push((offset + indent + 1, &string[1..string.len() - 1]));
+        }
+        offset += line.len() + 1;
+    }
+    (lines.len() > 1).then_some(lines)
 }
 
 /// Whether a template is text: it doesn't begin as JSON does.

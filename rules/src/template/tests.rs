@@ -100,6 +100,38 @@ fn refused(spec: &TransformSpec<'_>, parts: &[&str]) {
 }
 
 #[test]
+fn lines_that_are_a_string_each_are_one_string() {
+    let made = |template: &str| {
+        let paths = [("state", "$.data.state"), ("who", "$.data.who")];
+        let spec = TransformSpec::EventBridge {
+            paths: &paths,
+            template,
+        };
+        apply(&spec, r#"{"state":"on \"x\"","who":7}"#)
+    };
+    for (template, expected) in [
+        (
+            "\"State is <state>\"\n\"by <who>\"",
+            r#""State is on \"x\"\nby 7""#,
+        ),
+        (" \"a\" \r\n\n\t\"<who>\\n\"\n\"\"\n", r#""a\n7\n\n""#),
+        ("\n\"<who>\"\n", r#""7""#),
+        ("{\n\"a\":\n\"<who>\"\n}", r#"{"a":"7"}"#),
+    ] {
+        assert_eq!(made(template).as_deref(), Ok(expected), "{template}");
+    }
+    for template in [
+        "\"a\"\nb",
+        "\"a\"\n\"b",
+        "\"a\" \"b\"\n\"c\"",
+        "\"a\",\n\"b\"",
+        "\"<none>\"\n\"b\"",
+    ] {
+        assert!(made(template).is_err(), "{template}");
+    }
+}
+
+#[test]
 fn a_path_takes_a_value_as_it_is_written() {
     path("$.data.issue.id", "12345678901234567890123");
     path("$.data.issue.n", "1.50");
@@ -348,7 +380,7 @@ fn what_is_refused_in_eventbridges_form() {
     );
     refuse("{\"a\":< id >}", &["expected a JSON value or a <name>"]);
     refuse(
-        "\"one\"\n\"two\"",
+        "\"one\"\ntwo",
         &["byte 6", "isn't JSON", "a line break in a string is \\n"],
     );
     refuse("", &["a template of 0 characters"]);

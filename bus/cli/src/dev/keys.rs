@@ -5,13 +5,18 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 /// Keys are read one by one until this is dropped; then the terminal is as it was.
 pub(super) struct Keys {
     before: Option<Termios>,
     quit: Arc<Notify>,
+    /// Asks for single keys again after Ctrl-Z and `fg`: the shell had the terminal meanwhile.
+    continued: Option<JoinHandle<()>>,
 }
 
 impl Keys {
@@ -20,8 +25,17 @@ impl Keys {
         let mut keys = Self {
             before: one_by_one(),
             quit: Arc::new(Notify::new()),
+            continued: None,
         };
         if keys.before.is_some() {
+            let continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()));
+            keys.continued = continued.ok().map(|mut continued| {
+                tokio::spawn(async move {
+                    while continued.recv().await.is_some() {
+                        one_by_one();
+                    }
+                })
+            });
             let quit = keys.quit.clone();
             // A thread of its own, because reading has no end: it goes with the process.
             let reading = std::thread::Builder::new().name("keys".to_owned());
@@ -53,6 +67,9 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
+        if let Some(continued) = &self.continued {
+            continued.abort();
+        }
         put_back(self.before.as_ref());
     }
 }

@@ -13,6 +13,8 @@ mod story;
 mod trees;
 mod watch;
 
+pub(super) use story::Story;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -182,7 +184,12 @@ async fn apply(
 /// Shows what was put in force, or a fault and what goes on nevertheless.
 fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
     let words = match applied {
-        Ok(line) => return screen.note(&story::paint("36", &line)),
+        Ok(line) => {
+            let line = story::paint("36", &line);
+            let width = output::error_width().map(usize::from);
+            let fitted = width.map(|width| output::folded(&line, width, 0));
+            return screen.note(fitted.as_deref().unwrap_or(&line));
+        }
         Err(words) => words,
     };
     let goes_on = if bus.manifest().1 == 0 {

@@ -12,7 +12,7 @@ use super::super::build;
 use super::super::serve::Configuration;
 use super::super::validate::Checked;
 use super::screen::Screen;
-use super::trees::{Look, nearest};
+use super::trees::{Digests, Look, digest_of, homes};
 use super::watch::Watcher;
 use edgebus_manifest::{ComponentSource, EventSource, FunctionDeclaration, Manifest};
 use edgebus_model::Name;
@@ -21,6 +21,9 @@ use edgebus_model::Name;
 const CRATES_MAX: usize = 1_000;
 /// How often a look begins anew because folders to listen to came up under it.
 const LOOKS_MAX: usize = 3;
+
+/// A file that so many runs of a command in a row have changed is written by the command itself.
+const RUNS_THAT_WRITE: u32 = 3;
 
 /// A project, and what became of its parts so far.
 pub(super) struct Project {
@@ -34,6 +37,8 @@ pub(super) struct Project {
     folders: BTreeSet<PathBuf>,
     /// The last run of each command.
     runs: BTreeMap<String, Run>,
+    /// What commands write themselves of what they watch, as it was after the last run.
+    written: BTreeMap<String, Digests>,
     last: Last,
     /// What was said once and needs no repetition.
     noted: BTreeSet<String>,
@@ -50,6 +55,8 @@ struct Run {
     fault: Option<String>,
     /// True if all its components were there afterwards.
     made: bool,
+    /// Files that changed while it ran, and in how many runs up to this one.
+    changed: BTreeMap<PathBuf, u32>,
 }
 
 /// What was found last.
@@ -99,11 +106,15 @@ impl Project {
         Self {
             manifest: manifest.to_owned(),
             secrets: secrets.map(Path::to_owned),
-            folders: BTreeSet::from([folder.clone()]),
+            folders: homes(manifest)
+                .into_iter()
+                .chain([folder.clone()])
+                .collect(),
             folder,
             builds,
             watcher: Watcher::new(),
             runs: BTreeMap::new(),
+            written: BTreeMap::new(),
             last: Last::Nothing,
             noted: BTreeSet::new(),
             built_in: None,
@@ -158,11 +169,9 @@ impl Project {
             }
         }
         let configuration = Configuration::read(&self.manifest, self.secrets.as_deref()).map_err(|failure| {
-            let elsewhere = if std::env::var_os("CARGO_TARGET_DIR").is_some() {
-                "\n  CARGO_TARGET_DIR is set, so cargo may have put it into another folder than the manifest says"
-            } else {
-                ""
-            };
+            let elsewhere = build::target_dir(&self.folder).map_or_else(String::new, |set| {
+                format!("\n  {set}, so cargo may have put it into another folder than the manifest says")
+            });
             format!("{}{elsewhere}", failure.message)
         })?;
         for line in &configuration.warnings {
@@ -215,24 +224,25 @@ impl Project {
         manifest: &Manifest,
         jobs: &BTreeMap<String, Job>,
         screen: &Screen,
-    ) -> Vec<blake3::Hash> {
+    ) -> Vec<Digests> {
         let mut digests = Vec::new();
         for _ in 0..LOOKS_MAX {
             let looks: Vec<Look> = jobs.values().map(|job| Look::at(&job.watched)).collect();
             let mut folders = BTreeSet::from([self.folder.clone()]);
+            folders.extend(homes(&self.manifest));
             folders.extend(looks.iter().flat_map(|look| look.folders.iter().cloned()));
             for component in manifest
                 .functions
                 .iter()
                 .filter_map(|own| self.component(own))
             {
-                folders.insert(nearest(component.parent().unwrap_or(&self.folder)).to_owned());
+                folders.extend(homes(&component));
             }
             if looks.iter().any(|look| look.cut) {
                 let note = "note: `build.watch` names more files than are looked at, so not every change is seen: name the folders of the sources alone";
                 self.note_once(screen, note.to_owned());
             }
-            digests = looks.iter().map(Look::digest).collect();
+            digests = looks.iter().map(Look::digests).collect();
             self.folders = folders;
             // What happened before a folder was listened to shows at the next look.
             if !self.watcher.set(&self.folders) {
@@ -247,9 +257,10 @@ impl Project {
         &mut self,
         command: &str,
         job: &Job,
-        of: blake3::Hash,
+        before: Digests,
         screen: &Screen,
     ) -> Result<(), String> {
+        let of = digest_of(&before, &self.written_by(command, &before));
         let all_there = || job.components.iter().all(|component| component.is_file());
         match self.runs.get(command).filter(|run| run.of == of) {
             Some(Run {
@@ -275,13 +286,72 @@ impl Project {
                 None
             }
         };
+        let made = all_there();
+        let after = Look::at(&job.watched).digests();
+        let changed = self.changed_files(command, &before, &after);
+        self.note_written(command, &changed, &after, screen);
         let run = Run {
-            of,
+            of: digest_of(&before, &self.written_by(command, &after)),
             fault: fault.clone(),
-            made: all_there(),
+            made,
+            changed,
         };
         self.runs.insert(command.to_owned(), run);
         fault.map_or(Ok(()), Err)
+    }
+
+    /// The files that the command writes itself. One that has changed since its last run is somebody else's too.
+    fn written_by(&mut self, command: &str, now: &Digests) -> BTreeSet<PathBuf> {
+        let Some(written) = self.written.get_mut(command) else {
+            return BTreeSet::new();
+        };
+        written.retain(|file, digest| now.get(file).is_none_or(|now| now == digest));
+        written.keys().cloned().collect()
+    }
+
+    /// What changed while the command ran, and in how many runs in a row it did.
+    fn changed_files(
+        &self,
+        command: &str,
+        before: &Digests,
+        after: &Digests,
+    ) -> BTreeMap<PathBuf, u32> {
+        let last = self.runs.get(command).map(|run| &run.changed);
+        let files = before.keys().chain(after.keys());
+        let changed = files.filter(|file| before.get(*file) != after.get(*file));
+        let count = |file: &PathBuf| {
+            last.and_then(|last| last.get(file))
+                .map_or(1, |runs| runs + 1)
+        };
+        changed.map(|file| (file.clone(), count(file))).collect()
+    }
+
+    /// Remembers what the command writes itself, so that no build asks for the next one, and says so.
+    fn note_written(
+        &mut self,
+        command: &str,
+        changed: &BTreeMap<PathBuf, u32>,
+        after: &Digests,
+        screen: &Screen,
+    ) {
+        let mut own = self.written.remove(command).unwrap_or_default();
+        for (file, digest) in &mut own {
+            if let Some(now) = after.get(file) {
+                *digest = *now;
+            }
+        }
+        for (file, _) in changed.iter().filter(|(_, runs)| **runs >= RUNS_THAT_WRITE) {
+            let Some(digest) = after.get(file) else {
+                continue;
+            };
+            own.insert(file.clone(), *digest);
+            let note = format!(
+                "note: `{command}` writes {} itself, which `build.watch` names; what it writes there asks for no build",
+                file.display()
+            );
+            self.note_once(screen, note);
+        }
+        self.written.insert(command.to_owned(), own);
     }
 
     fn summarise(&self, manifest: &Manifest) -> Summary {
@@ -405,6 +475,46 @@ rules:
         home.check("new 2", 2).await;
         std::fs::remove_file(home.folder.path().join("a.wasm")).unwrap();
         home.check("new 2", 3).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_build_writes_itself_asks_for_no_build() {
+        let mut home = Home::new();
+        let counts =
+            "cat src/a >> log && cat log > src/stamp && cp src/a a.wasm && cp src/a b.wasm";
+        let manifest = MANIFEST.replace(
+            "cat src/a >> log && cp src/a a.wasm && cp src/a b.wasm",
+            counts,
+        );
+        home.write("edgebus.yaml", manifest);
+        home.source("1");
+        home.check("new 2", 1).await;
+        // It could be somebody else's change, and is built.
+        home.check("same", 2).await;
+        home.check("same", 3).await;
+        home.check("same", 3).await;
+        home.source("2");
+        home.check("new 2", 4).await;
+        home.check("same", 4).await;
+        // Somebody else writes there as well.
+        home.write("src/stamp", "mine");
+        home.check("same", 5).await;
+        home.check("same", 5).await;
+    }
+
+    #[tokio::test]
+    async fn a_linked_manifest_is_listened_to_where_it_is() {
+        let mut home = Home::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let real = elsewhere.path().join("edgebus.yaml");
+        std::fs::write(&real, MANIFEST).unwrap();
+        std::os::unix::fs::symlink(&real, home.folder.path().join("edgebus.yaml")).unwrap();
+        home.source("1");
+        home.check("new 2", 1).await;
+        let listened = home.project.folders.iter();
+        let mut listened = listened.filter_map(|folder| folder.canonicalize().ok());
+        let wanted = elsewhere.path().canonicalize().unwrap();
+        assert!(listened.any(|folder| folder == wanted));
     }
 
     #[tokio::test]

@@ -29,8 +29,9 @@ impl Screen {
 
     /// Prints on standard output.
     pub(super) fn print(&self, text: &str) {
+        let fitted = output::width().map(|width| output::folded(text, usize::from(width), 0));
         self.aside(|| {
-            output::print(text);
+            output::print(fitted.as_deref().unwrap_or(text));
         });
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Reads the live stream and the log. Never here: what happens.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use tokio::sync::broadcast::Receiver;
@@ -24,12 +25,14 @@ const RULES_MAX: usize = 8;
 /// Characters of data, and of any other line of somebody else's.
 const DATA_CHARACTERS_MAX: usize = 160;
 const LINE_CHARACTERS_MAX: usize = 400;
+/// Types that are remembered.
+const UNMATCHED_MAX: usize = 1_000;
 /// Events that follow from each other are indented as far as this.
 const DEPTH_MAX: usize = 8;
 
 /// Tells what is heard until the bus is gone.
 pub(super) async fn tell(bus: Bus, mut told: Receiver<Happening>, screen: Screen) {
-    let mut story = Story { bus, last: None };
+    let mut story = Story::new(bus);
     loop {
         let text = match told.recv().await {
             Ok(Happening::Accepted(event)) => story.accepted(&event).await,
@@ -43,19 +46,35 @@ pub(super) async fn tell(bus: Bus, mut told: Receiver<Happening>, screen: Screen
     }
 }
 
-struct Story {
+/// The words for what happens, one after the other.
+pub(crate) struct Story {
     bus: Bus,
     /// The event under whose line the next line would stand.
     last: Option<(String, Position)>,
+    /// Buses and types of emitted events that nothing matched: why not is told once for each.
+    unmatched: BTreeSet<(String, String)>,
 }
 
 impl Story {
-    async fn accepted(&mut self, event: &EventAccepted) -> String {
+    /// Of a bus, from now on.
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self {
+            bus,
+            last: None,
+            unmatched: BTreeSet::new(),
+        }
+    }
+
+    /// An event, with why nothing matched it.
+    pub(crate) async fn accepted(&mut self, event: &EventAccepted) -> String {
         let stored = self.bus.event(&event.bus, event.position).await.ok();
         let margin = margin(stored.as_ref());
         let mut text = head(&margin, &event.bus, &event.kind, event.position);
+        let known = event.subscriptions.is_empty() && self.is_known(event, stored.as_ref());
         if !event.subscriptions.is_empty() {
             let _ = write!(text, " → {}", rules(&event.rules));
+        } else if known {
+            text.push_str(" → no rule");
         }
         if let Some(stored) = &stored {
             let origin = format!("id {} from {}", event.id, stored.event.source);
@@ -65,7 +84,7 @@ impl Story {
         if let Some(data) = stored.as_ref().and_then(|stored| data(&stored.event.data)) {
             let _ = writeln!(text, "{margin}  {}", paint(DIM, &data));
         }
-        if event.subscriptions.is_empty() {
+        if event.subscriptions.is_empty() && !known {
             let near = stored.map(|stored| nearest(&self.bus.rules(), &event.bus, &stored.event));
             let near = near.unwrap_or_else(|| "no rule matched".to_owned());
             let near = paint(YELLOW, &cut(&near, LINE_CHARACTERS_MAX));
@@ -75,7 +94,21 @@ impl Story {
         text
     }
 
-    async fn attempt(&mut self, attempt: &AttemptEnded) -> String {
+    /// True for an emitted event of a type that was told of before: many functions emit what nobody takes.
+    fn is_known(&mut self, event: &EventAccepted, stored: Option<&StoredEvent>) -> bool {
+        let emitted = stored.is_some_and(|stored| stored.lineage.hops > 0);
+        let kind = (event.bus.to_string(), event.kind.to_string());
+        if !emitted || self.unmatched.contains(&kind) {
+            return emitted;
+        }
+        if self.unmatched.len() < UNMATCHED_MAX {
+            self.unmatched.insert(kind);
+        }
+        false
+    }
+
+    /// An attempt, with what the function wrote.
+    pub(crate) async fn attempt(&mut self, attempt: &AttemptEnded) -> String {
         let position = attempt.key.position;
         let stored = self.bus.event(&attempt.bus, position).await.ok();
         let margin = margin(stored.as_ref());

@@ -33,7 +33,7 @@ An event keeps its id and source, so that publishing it where it is known alread
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Write to this file; without it, to standard output.
+    /// Write to this file; without it, and with `-`, to standard output.
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -66,9 +66,10 @@ struct Tally {
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let path = arguments.between.on(arguments.wanted.path("")?);
-    let progress = Progress::start();
-    progress.say("exporting");
-    let mut out = Out::new(arguments.file.as_deref())?;
+    let progress = Progress::on_terminal("exporting");
+    let file = arguments.file.as_deref();
+    let file = file.filter(|file| *file != FilePath::new("-"));
+    let mut out = Out::new(file)?;
     let tally = tokio::select! {
         tally = write_all(&arguments, &client, &path, &mut out, &progress) => tally,
         // An interrupt leaves no half file behind.
@@ -76,13 +77,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     }?;
     progress.finish();
     out.finish()?;
-    let place = arguments
-        .file
-        .as_ref()
-        .map_or_else(String::new, |file| format!(" to {}", file.display()));
+    let place = file.map_or_else(String::new, |file| format!(" to {}", file.display()));
+    let count = usize::try_from(tally.events).unwrap_or(usize::MAX);
     output::note(&format!(
-        "{} events exported{place}, {}{}",
-        tally.events,
+        "{} exported{place}, {}{}",
+        output::counted(count, "event", "events"),
         output::bytes(tally.bytes),
         if tally.events == 0 {
             String::new()

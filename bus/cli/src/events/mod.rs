@@ -10,7 +10,7 @@ use std::path::Path as File;
 
 use super::Failure;
 use super::connection::Connection;
-use super::listing::{self, Listing, Paging, text, time};
+use super::listing::{self, Listing, Order, Paging, text, time};
 use super::moment::{self, Moment};
 use super::output::{self, Column, Output};
 use super::query::{Path, encoded};
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// List events, oldest first.
+    /// List events, newest first.
     Ls(List),
     /// Show one event and what became of it.
     Get(get::Arguments),
@@ -82,6 +82,11 @@ impl Wanted {
 pub(super) fn pattern_text(typed: &str) -> Result<String, Failure> {
     match typed.strip_prefix('@') {
         None => Ok(typed.to_owned()),
+        Some("-") => std::io::read_to_string(std::io::stdin()).map_err(|error| {
+            Failure::usage(format!(
+                "the pattern on standard input can't be read: {error}"
+            ))
+        }),
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
             Failure::usage(format!(
                 "the pattern in {} can't be read: {error}",
@@ -108,6 +113,10 @@ struct Between {
 }
 
 impl Between {
+    fn is_set(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
     fn on(&self, path: Path) -> Path {
         let now = moment::now();
         let shown = |moment: Option<Moment>| moment.map(|moment| moment.rfc_3339(now));
@@ -120,6 +129,7 @@ impl Between {
 #[command(after_help = "Examples:
   edgebus events ls --since 15m
   edgebus events ls --type com.example.order.placed --all -o jsonl
+  edgebus events ls --oldest-first --after 41
   edgebus events ls --match '{\"data\": {\"total\": [{\"numeric\": [\">\", 100]}]}}'")]
 struct List {
     #[command(flatten)]
@@ -129,6 +139,8 @@ struct List {
     #[command(flatten)]
     between: Between,
     #[command(flatten)]
+    order: Order,
+    #[command(flatten)]
     paging: Paging,
     #[command(flatten)]
     output: Output,
@@ -137,10 +149,10 @@ struct List {
 const COLUMNS: &[Column] = &[
     Column::number("POSITION"),
     Column::whole("ACCEPTED"),
-    Column::words("TYPE"),
+    Column::whole("TYPE"),
     Column::words("SOURCE"),
-    Column::words("SUBJECT"),
-    Column::words("ID"),
+    Column::words("SUBJECT").optional(),
+    Column::words("ID").optional(),
 ];
 
 fn cells(row: &serde_json::Value) -> Vec<String> {
@@ -159,10 +171,10 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     let listing = Listing {
         path: arguments.between.on(arguments.wanted.path("")?),
         member: "events",
-        whole_by: None,
+        pages: arguments.order.pages(),
         columns: COLUMNS,
         cells,
-        empty: nothing(&arguments.wanted.bus),
+        empty: nothing(&arguments.wanted, arguments.between.is_set()),
     };
     listing::run(
         &client,
@@ -173,10 +185,15 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     .await
 }
 
-/// What to say where no event is wanted.
-fn nothing(bus: &str) -> String {
-    let bus = output::plain(bus);
+/// What to say where no event is found.
+fn nothing(wanted: &Wanted, between: bool) -> String {
+    let bus = output::plain(&wanted.bus);
+    if between || wanted.kind.is_some() || wanted.pattern.is_some() {
+        return format!(
+            "no event on bus `{bus}` is like that; all of them: edgebus events ls --bus {bus}"
+        );
+    }
     format!(
-        "no such events on bus `{bus}`; publish one: edgebus publish --bus {bus} --type com.example.test --source /me --data '{{}}'"
+        "no events on bus `{bus}` yet; publish one: edgebus publish --bus {bus} --type com.example.test --source /me --data '{{}}'"
     )
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     if arguments.count > 0 {
         printer.print(last.events.iter().map(|row| row.get()))?;
         if last.events.is_empty() && !arguments.follow {
-            output::note(&nothing(&arguments.wanted.bus));
+            output::note(&nothing(&arguments.wanted, false));
         }
     }
     if !arguments.follow {
@@ -65,8 +65,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let path: Path = arguments.wanted.path("/stream")?;
     let path = path.with("after", &last.newest.to_string());
     let mut following = Following::of_known(&client, path.text());
+    let gone = output::reader_gone();
+    tokio::pin!(gone);
     loop {
-        if let Told::Message(message) = following.next().await? {
+        let told = tokio::select! {
+            told = following.next() => told?,
+            () = &mut gone => return Ok(OK),
+        };
+        if let Told::Message(message) = told {
             printer.print(std::iter::once(message.as_str()))?;
         }
     }
@@ -141,13 +147,9 @@ fn line(json: &str, paint: Paint, width: Option<u16>) -> Result<String, Failure>
         rest.push_str(data.get().trim_matches('"'));
     }
     if let Some(width) = width {
-        // Characters are counted as if each had one column, which is nearly so.
-        let used = head.chars().count() + kind.chars().count();
+        let used = output::columns(&head) + output::columns(&kind);
         let room = usize::from(width).saturating_sub(used);
-        if rest.chars().count() > room {
-            rest = rest.chars().take(room.saturating_sub(1)).collect();
-            rest.push('…');
-        }
+        rest = output::fitted(&rest, room).into_owned();
     }
     Ok(format!(
         "{}{}{rest}",
@@ -172,5 +174,10 @@ mod tests {
             "2026-11-21 06:30:16Z  #7  order  /shop  o\\u{1b}1  {\"n\":1.00,\"t\":\"long\"}",
         );
         check(Some(44), "2026-11-21 06:30:16Z  #7  order  /shop  o\\u…");
+        let wide = json
+            .replace("order", "注文")
+            .replace("/shop", "/店舗/店舗/店舗");
+        let told = line(&wide, Paint { on: false }, Some(44)).unwrap();
+        assert_eq!(told, "2026-11-21 06:30:16Z  #7  注文  /店舗/店舗/…");
     }
 }

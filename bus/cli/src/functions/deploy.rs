@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// The function's name.
     #[arg(value_name = "NAME")]
     name: String,
-    /// The component.
+    /// The component; `-` is standard input.
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
     #[command(flatten)]
@@ -35,8 +35,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let component = component_of(&arguments.file).map_err(|(code, reason)| {
         Failure::new(format!("the component can't be deployed: {reason}")).coded(code)
     })?;
-    let progress = Progress::start();
-    progress.say(&format!(
+    let progress = Progress::on_terminal(&format!(
         "sending {}, and compiling it on the bus",
         bytes(component.len() as u64)
     ));

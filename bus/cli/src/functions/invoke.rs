@@ -2,17 +2,25 @@
 
 use bytes::Bytes;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::path_of;
+use crate::client::{self, Client};
 use crate::connection::Connection;
+use crate::listing::text;
 use crate::output::{self, Output, Progress};
-use crate::query::Path;
+use crate::query::{Path, encoded};
 use crate::{FAILURE, Failure, OK, event_file, story};
 use edgebus_http::wire;
+use edgebus_manifest::view::Verdict;
+use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Data, Event};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus functions invoke triage --event event.json
+  edgebus functions invoke notify --delivery 5-16     on what that delivery gave it
   edgebus functions invoke enricher --event order.json --type com.example.order.placed --source /shop
   edgebus events export --after 41 --limit 1 | edgebus functions invoke triage --event -
 
@@ -24,8 +32,11 @@ pub(super) struct Arguments {
     #[arg(value_name = "NAME")]
     name: String,
     /// A CloudEvent in JSON, or with --type the JSON data of one; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    event: String,
+    #[arg(long, value_name = "FILE", required_unless_present = "delivery")]
+    event: Option<String>,
+    /// A delivery: the function gets the event as that delivery's rule makes it.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["event", "kind", "bus"])]
+    delivery: Option<String>,
     /// The event's type: the file holds its data.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -38,7 +49,7 @@ pub(super) struct Arguments {
     )]
     source: String,
     /// The bus that the function is told, and that what it emits would go to.
-    #[arg(long, value_name = "BUS", default_value = edgebus_model::rule::DEFAULT_BUS)]
+    #[arg(long, value_name = "BUS", default_value = DEFAULT_BUS)]
     bus: String,
     #[command(flatten)]
     output: Output,
@@ -46,9 +57,17 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let body = body(&arguments)?;
+    let (body, bus) = match (&arguments.event, &arguments.delivery) {
+        (Some(file), _) => (body(&arguments, file)?, arguments.bus.clone()),
+        (None, Some(id)) => of_delivery(&client, id).await?,
+        (None, None) => {
+            return Err(Failure::usage(
+                "name an event: --event FILE, or --delivery ID",
+            ));
+        }
+    };
     let path = Path::new(format!("{}/invoke", path_of(&arguments.name)));
-    let path = path.with("bus", &arguments.bus);
+    let path = path.with("bus", &bus);
     let progress = Progress::of_request("the function runs");
     let answer = client
         .post(path.text(), "application/cloudevents+json", body)
@@ -66,21 +85,80 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     })
 }
 
-/// The event to send.
-fn body(arguments: &Arguments) -> Result<Bytes, Failure> {
-    let bytes = event_file::read(&arguments.event)?;
+/// What the bus makes of an event for one rule.
+#[derive(Deserialize)]
+struct Explained {
+    verdicts: Vec<Verdict>,
+}
+
+/// The event that a dead letter brings.
+#[derive(Deserialize)]
+struct Own<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+}
+
+/// The event as a delivery gives it to its function, and the bus that it is on. The rule is the one in
+/// force now.
+async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failure> {
+    let delivery = client
+        .get(&format!("/v1/deliveries/{}", encoded(id)))
+        .await?;
+    let row = output::parse(&String::from_utf8_lossy(&delivery))?;
+    let bus = text(&row, "/bus");
+    let place = format!(
+        "/v1/buses/{}/events/{}",
+        encoded(&bus),
+        text(&row, "/position")
+    );
+    let own: Own<'_> = client::read(&delivery)?;
+    let event = match own.event {
+        Some(event) => event.get().to_owned(),
+        None => story::event_of(&String::from_utf8_lossy(&client.get(&place).await?))?,
+    };
+    let event = Bytes::from(event);
+    let path = Path::new(format!("{place}/explain")).with("rule", &text(&row, "/rule"));
+    let answer = client.get(path.text()).await?;
+    let explained: Explained = client::read(&answer)?;
+    let subscription = text(&row, "/subscription");
+    let inputs = explained
+        .verdicts
+        .iter()
+        .flat_map(|verdict| &verdict.inputs);
+    let Some(made) = inputs
+        .into_iter()
+        .find(|made| made.subscription == subscription)
+    else {
+        return Ok((event, bus));
+    };
+    let Some(input) = &made.input else {
+        let fault = made.fault.as_deref().unwrap_or("it makes none");
+        return Err(Failure::new(format!(
+            "the rule has no input for the event of delivery {}: {}",
+            output::plain(id),
+            output::plain(fault)
+        )));
+    };
+    let mut event = event_file::structured(id, &event, "")?;
+    event.data = Data::Json(Bytes::copy_from_slice(input.get().as_bytes()));
+    event.data_content_type = Some("application/json".to_owned());
+    event.data_schema = None;
+    let mut out = Vec::new();
+    wire::encode(&mut out, &event);
+    Ok((Bytes::from(out), bus))
+}
+
+/// The event to send, out of a file.
+fn body(arguments: &Arguments, file: &str) -> Result<Bytes, Failure> {
+    let bytes = event_file::read(file)?;
     let Some(kind) = &arguments.kind else {
         // The bus would say the same; here the file can be named.
         let hint = "For bare data, add --type TYPE";
-        event_file::structured(&arguments.event, &bytes, hint)?;
+        event_file::structured(file, &bytes, hint)?;
         return Ok(bytes);
     };
-    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
-        Failure::new(format!(
-            "the data in {} is not JSON: {error}",
-            arguments.event
-        ))
-    })?;
+    serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+        .map_err(|error| Failure::new(format!("the data in {file} is not JSON: {error}")))?;
     let event = Event {
         id: format!("{:032x}", rand::random::<u128>()),
         source: arguments.source.clone(),

@@ -72,8 +72,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         .with("output", "true");
     let mut following = Following::new(&client, path.text());
     let mut count = arguments.count;
+    let gone = output::reader_gone();
+    tokio::pin!(gone);
     loop {
-        match following.next().await? {
+        let told = tokio::select! {
+            told = following.next() => told?,
+            () = &mut gone => return Ok(OK),
+        };
+        match told {
             Told::Opened => {
                 logs.history(&client, count).await?;
                 // What ended while the stream was lost is told when it is back.

@@ -8,9 +8,10 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
+use super::client::Client;
 use super::connection::Connection;
-use super::listing::{Listing, Unfiltered, text, time};
-use super::output::{self, Column, Output, bytes, plain};
+use super::listing::{self, Listing, Pages, Unfiltered, text, time};
+use super::output::{self, Column, Output, bytes, counted, plain};
 use super::query::{Path, encoded};
 use super::story::Facts;
 use super::{Failure, OK};
@@ -62,15 +63,16 @@ fn path_of(name: &str) -> String {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::words("NAME"),
-    Column::words("STATE"),
+    Column::whole("NAME"),
+    Column::whole("STATE"),
     Column::number("REVISION"),
-    Column::whole("DIGEST"),
-    Column::whole("DEPLOYED"),
-    Column::number("MEMORY"),
-    Column::number("CPU"),
-    Column::number("TIMEOUT"),
-    Column::number("CONCURRENCY"),
+    Column::whole("DIGEST").optional(),
+    Column::whole("DEPLOYED").optional(),
+    Column::number("MEMORY").optional(),
+    Column::number("CPU").optional(),
+    Column::number("TIMEOUT").optional(),
+    Column::number("CONCURRENCY").optional(),
+    Column::note("REASON"),
 ];
 
 /// Digits of a digest in a table.
@@ -88,6 +90,7 @@ fn cells(row: &Value) -> Vec<String> {
         output::span(limit("cpu_ms")),
         output::span(limit("timeout_ms")),
         text(row, "/limits/concurrency"),
+        text(row, "/reason"),
     ]
 }
 
@@ -99,7 +102,7 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     let listing = Listing {
         path: Path::new("/v1/functions"),
         member: "functions",
-        whole_by: Some("name"),
+        pages: Pages::Whole("name"),
         columns: COLUMNS,
         cells,
         empty: "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm"
@@ -206,11 +209,21 @@ struct Remove {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+    /// Take it away although deliveries to it are pending; they become dead letters.
+    #[arg(long)]
+    force: bool,
 }
 
 async fn remove(arguments: Remove) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let name = plain(&arguments.name).into_owned();
+    if !arguments.force
+        && let Some(pending) = pending(&client, &arguments.name).await
+    {
+        return Err(Failure::new(format!(
+            "{pending} to `{name}` would become dead letters (function-missing); nothing was changed: wait until `edgebus deliveries ls --function {name}` is empty, or add --force"
+        )));
+    }
     if !arguments.yes {
         ask(&format!(
             "take away the function `{name}` on {}?",
@@ -221,6 +234,24 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
     output::note(&format!("`{name}` is no longer deployed"));
     Ok(OK)
 }
+
+/// How many deliveries are pending for the function, in words; `None` if none are, or if the bus doesn't say.
+async fn pending(client: &Client, name: &str) -> Option<String> {
+    let path = Path::new("/v1/deliveries")
+        .with("stage", "owed")
+        .with("function", name)
+        .with("limit", &PENDING_MAX.to_string());
+    let answer = client.get(path.text()).await.ok()?;
+    let page = listing::page(&answer, "deliveries").ok()?;
+    match page.rows.len() {
+        0 => None,
+        PENDING_MAX => Some(format!("{PENDING_MAX} or more pending deliveries")),
+        count => Some(counted(count, "pending delivery", "pending deliveries")),
+    }
+}
+
+/// Pending deliveries that are counted.
+const PENDING_MAX: usize = 1_000;
 
 /// Asks on the terminal.
 ///

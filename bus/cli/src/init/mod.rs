@@ -24,12 +24,12 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus init hello && cd hello && edgebus dev
-  edgebus init --template sensors --name greenhouse
+  edgebus init --template sensors --name greenhouse   in the new folder greenhouse
   edgebus init --sdk-only                             after a new version of edgebus")]
 pub(super) struct Arguments {
-    /// The folder of the project; it is made if it is missing.
-    #[arg(value_name = "DIR", default_value = ".")]
-    folder: PathBuf,
+    /// The folder of the project, which is made if it is missing; without it, a new one called as --name says, or this folder.
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// What the project starts with.
     #[arg(long, value_enum, default_value_t = Template::Rust)]
     template: Template,
@@ -42,7 +42,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
-    let folder = &arguments.folder;
+    let folder = match (&arguments.folder, &arguments.name) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(name)) => PathBuf::from(name),
+        (None, None) => PathBuf::from("."),
+    };
+    let folder = folder.as_path();
     if arguments.sdk_only {
         return renew_sdk(folder);
     }

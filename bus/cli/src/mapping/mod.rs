@@ -2,8 +2,8 @@
 //!
 //! Attributes are templates with JSONPath placeholders, as in `com.github.{$.event}`. The data is a
 //! part of the line as the publisher wrote it, byte for byte: it is cut out, never parsed and printed
-//! again. An event without an `--id` gets one from the line's number and bytes, so that a repeated input is a
-//! duplicate. Never here: reading files, and lines that are CloudEvents already.
+//! again. An event without an `--id` gets one from the line's number, its bytes and the event's type, so that a
+//! repeated input is a duplicate. Never here: reading files, and lines that are CloudEvents already.
 
 mod path;
 mod template;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use crate::output;
 use edgebus_model::error::Fault;
 use edgebus_model::limits::EVENT_BYTES_MAX;
-use edgebus_model::{Data, Event};
+use edgebus_model::{Attribute, Data, Event};
 
 /// The longest line: an event of the largest size, and what is around it.
 pub const LINE_BYTES_MAX: usize = EVENT_BYTES_MAX + (64 << 10);
@@ -33,14 +33,17 @@ pub struct Mapping {
     pub kind: Template,
     /// `source`.
     pub source: Template,
-    /// `id`; without it, the first 128 bits of BLAKE3 over the line's number (64 bits, big-endian) and its
-    /// bytes (its line break left out) as 32 hexadecimal digits: a repeated input has the same ids, and
-    /// equal lines of one input have different ones.
+    /// `id`; without it, the first 128 bits of BLAKE3 over the line's number (64 bits, big-endian), the length
+    /// of the event's type in bytes (64 bits, big-endian), the type, and the line's bytes (its line break left
+    /// out), as 32 hexadecimal digits: a repeated input has the same ids, and equal lines of one input have
+    /// different ones.
     pub id: Option<Template>,
     /// `subject`.
     pub subject: Option<Template>,
     /// `time`, which must come out in RFC 3339.
     pub time: Option<Template>,
+    /// Extension attributes by name, as texts.
+    pub extensions: Vec<(String, Template)>,
     /// The part of the line that is the data; without it, the whole line.
     pub data: Option<MemberPath>,
 }
@@ -102,24 +105,33 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
             ..at_line(line_number, error)
         })?,
     };
+    let kind = render("type", &mapping.kind)?;
+    let extensions = mapping.extensions.iter().map(|(name, template)| {
+        let value = render(name, template)?;
+        Ok((name.clone(), Attribute::Text(value)))
+    });
     let event = Event {
-        id: optional("id", &mapping.id)?.unwrap_or_else(|| stable_id(line, line_number)),
+        id: optional("id", &mapping.id)?.unwrap_or_else(|| stable_id(line, line_number, &kind)),
         source: render("source", &mapping.source)?,
-        kind: render("type", &mapping.kind)?,
+        kind,
         subject: optional("subject", &mapping.subject)?,
         time: optional("time", &mapping.time)?,
         data_content_type: Some("application/json".to_owned()),
         data_schema: None,
-        extensions: Vec::new(),
+        extensions: extensions.collect::<Result<_, Fault>>()?,
         data: Data::Json(Bytes::copy_from_slice(data.as_bytes())),
     };
     checked(event, line_number)
 }
 
 /// The id of a line that no template names.
-fn stable_id(line: &[u8], line_number: u64) -> String {
+fn stable_id(line: &[u8], line_number: u64, kind: &str) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&line_number.to_be_bytes()).update(line);
+    hasher
+        .update(&line_number.to_be_bytes())
+        .update(&(kind.len() as u64).to_be_bytes())
+        .update(kind.as_bytes())
+        .update(line);
     let mut hex = hasher.finalize().to_hex().to_string();
     hex.truncate(32);
     hex

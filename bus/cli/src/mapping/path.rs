@@ -98,7 +98,20 @@ pub(super) fn parse_query(text: &str) -> Result<JpQuery, MappingError> {
             "the path is longer than {TEXT_BYTES_MAX} bytes"
         )));
     }
-    parse_json_path(text).map_err(|_| refused(format!("`{}` is not a JSONPath", shown(text))))
+    parse_json_path(text).map_err(|_| {
+        let reason = format!("`{}` is not a JSONPath", shown(text));
+        let dashed = text.contains('-') && !text.contains('[');
+        match text.split_once('.').filter(|_| dashed) {
+            Some((_, name)) => MappingError::new(
+                reason,
+                format!(
+                    "write a name with such characters in brackets, as in `$['{}']`",
+                    shown(name)
+                ),
+            ),
+            None => refused(reason),
+        }
+    })
 }
 
 fn member<'j>(json: &'j str, name: &str) -> Option<&'j str> {

@@ -132,6 +132,11 @@ fn part(path: &str) -> Result<Part, MappingError> {
 }
 
 impl Template {
+    /// True if a line has to fill it.
+    pub(crate) fn has_placeholders(&self) -> bool {
+        self.parts.iter().any(|part| !matches!(part, Part::Text(_)))
+    }
+
     /// The text that `document` makes of the template.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ fn github() -> Mapping {
         id: None,
         subject: None,
         time: None,
+        extensions: Vec::new(),
         data: Some("$.payload".parse().expect("it is a good path")),
     }
 }
@@ -24,13 +25,13 @@ fn rendered(text: &str, line: &str) -> String {
         Err(error) => return format!("template: {error}"),
     };
     let mapping = Mapping {
-        source: template,
-        kind: self::template("t"),
+        source: self::template("/s"),
+        kind: template,
         data: None,
         ..github()
     };
     match map_line(&mapping, line.as_bytes(), 7) {
-        Ok(event) => event.source,
+        Ok(event) => event.kind,
         Err(fault) => format!("{:?} {}: {}", fault.place, fault.pointer, fault.reason),
     }
 }
@@ -79,8 +80,14 @@ fn a_repeated_input_has_the_same_ids() {
         second,
         "equal lines of one input are different events"
     );
+    let other = Mapping {
+        kind: template("com.example.other"),
+        ..github()
+    };
+    let other = map_line(&other, line.as_bytes(), 1).expect(line).id;
+    assert_ne!(id(line), other, "the type is part of the id");
     // Ids are in stored logs: this one never changes.
-    assert_eq!(id(line), "29c2a0f228d4adcacdfb751cc80e9ae7");
+    assert_eq!(id(line), "14a75cd3e70298edff417c5ef2b253f4");
 }
 
 #[test]
@@ -100,43 +107,43 @@ fn templates_take_what_the_line_says() {
         ("{$.f[?@.k == 'u'].v}", "w"),
         (
             "{$.f[?@.k == '}'].v}",
-            "Some((7, 1)) /source: `$.f[?@.k == '}'].v` selects nothing in this line",
+            "Some((7, 1)) /type: `$.f[?@.k == '}'].v` selects nothing in this line",
         ),
         (
             "{$.a.b[*]}",
-            "Some((7, 1)) /source: `$.a.b[*]` selects 6 values",
+            "Some((7, 1)) /type: `$.a.b[*]` selects 6 values",
         ),
         (
             "{$.a.b[2:3]}",
-            "Some((7, 1)) /source: `$.a.b[2:3]` selects a number whose spelling a query can't keep",
+            "Some((7, 1)) /type: `$.a.b[2:3]` selects a number whose spelling a query can't keep",
         ),
         (
             "{$.none}",
-            "Some((7, 1)) /source: `$.none` selects nothing in this line",
+            "Some((7, 1)) /type: `$.none` selects nothing in this line",
         ),
         (
             "{$.a.b[9]}",
-            "Some((7, 1)) /source: `$.a.b[9]` selects nothing in this line",
+            "Some((7, 1)) /type: `$.a.b[9]` selects nothing in this line",
         ),
         (
             "{$.a.b[-9]}",
-            "Some((7, 1)) /source: `$.a.b[-9]` selects nothing in this line",
+            "Some((7, 1)) /type: `$.a.b[-9]` selects nothing in this line",
         ),
         (
             "{$.x.y}",
-            "Some((7, 1)) /source: `$.x.y` selects nothing in this line",
+            "Some((7, 1)) /type: `$.x.y` selects nothing in this line",
         ),
         (
             "{$.a}",
-            "Some((7, 1)) /source: `$.a` is an object in this line",
+            "Some((7, 1)) /type: `$.a` is an object in this line",
         ),
         (
             "{$.a.b}",
-            "Some((7, 1)) /source: `$.a.b` is a list in this line",
+            "Some((7, 1)) /type: `$.a.b` is a list in this line",
         ),
         (
             "{$.a.b[4]}",
-            "Some((7, 1)) /source: `$.a.b[4]` is null in this line",
+            "Some((7, 1)) /type: `$.a.b[4]` is null in this line",
         ),
         (
             "{x}",
@@ -155,8 +162,12 @@ fn templates_take_what_the_line_says() {
             "template: `$.` is not a JSONPath; write it as in `$.payload.action`",
         ),
         (
+            "{$.detail-type}",
+            "template: `$.detail-type` is not a JSONPath; write a name with such characters in brackets, as in `$['detail-type']`",
+        ),
+        (
             "",
-            "Some((7, 1)) /source: attribute `source` is required and must not be empty",
+            "Some((7, 1)) /type: attribute `type` is required and must not be empty",
         ),
     ];
     for (template, expected) in table {

@@ -1,8 +1,9 @@
 //! What the command line prints: data on standard output, progress on standard error, colour only on a terminal.
 //!
 //! `table`, `json` and `yaml` print what the API gives, `rows` prints lists of it page by page, `plain`
-//! makes text from elsewhere safe, `words` has durations, times and colours. Never here: requests.
+//! makes text from elsewhere safe, `fold` fits text to a terminal, `words` has durations, times and colours. Never here: requests.
 
+mod fold;
 pub(super) mod json;
 mod plain;
 mod rows;
@@ -11,14 +12,18 @@ mod words;
 mod yaml;
 
 use std::io::{IsTerminal, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 
 use super::Failure;
 
-pub(super) use plain::{is_unsafe, plain, plain_lines};
+pub(super) use fold::{folded, wrapped_below};
+pub(super) use plain::{columns, fitted, is_unsafe, plain, plain_lines};
 pub(super) use rows::Rows;
 pub(super) use table::Column;
 pub(super) use words::{Paint, bytes, counted, duration, parse_time, span, time};
@@ -27,9 +32,14 @@ pub(super) use yaml::entry as yaml_entry;
 /// Columns that indented JSON may fill before an object is broken into lines.
 pub(super) const JSON_COLUMNS: usize = 80;
 
+/// Where the values of a story begin.
+const STORY_COLUMN: usize = 12;
+
 /// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
+    /// Whether steps are told where there is no terminal.
+    tells: bool,
     /// Shows the bar later, if it is still wanted then.
     waking: Option<tokio::task::JoinHandle<()>>,
 }
@@ -56,7 +66,26 @@ impl Progress {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Self { bar, waking: None }
+        Self {
+            bar,
+            tells: true,
+            waking: None,
+        }
+    }
+
+    /// Progress of a longer step that a script needs no word of: on a terminal only.
+    #[must_use]
+    pub(super) fn on_terminal(step: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = spinner().with_prefix(step.to_owned());
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Self {
+            bar,
+            tells: false,
+            waking: None,
+        }
     }
 
     /// Progress of a request that is usually over at once: on a terminal only, and not before
@@ -66,6 +95,7 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self {
                 bar: None,
+                tells: false,
                 waking: None,
             };
         }
@@ -77,6 +107,7 @@ impl Progress {
         });
         Self {
             bar: Some(bar),
+            tells: false,
             waking: Some(waking),
         }
     }
@@ -88,7 +119,8 @@ impl Progress {
                 bar.set_prefix(step.to_owned());
                 bar.set_message("");
             }
-            None => note(step),
+            None if self.tells => note(step),
+            None => {}
         }
     }
 
@@ -161,6 +193,19 @@ pub(super) fn coloured() -> bool {
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Resolves when nobody reads standard output any more, as behind `head -n 1`; never where that can't be
+/// told before something is written.
+pub(super) async fn reader_gone() {
+    // A copy, so that standard output itself stays as it is. Of a file there is nothing to wait for.
+    let copy = std::io::stdout().as_fd().try_clone_to_owned();
+    if let Ok(out) = copy.and_then(pipe::Sender::from_owned_fd_unchecked)
+        && out.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
 /// Prints text on standard output as it is. A reader that went away ends the command quietly.
 ///
 /// # Errors
@@ -182,6 +227,13 @@ pub(super) fn width() -> Option<u16> {
         return None;
     }
     comfy_table::Table::new().width()
+}
+
+/// The width of the terminal that standard error goes to, in columns; `None` elsewhere.
+#[must_use]
+pub(super) fn error_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 /// How to colour what goes to standard output.
@@ -226,7 +278,10 @@ pub(super) fn one(
     story: impl FnOnce() -> Result<String, Failure>,
 ) -> Result<(), Failure> {
     let mut text = match format {
-        Format::Table => story()?,
+        Format::Table => match width() {
+            Some(width) => folded(&story()?, usize::from(width), STORY_COLUMN),
+            None => story()?,
+        },
         Format::Json => json::indented(json, JSON_COLUMNS),
         Format::Jsonl => json::compact(json),
         Format::Yaml => yaml::document(json)?,

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// True for characters that nobody sees: controls of direction and layout, of no width, or without a
 /// glyph (Unicode's default ignorable code points). The two that choose between an emoji and a plain sign
 /// (U+FE0E and U+FE0F) may stay: they change no reading, and texts of people are full of them.
@@ -36,6 +38,60 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
 #[must_use]
 pub(crate) fn plain_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |own| is_unsafe(own) && own != '\n')
+}
+
+/// The columns that a terminal needs for a text on one line.
+#[must_use]
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// `text`, or what fits into so many columns of it, with an ellipsis behind.
+#[must_use]
+pub(crate) fn fitted(text: &str, columns_max: usize) -> Cow<'_, str> {
+    if columns(text) <= columns_max {
+        return Cow::Borrowed(text);
+    }
+    let start = start_of(text, columns_max.saturating_sub(1));
+    Cow::Owned(format!("{}…", text[..start].trim_end()))
+}
+
+/// `text` in lines of at most so many columns, broken between words where that can be; what goes beyond
+/// `lines_max` lines is left out with an ellipsis.
+#[must_use]
+pub(crate) fn wrapped(text: &str, columns_max: usize, lines_max: usize) -> Vec<String> {
+    let columns_max = columns_max.max(2);
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        if lines.len() + 1 >= lines_max {
+            lines.push(fitted(rest, columns_max).into_owned());
+            break;
+        }
+        let mut end = start_of(rest, columns_max);
+        if end < rest.len() && !rest[end..].starts_with(' ') {
+            // A word that fills more than half of the line is broken itself.
+            let blank = rest[..end]
+                .rfind(' ')
+                .filter(|blank| columns(&rest[..*blank]) * 2 >= columns_max);
+            end = blank.unwrap_or(end);
+        }
+        lines.push(rest[..end].trim_end().to_owned());
+        rest = rest[end..].trim_start();
+    }
+    lines
+}
+
+/// Where the part of `text` ends that fits into so many columns, in bytes; at least one character does.
+fn start_of(text: &str, columns_max: usize) -> usize {
+    let mut used = 0;
+    for (at, character) in text.char_indices() {
+        used += character.width().unwrap_or(0);
+        if used > columns_max && at > 0 {
+            return at;
+        }
+    }
+    text.len()
 }
 
 /// Whole output on its last way: lines and colours are our own by now, an invisible character never is.
@@ -126,6 +182,22 @@ mod tests {
         let text = "\x1b[31mred\x1b[0m\tgrüße\n";
         assert_eq!(visible(text), text);
         assert_eq!(visible("{\"a\u{200b}b\"}\n"), "{\"a\\u200bb\"}\n");
+    }
+
+    #[test]
+    fn texts_are_measured_in_columns_and_cut_to_them() {
+        assert_eq!(columns("注文 ok"), 7);
+        assert_eq!(fitted("注文 ok", 7), "注文 ok");
+        assert_eq!(fitted("注文が入りました", 8), "注文が…");
+        assert_eq!(fitted("order", 4), "ord…");
+        assert_eq!(wrapped("one two three", 7, 9), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", 7, 1), ["one tw…"]);
+        assert_eq!(wrapped("a 123456789012", 6, 9), ["a 1234", "567890", "12"]);
+        assert_eq!(
+            wrapped("注文が入りました", 7, 9),
+            ["注文が", "入りま", "した"]
+        );
+        assert_eq!(wrapped("", 7, 9), Vec::<String>::new());
     }
 
     #[test]

@@ -35,9 +35,14 @@ impl Document {
                 file.display()
             )).coded(Code::LineUnfit));
         }
+        let mut text = std::fs::read_to_string(file).map_err(unread)?;
+        // Some programs put a byte order mark in front.
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
         let document = Self {
             file: file.to_owned(),
-            text: std::fs::read_to_string(file).map_err(unread)?,
+            text,
         };
         let mut values =
             serde_json::Deserializer::from_str(&document.text).into_iter::<&RawValue>();
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(check("[\n {},\n {}\n]"), Ok(Some(2)));
         assert_eq!(check("[]"), Ok(Some(0)));
         assert_eq!(check(" \n"), Ok(Some(0)));
+        assert_eq!(check("\u{feff}{}\n"), Ok(Some(1)));
         assert_eq!(check("{}\n{}\n"), Ok(None));
         assert_eq!(check("{}\nnot json\n"), Ok(None));
         let fault = check("{\n  \"id\": 1,\n}\n").unwrap_err();

@@ -1,27 +1,38 @@
-//! `edgebus publish`: events from flags, a file, or JSON Lines on standard input, in batches.
+//! `edgebus publish`: events from flags, a file, or JSON on standard input, in batches.
 //!
-//! In reading order: `document` is a `.json` file taken as a whole, `outbox` puts events into requests.
+//! In reading order: `single` is the event from flags, `document` is a `.json` file taken as a whole,
+//! `values` are the lines of a stream, `outbox` puts events into requests.
 
 mod document;
 mod outbox;
+mod single;
+mod values;
 
-use std::io::IsTerminal;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufRead, BufReader};
 
 use super::client::Client;
 use super::connection::Connection;
-use super::mapping::{self, LINE_BYTES_MAX, Mapping, MemberPath, Template};
-use super::output::counted;
-use super::output::{self, Progress};
+use super::mapping::{self, Mapping, MemberPath, Template};
+use super::output::{self, Format, Output, Progress};
+use super::serve::Signals;
 use super::{Failure, OK};
 use document::Document;
 use edgebus_http::wire;
-use edgebus_model::limits::BATCH_EVENTS_MAX;
-use edgebus_model::{Code, Data, Event};
+use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+use edgebus_model::{Code, Event};
 use outbox::Outbox;
+use values::{Value, Values};
+
+/// How long a file waits for a bus that is away; standard input, which can't be repeated, waits without end.
+const FILE_PATIENCE: Duration = Duration::from_secs(30);
+/// Skipped lines that are told one by one.
+const SKIPPED_TOLD: u64 = 20;
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
@@ -30,7 +41,10 @@ use outbox::Outbox;
   edgebus publish --file events.jsonl                 each line a CloudEvent in JSON
   edgebus publish --file event.json --new-id          one CloudEvent, or an array of them
   edgebus publish --file webhooks.jsonl --type 'com.github.{$.event}' --source /github --data-path '$.payload'
-  tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --batch 10")]
+  tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --skip-invalid
+
+Without --data and --file, JSON is read from standard input unless that is a terminal or /dev/null. An
+event of a stream is sent after 100 ms at the latest. When the bus stops, publish waits until it is back.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
@@ -41,42 +55,80 @@ pub(super) struct Arguments {
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// `source`; with lines, a template.
-    #[arg(long)]
+    #[arg(long, requires = "kind")]
     source: Option<String>,
-    /// `id`; with lines, a template. Without it: random for one event; for lines made of the line's number and bytes, so that a repeated input is a duplicate.
-    #[arg(long)]
+    /// `id`; with lines, a template. Without it, a random one; but lines of a file get ids made of the line's number, its bytes and the type, so that publishing the file again makes duplicates.
+    #[arg(long, requires = "kind")]
     id: Option<String>,
     /// `subject`; with lines, a template.
-    #[arg(long)]
+    #[arg(long, requires = "kind")]
     subject: Option<String>,
     /// `time` in RFC 3339; with lines, a template.
-    #[arg(long)]
+    #[arg(long, requires = "kind")]
     time: Option<String>,
-    /// The data of one event: JSON, or @FILE.
+    /// An extension attribute, as in `tenant=acme`; with lines, the value is a template. May be repeated.
+    #[arg(long = "extension", value_name = "NAME=VALUE", requires = "kind", value_parser = extension)]
+    extensions: Vec<(String, String)>,
+    /// The data of one event: JSON, or @FILE; @- is standard input.
     #[arg(long, conflicts_with_all = ["file", "data_path"])]
     data: Option<String>,
+    /// `datacontenttype` of --data; data of another type than JSON is taken as it is.
+    #[arg(long, value_name = "TYPE", requires = "data")]
+    content_type: Option<String>,
     /// The part of each line that is the data, as in `$.payload`; without it, the whole line.
     #[arg(long, value_name = "JSONPATH", requires = "kind")]
     data_path: Option<String>,
-    /// Read events from this file: a name that ends in .json is one event or an array of them; any other, and `-` for standard input, is one JSON value a line.
+    /// Read events from this file: a name that ends in .json is one event or an array of them; any other, and `-` for standard input, is JSON values, each on a line or over several.
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Give each event of a file a new random id, so that none is a duplicate of an earlier run.
+    /// Give each event a new random id, so that none is a duplicate of an earlier run.
     #[arg(long, conflicts_with = "id")]
     new_id: bool,
+    /// Make ids of the lines of standard input as of those of a file: the same input again is duplicates.
+    #[arg(long, conflicts_with_all = ["id", "new_id"], requires = "kind")]
+    stable_id: bool,
+    /// Pass over lines that are not JSON or can't become events; each is told on standard error.
+    #[arg(long)]
+    skip_invalid: bool,
     /// Events in one request.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=BATCH_EVENTS_MAX as u64))]
     batch: u64,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Arguments {
+    /// The flags that are templates where there are lines.
+    fn templates(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = [
+            ("--type", &self.kind),
+            ("--source", &self.source),
+            ("--id", &self.id),
+            ("--subject", &self.subject),
+            ("--time", &self.time),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(flag, text)| Some((flag, text.as_deref()?)));
+        let extensions = self.extensions.iter();
+        named.chain(extensions.map(|(_, value)| ("--extension", value.as_str())))
+    }
+}
+
+fn extension(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE, as in tenant=acme".to_owned()),
+    }
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let lines_wait =
-        arguments.data.is_none() && !std::io::stdin().is_terminal() && arguments.kind.is_none();
+    let lines_wait = arguments.data.is_none() && may_have_lines();
     if arguments.file.is_some() || arguments.data_path.is_some() || lines_wait {
         return publish_many(&arguments, &client).await;
     }
-    let event = single(&arguments)?;
+    let event = single::event(&arguments)?;
     let mut body = Vec::new();
     wire::encode(&mut body, &event);
     let answer = client
@@ -86,54 +138,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             Bytes::from(body),
         )
         .await?;
-    output::print(&String::from_utf8_lossy(&answer));
+    let answer = String::from_utf8_lossy(&answer);
+    output::one(arguments.output.format, &answer, || {
+        Ok(answer.clone().into_owned())
+    })?;
     Ok(OK)
+}
+
+/// True if standard input is a pipe or a file. A terminal has somebody who would have to know, and what
+/// runs in the background has `/dev/null` there: both are character devices.
+fn may_have_lines() -> bool {
+    std::fs::metadata("/dev/stdin").is_ok_and(|found| !found.file_type().is_char_device())
 }
 
 fn path(bus: &str) -> String {
     format!("/v1/buses/{bus}/events")
-}
-
-fn single(arguments: &Arguments) -> Result<Event, Failure> {
-    let required = |value: &Option<String>, flag: &str| {
-        value.clone().ok_or_else(|| {
-            Failure::usage(format!("{flag} is required for an event from flags; or give --file FILE with events in lines"))
-        })
-    };
-    let data = match arguments.data.as_deref() {
-        None => Data::Absent,
-        Some(text) => {
-            let bytes = match text.strip_prefix('@') {
-                None => text.as_bytes().to_vec(),
-                Some(file) => std::fs::read(file).map_err(|error| {
-                    Failure::new(format!("{file} can't be read: {error}"))
-                        .coded(Code::FileUnreadable)
-                })?,
-            };
-            serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| {
-                Failure::new(format!(
-                    "the data is not JSON: {error}; quote it, as in --data '{{\"total\": 12}}'"
-                ))
-                .coded(Code::LineUnfit)
-            })?;
-            Data::Json(Bytes::from(bytes))
-        }
-    };
-    let event = Event {
-        id: arguments.id.clone().unwrap_or_else(random_id),
-        source: required(&arguments.source, "--source")?,
-        kind: required(&arguments.kind, "--type")?,
-        subject: arguments.subject.clone(),
-        time: arguments.time.clone(),
-        data_content_type: (data != Data::Absent).then(|| "application/json".to_owned()),
-        data_schema: None,
-        extensions: Vec::new(),
-        data,
-    };
-    event.check().map_err(|fault| {
-        Failure::new(format!("the event can't be published: {fault}")).coded(Code::LineUnfit)
-    })?;
-    Ok(event)
 }
 
 fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
@@ -150,12 +169,16 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
     let source = arguments.source.as_ref().ok_or_else(|| {
         Failure::usage("--type with lines needs --source as well: a URI reference that says where the events come from, as in --source /github")
     })?;
+    let extensions = arguments.extensions.iter();
     Ok(Some(Mapping {
         kind: template("--type", kind)?,
         source: template("--source", source)?,
         id: optional("--id", &arguments.id)?,
         subject: optional("--subject", &arguments.subject)?,
         time: optional("--time", &arguments.time)?,
+        extensions: extensions
+            .map(|(name, value)| Ok((name.clone(), template("--extension", value)?)))
+            .collect::<Result<_, Failure>>()?,
         data: arguments
             .data_path
             .as_ref()
@@ -169,6 +192,9 @@ fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
 
 /// Where the events of a run come from.
 enum Input {
+    /// It can't be read again: standard input, or a pipe with a name.
+    Stream(Box<dyn AsyncBufRead + Unpin + Send>),
+    /// A file of lines.
     Lines(Box<dyn AsyncBufRead + Unpin + Send>),
     Document(Document),
 }
@@ -179,9 +205,14 @@ async fn open(arguments: &Arguments) -> Result<Input, Failure> {
         .as_deref()
         .filter(|file| *file != Path::new("-"))
     else {
-        return Ok(Input::Lines(Box::new(BufReader::new(tokio::io::stdin()))));
+        return Ok(Input::Stream(Box::new(BufReader::new(tokio::io::stdin()))));
     };
-    if file.extension().is_some_and(|ending| ending == "json") {
+    let unread = |error: std::io::Error| {
+        Failure::new(format!("{} can't be read: {error}", file.display()))
+            .coded(Code::FileUnreadable)
+    };
+    let found = tokio::fs::metadata(file).await.map_err(unread)?;
+    if found.is_file() && file.extension().is_some_and(|ending| ending == "json") {
         let owned = file.to_owned();
         let read = tokio::task::spawn_blocking(move || Document::read(&owned)).await;
         let read = read.map_err(|error| Failure::new(error.to_string()))??;
@@ -190,151 +221,244 @@ async fn open(arguments: &Arguments) -> Result<Input, Failure> {
             return Ok(Input::Document(document));
         }
     }
-    let opened = tokio::fs::File::open(file).await;
-    Ok(Input::Lines(Box::new(BufReader::new(opened.map_err(
-        |error| {
-            Failure::new(format!("{} can't be read: {error}", file.display()))
-                .coded(Code::FileUnreadable)
-        },
-    )?))))
+    let opened = tokio::fs::File::open(file).await.map_err(unread)?;
+    let lines = Box::new(BufReader::new(opened));
+    Ok(if found.is_file() {
+        Input::Lines(lines)
+    } else {
+        Input::Stream(lines)
+    })
 }
 
 async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Failure> {
     let mapping = mapping_of(arguments)?;
     let input = open(arguments).await?;
-    let progress = Progress::start();
-    progress.say("publishing");
-    let mut outbox = Outbox::new(client, path(&arguments.bus), arguments.batch, &progress);
+    let streams = matches!(input, Input::Stream(_));
+    let progress = Progress::on_terminal("publishing");
+    let mut outbox = Outbox::new(
+        client,
+        path(&arguments.bus),
+        arguments.batch,
+        (!streams).then_some(FILE_PATIENCE),
+        &progress,
+        arguments.output.format,
+    );
     let each = Each {
+        random_ids: arguments.new_id
+            || (streams && mapping.is_some() && arguments.id.is_none() && !arguments.stable_id),
         mapping: mapping.as_ref(),
-        new_id: arguments.new_id,
+        skip_invalid: arguments.skip_invalid,
     };
-    let sent = match input {
-        Input::Lines(lines) => send_lines(&each, lines, &mut outbox).await,
-        Input::Document(document) => send_document(&each, &document, &mut outbox).await,
+    let mut signals = Signals::install()?;
+    let sending = async {
+        match input {
+            Input::Stream(lines) => each.send_values(lines, true, &mut outbox).await,
+            Input::Lines(lines) => each.send_values(lines, false, &mut outbox).await,
+            Input::Document(document) => each.send_document(&document, &mut outbox).await,
+        }
+    };
+    let sent = tokio::select! {
+        sent = sending => Some(sent),
+        () = signals.stop_or_hangup() => None,
+    };
+    // What was read before a fault or a signal is good.
+    let sent = match sent {
+        Some(Ok(())) => Ok(()),
+        Some(Err(Stop::Line(failure))) => outbox.flush().await.and(Err(failure)),
+        Some(Err(Stop::Other(failure))) => Err(failure),
+        None => outbox
+            .flush_once()
+            .await
+            .and(Err(Failure::new("stopped by a signal"))),
     };
     progress.finish();
-    let tally = outbox.tally;
-    let count =
-        |number: u64, one, many| counted(usize::try_from(number).unwrap_or(usize::MAX), one, many);
-    let summary = format!(
-        "{} accepted, {} of them duplicates, in {}",
-        count(tally.accepted, "event", "events"),
-        tally.duplicates,
-        count(tally.requests, "request", "requests")
-    );
+    let tally = outbox.end()?;
+    let summary = tally.words();
+    let again = if streams { "" } else { "; a repeat is safe" };
     sent.map_err(|failure| Failure {
-        message: format!(
-            "{}\n{summary} before that; a repeat is safe",
-            failure.message
-        ),
+        message: format!("{}\n{summary} before that{again}", failure.message),
         ..failure
     })?;
-    output::print(&summary);
-    if tally.accepted > 0 && tally.duplicates == tally.accepted {
-        output::note(
-            "a duplicate (same source and id) is answered, and not delivered again; --new-id publishes it as a new event",
-        );
+    if arguments.output.format == Format::Table {
+        output::print(&summary);
+    } else {
+        output::note(&summary);
     }
+    hint(&tally, streams);
     Ok(OK)
 }
 
-async fn send_lines(
-    each: &Each<'_>,
-    mut input: Box<dyn AsyncBufRead + Unpin + Send>,
-    outbox: &mut Outbox<'_>,
-) -> Result<(), Failure> {
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        if !read_line(&mut *input, &mut line, number + 1).await? {
-            return outbox.flush().await;
-        }
-        number += 1;
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            outbox.add(&each.event("line", &line, number)?).await?;
-        }
+/// Says what may surprise about a run that went well.
+fn hint(tally: &outbox::Tally, streams: bool) {
+    if tally.new == 0 && tally.duplicates > 0 {
+        output::note(
+            "duplicates (same source and id) are acknowledged, but not stored or delivered again; --new-id publishes them as new events",
+        );
+    } else if tally.new + tally.duplicates + tally.skipped == 0 {
+        let what = if streams {
+            "standard input"
+        } else {
+            "the file"
+        };
+        output::note(&format!(
+            "nothing was published: {what} has no events; an event without data from a script: edgebus publish --type TYPE --source SOURCE </dev/null"
+        ));
     }
 }
 
-async fn send_document(
-    each: &Each<'_>,
-    document: &Document,
-    outbox: &mut Outbox<'_>,
-) -> Result<(), Failure> {
-    let mut number = 0;
-    for json in document.events()? {
-        number += 1;
-        outbox
-            .add(&each.event("event", json.get().as_bytes(), number)?)
-            .await?;
+/// Why sending ended early.
+enum Stop {
+    /// A value that can't become an event; what came before it can.
+    Line(Failure),
+    Other(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
     }
-    outbox.flush().await
 }
 
 /// How each JSON value becomes an event.
 struct Each<'a> {
     mapping: Option<&'a Mapping>,
-    new_id: bool,
+    random_ids: bool,
+    skip_invalid: bool,
 }
 
 impl Each<'_> {
+    /// Sends the values of `input`; those of a stream don't wait long for each other.
+    async fn send_values(
+        &self,
+        input: Box<dyn AsyncBufRead + Unpin + Send>,
+        streams: bool,
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Stop> {
+        let mut values = Values::new(input);
+        loop {
+            let deadline = outbox.deadline().filter(|_| streams);
+            let read = match deadline {
+                None => values.next().await?,
+                Some(deadline) => match tokio::time::timeout_at(deadline, values.next()).await {
+                    Ok(read) => read?,
+                    Err(_) => {
+                        outbox.flush().await?;
+                        continue;
+                    }
+                },
+            };
+            match read {
+                None => return Ok(outbox.flush().await?),
+                Some(value) => self.send_value(&value, outbox).await?,
+            }
+        }
+    }
+
+    async fn send_value(&self, value: &Value, outbox: &mut Outbox<'_>) -> Result<(), Stop> {
+        let line = value.line;
+        let json = match &value.json {
+            Ok(json) => json,
+            Err(reason) => {
+                let unfit = unfit(format!(
+                    "line {line}: {reason}; write JSON, as in {{\"total\": 12}}"
+                ));
+                return self.unfit(unfit, outbox);
+            }
+        };
+        let array = (self.mapping.is_none() && json.trim_ascii_start().starts_with(b"["))
+            .then(|| serde_json::from_slice::<Vec<&RawValue>>(json).ok())
+            .flatten();
+        let Some(array) = array else {
+            return self.send("line", line, json, outbox).await;
+        };
+        for event in array {
+            self.send("line", line, event.get().as_bytes(), outbox)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn send_document(
+        &self,
+        document: &Document,
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Stop> {
+        let mut number = 0;
+        for json in document.events()? {
+            number += 1;
+            self.send("event", number, json.get().as_bytes(), outbox)
+                .await?;
+        }
+        Ok(outbox.flush().await?)
+    }
+
+    async fn send(
+        &self,
+        what: &str,
+        number: u64,
+        json: &[u8],
+        outbox: &mut Outbox<'_>,
+    ) -> Result<(), Stop> {
+        match self.event(what, json, number) {
+            Ok(event) => Ok(outbox.add(&event).await?),
+            Err(failure) => self.unfit(failure, outbox),
+        }
+    }
+
+    /// Passes over what can't be published, if that is asked for.
+    fn unfit(&self, failure: Failure, outbox: &mut Outbox<'_>) -> Result<(), Stop> {
+        if !self.skip_invalid {
+            let hint = "--skip-invalid passes over it";
+            return Err(Stop::Line(Failure {
+                message: format!("{}; {hint}", failure.message),
+                ..failure
+            }));
+        }
+        outbox.tally.skipped += 1;
+        match outbox.tally.skipped {
+            ..=SKIPPED_TOLD => output::note(&format!("skipped: {}", failure.message)),
+            number if number == SKIPPED_TOLD + 1 => {
+                output::note("more lines are skipped; they are counted, and told no more");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// The event that `json` is or is mapped to; `what` and `number` say where it stands in the input.
     fn event(&self, what: &str, json: &[u8], number: u64) -> Result<Event, Failure> {
         let mut event = match self.mapping {
             Some(mapping) => mapping::map_line(mapping, json, number).map_err(|fault| {
                 let space = if fault.pointer.is_empty() { "" } else { " " };
-                Failure::new(format!("{what} {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy)).coded(Code::LineUnfit)
-            }),
+                unfit(format!("{what} {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy))
+            })?,
             None => wire::decode_structured(&Bytes::copy_from_slice(json)).map_err(|error| {
-                let faults: Vec<String> = error.faults.iter().map(|fault| format!("{}: {}", fault.pointer, fault.reason)).collect();
-                Failure::new(format!(
+                let faults: Vec<String> = error.faults.iter().map(|fault| {
+                    let colon = if fault.pointer.is_empty() { "" } else { ": " };
+                    format!("{}{colon}{}", fault.pointer, fault.reason)
+                }).collect();
+                unfit(format!(
                     "{what} {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
                     if faults.is_empty() { error.message } else { faults.join("; ") }
-                )).coded(Code::LineUnfit)
-            }),
-        }?;
-        if self.new_id {
+                ))
+            })?,
+        };
+        if self.random_ids {
             event.id = random_id();
+        }
+        if event.size() > EVENT_BYTES_MAX {
+            return Err(unfit(format!(
+                "{what} {number}: the event is larger than {EVENT_BYTES_MAX} bytes"
+            )));
         }
         Ok(event)
     }
 }
 
-fn random_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
+fn unfit(message: String) -> Failure {
+    Failure::new(message).coded(Code::LineUnfit)
 }
 
-/// Reads one line into `line`; `false` at the end. A line without an end is refused before it fills the memory.
-async fn read_line(
-    input: &mut (dyn AsyncBufRead + Unpin + Send),
-    line: &mut Vec<u8>,
-    number: u64,
-) -> Result<bool, Failure> {
-    loop {
-        let (used, done) = {
-            let buffer = input.fill_buf().await.map_err(|error| {
-                Failure::new(format!("line {number} can't be read: {error}"))
-                    .coded(Code::FileUnreadable)
-            })?;
-            if buffer.is_empty() {
-                return Ok(!line.is_empty());
-            }
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            let used = end.map_or(buffer.len(), |end| end + 1);
-            line.extend_from_slice(&buffer[..used]);
-            (used, end.is_some())
-        };
-        input.consume(used);
-        if line.len() > LINE_BYTES_MAX + 2 {
-            return Err(Failure::new(format!(
-                "line {number} is longer than {LINE_BYTES_MAX} bytes"
-            ))
-            .coded(Code::LineUnfit));
-        }
-        if done {
-            return Ok(true);
-        }
-    }
+fn random_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -1,25 +1,69 @@
 //! Events on their way into requests: batches within the bus's limits, and what became of them.
 //!
-//! Never here: where events come from, and a repeat of a request that failed.
+//! A bus that answered before and does not answer now is waited for: it may be starting anew. Never here:
+//! where events come from.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::Failure;
 use crate::client::{self, Client};
-use crate::output::Progress;
+use crate::output::{self, Column, Format, Progress, Rows, counted};
 use edgebus_http::wire;
 use edgebus_model::Event;
 use edgebus_model::limits::BATCH_BYTES_MAX;
 
 /// Room that a batch keeps for brackets and commas, in bytes.
 const BATCH_SLACK: usize = 4 << 10;
+/// How long an event of a stream waits for others that go into the same request.
+const LINGER: Duration = Duration::from_millis(100);
+/// The time between two attempts to reach a bus that is away: at first, and at last.
+const RETRY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(2);
+/// A table of answers is never printed: people get the tally.
+const COLUMNS: &[Column] = &[];
 
 /// What a run came to.
 #[derive(Default)]
 pub(super) struct Tally {
-    pub(super) accepted: u64,
+    pub(super) new: u64,
     pub(super) duplicates: u64,
-    pub(super) requests: u64,
+    pub(super) skipped: u64,
+    requests: u64,
+    /// The positions of the first and the last new event.
+    positions: Option<(u64, u64)>,
+    /// The id of the last event.
+    id: String,
+}
+
+impl Tally {
+    /// `2 new (#7 to #8), 1 duplicate`.
+    pub(super) fn words(&self) -> String {
+        let place = match self.positions {
+            Some((one, _)) if self.new == 1 && self.duplicates == 0 => {
+                format!(" (#{one}, id {})", output::plain(&self.id))
+            }
+            Some((one, other)) if one == other => format!(" (#{one})"),
+            Some((first, last)) => format!(" (#{first} to #{last})"),
+            None => String::new(),
+        };
+        let count = |number: u64, one, many| {
+            counted(usize::try_from(number).unwrap_or(usize::MAX), one, many)
+        };
+        let mut words = format!("{} new{place}", self.new);
+        if self.duplicates > 0 {
+            words.push_str(", ");
+            words.push_str(&count(self.duplicates, "duplicate", "duplicates"));
+        }
+        if self.skipped > 0 {
+            words.push_str(", ");
+            words.push_str(&count(self.skipped, "line skipped", "lines skipped"));
+        }
+        words
+    }
 }
 
 /// A batch that fills, and the tally of those that were sent.
@@ -27,19 +71,29 @@ pub(super) struct Outbox<'a> {
     client: &'a Client,
     path: String,
     batch_events: u64,
+    /// How long a bus that is away is waited for; `None` waits without end.
+    patience: Option<Duration>,
     progress: &'a Progress,
+    /// The batch without its closing bracket.
     body: Vec<u8>,
     waiting: u64,
+    /// When the first event of the batch came.
+    since: Option<Instant>,
+    rows: Rows,
+    format: Format,
     pub(super) tally: Tally,
 }
 
 #[derive(serde::Deserialize)]
-struct Results {
-    results: Vec<Accepted>,
+struct Results<'a> {
+    #[serde(borrow)]
+    results: Vec<&'a RawValue>,
 }
 
 #[derive(serde::Deserialize)]
 struct Accepted {
+    id: String,
+    position: u64,
     duplicate: bool,
 }
 
@@ -49,17 +103,28 @@ impl<'a> Outbox<'a> {
         client: &'a Client,
         path: String,
         batch_events: u64,
+        patience: Option<Duration>,
         progress: &'a Progress,
+        format: Format,
     ) -> Self {
         Self {
             client,
             path,
             batch_events,
+            patience,
             progress,
             body: Vec::new(),
             waiting: 0,
+            since: None,
+            rows: Rows::new(format, COLUMNS),
+            format,
             tally: Tally::default(),
         }
+    }
+
+    /// Until when what waits may wait for more; `None` if nothing waits.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + LINGER)
     }
 
     /// Takes an event, and sends the batch where it is full.
@@ -72,29 +137,133 @@ impl<'a> Outbox<'a> {
         self.body.push(if self.waiting == 0 { b'[' } else { b',' });
         self.body.extend_from_slice(&encoded);
         self.waiting += 1;
+        self.since.get_or_insert_with(Instant::now);
         if self.waiting >= self.batch_events {
             self.flush().await?;
         }
         Ok(())
     }
 
-    /// Sends what waits, if anything does.
+    /// Sends what waits, if anything does. What waits is let go when the bus has answered: it may be
+    /// dropped and called again.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         if self.waiting == 0 {
             return Ok(());
         }
-        self.body.push(b']');
-        let body = Bytes::from(std::mem::take(&mut self.body));
-        let content_type = "application/cloudevents-batch+json";
-        let answer = self.client.post(&self.path, content_type, body).await?;
-        let results: Results = client::read(&answer)?;
-        let results = results.results.iter();
-        self.tally.accepted += self.waiting;
-        self.tally.duplicates += results.filter(|accepted| accepted.duplicate).count() as u64;
+        let body = Bytes::from([&self.body[..], b"]"].concat());
+        let answer = self.deliver(body).await?;
+        self.settle(&answer)
+    }
+
+    /// Sends what waits as [`Outbox::flush`] does, and does not wait for a bus that is away.
+    pub(super) async fn flush_once(&mut self) -> Result<(), Failure> {
+        self.patience = Some(Duration::ZERO);
+        self.flush().await
+    }
+
+    /// Takes the answer to the batch.
+    fn settle(&mut self, answer: &[u8]) -> Result<(), Failure> {
+        let results: Results<'_> = client::read(answer)?;
+        for row in &results.results {
+            let accepted: Accepted = client::read(row.get().as_bytes())?;
+            if accepted.duplicate {
+                self.tally.duplicates += 1;
+            } else {
+                self.tally.new += 1;
+                let first = self
+                    .tally
+                    .positions
+                    .map_or(accepted.position, |(first, _)| first);
+                self.tally.positions = Some((first, accepted.position));
+            }
+            self.tally.id = accepted.id;
+        }
         self.tally.requests += 1;
+        self.body.clear();
         self.waiting = 0;
-        self.progress
-            .detail(&format!("{} events", self.tally.accepted));
+        self.since = None;
+        if self.format != Format::Table {
+            self.rows.page(&results.results, |_| Vec::new())?;
+        }
+        self.progress.detail(&format!(
+            "{} events",
+            self.tally.new + self.tally.duplicates
+        ));
         Ok(())
+    }
+
+    /// Ends what is printed.
+    pub(super) fn end(self) -> Result<Tally, Failure> {
+        if self.format != Format::Table {
+            self.rows.end()?;
+        }
+        Ok(self.tally)
+    }
+
+    async fn deliver(&self, body: Bytes) -> Result<Bytes, Failure> {
+        let content_type = "application/cloudevents-batch+json";
+        let began = Instant::now();
+        let (mut told, mut wait) = (false, *RETRY.start());
+        loop {
+            let error = match self
+                .client
+                .post(&self.path, content_type, body.clone())
+                .await
+            {
+                Ok(answer) => {
+                    if told {
+                        output::note("the bus is back");
+                    }
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let patient = self.patience.is_none_or(|most| began.elapsed() < most);
+            if !(patient && self.is_away(&error)) {
+                return Err(error.into());
+            }
+            if !told {
+                let error = error.to_string();
+                let reason = error.split("; ").next().unwrap_or_default();
+                output::note(&format!("{reason}; waiting until it is back"));
+                told = true;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(*RETRY.end());
+        }
+    }
+
+    /// True if the bus may answer again later: it did before, or says so itself.
+    fn is_away(&self, error: &client::Error) -> bool {
+        match error {
+            client::Error::Unreachable { .. } => self.tally.requests > 0,
+            client::Error::Refused { status, .. } => matches!(status, 429 | 503),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_says_what_is_new_and_where() {
+        let check = |new, duplicates, skipped, positions, expected: &str| {
+            let tally = Tally {
+                new,
+                duplicates,
+                skipped,
+                positions,
+                id: "a".to_owned(),
+                ..Tally::default()
+            };
+            assert_eq!(tally.words(), expected);
+        };
+        check(0, 0, 0, None, "0 new");
+        check(1, 0, 0, Some((7, 7)), "1 new (#7, id a)");
+        check(1, 2, 0, Some((7, 7)), "1 new (#7), 2 duplicates");
+        check(3, 0, 1, Some((7, 9)), "3 new (#7 to #9), 1 line skipped");
+        check(0, 1, 2, None, "0 new, 1 duplicate, 2 lines skipped");
     }
 }

@@ -143,6 +143,8 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
     }
     let (name, bus) = (name("typed")?, name(DEFAULT_BUS)?);
     Ok(RuleConfig {
+        enabled: true,
+        description: None,
         name,
         bus,
         pattern,
@@ -243,6 +245,8 @@ fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
         })
     };
     Ok(RuleConfig {
+        enabled: true,
+        description: None,
         name: rule.clone(),
         bus: name(&listed.bus)?,
         pattern: match listed.pattern.get() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::output::{Paint, duration, parse_time, plain, span, time};
+use super::super::output::{Paint, counted, duration, parse_time, plain, span, time};
 use super::facts::{Facts, safe_ends};
 use crate::listing::text;
 
@@ -11,7 +11,7 @@ const OUTPUT_LINES_MAX: usize = 40;
 /// What stands before each line that a function wrote.
 const MARGIN: &str = "│ ";
 /// Where names of frames begin that are not the user's own.
-const PLUMBING: [&str; 14] = [
+const PLUMBING: [&str; 15] = [
     "std::",
     "core::",
     "alloc::",
@@ -26,10 +26,50 @@ const PLUMBING: [&str; 14] = [
     "<guest_sdk::",
     "abort",
     "panic",
+    "edgebus:",
 ];
 
-/// One attempt as a part of a story.
-pub(super) fn write(facts: &mut Facts, attempt: &Value, accepted_at: &str) {
+/// Frames that are shown where none of the user's own is known.
+const PLUMBING_MAX: usize = 3;
+
+/// Attempts that all ended the same way, as a part of a story: the first one, and when the others were.
+/// Frames that are not the user's own are shown where `full` is.
+pub(super) fn write(facts: &mut Facts, attempts: &[&Value], accepted_at: &str, full: bool) {
+    let Some((attempt, others)) = attempts.split_first() else {
+        return;
+    };
+    write_one(facts, attempt, accepted_at, full);
+    let (Some(first), Some(last)) = (others.first(), others.last()) else {
+        return;
+    };
+    let number = |attempt: &Value| text(attempt, "/number");
+    let started = |attempt: &Value| time(&text(attempt, "/started_at"));
+    let words = match others.len() {
+        1 => format!(
+            "Attempt {} ended the same, {}",
+            number(first),
+            started(first)
+        ),
+        _ => format!(
+            "Attempts {} to {} ended the same, {} to {}",
+            number(first),
+            number(last),
+            started(first),
+            started(last)
+        ),
+    };
+    facts.line("");
+    facts.line(&words);
+}
+
+/// True if both ended in the same way and wrote the same.
+pub(super) fn same(one: &Value, other: &Value) -> bool {
+    ["outcome", "message", "output"]
+        .iter()
+        .all(|member| one.get(member) == other.get(member))
+}
+
+fn write_one(facts: &mut Facts, attempt: &Value, accepted_at: &str, full: bool) {
     let started = text(attempt, "/started_at");
     let since = parse_time(&started)
         .zip(parse_time(accepted_at))
@@ -46,11 +86,11 @@ pub(super) fn write(facts: &mut Facts, attempt: &Value, accepted_at: &str) {
         &format!("Attempt {number}"),
         &format!("{}{since}, ran {}", time(&started), duration(ran)),
     );
-    write_end(facts, attempt);
+    write_end(facts, attempt, full);
 }
 
 /// How it ended, and what was written.
-pub(super) fn write_end(facts: &mut Facts, attempt: &Value) {
+pub(super) fn write_end(facts: &mut Facts, attempt: &Value, full: bool) {
     let paint = facts.paint;
     let class = text(attempt, "/outcome");
     let message = attempt.get("message").and_then(Value::as_str).unwrap_or("");
@@ -65,12 +105,33 @@ pub(super) fn write_end(facts: &mut Facts, attempt: &Value) {
     let name = format!("  {class:<10}");
     let head = paint.outcome(&class, &name);
     facts.line(&format!("{head}{told}"));
-    for frame in lines {
-        let shown = readable(&plain(frame.trim()));
-        let own = frame.trim().trim_start_matches("at ");
-        let plumbing = PLUMBING.iter().any(|start| own.starts_with(start));
-        let shown = if plumbing { paint.faint(&shown) } else { shown };
-        facts.line(&format!("              {shown}"));
+    let frames: Vec<(String, bool)> = lines
+        .map(|frame| {
+            let shown = readable(&plain(frame.trim()));
+            let name = shown.trim_start_matches("at ");
+            let plumbing = PLUMBING.iter().any(|start| name.starts_with(start));
+            (shown, plumbing)
+        })
+        .collect();
+    let own = frames.iter().filter(|(_, plumbing)| !plumbing).count();
+    let (mut shown, mut hidden) = (0, 0);
+    for (frame, plumbing) in &frames {
+        if !full && *plumbing && (own > 0 || shown == PLUMBING_MAX) {
+            hidden += 1;
+            continue;
+        }
+        shown += 1;
+        let frame = if *plumbing {
+            &paint.faint(frame)
+        } else {
+            frame
+        };
+        facts.line(&format!("              {frame}"));
+    }
+    if hidden > 0 {
+        let frames = counted(hidden, "frame", "frames");
+        let words = format!("… {frames} of the runtime; --full shows them");
+        facts.line(&format!("              {}", paint.faint(&words)));
     }
     let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
     write_output(facts, output);
@@ -120,7 +181,6 @@ fn words(class: &str) -> &'static str {
         "success" => "the function returned success",
         "retry" => "the function asked to be tried again",
         "reject" => "the function said that trying again is useless",
-        "trap" => "the function fell over",
         _ => "",
     }
 }

@@ -9,7 +9,6 @@ use super::{attempt, event, policy};
 use crate::Failure;
 use crate::listing::text;
 use edgebus_model::Timestamp;
-use edgebus_model::rule::DEFAULT_BUS;
 
 /// Columns that a pattern may fill before it is broken into lines.
 const PATTERN_COLUMNS: usize = 80;
@@ -24,6 +23,8 @@ pub(crate) struct Story<'a> {
     pub(crate) rule: Option<&'a str>,
     /// The time now, for ages.
     pub(crate) now: Timestamp,
+    /// Whether each attempt is told whole, with the frames of the runtime.
+    pub(crate) full: bool,
     /// The colours.
     pub(crate) paint: Paint,
 }
@@ -66,10 +67,16 @@ impl Story<'_> {
         self.tell_rule(&mut facts, &delivery)?;
         let accepted_at = text(&delivery, "/accepted_at");
         let attempts = delivery.get("attempts").and_then(Value::as_array);
-        let (mut told, mut last) = (0, 0);
-        for one in attempts.into_iter().flatten() {
-            let number = one.get("number").and_then(Value::as_u64).unwrap_or(0);
-            if told > 0 && number > last + 1 {
+        let attempts: Vec<&Value> = attempts.into_iter().flatten().collect();
+        let number_of =
+            |attempt: &Value| attempt.get("number").and_then(Value::as_u64).unwrap_or(0);
+        let together = |one: &&Value, next: &&Value| {
+            !self.full && attempt::same(one, next) && number_of(next) == number_of(one) + 1
+        };
+        let mut last = 0;
+        for same in attempts.chunk_by(together) {
+            let number = number_of(same[0]);
+            if last > 0 && number > last + 1 {
                 facts.line("");
                 facts.line(&self.paint.faint(&format!(
                     "  … attempts {} to {} are no longer kept",
@@ -77,8 +84,8 @@ impl Story<'_> {
                     number - 1
                 )));
             }
-            attempt::write(&mut facts, one, &accepted_at);
-            (told, last) = (told + 1, number);
+            attempt::write(&mut facts, same, &accepted_at, self.full);
+            last = number_of(same[same.len() - 1]);
         }
         self.tell_next(&mut facts, &delivery);
         Ok(facts.end())
@@ -193,23 +200,14 @@ impl Story<'_> {
         };
         let died_at = time(&text(delivery, "/died_at"));
         facts.title("Dead", &format!("{died_at}, because {why}"));
-        let function = text(delivery, "/function");
-        let position = delivery.get("position").and_then(Value::as_u64);
-        let (Some(position), Some(_)) = (position, delivery.get("function")) else {
+        if delivery.get("function").is_none() || delivery.get("rule").is_none() {
             return;
-        };
-        let bus = match text(delivery, "/bus") {
-            bus if bus == DEFAULT_BUS => String::new(),
-            bus => format!(" --bus {}", plain(&bus)),
-        };
-        facts.line("  try a repaired function on this event, without effects:");
+        }
+        facts.line("  try a repaired function on what it was given, without effects:");
         facts.line(&format!(
-            "    edgebus events export{bus} --after {} --limit 1 --file event.json",
-            position.saturating_sub(1)
-        ));
-        facts.line(&format!(
-            "    edgebus functions invoke {} --event event.json{bus}",
-            plain(&function)
+            "    edgebus functions invoke {} --delivery {}",
+            plain(&text(delivery, "/function")),
+            plain(&text(delivery, "/id"))
         ));
     }
 }

@@ -65,17 +65,28 @@ fn delivery(stage: &str, attempts: &[Value], more: Value) -> String {
 }
 
 fn tell(delivery: &str, event: Option<&str>, rule: Option<&str>, on: bool) -> String {
+    tell_full(delivery, event, rule, on, false)
+}
+
+fn tell_full(
+    delivery: &str,
+    event: Option<&str>,
+    rule: Option<&str>,
+    on: bool,
+    full: bool,
+) -> String {
     let story = Story {
         delivery,
         event,
         rule,
         now: parse_time(NOW).unwrap(),
+        full,
         paint: Paint { on },
     };
     story.tell().unwrap()
 }
 
-const TRAP: &str = "panicked or aborted: reached `unreachable` (the output may say why)\n  at __rustc::rust_panic\n  at std::panicking::panic_with_hook\n  at core::panicking::panic_fmt\n  at enricher::rate\n  at enricher::handle\n  at <guest_sdk::host::Guest as Export>::handle\n  at wit_bindgen::rt::run";
+const TRAP: &str = "panicked at src/lib.rs:17:5: no rate \u{1b}[2J for JPY\n  at __rustc::rust_panic\n  at std::panicking::panic_with_hook\n  at core::panicking::panic_fmt\n  at enricher::rate\n  at enricher::handle\n  at <guest_sdk::host::Guest as Export>::handle\n  at wit_bindgen::rt::run";
 
 #[test]
 fn a_dead_letter_tells_each_attempt() {
@@ -116,6 +127,38 @@ fn a_dead_letter_tells_each_attempt() {
         "{coloured}"
     );
     check("dead-letter-coloured", &coloured.replace('\x1b', "ESC"));
+}
+
+#[test]
+fn attempts_that_ended_the_same_are_told_once() {
+    let output = "thread 'main' panicked at src/lib.rs:17:5:\nno rate for JPY\n";
+    let trapped = |number, second| {
+        let started = format!("2026-11-21T06:30:{second}.001Z");
+        attempt(number, &started, "trap", Some(TRAP), output)
+    };
+    let letter = delivery(
+        "dead",
+        &[
+            trapped(1, 16),
+            trapped(2, 17),
+            trapped(3, 19),
+            attempt(
+                4,
+                "2026-11-21T06:30:23.001Z",
+                "timeout",
+                Some("took longer than 30000 ms"),
+                "",
+            ),
+            trapped(7, 30),
+            trapped(8, 40),
+        ],
+        json!({"reason": "attempts-exhausted", "died_at": "2026-11-21T06:31:48.000Z"}),
+    );
+    check("dead-letter-folded", &tell(&letter, None, None, false));
+    check(
+        "dead-letter-full",
+        &tell_full(&letter, None, None, false, true),
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub(crate) fn trial(answer: &str, paint: Paint) -> Result<String, Failure> {
             duration(ran)
         ),
     );
-    attempt::write_end(&mut facts, &row);
+    attempt::write_end(&mut facts, &row, false);
     for emitted in raw.emitted {
         let kind = text(&output::parse(emitted.event.get())?, "/type");
         facts.title(

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use edgebus_http::wire;
 use edgebus_manifest::EventSource;
@@ -36,6 +37,8 @@ const ASSUMED: [(&str, &str); 3] = [
 pub(crate) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Named>, Vec<Fault>> {
     match source {
         EventSource::Inline(json) => {
+            let ours = of_eventbridge(json.as_bytes());
+            let json = ours.as_ref().map_or(json.as_str(), |ours| ours.as_str());
             let event = decode(&completed(json), "the event")?;
             let label = "the event in the manifest".to_owned();
             Ok(vec![Named { label, event }])
@@ -176,8 +179,57 @@ fn several<'b>(
     }
 }
 
+/// The CloudEvent that an event in EventBridge's shape is here; none for any other event.
+///
+/// What is an attribute there stays one; `resources`, a list, goes into the data, since no attribute is a list.
+fn of_eventbridge(json: &[u8]) -> Option<String> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(json).ok()?;
+    let ours = ["specversion", "type", "data", "data_base64"];
+    let is_object = |value: &&&RawValue| value.get().starts_with('{');
+    let theirs =
+        members.contains_key("detail-type") || members.get("detail").filter(is_object).is_some();
+    if !theirs || ours.iter().any(|name| members.contains_key(*name)) {
+        return None;
+    }
+    let mut event: Map<String, Value> = Map::new();
+    let mut data: Option<String> = None;
+    for (name, value) in &members {
+        match name.as_str() {
+            "detail" => data = Some(value.get().to_owned()),
+            "resources" => {}
+            "detail-type" => drop(event.insert("type".to_owned(), parsed(value)?)),
+            _ => drop(event.insert(name.clone(), parsed(value)?)),
+        }
+    }
+    if let Some(resources) = members.get("resources") {
+        let inside = data.as_deref().unwrap_or("{}").trim();
+        let own: BTreeMap<String, &RawValue> = serde_json::from_str(inside).ok()?;
+        if !own.contains_key("resources") {
+            let comma = if own.is_empty() { "" } else { "," };
+            let body = inside.strip_suffix('}')?;
+            data = Some(format!("{body}{comma}\"resources\":{}}}", resources.get()));
+        }
+    }
+    event.insert("specversion".to_owned(), "1.0".into());
+    for (name, value) in [("id", "test"), ("source", "/test")] {
+        event.entry(name).or_insert_with(|| value.into());
+    }
+    let envelope = Value::Object(event).to_string();
+    match data {
+        // The data keeps its spelling.
+        Some(data) => Some(format!("{},\"data\":{data}}}", envelope.strip_suffix('}')?)),
+        None => Some(envelope),
+    }
+}
+
+fn parsed(value: &RawValue) -> Option<Value> {
+    serde_json::from_str(value.get()).ok()
+}
+
 /// An event of a file, whose own pointers don't lead into the manifest.
 fn of_file(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
+    let ours = of_eventbridge(json);
+    let json = &ours.map_or_else(|| json.clone(), Bytes::from);
     decode(json, label).map_err(|faults| {
         faults
             .into_iter()
@@ -187,4 +239,52 @@ fn of_file(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
             })
             .collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_in_eventbridges_shape_are_taken() {
+        let check = |json: &str, expected: Option<&str>| {
+            assert_eq!(
+                of_eventbridge(json.as_bytes()).as_deref(),
+                expected,
+                "{json}"
+            );
+            if let Some(ours) = expected {
+                let event = decode(&Bytes::copy_from_slice(ours.as_bytes()), "it");
+                assert!(event.is_ok(), "{ours}");
+            }
+        };
+        check(
+            r#"{"version":"0","id":"7","detail-type":"Build","source":"aws.build","account":"012345678901","resources":["arn:a","arn:b"],"detail":{"n": 1.0}}"#,
+            Some(
+                r#"{"account":"012345678901","id":"7","source":"aws.build","specversion":"1.0","type":"Build","version":"0","data":{"n": 1.0,"resources":["arn:a","arn:b"]}}"#,
+            ),
+        );
+        check(
+            r#"{"detail-type":"t","source":"s","detail":{}}"#,
+            Some(r#"{"id":"test","source":"s","specversion":"1.0","type":"t","data":{}}"#),
+        );
+        check(
+            r#"{"detail-type":"t","resources":[],"detail":{"resources":"own"}}"#,
+            Some(
+                r#"{"id":"test","source":"/test","specversion":"1.0","type":"t","data":{"resources":"own"}}"#,
+            ),
+        );
+        check(
+            r#"{"detail-type":"t","resources":["a"]}"#,
+            Some(
+                r#"{"id":"test","source":"/test","specversion":"1.0","type":"t","data":{"resources":["a"]}}"#,
+            ),
+        );
+        // CloudEvents, whatever extensions they have.
+        check(r#"{"type":"t","detail":"x"}"#, None);
+        check(r#"{"type":"t","detail-type":"x"}"#, None);
+        check(r#"{"detail":"x"}"#, None);
+        check("[]", None);
+        check("{", None);
+    }
 }

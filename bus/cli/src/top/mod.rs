@@ -13,11 +13,12 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::{Failure, OK, output};
 use rates::Rates;
+use screen::Asked;
 
 /// Arguments of `top`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  edgebus top                          until q is pressed
+  edgebus top                          until q is pressed; arrows scroll, s sorts
   edgebus top --every 5s --sort failures
   edgebus top --once                   one look, as plain text; also when the output is no terminal")]
 pub(super) struct Arguments {
@@ -47,6 +48,17 @@ enum Sort {
     Name,
 }
 
+impl Sort {
+    fn next(self) -> Self {
+        match self {
+            Self::Rate => Self::Lag,
+            Self::Lag => Self::Failures,
+            Self::Failures => Self::Name,
+            Self::Name => Self::Rate,
+        }
+    }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('s').parse::<f64>() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
@@ -66,16 +78,24 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         return Ok(OK);
     }
     let mut screen = screen::Screen::open()?;
-    let mut rates = Rates::between(&before, &before, arguments.sort);
+    let mut sort = arguments.sort;
+    let mut rates = Rates::between(&before, &before, sort);
     let mut fault = None;
     loop {
         screen.draw(&rates, &arguments.connection.url, fault.as_deref())?;
-        if screen.left_within(every).await? {
-            return Ok(OK);
+        match screen.asked_within(every).await? {
+            None => {}
+            Some(Asked::Quit) => return Ok(OK),
+            Some(Asked::Draw) => continue,
+            Some(Asked::Sort) => {
+                sort = sort.next();
+                rates.sort(sort);
+                continue;
+            }
         }
         match poll::look(&client).await {
             Ok(after) => {
-                rates = Rates::between(&before, &after, arguments.sort);
+                rates = Rates::between(&before, &after, sort);
                 before = after;
                 fault = None;
             }

@@ -66,7 +66,7 @@ impl Rates {
             .iter()
             .map(|own| (own.name.as_str(), &own.since_start))
             .collect();
-        let mut rows: Vec<Row> = after
+        let rows: Vec<Row> = after
             .subscriptions
             .iter()
             .map(|own| {
@@ -89,15 +89,21 @@ impl Rates {
                 }
             })
             .collect();
-        rows.sort_by(|left, right| {
-            order(left, right, sort).then_with(|| left.name.cmp(&right.name))
-        });
-        Self {
+        let mut rates = Self {
             rows,
             accepted: rate(before.accepted, after.accepted),
             duplicates: rate(before.duplicates, after.duplicates),
             refused: rate(before.refused, after.refused),
-        }
+        };
+        rates.sort(sort);
+        rates
+    }
+
+    /// Puts the rows into another order.
+    pub(super) fn sort(&mut self, sort: Sort) {
+        self.rows.sort_by(|left, right| {
+            order(left, right, sort).then_with(|| left.name.cmp(&right.name))
+        });
     }
 
     /// One line over the table.

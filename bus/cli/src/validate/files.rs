@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Checked, Purpose};
 use crate::test::events;
-use edgebus_manifest::{ComponentSource, EventSource, FunctionDeclaration, Side};
+use edgebus_manifest::{ComponentSource, EventSource, FunctionDeclaration, Lint, Side};
 use edgebus_model::Code;
 use edgebus_model::error::Fault;
 use edgebus_model::limits::COMPONENT_BYTES_MAX;
@@ -92,7 +92,9 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
                     let fault = note(reason, format!("build it with `{}`", build.command));
                     match purpose {
                         Purpose::Run | Purpose::Apply => checked.faults.push(fault),
-                        Purpose::Look | Purpose::Test => checked.warnings.push(fault),
+                        Purpose::Look | Purpose::Test => {
+                            checked.warnings.push(Lint::Unbuilt.warning(fault));
+                        }
                     }
                 }
             }
@@ -117,8 +119,16 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
 /// # Errors
 /// What the file is instead, and how to build a component.
 pub(crate) fn component_of(file: &Path) -> Result<Bytes, (Code, String)> {
-    let shown = file.display();
-    read_component(file).map_err(|unusable| match unusable {
+    let standard_input = file == Path::new("-");
+    let shown = match standard_input {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    };
+    let read = match standard_input {
+        true => component_from(std::io::stdin().lock()),
+        false => read_component(file),
+    };
+    read.map_err(|unusable| match unusable {
         Unusable::Missing => (Code::ComponentUnreadable, format!("{shown} is not there")),
         Unusable::Other(Code::NoComponent, reason) => (
             Code::NoComponent,
@@ -134,14 +144,20 @@ enum Unusable {
     Other(Code, String),
 }
 
-fn read_component(file: &Path) -> Result<Bytes, Unusable> {
-    let unreadable = |error: std::io::Error| match error.kind() {
+fn unreadable(error: std::io::Error) -> Unusable {
+    match error.kind() {
         std::io::ErrorKind::NotFound => Unusable::Missing,
         _ => Unusable::Other(Code::ComponentUnreadable, format!("can't be read: {error}")),
-    };
-    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    }
+}
+
+fn read_component(file: &Path) -> Result<Bytes, Unusable> {
+    component_from(std::fs::File::open(file).map_err(unreadable)?)
+}
+
+fn component_from(input: impl std::io::Read) -> Result<Bytes, Unusable> {
     let mut bytes = Vec::new();
-    opened
+    input
         .take(COMPONENT_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
@@ -178,7 +194,7 @@ fn watched(checked: &mut Checked, function: &FunctionDeclaration) {
                 format!("there is nothing to watch at `{path}`"),
                 "check the path, which begins in the manifest's folder",
             );
-            checked.warnings.push(warning);
+            checked.warnings.push(Lint::NothingToWatch.warning(warning));
         }
     }
 }

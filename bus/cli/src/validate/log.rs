@@ -12,8 +12,8 @@ use crate::client::{self, Client, Error};
 use crate::output::{Progress, counted};
 use crate::query::Path;
 use crate::{Failure, output};
-use edgebus_manifest::Side;
 use edgebus_manifest::view::parse_pattern;
+use edgebus_manifest::{Lint, Side};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{Name, RuleConfig};
 
@@ -33,8 +33,7 @@ type Seen = Option<(BTreeSet<String>, u64)>;
 /// The bus can't be reached.
 pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failure> {
     let client = Client::new(url)?;
-    let progress = Progress::start();
-    progress.say("looking through the log");
+    let progress = Progress::on_terminal("looking through the log");
     let mut logs: BTreeMap<Name, Seen> = BTreeMap::new();
     let rules = checked.document.manifest.rules.clone();
     for rule in &rules {
@@ -72,7 +71,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
                 named.join(", ")
             ),
         );
-        checked.warnings.push(warning);
+        checked.warnings.push(Lint::TypeUnseen.warning(warning));
     }
     progress.finish();
     for bus in logs
@@ -84,7 +83,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
             "the log of bus `{bus}` is too long to look through, so nothing is said of its types"
         ));
     }
-    checked.warnings.sort_by_key(|warning| warning.place);
+    checked.warnings.sort_by_key(|warning| warning.fault.place);
     Ok(())
 }
 

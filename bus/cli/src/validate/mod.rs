@@ -14,7 +14,9 @@ use serde_json::json;
 use super::output::counted;
 use super::{CONFIGURATION, Failure, OK, output};
 use edgebus_engine::secrets::secret as value_of;
-use edgebus_manifest::{self as manifest, Document, MANIFEST_BYTES_MAX, Manifest, Style};
+use edgebus_manifest::{
+    self as manifest, Document, Lint, MANIFEST_BYTES_MAX, Manifest, Style, Warning,
+};
 use edgebus_model::error::Fault;
 use edgebus_model::{Code, Name};
 
@@ -35,23 +37,39 @@ pub(super) enum Format {
 #[command(after_help = "Examples:
   edgebus validate
   edgebus validate samples/edgebus.yaml --deny-warnings
+  edgebus validate --deny-warnings --allow untested-rule --allow secret-unset
   edgebus validate --log http://127.0.0.1:7070
+  envsubst < edgebus.yaml.in | edgebus validate -
   edgebus validate -o json | jq '.faults[] | {line, reason}'
 
 Exits with 78 if there is a fault.")]
 pub(super) struct Arguments {
-    /// The manifest.
+    /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
     #[arg(value_name = "FILE", default_value = FILE)]
     file: PathBuf,
     /// Treat a warning as a fault.
     #[arg(long)]
     deny_warnings: bool,
+    /// Pass over warnings of this name, as warning[NAME] shows it; may be given several times.
+    #[arg(long, value_name = "WARNING", value_parser = lint)]
+    allow: Vec<Lint>,
     /// Warn of rules whose types never occurred in the log of the bus at this address.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
     /// How to print what was found.
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     output: Format,
+}
+
+/// Reads the name of a warning.
+fn lint(name: &str) -> Result<Lint, String> {
+    Lint::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Lint::ALL.iter().map(|lint| lint.name()).collect();
+        format!(
+            "no warning has this name; write one of {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// Where a bus that is started here has its secrets.
@@ -67,6 +85,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     {
         log::check(&mut checked, url).await?;
     }
+    let allowed = |warning: &Warning| arguments.allow.contains(&warning.lint);
+    checked.warnings.retain(|warning| !allowed(warning));
     let refused = checked.refused(arguments.deny_warnings);
     match arguments.output {
         Format::Json => {
@@ -106,7 +126,7 @@ pub(super) struct Checked {
     /// In the order of the text.
     pub(super) faults: Vec<Fault>,
     /// In the order of the text; none where there are faults of the text itself.
-    pub(super) warnings: Vec<Fault>,
+    pub(super) warnings: Vec<Warning>,
     /// The components that are files.
     pub(super) components: BTreeMap<Name, Bytes>,
     /// The page of the first component that can't be used.
@@ -124,7 +144,7 @@ impl Checked {
         purpose: Purpose,
         secrets: Option<&Path>,
     ) -> Result<Self, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown(path);
         let text = text_of(path).map_err(|reason| {
             let hint = match path.to_str() {
                 Some(FILE) => "; name another one, or make one with `version: 1` in it",
@@ -138,7 +158,7 @@ impl Checked {
         let document = Document::read(&text);
         let mut checked = Self {
             shown,
-            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: folder_of(path).to_owned(),
             text,
             faults: document.faults.clone(),
             document,
@@ -154,7 +174,7 @@ impl Checked {
         }
         files::check(&mut checked, purpose);
         checked.faults.sort_by_key(|fault| fault.place);
-        checked.warnings.sort_by_key(|warning| warning.place);
+        checked.warnings.sort_by_key(|warning| warning.fault.place);
         Ok(checked)
     }
 
@@ -176,7 +196,7 @@ impl Checked {
     /// # Errors
     /// Every fault.
     pub(super) fn text_alone(path: &Path) -> Result<Manifest, Failure> {
-        let shown = path.display().to_string();
+        let shown = shown(path);
         let text = text_of(path).map_err(|reason| {
             Failure::configuration(format!("the manifest {shown} can't be read: {reason}"))
                 .coded(Code::ManifestUnreadable)
@@ -187,14 +207,28 @@ impl Checked {
         }
         Err(Failure::configuration(format!(
             "the manifest has faults; nothing was changed\n{}",
-            manifest::show(&document.faults, &text, &shown, style())
+            manifest::show_within(
+                &document.faults,
+                &[],
+                &text,
+                &shown,
+                style(),
+                output::error_width()
+            )
         ))
         .coded(Code::ManifestFaulty))
     }
 
     /// Faults and warnings, each under its line.
     pub(super) fn show(&self, style: Style) -> String {
-        let text = manifest::show_all(&self.faults, &self.warnings, &self.text, &self.shown, style);
+        let text = manifest::show_within(
+            &self.faults,
+            &self.warnings,
+            &self.text,
+            &self.shown,
+            style,
+            output::error_width(),
+        );
         text.trim_end().to_owned()
     }
 
@@ -223,36 +257,41 @@ impl Checked {
 
     /// Each warning on a line of its own, for a log.
     pub(super) fn warning_lines(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|warning| {
-            let (line, column) = warning.place.unwrap_or((1, 1));
+        self.warnings.iter().map(|Warning { lint, fault }| {
+            let (line, column) = fault.place.unwrap_or((1, 1));
             format!(
-                "warning: {}:{line}:{column}: {}; {}",
-                self.shown, warning.reason, warning.remedy
+                "warning[{}]: {}:{line}:{column}: {}; {}",
+                lint.name(),
+                self.shown,
+                fault.reason,
+                fault.remedy
             )
         })
     }
 
     fn report(&self, refused: bool) -> serde_json::Value {
-        let list = |faults: &[Fault]| -> Vec<serde_json::Value> {
-            faults
-                .iter()
-                .map(|fault| {
-                    json!({
-                        "pointer": fault.pointer,
-                        "line": fault.place.map(|(line, _)| line),
-                        "column": fault.place.map(|(_, column)| column),
-                        "reason": fault.reason,
-                        "remedy": fault.remedy,
-                    })
-                })
-                .collect()
+        let one = |fault: &Fault| {
+            json!({
+                "pointer": fault.pointer,
+                "line": fault.place.map(|(line, _)| line),
+                "column": fault.place.map(|(_, column)| column),
+                "reason": fault.reason,
+                "remedy": fault.remedy,
+            })
         };
+        let faults: Vec<serde_json::Value> = self.faults.iter().map(one).collect();
+        let warnings = self.warnings.iter().map(|warning| {
+            let mut told = one(&warning.fault);
+            told["name"] = warning.lint.name().into();
+            told
+        });
+        let warnings: Vec<serde_json::Value> = warnings.collect();
         let manifest = &self.document.manifest;
         json!({
             "file": self.shown,
             "valid": !refused,
-            "faults": list(&self.faults),
-            "warnings": list(&self.warnings),
+            "faults": faults,
+            "warnings": warnings,
             "holds": {
                 "buses": manifest.buses.len(),
                 "functions": manifest.functions.len(),
@@ -264,8 +303,32 @@ impl Checked {
     }
 }
 
+/// What stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(STANDARD_INPUT) => "standard input".to_owned(),
+        _ => path.display().to_string(),
+    }
+}
+
+/// The folder in which the paths of a manifest begin: its own, or the working folder for one that comes
+/// through a pipe, as with `validate <(command)`.
+fn folder_of(path: &Path) -> &Path {
+    let piped = path == Path::new(STANDARD_INPUT)
+        || std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+    match path.parent() {
+        Some(parent) if !piped => parent,
+        _ => Path::new(""),
+    }
+}
+
 fn text_of(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let file: Box<dyn std::io::Read> = match path.to_str() {
+        Some(STANDARD_INPUT) => Box::new(std::io::stdin().lock()),
+        _ => Box::new(std::fs::File::open(path).map_err(|error| error.to_string())?),
+    };
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that reading the text says that it is too large.
     let mut bounded = std::io::Read::take(file, MANIFEST_BYTES_MAX as u64 + 1);

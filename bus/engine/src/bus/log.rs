@@ -27,7 +27,7 @@ const ROWS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: usize = 512 << 10;
 /// How far accepted times of neighbours in the log may be out of order, in milliseconds: a time is taken
 /// before its event waits for the writer.
-const DISORDER_MS: u64 = 5_000;
+pub(super) const DISORDER_MS: u64 = 5_000;
 
 /// Which events of a log are wanted; the default wants all.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,17 @@ pub struct EventPage {
     pub more: bool,
 }
 
+/// The end of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastEvents {
+    /// The wanted events, oldest first.
+    pub items: Vec<StoredEvent>,
+    /// The position before which there may be more of them.
+    pub older: Option<Position>,
+    /// The log's last position.
+    pub newest: Position,
+}
+
 impl Bus {
     /// At most `limit` wanted events after `after`; fewer with `more` where they weigh much, or where the
     /// filter passed over much.
@@ -121,8 +132,8 @@ impl Bus {
         Ok(start.max(after))
     }
 
-    /// The newest `count` wanted events at most, oldest first, and the log's last position. Fewer where
-    /// they weigh much, or where the filter passed over much.
+    /// The newest `count` wanted events at most, oldest first; of those before `before`, if it is given.
+    /// Fewer where they weigh much, or where the filter passed over much.
     ///
     /// # Errors
     /// [`Kind::NotFound`] for the bus, and what reading can meet.
@@ -130,14 +141,27 @@ impl Bus {
         &self,
         bus: &str,
         count: usize,
+        before: Option<Position>,
         filter: &EventFilter,
-    ) -> Result<(Vec<StoredEvent>, Position), Error> {
+    ) -> Result<LastEvents, Error> {
         let id = self.bus_id(bus)?;
         let told = self.pipeline.last_position(id);
         let filter = filter.clone();
         self.read(move |store, cancel| {
             let newest = end(store, cancel, id, told)?;
-            Ok((last(store, cancel, id, newest, count, &filter)?, newest))
+            let behind = Position(newest.0.saturating_add(1));
+            let mut from = before.map_or(behind, |before| before.min(behind));
+            if let Some(until) = filter.until {
+                let past = until.plus_ms(DISORDER_MS);
+                let last = self::before(store, cancel, id, newest, past)?;
+                from = from.min(Position(last.0.saturating_add(1)));
+            }
+            let (items, older) = last(store, cancel, id, from, count, &filter)?;
+            Ok(LastEvents {
+                items,
+                older,
+                newest,
+            })
         })
         .await
     }
@@ -269,16 +293,17 @@ pub(super) fn before(
     Ok(Position(low))
 }
 
+/// The newest wanted events before `from`, oldest first, and where to go on.
 fn last(
     store: &dyn Store,
     cancel: &Cancel,
     bus: BusId,
-    newest: Position,
+    from: Position,
     count: usize,
     filter: &EventFilter,
-) -> Result<Vec<StoredEvent>, ReadEnd> {
+) -> Result<(Vec<StoredEvent>, Option<Position>), ReadEnd> {
     let mut wanted = VecDeque::new();
-    let mut from = Some(Position(newest.0.saturating_add(1)));
+    let mut from = Some(from);
     let (mut looked_at, mut bytes, mut kept_bytes) = (0, 0, 0);
     while let Some(place) = from
         && looked_at < LOOKED_AT_MAX
@@ -290,22 +315,25 @@ fn last(
         bytes += found.bytes;
         for stored in found.rows {
             if filter.begins_after(&stored) {
-                return Ok(wanted.into());
+                return Ok((wanted.into(), None));
             }
+            let position = stored.position;
             let size = stored.event.size();
             looked_at += 1;
             if filter.wants(&stored) {
                 if !wanted.is_empty() && kept_bytes + size > LAST_BYTES_MAX {
-                    return Ok(wanted.into());
+                    // The one that is left out is the next one.
+                    return Ok((wanted.into(), Some(Position(position.0 + 1))));
                 }
                 kept_bytes += size;
                 wanted.push_front(stored);
                 if wanted.len() == count {
-                    return Ok(wanted.into());
+                    let older = (position > Position(1)).then_some(position);
+                    return Ok((wanted.into(), older));
                 }
             }
         }
         from = found.next;
     }
-    Ok(wanted.into())
+    Ok((wanted.into(), from))
 }

@@ -30,6 +30,9 @@ pub struct DeliveryFilter {
     pub since: Option<Timestamp>,
 }
 
+/// The place of a delivery among those of all buses: when its event was accepted, and its key.
+pub type DeliveryPlace = (Timestamp, DeliveryKey);
+
 impl DeliveryFilter {
     /// The subscriptions that it wants, in the order of their numbers.
     fn subscriptions(&self, snapshot: &Snapshot) -> Result<Vec<(SubscriptionId, BusId)>, Error> {
@@ -145,7 +148,8 @@ impl Bus {
     }
 
     /// The newest `count` of the wanted deliveries at most, of one stage or all, in the order in which
-    /// their events were accepted.
+    /// their events were accepted, and whether there may be older ones; of those before `before`, if it is
+    /// given.
     ///
     /// # Errors
     /// As [`Bus::deliveries`].
@@ -153,32 +157,39 @@ impl Bus {
         &self,
         filter: &DeliveryFilter,
         stage: Option<DeliveryStage>,
+        before: Option<DeliveryPlace>,
         count: usize,
-    ) -> Result<Vec<DeliveryState>, Error> {
+    ) -> Result<(Vec<DeliveryState>, bool), Error> {
         let wanted = filter.subscriptions(&self.snapshot())?;
         let count = count.clamp(1, PAGE_ROWS_MAX);
         let since = filter.since;
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
             let mut newest: Vec<DeliveryState> = Vec::new();
+            let (mut more, mut floor) = (false, None);
             for (id, bus) in wanted {
-                let end = pipeline.last_position(bus);
+                let mut end = pipeline.last_position(bus);
+                if let Some((accepted_at, _)) = before {
+                    let past = accepted_at.plus_ms(log::DISORDER_MS + 1);
+                    end = log::before(store, cancel, bus, end, past)?;
+                }
                 let begin = match since {
                     Some(since) => log::before(store, cancel, bus, end, since)?,
                     None => Position(0),
                 };
                 for stage in stages(stage) {
-                    newest.extend(last_rows(
-                        (store, cancel),
-                        *stage,
-                        id,
-                        (begin.0, end.0),
-                        count,
-                    )?);
-                    keep_newest(&mut newest, count);
+                    let range = (begin.0, end.0);
+                    let (rows, cut) = last_rows((store, cancel), *stage, id, range, before, count)?;
+                    // What this subscription has before its last row was not looked at.
+                    if cut && rows.len() < count {
+                        floor = floor.max(rows.last().map(place_of));
+                    }
+                    newest.extend(rows);
+                    more |= keep_newest(&mut newest, count) | cut;
                 }
             }
-            Ok(newest)
+            newest.retain(|state| Some(place_of(state)) >= floor);
+            Ok((newest, more))
         })
         .await
     }
@@ -359,14 +370,16 @@ fn rows(
 }
 
 /// The newest `count` live rows at most with positions after the first and up to the second of `range`,
-/// newest first; fewer where they weigh much, or where others' rows were passed over for long.
+/// and before `before`, newest first; fewer where they weigh much, or where others' rows were passed over
+/// for long. Also whether there may be more.
 fn last_rows(
     (store, cancel): (&dyn Store, &Cancel),
     stage: DeliveryStage,
     id: SubscriptionId,
     (begin, end): (u64, u64),
+    before: Option<DeliveryPlace>,
     count: usize,
-) -> Result<Vec<DeliveryState>, ReadEnd> {
+) -> Result<(Vec<DeliveryState>, bool), ReadEnd> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     let mut from = live(id, Position(end.saturating_add(1)));
     for _ in 0..ROUNDS_MAX {
@@ -378,35 +391,40 @@ fn last_rows(
         for state in page.rows {
             let key = delivery_of(&state).key;
             if key.position.0 <= begin {
-                return Ok(found);
+                return Ok((found, false));
             }
-            if key.replay == 0 {
+            if key.replay == 0 && before.is_none_or(|before| place_of(&state) < before) {
                 found.push(state);
             }
         }
         match page.next {
             Some(next) if found.len() < count && bytes < LAST_BYTES_MAX => from = next,
-            _ => break,
+            more => return Ok((found, more.is_some())),
         }
     }
-    Ok(found)
+    Ok((found, true))
 }
 
 /// Puts the rows in the order in which their events were accepted and lets go of all but the newest: no more
-/// is held than is wanted, however many subscriptions there are, and whatever the rows weigh.
-fn keep_newest(rows: &mut Vec<DeliveryState>, count: usize) {
-    rows.sort_by_key(|state| {
-        let delivery = delivery_of(state);
-        (delivery.accepted_at, delivery.key)
-    });
+/// is held than is wanted, however many subscriptions there are, and whatever the rows weigh. True if some
+/// were let go.
+fn keep_newest(rows: &mut Vec<DeliveryState>, count: usize) -> bool {
+    rows.sort_by_key(place_of);
     let mut bytes = 0;
     let kept = rows.iter().rev().take(count).take_while(|state| {
         let fits = bytes < LAST_BYTES_MAX;
         bytes += weight(state);
         fits
     });
-    let kept = kept.count();
-    rows.drain(..rows.len() - kept);
+    let dropped = rows.len() - kept.count();
+    rows.drain(..dropped);
+    dropped > 0
+}
+
+/// Where a delivery stands among those of all buses.
+pub fn place_of(state: &DeliveryState) -> DeliveryPlace {
+    let delivery = delivery_of(state);
+    (delivery.accepted_at, delivery.key)
 }
 
 /// What a row weighs in memory, about, in bytes.

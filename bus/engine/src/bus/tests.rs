@@ -168,13 +168,13 @@ async fn the_newest_events_come_oldest_first() {
         .collect();
     made.publish(&kinds).await;
     let check = async |filter: EventFilter, count: usize, expected: &[u64]| {
-        let (events, newest) = made
+        let last = made
             .bus
-            .last_events("default", count, &filter)
+            .last_events("default", count, None, &filter)
             .await
             .unwrap();
-        assert_eq!(positions(&events), expected, "{filter:?}");
-        assert_eq!(newest, Position(40));
+        assert_eq!(positions(&last.items), expected, "{filter:?}");
+        assert_eq!(last.newest, Position(40));
     };
     check(EventFilter::default(), 3, &[38, 39, 40]).await;
     check(of_type("y"), 2, &[28, 36]).await;
@@ -187,10 +187,38 @@ async fn the_newest_events_come_oldest_first() {
     check(since, 9, &[39, 40]).await;
     assert!(
         made.bus
-            .last_events("nowhere", 1, &EventFilter::default())
+            .last_events("nowhere", 1, None, &EventFilter::default())
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn a_log_is_read_backwards_in_pages() {
+    let made = made().await;
+    let kinds: Vec<&str> = (0..40)
+        .map(|index| if index % 8 == 3 { "y" } else { "x" })
+        .collect();
+    made.publish(&kinds).await;
+    let check = async |filter: EventFilter, count: usize, expected: Vec<u64>| {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = made.bus.last_events("default", count, before, &filter);
+            let page = page.await.unwrap();
+            assert!(page.items.len() <= count);
+            found.extend(positions(&page.items).into_iter().rev());
+            before = page.older;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{filter:?}, {count} at a time");
+    };
+    for count in [1, 3, 39, 40, 99] {
+        check(EventFilter::default(), count, (1..=40).rev().collect()).await;
+        check(of_type("y"), count, vec![36, 28, 20, 12, 4]).await;
+        check(of_type("none"), count, vec![]).await;
+    }
 }
 
 /// Position and stage of each delivery.
@@ -270,23 +298,39 @@ async fn the_newest_deliveries_are_found_among_many() {
         .collect();
     made.publish(&kinds).await;
     made.settle().await;
-    let all = made
+    let (all, more) = made
         .bus
-        .last_deliveries(&DeliveryFilter::default(), None, 1_000)
+        .last_deliveries(&DeliveryFilter::default(), None, None, 1_000)
         .await
         .unwrap();
-    assert_eq!(all.len(), 50);
+    assert_eq!((all.len(), more), (50, false));
     for count in [1, 2, 7, 49, 50] {
-        let last = made
+        let (last, _) = made
             .bus
-            .last_deliveries(&DeliveryFilter::default(), None, count)
+            .last_deliveries(&DeliveryFilter::default(), None, None, count)
             .await
             .unwrap();
         assert_eq!(rows(&last), rows(&all[50 - count..]), "{count}");
+        // Backwards in pages, every delivery comes once.
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let (page, more) = made
+                .bus
+                .last_deliveries(&DeliveryFilter::default(), None, before, count)
+                .await
+                .unwrap();
+            found.extend(rows(&page).into_iter().rev());
+            before = page.first().map(place_of);
+            if !more || page.is_empty() {
+                break;
+            }
+        }
+        let expected: Vec<_> = rows(&all).into_iter().rev().collect();
+        assert_eq!(found, expected, "{count} at a time");
     }
-    let dead = made
+    let (dead, _) = made
         .bus
-        .last_deliveries(&of(Some("bad"), None), Some(DeliveryStage::Dead), 3)
+        .last_deliveries(&of(Some("bad"), None), Some(DeliveryStage::Dead), None, 3)
         .await
         .unwrap();
     assert_eq!(dead.len(), 3);
@@ -330,12 +374,12 @@ async fn a_trial_shows_everything_and_commits_nothing() {
         trial.writes,
         "nothing was written"
     );
-    let (log, _) = made
+    let log = made
         .bus
-        .last_events("default", 10, &EventFilter::default())
+        .last_events("default", 10, None, &EventFilter::default())
         .await
         .unwrap();
-    assert_eq!(positions(&log), [1, 2], "nothing was emitted");
+    assert_eq!(positions(&log.items), [1, 2], "nothing was emitted");
     let rejected = made
         .bus
         .try_function("bad", "default", event("t", "b"))

@@ -1,7 +1,7 @@
 //! Publishing: check, match on the caller's task, or beside it where that takes long, hand over to the writer.
 //!
 //! All of a request's events are checked before any is handed over, so a bad one refuses the whole
-//! request and nothing of it is stored. Many rows go in portions (`portions.rs`). Never here: a parse that is printed again.
+//! request and nothing of it is stored; or it is left out alone, where the publisher asked for that. Many rows go in portions (`portions.rs`). Never here: a parse that is printed again.
 
 use std::sync::Arc;
 
@@ -10,8 +10,40 @@ use super::matching::{self, Inline, Unmatched};
 use super::snapshot::{BusRules, Snapshot};
 use edgebus_model::error::{Error, Fault, Kind};
 use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use edgebus_model::{Code, Event, Lineage, Position};
+use edgebus_model::{BusId, Code, Event, Lineage, Position};
 use edgebus_store::{Append, Appended, NewEvent, Reused};
+
+/// Why events were not appended.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Some say something else than the first of their (source, id). Nothing of the step was written.
+    Reused(Append, Vec<Reused>),
+    /// For the state that the bus is in.
+    Other(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Reused(append, reused) => id_reused(&append.events, &reused),
+            Refused::Other(error) => error,
+        }
+    }
+}
+
+/// Why an event can't be appended.
+enum Unfit {
+    /// For its own sake; the fault's pointer leads into the event.
+    Event(Code, Fault),
+    /// For the state that the bus is in.
+    Bus(Error),
+}
 
 impl Pipeline {
     /// Publishes `events` on the bus called `bus` and returns their places, after the flush.
@@ -19,114 +51,129 @@ impl Pipeline {
     /// # Errors
     /// As [`crate::bus::Bus::publish`].
     pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Appended>, Error> {
+        let (snapshot, rules) = self.opened(bus, events.len())?;
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let checked = self.matched(&snapshot, &rules, events).await?;
+        let append = self.step(rules.id, checked)?;
+        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
+        drop((snapshot, rules));
+        let appended = self.append(append).await;
+        appended.inspect_err(|error| self.count_refused(error))
+    }
+
+    /// Publishes those of `events` that can be, and returns what became of each, after the flush.
+    ///
+    /// # Errors
+    /// As [`crate::bus::Bus::publish_each`].
+    pub async fn publish_each(
+        &self,
+        bus: &str,
+        events: Vec<Event>,
+    ) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let (snapshot, rules) = self.opened(bus, events.len())?;
+        let mut inline = Inline::new();
+        let mut checked = Vec::with_capacity(events.len());
+        let mut ends = Vec::with_capacity(events.len());
+        for event in events {
+            match self.prepared(&snapshot, &rules, event, &mut inline).await {
+                Ok(new) => {
+                    checked.push(new);
+                    ends.push(None);
+                }
+                Err(Unfit::Event(code, fault)) => {
+                    let kind = match code {
+                        Code::TooLarge => Kind::TooLarge,
+                        _ => Kind::Invalid,
+                    };
+                    ends.push(Some(Error {
+                        code,
+                        faults: vec![fault.clone()],
+                        ..Error::new(kind, fault.reason)
+                    }));
+                }
+                Err(Unfit::Bus(error)) => return Err(error),
+            }
+        }
+        let mut appended = Vec::new().into_iter();
+        if !checked.is_empty() {
+            let append = self.step(rules.id, checked)?;
+            drop((snapshot, rules));
+            let each = self.append_each(append).await;
+            appended = each
+                .inspect_err(|error| self.count_refused(error))?
+                .into_iter();
+        }
+        let ends = ends.into_iter().map(|end| match end {
+            Some(error) => Some(Err(error)),
+            None => appended.next(),
+        });
+        Ok(ends.flatten().collect())
+    }
+
+    /// The rules in force of the bus called `bus`, for a request of so many events.
+    fn opened(&self, bus: &str, events: usize) -> Result<(Arc<Snapshot>, Arc<BusRules>), Error> {
         self.accepting()?;
         let snapshot = self.snapshot();
-        let rules = snapshot.buses.get(bus).ok_or_else(|| {
+        let rules = snapshot.buses.get(bus).cloned().ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
                 format!("there is no bus `{}`", bus.escape_debug()),
             )
         })?;
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        if events.len() > BATCH_EVENTS_MAX {
+        if events > BATCH_EVENTS_MAX {
             return Err(Error::new(
                 Kind::TooLarge,
-                format!(
-                    "a batch holds at most {BATCH_EVENTS_MAX} events, not {}",
-                    events.len()
-                ),
+                format!("a batch holds at most {BATCH_EVENTS_MAX} events, not {events}"),
             ));
         }
-        let (checked, bytes) = self.matched(&snapshot, rules, events).await?;
-        self.reserve_space(bytes)?;
-        let append = Append {
-            bus: rules.id,
-            events: checked,
+        Ok((snapshot, rules))
+    }
+
+    /// The step that appends these, if the disk has room for them.
+    fn step(&self, bus: BusId, events: Vec<NewEvent>) -> Result<Append, Error> {
+        self.reserve_space(events.iter().map(|new| new.event.size()).sum())?;
+        Ok(Append {
+            bus,
+            events,
             now: self.context.clock.now(),
-        };
-        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
-        drop(snapshot);
-        self.append(append).await.inspect_err(|error| {
-            if matches!(error.kind, Kind::Busy { .. }) {
-                self.context.telemetry.count_refused();
-            }
         })
     }
 
-    /// The events with who gets each, and their bytes together; every event at fault is told.
+    fn count_refused(&self, error: &Error) {
+        if matches!(error.kind, Kind::Busy { .. }) {
+            self.context.telemetry.count_refused();
+        }
+    }
+
+    /// The events with who gets each; every event at fault is told.
     async fn matched(
         &self,
         snapshot: &Snapshot,
         rules: &Arc<BusRules>,
         events: Vec<Event>,
-    ) -> Result<(Vec<NewEvent>, usize), Error> {
+    ) -> Result<Vec<NewEvent>, Error> {
         let single = events.len() == 1;
-        let mut bytes = 0;
         let (mut faults, mut too_wide) = (Vec::new(), 0);
         let mut inline = Inline::new();
         let mut checked = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
-            let pointer = |rest: &str| {
-                if single {
-                    format!("/{rest}")
-                } else {
-                    format!("/{index}/{rest}")
+            match self.prepared(snapshot, rules, event, &mut inline).await {
+                Ok(new) => checked.push(new),
+                Err(Unfit::Event(Code::TooLarge, fault)) => {
+                    let message = format!("event {index} {}", fault.reason);
+                    return Err(Error::new(Kind::TooLarge, message));
                 }
-            };
-            let size = event.size();
-            bytes += size;
-            if size > EVENT_BYTES_MAX {
-                return Err(Error::new(
-                    Kind::TooLarge,
-                    format!("event {index} has {size} bytes; {EVENT_BYTES_MAX} are allowed"),
-                ));
-            }
-            if let Err(fault) = event.check() {
-                faults.push(Fault {
-                    pointer: pointer(&fault.attribute),
-                    place: None,
-                    reason: fault.to_string(),
-                    remedy: String::new(),
-                });
-                continue;
-            }
-            let event = Arc::new(event);
-            let matched = matching::of_published(&self.matching, rules, &event, &mut inline).await;
-            match matched.map(|matched| (matched.too_many(), matched)) {
-                Ok((Some(reason), _)) => {
-                    too_wide += 1;
-                    faults.push(Fault {
-                        pointer: pointer("type"),
-                        place: None,
-                        reason,
-                        remedy:
-                            "make the patterns of the rules narrower, or publish it on another bus"
-                                .to_owned(),
-                    });
+                Err(Unfit::Event(code, fault)) => {
+                    too_wide += usize::from(code == Code::FanOutTooLarge);
+                    let pointer = match single {
+                        true => fault.pointer,
+                        false => format!("/{index}{}", fault.pointer),
+                    };
+                    faults.push(Fault { pointer, ..fault });
                 }
-                Ok((None, matched)) => {
-                    self.context.telemetry.count_filters(matched.used_up);
-                    checked.push(NewEvent {
-                        event,
-                        lineage: Lineage::default(),
-                        subscriptions: matched.subscriptions,
-                        rules_version: snapshot.version,
-                    });
-                }
-                Err(Unmatched::Event(fault)) => faults.push(Fault {
-                    pointer: pointer(fault.part.as_deref().unwrap_or("data")),
-                    place: None,
-                    reason: format!("{} (byte {})", fault.reason, fault.offset),
-                    remedy: String::new(),
-                }),
-                Err(Unmatched::Denied(error)) => {
-                    if matches!(error.kind, Kind::Busy { .. }) {
-                        self.context.telemetry.count_refused();
-                    }
-                    return Err(error);
-                }
+                Err(Unfit::Bus(error)) => return Err(error),
             }
         }
         if !faults.is_empty() {
@@ -137,7 +184,59 @@ impl Pipeline {
             let message = "the events can't be accepted; nothing was stored";
             return Err(Error::invalid(message, faults).coded(code));
         }
-        Ok((checked, bytes))
+        Ok(checked)
+    }
+
+    /// One event, checked, with who gets it.
+    async fn prepared(
+        &self,
+        snapshot: &Snapshot,
+        rules: &Arc<BusRules>,
+        event: Event,
+        inline: &mut Inline,
+    ) -> Result<NewEvent, Unfit> {
+        let fault = |pointer: String, reason: String, remedy: &str| Fault {
+            pointer,
+            place: None,
+            reason,
+            remedy: remedy.to_owned(),
+        };
+        let size = event.size();
+        if size > EVENT_BYTES_MAX {
+            let reason = format!("has {size} bytes; {EVENT_BYTES_MAX} are allowed");
+            let fault = fault(String::new(), reason, "");
+            return Err(Unfit::Event(Code::TooLarge, fault));
+        }
+        if let Err(error) = event.check() {
+            let pointer = format!("/{}", error.attribute);
+            let fault = fault(pointer, error.to_string(), "");
+            return Err(Unfit::Event(Code::EventInvalid, fault));
+        }
+        let event = Arc::new(event);
+        let matched = matching::of_published(&self.matching, rules, &event, inline).await;
+        let matched = matched.map_err(|unmatched| match unmatched {
+            Unmatched::Event(own) => {
+                let pointer = format!("/{}", own.part.as_deref().unwrap_or("data"));
+                let reason = format!("{} (byte {})", own.reason, own.offset);
+                Unfit::Event(Code::EventInvalid, fault(pointer, reason, ""))
+            }
+            Unmatched::Denied(error) => {
+                self.count_refused(&error);
+                Unfit::Bus(error)
+            }
+        })?;
+        if let Some(reason) = matched.too_many() {
+            let remedy = "make the patterns of the rules narrower, or publish it on another bus";
+            let fault = fault("/type".to_owned(), reason, remedy);
+            return Err(Unfit::Event(Code::FanOutTooLarge, fault));
+        }
+        self.context.telemetry.count_filters(matched.used_up);
+        Ok(NewEvent {
+            event,
+            lineage: Lineage::default(),
+            subscriptions: matched.subscriptions,
+            rules_version: snapshot.version,
+        })
     }
 
     /// Refuses publishes while the bus starts or stops.
@@ -159,6 +258,9 @@ impl Pipeline {
     }
 }
 
+/// How to publish what has the id of another event.
+const REUSED_REMEDY: &str = "publish it under an id of its own, or repeat the first one as it was";
+
 /// The answer to a publish with events that say something else than the first of their (source, id).
 pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
     let single = events.len() == 1;
@@ -172,8 +274,7 @@ pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
             },
             place: None,
             reason: reason_of(events.get(*index), *first),
-            remedy: "publish it under an id of its own, or repeat the first one as it was"
-                .to_owned(),
+            remedy: REUSED_REMEDY.to_owned(),
         })
         .collect();
     let message = match faults.as_slice() {
@@ -185,6 +286,21 @@ pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
     };
     Error {
         faults,
+        ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
+    }
+}
+
+/// The refusal of one such event where the others of its request are stored.
+pub(super) fn reused_alone(new: Option<&NewEvent>, first: Option<Position>) -> Error {
+    let fault = Fault {
+        pointer: "/id".to_owned(),
+        place: None,
+        reason: reason_of(new, first),
+        remedy: REUSED_REMEDY.to_owned(),
+    };
+    let message = format!("{}; it was not stored", fault.reason);
+    Error {
+        faults: vec![fault],
         ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
     }
 }

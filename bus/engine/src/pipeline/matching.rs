@@ -237,6 +237,8 @@ mod tests {
         let catalog = Catalog {
             buses: vec![(BusId(1), bus.clone(), Position(0))],
             rules: vec![RuleConfig {
+                enabled: true,
+                description: None,
                 name: bus.name.clone(),
                 bus: bus.name,
                 pattern: Some(r#"{"data":{"a":[1]}}"#.to_owned()),

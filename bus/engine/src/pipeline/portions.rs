@@ -5,6 +5,7 @@
 //! that what others publish comes between. Nothing is answered before the last. Never here: matching.
 
 use super::Pipeline;
+use super::ingest::{Refused, reused_alone};
 use edgebus_model::Code;
 use edgebus_model::error::{Error, Fault, Kind};
 use edgebus_store::{Append, Appended, NewEvent};
@@ -26,15 +27,85 @@ impl Pipeline {
         };
         let step = |events| Append { bus, events, now };
         let first = self.writer.append(step(first)).await;
-        let mut places = first.map_err(|error| refused(error, 0, all))?;
+        let mut places = first.map_err(|error| refused(error.into(), 0, all))?;
         for events in portions {
             let more = self.writer.append_more(step(events)).await;
-            places.extend(more.map_err(|error| match error.code {
-                Code::IdReused => refused(error, places.len(), all),
-                _ => halfway(places.len(), all, &error),
+            places.extend(more.map_err(|error| match Error::from(error) {
+                error if error.code == Code::IdReused => refused(error, places.len(), all),
+                error => halfway(places.len(), all, &error),
             })?);
         }
         Ok(places)
+    }
+
+    /// Appends the events whose ids are their own, and returns what became of each, after the last flush.
+    ///
+    /// # Errors
+    /// The writer's, for all of them; [`Kind::Unknown`] after a part of it is stored.
+    pub(super) async fn append_each(
+        &self,
+        append: Append,
+    ) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let all = append.events.len();
+        let (bus, now) = (append.bus, append.now);
+        let mut ends: Vec<Result<Appended, Error>> = Vec::with_capacity(all);
+        for events in portions(append.events) {
+            let more = self.portion_of_each(Append { bus, events, now }, ends.is_empty());
+            let stored = |ends: &[Result<Appended, Error>]| {
+                let stored = ends.iter().filter(|end| end.is_ok());
+                stored.count()
+            };
+            ends.extend(more.await.map_err(|error| match stored(&ends) {
+                0 => error,
+                stored => halfway(stored, all, &error),
+            })?);
+        }
+        Ok(ends)
+    }
+
+    /// The same for one portion. What the store refuses is taken out, and the rest goes to it again: each time
+    /// it is less, so that this ends.
+    async fn portion_of_each(
+        &self,
+        mut append: Append,
+        is_first: bool,
+    ) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let mut ends: Vec<Option<Result<Appended, Error>>> = Vec::new();
+        ends.resize_with(append.events.len(), || None);
+        // Which event of the portion each of those is that are still to be appended.
+        let mut own: Vec<usize> = (0..ends.len()).collect();
+        let mut may_be_refused = is_first;
+        while !append.events.is_empty() {
+            let answer = match may_be_refused {
+                true => self.writer.append(append).await,
+                false => self.writer.append_more(append).await,
+            };
+            may_be_refused = false;
+            match answer {
+                Ok(places) => {
+                    for (index, place) in own.iter().zip(places) {
+                        ends[*index] = Some(Ok(place));
+                    }
+                    break;
+                }
+                Err(Refused::Other(error)) => return Err(error),
+                Err(Refused::Reused(refused, reused)) => {
+                    for one in &reused {
+                        let error = reused_alone(refused.events.get(one.index), one.first);
+                        ends[own[one.index]] = Some(Err(error));
+                    }
+                    let is_left = |index: &usize| ends[own[*index]].is_none();
+                    let left: Vec<usize> = (0..own.len()).filter(is_left).collect();
+                    let events = left.iter().map(|index| refused.events[*index].clone());
+                    append = Append {
+                        events: events.collect(),
+                        ..refused
+                    };
+                    own = left.into_iter().map(|index| own[index]).collect();
+                }
+            }
+        }
+        Ok(ends.into_iter().flatten().collect())
     }
 }
 

@@ -6,6 +6,11 @@
 //! pattern, whatever number of rules there are; what remains of their number is one pass that compares
 //! them. Never here: a change to a snapshot that somebody may hold.
 
+/// The pattern that events are matched with; none of a rule that is off.
+fn asked(rule: &RuleConfig) -> Option<&String> {
+    rule.pattern.as_ref().filter(|_| rule.enabled)
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rules::{Filter, ParseOptions, Pattern, RuleIndex, Transform};
+use rules::{Filter, Pattern, RuleIndex, Transform};
 
 use super::functions::{Availability, Compilation};
 use edgebus_manifest::view;
@@ -440,7 +445,7 @@ impl<'l> Making<'l> {
         };
         let place = self.rules.len();
         self.places[made.number] = place;
-        if rule.pattern.is_none() {
+        if rule.pattern.is_none() && rule.enabled {
             self.unconditional.push(place);
         }
         let config = made.config.clone();
@@ -463,11 +468,12 @@ impl<'l> Making<'l> {
             remedy: String::new(),
         };
         // All that can fail comes first: a rule at fault leaves nothing behind in the index.
-        let before = last.and_then(|last| last.config.pattern.as_ref());
-        let pattern = match &rule.pattern {
+        let before = last.and_then(|last| asked(&last.config));
+        let wanted = asked(rule);
+        let pattern = match wanted {
             Some(text) if before != Some(text) => {
                 compiled.patterns += 1;
-                let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
+                let pattern = Pattern::parse(text.as_bytes(), &view::PATTERNS);
                 Some(pattern.map_err(|faults| {
                     let reasons: Vec<_> = faults.iter().map(ToString::to_string).collect();
                     fault(reasons.join("; "))
@@ -496,7 +502,7 @@ impl<'l> Making<'l> {
             Some(pattern) => {
                 self.patterns.insert(number, pattern);
             }
-            None if rule.pattern.is_none() => {
+            None if wanted.is_none() => {
                 self.patterns.remove(&number);
             }
             None => {}

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use edgebus_model::limits::EVENT_BYTES_MAX;
 use edgebus_model::{
     Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Name,
     Pending, RetryPolicy, RuleConfig, SubscriptionId, Target, TargetConfig, Timestamp,
@@ -94,6 +95,8 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
     let rules = rules
         .iter()
         .map(|(kind, _)| RuleConfig {
+            enabled: true,
+            description: None,
             name: name(kind),
             bus: Name::new("default").unwrap(),
             pattern: Some(format!(r#"{{"type":["{kind}"]}}"#)),
@@ -173,6 +176,74 @@ async fn an_id_that_is_another_events_is_refused() {
             .contains("edgebus_events_id_reused_total 3"),
         "each is counted"
     );
+}
+
+/// Event by event: what can't be stored is left out, alone, and everything else has its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_published_each_for_itself() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    pipeline
+        .publish("default", vec![event("a", "x", "1")])
+        .await
+        .unwrap();
+    let faulty = Event {
+        source: "not a uri".to_owned(),
+        ..event("f", "t", "1")
+    };
+    let large = event("l", "t", &format!("\"{}\"", "x".repeat(EVENT_BYTES_MAX)));
+    let batch = vec![
+        event("b", "t", "1"),
+        event("a", "x", "2"),
+        faulty,
+        event("a", "x", "1"),
+        event("b", "t", "2"),
+        event("c", "t", "1"),
+        large,
+        event("c", "t", "1"),
+    ];
+    let check = |ends: Vec<Result<Appended, Error>>| -> Vec<String> {
+        let ends = ends.into_iter().map(|end| match end {
+            Ok(place) => format!(
+                "{}{}",
+                place.position,
+                if place.duplicate { " again" } else { "" }
+            ),
+            Err(error) => format!("{:?} {}", error.code, error.faults[0].pointer),
+        });
+        ends.collect()
+    };
+    let ends = pipeline
+        .publish_each("default", batch.clone())
+        .await
+        .unwrap();
+    let expected = [
+        "2",
+        "IdReused /id",
+        "EventInvalid /source",
+        "1 again",
+        "IdReused /id",
+        "3",
+        "TooLarge ",
+        "3 again",
+    ];
+    assert_eq!(check(ends), expected);
+    // A repeat is safe, and tells the same.
+    let again = check(pipeline.publish_each("default", batch).await.unwrap());
+    assert_eq!(
+        (&*again[0], &*again[1], &*again[5]),
+        ("2 again", "IdReused /id", "3 again")
+    );
+    settled(&pipeline).await;
+    assert_eq!(stories(&**pipeline.store(), &pipeline).len(), 2);
+    let none = pipeline.publish_each("default", Vec::new()).await.unwrap();
+    assert!(none.is_empty());
+    let alone = vec![event("a", "x", "9")];
+    assert_eq!(
+        check(pipeline.publish_each("default", alone).await.unwrap()),
+        ["IdReused /id"]
+    );
+    assert!(pipeline.publish_each("nowhere", Vec::new()).await.is_err());
 }
 
 /// With one attempt at a time each begins when the one before is settled: in the order of the log, and

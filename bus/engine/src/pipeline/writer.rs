@@ -17,6 +17,7 @@ use edgebus_model::{DeliveryKey, Name, Timestamp};
 use edgebus_store::{Appended, Settle, SettleEnd, Step, StepOutcome};
 
 use super::context::Context;
+use super::ingest::Refused;
 #[cfg(test)]
 use super::planted;
 use super::reading::Reading;
@@ -91,7 +92,7 @@ fn share(bytes: usize) -> u32 {
 /// Who waits for a step.
 enum Reply {
     /// A publisher.
-    Publish(oneshot::Sender<Result<Vec<Appended>, Error>>),
+    Publish(oneshot::Sender<Result<Vec<Appended>, Refused>>),
     /// Nobody awaits a settlement: the scheduler is told.
     Settle(Box<SettleTicket>),
     /// The writer's own step.
@@ -149,7 +150,7 @@ impl Writer {
     pub(super) async fn append_more(
         &self,
         append: edgebus_store::Append,
-    ) -> Result<Vec<Appended>, Error> {
+    ) -> Result<Vec<Appended>, Refused> {
         let (reply, answer) = oneshot::channel();
         let bytes = append.bytes();
         let weight = Weight {
@@ -158,14 +159,14 @@ impl Writer {
         };
         let step = Step::Append(append);
         self.send(step, weight, Reply::Publish(reply)).await?;
-        answer.await.unwrap_or_else(|_| Err(unknown()))
+        answer.await.unwrap_or_else(|_| Err(unknown().into()))
     }
 
     /// Appends and returns where the events went, after the flush.
     pub(super) async fn append(
         &self,
         append: edgebus_store::Append,
-    ) -> Result<Vec<Appended>, Error> {
+    ) -> Result<Vec<Appended>, Refused> {
         let bytes = append.bytes();
         let busy = || {
             Error::new(
@@ -191,10 +192,10 @@ impl Writer {
         };
         match self.inbox.try_send(item) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped()),
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy().into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopped().into()),
         }
-        answer.await.unwrap_or_else(|_| Err(unknown()))
+        answer.await.unwrap_or_else(|_| Err(unknown().into()))
     }
 
     /// Sends a settlement; the scheduler hears what came of it. One whose attempt has `read` state is sent only
@@ -465,7 +466,7 @@ fn answer(
             }
             (Reply::Publish(reply), StepOutcome::IdReused(reused), Step::Append(append)) => {
                 telemetry.count_reused(reused.len() as u64);
-                let _ = reply.send(Err(super::ingest::id_reused(&append.events, &reused)));
+                let _ = reply.send(Err(Refused::Reused(append, reused)));
             }
             (Reply::Settle(ticket), outcome, Step::Settle(settle)) => {
                 committed.push(Committed::Settled(Some(ticket), settle, outcome));
@@ -488,11 +489,11 @@ fn answer(
                 let message =
                     format!("the rules changed meanwhile, and nothing was stored: {reason}");
                 let busy = Kind::Busy { retry_after_ms: 0 };
-                let _ = reply.send(Err(Error::new(busy, message)));
+                let _ = reply.send(Err(Error::new(busy, message).into()));
             }
             (Reply::Publish(reply), outcome, _) => {
                 let message = format!("the log refused the events: {outcome:?}");
-                let _ = reply.send(Err(Error::new(Kind::Conflict, message)));
+                let _ = reply.send(Err(Error::new(Kind::Conflict, message).into()));
             }
             (Reply::Settle(_) | Reply::Nobody, _, _) => {}
         }
@@ -518,7 +519,7 @@ fn answer_all(context: &Context, steps: &[Step], replies: &mut Vec<Reply>) {
 fn refuse(reply: Reply) {
     match reply {
         Reply::Publish(reply) => {
-            let _ = reply.send(Err(unknown()));
+            let _ = reply.send(Err(unknown().into()));
         }
         Reply::Outcome(reply) => {
             let _ = reply.send(Err(unknown()));

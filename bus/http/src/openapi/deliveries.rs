@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::events::{last, limit, since, streams};
+use super::events::{before, last, limit, since, streams};
 use super::operation::Operation;
 use super::schema::{delivery_id, name, text, word};
 use super::shapes;
@@ -75,7 +75,7 @@ pub(crate) fn list(_: &Limits) -> Operation {
         "deliveries",
         "See what is owed, or what has ended",
     )
-    .about("By subscription and position. Each row has its last attempt, without output. With `position` the deliveries that one event led to, in any stage, and neither `stage` nor `since`; with `last` the newest ones, oldest first, without pages.")
+    .about("By subscription and position. Each row has its last attempt, without output. With `position` the deliveries that one event led to, in any stage, and neither `stage` nor `since`; with `last` the newest ones, oldest first, and those before them with `before`.")
     .query(
         "stage",
         word("A stage.", &["owed", "succeeded", "dead"]),
@@ -98,7 +98,13 @@ pub(crate) fn list(_: &Limits) -> Operation {
     .problem(Cause::Handle(Kind::NotFound), "There is no such bus.");
     let newest = "Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.";
     let whole = "All attempts of each with their output, and a dead letter's whole event; naming it alone is true.";
-    page(output(last(operation, newest), whole))
+    page(output(backwards(operation, newest), whole))
+}
+
+/// `last` and `before`.
+fn backwards(operation: Operation, words: &str) -> Operation {
+    let place = text("A place.");
+    before(last(operation, words), place, json!("1763706616007.3-13"))
 }
 
 /// `GET /v1/deliveries/stream`.
@@ -135,8 +141,10 @@ pub(crate) fn list_dead(_: &Limits) -> Operation {
         "deliveries",
         "See what ended without success",
     )
-    .answers_shape(200, "A page.", "DeadLetterPage");
-    page(operation)
+    .about("By subscription and position; with `last` the newest ones, oldest first, and those before them with `before`.")
+    .answers_shape(200, "A page, or the newest dead letters.", "DeadLetterPage");
+    let newest = "Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.";
+    page(backwards(operation, newest))
 }
 
 /// `GET /v1/dead-letters/{id}`.

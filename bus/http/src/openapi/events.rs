@@ -7,6 +7,7 @@ use super::schema::{name, reference, text, time};
 use super::shapes;
 use crate::explain::RULES_MAX;
 use crate::page;
+use crate::prefer;
 use crate::problem::Cause;
 use crate::serve::Limits;
 use edgebus_model::Code;
@@ -20,7 +21,9 @@ structured, batch, or (any other type) binary, with attributes in `ce-` headers 
 or none, means unknown: repeat with the same `source` and `id`, and get the first answer with \
 `duplicate: true`. The pair with another type, subject or data is another event's: 409, unless the bus says \
 `differing: duplicate`. A batch is one transaction, all of it or nothing, unless it makes more than 4,000 rows: \
-then it is stored in parts, and an error after the first part leaves what was stored before.";
+then it is stored in parts, and an error after the first part leaves what was stored before. With \
+`Prefer: handling=lenient` a batch is taken event by event: those at fault are left out, and the answer is 202 with \
+a result for each, even if none was stored.";
 
 /// `bus` in the path.
 pub(super) fn bus(operation: Operation) -> Operation {
@@ -57,6 +60,12 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
     second["id"] = json!("o-1002");
     let operation = Operation::new(id, "events", summary)
         .about(PUBLISHING)
+        .header(
+            "Prefer",
+            text("Preferences (RFC 7240)."),
+            "`handling=lenient`: a batch is taken event by event, and the answer says of each where it is or why it was not stored.",
+            json!(prefer::LENIENT),
+        )
         .takes(
             body.clone(),
             "application/cloudevents+json",
@@ -73,11 +82,18 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
             202,
             "On stable storage.",
             JSON,
-            json!({"oneOf": [reference("Accepted"), reference("AcceptedBatch")]}),
+            json!({"anyOf": [reference("Accepted"), reference("AcceptedBatch"), reference("AcceptedEach")]}),
             &[
                 ("one", shapes::example("Accepted")),
                 ("batch", shapes::example("AcceptedBatch")),
+                ("lenient", shapes::example("AcceptedEach")),
             ],
+        )
+        .answers_header(
+            202,
+            "Preference-Applied",
+            json!({"const": prefer::LENIENT}),
+            "There where the events of a batch were taken one by one.",
         )
         .coded_problem(
             Cause::Handle(Kind::Invalid),
@@ -134,6 +150,12 @@ pub(super) fn last(operation: Operation, words: &str) -> Operation {
     operation.query("last", shape, words, json!(10))
 }
 
+/// `before`.
+pub(super) fn before(operation: Operation, shape: Value, example: Value) -> Operation {
+    let words = "With `last`: only those before this place, which a page's `older` told.";
+    operation.query("before", shape, words, example)
+}
+
 /// `since`.
 pub(super) fn since(operation: Operation) -> Operation {
     operation.query(
@@ -169,13 +191,15 @@ fn filtered(operation: Operation) -> Operation {
 /// `GET /v1/buses/{bus}/events`.
 pub(crate) fn list(_: &Limits) -> Operation {
     let operation = Operation::new("listEvents", "events", "Read a bus's log, page by page")
-        .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` there are no pages, and neither `after` nor `limit`.")
+        .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` it is the newest events, and those before them with `before`; neither `after` nor `limit` goes with it.")
         .query("after", after(), "The position after which the page begins; a page's `next`.", json!(0))
         .query("until", time("A time."), "Only events accepted before this time.", json!("2026-11-21T06:45:16Z"))
         .answers_shape(200, "A page, or the newest events.", "EventPage")
         .reads();
     let newest = "Only the newest ones, so many at most: fewer where they weigh much, or where a filter passes over much.";
-    bus(filtered(since(last(limit(operation), newest))))
+    let operation = last(limit(operation), newest);
+    let place = json!({"type": "integer", "minimum": 0});
+    bus(filtered(since(before(operation, place, json!(7)))))
 }
 
 /// When a stream is refused for want of a place.

@@ -26,7 +26,10 @@ pub(super) fn schema() -> Value {
         .has("title", text("The type in words."))
         .has("status", status)
         .has("detail", text("This occurrence in words."))
-        .has("instance", text("The path that was asked."))
+        .may(
+            "instance",
+            text("The path that was asked; not there where the problem is one event's of a batch."),
+        )
         .may(
             "errors",
             list("Every fault of an invalid input.", reference("Fault")),

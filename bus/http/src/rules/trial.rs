@@ -144,6 +144,8 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
     }
     let name = |text| Name::new(text).expect("a short word is a name");
     Ok(RuleConfig {
+        enabled: true,
+        description: None,
         name: name(NAME),
         bus: name(DEFAULT_BUS),
         pattern: test.pattern.map(|pattern| pattern.get().to_owned()),

@@ -71,11 +71,21 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> O
             "correct the body, or the Content-Type that declares it JSON",
         ),
     }
-    if faults.list.is_empty() {
-        finish(event, PLACE, faults)
-    } else {
-        None
+    if !faults.list.is_empty() {
+        return None;
     }
+    let event = finish(event, PLACE, faults);
+    // What was meant may have been decoded once too often.
+    for fault in &mut faults.list {
+        let header = format!("ce-{}", fault.pointer.trim_start_matches('/'));
+        let encoded = headers
+            .get(&header)
+            .is_some_and(|value| value.as_bytes().contains(&b'%'));
+        if encoded && fault.remedy.is_empty() {
+            fault.remedy = format!("in the header {header}, % stands for itself only as %25");
+        }
+    }
+    event
 }
 
 fn check_required(event: &Event, version: Option<&str>, headers: &HeaderMap, faults: &mut Faults) {
@@ -118,15 +128,13 @@ fn data(event: &Event, body: Bytes) -> Result<Data, String> {
         return Ok(Data::Absent);
     }
     let kept = payload::keep(&body, &body);
-    if event
-        .data_content_type
-        .as_deref()
-        .is_some_and(media_type::is_json)
-    {
-        payload::check_json(&kept)?;
-        Ok(Data::Json(kept))
-    } else {
-        Ok(Data::Opaque(kept))
+    match event.data_content_type.as_deref() {
+        None => payload::untyped(kept),
+        Some(kind) if media_type::is_json(kind) => {
+            payload::check_json(&kept)?;
+            Ok(Data::Json(kept))
+        }
+        Some(_) => Ok(Data::Opaque(kept)),
     }
 }
 

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::attribute::{Text, Value};
-use super::{At, Faults, Problem, finish, payload};
+use super::{At, FAULTS_OF_ENTRY_MAX, Faults, Problem, finish, payload};
 use edgebus_model::error::Fault;
 use edgebus_model::limits::BATCH_EVENTS_MAX;
 use edgebus_model::media_type;
@@ -19,8 +19,15 @@ use edgebus_model::{Attribute, Data, Event};
 
 /// One event of a structured body.
 pub(super) fn decode_one(body: &Bytes, faults: &mut Faults) -> Option<Event> {
+    let body = &without_mark(body);
     match serde_json::from_slice::<Draft<'_>>(body) {
         Ok(draft) => draft.event(body, At { index: None }, faults),
+        Err(_) if body.trim_ascii_start().starts_with(b"[") => {
+            let reason = "is an array, where one event is a JSON object";
+            let remedy = "send several events as application/cloudevents-batch+json";
+            faults.add(&At { index: None }, "", reason, remedy);
+            None
+        }
         Err(error) => {
             faults.list.push(syntax(&error));
             None
@@ -30,24 +37,48 @@ pub(super) fn decode_one(body: &Bytes, faults: &mut Faults) -> Option<Event> {
 
 /// The events of a batch body: all of them, or the faults of each that has one.
 pub(super) fn decode_batch(body: &Bytes, faults: &mut Faults) -> Result<Vec<Event>, Problem> {
+    let body = &without_mark(body);
+    let entries = entries(body, faults)?.into_iter().enumerate();
+    let events = entries.filter_map(|(index, entry)| entry.event(body, index, faults));
+    Ok(events.collect())
+}
+
+/// The events of a batch body, each for itself.
+pub(super) fn decode_each(
+    body: &Bytes,
+    faults: &mut Faults,
+) -> Result<Vec<Result<Event, Faults>>, Problem> {
+    let body = &without_mark(body);
+    let entries = entries(body, faults)?.into_iter().enumerate();
+    let each = entries.map(|(index, entry)| {
+        let mut own = Faults::at_most(FAULTS_OF_ENTRY_MAX);
+        let event = entry.event(body, index, &mut own);
+        event.filter(|_| own.list.is_empty()).ok_or(own)
+    });
+    Ok(each.collect())
+}
+
+/// A body without the byte order mark that some editors and shells put before JSON (RFC 8259, 8.1).
+fn without_mark(body: &Bytes) -> Bytes {
+    match body.starts_with(b"\xef\xbb\xbf") {
+        true => body.slice(3..),
+        false => body.clone(),
+    }
+}
+
+/// The entries of a batch body.
+fn entries<'b>(body: &'b Bytes, faults: &mut Faults) -> Result<Vec<Entry<'b>>, Problem> {
     match serde_json::from_slice::<Drafts<'_>>(body) {
         Ok(Drafts { over: true, .. }) => Err(Problem::too_large(format!(
             "a batch holds at most {BATCH_EVENTS_MAX} events; send several"
         ))),
-        Ok(Drafts { list, .. }) => Ok(list
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, draft)| {
-                let place = At { index: Some(index) };
-                match draft {
-                    Entry::Event(draft) => draft.event(body, place, faults),
-                    Entry::Wrong => {
-                        faults.add(&place, "", "must be a CloudEvent as a JSON object", "");
-                        None
-                    }
-                }
-            })
-            .collect()),
+        Ok(Drafts { list, .. }) => Ok(list),
+        Err(_) if body.trim_ascii_start().starts_with(b"{") => {
+            let reason = "is one event, where a batch is a JSON array";
+            let remedy = "send one event as application/cloudevents+json";
+            faults.add(&At { index: None }, "", reason, remedy);
+            Ok(Vec::new())
+        }
         Err(error) => {
             faults.list.push(syntax(&error));
             Ok(Vec::new())
@@ -137,9 +168,11 @@ impl<'de> Draft<'de> {
                     draft.twice(name);
                 }
             } else {
-                draft.add_extension(name, map.next_value()?);
-                if draft.extensions.len() > 4 * Event::EXTENSIONS_MAX {
-                    return Err(A::Error::custom("far too many extension attributes"));
+                // Far more than there may be are not kept.
+                if draft.extensions.len() + draft.wrong.len() > 4 * Event::EXTENSIONS_MAX {
+                    map.next_value::<IgnoredAny>()?;
+                } else {
+                    draft.add_extension(name, map.next_value()?);
                 }
             }
         }
@@ -248,7 +281,7 @@ impl<'de> Draft<'de> {
     }
 
     /// The JSON format's section 3.1.2. Data with a type other than JSON must be a string, whose text
-    /// it is; without a type it is JSON.
+    /// it is; without a type it is JSON, and so are bytes in Base64 that are JSON.
     fn payload(&self, body: &Bytes, media_type: Option<&str>) -> Result<Data, Wrong> {
         let wrong = |member, reason: String, remedy| Err((member, reason, remedy));
         match (self.data, self.data_base64.as_deref()) {
@@ -263,13 +296,15 @@ impl<'de> Draft<'de> {
                     Ok(bytes) => Bytes::from(bytes),
                     Err(_) => return wrong("data_base64", "is not Base64 with padding".into(), ""),
                 };
-                if media_type.is_some_and(media_type::is_json) {
-                    match payload::check_json(&bytes) {
+                match media_type {
+                    None => {
+                        payload::untyped(bytes).or_else(|reason| wrong("data_base64", reason, ""))
+                    }
+                    Some(kind) if media_type::is_json(kind) => match payload::check_json(&bytes) {
                         Ok(()) => Ok(Data::Json(bytes)),
                         Err(reason) => wrong("data_base64", reason, "correct datacontenttype"),
-                    }
-                } else {
-                    Ok(Data::Opaque(bytes))
+                    },
+                    Some(_) => Ok(Data::Opaque(bytes)),
                 }
             }
             (Some(raw), None) if media_type.is_none_or(media_type::is_json) => {
@@ -300,6 +335,20 @@ type Wrong = (&'static str, String, &'static str);
 enum Entry<'a> {
     Event(Box<Draft<'a>>),
     Wrong,
+}
+
+impl Entry<'_> {
+    /// Makes the event, if nothing is wrong with it.
+    fn event(self, body: &Bytes, index: usize, faults: &mut Faults) -> Option<Event> {
+        let place = At { index: Some(index) };
+        match self {
+            Entry::Event(draft) => draft.event(body, place, faults),
+            Entry::Wrong => {
+                faults.add(&place, "", "must be a CloudEvent as a JSON object", "");
+                None
+            }
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Entry<'de> {

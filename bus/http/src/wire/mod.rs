@@ -28,6 +28,8 @@ pub(crate) use percent::decode as percent_decode;
 
 /// Faults that are reported for one request; the rest appear once these are mended.
 const FAULTS_MAX: usize = 100;
+/// The same for each event of a batch whose events are taken one by one.
+const FAULTS_OF_ENTRY_MAX: usize = 10;
 
 /// How events are laid out in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,22 +115,29 @@ pub(crate) fn decode(mode: Mode, headers: &HeaderMap, body: Bytes) -> Result<Vec
             .collect(),
         Mode::Batch => envelope::decode_batch(&body, &mut faults)?,
     };
-    let detail = match faults.list.as_slice() {
-        [] => return Ok(events),
-        [only] => format!("{}: {}", shown(&only.pointer), only.reason),
-        [first, ..] => format!(
-            "{} faults; the first at {}",
-            faults.list.len(),
-            shown(&first.pointer)
-        ),
-    };
-    if faults.first_too_large {
-        return Err(Problem {
-            faults: faults.list,
-            ..Problem::too_large(detail)
-        });
+    match faults.refusal() {
+        None => Ok(events),
+        Some(problem) => Err(problem),
     }
-    Err(Problem::invalid(detail, faults.list).coded(Code::EventInvalid))
+}
+
+/// Reads the events of a batch, in order, and checks each for itself. A fault's pointer leads into the batch.
+///
+/// # Errors
+/// What keeps the batch from being read at all.
+pub(crate) fn decode_each(body: &Bytes) -> Result<Vec<Result<Event, Problem>>, Problem> {
+    let mut faults = Faults::default();
+    let each = envelope::decode_each(body, &mut faults)?;
+    if let Some(problem) = faults.refusal() {
+        return Err(problem);
+    }
+    let each = each.into_iter().map(|one| {
+        one.map_err(|faults| {
+            let nameless = || Problem::invalid("the event can't be read", Vec::new());
+            faults.refusal().unwrap_or_else(nameless)
+        })
+    });
+    Ok(each.collect())
 }
 
 fn shown(pointer: &str) -> &str {
@@ -146,16 +155,50 @@ fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The faults found so far, up to a bound.
-#[derive(Default)]
 struct Faults {
     list: Vec<Fault>,
+    most: usize,
     /// True if the first fault was a size, which has a status of its own.
     first_too_large: bool,
 }
 
+impl Default for Faults {
+    fn default() -> Self {
+        Self::at_most(FAULTS_MAX)
+    }
+}
+
 impl Faults {
+    fn at_most(most: usize) -> Self {
+        Self {
+            list: Vec::new(),
+            most,
+            first_too_large: false,
+        }
+    }
+
+    /// The answer that these are a reason for.
+    fn refusal(self) -> Option<Problem> {
+        let detail = match self.list.as_slice() {
+            [] => return None,
+            [only] => format!("{}: {}", shown(&only.pointer), only.reason),
+            [first, ..] => format!(
+                "{} faults; the first at {}",
+                self.list.len(),
+                shown(&first.pointer)
+            ),
+        };
+        Some(match self.first_too_large {
+            true => Problem {
+                faults: self.list,
+                ..Problem::too_large(detail)
+            },
+            false => Problem::invalid(detail, self.list).coded(Code::EventInvalid),
+        })
+    }
+
     fn add(&mut self, place: &At, member: &str, reason: impl Into<String>, remedy: &str) {
-        if self.list.len() < FAULTS_MAX {
+        if self.list.len() < self.most {
             self.list.push(Fault {
                 pointer: place.pointer(member),
                 place: None,

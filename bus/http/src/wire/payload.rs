@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use edgebus_model::Data;
+
 /// Brackets open at once in the data of an event: 64 with the event's own.
 const DEPTH_MAX: usize = 63;
 /// Data up to this size is copied out of a body that holds one event: the copy is cheaper than the
@@ -20,8 +22,23 @@ pub(super) fn keep(body: &Bytes, data: &[u8]) -> Bytes {
 
 /// Checks that `text` is one JSON value in UTF-8 that is not nested too deeply.
 pub(super) fn check_json(text: &[u8]) -> Result<(), String> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err(
+            "is not JSON: it begins with a byte order mark, which is to be left out".to_owned(),
+        );
+    }
     serde_json::from_slice::<&RawValue>(text).map_err(|error| reason(&error))?;
     check_depth(text)
+}
+
+/// The data of these bytes where nothing says what they are: JSON if they are JSON, as CloudEvents' SDKs send
+/// and take it.
+pub(super) fn untyped(bytes: Bytes) -> Result<Data, String> {
+    let is_json = serde_json::from_slice::<&RawValue>(&bytes).is_ok();
+    match is_json {
+        true => check_depth(&bytes).map(|()| Data::Json(bytes)),
+        false => Ok(Data::Opaque(bytes)),
+    }
 }
 
 /// Checks the nesting of what is known to be JSON.

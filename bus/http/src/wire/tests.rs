@@ -127,14 +127,14 @@ fn structured_data_is_what_the_format_says() {
 fn structured_attributes_keep_their_values_and_order() {
     let event = structured(
         r#" {"zeta":"\u00fc","type":"t","\u0069d":"1","alpha":-7,"source":"/s","specversion":"1.0",
-            "on":true,"gone":null,"time":"2026-11-21T06:30:16.5+01:00","subject":"s","dataschema":"d"} "#,
+            "on":true,"gone":null,"time":"2026-11-21T06:30:16.5+01:00","subject":"s","dataschema":"urn:d"} "#,
     )
     .unwrap()
     .remove(0);
     assert_eq!((&*event.id, &*event.source, &*event.kind), ("1", "/s", "t"));
     assert_eq!(event.time.as_deref(), Some("2026-11-21T06:30:16.5+01:00"));
     assert_eq!(event.subject.as_deref(), Some("s"));
-    assert_eq!(event.data_schema.as_deref(), Some("d"));
+    assert_eq!(event.data_schema.as_deref(), Some("urn:d"));
     let extension = |name: &str, value| (name.to_owned(), value);
     assert_eq!(
         event.extensions,
@@ -161,7 +161,6 @@ fn structured_faults_have_their_places() {
         "\"x\"",
         "{}x",
         "{\"a\":1,}",
-        "\u{feff}{}",
         "{\"a\":'b'}",
     ] {
         check(not_json, &[""]);
@@ -197,7 +196,7 @@ fn structured_faults_have_their_places() {
         &["/subject"],
     );
     let many: Vec<String> = (0..200).map(|n| format!("\"x{n}\":1")).collect();
-    check(&with(&many.join(",")), &[""]);
+    check(&with(&many.join(",")), &["/x32"]);
     let some: Vec<String> = (0..33).map(|n| format!("\"x{n}\":1")).collect();
     check(&with(&some.join(",")), &["/x32"]);
     let headers = headers(&[("content-type", "application/cloudevents+json")]);
@@ -301,6 +300,13 @@ fn binary_data_is_the_body() {
     check(&[], "", Data::Absent);
     check(&[], "{", opaque("{"));
     check(
+        &[],
+        r#" {"n": 1, "t": "\u00fc"}"#,
+        json(r#" {"n": 1, "t": "\u00fc"}"#),
+    );
+    check(&[], "7", json("7"));
+    check(&[], "plain text", opaque("plain text"));
+    check(
         &[("content-type", "application/json")],
         " [1 ,2]\n",
         json(" [1 ,2]\n"),
@@ -365,6 +371,199 @@ fn binary_faults_have_their_places() {
     let bare = headers(&[("content-type", "application/x-www-form-urlencoded")]);
     let (status, pointers) = read(&bare, "{}").unwrap_err();
     assert_eq!((status, pointers.len()), (400, 4));
+}
+
+#[test]
+fn names_and_forms_are_those_of_the_specification() {
+    let taken = |members: &str| structured(&format!("{{{NAMED},{members}}}")).map(drop);
+    let long = format!(r#""{}":"1""#, "x".repeat(64));
+    for good in [
+        // Debezium's, and the longest.
+        r#""iodebeziumtxtotalorder":"1","iodebeziumtxdatacollectionorder":"1""#,
+        &long,
+        r#""dataschema":"https://example.com/s.json#x""#,
+        r#""datacontenttype":"application/json; charset=utf-8""#,
+    ] {
+        assert_eq!(taken(good), Ok(()), "{good}");
+    }
+    let longer = format!(r#""{}":"1""#, "x".repeat(65));
+    for (bad, pointer) in [
+        (&*longer, format!("/{}", "x".repeat(64))),
+        (r#""methodName":"x""#, "/methodName".to_owned()),
+        (r#""dataschema":"not a uri""#, "/dataschema".to_owned()),
+        (r#""dataschema":"/s""#, "/dataschema".to_owned()),
+        (r#""datacontenttype":"json""#, "/datacontenttype".to_owned()),
+    ] {
+        assert_eq!(taken(bad), Err((400, vec![pointer])), "{bad}");
+    }
+    for source in ["my source", "%zz", "http://[::1"] {
+        let body = format!(r#"{{"specversion":"1.0","id":"1","source":"{source}","type":"t"}}"#);
+        assert_eq!(
+            structured(&body),
+            Err((400, vec!["/source".into()])),
+            "{source}"
+        );
+    }
+    let told = |value: &str| {
+        let headers = headers(&[
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", value),
+            ("ce-type", "t"),
+        ]);
+        let problem = decode(Mode::Binary, &headers, Bytes::new()).unwrap_err();
+        problem.faults[0].remedy.clone()
+    };
+    assert_eq!(
+        told("/a%20b"),
+        "in the header ce-source, % stands for itself only as %25"
+    );
+    assert_eq!(told("/a|b"), "");
+}
+
+/// However an event comes, rules see the same of it.
+#[test]
+fn an_event_is_the_same_in_every_mode() {
+    use edgebus_manifest::view::View;
+    let seen = |event: &Event| {
+        let view = View::new(event);
+        let parts = view.parts().into_iter().map(|part| match part {
+            rules::Part::Text { name, value } => format!("{name}={value:?}"),
+            rules::Part::Raw { name, json } => {
+                format!("{name}:{}", String::from_utf8_lossy(json))
+            }
+        });
+        parts.collect::<Vec<String>>()
+    };
+    for (attributes, headers_of_it, data, body) in [
+        (
+            r#""priority":5,"on":true"#,
+            &[("ce-priority", "5"), ("ce-on", "true")][..],
+            r#""data":{"n":1}"#,
+            r#"{"n":1}"#,
+        ),
+        (
+            r#""n":"5""#,
+            &[("ce-n", "5")],
+            r#""data_base64":"eyJuIjoxfQ==""#,
+            r#"{"n":1}"#,
+        ),
+        (
+            r#""n":"-1""#,
+            &[("ce-n", "-1")],
+            r#""data_base64":"e24=""#,
+            "{n",
+        ),
+        (
+            r#""datacontenttype":"text/plain""#,
+            &[("content-type", "text/plain")],
+            r#""data":"{}""#,
+            "{}",
+        ),
+        (
+            r#""datacontenttype":"application/json""#,
+            &[("content-type", "application/json")],
+            r#""data_base64":"WzFd""#,
+            "[1]",
+        ),
+    ] {
+        let json = format!("{{{NAMED},{attributes},{data}}}");
+        let structured = structured(&json).unwrap().remove(0);
+        let batch = batch(&format!("[{json}]")).unwrap().remove(0);
+        let binary = binary(headers_of_it, body).unwrap().remove(0);
+        assert_eq!(seen(&structured), seen(&binary), "{json}");
+        assert_eq!(seen(&structured), seen(&batch), "{json}");
+        assert!(structured.says_the_same(&binary), "{json}");
+    }
+    let deep = "[".repeat(64) + &"]".repeat(64);
+    assert_eq!(
+        data_of(&format!(r#""data":{deep}"#)),
+        Err((400, vec!["/data".into()]))
+    );
+    assert_eq!(binary(&[], deep.leak()), Err((400, vec!["/data".into()])));
+}
+
+#[test]
+fn a_batch_is_also_read_event_by_event() {
+    let event = format!("{{{NAMED},\"data\":[1]}}");
+    let faulty =
+        format!(r#"[{event},{{"specversion":"1.0","id":"2"}},7,{{{NAMED},"x":[]}},{event}]"#);
+    let each = decode_each(&Bytes::from(faulty)).unwrap();
+    let pointers = |problem: &Problem| -> Vec<String> {
+        let faults = problem.faults.iter();
+        faults.map(|fault| fault.pointer.clone()).collect()
+    };
+    let found: Vec<Vec<String>> = each
+        .iter()
+        .map(|one| one.as_ref().map_or_else(pointers, |_| Vec::new()))
+        .collect();
+    let expected: [&[&str]; 5] = [&[], &["/1/source", "/1/type"], &["/2"], &["/3/x"], &[]];
+    assert_eq!(found, expected);
+    // What is no array has no events.
+    for body in [&*event, "[", "", &format!("[{event}")] {
+        assert!(
+            decode_each(&Bytes::from(body.to_owned())).is_err(),
+            "{body}"
+        );
+    }
+    assert_eq!(decode_each(&Bytes::from("[]")).unwrap().len(), 0);
+    let over = format!("[{}]", vec![event.as_str(); BATCH_EVENTS_MAX + 1].join(","));
+    assert_eq!(decode_each(&Bytes::from(over)).unwrap_err().status(), 413);
+    let many: Vec<String> = (0..200).map(|n| format!("\"X{n}\":[]")).collect();
+    let body = format!("[{{{NAMED},{}}}]", many.join(","));
+    let told = decode_each(&Bytes::from(body))
+        .unwrap()
+        .remove(0)
+        .unwrap_err();
+    assert_eq!(told.faults.len(), FAULTS_OF_ENTRY_MAX);
+    let large = format!("[{{{NAMED},\"data\":\"{}\"}}]", "x".repeat(EVENT_BYTES_MAX));
+    let told = decode_each(&Bytes::from(large))
+        .unwrap()
+        .remove(0)
+        .unwrap_err();
+    assert_eq!(
+        (told.status(), told.faults[0].pointer.as_str()),
+        (413, "/0")
+    );
+}
+
+#[test]
+fn what_is_before_and_around_json_is_told_or_passed_over() {
+    let event = format!("\u{feff}{{{NAMED},\"data\":[1]}}");
+    assert_eq!(structured(&event).unwrap()[0].data, json("[1]"));
+    assert_eq!(batch("\u{feff}[]").unwrap(), []);
+    let words = |mode: Mode, body: &str| {
+        let json = headers(&[
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "/s"),
+            ("ce-type", "t"),
+        ]);
+        let problem = decode(mode, &json, Bytes::from(body.to_owned())).unwrap_err();
+        let fault = &problem.faults[0];
+        format!("{} {}; {}", fault.pointer, fault.reason, fault.remedy)
+    };
+    for (mode, body, expected) in [
+        (
+            Mode::Binary,
+            "\u{feff}{}",
+            "/data is not JSON: it begins with a byte order mark",
+        ),
+        (
+            Mode::Structured,
+            " [{}]",
+            "application/cloudevents-batch+json",
+        ),
+        (
+            Mode::Batch,
+            "{}",
+            "send one event as application/cloudevents+json",
+        ),
+    ] {
+        let told = words(mode, body);
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 #[test]

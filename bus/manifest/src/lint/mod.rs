@@ -2,7 +2,11 @@
 //!
 //! Never here: files, and reasons to refuse.
 
+mod literals;
+mod names;
 mod patterns;
+
+pub use names::{Lint, Warning};
 
 use std::collections::BTreeSet;
 
@@ -19,19 +23,24 @@ use super::scalar::duration_text;
 /// Every warning of a manifest without faults, in the order of the text. `is_set` says whether a
 /// secret has a value where the question is asked.
 #[must_use]
-pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Fault> {
-    let mut found = Vec::new();
-    not_applied(document, &mut found);
-    secrets(document, is_set, &mut found);
-    unused_functions(document, &mut found);
+pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warning> {
+    let mut found: Vec<Warning> = Vec::new();
+    found.extend(Lint::NotApplied.each(|found| not_applied(document, found)));
+    found.extend(Lint::SecretUnset.each(|found| secrets(document, is_set, found)));
+    found.extend(Lint::UnusedFunction.each(|found| unused_functions(document, found)));
     for rule in &document.manifest.rules {
-        slow_retries(document, rule, &mut found);
-        unused_paths(document, rule, &mut found);
-        costly_queries(document, rule, &mut found);
+        found.extend(Lint::SlowRetry.each(|found| slow_retries(document, rule, found)));
+        found.extend(Lint::UnusedPath.each(|found| unused_paths(document, rule, found)));
+        found.extend(Lint::CostlyQuery.each(|found| costly_queries(document, rule, found)));
+        let literals = literals::check(document, rule);
+        found.extend(Lint::NearAttribute.each(|found| found.extend(literals.near)));
+        found.extend(Lint::StarInValue.each(|found| found.extend(literals.stars)));
     }
-    untested_rules(document, &mut found);
-    patterns::check(document, &mut found);
-    found.sort_by_key(|warning| warning.place);
+    found.extend(Lint::UntestedRule.each(|found| untested_rules(document, found)));
+    let mut twice = Vec::new();
+    found.extend(Lint::NeverMatches.each(|found| patterns::check(document, found, &mut twice)));
+    found.extend(Lint::SentTwice.each(|found| found.append(&mut twice)));
+    found.sort_by_key(|warning| warning.fault.place);
     found
 }
 
@@ -201,7 +210,7 @@ fn untested_rules(document: &Document, found: &mut Vec<Fault>) {
         .iter()
         .flat_map(|test| &test.expect)
         .collect();
-    for rule in &manifest.rules {
+    for rule in manifest.rules.iter().filter(|rule| rule.enabled) {
         if !expected.contains(&rule.name) {
             let bus = match rule.bus.as_str() {
                 DEFAULT_BUS => String::new(),

@@ -26,6 +26,7 @@ const SHAPE: Shape<'static> = Shape {
         "time",
     ],
     required: &["id", "source", "specversion", "type"],
+    others_but: &["data"],
 };
 
 /// Pairs of rules that are compared; a manifest with more has what is first in it compared.
@@ -34,12 +35,13 @@ const PAIRS_MAX: usize = 20_000;
 /// A rule with its pattern; without one it takes every event.
 type Parsed<'m> = (&'m RuleConfig, Option<Pattern>);
 
-/// Warns of patterns that can't match, in whole or in part, and of rules that are within others.
-pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
+/// Warns of patterns that can't match, in whole or in part, and (`twice`) of rules that are within others.
+pub(super) fn check(document: &Document, found: &mut Vec<Fault>, twice: &mut Vec<Fault>) {
     let parsed: Vec<Parsed<'_>> = document
         .manifest
         .rules
         .iter()
+        .filter(|rule| rule.enabled)
         .filter_map(|rule| {
             let pattern = match &rule.pattern {
                 Some(text) => Some(parse_pattern(text).ok()?),
@@ -58,7 +60,7 @@ pub(super) fn check(document: &Document, found: &mut Vec<Fault>) {
             alive.push((rule, pattern));
         }
     }
-    within(document, &alive, found);
+    within(document, &alive, twice);
 }
 
 /// Warns of what can never match, and says whether that is the whole rule.
@@ -225,8 +227,9 @@ mod tests {
         let text = format!("version: 1\nfunctions: {{ f: {{}}, g: {{}} }}\nrules:\n{rules}");
         let document = Document::read(&text);
         assert!(document.faults.is_empty(), "{:?}", document.faults);
-        let mut found = Vec::new();
-        super::check(&document, &mut found);
+        let (mut found, mut twice) = (Vec::new(), Vec::new());
+        super::check(&document, &mut found, &mut twice);
+        found.extend(twice);
         let reasons: Vec<&str> = found.iter().map(|fault| fault.reason.as_str()).collect();
         assert_eq!(reasons, expected, "{rules}");
         assert!(found.iter().all(|fault| fault.place.is_some()));
@@ -245,9 +248,9 @@ mod tests {
     #[test]
     fn a_rule_that_can_not_match_is_within_none() {
         check(
-            "  a: { match: { type: [5] }, to: [{ function: f }] }\n  b: { match: { type: [5, 6] }, to: [{ function: f }] }\n  c: { to: [{ function: f }] }\n",
+            "  a: { match: { type: [null] }, to: [{ function: f }] }\n  b: { match: { type: [null, { numeric: ['>', 1] }] }, to: [{ function: f }] }\n  c: { to: [{ function: f }] }\n",
             &[
-                "rule `a` can never match: type: it is always one string, which can't be 5",
+                "rule `a` can never match: type: it is always one string, which can't be null",
                 "rule `b` can never match: type: none of its alternatives can be met",
             ],
         );
@@ -262,9 +265,9 @@ mod tests {
             ],
         );
         check(
-            "  a: { match: { $or: [{ type: [5] }, { type: [t] }] }, to: [{ function: f }] }\n",
+            "  a: { match: { $or: [{ type: [null] }, { type: [t] }] }, to: [{ function: f }] }\n",
             &[
-                "rule `a`: type: $or choice 1 of 2 can never match: it is always one string, which can't be 5",
+                "rule `a`: type: $or choice 1 of 2 can never match: it is always one string, which can't be null",
             ],
         );
     }

@@ -37,7 +37,7 @@ pub(in super::super) const CASE: Shape = Shape {
             form: Form::OneOrMany(&Form::Event(words("`event`", TEXT_BYTES_MAX)), EVENTS),
             absent: Absent::Fault,
             example: "{ type: com.github.issues, data: { action: opened } }",
-            about: "The event, or a list of events, each of which must do what is expected. Written here, where `specversion`, `id` and `source` may be left out; or the path of a file, relative to the manifest's folder, with one CloudEvent in JSON, an array of them, or (`.jsonl`) one on each line.",
+            about: "The event, or a list of events, each of which must do what is expected. Written here, where `specversion`, `id` and `source` may be left out; or the path of a file, relative to the manifest's folder, with one CloudEvent in JSON, an array of them, or (`.jsonl`) one on each line. An event in EventBridge's shape is taken too: `detail-type` is `type`, `detail` is `data`, and `resources`, a list, goes into the data.",
         },
         Key {
             name: "expect",

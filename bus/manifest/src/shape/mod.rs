@@ -144,6 +144,12 @@ impl Shape {
         self.keys.iter().map(|key| key.name)
     }
 
+    /// Whether a key is the user's own: at the top those with `x-` before them, where anchors may stand. Nothing
+    /// is made of them.
+    pub(super) fn takes_own(&self, key: &str) -> bool {
+        self.place.is_empty() && key.starts_with("x-")
+    }
+
     /// One of its keys.
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)

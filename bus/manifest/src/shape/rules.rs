@@ -1,6 +1,6 @@
 //! The keys of the section `rules`.
 
-use edgebus_model::SubscriptionName;
+use edgebus_model::{RuleConfig, SubscriptionName};
 
 use super::{Absent, Count, DAY_MS, Form, Key, Shape, bounds, words};
 
@@ -19,6 +19,20 @@ pub(in super::super) const RULE: Shape = Shape {
     what: "a rule",
     place: "rules.NAME",
     keys: &[
+        Key {
+            name: "description",
+            form: Form::Text(words("`description`", RuleConfig::DESCRIPTION_BYTES_MAX)),
+            absent: Absent::Means("none"),
+            example: "bugs that came from outside",
+            about: "What the rule is for, in your words; `edgebus rules ls -o json` shows it.",
+        },
+        Key {
+            name: "enabled",
+            form: Form::Flag("`enabled`"),
+            absent: Absent::Is("true"),
+            example: "false",
+            about: "Whether it takes events. A rule that is off takes none; what it has pending is still delivered, and its subscriptions keep their names, numbers and history.",
+        },
         Key {
             name: "bus",
             form: Form::Name("bus"),

@@ -9,12 +9,23 @@ mod verdict;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use rules::{Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
+use rules::{Dialect, Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
 use serde_json::value::RawValue;
 
 use edgebus_model::{Attribute, Data, Event, InputConfig, media_type};
 
 pub use verdict::{FilterVerdict, InputVerdict, Unjudged, Verdict, check_keys, judge};
+
+/// The members of an event that aren't attributes. Attributes are texts: in headers there is nothing else, and
+/// an event has one verdict however it came.
+const TEXTS_BUT: &[&str] = &["data"];
+
+/// How patterns are read that have our names for members.
+pub const PATTERNS: ParseOptions<'static> = ParseOptions {
+    dialect: Dialect::Edgebus,
+    aliases: &[],
+    texts_but: TEXTS_BUT,
+};
 
 /// EventBridge's names of two members, with ours: `detail` is `data`, `detail-type` is `type`.
 pub const ALIASES: [(&str, &str); 2] = [("detail-type", "type"), ("detail", "data")];
@@ -28,7 +39,7 @@ enum Seen<'e> {
     /// A whole event.
     Event {
         event: &'e Event,
-        /// The attributes that are numbers or booleans, printed.
+        /// The attributes that were numbers or booleans in JSON, as the texts that they are in headers.
         scratch: String,
         /// Where each extension stands in `scratch`; empty for texts.
         spans: Vec<Range<usize>>,
@@ -99,11 +110,9 @@ impl<'e> View<'e> {
                 let seen = members
                     .iter()
                     .filter(|(name, _)| opaque.is_none() || name != "data");
-                let raw = seen.map(|(name, value)| Part::Raw {
-                    name,
-                    json: value.get().as_bytes(),
-                });
-                return raw.collect();
+                return seen
+                    .map(|(name, value)| member(name, value.get()))
+                    .collect();
             }
         };
         let mut parts = Vec::with_capacity(9 + event.extensions.len());
@@ -115,9 +124,9 @@ impl<'e> View<'e> {
         for ((name, value), span) in event.extensions.iter().zip(spans) {
             parts.push(match value {
                 Attribute::Text(value) => Part::Text { name, value },
-                _ => Part::Raw {
+                _ => Part::Text {
                     name,
-                    json: scratch[span.clone()].as_bytes(),
+                    value: &scratch[span.clone()],
                 },
             });
         }
@@ -147,6 +156,18 @@ impl<'e> View<'e> {
     }
 }
 
+/// A member of a part of an event. A number or a boolean beside the data is a text, as in a whole event.
+fn member<'e>(name: &'e str, json: &'e str) -> Part<'e> {
+    let is_text = |json: &str| json.parse::<i32>().is_ok() || matches!(json, "true" | "false");
+    match !TEXTS_BUT.contains(&name) && is_text(json) {
+        true => Part::Text { name, value: json },
+        false => Part::Raw {
+            name,
+            json: json.as_bytes(),
+        },
+    }
+}
+
 /// How `input` is meant that is written as this JSON: a string that begins with `$` is a path.
 #[must_use]
 pub fn input_config(json: &str) -> InputConfig {
@@ -167,7 +188,7 @@ pub fn input_config(json: &str) -> InputConfig {
 pub fn parse_pattern(text: &str) -> Result<Pattern, Vec<rules::Fault>> {
     let options = ParseOptions {
         aliases: &ALIASES,
-        ..ParseOptions::default()
+        ..PATTERNS
     };
     Pattern::parse(text.as_bytes(), &options)
 }

@@ -25,6 +25,9 @@ pub struct Verdict {
     pub bus: String,
     /// Whether the event goes to its targets.
     pub matched: bool,
+    /// Whether the rule is off, so that it takes no event whatever else holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
     /// What the pattern made of it; `None` for a rule without one, which takes every event.
     pub explanation: Option<Explanation>,
     /// What each `where` filter made of it.
@@ -107,7 +110,8 @@ pub fn judge(
             });
         }
     }
-    let matched = explanation.as_ref().is_none_or(|own| own.matched)
+    let matched = rule.enabled
+        && explanation.as_ref().is_none_or(|own| own.matched)
         && filters.iter().all(|filter| filter.held);
     let inputs = match matched {
         true => inputs(rule, view, accepted_at)?,
@@ -117,6 +121,7 @@ pub fn judge(
         rule: rule.name.to_string(),
         bus: rule.bus.to_string(),
         matched,
+        disabled: !rule.enabled,
         explanation,
         filters,
         inputs,
@@ -226,6 +231,9 @@ impl Verdict {
     /// `data.action: wanted "opened" or "reopened"; saw "closed"`.
     #[must_use]
     pub fn summary(&self) -> String {
+        if self.disabled {
+            return "the rule is off (`enabled: false`)".to_owned();
+        }
         if let Some(explanation) = self.explanation.as_ref().filter(|own| !own.matched) {
             return explanation.summary();
         }
@@ -279,6 +287,9 @@ impl Verdict {
         };
         let mut out = self.headline(style).to_owned();
         out.push('\n');
+        if self.disabled {
+            out.push_str(&format!("  {no}  the rule is off (`enabled: false`)\n"));
+        }
         match &self.explanation {
             None => out.push_str(&format!(
                 "  {yes}  the rule has no `match`, so its pattern takes every event\n"
@@ -355,6 +366,8 @@ mod tests {
     fn rule(pattern: Option<&str>, filters: &[&str], input: Option<InputConfig>) -> RuleConfig {
         let name = |text| Name::new(text).unwrap();
         RuleConfig {
+            enabled: true,
+            description: None,
             name: name("r"),
             bus: name("default"),
             pattern: pattern.map(str::to_owned),
@@ -554,6 +567,22 @@ mod tests {
         assert!(verdict.matched, "{verdict:?}");
         let made = verdict.inputs[0].input.as_ref().unwrap();
         assert_eq!(made.get(), "[1]");
+    }
+
+    #[test]
+    fn a_rule_that_is_off_takes_nothing_and_says_so() {
+        let off = RuleConfig {
+            enabled: false,
+            ..rule(None, &[], None)
+        };
+        let verdict = verdict(&off);
+        assert!(!verdict.matched);
+        assert_eq!(verdict.summary(), "the rule is off (`enabled: false`)");
+        let rendered = verdict.render(Style::Plain);
+        assert!(
+            rendered.starts_with("not matched\n  NO   the rule is off"),
+            "{rendered}"
+        );
     }
 
     #[test]

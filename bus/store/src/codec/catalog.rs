@@ -95,17 +95,31 @@ pub(crate) fn write_rule(out: &mut Vec<u8>, rule: &RuleConfig) {
     });
     out.list(rule.filters.iter(), |out, text| out.bytes(text.as_bytes()));
     out.list(rule.targets.iter(), write_target);
+    // Most rules are on and have no description, and end here.
+    if !rule.enabled || rule.description.is_some() {
+        out.flag(rule.enabled);
+        out.option(rule.description.as_ref(), |out, text| {
+            out.bytes(text.as_bytes());
+        });
+    }
 }
 
 pub(crate) fn read_rule(from: &mut Reader<'_>) -> Option<RuleConfig> {
     let name = from.name()?;
-    Some(RuleConfig {
+    let mut rule = RuleConfig {
         bus: from.name()?,
         pattern: from.option(Reader::text)?,
         filters: from.list(Reader::text)?,
         targets: from.list(|from| read_target(from, &name))?,
         name,
-    })
+        enabled: true,
+        description: None,
+    };
+    if !from.is_at_end() {
+        rule.enabled = from.flag()?;
+        rule.description = from.option(Reader::text)?;
+    }
+    Some(rule)
 }
 
 pub(crate) fn write_subscription(out: &mut Vec<u8>, subscription: &Subscription) {

@@ -304,6 +304,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// Whether everything is read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The format that the record was written in.
     pub(super) fn format(&self) -> u8 {
         self.format

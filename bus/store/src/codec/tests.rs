@@ -100,6 +100,29 @@ fn targets_of_formats_1_and_2_are_read() {
 }
 
 #[test]
+fn a_rule_that_is_off_comes_back_with_its_description() {
+    let plain = crate::conformance::rule("r", "default", &["f"]);
+    for (enabled, description) in [
+        (true, None),
+        (false, None),
+        (true, Some("of today")),
+        (false, Some("")),
+    ] {
+        let rule = edgebus_model::RuleConfig {
+            enabled,
+            description: description.map(str::to_owned),
+            ..plain.clone()
+        };
+        let mut out = Vec::new();
+        seal(&mut out, Table::Catalog, b"r", |out| {
+            catalog::write_rule(out, &rule);
+        });
+        let again = unseal(Table::Catalog, b"r", &out, catalog::read_rule);
+        assert_eq!(again.unwrap(), rule);
+    }
+}
+
+#[test]
 fn every_kind_of_target_comes_back() {
     use edgebus_model::TargetKind;
     let mut rule = crate::conformance::rule("r", "default", &["f"]);

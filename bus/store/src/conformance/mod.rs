@@ -112,6 +112,8 @@ pub(super) fn name(text: &str) -> Name {
 
 pub(super) fn rule(rule: &str, bus: &str, functions: &[&str]) -> RuleConfig {
     RuleConfig {
+        enabled: true,
+        description: None,
         name: name(rule),
         bus: name(bus),
         pattern: Some(r#"{"type":["t"]}"#.into()),

@@ -25,6 +25,7 @@ pub(super) const ID: [u8; 16] = [9; 16];
 pub struct Random(pub u64);
 
 impl Random {
+    /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -51,6 +52,7 @@ struct Platter {
 pub struct Disk(Arc<Mutex<Platter>>);
 
 impl Disk {
+    /// A disk that holds `image`, all of it flushed.
     pub fn of(image: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(Platter {
             durable: image.clone(),
@@ -68,6 +70,7 @@ impl Disk {
         self.lock().live.clone()
     }
 
+    /// Lets the power go after so many operations.
     pub fn cut_after(&self, operations: u64) {
         self.lock().operations_left = Some(operations);
     }
@@ -102,6 +105,10 @@ impl Disk {
         Self::of(image)
     }
 
+    /// Opens the store on it.
+    ///
+    /// # Errors
+    /// The power is gone, or what is left can't be opened.
     pub fn open(&self) -> Result<RedbStore, Error> {
         self.open_with(1 << 20)
     }

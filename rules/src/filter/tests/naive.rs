@@ -1,4 +1,4 @@
-//! The plainest way to evaluate a query: RFC 9535 word for word over the parser's tree, node list by node
+//! The plainest way to evaluate a query: RFC 9535 word for word over jsonpath-rust's tree, node list by node
 //! list. Nothing is counted, kept or put aside.
 
 use super::super::plan::{Extent, Step};
@@ -167,7 +167,7 @@ fn form_of(
 
 fn worth(comparable: &parsed::Comparable, current: &Value, event: &Value) -> Option<Value> {
     match comparable {
-        parsed::Comparable::Literal(literal) => Some(super::super::compile::value(literal)),
+        parsed::Comparable::Literal(literal) => Some(literal_value(literal)),
         parsed::Comparable::Function(function) => value_of(function, current, event),
         parsed::Comparable::SingularQuery(query) => {
             let (top, segments) = match query {
@@ -192,7 +192,7 @@ fn worth(comparable: &parsed::Comparable, current: &Value, event: &Value) -> Opt
 
 fn argument(argument: &parsed::FnArg, current: &Value, event: &Value) -> Option<Value> {
     match argument {
-        parsed::FnArg::Literal(literal) => Some(super::super::compile::value(literal)),
+        parsed::FnArg::Literal(literal) => Some(literal_value(literal)),
         parsed::FnArg::Test(test) => match test.as_ref() {
             parsed::Test::Function(function) => value_of(function, current, event),
             _ => list(argument, current, event).first().cloned(),
@@ -227,6 +227,16 @@ fn value_of(function: &parsed::TestFunction, current: &Value, event: &Value) -> 
             _ => None,
         },
         _ => unreachable!("it is refused"),
+    }
+}
+
+fn literal_value(literal: &parsed::Literal) -> Value {
+    match literal {
+        parsed::Literal::Int(number) => Value::from(*number),
+        parsed::Literal::Float(number) => Value::from(number.clamp(f64::MIN, f64::MAX)),
+        parsed::Literal::String(text) => Value::from(text.as_str()),
+        parsed::Literal::Bool(truth) => Value::from(*truth),
+        parsed::Literal::Null => Value::Null,
     }
 }
 

@@ -435,7 +435,7 @@ fn what_is_no_i_regexp() {
 fn eventbridges_dialect_has_none_of_them() {
     let strict = ParseOptions {
         dialect: Dialect::EventBridge,
-        aliases: &[],
+        ..ParseOptions::default()
     };
     let fault = |text: &str| {
         let pattern = format!("{{\"a\":[{text}]}}");

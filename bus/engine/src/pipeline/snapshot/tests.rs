@@ -43,6 +43,8 @@ fn rule(text: &str, bus: usize, pattern: usize, filters: usize, targets: usize) 
     let all = FUNCTIONS.iter().enumerate();
     let named = all.filter(|(place, _)| targets & 1 << place != 0);
     RuleConfig {
+        enabled: true,
+        description: None,
         name: name(text),
         bus: name(BUSES[bus]),
         pattern: PATTERNS[pattern].map(str::to_owned),
@@ -124,7 +126,7 @@ fn events() -> Vec<Event> {
 fn naive(catalog: &Catalog, bus: &BusRules, event: &Event) -> Vec<SubscriptionId> {
     let view = View::new(event);
     let matches = |text: &String| {
-        let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default()).unwrap();
+        let pattern = Pattern::parse(text.as_bytes(), &view::PATTERNS).unwrap();
         let alone = RuleSet::new([((), pattern)]);
         let found = alone.matches(&view.parts(), Duplicates::Refuse).unwrap();
         !found.is_empty()
@@ -295,6 +297,8 @@ fn numbered(count: usize) -> Vec<RuleConfig> {
     let numbers = 0..count;
     numbers
         .map(|number| RuleConfig {
+            enabled: true,
+            description: None,
             pattern: Some(format!(r#"{{"type":["t{number}"]}}"#)),
             ..rule(&format!("r{number}"), 0, 0, 1, 8 | 1)
         })

@@ -327,6 +327,8 @@ async fn changes_go_on_beside_deployments_which_are_bounded() {
 /// A rule that only another release can have written: the store doesn't look into patterns.
 fn strange(name: &str, pattern: &str, input: Option<InputConfig>) -> RuleConfig {
     RuleConfig {
+        enabled: true,
+        description: None,
         name: Name::new(name).unwrap(),
         bus: Name::new("default").unwrap(),
         pattern: Some(pattern.to_owned()),

@@ -293,6 +293,8 @@ fn rules() -> Step {
         functions: vec![(t.clone(), digest, FunctionConfig::default())],
         components: vec![(digest, component)],
         rules: vec![RuleConfig {
+            enabled: true,
+            description: None,
             name: t.clone(),
             bus: default,
             pattern: None,

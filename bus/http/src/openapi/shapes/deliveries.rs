@@ -149,6 +149,10 @@ fn page(member: &'static str) -> Value {
             "next",
             next("Give it as `after` for the next page; null at the end."),
         )
+        .may(
+            "older",
+            next("With `last`: give it as `before` for older ones; null where there are none."),
+        )
         .done()
 }
 

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::schema::{flag, list, next, number, object, reference, text, time};
 use super::{AT, Shape};
-use edgebus_model::Event;
+use crate::problem::Cause;
+use edgebus_model::error::Kind;
+use edgebus_model::{Code, Event};
 
 /// The event shapes.
 pub(super) fn shapes() -> Vec<Shape> {
@@ -31,6 +33,29 @@ pub(super) fn shapes() -> Vec<Shape> {
             list("One for each event, in order.", reference("Accepted")),
         )
         .done();
+    let refused_schema = object("An event of the batch that was not stored.")
+        .has("problem", reference("Problem"))
+        .done();
+    let refused = json!({"problem": {
+        "type": Cause::Handle(Kind::Invalid).urn(),
+        "code": Code::EventInvalid.as_str(),
+        "title": "The input is invalid",
+        "status": 400,
+        "detail": "/1/type: is required",
+        "errors": [{"pointer": "/1/type", "reason": "is required"}],
+    }});
+    let each = object(
+        "What became of each event of a batch that was sent with `Prefer: handling=lenient`.",
+    )
+    .has(
+        "results",
+        list(
+            "One for each event, in order.",
+            json!({"oneOf": [reference("Accepted"), reference("Refused")]}),
+        ),
+    )
+    .has("refused", number("How many of them were not stored.", 0))
+    .done();
     let stored_schema = object("An event with its place in the log.")
         .has("position", number("Its place in the bus's log.", 1))
         .has("accepted_at", time("When it was accepted."))
@@ -49,6 +74,10 @@ pub(super) fn shapes() -> Vec<Shape> {
             next("Give it as `after` for the next page; null at the end."),
         )
         .may(
+            "older",
+            next("With `last`: give it as `before` for those before these; null at the log's beginning."),
+        )
+        .may(
             "newest",
             number(
                 "With `last`: the log's last position, from which a stream goes on.",
@@ -63,6 +92,12 @@ pub(super) fn shapes() -> Vec<Shape> {
             "AcceptedBatch",
             batch,
             json!({"results": [accepted, another]}),
+        ),
+        ("Refused", refused_schema, refused.clone()),
+        (
+            "AcceptedEach",
+            each,
+            json!({"results": [accepted, refused], "refused": 1}),
         ),
         ("StoredEvent", stored_schema, stored.clone()),
         ("EventPage", page, json!({"events": [stored], "next": "6"})),
@@ -97,8 +132,9 @@ fn attribute(words: &str) -> Value {
 fn event() -> Value {
     let words = format!(
         "A CloudEvent 1.0 in the JSON format. Other members are extension attributes: at most {} of them, \
-         with names of 1 to 20 lower-case letters and digits. An attribute has at most {} bytes.",
+         with names of 1 to {} lower-case letters and digits. An attribute has at most {} bytes.",
         Event::EXTENSIONS_MAX,
+        Event::NAME_BYTES_MAX,
         Event::ATTRIBUTE_BYTES_MAX
     );
     let extension = json!({

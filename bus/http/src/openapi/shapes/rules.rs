@@ -33,7 +33,7 @@ fn target_example() -> Value {
 
 fn rules() -> Vec<Shape> {
     let example = json!({
-        "name": "orders", "bus": "default", "match": {"type": ["com.example.order.placed"]}, "where": [],
+        "name": "orders", "bus": "default", "enabled": true, "match": {"type": ["com.example.order.placed"]}, "where": [],
         "to": [target_example()],
     });
     let pattern = json!({
@@ -55,6 +55,8 @@ fn rules() -> Vec<Shape> {
     let rule = object("A rule: which events, and where to.")
         .has("name", name("Its name."))
         .has("bus", name("The bus whose events it looks at."))
+        .has("enabled", flag("Whether it takes events."))
+        .may("description", text("What it is for."))
         .has("match", pattern)
         .has("where", filters)
         .has("to", list("Its targets.", reference("Target")))

@@ -48,6 +48,10 @@ pub(super) fn shapes() -> Vec<Shape> {
     let verdict = judged("What a rule makes of an event.")
         .has("rule", name("The rule."))
         .has("bus", name("Its bus."))
+        .may(
+            "disabled",
+            flag("True where the rule is off, so that it takes no event."),
+        )
         .has("inputs", list(inputs, input()))
         .done();
     let trial_example = json!({"matched": false, "explanation": explained, "where": []});

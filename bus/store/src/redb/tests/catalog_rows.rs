@@ -8,6 +8,8 @@ use crate::codec::{self, Table, Writer};
 fn rule(name: &str) -> RuleConfig {
     let name = Name::new(name).unwrap();
     RuleConfig {
+        enabled: true,
+        description: None,
         bus: Name::new("default").unwrap(),
         pattern: Some(r#"{"type":["t"]}"#.to_owned()),
         filters: Vec::new(),

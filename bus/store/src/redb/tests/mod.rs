@@ -69,6 +69,8 @@ fn rules(dedupe_ms: u64) -> Step {
         functions: vec![(f.clone(), digest, FunctionConfig::default())],
         components: vec![(digest, component)],
         rules: vec![RuleConfig {
+            enabled: true,
+            description: None,
             name: r.clone(),
             bus: default,
             pattern: None,
