@@ -8,7 +8,7 @@
 //! # A whole function, with its test
 //!
 //! ```
-//! use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+//! use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize)]
@@ -38,17 +38,17 @@
 //! # #[cfg(not(target_family = "wasm"))]
 //! # fn main() {
 //! // In a `#[test]`; no bus and no WebAssembly are needed:
-//! use guest_sdk::testing::{self, Bench};
+//! use edgebus_sdk::testing::{self, Harness};
 //!
-//! let bench = Bench::new().config("TYPE", "com.example.sum");
+//! let harness = Harness::new().config("TYPE", "com.example.sum");
 //! let event = || testing::event("com.example.order", Order { customer: "ada".to_owned(), cents: 250 });
 //! handle(event()).expect("the order is fine");
 //! let emitted = handle(event()).expect("the order is fine");
 //!
-//! assert_eq!(bench.state("total/ada"), Some(b"500".to_vec()));
+//! assert_eq!(harness.state("total/ada"), Some(b"500".to_vec()));
 //! assert_eq!(emitted[0].kind, "com.example.sum");
 //! assert_eq!(emitted[0].data_as::<Total>().unwrap().cents, 500);
-//! assert_eq!(bench.output(), "INFO ada now stands at 250 cents\nINFO ada now stands at 500 cents\n");
+//! assert_eq!(harness.output(), "INFO ada now stands at 250 cents\nINFO ada now stands at 500 cents\n");
 //! # }
 //! # #[cfg(target_family = "wasm")]
 //! # fn main() {}
@@ -91,7 +91,7 @@ pub use failure::Failure;
 /// The function takes an [`Event`], and a [`Context`] too if it wants one, and returns a `Result` of
 /// anything that is [`IntoEmits`] (`()`, one [`Emit`], an `Option` or a `Vec` of them) or a [`Failure`].
 /// It stays an ordinary function, so tests call it. A crate has one.
-pub use guest_sdk_macros::function;
+pub use edgebus_sdk_macros::function;
 
 /// What the attribute's expansion needs; no part of the interface.
 #[doc(hidden)]

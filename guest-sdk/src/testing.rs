@@ -1,6 +1,6 @@
 //! Tests of a function without a bus: state, configuration, secrets and log in this thread's memory.
 //!
-//! Make a [`Bench`], call the function as any other, look at what it returned and at the bench. Nothing is
+//! Make a [`Harness`], call the function as any other, look at what it returned and at the harness. Nothing is
 //! rolled back if the function fails, because a test wants to see how far it came.
 
 use std::marker::PhantomData;
@@ -9,22 +9,22 @@ use crate::event::FromData;
 use crate::host::native::{World, with};
 use crate::{Context, Event, Failure, Payload};
 
-/// What the function under test finds on its bus. One is in force for each thread; a new one is empty.
+/// What the function under test finds on its bus. One is active for each thread; a new one is empty.
 #[derive(Debug)]
 #[must_use]
-pub struct Bench {
-    /// The bench belongs to its thread.
+pub struct Harness {
+    /// The harness belongs to its thread.
     thread: PhantomData<*const ()>,
 }
 
-impl Default for Bench {
+impl Default for Harness {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Bench {
-    /// An empty bench, in force for this thread.
+impl Harness {
+    /// An empty harness, active for this thread.
     pub fn new() -> Self {
         with(|world| *world = World::default());
         Self {

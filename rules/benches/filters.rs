@@ -1,7 +1,7 @@
 //! `where` queries on trees: what natural ones cost on events of 1 KiB and 1 MiB, what those cost that use up
 //! the budget of steps, and what a step costs.
 
-use rules::{Filter, Steps};
+use edgebus_rules::{Filter, Steps};
 
 fn main() {
     divan::main();

@@ -1,7 +1,7 @@
 //! One event of 1 KiB against 1, 10 and 100 rules: by the rule index, every byte checked, as a bus
 //! matches what comes in; trusting what was vouched for; and by the plain matcher.
 
-use rules::{Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust};
+use edgebus_rules::{Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust};
 
 fn main() {
     divan::main();

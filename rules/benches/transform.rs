@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
 
 fn main() {
     divan::main();

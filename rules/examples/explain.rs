@@ -1,7 +1,7 @@
 //! Says why a pattern matches an event, or doesn't, or what is wrong with the pattern.
 //!
 //! ```console
-//! $ cargo run -q -p rules --example explain -- '{"type":["order.placed"],"data":{"total":[{"numeric":[">=",1000]}],"paid":[true]}}' '{"type":"order.placed","data":{"total":250,"paid":"true"}}'
+//! $ cargo run -q -p edgebus-rules --example explain -- '{"type":["order.placed"],"data":{"total":[{"numeric":[">=",1000]}],"paid":[true]}}' '{"type":"order.placed","data":{"total":250,"paid":"true"}}'
 //! not matched
 //!   yes  type: wanted "order.placed"; saw "order.placed"
 //!   NO   data.total: wanted a number >= 1000; saw 250
@@ -9,7 +9,7 @@
 //!        hint: the value is a string: write "true"
 //! ```
 
-use rules::{ParseOptions, Pattern, explain_json};
+use edgebus_rules::{ParseOptions, Pattern, explain_json};
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 
@@ -27,9 +27,9 @@ pub(crate) fn run(
             // As lines it is for people; the same value serializes for programs.
             write!(out, "{explanation}")?;
         }
-        Err(faults) => {
-            for fault in faults {
-                writeln!(out, "{fault}")?;
+        Err(errors) => {
+            for error in errors {
+                writeln!(out, "{error}")?;
             }
         }
     }

@@ -6,11 +6,11 @@
 //! that is held for that clone only. A match holds no lock, and finds one rule, never none or two.
 //!
 //! ```console
-//! $ cargo run -q -p rules --example live
+//! $ cargo run -q -p edgebus-rules --example live
 //! 1000 states published; 3 readers found one rule at all times
 //! ```
 
-use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
+use edgebus_rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,11 +43,11 @@ impl Published {
 fn pattern() -> Result<Pattern, Box<dyn Error>> {
     let json = br#"{"type": ["order.placed"]}"#;
     let parsed = Pattern::parse(json, &ParseOptions::default());
-    parsed.map_err(|faults| faults[0].clone().into())
+    parsed.map_err(|errors| errors[0].clone().into())
 }
 
 /// Matches until the writer is done; true if one rule was there at all times.
-fn read(published: &Published, done: &AtomicBool) -> Result<bool, rules::EventFault> {
+fn read(published: &Published, done: &AtomicBool) -> Result<bool, edgebus_rules::EventError> {
     let event = br#"{"type": "order.placed", "data": {"total": 250}}"#;
     let mut scratch = Scratch::new();
     let mut state = published.state.load(Ordering::Acquire);

@@ -4,7 +4,7 @@
 //! and the others still count.
 //!
 //! ```console
-//! $ cargo run -q -p rules --example route -- rules/examples/orders.json < rules/examples/orders.jsonl
+//! $ cargo run -q -p edgebus-rules --example route -- rules/examples/orders.json < rules/examples/orders.jsonl
 //! line 1: large orders, to islands
 //! line 2: gifts that are fragile
 //! line 3: -
@@ -13,22 +13,22 @@
 //!
 //! The third order has a gift and something fragile, but these are two items.
 
-use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
+use edgebus_rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 
-/// All rules of the file, or all faults of the first wrong one, each with its place.
+/// All rules of the file, or all errors of the first wrong one, each with its place.
 fn read(text: &str) -> Result<RuleIndex<String>, Box<dyn Error>> {
     let patterns: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
     let mut index = RuleIndex::new();
     for (name, json) in patterns {
         match Pattern::parse(json.get().as_bytes(), &ParseOptions::default()) {
             Ok(pattern) => index.insert(name, &pattern),
-            Err(faults) => {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                return Err(format!("{name}: {}", faults.join("\n")).into());
+            Err(errors) => {
+                let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                return Err(format!("{name}: {}", errors.join("\n")).into());
             }
         };
     }
@@ -60,7 +60,7 @@ pub(crate) fn run(
                 let names: Vec<&str> = keys.map(String::as_str).collect();
                 writeln!(out, "line {number}: {}", names.join(", "))?;
             }
-            Err(fault) => eprintln!("line {number}: {fault}"),
+            Err(error) => eprintln!("line {number}: {error}"),
         }
     }
     Ok(())

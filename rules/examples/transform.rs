@@ -1,14 +1,14 @@
 //! Reads events, one JSON object a line, and prints what a template makes of each of them.
 //!
 //! ```console
-//! $ cargo run -q -p rules --example transform -- '{"text":"order {$.data.id}: {$.data.total} €","items":"{$.data.items[*].name}"}' < rules/examples/orders.jsonl
+//! $ cargo run -q -p edgebus-rules --example transform -- '{"text":"order {$.data.id}: {$.data.total} €","items":"{$.data.items[*].name}"}' < rules/examples/orders.jsonl
 //! {"text":"order 1: 2500 €","items":["clock"]}
 //! {"text":"order 2: 40 €","items":["vase","book"]}
 //! {"text":"order 3: 60 €","items":["book","lamp"]}
 //! {"text":"order 1: 2500 €","items":[]}
 //! ```
 
-use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,9 +25,9 @@ pub(crate) fn run(
     let spec = TransformSpec::Template(template.as_bytes());
     let transform = match Transform::parse(&spec, &[]) {
         Ok(transform) => transform,
-        Err(faults) => {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            return Err(faults.join("\n").into());
+        Err(errors) => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            return Err(errors.join("\n").into());
         }
     };
     // What EventBridge's form may insert beside the event; our templates don't.

@@ -1,14 +1,14 @@
 //! What is wrong, where, and how to write it right.
 //!
-//! Two kinds of refusal leave this crate: a [`Fault`] in what an operator wrote (a pattern or a
-//! filter), and an [`EventFault`] in what a publisher sent. They are apart because they go to
-//! different people. Neither ever carries more than a bounded excerpt of the text it is about.
+//! This crate returns two kinds of error: a [`InputError`] in a pattern or a filter, which an operator wrote, and an
+//! [`EventError`] in an event, which a publisher sent. They are separate types because different people fix
+//! them. Neither ever carries more than a bounded excerpt of the text it is about.
 
 use std::fmt;
 
 /// One thing wrong with a pattern or a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Fault {
+pub struct ParseError {
     /// Byte offset in the text of the pattern (or the filter), counted from zero.
     pub offset: usize,
     /// JSON pointer (RFC 6901) to the place in the pattern; empty for the whole. A key of more than
@@ -20,9 +20,9 @@ pub struct Fault {
     pub remedy: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ParseError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault {
+        let ParseError {
             offset,
             pointer,
             reason,
@@ -38,7 +38,7 @@ impl fmt::Display for Fault {
 
 /// Why an event can't be matched. The event is refused as a whole: no rule has seen part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct EventFault {
+pub struct EventError {
     /// Byte offset in the part (or in the whole document, when `part` is none), counted from zero.
     pub offset: usize,
     /// The top-level member it is in; none for a document given as a whole.
@@ -47,7 +47,7 @@ pub struct EventFault {
     pub reason: String,
 }
 
-impl fmt::Display for EventFault {
+impl fmt::Display for EventError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.part {
             Some(part) => write!(out, "byte {} of {part:?}: {}", self.offset, self.reason),

@@ -10,11 +10,11 @@ mod render;
 
 pub use render::Style;
 
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat};
 use crate::limits::{EXPLAINED_BRANCHES_MAX, EXPLAINED_VALUES_MAX};
-use crate::naive::{Sight, intern};
+use crate::naive::{MatchContext, intern};
 use crate::operator::Operator;
 use crate::path::{PathId, TrieBuilder, display};
 use crate::pattern::{Condition, Pattern};
@@ -158,7 +158,7 @@ impl BranchExplanation {
 ///
 /// # Errors
 /// As [`RuleSet::matches`](crate::RuleSet::matches).
-pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, EventFault> {
+pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, EventError> {
     let mut builder = TrieBuilder::new();
     let paths = intern(pattern, &mut builder);
     let flat = flatten::parts(&builder.build(), event, Duplicates::LastWins)?;
@@ -169,7 +169,7 @@ pub fn explain(pattern: &Pattern, event: &[Part<'_>]) -> Result<Explanation, Eve
 ///
 /// # Errors
 /// As [`RuleSet::matches_json`](crate::RuleSet::matches_json).
-pub fn explain_json(pattern: &Pattern, event: &[u8]) -> Result<Explanation, EventFault> {
+pub fn explain_json(pattern: &Pattern, event: &[u8]) -> Result<Explanation, EventError> {
     let mut builder = TrieBuilder::new();
     let paths = intern(pattern, &mut builder);
     let flat = flatten::document(&builder.build(), event, Duplicates::LastWins)?;
@@ -180,17 +180,17 @@ fn explain_flat(
     pattern: &Pattern,
     paths: &[PathId],
     flat: &Flat<'_>,
-) -> Result<Explanation, EventFault> {
-    let mut sight = Sight::new(pattern, paths, flat);
+) -> Result<Explanation, EventError> {
+    let mut context = MatchContext::new(pattern, paths, flat);
     // Whether each condition is met by itself; sub-rules share conditions.
     let mut alone = vec![None; pattern.conditions().len()];
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
-        let matched = sight.meets(branch)?;
+        let matched = context.meets(branch)?;
         let held = match matched {
             true => branch.len(),
             false => {
-                let met = met_alone(&mut sight, branch, &mut alone)?;
+                let met = met_alone(&mut context, branch, &mut alone)?;
                 met.iter().filter(|met| **met).count()
             }
         };
@@ -210,9 +210,9 @@ fn explain_flat(
         let branch = &pattern.branches()[sub_rule];
         let held = match nearness.matched {
             true => vec![Held::WithAll; branch.len()],
-            false => held_in(&mut sight, branch, &mut alone)?,
+            false => held_in(&mut context, branch, &mut alone)?,
         };
-        branches.push(explain_branch(&mut sight, pattern, sub_rule, &held)?);
+        branches.push(explain_branch(&mut context, pattern, sub_rule, &held)?);
     }
     Ok(Explanation {
         matched,
@@ -236,16 +236,16 @@ enum Held {
 /// Which conditions of a sub-rule are met by themselves. `alone` keeps what is known of each, because
 /// sub-rules share conditions.
 fn met_alone(
-    sight: &mut Sight<'_>,
+    context: &mut MatchContext<'_>,
     branch: &[u16],
     alone: &mut [Option<bool>],
-) -> Result<Vec<bool>, EventFault> {
+) -> Result<Vec<bool>, EventError> {
     let mut met = Vec::with_capacity(branch.len());
     for &index in branch {
         let known = &mut alone[usize::from(index)];
         met.push(match known {
             Some(met) => *met,
-            None => *known.insert(sight.meets(&[index])?),
+            None => *known.insert(context.meets(&[index])?),
         });
     }
     Ok(met)
@@ -253,12 +253,12 @@ fn met_alone(
 
 /// How the conditions of a sub-rule hold that doesn't match.
 fn held_in(
-    sight: &mut Sight<'_>,
+    context: &mut MatchContext<'_>,
     branch: &[u16],
     alone: &mut [Option<bool>],
-) -> Result<Vec<Held>, EventFault> {
-    let met = met_alone(sight, branch, alone)?;
-    let beside = sight.absent_beside(branch, &met)?;
+) -> Result<Vec<Held>, EventError> {
+    let met = met_alone(context, branch, alone)?;
+    let beside = context.absent_beside(branch, &met)?;
     let held = met.iter().zip(beside).map(|verdicts| match verdicts {
         (true, _) => Held::Alone,
         (false, true) => Held::Beside,
@@ -268,11 +268,11 @@ fn held_in(
 }
 
 fn explain_branch(
-    sight: &mut Sight<'_>,
+    context: &mut MatchContext<'_>,
     pattern: &Pattern,
     sub_rule: usize,
     held: &[Held],
-) -> Result<BranchExplanation, EventFault> {
+) -> Result<BranchExplanation, EventError> {
     let branch = &pattern.branches()[sub_rule];
     let mut conditions = Vec::with_capacity(branch.len());
     for (&index, &held) in branch.iter().zip(held) {
@@ -283,13 +283,13 @@ fn explain_branch(
         };
         let alternative = match held {
             Held::No => None,
-            Held::WithAll => sight.held_within(branch, index, 1)?.first().copied(),
-            Held::Alone => sight.held_within(&[index], index, 1)?.first().copied(),
+            Held::WithAll => context.held_within(branch, index, 1)?.first().copied(),
+            Held::Alone => context.held_within(&[index], index, 1)?.first().copied(),
             Held::Beside => by_absence(),
         };
         let held = held != Held::No;
         conditions.push(explain_condition(
-            sight,
+            context,
             pattern,
             condition,
             held,
@@ -308,14 +308,14 @@ fn explain_branch(
 }
 
 fn explain_condition(
-    sight: &Sight<'_>,
+    context: &MatchContext<'_>,
     pattern: &Pattern,
     condition: &Condition,
     held: bool,
     held_alternative: Option<usize>,
 ) -> ConditionExplanation {
     let alternatives = condition.alternatives();
-    let values = sight.values(condition);
+    let values = context.values(condition);
     let shown = values.iter().take(EXPLAINED_VALUES_MAX);
     ConditionExplanation {
         path: printable(&display(&pattern.paths()[usize::from(condition.path)])),

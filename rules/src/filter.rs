@@ -18,7 +18,7 @@ mod regex;
 mod steps;
 mod syntax;
 
-use crate::error::Fault;
+use crate::error::ParseError;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
 use evaluate::{Evaluation, Stop};
 pub(crate) use plan::{Extent, Step};
@@ -31,7 +31,7 @@ pub use steps::{Steps, UsedUp};
 /// takes longer to make than a match, so ask it only where the pattern beside it matches.
 ///
 /// ```
-/// use rules::{Filter, Steps};
+/// use edgebus_rules::{Filter, Steps};
 ///
 /// let overpaid = Filter::parse("$[?@.paid > @.total]").expect("the query is valid");
 /// let holds = |event| overpaid.holds(&event, &mut Steps::of_event());
@@ -47,9 +47,9 @@ impl Filter {
     /// Compiles a query.
     ///
     /// # Errors
-    /// A [`Fault`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
+    /// A [`InputError`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
     /// of the query; its pointer is empty.
-    pub fn parse(jsonpath: &str) -> Result<Filter, Fault> {
+    pub fn parse(jsonpath: &str) -> Result<Filter, ParseError> {
         check_limits(jsonpath)?;
         let query = parse::parse(jsonpath)?;
         compile::compile(&query).map(|plan| Filter { plan })
@@ -120,8 +120,8 @@ impl Filter {
     }
 }
 
-fn fault(offset: usize, reason: String, remedy: &str) -> Fault {
-    Fault {
+fn input_error(offset: usize, reason: String, remedy: &str) -> ParseError {
+    ParseError {
         offset,
         pointer: String::new(),
         reason,
@@ -129,10 +129,10 @@ fn fault(offset: usize, reason: String, remedy: &str) -> Fault {
     }
 }
 
-fn check_limits(query: &str) -> Result<(), Fault> {
+fn check_limits(query: &str) -> Result<(), ParseError> {
     if query.len() > FILTER_BYTES_MAX {
         let reason = format!("longer than {FILTER_BYTES_MAX} bytes, the limit for queries");
-        return Err(fault(0, reason, "split it into several queries"));
+        return Err(input_error(0, reason, "split it into several queries"));
     }
     let mut depth = 0_usize;
     let mut descendants = 0;
@@ -154,18 +154,22 @@ fn check_limits(query: &str) -> Result<(), Fault> {
         if depth > FILTER_DEPTH_MAX {
             let reason =
                 format!("more than {FILTER_DEPTH_MAX} open brackets, the limit for queries");
-            return Err(fault(offset, reason, "split it into several queries"));
+            return Err(input_error(offset, reason, "split it into several queries"));
         }
         if descendants > FILTER_DESCENDANTS_MAX {
             let reason = format!("more than {FILTER_DESCENDANTS_MAX} `..`, the limit for queries");
-            return Err(fault(offset, reason, "name the fields on the way instead"));
+            return Err(input_error(
+                offset,
+                reason,
+                "name the fields on the way instead",
+            ));
         }
     }
     Ok(())
 }
 
-/// The fault of a query that isn't one from this byte on.
-fn unexpected(query: &str, offset: usize) -> Fault {
+/// The error of a query that isn't one from this byte on.
+fn unexpected(query: &str, offset: usize) -> ParseError {
     let (before, from) = query.split_at(offset);
     let name = before.rsplit(['.', ' ']).next().unwrap_or_default();
     let in_name = |character: char| character.is_alphanumeric() || "-_/:+#".contains(character);
@@ -175,10 +179,10 @@ fn unexpected(query: &str, offset: usize) -> Fault {
     if !query.starts_with('$') {
         if query.trim_start().starts_with('$') {
             let reason = "not a JSONPath query: white space before it".to_owned();
-            return fault(0, reason, "begin it with `$`");
+            return input_error(0, reason, "begin it with `$`");
         }
         let reason = "not a JSONPath query: it doesn't begin with `$`".to_owned();
-        return fault(
+        return input_error(
             0,
             reason,
             "write where in the event it begins: $.data.labels",
@@ -191,12 +195,12 @@ fn unexpected(query: &str, offset: usize) -> Fault {
             "write a name with such characters in brackets: ['{name}{}']",
             crate::scalar::shorten(&from[..rest])
         );
-        return fault(offset, not_a_query(from), &remedy);
+        return input_error(offset, not_a_query(from), &remedy);
     }
     let blank = |text: &str| text.trim_matches([' ', '\t', '\r', '\n']).is_empty();
     if !from.is_empty() && blank(from) && unclosed(query).is_none() {
         let reason = "not a JSONPath query: white space after it".to_owned();
-        return fault(offset, reason, "end it with its last character");
+        return input_error(offset, reason, "end it with its last character");
     }
     let above = before.trim_end_matches(' ');
     let spaced = above.len() < before.len() && above.ends_with(char::is_alphanumeric);
@@ -208,18 +212,18 @@ fn unexpected(query: &str, offset: usize) -> Fault {
             "write a name with such characters in brackets: ['{}']",
             crate::scalar::shorten(words)
         );
-        return fault(offset, not_a_query(from), &remedy);
+        return input_error(offset, not_a_query(from), &remedy);
     }
     let remedy = "write a query as in RFC 9535: $.data.labels[?@.name == 'bug']";
     if let Some((offset, open)) = unclosed(query) {
         let reason = format!("not a JSONPath query: {open} is never closed");
-        return fault(offset, reason, remedy);
+        return input_error(offset, reason, remedy);
     }
     let reason = match from.is_empty() {
         true => "not a JSONPath query: it ends too early".to_owned(),
         false => not_a_query(from),
     };
-    fault(offset, reason, remedy)
+    input_error(offset, reason, remedy)
 }
 
 /// The last bracket or quote that is open at the end, with its place.

@@ -7,7 +7,7 @@
 //! value replaces the earlier ones, as the caller says; elsewhere it changes no match.
 
 use crate::array_trail::{Element, Trail};
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::event::{Duplicates, Part};
 use crate::json::{Scanner, Syntax};
 use crate::limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX};
@@ -76,7 +76,7 @@ pub(crate) fn parts<'e>(
     trie: &Trie,
     event: &[Part<'e>],
     duplicates: Duplicates,
-) -> Result<Flat<'e>, EventFault> {
+) -> Result<Flat<'e>, EventError> {
     let mut collected = Collected::new(trie, duplicates);
     let mut keys = Keys::of_object(&collected);
     let mut bytes: usize = 0;
@@ -88,7 +88,7 @@ pub(crate) fn parts<'e>(
         };
         bytes = bytes.saturating_add(length);
         let read = check_size(bytes).and_then(|()| collected.part(part, &mut keys));
-        read.map_err(|syntax| fault(syntax, Some(name)))?;
+        read.map_err(|syntax| input_error(syntax, Some(name)))?;
     }
     Ok(collected.finish())
 }
@@ -98,17 +98,17 @@ pub(crate) fn document<'e>(
     trie: &Trie,
     event: &'e [u8],
     duplicates: Duplicates,
-) -> Result<Flat<'e>, EventFault> {
+) -> Result<Flat<'e>, EventError> {
     let mut collected = Collected::new(trie, duplicates);
     let read = check_size(event.len()).and_then(|()| {
         let mut scanner = Scanner::new(event)?;
         if scanner.peek()? != b'{' {
-            return Err(scanner.fault("an event must be a JSON object"));
+            return Err(scanner.error("an event must be a JSON object"));
         }
         collected.object(&mut scanner, Place::TOP)?;
         scanner.finish()
     });
-    read.map_err(|syntax| fault(syntax, None))?;
+    read.map_err(|syntax| input_error(syntax, None))?;
     Ok(collected.finish())
 }
 
@@ -122,8 +122,8 @@ fn check_size(bytes: usize) -> Result<(), Syntax> {
     })
 }
 
-fn fault(syntax: Syntax, part: Option<&str>) -> EventFault {
-    EventFault {
+fn input_error(syntax: Syntax, part: Option<&str>) -> EventError {
+    EventError {
         offset: syntax.offset,
         part: part.map(str::to_owned),
         reason: syntax.reason.into_owned(),

@@ -1,7 +1,7 @@
 //! Strict JSON (RFC 8259), read once from left to right.
 //!
 //! One scanner serves patterns and events, so that both mean the same by a string, a number and a
-//! fault's offset. It borrows what it can and copies only strings with escapes. It never skips
+//! error's offset. It borrows what it can and copies only strings with escapes. It never skips
 //! unread: what nobody asked for is still held to the grammar, because text that is accepted here
 //! is stored and handed to others as JSON. It never recurses; callers bound their own depth.
 
@@ -47,8 +47,8 @@ impl<'t> Scanner<'t> {
         self.at
     }
 
-    /// A fault here.
-    pub(crate) fn fault(&self, reason: impl Into<Cow<'static, str>>) -> Syntax {
+    /// An error here.
+    pub(crate) fn error(&self, reason: impl Into<Cow<'static, str>>) -> Syntax {
         Syntax {
             offset: self.at,
             reason: reason.into(),
@@ -64,7 +64,7 @@ impl<'t> Scanner<'t> {
             }
             self.at += 1;
         }
-        Err(self.fault("the text ends too early"))
+        Err(self.error("the text ends too early"))
     }
 
     /// Consumes the byte that `peek` showed.
@@ -81,11 +81,11 @@ impl<'t> Scanner<'t> {
         Err(self.unexpected(&format!("`{}`", char::from(byte))))
     }
 
-    /// A fault that says what stands here and what should.
+    /// An error that says what stands here and what should.
     pub(crate) fn unexpected(&self, wanted: &str) -> Syntax {
         match self.text[self.at..].chars().next() {
-            Some(found) => self.fault(format!("expected {wanted}, found {found:?}")),
-            None => self.fault(format!("expected {wanted}, but the text ends")),
+            Some(found) => self.error(format!("expected {wanted}, found {found:?}")),
+            None => self.error(format!("expected {wanted}, but the text ends")),
         }
     }
 
@@ -120,8 +120,8 @@ impl<'t> Scanner<'t> {
                     decoded.push(self.escape()?);
                     copied = self.at;
                 }
-                Some(_) => return Err(self.fault("a control character must be escaped")),
-                None => return Err(self.fault("the text ends inside a string")),
+                Some(_) => return Err(self.error("a control character must be escaped")),
+                None => return Err(self.error("the text ends inside a string")),
             }
         }
     }
@@ -139,8 +139,8 @@ impl<'t> Scanner<'t> {
                 Some(b'\\') => {
                     self.escape()?;
                 }
-                Some(_) => return Err(self.fault("a control character must be escaped")),
-                None => return Err(self.fault("the text ends inside a string")),
+                Some(_) => return Err(self.error("a control character must be escaped")),
+                None => return Err(self.error("the text ends inside a string")),
             }
         }
     }
@@ -157,7 +157,7 @@ impl<'t> Scanner<'t> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => return self.unicode_escape(),
-            _ => return Err(self.fault("not an escape that JSON knows")),
+            _ => return Err(self.error("not an escape that JSON knows")),
         };
         self.at += 2;
         Ok(decoded)
@@ -179,7 +179,7 @@ impl<'t> Scanner<'t> {
                 return Ok(char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER));
             }
         }
-        Err(self.fault("a surrogate without its other half"))
+        Err(self.error("a surrogate without its other half"))
     }
 
     fn four_digits(&self, from: usize) -> Scanned<u32> {
@@ -189,7 +189,7 @@ impl<'t> Scanner<'t> {
         });
         match value {
             Some(value) if digits.len() == 4 => Ok(value),
-            _ => Err(self.fault("`\\u` needs four hexadecimal digits")),
+            _ => Err(self.error("`\\u` needs four hexadecimal digits")),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'t> Scanner<'t> {
         if self.next_is(b'0') {
             self.at += 1;
             if self.digit() {
-                return Err(self.fault("a number must not start with a zero"));
+                return Err(self.error("a number must not start with a zero"));
             }
         } else {
             self.digits()?;
@@ -346,9 +346,9 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The fault of one bracket too many.
+    /// The error of one bracket too many.
     pub(crate) fn too_deep(&self) -> Syntax {
-        self.fault(format!(
+        self.error(format!(
             "nested deeper than {} brackets, the limit for events",
             crate::limits::EVENT_DEPTH_MAX
         ))

@@ -1,7 +1,7 @@
 //! EventBridge-style content rules over raw JSON bytes: parse, validate, match, explain.
 //!
 //! ```
-//! use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
+//! use edgebus_rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
 //!
 //! let large = br#"{"type": ["order.placed"], "total": [{"numeric": [">=", 1000]}]}"#;
 //! let large = Pattern::parse(large, &ParseOptions::default()).expect("the pattern is valid");
@@ -11,10 +11,10 @@
 //! let mut scratch = Scratch::new();
 //! let keys = rules.matches_json(&mut scratch, event, Duplicates::Refuse, Trust::Unchecked)?;
 //! assert!(keys.eq(&["large orders"]));
-//! # Ok::<(), rules::EventFault>(())
+//! # Ok::<(), edgebus_rules::EventFault>(())
 //! ```
 //!
-//! - A [`Pattern`] is a rule's text, parsed; a [`Fault`] says what is wrong with it, where, and how to
+//! - A [`Pattern`] is a rule's text, parsed; a [`InputError`] says what is wrong with it, where, and how to
 //!   write it right. `PATTERNS.md` beside this crate is the language.
 //! - A [`RuleIndex`] matches, fast. It changes one rule at a time, and a clone of it is a snapshot that costs
 //!   next to nothing and never changes, for threads that match meanwhile. [`Trust`] says whether an
@@ -34,12 +34,12 @@
 #![forbid(unsafe_code)]
 
 mod array_trail;
-mod automaton;
 mod error;
 mod event;
 mod explain;
 mod filter;
 mod flatten;
+mod index;
 mod json;
 mod limits;
 pub mod lint;
@@ -51,13 +51,13 @@ mod scalar;
 mod template;
 mod tree;
 
-pub use automaton::{Matches, RuleIndex, Scratch, Trust};
-pub use error::{EventFault, Fault};
+pub use error::{EventError, ParseError};
 pub use event::{Duplicates, Part};
 pub use explain::{
     BranchExplanation, ConditionExplanation, Explanation, Nearness, Style, explain, explain_json,
 };
 pub use filter::{Filter, Steps, UsedUp};
+pub use index::{Matches, RuleIndex, Scratch, Trust};
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
 pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};

@@ -30,8 +30,8 @@ pub(crate) const REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const REGEX_GROUPS_OPEN_MAX: usize = 32;
 /// The largest number in a repetition of a regex.
 pub(crate) const REGEX_REPEAT_MAX: usize = 1000;
-/// Faults reported for one pattern; the rest appear once these are mended.
-pub(crate) const FAULTS_MAX: usize = 100;
+/// Errors reported for one pattern; the rest appear once these are fixed.
+pub(crate) const ERRORS_MAX: usize = 100;
 
 /// Brackets open at once in an event, the event's own object counted.
 pub(crate) const EVENT_DEPTH_MAX: usize = 64;

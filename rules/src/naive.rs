@@ -1,14 +1,13 @@
-//! The plain matcher: every rule is tried, condition by condition.
+//! The plain matcher: tries every rule, condition by condition.
 //!
-//! It is the oracle that a faster one has to agree with, so it follows the specification as it
-//! reads: flatten the event, then for each sub-rule look whether values can be chosen for all of
-//! its paths. Cost follows the number of rules. It keeps nothing between events and never fails on
-//! a rule: only an event can be at fault.
+//! It is the oracle that a faster one has to agree with, so it follows the specification as it reads: flatten
+//! the event, then for each sub-rule look whether values can be chosen for all of its paths. Cost follows the
+//! number of rules. It keeps nothing between events. Only an invalid event is an error.
 
 mod lists;
 
 use crate::array_trail::{self, Absence, TooManySpellings, Trail, Wanted};
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat, Occurrence};
 use crate::limits::SPELLING_CHOICES_MAX;
@@ -54,13 +53,13 @@ impl<K> RuleSet<K> {
     /// the set was built in.
     ///
     /// # Errors
-    /// An [`EventFault`] when a part isn't JSON, nests too deep, has a duplicate key that the
+    /// An [`EventError`] when a part isn't JSON, nests too deep, has a duplicate key that the
     /// caller refuses, or spells one path in too many ways, or when the event is too large.
     pub fn matches<'s>(
         &'s self,
         event: &[Part<'_>],
         duplicates: Duplicates,
-    ) -> Result<Vec<&'s K>, EventFault> {
+    ) -> Result<Vec<&'s K>, EventError> {
         self.keys(&flatten::parts(&self.trie, event, duplicates)?)
     }
 
@@ -72,7 +71,7 @@ impl<K> RuleSet<K> {
         &'s self,
         event: &[u8],
         duplicates: Duplicates,
-    ) -> Result<Vec<&'s K>, EventFault> {
+    ) -> Result<Vec<&'s K>, EventError> {
         self.keys(&flatten::document(&self.trie, event, duplicates)?)
     }
 
@@ -86,12 +85,12 @@ impl<K> RuleSet<K> {
         self.rules.is_empty()
     }
 
-    fn keys(&self, flat: &Flat<'_>) -> Result<Vec<&K>, EventFault> {
+    fn keys(&self, flat: &Flat<'_>) -> Result<Vec<&K>, EventError> {
         let mut keys = Vec::new();
         for rule in &self.rules {
-            let mut sight = Sight::new(&rule.pattern, &rule.paths, flat);
+            let mut context = MatchContext::new(&rule.pattern, &rule.paths, flat);
             for branch in rule.pattern.branches() {
-                if sight.meets(branch)? {
+                if context.meets(branch)? {
                     keys.push(&rule.key);
                     break;
                 }
@@ -107,9 +106,9 @@ pub(crate) fn intern(pattern: &Pattern, builder: &mut TrieBuilder) -> Vec<PathId
     paths.map(|path| builder.intern(path)).collect()
 }
 
-impl From<TooManySpellings> for EventFault {
+impl From<TooManySpellings> for EventError {
     fn from(_: TooManySpellings) -> Self {
-        EventFault {
+        EventError {
             offset: 0,
             part: None,
             reason: format!(
@@ -121,7 +120,7 @@ impl From<TooManySpellings> for EventFault {
 }
 
 /// What one pattern sees of one event. Verdicts are kept, because sub-rules share conditions.
-pub(crate) struct Sight<'f> {
+pub(crate) struct MatchContext<'f> {
     conditions: &'f [Condition],
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
@@ -140,9 +139,9 @@ struct Verdicts<'f> {
     held: Box<[bool]>,
 }
 
-impl<'f> Sight<'f> {
+impl<'f> MatchContext<'f> {
     pub(crate) fn new(pattern: &'f Pattern, paths: &'f [PathId], flat: &'f Flat<'f>) -> Self {
-        Sight {
+        MatchContext {
             conditions: pattern.conditions(),
             paths,
             flat,
@@ -223,7 +222,7 @@ impl<'f> Sight<'f> {
         }
         let missed = !instead.is_empty();
         instead.sort_unstable_by_key(|(index, _)| *index);
-        let mut sight = Sight {
+        let mut context = MatchContext {
             instead,
             found: Vec::new(),
             ..*self
@@ -232,7 +231,7 @@ impl<'f> Sight<'f> {
         for (&index, &met) in branch.iter().zip(met) {
             let by_absence = self.conditions[usize::from(index)].by_absence;
             others.push(index);
-            served.push(missed && !met && by_absence && sight.meets(&others)?);
+            served.push(missed && !met && by_absence && context.meets(&others)?);
             others.pop();
         }
         Ok(served)

@@ -4,7 +4,7 @@
 //! is JSON and patterns match it; here such a number counts as the largest that binary64 holds. Never
 //! here: a tree that is printed again, since digits are lost.
 
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::json::{Scanner, Syntax};
 use serde_json::Value;
 
@@ -15,23 +15,23 @@ const LARGEST: &str = "1.7976931348623157e308";
 /// and one beyond its range counts as the largest that it holds. `serde_json` alone refuses such a text.
 ///
 /// # Errors
-/// An [`EventFault`] where it isn't JSON, or nests deeper than 127 brackets.
+/// An [`EventError`] where it isn't JSON, or nests deeper than 127 brackets.
 ///
 /// ```
-/// assert_eq!(rules::tree(b"[1, 1e400]"), Ok(serde_json::json!([1, f64::MAX])));
+/// assert_eq!(edgebus_rules::tree(b"[1, 1e400]"), Ok(serde_json::json!([1, f64::MAX])));
 /// ```
-pub fn tree(json: &[u8]) -> Result<Value, EventFault> {
+pub fn tree(json: &[u8]) -> Result<Value, EventError> {
     if let Ok(value) = serde_json::from_slice(json) {
         return Ok(value);
     }
-    let fault = |offset, reason| EventFault {
+    let input_error = |offset, reason| EventError {
         offset,
         part: None,
         reason,
     };
-    let bounded =
-        within_binary64(json).map_err(|syntax| fault(syntax.offset, syntax.reason.into_owned()))?;
-    serde_json::from_str(&bounded).map_err(|error| fault(0, error.to_string()))
+    let bounded = within_binary64(json)
+        .map_err(|syntax| input_error(syntax.offset, syntax.reason.into_owned()))?;
+    serde_json::from_str(&bounded).map_err(|error| input_error(0, error.to_string()))
 }
 
 /// The text with the numbers replaced that binary64 can't hold.

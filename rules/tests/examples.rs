@@ -64,7 +64,7 @@ fn words(command: &str) -> Vec<String> {
 fn check(name: &str, run: Run) {
     let (command, shown) = shown(name);
     let words = words(&command);
-    let build = self::words(&format!("cargo run -q -p rules --example {name}"));
+    let build = self::words(&format!("cargo run -q -p edgebus-rules --example {name}"));
     assert!(words.starts_with(&build), "{name}: {command}");
     let mut arguments = words[build.len()..].to_vec();
     arguments.retain(|word| word != "--");

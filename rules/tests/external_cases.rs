@@ -9,7 +9,9 @@
     reason = "a test fails by panicking, with the file and the line"
 )]
 
-use rules::{Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain};
+use edgebus_rules::{
+    Duplicates, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain,
+};
 use serde_json::value::RawValue;
 
 #[derive(serde::Deserialize)]

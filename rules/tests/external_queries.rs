@@ -8,7 +8,7 @@
     reason = "a test fails by panicking, with the file and the case"
 )]
 
-use rules::{Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec};
+use edgebus_rules::{Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec};
 use serde_json::Value;
 
 /// The selected values, through an input that takes them from an event's `data`.
@@ -16,7 +16,7 @@ fn selected(selector: &str, document: &Value) -> Result<Value, String> {
     // The document is below `data`, where `$` of the query and of its filters has to lead.
     let query = selector.replace('$', "$.data");
     let spec = TransformSpec::Path(&query);
-    let transform = Transform::parse(&spec, &[]).map_err(|faults| faults[0].to_string())?;
+    let transform = Transform::parse(&spec, &[]).map_err(|errors| errors[0].to_string())?;
     let json = document.to_string();
     let parts = [Part::Raw {
         name: "data",
@@ -43,7 +43,7 @@ fn check(case: &Value) -> Result<(), String> {
     let filter = match (Filter::parse(selector), case["invalid_selector"] == true) {
         (Ok(_), true) => return Err("accepted".to_owned()),
         (Err(_), true) => return Ok(()),
-        (parsed, false) => parsed.map_err(|fault| fault.to_string())?,
+        (parsed, false) => parsed.map_err(|error| error.to_string())?,
     };
     let holds = filter.holds(document, &mut Steps::of_event());
     let wanted = results[0].as_array().is_some_and(|nodes| !nodes.is_empty());

@@ -8,7 +8,7 @@ mod random;
 #[allow(unreachable_pub, reason = "a bench's file, read here too")]
 mod scale;
 
-use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
+use edgebus_rules::{Duplicates, ParseOptions, Pattern, RuleIndex, Scratch, Trust};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 

@@ -4,7 +4,7 @@
 //! Times are of one size and of eight times that size, in processor time of the thread, so that neither the
 //! machine nor its other work counts. Linear work takes eight times as long, quadratic work sixty-four.
 
-use rules::{
+use edgebus_rules::{
     ApplyError, Context, Duplicates, EventDocument, Filter, ParseOptions, Part, Pattern, RuleIndex,
     RuleSet, Scratch, Steps, Transform, TransformSpec, Trust, UsedUp, explain_json,
 };
@@ -127,8 +127,8 @@ fn ten_thousand_brackets() {
             ),
             format!("{}1", r#"{"$or":["#.repeat(depth)),
         ] {
-            let faults = Pattern::parse(text.as_bytes(), &ParseOptions::default());
-            assert!(faults.is_err(), "{depth} brackets were accepted");
+            let errors = Pattern::parse(text.as_bytes(), &ParseOptions::default());
+            assert!(errors.is_err(), "{depth} brackets were accepted");
         }
     }
 }
@@ -267,16 +267,16 @@ fn wildcards_that_nearly_match() {
             "regex",
         ),
     ] {
-        let faults = Pattern::parse(text.as_bytes(), &ParseOptions::default()).err();
-        let faults = faults.unwrap_or_else(|| panic!("{text} was accepted"));
-        assert!(faults[0].reason.contains(reason), "{}", faults[0]);
+        let errors = Pattern::parse(text.as_bytes(), &ParseOptions::default()).err();
+        let errors = errors.unwrap_or_else(|| panic!("{text} was accepted"));
+        assert!(errors[0].reason.contains(reason), "{}", errors[0]);
     }
 }
 
 /// An event whose `data` is this.
 fn event_of(data: &str) -> serde_json::Value {
     let text = format!("{{\"type\":\"t\",\"data\":{data}}}");
-    rules::tree(text.as_bytes()).expect("the event is JSON")
+    edgebus_rules::tree(text.as_bytes()).expect("the event is JSON")
 }
 
 /// Asks a query of events of `size / 8` and of `size`, as `where` and as `input`: the answer for the greater

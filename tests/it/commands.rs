@@ -360,8 +360,8 @@ fn serve_refuses_a_port_in_use() {
 }
 
 fn running(server: &Server) -> bool {
-    let owed = server.deliveries("owed");
-    !owed.is_empty()
+    let pending = server.deliveries("pending");
+    !pending.is_empty()
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn a_stop_lets_attempts_end_and_a_second_signal_does_not_wait() {
     let server = home.serve();
     assert_eq!(
         server.get(&format!("/v1/deliveries/1-{endless}")).json()["stage"],
-        "owed"
+        "pending"
     );
 }
 
@@ -425,7 +425,7 @@ fn fsck_finds_nothing_in_a_good_store_and_leaves_it_clean() {
         "attempts: 3",
     ));
     let server = home.serve();
-    // Plenty stays owed over each stop here: one runs after the other.
+    // Plenty stays pending over each stop here: one runs after the other.
     for number in 0..200 {
         deliver::play(&server, &format!("n{number}"), "nap 5");
     }
@@ -442,7 +442,7 @@ fn fsck_finds_nothing_in_a_good_store_and_leaves_it_clean() {
 }
 
 #[test]
-fn fsck_names_what_is_harmed() {
+fn fsck_names_what_is_corrupt() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
     for number in 0..50 {

@@ -233,7 +233,7 @@ fn a_changed_manifest_keeps_subscriptions_and_history() {
         )
         .expect(400);
     let errors = broken.json()["errors"].as_array().unwrap().len();
-    assert!(errors >= 2, "all faults at once: {}", broken.text());
+    assert!(errors >= 2, "all errors at once: {}", broken.text());
     assert_eq!(server.get("/v1/manifest").text(), changed);
     server
         .request("DELETE", "/v1/functions/play", &[], b"")

@@ -1,4 +1,4 @@
-//! `edgebus dev`: from a change of a file to the changed reply, with every fault on the way.
+//! `edgebus dev`: from a change of a file to the changed reply, with every error on the way.
 
 use std::process::Command;
 
@@ -24,11 +24,11 @@ fn list(dev: &Dev, path: &str, rows: &str) -> Vec<Value> {
 
 /// The whole of a first day, in one project, because building it is what takes time.
 #[test]
-fn a_function_is_changed_broken_and_mended_while_it_serves() {
+fn a_function_is_changed_broken_and_fixed_while_it_serves() {
     let project = Project::init("rust");
     project.cargo(&["test", "--quiet"]);
     let mut dev = project.dev(&[]);
-    dev.hears("in force, built in");
+    dev.hears("active, built in");
     hello(&dev, &project);
     dev.hears("com.example.hello #1 → greet");
     dev.hears("greet → hello → success  [ran ");
@@ -47,13 +47,13 @@ fn a_function_is_changed_broken_and_mended_while_it_serves() {
     publishing_goes_on_over_reloads(&mut dev, &project);
     let events = list(&dev, "/v1/buses/default/events?limit=1000", "events").len();
     assert!(dev.stop().success());
-    a_new_start_with_a_fault(&project, events);
+    a_new_start_with_an_error(&project, events);
 }
 
 fn a_broken_source(dev: &mut Dev, project: &Project) {
     let good = project.read(SOURCE);
     project.edit(SOURCE, "log::info!", "log::loud!");
-    dev.hears("fault: hello can't be built: `cargo build --release --target wasm32-wasip2` failed");
+    dev.hears("error: hello can't be built: `cargo build --release --target wasm32-wasip2` failed");
     dev.hears("error[E0433]");
     dev.hears("--> functions/hello/src/lib.rs:");
     dev.hears("still serving the last good version");
@@ -61,13 +61,13 @@ fn a_broken_source(dev: &mut Dev, project: &Project) {
     dev.hears(r#"{"text":"Hello, dear Ada!"}"#);
     assert!(!dev.heard("   Compiling"), "progress is not what it says");
     project.write(SOURCE, &good);
-    dev.hears("in force, built in");
+    dev.hears("active, built in");
 }
 
 fn a_broken_manifest(dev: &mut Dev, project: &Project) {
     let good = project.read("edgebus.yaml");
     project.edit("edgebus.yaml", "{ exists: true }", "{ exist: true }");
-    dev.hears("fault: the manifest has faults; nothing was changed");
+    dev.hears("error: the manifest has errors; nothing was changed");
     dev.hears("edgebus.yaml:17:24: ");
     dev.hears("^^^^^");
     dev.hears("help: ");
@@ -78,7 +78,7 @@ fn a_broken_manifest(dev: &mut Dev, project: &Project) {
         "edgebus.yaml",
         &good.replace("GREETING: Hello", "GREETING: Good day"),
     );
-    dev.hears("in force: ~ function hello");
+    dev.hears("active: ~ function hello");
     hello(dev, project);
     dev.hears(r#"{"text":"Good day, dear Ada!"}"#);
     dev.publish(&[
@@ -121,11 +121,11 @@ fn publishing_goes_on_over_reloads(dev: &mut Dev, project: &Project) {
     project.edit(SOURCE, "dear {name}!", "dearest {name}!");
     dev.hears("~ function hello");
     project.edit("edgebus.yaml", "Good day", "Hi");
-    dev.hears("in force: ~ function hello");
+    dev.hears("active: ~ function hello");
     stop.send(()).unwrap();
     let count = publisher.join().unwrap();
     wait_for("every delivery to end", || {
-        list(dev, "/v1/deliveries?stage=owed", "deliveries").is_empty()
+        list(dev, "/v1/deliveries?stage=pending", "deliveries").is_empty()
     });
     let mut after = 0;
     let mut next = String::new();
@@ -142,7 +142,7 @@ fn publishing_goes_on_over_reloads(dev: &mut Dev, project: &Project) {
     assert_eq!(after - before, count, "each event was handled once");
 }
 
-fn a_new_start_with_a_fault(project: &Project, events: usize) {
+fn a_new_start_with_an_error(project: &Project, events: usize) {
     project.edit("edgebus.yaml", "version: 1", "version: 2");
     let mut dev = project.dev(&["--no-build"]);
     dev.hears("edgebus.yaml:2:10: this version of the manifest is not known");
@@ -152,7 +152,7 @@ fn a_new_start_with_a_fault(project: &Project, events: usize) {
     hello(&dev, project);
     dev.hears(r#"{"text":"Hi, dearest Ada!"}"#);
     project.edit("edgebus.yaml", "version: 2", "version: 1");
-    dev.hears("in force: ");
+    dev.hears("active: ");
     assert!(dev.stop().success());
 }
 
@@ -230,13 +230,13 @@ fn a_hangup_ends_it_and_its_builds() {
 }
 
 #[test]
-fn a_start_with_a_fault_waits_until_it_is_mended() {
+fn a_start_with_an_error_waits_until_it_is_fixed() {
     let home = Home::new("version: 1\nrules: { r: {} }\n");
     let mut dev = ephemeral(&home);
     dev.hears("edgebus.yaml:2:");
-    dev.hears("nothing is in force yet");
+    dev.hears("nothing is active yet");
     home.write_manifest("version: 1\nbuses: { other: {} }\n");
-    dev.hears("in force: + bus other");
+    dev.hears("active: + bus other");
     dev.publish(&["--bus", "other", "--type", "t", "--source", "/s"]);
     dev.hears("t #1 on other");
     dev.hears("no rule matched: the bus `other` has no rules");

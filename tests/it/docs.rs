@@ -134,12 +134,12 @@ fn manifests_in_the_docs_are_good() {
         for (language, body) in blocks(&text) {
             if language == "yaml" && body.contains("version: 1\n") {
                 seen += 1;
-                if let Err(faults) = edgebus_manifest::parse(&body) {
+                if let Err(errors) = edgebus_manifest::parse(&body) {
                     let page = page.display().to_string();
                     panic!(
                         "{}",
                         edgebus_manifest::show(
-                            &faults,
+                            &errors,
                             &body,
                             &page,
                             edgebus_manifest::Style::Plain

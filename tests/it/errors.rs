@@ -164,7 +164,7 @@ fn a_configuration_that_is_wrong_says_its_code() {
     let write = |name: &str, bytes: &[u8]| std::fs::write(path(name), bytes).unwrap();
     let function =
         |file: &str| format!("version: 1\nfunctions: {{ f: {{ component: {file} }} }}\n");
-    write("faulty.yaml", b"version: 1\nbusses: {}\n");
+    write("invalid.yaml", b"version: 1\nbusses: {}\n");
     write("missing.yaml", function("none.wasm").as_bytes());
     write("core.yaml", function("core.wasm").as_bytes());
     write("core.wasm", b"\0asm\x01\0\0\0");
@@ -192,7 +192,7 @@ fn a_configuration_that_is_wrong_says_its_code() {
         ];
         check(&arguments, 78, code);
     };
-    serve("faulty.yaml", "EB0101");
+    serve("invalid.yaml", "EB0101");
     serve("nowhere.yaml", "EB0102");
     serve("missing.yaml", "EB0103");
     serve("core.yaml", "EB0401");

@@ -636,11 +636,11 @@ fn deliveries_are_asked_for_over_http_by_event_and_newest_first() {
             .get(&format!("/v1/buses/default/events?{bad}"))
             .expect(400);
     }
-    let fault = server
+    let error = server
         .get("/v1/buses/default/events/stream?match=%7B%22a%22%3A%5B%7B%22x%22%3A1%7D%5D%7D")
         .expect(400)
         .json();
-    assert_eq!(fault["errors"][0]["pointer"], "/match/a/0/x");
+    assert_eq!(error["errors"][0]["pointer"], "/match/a/0/x");
 }
 
 #[test]
@@ -826,7 +826,7 @@ fn rules_and_subscriptions_are_shown() {
         told(&server, &get)
             .succeeds()
             .out
-            .contains("nothing is owed")
+            .contains("nothing is pending")
     );
     play(&server, "long", "hang");
     play(&server, "next", "ok");

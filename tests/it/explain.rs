@@ -417,7 +417,7 @@ fn what_can_not_be_explained_is_told() {
         &with(&["none"]),
         EVENT,
         1,
-        &["no rule `none` in force", "edgebus rules ls", "--manifest"],
+        &["no active rule `none`", "edgebus rules ls", "--manifest"],
     );
     let none = [&event[..], &["none", "--manifest", manifest]].concat();
     check(&none, EVENT, 1, &["no rule `none`", "it has", "refunds"]);

@@ -86,7 +86,7 @@ fn refused_body(server: &Server, route: &str, headers: &[(&str, &str)], body: &[
     );
 }
 
-/// The bus publishes, delivers and has nothing harmed.
+/// The bus publishes, delivers and has nothing corrupt.
 fn still_works(home: &Home, server: Server) {
     let function = [("content-type", "application/wasm")];
     let component = guests::component("hostile");

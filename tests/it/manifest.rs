@@ -28,10 +28,10 @@ pub(crate) fn golden(file: &Path, text: &str) {
     );
 }
 
-/// Each manifest of tests/formats/faults, with all that `validate` says of it.
+/// Each manifest of tests/formats/errors, with all that `validate` says of it.
 #[test]
-fn faults_read_as_they_did() {
-    let folder = formats("faults");
+fn errors_read_as_they_did() {
+    let folder = formats("errors");
     let mut manifests: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -249,7 +249,7 @@ fn version(server: &Server) -> u64 {
 
 #[test]
 fn a_manifest_is_planned_agreed_to_and_applied_as_one() {
-    // What fails once waits for an hour, so that it is owed as long as this test runs.
+    // What fails once waits for an hour, so that it is pending as long as this test runs.
     let text = deliver::manifest("timeout: 60s", "attempts: 3").replace(
         "initial: 10ms, max: 50ms",
         "initial: 1h, max: 2h, jitter: false",
@@ -259,7 +259,7 @@ fn a_manifest_is_planned_agreed_to_and_applied_as_one() {
     let said = apply(&server, &home, &["--yes"]).succeeds();
     assert_eq!(
         said.out,
-        "nothing to change: rule-set version 1 is in force\n"
+        "nothing to change: rule-set version 1 is active\n"
     );
     for number in 0..3 {
         deliver::play(&server, &format!("n{number}"), "until 9");
@@ -277,12 +277,12 @@ fn a_manifest_is_planned_agreed_to_and_applied_as_one() {
     home.write_manifest(&changed);
     let plan = apply(&server, &home, &["--dry-run"]).succeeds();
     for line in [
-        "~ function play (config): 3 owed deliveries will run with the new settings; attempts under way end with the old ones\n",
-        "+ function tally: gets what rules send it from now on\n",
-        "+ rule counted: matches events from now on, none that are in the log\n",
-        "~ subscription plays/play (retry): 3 owed deliveries will follow the new policy from the next attempt on; due times stay\n",
+        "~ function play (config): 3 pending deliveries will run with the new settings; attempts under way end with the old ones\n",
+        "+ function tally: added\n",
+        "+ rule counted: applies to new events only\n",
+        "~ subscription plays/play (retry): 3 pending deliveries will follow the new policy from the next attempt on; due times stay\n",
         "2 to add, 2 to change, 0 to remove; 1 component to send\n",
-        "nothing was changed (--dry-run): rule-set version 1 is in force\n",
+        "nothing was changed (--dry-run): rule-set version 1 is active\n",
     ] {
         assert!(plan.out.contains(line), "{line}: {}", plan.out);
     }
@@ -294,14 +294,14 @@ fn a_manifest_is_planned_agreed_to_and_applied_as_one() {
     let said = apply(&server, &home, &["--yes"]).succeeds();
     assert!(
         said.out
-            .ends_with("applied: rule-set version 2 is in force\n"),
+            .ends_with("applied: rule-set version 2 is active\n"),
         "{}",
         said.out
     );
     assert_eq!(server.get("/v1/manifest").text(), changed);
     let functions = server.get("/v1/functions").expect(200).json();
     assert_eq!(functions["functions"].as_array().unwrap().len(), 2);
-    assert_eq!(server.deliveries("owed").len(), 3);
+    assert_eq!(server.deliveries("pending").len(), 3);
     // A new revision of one, and the other leaves; its digest is known and its bytes are not sent.
     home.write_manifest(&text.replace(
         &json!(guests::path("hostile")).to_string(),
@@ -376,7 +376,7 @@ fn nothing_is_applied_by_halves() {
         (1, text.clone())
     );
     server.get("/v1/buses/more/events").expect(404);
-    // Faults and warnings never reach the bus.
+    // Errors and warnings never reach the bus.
     home.write_manifest("version: 1\nrule: {}\n");
     apply(&server, &home, &["--yes"]).fails(78, &["edgebus.yaml:2:1: ", "`rules`"]);
     home.write_manifest("version: 1\nfunctions: { spare: {} }\n");

@@ -50,11 +50,11 @@ impl Description {
             .should_validate_formats(true)
             .build(&root)
             .unwrap_or_else(|error| panic!("{what}: {error}"));
-        let faults: Vec<String> = validator
+        let errors: Vec<String> = validator
             .iter_errors(value)
-            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .map(|input_error| format!("{}: {input_error}", input_error.instance_path()))
             .collect();
-        assert!(faults.is_empty(), "{what}: {faults:#?}\n{value:#}");
+        assert!(errors.is_empty(), "{what}: {errors:#?}\n{value:#}");
     }
 
     /// Fails unless the answer is one that the operation describes.
@@ -162,8 +162,8 @@ rules:
             .expect(202);
     }
     wait_for("all but one delivery to end", || {
-        let owed = server.deliveries("owed");
-        owed.len() == 1 && owed[0]["due_at"].is_string()
+        let pending = server.deliveries("pending");
+        pending.len() == 1 && pending[0]["due_at"].is_string()
     });
     (home, server)
 }

@@ -132,6 +132,19 @@ impl Disk {
         while file.write_all(&piece).is_ok() {}
     }
 
+    /// Something else takes the space and goes on taking it, but leaves so many bytes.
+    fn fill_but(&self, left: u64) {
+        let mut file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.path().join("other"))
+            .unwrap();
+        let piece = vec![7; 4096];
+        while file.write_all(&piece).is_ok() {}
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.saturating_sub(left)).unwrap();
+    }
+
     /// It gives the space back.
     fn empty(&self) {
         std::fs::remove_file(self.path().join("other")).unwrap();
@@ -239,7 +252,7 @@ fn a_store_whose_disk_was_filled_by_others_still_drains() {
             .post("/v1/events", BATCH, &batch(first..first + 500))
             .expect(202);
     }
-    assert!(server.deliveries("owed").len() > 1_900);
+    assert!(server.deliveries("pending").len() > 1_900);
     server.kill();
     disk.fill();
     let server = disk.serve(&home, "4");
@@ -257,6 +270,51 @@ fn a_store_whose_disk_was_filled_by_others_still_drains() {
         .expect(202);
     let ballast = disk.path().join("data/edgebus.ballast");
     wait_for("the ballast", || ballast.exists());
+    assert!(server.stop().success());
+}
+
+#[test]
+fn at_the_critical_level_nothing_begins_and_nothing_dies() {
+    const BATCH: &str = "application/cloudevents-batch+json";
+    let Some(disk) = mounted(64) else { return };
+    let home = Home::new(&deliver::manifest(
+        "timeout: 60s, concurrency: 1",
+        "attempts: 1",
+    ));
+    let server = disk.serve(&home, "4");
+    // One after the other, so that most of them wait when the disk is full.
+    let naps: Vec<_> = (0..300)
+        .map(|id| json!({"specversion": "1.0", "id": format!("n{id}"), "source": "/t", "type": "play", "data": {"do": "nap 20"}}))
+        .collect();
+    let naps = serde_json::to_vec(&naps).unwrap();
+    server.post("/v1/events", BATCH, &naps).expect(202);
+    let subscription = || server.list("/v1/subscriptions", "subscriptions").remove(0);
+    // The ballast is a sixteenth of this disk, and the level a quarter of the ballast: 1 MiB.
+    wait_for("the critical level", || {
+        disk.fill_but(512 << 10);
+        subscription()["situation"] == "paused"
+    });
+    assert!(!disk.path().join("data/edgebus.ballast").exists());
+    // What ran is settled, and nothing else begins.
+    let refused = |ids: std::ops::Range<u32>| {
+        for id in ids {
+            let one = batch(id..id + 1);
+            server.post("/v1/events", BATCH, &one).expect(507);
+        }
+        server.deliveries("pending").len()
+    };
+    let mut pending = 0;
+    wait_for("the end of what ran", || {
+        std::mem::replace(&mut pending, refused(9_000..9_050)) == pending
+    });
+    assert!(pending > 0, "all ran before the disk was full");
+    assert_eq!(refused(9_050..9_200), pending);
+    assert!(server.deliveries("dead").is_empty());
+    assert_eq!(server.get("/readyz").status, 503);
+    disk.empty();
+    server.settle();
+    assert_eq!(server.deliveries("succeeded").len(), 300);
+    assert!(server.deliveries("dead").is_empty());
     assert!(server.stop().success());
 }
 

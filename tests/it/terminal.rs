@@ -117,7 +117,7 @@ fn what_identifies_and_what_went_wrong_is_whole_at_80_columns() {
 }
 
 #[test]
-fn a_fault_of_a_manifest_is_underlined_where_it_is() {
+fn an_error_of_a_manifest_is_underlined_where_it_is() {
     let home = Home::new("version: 1\n");
     let server = home.serve();
     let folder = tempfile::tempdir().unwrap();

@@ -105,10 +105,10 @@ fn crates_depend_only_on_what_the_table_allows() {
 /// Room of the engine → the rooms of it that it may import.
 const ROOMS: [(&str, &[&str]); 6] = [
     ("clock", &[]),
-    ("places", &[]),
+    ("work_limiter", &[]),
     ("secrets", &[]),
     ("telemetry", &[]),
-    ("pipeline", &["clock", "places", "telemetry"]),
+    ("pipeline", &["clock", "work_limiter", "telemetry"]),
     // The handle shows what the pipeline does; it decides nothing.
     ("bus", &["pipeline", "telemetry"]),
 ];
@@ -155,7 +155,7 @@ fn rooms_of_the_engine_import_only_what_the_table_allows() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(
         imports("use crate::{clock::Clock, places};"),
-        ["clock", "places"],
+        ["clock", "work_limiter"],
         "the reader of imports sees both"
     );
 }
@@ -363,8 +363,8 @@ fn not_simulated(name: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn the_pipeline_can_be_simulated() {
-    let planted = "tokio::select! {\n    x = y => {}\n}\ntokio::time::sleep(z).await;\n";
-    assert_eq!(not_simulated("planted.rs", planted).len(), 2);
+    let injected = "tokio::select! {\n    x = y => {}\n}\ntokio::time::sleep(z).await;\n";
+    assert_eq!(not_simulated("injected.rs", injected).len(), 2);
     let wrong: Vec<_> = sources("bus/engine/src/pipeline")
         .into_iter()
         .filter(|(path, _)| !is_test(path))

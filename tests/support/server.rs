@@ -175,15 +175,15 @@ impl Server {
         }
     }
 
-    /// Everything that is owed in one stage.
+    /// Everything that is pending in one stage.
     pub(crate) fn deliveries(&self, stage: &str) -> Vec<Value> {
         self.list(&format!("/v1/deliveries?stage={stage}"), "deliveries")
     }
 
-    /// Waits until nothing is owed any more.
+    /// Waits until nothing is pending any more.
     pub(crate) fn settle(&self) {
         wait_for("every delivery to end", || {
-            self.deliveries("owed").is_empty()
+            self.deliveries("pending").is_empty()
         });
     }
 

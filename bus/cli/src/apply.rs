@@ -1,8 +1,8 @@
 //! `edgebus apply`: what a manifest would change on a running bus, the question, and the change as one
 //! transaction, components included.
 //!
-//! The plan that was agreed to is the one that is applied: it goes with the version it was made for,
-//! and a bus that has another by then refuses it. Never here: a comparison; the bus plans.
+//! Applies exactly the plan that the user confirmed: it is sent with its rule-set version, and the bus refuses
+//! it if the version has changed. Never here: the comparison, which the bus makes.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
@@ -28,7 +28,7 @@ use edgebus_model::Digest;
   edgebus apply deploy/edgebus.yaml --url http://127.0.0.1:8080 --yes
   edgebus apply --dry-run -o json | jq '.changes[] | .kind'
 
-Exits with 78 if the manifest has faults. Nothing is changed unless all of it is.")]
+Exits with 78 if the manifest has errors. Nothing is changed unless all of it is.")]
 pub(super) struct Arguments {
     /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
     #[arg(value_name = "FILE", default_value = validate::FILE)]
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// Show the plan and change nothing.
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Treat a warning as a fault.
+    /// Treat a warning as an error.
     #[arg(long)]
     deny_warnings: bool,
     /// How to print the plan.
@@ -170,7 +170,7 @@ fn show(arguments: &Arguments, plan: &Plan) {
 /// Says how it ended.
 fn told(arguments: &Arguments, plan: &Plan, applied: bool, words: &str) {
     output::print(&match arguments.output {
-        Format::Text => format!("{words}: rule-set version {} is in force", plan.version),
+        Format::Text => format!("{words}: rule-set version {} is active", plan.version),
         Format::Json => json!({
             "applied": applied,
             "version": plan.version,
@@ -184,7 +184,7 @@ fn told(arguments: &Arguments, plan: &Plan, applied: bool, words: &str) {
 fn agreed() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
-            "nothing was changed, for nobody is there to ask: add --yes to apply without asking, or --dry-run to see the plan only",
+            "nothing was changed: stdin is not a terminal, pass --yes: add --yes to apply without asking, or --dry-run to see the plan only",
         ));
     }
     let mut errors = std::io::stderr();
@@ -242,14 +242,14 @@ mod tests {
             what: "rule".to_owned(),
             name: "orders".to_owned(),
             aspects: aspects.iter().map(ToString::to_string).collect(),
-            effect: "nothing is owed".to_owned(),
+            effect: "nothing is pending".to_owned(),
         };
         let table = [
-            (change("add", &[]), "+ rule orders: nothing is owed"),
-            (change("remove", &[]), "- rule orders: nothing is owed"),
+            (change("add", &[]), "+ rule orders: nothing is pending"),
+            (change("remove", &[]), "- rule orders: nothing is pending"),
             (
                 change("change", &["match", "where"]),
-                "~ rule orders (match, where): nothing is owed",
+                "~ rule orders (match, where): nothing is pending",
             ),
         ];
         for (change, line) in table {

@@ -1,5 +1,5 @@
-//! Builds functions: runs the tools of their languages and keeps their words, and adds the WebAssembly
-//! target where it is missing. `demo` and `dev` share it.
+//! Builds functions: runs the tools of their languages, keeps their output, and adds the WebAssembly target if
+//! it is missing. `demo` and `dev` share it.
 //!
 //! Never here: a network access of our own; `rustup`, `cargo` and what a manifest names do what they do.
 
@@ -146,7 +146,7 @@ async fn ensure_target(folder: &Path, progress: &Progress) -> Result<(), String>
     })
 }
 
-/// Runs a command to its end, with its last line as progress; `name` is what faults call it. Dropped
+/// Runs a command to its end, with its last line as progress; `name` is what errors call it. Dropped
 /// before the end, it stops the command and what the command started.
 async fn run(mut command: Command, name: &str, progress: &Progress) -> Result<String, String> {
     let lost = |error: std::io::Error| format!("`{name}` can't be run: {error}");
@@ -199,7 +199,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let id = self.0.and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(rustix::process::Pid::from_raw) {
-            // One that has just ended is no fault.
+            // One that has just ended is no error.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::TERM);
         }
     }

@@ -46,7 +46,7 @@ pub(super) enum Error {
         title: String,
         /// The problem's detail.
         detail: String,
-        /// Its list of faults, one line each.
+        /// Its list of errors, one line each.
         errors: Vec<String>,
     },
     /// The bus's answer is not what this command expects.
@@ -78,12 +78,12 @@ struct Problem {
     code: String,
     title: String,
     detail: String,
-    errors: Vec<ProblemFault>,
+    errors: Vec<ProblemError>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct ProblemFault {
+struct ProblemError {
     pointer: String,
     reason: String,
     detail: String,
@@ -295,7 +295,7 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
     let errors = problem
         .errors
         .iter()
-        .filter_map(|fault| line(fault, &problem.detail))
+        .filter_map(|error| line(error, &problem.detail))
         .collect();
     Error::Refused {
         code: problem.code,
@@ -310,22 +310,22 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
     }
 }
 
-/// A fault on a line of its own; `None` if the problem's detail said it already.
-fn line(fault: &ProblemFault, detail: &str) -> Option<String> {
-    let reason = if fault.reason.is_empty() {
-        &fault.detail
+/// An error on a line of its own; `None` if the problem's detail said it already.
+fn line(error: &ProblemError, detail: &str) -> Option<String> {
+    let reason = if error.reason.is_empty() {
+        &error.detail
     } else {
-        &fault.reason
+        &error.reason
     };
-    let said = fault.pointer.is_empty() && reason == detail;
-    match (said, fault.remedy.as_str()) {
+    let said = error.pointer.is_empty() && reason == detail;
+    match (said, error.remedy.as_str()) {
         (true, "") => None,
         (true, remedy) => Some(remedy.to_owned()),
         (false, remedy) => {
-            let place = if fault.pointer.is_empty() {
+            let place = if error.pointer.is_empty() {
                 String::new()
             } else {
-                format!("{}: ", fault.pointer)
+                format!("{}: ", error.pointer)
             };
             let remedy = if remedy.is_empty() {
                 String::new()

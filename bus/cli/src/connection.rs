@@ -1,4 +1,4 @@
-//! Which bus a command talks to: the one flag that all commands with a running bus share.
+//! The flag that names the bus. All commands that need a running bus share it.
 
 use super::client::{self, Client};
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::connection::Connection;
-use super::deliveries::{self, Whose, last_outcome};
+use super::deliveries::{self, DeliveryFilterArgs, last_outcome};
 use super::listing::{self, Listing, Order, Paging, text, time};
 use super::output::{Column, Output};
 use super::query::{Path, encoded};
@@ -48,7 +48,7 @@ struct List {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    whose: Whose,
+    whose: DeliveryFilterArgs,
     #[command(flatten)]
     order: Order,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `edgebus deliveries`: what is owed and what happened, and one delivery as a story.
+//! `edgebus deliveries`: lists deliveries, and shows one with its history.
 
 use clap::ValueEnum as _;
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 
 /// Whose deliveries.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct Whose {
+pub(super) struct DeliveryFilterArgs {
     /// Of this subscription: its name, or its number.
     #[arg(long, value_name = "NAME")]
     subscription: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct Whose {
     since: Option<Moment>,
 }
 
-impl Whose {
+impl DeliveryFilterArgs {
     /// The path with these filters.
     pub(super) fn on(&self, path: Path) -> Path {
         let since = self.since.map(|since| since.rfc_3339(moment::now()));
@@ -79,7 +79,7 @@ impl Whose {
 /// A stage of a delivery's life: still to be tried, ended in success, ended without.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    Owed,
+    Pending,
     Succeeded,
     Dead,
 }
@@ -92,11 +92,11 @@ enum Stage {
 struct List {
     #[command(flatten)]
     connection: Connection,
-    /// Still to be tried, ended in success, or ended without.
-    #[arg(long, value_enum, default_value_t = Stage::Owed)]
+    /// Pending, succeeded, or dead.
+    #[arg(long, value_enum, default_value_t = Stage::Pending)]
     stage: Stage,
     #[command(flatten)]
-    whose: Whose,
+    whose: DeliveryFilterArgs,
     #[command(flatten)]
     order: Order,
     #[command(flatten)]
@@ -156,13 +156,15 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             _ if arguments.whose.is_set() => {
                 format!("no such deliveries; all of them: edgebus deliveries ls --stage {stage}")
             }
-            Stage::Owed => {
-                "nothing is owed; what ended: edgebus deliveries ls --stage succeeded".to_owned()
+            Stage::Pending => {
+                "nothing is pending; what ended: edgebus deliveries ls --stage succeeded".to_owned()
             }
             Stage::Succeeded => {
-                "no such deliveries; what is owed: edgebus deliveries ls".to_owned()
+                "no such deliveries; what is pending: edgebus deliveries ls".to_owned()
             }
-            Stage::Dead => "no such dead letters; what is owed: edgebus deliveries ls".to_owned(),
+            Stage::Dead => {
+                "no such dead letters; what is pending: edgebus deliveries ls".to_owned()
+            }
         },
     };
     listing::run(
@@ -230,7 +232,7 @@ pub(super) async fn tell(arguments: &Get, path: &str) -> Result<u8, Failure> {
 struct Around {
     /// The event as the log has it, unless the delivery brings its own.
     event: Option<String>,
-    /// The rule, if it is still in force.
+    /// The rule, if it is still active.
     rule: Option<String>,
 }
 
@@ -240,7 +242,7 @@ async fn around(client: &Client, delivery: &str) -> Result<Around, Failure> {
     let (bus, position) = (text(&row, "/bus"), text(&row, "/position"));
     if row.get("event").is_none() && row.get("bus").is_some() {
         let path = format!("/v1/buses/{}/events/{position}", encoded(&bus));
-        // A harmed event must not hide what happened to it.
+        // A corrupt event must not hide what happened to it.
         match client.get(&path).await {
             Ok(answer) => {
                 around.event = Some(story::event_of(&String::from_utf8_lossy(&answer))?);

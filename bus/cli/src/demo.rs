@@ -16,7 +16,7 @@ use super::serve::{Serving, Signals};
 use super::{FAILURE, Failure, OK};
 use crate::program::ThisProgram;
 use crate::settings;
-use edgebus_engine::bus::{EventAccepted, Happening};
+use edgebus_engine::bus::{EventAccepted, TelemetryEvent};
 use edgebus_model::Code;
 
 /// The sample functions.
@@ -183,40 +183,40 @@ impl Drop for Folder {
 
 /// Prints what happens until every accepted event's deliveries have ended; returns a dead letter's id.
 async fn watch(
-    mut told: tokio::sync::broadcast::Receiver<Happening>,
+    mut told: tokio::sync::broadcast::Receiver<TelemetryEvent>,
     mut story: Story,
     published: usize,
 ) -> Result<Option<String>, Failure> {
     let (mut accepted, mut expected) = (0, published);
-    let mut owed = Owed::default();
+    let mut pending = Pending::default();
     let mut dead = None;
     loop {
-        let happening = match told.recv().await {
-            Ok(happening) => happening,
+        let telemetry_event = match told.recv().await {
+            Ok(telemetry_event) => telemetry_event,
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => {
                 return Err(Failure::new("the bus stopped").coded(Code::NotSettledInTime));
             }
         };
-        match happening {
-            Happening::Accepted(event) => {
+        match telemetry_event {
+            TelemetryEvent::Accepted(event) => {
                 // Emitted events are accepted too, after the attempt that emitted them.
                 accepted += 1;
                 show(&story.accepted(&event).await);
-                owed.accepted(&event);
+                pending.accepted(&event);
             }
-            Happening::Attempt(attempt) => {
+            TelemetryEvent::Attempt(attempt) => {
                 show(&story.attempt(&attempt).await);
                 expected += attempt.emitted;
                 if attempt.retry_at.is_none() {
-                    owed.ended((attempt.bus.to_string(), attempt.key.position.0));
+                    pending.ended((attempt.bus.to_string(), attempt.key.position.0));
                 }
                 if attempt.dead.is_some() {
                     dead = Some(attempt.key.to_string());
                 }
             }
         }
-        if accepted >= expected && owed.is_over() {
+        if accepted >= expected && pending.is_over() {
             return Ok(dead);
         }
     }
@@ -224,13 +224,13 @@ async fn watch(
 
 /// Deliveries that have yet to end, by bus and position of their event.
 #[derive(Default)]
-struct Owed {
+struct Pending {
     left: HashMap<(String, u64), usize>,
     /// Those that ended before their event was told.
     early: HashMap<(String, u64), usize>,
 }
 
-impl Owed {
+impl Pending {
     fn accepted(&mut self, event: &EventAccepted) {
         let key = (event.bus.to_string(), event.position.0);
         let done = self.early.remove(&key).unwrap_or(0);

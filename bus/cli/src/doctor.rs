@@ -1,4 +1,4 @@
-//! `edgebus doctor`: looks at what building and serving need, and says the remedy for what is missing.
+//! `edgebus doctor`: checks what building and serving need, and says how to fix what is missing.
 //!
 //! Never here: a change to anything that was there before. The one file that it writes, to time a
 //! flush, has a name of its own and is removed.
@@ -397,10 +397,7 @@ fn clock(now: Timestamp, synchronised: Option<bool>) -> Check {
             format!("{now}, kept by no time service"),
             "switch one on: timedatectl set-ntp true",
         ),
-        None => Check::good(
-            WHAT,
-            format!("{now}; the system does not say whether a time service keeps it"),
-        ),
+        None => Check::good(WHAT, format!("{now}; clock synchronization status unknown")),
     }
 }
 

@@ -43,17 +43,23 @@ pub(super) fn read(file: &str) -> Result<Bytes, Failure> {
 /// The CloudEvent in JSON that `bytes` of `file` are; `hint` is what else to try.
 ///
 /// # Errors
-/// Every fault of it.
+/// Every error of it.
 pub(super) fn structured(file: &str, bytes: &Bytes, hint: &str) -> Result<Event, Failure> {
     wire::decode_structured(bytes).map_err(|error| {
-        let faults: Vec<String> = error
-            .faults
+        let errors: Vec<String> = error
+            .errors
             .iter()
-            .map(|fault| format!("\n  {}: {}", plain(&fault.pointer), plain(&fault.reason)))
+            .map(|input_error| {
+                format!(
+                    "\n  {}: {}",
+                    plain(&input_error.pointer),
+                    plain(&input_error.reason)
+                )
+            })
             .collect();
         Failure::new(format!(
             "{file} holds no CloudEvent in JSON:{}\n{hint}",
-            faults.concat()
+            errors.concat()
         ))
         .coded(Code::EventInvalid)
     })

@@ -56,8 +56,8 @@ pub(super) fn run(program: ThisProgram, arguments: &Arguments) -> Result<u8, Fai
         move_aside(&*store).map_err(stopped)?;
     }
     progress.say("reading every record");
-    let verified = store.verify(&mut |harm| {
-        output::print(&harm);
+    let verified = store.verify(&mut |corruption| {
+        output::print(&corruption);
     });
     let verified = verified.map_err(stopped)?;
     let in_quarantine = list(&*store).map_err(stopped)?;
@@ -68,10 +68,10 @@ pub(super) fn run(program: ThisProgram, arguments: &Arguments) -> Result<u8, Fai
     };
     output::print(&format!(
         "{} records, {} corrupt{aside}",
-        verified.records, verified.harmed
+        verified.records, verified.corrupt
     ));
-    if verified.harmed > 0 {
-        output::note(&format!("see: edgebus explain {}", Code::RecordHarmed));
+    if verified.corrupt > 0 {
+        output::note(&format!("see: edgebus explain {}", Code::RecordCorrupt));
         return Ok(FAILURE);
     }
     keep_clean(&*store)?;
@@ -80,7 +80,7 @@ pub(super) fn run(program: ThisProgram, arguments: &Arguments) -> Result<u8, Fai
 
 /// Moves all that can be moved.
 fn move_aside(store: &dyn Store) -> Result<(), Error> {
-    // The log's own time: what is owed again is due in it.
+    // The log's own time: what is pending again is due in it.
     let catalog = store.catalog()?;
     let now = Clock::continued(catalog.newest, catalog.clock.as_ref()).now();
     for _ in 0..CHECKS_MAX {
@@ -99,10 +99,10 @@ fn move_aside(store: &dyn Store) -> Result<(), Error> {
                 for name in moved.records {
                     output::print(&format!("moved to quarantine: {name}"));
                 }
-                for name in moved.mended {
-                    output::print(&format!("mended: {name}"));
+                for name in moved.repaired {
+                    output::print(&format!("fixed: {name}"));
                 }
-                for (_, key) in moved.owed {
+                for (_, key) in moved.pending {
                     output::print(&format!("pending anew: {key}"));
                 }
                 for key in moved.dead {

@@ -85,7 +85,7 @@ impl Failure {
         }
     }
 
-    /// The end of a command whose reader went away: no words, and no fault.
+    /// The end of a command whose reader went away: no words, and no error.
     fn quiet() -> Self {
         Self {
             code: OK,
@@ -162,29 +162,29 @@ struct Arguments {
 enum Command {
     /// Make a project: a manifest, a function with its unit test, an event, and what to type next.
     Init(init::Arguments),
-    /// Build a project, serve it, watch it, and print the way of each event.
+    /// Build, serve and watch a project, and trace each event.
     Dev(dev::Arguments),
     /// Build the sample functions, serve them, publish sample events and show what happens.
     Demo(demo::Arguments),
-    /// Serve a bus: open its store, put the manifest in force, listen.
+    /// Serve a bus: open its store, apply the manifest, listen.
     Serve(serve::Arguments),
-    /// Check a manifest and the files that it names; tell every fault at once.
+    /// Check a manifest and the files that it names; report all errors at once.
     Validate(validate::Arguments),
     /// Run the tests of a manifest: events with the rules that they must match.
     Test(test::Arguments),
-    /// Show what a manifest would change on a running bus, ask, and put it in force.
+    /// Show what a manifest would change on a running bus, ask, and apply it.
     Apply(apply::Arguments),
     /// Publish events from flags, a file or standard input.
     Publish(Box<publish::Arguments>),
-    /// Look at a bus's log, follow it, take it out, say why rules took an event.
+    /// List, follow, export and explain events.
     Events(events::Arguments),
-    /// Deploy functions, look at them, hear what they write, try them.
+    /// Deploy, inspect, try and tail the logs of functions.
     Functions(functions::Arguments),
-    /// Look at the rules in force, try one on an event.
+    /// List the active rules, or try one on an event.
     Rules(rules::Arguments),
     /// Look at subscriptions: each rule with each of its targets, and its lag.
     Subscriptions(subscriptions::Arguments),
-    /// Look at deliveries: what is owed and what happened, attempt by attempt.
+    /// List deliveries and show each attempt.
     Deliveries(deliveries::Arguments),
     /// Look at what ended without success.
     DeadLetters(dead_letters::Arguments),

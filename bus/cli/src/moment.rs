@@ -1,4 +1,4 @@
-//! A time on the command line: RFC 3339, or how long ago, as in `15m`.
+//! A time on the command line: RFC 3339, or a duration before now, as in `15m`.
 
 use super::output;
 use edgebus_engine::clock::Clock;

@@ -1,4 +1,4 @@
-//! `edgebus rules`: the rules in force, and trying one on an event.
+//! `edgebus rules`: the active rules, and trying one on an event.
 
 mod explain;
 
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// List the rules in force.
+    /// List the active rules.
     #[command(after_help = "Examples:
   edgebus rules ls
   edgebus rules ls --all -o yaml")]
@@ -82,7 +82,7 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
         pages: Pages::Whole("name"),
         columns: COLUMNS,
         cells,
-        empty: "no rules are in force; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
+        empty: "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
     };
     arguments.run(&listing).await
 }

@@ -9,7 +9,7 @@ use edgebus_manifest as manifest;
   edgebus schema > edgebus.schema.json
 
 With this first line in edgebus.yaml, editors that speak to yaml-language-server complete keys and
-underline faults:
+underline errors:
   # yaml-language-server: $schema=edgebus.schema.json")]
 pub(super) struct Arguments {}
 

@@ -25,7 +25,7 @@ pub(super) use configuration::Configuration;
 pub(super) use signals::{Asked, Signals};
 
 /// How long a start that is to stop may take to get where it can stop in order. What it is at then is
-/// cut off, as a kill would, which the next start mends.
+/// cut off, as a kill would, which the next start fixes.
 const GIVE_UP: Duration = Duration::from_secs(2);
 /// How long the API may take to end what it is at.
 const API_DRAIN: Duration = Duration::from_secs(6);
@@ -180,7 +180,7 @@ fn log_failed(reason: &str) -> Failure {
 pub(super) fn init_logs(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("EDGEBUS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
-    // A second initialisation, in tests, is no fault.
+    // A second initialisation, in tests, is no error.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -260,7 +260,7 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Checks the manifest, listens, opens the store, applies the manifest and starts the bus: in this
-    /// order, so that a fault of the configuration changes nothing, and health is answered from the
+    /// order, so that an error of the configuration changes nothing, and health is answered from the
     /// first moment. `None` if `stop` resolved before the bus ran.
     pub(super) async fn start(
         program: ThisProgram,

@@ -83,7 +83,7 @@ impl Parser {
 
 /// What following a stream brings.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum StreamItem {
     /// The stream is open, for the first time or again.
     Opened,
     /// The data of a message.
@@ -133,14 +133,14 @@ impl<'a> Following<'a> {
     ///
     /// # Errors
     /// The first opening failed, or the bus refuses the stream.
-    pub(super) async fn next(&mut self) -> Result<Told, Failure> {
+    pub(super) async fn next(&mut self) -> Result<StreamItem, Failure> {
         loop {
             if let Some(message) = self.ready.pop_front() {
-                return Ok(Told::Message(message));
+                return Ok(StreamItem::Message(message));
             }
             let Some(stream) = &mut self.stream else {
                 if self.open().await? {
-                    return Ok(Told::Opened);
+                    return Ok(StreamItem::Opened);
                 }
                 continue;
             };

@@ -1,4 +1,4 @@
-//! `edgebus subscriptions`: how far each rule's targets are, and by which policy they are tried.
+//! `edgebus subscriptions`: the lag and the policy of each rule's targets.
 
 use serde_json::Value;
 
@@ -26,9 +26,9 @@ enum Command {
   edgebus subscriptions ls
   edgebus subscriptions ls -o json
 
-BEHIND counts the bus's events from the oldest owed delivery to the newest.")]
+BEHIND counts the bus's events from the oldest pending delivery to the newest.")]
     Ls(Unfiltered),
-    /// Show one subscription: its lag, its oldest owed delivery, its policy.
+    /// Show one subscription: its lag, its oldest pending delivery, its policy.
     Get(Get),
 }
 
@@ -45,7 +45,7 @@ const COLUMNS: &[Column] = &[
     Column::words("BUS"),
     Column::number("BEHIND"),
     Column::number("DEAD"),
-    Column::whole("OLDEST OWED").optional(),
+    Column::whole("OLDEST PENDING").optional(),
     Column::whole("ACCEPTED").optional(),
     Column::number("IN MEMORY").optional(),
     Column::note("STATE"),
@@ -58,7 +58,7 @@ fn cells(row: &Value) -> Vec<String> {
         text(row, "/bus"),
         text(row, "/behind"),
         text(row, "/dead"),
-        text(row, "/oldest_owed"),
+        text(row, "/oldest_pending"),
         listing::time(row, "/oldest_accepted_at"),
         text(row, "/in_memory"),
         state(row).to_owned(),
@@ -67,7 +67,7 @@ fn cells(row: &Value) -> Vec<String> {
 
 fn state(row: &Value) -> &'static str {
     match row.get("active") {
-        Some(Value::Bool(false)) => "ends: only what is owed still runs",
+        Some(Value::Bool(false)) => "draining",
         _ => "active",
     }
 }
@@ -120,8 +120,8 @@ fn story(row: &Value) -> Result<String, Failure> {
         &format!(" {name}, number {} on bus {bus}", text(row, "/id")),
     );
     facts.fact("state", state(row));
-    match row.get("oldest_owed").and_then(Value::as_str) {
-        None => facts.fact("lag", "none: nothing is owed"),
+    match row.get("oldest_pending").and_then(Value::as_str) {
+        None => facts.fact("lag", "none: nothing is pending"),
         Some(oldest) => {
             let accepted_at = text(row, "/oldest_accepted_at");
             let age = parse_time(&accepted_at).map_or(0, |then| moment::now().ms_since(then));
@@ -140,7 +140,7 @@ fn story(row: &Value) -> Result<String, Failure> {
         }
     }
     facts.fact(
-        "owed",
+        "pending",
         &format!(
             "{} pending, {} waiting for a due time",
             text(row, "/pending"),

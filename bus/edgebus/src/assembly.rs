@@ -17,7 +17,7 @@ use edgebus_model::{Code, Progress, Timestamp};
 use edgebus_runtime as runtime;
 use edgebus_store::redb::{RedbStore, Settings as StoreSettings};
 use edgebus_store::{self as store, Store};
-use edgebus_wasmtime::{Compiling, Place, Settings as RuntimeSettings, WasmtimeRuntime};
+use edgebus_wasmtime::{CompileIn, Compiling, Settings as RuntimeSettings, WasmtimeRuntime};
 
 use crate::machine;
 use disk::Folder;
@@ -110,7 +110,7 @@ fn open_store(settings: &Serve, progress: &Progress) -> Result<Arc<dyn Store>, s
     }
     let disk = Folder::new(&settings.data, settings.free_bytes_min);
     disk.release_if_full();
-    let open = || RedbStore::open_telling(&settings.data, engine, progress);
+    let open = || RedbStore::open_reporting(&settings.data, engine, progress);
     let store = match open() {
         Err(error) if error.code == Code::DiskNearlyFull && disk.release() => open()?,
         opened => opened?,
@@ -149,7 +149,7 @@ async fn start(
         instances_max: settings.instances_max,
         memory_bytes,
         compiling: Compiling {
-            place: Place::Child(own_program()?),
+            place: CompileIn::Child(own_program()?),
             time_max: settings.compile_time_max,
             memory_bytes_max: settings.compile_bytes_max,
         },

@@ -1,4 +1,4 @@
-//! What the machine gives this process: its memory, or what a control group leaves of it.
+//! The memory that this process may use: the machine's, or the limit of its control group.
 //!
 //! Never here: settings, decisions.
 

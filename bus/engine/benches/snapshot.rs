@@ -1,4 +1,4 @@
-//! What it costs to put a change of the rules in force: a snapshot made afresh, and one made from the one
+//! What it costs to apply a change of the rules: a snapshot made afresh, and one made from the one
 //! before where one rule of so many differs.
 
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ fn compile(catalog: &Catalog, last: Option<&Snapshot>) -> Snapshot {
     Snapshot::compile(catalog, BTreeMap::new(), last).expect("the rules compile")
 }
 
-/// The rules in force, and those of a manifest that changes the one in the middle.
+/// The active rules, and those of a manifest that changes the one in the middle.
 fn changed(count: usize) -> (Snapshot, Catalog) {
     let before = catalog(count);
     let mut after = before.clone();
@@ -76,7 +76,7 @@ fn one_changed(bencher: Bencher, count: usize) {
 
 /// What the last of its readers pays for letting a snapshot go.
 #[divan::bench(args = RULES)]
-fn let_go(bencher: Bencher, count: usize) {
+fn drop_in_background(bencher: Bencher, count: usize) {
     let (last, catalog) = changed(count);
     bencher
         .with_inputs(|| compile(&catalog, Some(&last)))

@@ -1,10 +1,10 @@
-//! The handle: all that the faces (HTTP, command line) can do with a bus. Cheap to clone.
+//! The handle: everything that the HTTP API and the command line can do with a bus. Cheap to clone.
 //!
 //! Never here: decisions. The handle resolves names, asks the pipeline or the store, and translates errors.
 
 mod apply;
+mod deliveries;
 mod log;
-mod owed;
 mod planning;
 mod pool;
 mod rulebook;
@@ -29,11 +29,11 @@ use edgebus_store::{self as store, Store};
 use staging::Staging;
 
 pub use crate::pipeline::{Availability, Situation, Trial};
-pub use crate::telemetry::{AttemptEnded, EventAccepted, Happening, Tally};
+pub use crate::telemetry::{AttemptEnded, EventAccepted, SubscriptionCounters, TelemetryEvent};
 pub use apply::{Application, Plan};
+pub use deliveries::{DeliveryFilter, DeliveryPlace, delivery_of, place_of};
 pub use edgebus_store::{Counts, DeliveryState, StoredEvent};
 pub use log::{EventFilter, EventPage, LastEvents};
-pub use owed::{DeliveryFilter, DeliveryPlace, delivery_of, place_of};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use rulebook::Rulebook;
 
@@ -46,7 +46,7 @@ const READ_WAIT_MAX: Duration = Duration::from_secs(2);
 const CHANGES_MAX: usize = 4;
 /// How long a change waits to be among them.
 const CHANGE_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Manifests that are read and compared with what is in force at once.
+/// Manifests that are read and compared with what is active at once.
 const PLANS_MAX: usize = 2;
 /// How long one of them may take: thousands of rules on a small board.
 const PLAN_TIME_MAX: Duration = Duration::from_secs(120);
@@ -69,8 +69,8 @@ pub struct Bus {
     changes: Arc<Semaphore>,
     /// Components that wait for the manifest that names them.
     staging: Arc<Staging>,
-    /// The manifest in force, read.
-    in_force: Arc<planning::InForce>,
+    /// The active manifest, read.
+    active: Arc<planning::ActiveManifest>,
 }
 
 /// The answer to one published event.
@@ -96,8 +96,8 @@ pub struct Page<T> {
 /// Which deliveries to list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeliveryStage {
-    /// Still owed.
-    Owed,
+    /// Still pending.
+    Pending,
     /// Ended in success.
     Succeeded,
     /// Ended without.
@@ -115,16 +115,16 @@ pub struct SubscriptionStatus {
     pub in_memory: u64,
     /// Why its deliveries run or don't.
     pub situation: Situation,
-    /// The oldest delivery that is still owed, and when its event was accepted.
-    pub oldest_owed: Option<(DeliveryKey, Timestamp)>,
-    /// How long ago that was, in milliseconds; `None` if nothing is owed.
+    /// The oldest delivery that is still pending, and when its event was accepted.
+    pub oldest_pending: Option<(DeliveryKey, Timestamp)>,
+    /// How long ago that was, in milliseconds; `None` if nothing is pending.
     pub oldest_age_ms: Option<u64>,
-    /// Events of the bus from that one to the newest; 0 if nothing is owed.
+    /// Events of the bus from that one to the newest; 0 if nothing is pending.
     pub behind: u64,
     /// How many of its deliveries are pending, waiting and dead.
     pub counts: Counts,
     /// What its deliveries came to since the process started.
-    pub tally: Tally,
+    pub subscription_counters: SubscriptionCounters,
 }
 
 impl Bus {
@@ -137,7 +137,7 @@ impl Bus {
             plans: Pool::new(PLANS_MAX, CHANGE_WAIT_MAX, PLAN_TIME_MAX),
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             staging: Arc::default(),
-            in_force: Arc::default(),
+            active: Arc::default(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Bus {
     /// checks it: bytes that no rule mentions are not read here.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for the bus; [`Kind::Invalid`] with a fault for each event at fault (pointer
+    /// [`Kind::NotFound`] for the bus; [`Kind::Invalid`] with an error for each invalid event (pointer
     /// `/3/source` for the fourth); [`Kind::Busy`], [`Kind::StorageFull`], [`Kind::Unknown`], [`Kind::Unavailable`].
     pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Accepted>, Error> {
         let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
@@ -188,7 +188,7 @@ impl Bus {
 
     /// What happens from now on; a listener that falls behind loses the oldest.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Happening> {
+    pub fn listen(&self) -> broadcast::Receiver<TelemetryEvent> {
         self.pipeline.telemetry().listen()
     }
 
@@ -299,14 +299,14 @@ impl Bus {
             .await
     }
 
-    /// The manifest in force and the rule-set version.
+    /// The active manifest and the rule-set version.
     #[must_use]
     pub fn manifest(&self) -> (Arc<str>, u64) {
         let snapshot = self.snapshot();
         (snapshot.manifest.clone(), snapshot.version)
     }
 
-    /// The rules in force.
+    /// The active rules.
     #[must_use]
     pub fn rules(&self) -> Vec<Arc<RuleConfig>> {
         self.snapshot().rules.clone()
@@ -357,9 +357,9 @@ impl Bus {
             })
     }
 
-    /// Runs a change to its end, whether or not the one who asked for it still waits. Few at once: one
-    /// that nobody waits for still holds its component. Who waits for a place waits with the request,
-    /// and goes with it.
+    /// Runs a change detached from the request: a client that disconnects does not cancel it. Few at once: one
+    /// that nobody waits for still holds its component. Who waits for a place waits with the request, and goes
+    /// with it.
     async fn whole<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, Error>> + Send + 'static,

@@ -1,8 +1,8 @@
-//! The one source of time and random numbers; everything else gets them from here, its sleeps included.
+//! The only source of time, sleeps and random numbers.
 //!
 //! Time is the log's own (`log.rs`): it follows the machine's wall clock, but never jumps and never goes back,
-//! across restarts too. A manual clock stands still until a test or the simulation moves it, and so does
-//! whoever sleeps on it. Never here: a decision that depends on the time.
+//! across restarts too. A manual clock advances only when a test or the simulation moves it; so do sleeps on
+//! it. Never here: a decision that depends on the time.
 
 mod log;
 mod manual;
@@ -24,9 +24,9 @@ use self::manual::Manual;
 use edgebus_model::{ClockReading, Timestamp};
 
 /// What a reading of the machine's clocks says.
-pub(crate) use self::log::Machine;
+pub(crate) use self::log::MachineTime;
 #[cfg(test)]
-pub(crate) use self::log::planted;
+pub(crate) use self::log::injected;
 
 /// How often a reading is left in the store, in milliseconds: as often at most.
 const READING_MS: u64 = 60_000;
@@ -39,13 +39,13 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    Machine(Arc<OfMachine>),
+    Machine(Arc<MachineClock>),
     Manual(Arc<Manual>),
 }
 
 /// A clock that runs on a machine's.
-struct OfMachine {
-    machine: Box<dyn Fn() -> Machine + Send + Sync>,
+struct MachineClock {
+    machine: Box<dyn Fn() -> MachineTime + Send + Sync>,
     /// A plain mutex around a few sums; the machine's clocks are read under it, so that nobody is told an earlier
     /// time than another was before.
     log: Mutex<LogClock>,
@@ -55,27 +55,27 @@ struct OfMachine {
     moved_by: Option<Arc<Manual>>,
 }
 
-impl OfMachine {
+impl MachineClock {
     fn log(&self) -> MutexGuard<'_, LogClock> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for OfMachine {
+impl fmt::Debug for MachineClock {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("OfMachine")
     }
 }
 
 /// The machine's clocks now.
-fn machine() -> Machine {
+fn machine() -> MachineTime {
     let us = |id| {
         let read = clock_gettime(id);
         let seconds = u64::try_from(read.tv_sec).unwrap_or(0);
         let rest = u64::try_from(read.tv_nsec).unwrap_or(0) / 1_000;
         seconds.saturating_mul(1_000_000).saturating_add(rest)
     };
-    Machine {
+    MachineTime {
         wall_us: us(ClockId::Realtime),
         // Elsewhere than on Linux nothing says how long the machine slept.
         #[cfg(target_os = "linux")]
@@ -109,7 +109,7 @@ impl Clock {
 
     /// The clock of a machine that `machine` reads, whose boot is called `boot`.
     pub(crate) fn on(
-        machine: impl Fn() -> Machine + Send + Sync + 'static,
+        machine: impl Fn() -> MachineTime + Send + Sync + 'static,
         boot: [u8; 16],
         newest: Timestamp,
         last: Option<&ClockReading>,
@@ -121,7 +121,7 @@ impl Clock {
     /// its wall clock is off by `off_us` from there on, whoever sets that.
     #[cfg(test)]
     pub(crate) fn still(
-        (machine, boot, off_us): (Machine, [u8; 16], Arc<AtomicI64>),
+        (machine, boot, off_us): (MachineTime, [u8; 16], Arc<AtomicI64>),
         newest: Timestamp,
         last: Option<&ClockReading>,
         seed: u64,
@@ -130,7 +130,7 @@ impl Clock {
         let moving = manual.clone();
         let now = move || {
             let (run_us, off_us) = (moving.run_us(), off_us.load(Ordering::Relaxed));
-            Machine {
+            MachineTime {
                 wall_us: (machine.wall_us + run_us).saturating_add_signed(off_us),
                 boot_us: machine.boot_us + run_us,
             }
@@ -140,13 +140,13 @@ impl Clock {
 
     fn moved(
         moved_by: Option<Arc<Manual>>,
-        machine: impl Fn() -> Machine + Send + Sync + 'static,
+        machine: impl Fn() -> MachineTime + Send + Sync + 'static,
         boot: [u8; 16],
         newest: Timestamp,
         last: Option<&ClockReading>,
     ) -> Self {
         let log = Mutex::new(LogClock::start(newest, last, boot, machine()));
-        Self(Source::Machine(Arc::new(OfMachine {
+        Self(Source::Machine(Arc::new(MachineClock {
             machine: Box::new(machine),
             log,
             left_at: AtomicU64::new(0),

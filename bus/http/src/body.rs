@@ -21,9 +21,9 @@ const RATE_GRACE: Duration = Duration::from_secs(5);
 
 /// Counts bytes that are held on behalf of clients, up to a bound.
 #[derive(Clone, Debug)]
-pub(crate) struct Gauge(Arc<(AtomicUsize, usize)>);
+pub(crate) struct ByteBudget(Arc<(AtomicUsize, usize)>);
 
-impl Gauge {
+impl ByteBudget {
     /// A gauge that admits `bytes_max` at once.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self(Arc::new((AtomicUsize::new(0), bytes_max)))
@@ -35,31 +35,31 @@ impl Gauge {
         self.0.0.load(Ordering::Relaxed)
     }
 
-    fn charge(&self) -> Charge {
-        Charge {
-            gauge: self.clone(),
+    fn reservation(&self) -> Reservation {
+        Reservation {
+            byte_budget: self.clone(),
             bytes: 0,
         }
     }
 
     /// Holds `bytes`, if there is room.
-    pub(crate) fn hold(&self, bytes: usize) -> Option<Charge> {
-        let mut charge = self.charge();
-        charge.grow_to(bytes).then_some(charge)
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Reservation> {
+        let mut reservation = self.reservation();
+        reservation.grow_to(bytes).then_some(reservation)
     }
 }
 
 /// Bytes that are held; they are let go when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Charge {
-    gauge: Gauge,
+pub(crate) struct Reservation {
+    byte_budget: ByteBudget,
     bytes: usize,
 }
 
-impl Charge {
+impl Reservation {
     /// Holds `bytes` in all; false if there is no room, and then nothing changes.
     fn grow_to(&mut self, bytes: usize) -> bool {
-        let (held, bytes_max) = &*self.gauge.0;
+        let (held, bytes_max) = &*self.byte_budget.0;
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return true;
@@ -74,31 +74,34 @@ impl Charge {
     }
 }
 
-impl Charge {
+impl Reservation {
     /// The bytes that this is the charge of, which is let go with the last copy of them.
     pub(crate) fn with(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Charged {
+        Bytes::from_owner(ReservedBytes {
             bytes,
-            _charge: self,
+            _reservation: self,
         })
     }
 }
 
 /// Bytes with their charge.
-struct Charged {
+struct ReservedBytes {
     bytes: Bytes,
-    _charge: Charge,
+    _reservation: Reservation,
 }
 
-impl AsRef<[u8]> for Charged {
+impl AsRef<[u8]> for ReservedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Charge {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.gauge.0.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.byte_budget
+            .0
+            .0
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -152,8 +155,8 @@ pub(crate) async fn read<B>(
     mut body: B,
     bytes_max: usize,
     limits: &Limits,
-    gauge: &Gauge,
-) -> Result<(Bytes, Charge), Problem>
+    byte_budget: &ByteBudget,
+) -> Result<(Bytes, Reservation), Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -167,8 +170,8 @@ where
         return Err(too_large());
     }
     let announced = announced.and_then(|length| usize::try_from(length).ok());
-    let mut charge = gauge.charge();
-    if !charge.grow_to(announced.unwrap_or(0)) {
+    let mut reservation = byte_budget.reservation();
+    if !reservation.grow_to(announced.unwrap_or(0)) {
         return Err(full());
     }
     let pace = Pace::new(limits);
@@ -198,7 +201,7 @@ where
         if received + data.len() > bytes_max {
             return Err(too_large());
         }
-        if !charge.grow_to(received + data.len()) {
+        if !reservation.grow_to(received + data.len()) {
             return Err(full());
         }
         if first.is_empty() && all.is_empty() {
@@ -213,7 +216,7 @@ where
         }
     }
     let bytes = if all.is_empty() { first } else { all.freeze() };
-    Ok((bytes, charge))
+    Ok((bytes, reservation))
 }
 
 /// How fast a body must come.
@@ -276,7 +279,7 @@ mod tests {
         hang: bool,
         length: Option<&'static str>,
     ) -> Result<Bytes, u16> {
-        let gauge = Gauge::new(16);
+        let byte_budget = ByteBudget::new(16);
         let limits = Limits {
             body_ms_max: 20,
             ..Limits::default()
@@ -289,11 +292,11 @@ mod tests {
             frames: frames.iter().copied().collect(),
             hang,
         };
-        let result = read(&headers, body, 20, &limits, &gauge).await;
+        let result = read(&headers, body, 20, &limits, &byte_budget).await;
         let result = result
             .map(|(bytes, _)| bytes)
             .map_err(|problem| problem.status());
-        assert_eq!(gauge.held(), 0, "a charge stayed");
+        assert_eq!(byte_budget.held(), 0, "a charge stayed");
         result
     }
 

@@ -1,4 +1,4 @@
-//! One request as handlers see it: path, query, headers and body, each checked when it is asked for.
+//! One request as handlers see it: path, query, headers and body. Each part is checked when a handler reads it.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::body::{self, Charge};
+use super::body::{self, Reservation};
 use super::problem::{Cause, Problem};
 use super::{App, wire};
 use edgebus_model::{Name, Timestamp};
@@ -30,7 +30,7 @@ impl FromRequest<App> for Call {
         let (mut head, body) = request.into_parts();
         let path = RawPathParams::from_request_parts(&mut head, app)
             .await
-            .map_err(|_| Problem::fault("", "the path is not UTF-8", "").into_response())?;
+            .map_err(|_| Problem::input_error("", "the path is not UTF-8", "").into_response())?;
         let path = path
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -74,7 +74,7 @@ impl Call {
         self,
         types: &[&str],
         bytes_max: usize,
-    ) -> Result<(Bytes, Charge), Problem> {
+    ) -> Result<(Bytes, Reservation), Problem> {
         let given = self
             .headers
             .get(CONTENT_TYPE)
@@ -104,7 +104,7 @@ impl Call {
 
 /// Checks a name from a path.
 pub(super) fn name(text: &str) -> Result<Name, Problem> {
-    Name::new(text).map_err(|error| Problem::fault("", error.to_string(), ""))
+    Name::new(text).map_err(|error| Problem::input_error("", error.to_string(), ""))
 }
 
 /// The parameters of a query, each given at most once.
@@ -113,7 +113,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Reads a query; a parameter that is not known or given twice is a fault.
+    /// Reads a query; a parameter that is not known or given twice is an error.
     pub(super) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         let mut list: Vec<(String, String)> = Vec::new();
         for pair in query
@@ -129,14 +129,14 @@ impl Query {
                     [] => "there are none here".to_owned(),
                     known => format!("there are {}", known.join(", ")),
                 };
-                return Err(Problem::fault(
+                return Err(Problem::input_error(
                     "",
                     format!("unknown query parameter `{shown}`"),
                     remedy,
                 ));
             }
             if list.iter().any(|(own, _)| *own == name) {
-                return Err(Problem::fault(
+                return Err(Problem::input_error(
                     "",
                     format!("query parameter `{name}` is given twice"),
                     "",
@@ -164,7 +164,7 @@ impl Query {
             Ok(number) if (least..=most).contains(&number) && !text.starts_with('+') => {
                 Ok(Some(number))
             }
-            _ => Err(Problem::fault(
+            _ => Err(Problem::input_error(
                 "",
                 format!("query parameter `{name}` must be a whole number from {least} to {most}"),
                 "",
@@ -183,14 +183,14 @@ impl Query {
             .and_then(|moment| u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok());
         match moment {
             Some(ms) => Ok(Some(Timestamp(ms))),
-            None if text.contains(' ') => Err(Problem::fault(
+            None if text.contains(' ') => Err(Problem::input_error(
                 "",
                 format!(
                     "query parameter `{name}` must be a time in RFC 3339 without a blank, and a `+` in a query is one"
                 ),
                 format!("write `+` as %2B, as in {name}=2026-11-21T06:30:16%2B01:00"),
             )),
-            None => Err(Problem::fault(
+            None => Err(Problem::input_error(
                 "",
                 format!("query parameter `{name}` must be a time in RFC 3339, from 1970 on"),
                 format!("write it as in {name}=2026-11-21T06:30:16Z"),
@@ -203,7 +203,7 @@ impl Query {
         match self.get(name) {
             None | Some("false") => Ok(false),
             Some("" | "true") => Ok(true),
-            Some(_) => Err(Problem::fault(
+            Some(_) => Err(Problem::input_error(
                 "",
                 format!("query parameter `{name}` must be true or false"),
                 "",
@@ -216,7 +216,7 @@ fn decode(text: &str) -> Result<String, Problem> {
     let spaced = text.replace('+', " ");
     wire::percent_decode(spaced.as_bytes())
         .map(std::borrow::Cow::into_owned)
-        .map_err(|reason| Problem::fault("", format!("a query parameter {reason}"), ""))
+        .map_err(|reason| Problem::input_error("", format!("a query parameter {reason}"), ""))
 }
 
 /// A JSON answer.
@@ -261,7 +261,7 @@ mod tests {
         );
         // A plus that is not encoded is a blank in a query.
         let blank = time("after=1970-01-01T02:00:01+01:00").unwrap_err();
-        assert!(blank.faults[0].remedy.contains("%2B"), "{blank:?}");
+        assert!(blank.errors[0].remedy.contains("%2B"), "{blank:?}");
         assert!(time("after=1970-01-01T02:00:01%2B01:00").is_ok());
         assert!(time("after=1960-01-01T00:00:01Z").is_err());
         assert!(time("after=now").is_err());

@@ -1,7 +1,7 @@
-//! Deliveries and dead letters: what is owed and what happened, attempt by attempt.
+//! Deliveries and dead letters: pending ones and past ones, with each attempt.
 //!
-//! Lists show the last attempt without its output, or with `output` all of them whole, as one delivery
-//! is shown.
+//! Lists show the last attempt without its output. With `output` they show all attempts in full, as for one
+//! delivery.
 
 use super::call::{Answer, Call, Query, name};
 use super::json::Object;
@@ -23,13 +23,13 @@ pub(super) async fn list(call: Call) -> Answer {
     let query = call.query(&[&own[..], &FILTERS].concat())?;
     let stage = match query.get("stage") {
         None => None,
-        Some("owed") => Some(DeliveryStage::Owed),
+        Some("pending") => Some(DeliveryStage::Pending),
         Some("succeeded") => Some(DeliveryStage::Succeeded),
         Some("dead") => Some(DeliveryStage::Dead),
         Some(_) => {
-            return Err(Problem::fault(
+            return Err(Problem::input_error(
                 "",
-                "query parameter `stage` must be owed, succeeded or dead",
+                "query parameter `stage` must be pending, succeeded or dead",
                 "",
             ));
         }
@@ -43,7 +43,7 @@ pub(super) async fn list(call: Call) -> Answer {
         (None, None) => &["bus", "before"],
     };
     if let Some(name) = excluded.iter().find(|name| query.get(name).is_some()) {
-        return Err(Problem::fault(
+        return Err(Problem::input_error(
             "",
             format!("query parameter `{name}` does not go with the others"),
             "`position` and `bus` ask for the deliveries of one event in any stage, `last` for the newest ones, and `last` with `before` for older ones",
@@ -54,7 +54,7 @@ pub(super) async fn list(call: Call) -> Answer {
         (Some(position), _) => list_of_event(app, &query, Position(position), whole).await,
         (None, Some(count)) => list_last(app, "deliveries", &query, stage, (count, whole)).await,
         (None, None) => {
-            let stage = stage.unwrap_or(DeliveryStage::Owed);
+            let stage = stage.unwrap_or(DeliveryStage::Pending);
             list_stage(app, "deliveries", &query, stage, whole).await
         }
     }
@@ -70,7 +70,7 @@ pub(super) async fn list_dead(call: Call) -> Answer {
     };
     for name in ["after", "limit"] {
         if query.get(name).is_some() {
-            return Err(Problem::fault(
+            return Err(Problem::input_error(
                 "",
                 format!("query parameters `last` and `{name}` exclude each other"),
                 "`last` gives the newest dead letters; older ones come with `before`",
@@ -188,7 +188,7 @@ fn place(text: &str) -> Result<DeliveryPlace, Problem> {
         Some((Timestamp(accepted_at.parse().ok()?), key.parse().ok()?))
     });
     read.ok_or_else(|| {
-        Problem::fault(
+        Problem::input_error(
             "",
             "query parameter `before` must be what `older` of a page says",
             "leave it out to begin with the newest",
@@ -221,7 +221,7 @@ pub(super) async fn get_dead(call: Call) -> Answer {
 async fn find(call: Call) -> Result<(App, DeliveryState), Problem> {
     call.query(&[])?;
     let key: DeliveryKey = call.path("id").parse().map_err(|()| {
-        Problem::fault(
+        Problem::input_error(
             "",
             "a delivery's id is SUBSCRIPTION-POSITION, and -rREPLAY behind it for a replayed one",
             "",
@@ -234,13 +234,13 @@ async fn find(call: Call) -> Result<(App, DeliveryState), Problem> {
 fn write(app: &App, out: &mut Vec<u8>, state: &DeliveryState, whole: bool) {
     let mut object = Object::new(out);
     match state {
-        DeliveryState::Owed(delivery) => {
-            write_delivery(app, &mut object, delivery, "owed", whole);
+        DeliveryState::Pending(delivery) => {
+            write_delivery(app, &mut object, delivery, "pending", whole);
             if let Some(due_at) = delivery.due_at {
                 object.shown("due_at", &due_at);
             }
         }
-        DeliveryState::Settled(settled) => {
+        DeliveryState::Succeeded(settled) => {
             write_delivery(app, &mut object, &settled.delivery, "succeeded", whole);
             object.shown("settled_at", &settled.settled_at);
             object.number("emitted", u64::from(settled.emitted));
@@ -270,7 +270,7 @@ fn write_delivery(
             object.text("rule", subscription.rule.as_str());
             target::write(object, &subscription.target.to);
         }
-        // It left the manifest and owes nothing more: its number is all that is left.
+        // It left the manifest and has nothing pending any more: its number is all that is left.
         None => object.shown("subscription", &key.subscription.0),
     }
     object.number("position", key.position.0);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ::rules::RuleIndex;
 use bytes::Bytes;
+use edgebus_rules::RuleIndex;
 use hyper::HeaderMap;
 use hyper::StatusCode;
 use hyper::body::Body;
@@ -54,7 +54,7 @@ where
     Query::parse(query, &[])?;
     name(bus)?;
     if headers.contains_key("idempotency-key") {
-        return Err(Problem::fault(
+        return Err(Problem::input_error(
             "",
             "Idempotency-Key is not supported yet",
             "leave it out: (source, id) is the key, and repeating an event with both is safe",
@@ -65,7 +65,8 @@ where
         Mode::Binary | Mode::Structured => app.limits.event_bytes_max,
         Mode::Batch => app.limits.batch_bytes_max,
     };
-    let (bytes, _charge) = body::read(headers, body, bytes_max, &app.limits, &app.requests).await?;
+    let (bytes, _reservation) =
+        body::read(headers, body, bytes_max, &app.limits, &app.requests).await?;
     if mode == Mode::Batch && prefer::lenient(headers) {
         return each(app, bus, &bytes).await;
     }
@@ -177,7 +178,7 @@ pub(super) async fn list(call: Call) -> Answer {
     if let Some(count) = query.number("last", 1, PAGE_ROWS_MAX as u64)? {
         for name in ["after", "limit"] {
             if query.get(name).is_some() {
-                return Err(Problem::fault(
+                return Err(Problem::input_error(
                     "",
                     format!("query parameters `last` and `{name}` exclude each other"),
                     "`last` gives the newest events; older ones come with `before`",
@@ -259,7 +260,7 @@ pub(super) fn position(call: &Call) -> Result<Position, Problem> {
     let text = call.path("position");
     match text.parse::<u64>() {
         Ok(position) if !text.starts_with('+') => Ok(Position(position)),
-        _ => Err(Problem::fault("", "a position is a whole number", "")),
+        _ => Err(Problem::input_error("", "a position is a whole number", "")),
     }
 }
 

@@ -1,8 +1,7 @@
-//! Why an event of the log went where it went: what each rule of its bus makes of it.
+//! Explains an event of the log: tries each rule of its bus on it.
 //!
-//! The rules are those in force now, which may not be the ones that were when the event came; so the
-//! answer says as well who got it then. Never here: another idea of matching; the verdicts are those of
-//! `view`.
+//! It uses the active rules, which may differ from those at the time of the event. So the answer also lists the
+//! subscriptions that got it then. Never here: matching of its own; `view` makes the verdicts.
 
 use std::sync::Arc;
 
@@ -32,7 +31,7 @@ pub(super) async fn event(call: Call) -> Answer {
     let query = call.query(&["rule", "after"])?;
     let (rule, after) = (query.get("rule"), query.get("after"));
     if rule.is_some() && after.is_some() {
-        return Err(Problem::fault(
+        return Err(Problem::input_error(
             "",
             "query parameters `rule` and `after` exclude each other",
             "`after` goes on with all rules behind the named one",
@@ -63,7 +62,7 @@ impl Got {
     fn of(app: &App, stored: &StoredEvent) -> Self {
         let (mut subscriptions, mut rules) = (Vec::new(), Vec::new());
         for id in &stored.subscriptions {
-            // Of one that left the manifest and owes nothing more the number is all that is left.
+            // Of one that left the manifest and has nothing pending any more the number is all that is left.
             let Some((own, _)) = app.bus.subscription(*id) else {
                 subscriptions.push(id.0.to_string());
                 continue;
@@ -100,7 +99,7 @@ fn wanted(
                 own.bus
             )));
         }
-        None => return Err(none(format!("no rule `{shown}` is in force"))),
+        None => return Err(none(format!("no rule `{shown}` is active"))),
     }
     rules.retain(|own| own.bus == *bus);
     if rule.is_some() {
@@ -162,7 +161,7 @@ fn write(stored: &StoredEvent, got: &Got, rules: &[Arc<RuleConfig>]) -> Result<V
 }
 
 /// No verdict on an event of the log: its data was taken in when no rule looked at it, or the rule was
-/// put in force by another release.
+/// applied by another release.
 fn refused(rule: &RuleConfig, error: &Unjudged) -> Problem {
     let code = match error {
         Unjudged::Event(_) => Code::EventInvalid,

@@ -47,11 +47,11 @@ pub(super) async fn deploy(call: Call) -> Answer {
     let name = call.name("name")?;
     call.query(&[])?;
     let app = call.app.clone();
-    let (component, charge) = call
+    let (component, reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
         .await?;
     // The component outlives the request if its client goes, and is charged for as long as it is held.
-    let component = charge.with(component);
+    let component = reservation.with(component);
     let revision = app.bus.deploy(name.as_str(), component).await?;
     let mut out = Vec::new();
     write(&mut out, &revision, &Availability::Ready);
@@ -89,10 +89,10 @@ pub(super) async fn invoke(call: Call) -> Answer {
         ));
     }
     let bytes_max = app.limits.event_bytes_max;
-    let (bytes, _charge) =
+    let (bytes, _reservation) =
         body::read(&headers, body, bytes_max, &app.limits, &app.requests).await?;
     let Some(event) = wire::decode(mode, &headers, bytes)?.pop() else {
-        return Err(Problem::fault("", "the request holds no event", ""));
+        return Err(Problem::input_error("", "the request holds no event", ""));
     };
     let Ok(_place) = app.trials.try_acquire() else {
         return Err(Problem::busy("too many functions are being tried"));

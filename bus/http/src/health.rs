@@ -1,4 +1,4 @@
-//! Health, version and metrics: cheap, without locks, and answered when everything else is refused.
+//! Health, version and metrics. They are cheap, take no locks, and respond when everything else is refused.
 
 use hyper::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Whom a request is for and which page it comes from, checked before anything else of it is used.
+//! Checks the `Host` and `Origin` of a request before anything else of it is used.
 //!
 //! The API has no keys, because it listens on loopback only. A browser on the same machine reaches
 //! loopback too: a web page whose own name is made to resolve to 127.0.0.1 (DNS rebinding) has the same
@@ -47,12 +47,20 @@ pub(super) fn check(
     let mut named = headers.get_all(HOST).iter();
     let own = named.next();
     if named.next().is_some() {
-        return Err(Problem::fault("", "the request has two Host headers", ""));
+        return Err(Problem::input_error(
+            "",
+            "the request has two Host headers",
+            "",
+        ));
     }
     if own.is_none() && (version == Version::HTTP_11 || uri.authority().is_none()) {
         // HTTP/1.0 has no need of it, and no browser speaks that.
         if version != Version::HTTP_10 {
-            return Err(Problem::fault("", "the request has no Host header", ""));
+            return Err(Problem::input_error(
+                "",
+                "the request has no Host header",
+                "",
+            ));
         }
     }
     let of_target = uri.authority().map(|authority| authority.as_str());
@@ -61,7 +69,7 @@ pub(super) fn check(
     for given in [own, of_target].into_iter().flatten() {
         let authority = Authority::parse(given).ok_or_else(|| {
             let given = shown(given);
-            Problem::fault("", format!("the host `{given}` can't be read"), "")
+            Problem::input_error("", format!("the host `{given}` can't be read"), "")
         })?;
         if !authority.host.is_allowed(listed) {
             let given = shown(given);
@@ -115,7 +123,7 @@ fn check_origin(
 fn text(value: &HeaderValue) -> Result<&str, Problem> {
     value
         .to_str()
-        .map_err(|_| Problem::fault("", "the Host header is not ASCII", ""))
+        .map_err(|_| Problem::input_error("", "the Host header is not ASCII", ""))
 }
 
 fn shown(text: &str) -> String {

@@ -1,9 +1,9 @@
-//! The HTTP face of a bus: every route on one screen, and the door that all requests come through.
+//! The HTTP API of a bus: the table of all routes, and the service that handles every request.
 //!
-//! A handler takes a `Call` and answers JSON or a `Problem`; the status of a problem is chosen in
-//! `problem`, the limits are kept in `serve`, CloudEvents are read in `wire`. Publishing goes around
-//! the router, because it is what a bus does all day. Never here: decisions of the bus, the store, the
-//! pipeline; types of hyper and axum never leave this room.
+//! A handler takes a `Call` and answers JSON or a `Problem`; the status of a problem is chosen in `problem`,
+//! the limits are kept in `serve`, CloudEvents are read in `wire`. Publishing bypasses the router, because it
+//! is the most frequent request. Never here: decisions of the bus, the store, the pipeline; types of hyper and
+//! axum never leave this module.
 
 #![forbid(unsafe_code)]
 
@@ -45,12 +45,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
-use body::{Charge, Gauge};
-use edgebus_engine::places::Places;
+use body::{ByteBudget, Reservation};
+use edgebus_engine::work_limiter::WorkLimiter;
 use edgebus_model::rule::DEFAULT_BUS;
 use openapi::{self as describe, Route, delete, get, post, put};
 use problem::{Cause, Problem};
-use serve::{Inward, Payload, Standing};
+use serve::{Access, Inward, Payload};
 
 pub use host::allowed_host;
 pub use serve::Limits;
@@ -126,13 +126,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let door = Door::new(bus.into(), metrics, limits.clone(), stopping);
+    let service = Service::new(bus.into(), metrics, limits.clone(), stopping);
     let shutdown = async move {
         shutdown.await;
         // Streams of events have no end of their own.
         stop.send_replace(true);
     };
-    serve::run(listener, limits, door, shutdown).await
+    serve::run(listener, limits, service, shutdown).await
 }
 
 /// What handlers share.
@@ -144,15 +144,15 @@ struct Shared {
     metrics: Metrics,
     limits: Limits,
     /// Request bodies that are held.
-    requests: Gauge,
+    requests: ByteBudget,
     /// Pages that are held until their readers have them.
-    answers: Gauge,
+    answers: ByteBudget,
     /// Places for readers of server-sent events.
     streams: Arc<Semaphore>,
     /// Places for trials of functions.
     trials: Semaphore,
     /// Places for requests that evaluate or compile what they bring: explanations, trials of rules, patterns.
-    judging: Places,
+    judging: WorkLimiter,
     /// The answer of `/openapi.json`.
     description: Bytes,
     /// True when the server stops.
@@ -166,14 +166,14 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The one way in and out.
+/// Handles every request.
 #[derive(Clone)]
-struct Door {
+struct Service {
     app: App,
     router: Router,
 }
 
-impl Door {
+impl Service {
     fn new(
         bus: Startup,
         metrics: Metrics,
@@ -185,11 +185,11 @@ impl Door {
         let app = App(Arc::new(Shared {
             bus,
             metrics,
-            requests: Gauge::new(limits.request_bytes_in_flight_max),
-            answers: Gauge::new(limits.answer_bytes_in_flight_max),
+            requests: ByteBudget::new(limits.request_bytes_in_flight_max),
+            answers: ByteBudget::new(limits.answer_bytes_in_flight_max),
             streams: Arc::new(Semaphore::new(limits.event_streams_max)),
             trials: Semaphore::new(limits.trials_max),
-            judging: Places::new(limits.explanations_max),
+            judging: WorkLimiter::new(limits.explanations_max),
             limits,
             description: Bytes::from(format!("{description:#}\n")),
             stopping,
@@ -198,7 +198,7 @@ impl Door {
         Self { app, router }
     }
 
-    async fn answer(self, request: Request<Inward>, standing: Standing) -> Response<Payload> {
+    async fn answer(self, request: Request<Inward>, access: Access) -> Response<Payload> {
         let path = request.uri().path();
         let listed = &self.app.limits.allowed_hosts;
         let for_us = host::check(request.version(), request.uri(), request.headers(), listed);
@@ -210,7 +210,7 @@ impl Door {
                 Cause::HeadersTooLarge,
                 format!("a request may have {fields_max} header fields at most"),
             ))
-        } else if standing == Standing::Observer && !health::is_health(path) {
+        } else if access == Access::HealthOnly && !health::is_health(path) {
             Some(Problem::busy("too many connections are open"))
         } else if self.app.bus.bus().is_none() && !health::is_health(path) {
             Some(self.app.bus.problem())
@@ -255,16 +255,16 @@ impl Door {
     }
 }
 
-impl serve::Handler for Door {
+impl serve::Handler for Service {
     fn call(
         &self,
         request: Request<Inward>,
-        standing: Standing,
+        access: Access,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static {
-        let door = self.clone();
+        let service = self.clone();
         async move {
-            let mut response = door.answer(request, standing).await;
-            if standing == Standing::Observer {
+            let mut response = service.answer(request, access).await;
+            if access == Access::HealthOnly {
                 // An observer's place is for the next one.
                 response
                     .headers_mut()
@@ -276,7 +276,7 @@ impl serve::Handler for Door {
 }
 
 fn payload(response: axum::response::Response) -> Response<Payload> {
-    let held = response.extensions().get::<Arc<Charge>>().cloned();
+    let held = response.extensions().get::<Arc<Reservation>>().cloned();
     response.map(|body| Payload::stream(body, held))
 }
 

@@ -1,7 +1,7 @@
 //! Server-sent events of what happens to deliveries, as their settlements become durable.
 //!
-//! A live view, not a log: a reader that falls behind loses the oldest, and is told how many in a
-//! comment. What happened before can be read from the deliveries themselves.
+//! A live view, not a log: a reader that falls behind misses the oldest entries, and a comment says how many.
+//! Read the deliveries for what happened before.
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,7 +13,7 @@ use super::call::{Answer, Call};
 use super::json::Object;
 use super::problem::Problem;
 use super::sse::{self, KEEP_ALIVE};
-use edgebus_engine::bus::{AttemptEnded, Happening};
+use edgebus_engine::bus::{AttemptEnded, TelemetryEvent};
 
 /// The thinnest sample.
 pub(super) const EVERY_MAX: u64 = 1_000_000;
@@ -31,7 +31,7 @@ pub(super) async fn open(call: Call) -> Answer {
     let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
         return Err(Problem::busy("too many streams of events are open"));
     };
-    let source = Told {
+    let source = LiveStream {
         told: call.app.bus.listen(),
         stopping: call.app.stopping.clone(),
         every,
@@ -44,8 +44,8 @@ pub(super) async fn open(call: Call) -> Answer {
     Ok(sse::answer(None, source))
 }
 
-struct Told {
-    told: Receiver<Happening>,
+struct LiveStream {
+    told: Receiver<TelemetryEvent>,
     stopping: watch::Receiver<bool>,
     every: u64,
     /// Only attempts of this function.
@@ -58,7 +58,7 @@ struct Told {
     _place: OwnedSemaphorePermit,
 }
 
-impl sse::Source for Told {
+impl sse::Source for LiveStream {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut out = Vec::new();
         // Counted from the last piece, because much may happen that this reader does not want.
@@ -70,13 +70,13 @@ impl sse::Source for Told {
             };
             match told {
                 Err(_) => out.extend_from_slice(QUIET),
-                Ok(Ok(happening)) => self.write(&mut out, &happening),
+                Ok(Ok(telemetry_event)) => self.write(&mut out, &telemetry_event),
                 Ok(Err(RecvError::Lagged(lost))) => note_lost(&mut out, lost),
                 Ok(Err(RecvError::Closed)) => return None,
             }
             while out.len() < FRAME_BYTES {
                 match self.told.try_recv() {
-                    Ok(happening) => self.write(&mut out, &happening),
+                    Ok(telemetry_event) => self.write(&mut out, &telemetry_event),
                     Err(TryRecvError::Lagged(lost)) => note_lost(&mut out, lost),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
@@ -92,9 +92,9 @@ impl sse::Source for Told {
     }
 }
 
-impl Told {
-    fn write(&mut self, out: &mut Vec<u8>, happening: &Happening) {
-        let Happening::Attempt(attempt) = happening else {
+impl LiveStream {
+    fn write(&mut self, out: &mut Vec<u8>, telemetry_event: &TelemetryEvent) {
+        let TelemetryEvent::Attempt(attempt) = telemetry_event else {
             return;
         };
         let is = |wanted: &Option<String>, name: &String| {

@@ -1,4 +1,4 @@
-//! The manifest: plan or apply it as a whole, see the one in force, and send components ahead of it.
+//! The manifest: plan or apply it as a whole, see the active one, and send components ahead of it.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +42,12 @@ pub(super) async fn apply(call: Call) -> Answer {
     let app = call.app.clone();
     // In an envelope each line end and each quote of the text takes two bytes.
     let bytes_max = app.limits.manifest_bytes_max * if enveloped { 2 } else { 1 };
-    let (bytes, _charge) = call.body(&TYPES, bytes_max).await?;
+    let (bytes, _reservation) = call.body(&TYPES, bytes_max).await?;
     let mut application = if enveloped {
         opened(&bytes)?
     } else {
         let Ok(manifest) = std::str::from_utf8(&bytes) else {
-            return Err(Problem::fault("", "the manifest is not UTF-8", ""));
+            return Err(Problem::input_error("", "the manifest is not UTF-8", ""));
         };
         Application {
             text: manifest.to_owned(),
@@ -90,7 +90,7 @@ fn is_json(media_type: &[u8]) -> bool {
 
 fn opened(bytes: &[u8]) -> Result<Application, Problem> {
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| {
-        Problem::fault(
+        Problem::input_error(
             "",
             error.to_string(),
             "write {\"manifest\": \"YAML\", \"components\": {\"NAME\": \"blake3:DIGEST\"}}, or send the YAML as application/yaml",
@@ -100,7 +100,7 @@ fn opened(bytes: &[u8]) -> Result<Application, Problem> {
     for (name, text) in &envelope.components {
         let pointer = format!("/components/{}", name.replace('~', "~0").replace('/', "~1"));
         let name = Name::new(name)
-            .map_err(|error| Problem::fault(pointer.as_str(), error.to_string(), ""))?;
+            .map_err(|error| Problem::input_error(pointer.as_str(), error.to_string(), ""))?;
         digests.insert(name, digest(&pointer, text)?);
     }
     Ok(Application {
@@ -112,7 +112,7 @@ fn opened(bytes: &[u8]) -> Result<Application, Problem> {
 
 fn digest(pointer: &str, text: &str) -> Result<Digest, Problem> {
     Digest::from_hex(text.strip_prefix("blake3:").unwrap_or(text)).ok_or_else(|| {
-        Problem::fault(
+        Problem::input_error(
             pointer,
             "this is not a digest",
             "write `blake3:` and 64 hexadecimal digits",
@@ -137,7 +137,7 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
         .and_then(|version| version.parse().ok());
     match version {
         Some(version) if second.is_none() => Ok(Some(version)),
-        _ => Err(Problem::fault(
+        _ => Err(Problem::input_error(
             "",
             "If-Match must be one ETag of the manifest, as in \"7\"",
             "take it from the answer of a dry run or of GET /v1/manifest",
@@ -157,7 +157,7 @@ pub(super) async fn stage(call: Call) -> Answer {
     let digest = digest("", call.path("digest"))?;
     call.query(&[])?;
     let app = call.app.clone();
-    let (component, _charge) = call
+    let (component, _reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
         .await?;
     // A slice would keep the whole buffer that it came in, and with other bytes of the connection.
@@ -210,7 +210,7 @@ mod tests {
         ] {
             let problem = opened(body.as_bytes()).unwrap_err();
             assert_eq!(
-                (problem.status(), problem.faults[0].pointer.as_str()),
+                (problem.status(), problem.errors[0].pointer.as_str()),
                 (400, pointer),
                 "{body}"
             );

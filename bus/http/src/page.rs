@@ -1,4 +1,4 @@
-//! Pages of any listing: bounded in rows and in bytes, whatever the rows weigh.
+//! Pages of any listing, bounded in rows and in bytes.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) const ROWS_DEFAULT: u64 = 100;
 const BYTES_MAX: usize = 4 << 20;
 /// Rows that are asked of the bus at once: few at first, because each may weigh a mebibyte.
 const ROWS_AT_ONCE: std::ops::RangeInclusive<usize> = 16..=256;
-/// Rows weigh little while so many at once stay below this.
+/// The next read grows while the last one was smaller than this.
 const BYTES_AT_ONCE: usize = 256 << 10;
 
 /// How many rows to ask for next, after `rows` of them weighed `bytes`.
@@ -42,7 +42,7 @@ pub(super) fn limit(query: &Query) -> Result<usize, Problem> {
 pub(super) fn no_before(query: &Query) -> Result<(), Problem> {
     match query.get("before") {
         None => Ok(()),
-        Some(_) => Err(Problem::fault(
+        Some(_) => Err(Problem::input_error(
             "",
             "query parameter `before` goes with `last` only",
             "give `last` as well, or `after` for the next page",
@@ -119,10 +119,10 @@ pub(super) fn whole<T>(
 
 /// A JSON answer that counts until its reader has it.
 pub(super) fn held(app: &App, out: Vec<u8>) -> Result<Response, Problem> {
-    let Some(charge) = app.answers.hold(out.capacity()) else {
+    let Some(reservation) = app.answers.hold(out.capacity()) else {
         return Err(Problem::busy("too many answers wait for their readers"));
     };
     let mut response = json(out);
-    response.extensions_mut().insert(Arc::new(charge));
+    response.extensions_mut().insert(Arc::new(reservation));
     Ok(response)
 }

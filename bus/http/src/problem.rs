@@ -1,7 +1,7 @@
 //! Problem documents (RFC 9457), and the one place where an HTTP status is chosen.
 //!
-//! A handler answers `Err(Problem)`; the door of the room gives it its `instance` and prints it.
-//! Never here: a stack trace, a path of the host, or another detail that a caller can't act on.
+//! A handler returns `Err(Problem)`. The service adds the `instance` and prints it. Never here: a stack trace,
+//! a path of the host, or another detail that a caller can't act on.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -9,9 +9,9 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
 use super::json;
-use edgebus_engine::places::Denied;
+use edgebus_engine::work_limiter::Denied;
 use edgebus_model::Code;
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 
 /// How long a client of a full disk is told to wait, in seconds: space comes back when somebody frees some.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
@@ -93,9 +93,7 @@ impl Cause {
             Self::Handle(Kind::Invalid) => {
                 (StatusCode::BAD_REQUEST, "invalid", "The input is invalid")
             }
-            Self::Handle(Kind::NotFound) => {
-                (StatusCode::NOT_FOUND, "not-found", "There is no such thing")
-            }
+            Self::Handle(Kind::NotFound) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::Handle(Kind::Conflict) => (
                 StatusCode::CONFLICT,
                 "conflict",
@@ -104,7 +102,7 @@ impl Cause {
             Self::Handle(Kind::Changed) => (
                 StatusCode::PRECONDITION_FAILED,
                 "changed",
-                "Another version is in force",
+                "Another version is active",
             ),
             Self::Handle(Kind::TooLarge) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -236,18 +234,18 @@ pub(crate) struct Problem {
     pub(crate) code: Code,
     /// This occurrence, in words.
     pub(crate) detail: String,
-    /// Every fault of the input.
-    pub(crate) faults: Vec<Fault>,
+    /// Every error of the input.
+    pub(crate) errors: Vec<InputError>,
 }
 
 impl Problem {
-    /// A problem without a list of faults.
+    /// A problem without a list of errors.
     pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
         Self {
             cause,
             code: cause.code(),
             detail: detail.into(),
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -256,27 +254,27 @@ impl Problem {
         Self { code, ..self }
     }
 
-    /// An invalid input with its faults.
-    pub(crate) fn invalid(detail: impl Into<String>, faults: Vec<Fault>) -> Self {
+    /// An invalid input with its errors.
+    pub(crate) fn invalid(detail: impl Into<String>, errors: Vec<InputError>) -> Self {
         Self {
-            faults,
+            errors,
             ..Self::new(Cause::Handle(Kind::Invalid), detail)
         }
     }
 
-    /// An invalid input with one fault.
-    pub(crate) fn fault(
+    /// An invalid input with one error.
+    pub(crate) fn input_error(
         pointer: impl Into<String>,
         reason: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let fault = Fault {
+        let error = InputError {
             pointer: pointer.into(),
             place: None,
             reason: reason.into(),
             remedy: remedy.into(),
         };
-        Self::invalid(fault.reason.clone(), vec![fault])
+        Self::invalid(error.reason.clone(), vec![error])
     }
 
     /// Something larger than a limit.
@@ -304,8 +302,8 @@ impl Problem {
 
     /// The same problem of a part of the input, which is at `pointer`.
     pub(crate) fn within(mut self, pointer: &str) -> Self {
-        for fault in &mut self.faults {
-            fault.pointer.insert_str(0, pointer);
+        for error in &mut self.errors {
+            error.pointer.insert_str(0, pointer);
         }
         self
     }
@@ -335,8 +333,8 @@ impl Problem {
         if let Some(path) = path {
             object.text("instance", path);
         }
-        if !self.faults.is_empty() {
-            object.array("errors", &self.faults, fault);
+        if !self.errors.is_empty() {
+            object.array("errors", &self.errors, input_error);
         }
         object.end();
     }
@@ -360,16 +358,16 @@ impl Problem {
     }
 }
 
-fn fault(out: &mut Vec<u8>, fault: &Fault) {
+fn input_error(out: &mut Vec<u8>, error: &InputError) {
     let mut object = json::Object::new(out);
-    object.text("pointer", &fault.pointer);
-    if let Some((line, column)) = fault.place {
+    object.text("pointer", &error.pointer);
+    if let Some((line, column)) = error.place {
         object.number("line", line);
         object.number("column", column);
     }
-    object.text("reason", &fault.reason);
-    if !fault.remedy.is_empty() {
-        object.text("remedy", &fault.remedy);
+    object.text("reason", &error.reason);
+    if !error.remedy.is_empty() {
+        object.text("remedy", &error.remedy);
     }
     object.end();
 }
@@ -380,7 +378,7 @@ impl From<Error> for Problem {
             cause: Cause::Handle(error.kind),
             code: error.code,
             detail: error.message,
-            faults: error.faults,
+            errors: error.errors,
         }
     }
 }
@@ -485,17 +483,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_problem_is_printed_with_every_fault() {
+    async fn a_problem_is_printed_with_every_error() {
         let problem = Problem::invalid(
-            "two faults",
+            "two errors",
             vec![
-                Fault {
+                InputError {
                     pointer: "/3/source".into(),
                     place: None,
                     reason: "is \"missing\"".into(),
                     remedy: String::new(),
                 },
-                Fault {
+                InputError {
                     pointer: String::new(),
                     place: Some((3, 7)),
                     reason: "no".into(),
@@ -512,7 +510,7 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             concat!(
                 r#"{"type":"urn:edgebus:problem:invalid","code":"EB0301","title":"The input is invalid","status":400,"#,
-                r#""detail":"two faults","instance":"/v1/events","errors":[{"pointer":"/3/source","#,
+                r#""detail":"two errors","instance":"/v1/events","errors":[{"pointer":"/3/source","#,
                 r#""reason":"is \"missing\""},{"pointer":"","line":3,"column":7,"reason":"no","remedy":"yes"}]}"#
             )
         );

@@ -1,15 +1,15 @@
-//! Rules: the ones in force, and trying one on an event.
+//! Rules: the active ones, and trying one on an event.
 
 mod trial;
 
-use ::rules::Pattern;
+use edgebus_rules::Pattern;
 
 use super::call::{Answer, Call};
 use super::json::{Object, string};
 use super::problem::Problem;
 use super::{page, subscriptions, target};
 use edgebus_manifest::view::parse_pattern;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::{Code, InputConfig, RuleConfig, TargetConfig};
 
 pub(super) use trial::test;
@@ -68,20 +68,20 @@ fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
     }
 }
 
-/// A pattern as the manifest takes it; its faults are told below `/match`.
+/// A pattern as the manifest takes it; its errors are told below `/match`.
 pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
-    parse_pattern(pattern).map_err(|all| faults("the pattern can't be read", "/match", all))
+    parse_pattern(pattern).map_err(|all| errors_of("the pattern can't be read", "/match", all))
 }
 
-fn faults(detail: &str, base: &str, all: Vec<::rules::Fault>) -> Problem {
-    let faults = all
+fn errors_of(detail: &str, base: &str, all: Vec<edgebus_rules::ParseError>) -> Problem {
+    let errors = all
         .into_iter()
-        .map(|fault| Fault {
-            pointer: format!("{base}{}", fault.pointer),
+        .map(|error| InputError {
+            pointer: format!("{base}{}", error.pointer),
             place: None,
-            reason: fault.reason,
-            remedy: fault.remedy,
+            reason: error.reason,
+            remedy: error.remedy,
         })
         .collect();
-    Problem::invalid(detail, faults).coded(Code::PatternInvalid)
+    Problem::invalid(detail, errors).coded(Code::PatternInvalid)
 }

@@ -1,4 +1,4 @@
-//! The body of server-sent events: asks its source for one piece after the other, when the socket wants it.
+//! The body of server-sent events: takes the next piece from its source when the socket can send it.
 //!
 //! Never here: what the pieces hold.
 

@@ -1,5 +1,4 @@
-//! A server before its bus: health answers from the first moment and says how far the start is, and
-//! everything else is told to come back.
+//! The server during a start: health responds at once and shows progress; everything else gets 503.
 //!
 //! Never here: what a start does.
 

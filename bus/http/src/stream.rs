@@ -1,8 +1,8 @@
 //! Server-sent events: a bus's log from a position on, as it grows.
 //!
-//! A reader holds one page at most; the next is read when the socket has taken it. Keep-alive comments
-//! tell a quiet log from a broken line. The stream ends when the server stops, and the client comes
-//! back with `Last-Event-ID`, which every browser does by itself.
+//! A reader holds one page at most; the next is read when the socket has taken it. Keep-alive comments show
+//! that the connection is alive while the log is quiet. The stream ends when the server stops. Clients then
+//! reconnect with `Last-Event-ID`, as every browser does.
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,7 +26,7 @@ pub(super) async fn open(call: Call) -> Answer {
             .to_str()
             .ok()
             .and_then(|id| id.parse().ok())
-            .ok_or_else(|| Problem::fault("", "Last-Event-ID must be a position", ""))?,
+            .ok_or_else(|| Problem::input_error("", "Last-Event-ID must be a position", ""))?,
     };
     let newest = call.app.bus.newest(bus.as_str(), Position(after)).await?;
     if after > newest.0 {

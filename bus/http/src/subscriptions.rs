@@ -27,13 +27,13 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     object.number("in_memory", status.in_memory);
     object.text("situation", status.situation.word());
     object.text("reason", status.situation.reason());
-    match status.oldest_owed {
+    match status.oldest_pending {
         Some((key, accepted_at)) => {
-            object.shown("oldest_owed", &key);
+            object.shown("oldest_pending", &key);
             object.shown("oldest_accepted_at", &accepted_at);
         }
         None => {
-            object.member("oldest_owed").extend_from_slice(b"null");
+            object.member("oldest_pending").extend_from_slice(b"null");
             object
                 .member("oldest_accepted_at")
                 .extend_from_slice(b"null");
@@ -45,12 +45,12 @@ fn write(out: &mut Vec<u8>, status: &SubscriptionStatus) {
     object.number("pending", status.counts.pending);
     object.number("waiting", status.counts.waiting);
     object.number("dead", status.counts.dead);
-    let tally = &status.tally;
+    let subscription_counters = &status.subscription_counters;
     let mut own = Object::new(object.member("since_start"));
-    own.number("succeeded", tally.succeeded);
-    own.number("retried", tally.retried);
-    own.number("dead", tally.dead);
-    own.number("run_us", tally.run_us);
+    own.number("succeeded", subscription_counters.succeeded);
+    own.number("retried", subscription_counters.retried);
+    own.number("dead", subscription_counters.dead);
+    own.number("run_us", subscription_counters.run_us);
     own.end();
     object.number("behind", status.behind);
     write_policy(&mut object, &subscription.target);

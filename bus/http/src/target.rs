@@ -1,4 +1,4 @@
-//! Targets in answers: a member of the kind's word with the target's name, as the manifest writes it.
+//! Targets in answers: a member named after the kind, with the target's name, as in the manifest.
 //!
 //! Never here: a policy, an input.
 

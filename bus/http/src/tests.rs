@@ -334,13 +334,13 @@ async fn a_wrong_filter_or_trial_is_a_client_error() {
         "buses/default/events?last=0",
         "buses/default/events?last=1&after=1",
         "buses/default/events/stream?match=1",
-        "deliveries?position=1&stage=owed",
+        "deliveries?position=1&stage=pending",
         "deliveries?last=1&after=1-1",
         "deliveries?bus=default",
         "deliveries?position=1&bus=-",
         "deliveries?output=2",
         "deliveries/stream?output=2",
-        "dead-letters?stage=owed",
+        "dead-letters?stage=pending",
     ] {
         check(&server, &format!("GET /v1/{query}"), &[], "", 400).await;
     }
@@ -572,7 +572,7 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
         answer_bytes_in_flight_max: 8 << 20,
         ..Limits::default()
     };
-    let app = Door::new(
+    let app = Service::new(
         stopped_bus().await.into(),
         Arc::new(String::new),
         limits,

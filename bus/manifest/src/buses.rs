@@ -7,21 +7,21 @@ use edgebus_model::{BusConfig, Differing, Name};
 
 use super::Section;
 use super::cursor::Cursor;
-use super::faults::Faults;
+use super::errors::Errors;
 use super::scalar::name_of;
 use super::shape::buses::{BUS, EXAMPLE};
 
 /// Reads the section; the default bus is added where it is not declared.
-pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section<BusConfig> {
+pub(super) fn read(section: Option<&Cursor<'_>>, errors: &mut Errors) -> Section<BusConfig> {
     let mut buses = Section {
         items: Vec::new(),
         names: BTreeSet::new(),
     };
-    let entries = section.and_then(|at| at.entries("`buses`", EXAMPLE, faults));
+    let entries = section.and_then(|at| at.entries("`buses`", EXAMPLE, errors));
     for named in entries.unwrap_or_default() {
         buses.names.insert(named.key.to_owned());
-        let name = name_of(named.key, &named.key_spot, faults);
-        let bus = bus(&named.value, name, faults);
+        let name = name_of(named.key, &named.key_spot, errors);
+        let bus = bus(&named.value, name, errors);
         buses.items.extend(bus);
     }
     if !buses.names.contains(DEFAULT_BUS) {
@@ -32,15 +32,15 @@ pub(super) fn read(section: Option<&Cursor<'_>>, faults: &mut Faults) -> Section
     buses
 }
 
-fn bus(at: &Cursor<'_>, name: Option<Name>, faults: &mut Faults) -> Option<BusConfig> {
-    let fields = at.fields(&BUS, faults)?;
-    let retention = fields.map("retention", faults);
+fn bus(at: &Cursor<'_>, name: Option<Name>, errors: &mut Errors) -> Option<BusConfig> {
+    let fields = at.fields(&BUS, errors)?;
+    let retention = fields.map("retention", errors);
     let retention = retention.as_ref();
-    let age = retention.and_then(|fields| fields.duration_ms("age", faults));
-    let size = retention.and_then(|fields| fields.size_bytes("size", faults));
-    let dedupe = fields.duration_ms("dedupe", faults);
-    let differing = fields.choice("differing", faults);
-    // A value at fault keeps its default, for the manifest is refused anyway.
+    let age = retention.and_then(|fields| fields.duration_ms("age", errors));
+    let size = retention.and_then(|fields| fields.size_bytes("size", errors));
+    let dedupe = fields.duration_ms("dedupe", errors);
+    let differing = fields.choice("differing", errors);
+    // A value invalid keeps its default, for the manifest is refused anyway.
     let mut bus = BusConfig::with_defaults(name?);
     bus.retention_age_ms = age.unwrap_or(bus.retention_age_ms);
     bus.retention_bytes = size.unwrap_or(bus.retention_bytes);

@@ -6,7 +6,7 @@ use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Name, RuleConfig};
 
 use super::cursor::{Cursor, Fields};
-use super::faults::{Faults, shown};
+use super::errors::{Errors, shown};
 use super::nearest::nearest;
 use super::pattern::value_json;
 use super::rules::known_name;
@@ -67,43 +67,43 @@ impl<'n> Declared<'n> {
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
     declared: &Declared<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Vec<TestCase> {
     let items = section
         .filter(|at| !at.node.is_null())
-        .and_then(|at| at.items("`tests`", EXAMPLE, faults));
+        .and_then(|at| at.items("`tests`", EXAMPLE, errors));
     let items = items.unwrap_or_default();
     items
         .iter()
-        .filter_map(|at| case(at, declared, faults))
+        .filter_map(|at| case(at, declared, errors))
         .collect()
 }
 
-fn case(at: &Cursor<'_>, declared: &Declared<'_>, faults: &mut Faults) -> Option<TestCase> {
+fn case(at: &Cursor<'_>, declared: &Declared<'_>, errors: &mut Errors) -> Option<TestCase> {
     let (buses, rules) = (declared.buses, declared.rules);
-    let fields = at.fields(&CASE, faults)?;
+    let fields = at.fields(&CASE, errors)?;
     let name = fields
-        .require("name", faults)
-        .and_then(|at| at.filled_text(fields.words("name"), faults));
+        .require("name", errors)
+        .and_then(|at| at.filled_text(fields.words("name"), errors));
     let bus = match fields.get("bus") {
-        Some(at) => known_name(at, "bus", buses, faults),
+        Some(at) => known_name(at, "bus", buses, errors),
         None => Name::new(DEFAULT_BUS).ok(),
     };
     let events = fields
-        .require("event", faults)
-        .and_then(|at| events(at, &fields, faults));
+        .require("event", errors)
+        .and_then(|at| events(at, &fields, errors));
     let expect_not = fields
         .get("expect_not")
         .is_some()
-        .then(|| names(&fields, "expect_not", rules, faults));
+        .then(|| names(&fields, "expect_not", rules, errors));
     let expect = match expect_not {
         Some(_) if fields.get("expect").is_none() => Vec::new(),
         _ => {
-            fields.require("expect", faults);
-            names(&fields, "expect", rules, faults)
+            fields.require("expect", errors);
+            names(&fields, "expect", rules, errors)
         }
     };
-    let expect_input = inputs(&fields, declared, faults);
+    let expect_input = inputs(&fields, declared, errors);
     Some(TestCase {
         name: name?.to_owned(),
         bus: bus?,
@@ -118,7 +118,7 @@ fn case(at: &Cursor<'_>, declared: &Declared<'_>, faults: &mut Faults) -> Option
 fn inputs(
     fields: &Fields<'_>,
     declared: &Declared<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Vec<(String, String)> {
     let Some(at) = fields.get("expect_input") else {
         return Vec::new();
@@ -126,7 +126,7 @@ fn inputs(
     let entries = at.entries(
         "`expect_input`",
         "expect_input: { outside-bugs: 1 }",
-        faults,
+        errors,
     );
     let mut expected = Vec::new();
     for entry in entries.unwrap_or_default() {
@@ -137,13 +137,13 @@ fn inputs(
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "write RULE, or the name of one of its targets".to_owned(),
             };
-            faults.add(
+            errors.add(
                 &entry.key_spot,
                 format!("rule `{}` is not declared", shown(rule)),
                 remedy,
             );
         }
-        if let Some(json) = value_json(&entry.value, faults) {
+        if let Some(json) = value_json(&entry.value, errors) {
             expected.push((entry.key.to_owned(), json));
         }
     }
@@ -151,16 +151,16 @@ fn inputs(
 }
 
 /// One event or a list of them.
-fn events(at: &Cursor<'_>, fields: &Fields<'_>, faults: &mut Faults) -> Option<Vec<EventSource>> {
+fn events(at: &Cursor<'_>, fields: &Fields<'_>, errors: &mut Errors) -> Option<Vec<EventSource>> {
     let (count, words) = (fields.bounds_of_list("event"), fields.words("event"));
     let items = match &at.node.value {
         Value::List(_) => at
-            .items("`event`", "event: [events/opened.json]", faults)
+            .items("`event`", "event: [events/opened.json]", errors)
             .unwrap_or_default(),
         _ => vec![at.clone()],
     };
     if items.len() < count.least || items.len() > count.most {
-        faults.add(
+        errors.add(
             &at.spot(),
             format!("`event` has {} events", items.len()),
             format!(
@@ -173,9 +173,9 @@ fn events(at: &Cursor<'_>, fields: &Fields<'_>, faults: &mut Faults) -> Option<V
     items
         .iter()
         .map(|at| match at.node.value {
-            Value::Map(_) => value_json(at, faults).map(EventSource::Inline),
+            Value::Map(_) => value_json(at, errors).map(EventSource::Inline),
             _ => at
-                .filled_text(words, faults)
+                .filled_text(words, errors)
                 .map(|path| EventSource::Path(path.to_owned())),
         })
         .collect()
@@ -185,11 +185,11 @@ fn names(
     fields: &Fields<'_>,
     key: &str,
     rules: &BTreeSet<String>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Vec<Name> {
-    let items = fields.list(key, "[outside-bugs]", faults);
+    let items = fields.list(key, "[outside-bugs]", errors);
     items
         .iter()
-        .filter_map(|at| known_name(at, "rule", rules, faults))
+        .filter_map(|at| known_name(at, "rule", rules, errors))
         .collect()
 }

@@ -1,10 +1,10 @@
-//! A node with its pointer, and how mappings and lists are taken apart: unknown keys are told by name,
-//! known words that have no meaning yet are refused by name, and nothing is passed over in silence.
+//! A node with its JSON pointer, and reading of mappings and lists. Unknown keys and reserved keys are errors
+//! that name the key. Nothing is ignored.
 
-use super::faults::{Faults, Spot, join, shown};
+use super::errors::{Errors, Spot, join, shown};
 use super::nearest::nearest;
 use super::shape::{Count, Form, Shape, Words};
-use super::tree::{Node, Place, Value};
+use super::tree::{LineColumn, Node, Value};
 
 /// A node and where it is.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    fn key_spot(&self, key: &str, place: Place) -> Spot {
+    fn key_spot(&self, key: &str, place: LineColumn) -> Spot {
         Spot::new(join(&self.pointer, key), place)
     }
 
@@ -56,7 +56,7 @@ impl<'t> Cursor<'t> {
         &self,
         what: &str,
         example: &str,
-        faults: &mut Faults,
+        errors: &mut Errors,
     ) -> Option<Vec<Named<'t>>> {
         match &self.node.value {
             Value::Map(entries) => Some(
@@ -71,7 +71,7 @@ impl<'t> Cursor<'t> {
             ),
             _ if self.node.is_null() => Some(Vec::new()),
             _ => {
-                faults.add(
+                errors.add(
                     &self.spot(),
                     format!("{what} must be a mapping, not {}", self.node.kind()),
                     format!("write it as in `{example}`"),
@@ -82,7 +82,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// The keys of a mapping of `shape`; what does not belong is reported here.
-    pub(super) fn fields(&self, shape: &'static Shape, faults: &mut Faults) -> Option<Fields<'t>> {
+    pub(super) fn fields(&self, shape: &'static Shape, errors: &mut Errors) -> Option<Fields<'t>> {
         let mut fields = Fields {
             spot: self.spot(),
             entries: Vec::new(),
@@ -92,14 +92,14 @@ impl<'t> Cursor<'t> {
             key,
             key_spot,
             value,
-        } in self.entries(shape.what, shape.example, faults)?
+        } in self.entries(shape.what, shape.example, errors)?
         {
             if let Some((_, remedy)) = shape.later.iter().find(|(word, _)| *word == key) {
-                faults.add(&key_spot, format!("`{key}` is not supported yet"), *remedy);
+                errors.add(&key_spot, format!("`{key}` is not supported yet"), *remedy);
             } else if shape.takes_own(key) {
                 continue;
             } else if shape.key(key).is_none() {
-                faults.add(
+                errors.add(
                     &key_spot,
                     format!("{} has no key `{}`", shape.what, shown(key)),
                     unknown_key_remedy(key, shape),
@@ -116,7 +116,7 @@ impl<'t> Cursor<'t> {
         &self,
         what: &str,
         example: &str,
-        faults: &mut Faults,
+        errors: &mut Errors,
     ) -> Option<Vec<Cursor<'t>>> {
         if let Value::List(items) = &self.node.value {
             let cursors = items.iter().enumerate();
@@ -126,7 +126,7 @@ impl<'t> Cursor<'t> {
                     .collect(),
             );
         }
-        faults.add(
+        errors.add(
             &self.spot(),
             format!("{what} must be a list, not {}", self.node.kind()),
             format!("write it as in `{example}`"),
@@ -155,10 +155,10 @@ impl<'t> Fields<'t> {
     }
 
     /// The value of a key that must be given.
-    pub(super) fn require(&self, key: &str, faults: &mut Faults) -> Option<&Cursor<'t>> {
+    pub(super) fn require(&self, key: &str, errors: &mut Errors) -> Option<&Cursor<'t>> {
         let found = self.get(key);
         if found.is_none() {
-            faults.add(
+            errors.add(
                 &self.spot,
                 format!("{} needs `{key}`", self.shape.what),
                 format!("write it as in `{}`", self.shape.example),
@@ -174,27 +174,27 @@ impl<'t> Fields<'t> {
         self.shape.key(key).map(|known| &known.form)
     }
 
-    /// A duration in milliseconds; `None` if it is not given or at fault.
-    pub(super) fn duration_ms(&self, key: &str, faults: &mut Faults) -> Option<u64> {
+    /// A duration in milliseconds; `None` if it is not given or invalid.
+    pub(super) fn duration_ms(&self, key: &str, errors: &mut Errors) -> Option<u64> {
         match (self.get(key)?, self.form(key)) {
-            (at, Some(Form::Duration(bounds))) => at.duration_ms(*bounds, faults),
+            (at, Some(Form::Duration(bounds))) => at.duration_ms(*bounds, errors),
             _ => self.other_form(key),
         }
     }
 
     /// A size in bytes.
-    pub(super) fn size_bytes(&self, key: &str, faults: &mut Faults) -> Option<u64> {
+    pub(super) fn size_bytes(&self, key: &str, errors: &mut Errors) -> Option<u64> {
         match (self.get(key)?, self.form(key)) {
-            (at, Some(Form::Size(bounds))) => at.size_bytes(*bounds, faults),
+            (at, Some(Form::Size(bounds))) => at.size_bytes(*bounds, errors),
             _ => self.other_form(key),
         }
     }
 
     /// A whole number that fits 32 bits.
-    pub(super) fn count(&self, key: &str, faults: &mut Faults) -> Option<u32> {
+    pub(super) fn count(&self, key: &str, errors: &mut Errors) -> Option<u32> {
         match (self.get(key)?, self.form(key)) {
             (at, Some(Form::Whole(bounds))) => {
-                let number = at.integer(*bounds, faults)?;
+                let number = at.integer(*bounds, errors)?;
                 u32::try_from(number).ok()
             }
             _ => self.other_form(key),
@@ -202,21 +202,21 @@ impl<'t> Fields<'t> {
     }
 
     /// A number.
-    pub(super) fn number(&self, key: &str, faults: &mut Faults) -> Option<f64> {
+    pub(super) fn number(&self, key: &str, errors: &mut Errors) -> Option<f64> {
         match (self.get(key)?, self.form(key)) {
-            (at, Some(Form::Number(bounds))) => at.number(*bounds, faults),
+            (at, Some(Form::Number(bounds))) => at.number(*bounds, errors),
             _ => self.other_form(key),
         }
     }
 
     /// One of the key's words: its index among them.
-    pub(super) fn choice(&self, key: &str, faults: &mut Faults) -> Option<usize> {
+    pub(super) fn choice(&self, key: &str, errors: &mut Errors) -> Option<usize> {
         match (self.get(key)?, self.form(key)) {
             (at, Some(Form::Choice(what, words))) => {
-                let text = at.text(what, faults)?;
+                let text = at.text(what, errors)?;
                 let found = words.iter().position(|word| *word == text);
                 if found.is_none() {
-                    faults.add(
+                    errors.add(
                         &at.spot(),
                         format!("{what} can't be `{}`", shown(text)),
                         format!("write one of {}", listed(words)),
@@ -229,26 +229,26 @@ impl<'t> Fields<'t> {
     }
 
     /// True or false.
-    pub(super) fn flag(&self, key: &str, faults: &mut Faults) -> Option<bool> {
+    pub(super) fn flag(&self, key: &str, errors: &mut Errors) -> Option<bool> {
         match (self.get(key)?, self.form(key)) {
-            (at, Some(Form::Flag(what))) => at.boolean(what, faults),
+            (at, Some(Form::Flag(what))) => at.boolean(what, errors),
             _ => self.other_form(key),
         }
     }
 
     /// A mapping of the shape that the key has.
-    pub(super) fn map(&self, key: &str, faults: &mut Faults) -> Option<Fields<'t>> {
+    pub(super) fn map(&self, key: &str, errors: &mut Errors) -> Option<Fields<'t>> {
         match (self.get(key)?, self.form(key)) {
-            (at, Some(Form::Map(shape))) => at.fields(shape, faults),
+            (at, Some(Form::Map(shape))) => at.fields(shape, errors),
             _ => self.other_form(key),
         }
     }
 
     /// The items of a list, with what each of them is.
-    pub(super) fn list(&self, key: &str, example: &str, faults: &mut Faults) -> Vec<Cursor<'t>> {
+    pub(super) fn list(&self, key: &str, example: &str, errors: &mut Errors) -> Vec<Cursor<'t>> {
         let example = format!("{key}: {example}");
         self.get(key)
-            .and_then(|at| at.items(&format!("`{key}`"), &example, faults))
+            .and_then(|at| at.items(&format!("`{key}`"), &example, errors))
             .unwrap_or_default()
     }
 

@@ -1,25 +1,25 @@
-//! A manifest's text with what could be read of it, and where each value stands: for who finds more
-//! to say of it than reading alone can, as of a file that is not there.
+//! A manifest's text, its model as far as it could be read, and the place of each value. Later checks, such as
+//! for missing files, use the places.
 //!
 //! Never here: what is right or wrong.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 
 use super::cursor::Cursor;
-use super::faults::{Faults, Spot};
-use super::tree::{self, Node, Place, Value};
+use super::errors::{Errors, Spot};
+use super::tree::{self, LineColumn, Node, Value};
 use super::{Manifest, read};
 
 /// A manifest that was read.
 #[derive(Debug)]
 pub struct Document {
-    /// What could be read; all of it if there are no faults.
+    /// What could be read; all of it if there are no errors.
     pub manifest: Manifest,
     /// What is wrong, in the order of the text.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<InputError>,
     root: Option<Node>,
     /// Where the entries of each section stand in it; made for the first question. A section may be as
     /// long as the text, and as many questions come.
@@ -39,17 +39,17 @@ pub enum Side {
 }
 
 impl Document {
-    /// Reads `text`; never fails, for the faults are a part of the answer.
+    /// Reads `text`; never fails, for the errors are a part of the answer.
     #[must_use]
     pub fn read(text: &str) -> Self {
-        let mut faults = Faults::default();
-        let root = tree::read(text, &mut faults);
+        let mut errors = Errors::default();
+        let root = tree::read(text, &mut errors);
         let manifest = match &root {
-            Some(root) => read(&Cursor::root(root), &mut faults),
+            Some(root) => read(&Cursor::root(root), &mut errors),
             None => {
-                if faults.is_empty() {
+                if errors.is_empty() {
                     let start = Spot::new(String::new(), (1, 1));
-                    faults.add(
+                    errors.add(
                         &start,
                         "the manifest is empty",
                         "begin it with `version: 1`",
@@ -60,13 +60,13 @@ impl Document {
         };
         Self {
             manifest: manifest.unwrap_or_default(),
-            faults: faults.into_sorted(),
+            errors: errors.into_sorted(),
             root,
             sections: OnceLock::new(),
         }
     }
 
-    /// A fault (or warning) of what `pointer`, a JSON pointer, leads to.
+    /// An error (or warning) of what `pointer`, a JSON pointer, leads to.
     #[must_use]
     pub fn note(
         &self,
@@ -74,8 +74,8 @@ impl Document {
         side: Side,
         reason: impl Into<String>,
         remedy: impl Into<String>,
-    ) -> Fault {
-        Fault {
+    ) -> InputError {
+        InputError {
             pointer: pointer.to_owned(),
             place: self.place(pointer, side),
             reason: reason.into(),
@@ -85,7 +85,7 @@ impl Document {
 
     /// Where `pointer` leads to, or the nearest value around it.
     #[must_use]
-    pub fn place(&self, pointer: &str, side: Side) -> Option<Place> {
+    pub fn place(&self, pointer: &str, side: Side) -> Option<LineColumn> {
         let mut node = self.root.as_ref()?;
         let mut place = node.place;
         // The entries of the mapping that `node` is, where they are known by key.

@@ -7,7 +7,7 @@ use edgebus_model::{Digest, FunctionConfig, FunctionLimits, Name};
 
 use super::Section;
 use super::cursor::{Cursor, Fields};
-use super::faults::{Faults, shown};
+use super::errors::{Errors, shown};
 use super::scalar::name_of;
 use super::shape::Words;
 use super::shape::functions::{EXAMPLE, FUNCTION, KEY_BYTES_MAX};
@@ -46,17 +46,17 @@ pub struct FunctionDeclaration {
 /// Reads the section.
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Section<FunctionDeclaration> {
     let mut functions = Section {
         items: Vec::new(),
         names: BTreeSet::new(),
     };
-    let entries = section.and_then(|at| at.entries("`functions`", EXAMPLE, faults));
+    let entries = section.and_then(|at| at.entries("`functions`", EXAMPLE, errors));
     for named in entries.unwrap_or_default() {
         functions.names.insert(named.key.to_owned());
-        let name = name_of(named.key, &named.key_spot, faults);
-        let function = function(&named.value, name, faults);
+        let name = name_of(named.key, &named.key_spot, errors);
+        let function = function(&named.value, name, errors);
         functions.items.extend(function);
     }
     functions
@@ -65,37 +65,37 @@ pub(super) fn read(
 fn function(
     at: &Cursor<'_>,
     name: Option<Name>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Option<FunctionDeclaration> {
-    let fields = at.fields(&FUNCTION, faults)?;
+    let fields = at.fields(&FUNCTION, errors)?;
     let component = fields
         .get("component")
-        .and_then(|at| component(at, fields.words("component"), faults));
+        .and_then(|at| component(at, fields.words("component"), errors));
     let build = fields
-        .map("build", faults)
-        .and_then(|build| read_build(&build, faults));
+        .map("build", errors)
+        .and_then(|build| read_build(&build, errors));
     if let Some(at) = fields.get("build")
         && fields.get("component").is_none()
     {
-        faults.add(
+        errors.add(
             &at.spot(),
             "`build` without `component` builds nothing that is deployed",
             "say with `component` which file the build makes",
         );
     }
     let limits = fields
-        .map("limits", faults)
-        .map(|limits| read_limits(&limits, faults))
+        .map("limits", errors)
+        .map(|limits| read_limits(&limits, errors))
         .unwrap_or_default();
     let config = FunctionConfig {
         limits,
-        config: config(&fields, faults),
-        secrets: list(&fields, "secrets", "[GITHUB_TOKEN]", faults, secret),
+        config: config(&fields, errors),
+        secrets: list(&fields, "secrets", "[GITHUB_TOKEN]", errors, secret),
         allow_http: list(
             &fields,
             "allow_http",
             "[\"https://api.github.com\"]",
-            faults,
+            errors,
             origin,
         ),
     };
@@ -107,14 +107,14 @@ fn function(
     })
 }
 
-fn component(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<ComponentSource> {
-    let text = at.filled_text(words, faults)?;
+fn component(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<ComponentSource> {
+    let text = at.filled_text(words, errors)?;
     let Some(hex) = text.strip_prefix("blake3:") else {
         return Some(ComponentSource::Path(text.to_owned()));
     };
     let digest = Digest::from_hex(hex);
     if digest.is_none() {
-        faults.add(
+        errors.add(
             &at.spot(),
             "this is not a digest",
             "write `blake3:` and 64 hexadecimal digits, or a path",
@@ -123,12 +123,12 @@ fn component(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<Compo
     digest.map(ComponentSource::Digest)
 }
 
-fn read_build(fields: &Fields<'_>, faults: &mut Faults) -> Option<Build> {
+fn read_build(fields: &Fields<'_>, errors: &mut Errors) -> Option<Build> {
     let command = fields
-        .require("command", faults)
-        .and_then(|at| at.filled_text(fields.words("command"), faults));
-    let watch = list(fields, "watch", "[src]", faults, |at, words, faults| {
-        at.filled_text(words, faults).map(str::to_owned)
+        .require("command", errors)
+        .and_then(|at| at.filled_text(fields.words("command"), errors));
+    let watch = list(fields, "watch", "[src]", errors, |at, words, errors| {
+        at.filled_text(words, errors).map(str::to_owned)
     });
     Some(Build {
         command: command?.to_owned(),
@@ -136,23 +136,23 @@ fn read_build(fields: &Fields<'_>, faults: &mut Faults) -> Option<Build> {
     })
 }
 
-/// The limits; one at fault keeps its default, for the manifest is refused anyway.
-fn read_limits(fields: &Fields<'_>, faults: &mut Faults) -> FunctionLimits {
+/// The limits; one invalid keeps its default, for the manifest is refused anyway.
+fn read_limits(fields: &Fields<'_>, errors: &mut Errors) -> FunctionLimits {
     let mut limits = FunctionLimits::default();
     let mut size = |key: &str, into: &mut u64| {
-        *into = fields.size_bytes(key, faults).unwrap_or(*into);
+        *into = fields.size_bytes(key, errors).unwrap_or(*into);
     };
     size("memory", &mut limits.memory_bytes_max);
     size("emit_size", &mut limits.emit_bytes_max);
     size("state_size", &mut limits.state_bytes_max);
     size("output", &mut limits.output_bytes_max);
     let mut time = |key: &str, into: &mut u64| {
-        *into = fields.duration_ms(key, faults).unwrap_or(*into);
+        *into = fields.duration_ms(key, errors).unwrap_or(*into);
     };
     time("cpu", &mut limits.cpu_ms_max);
     time("timeout", &mut limits.timeout_ms_max);
     let mut count = |key: &str, into: &mut u32| {
-        *into = fields.count(key, faults).unwrap_or(*into);
+        *into = fields.count(key, errors).unwrap_or(*into);
     };
     count("concurrency", &mut limits.concurrency_max);
     count("emits", &mut limits.emits_max);
@@ -160,22 +160,22 @@ fn read_limits(fields: &Fields<'_>, faults: &mut Faults) -> FunctionLimits {
     limits
 }
 
-fn config(fields: &Fields<'_>, faults: &mut Faults) -> BTreeMap<String, String> {
+fn config(fields: &Fields<'_>, errors: &mut Errors) -> BTreeMap<String, String> {
     let mut config = BTreeMap::new();
     let Words { what, bytes_max } = fields.words("config");
     let at = fields.get("config");
-    let entries = at.and_then(|at| at.entries("`config`", "config: { LABEL: bug }", faults));
+    let entries = at.and_then(|at| at.entries("`config`", "config: { LABEL: bug }", errors));
     for named in entries.unwrap_or_default() {
         if named.key.is_empty() || named.key.len() > KEY_BYTES_MAX {
-            faults.add(
+            errors.add(
                 &named.key_spot,
                 format!("a key of `config` must have 1 to {KEY_BYTES_MAX} bytes"),
                 "choose another key",
             );
         }
-        let value = named.value.text(what, faults);
+        let value = named.value.text(what, errors);
         if value.is_some_and(|value| value.len() > bytes_max) {
-            faults.add(
+            errors.add(
                 &named.value.spot(),
                 format!("{what} is longer than {bytes_max} bytes"),
                 "put it into the component",
@@ -190,26 +190,26 @@ fn list(
     fields: &Fields<'_>,
     key: &str,
     example: &str,
-    faults: &mut Faults,
-    read: fn(&Cursor<'_>, Words, &mut Faults) -> Option<String>,
+    errors: &mut Errors,
+    read: fn(&Cursor<'_>, Words, &mut Errors) -> Option<String>,
 ) -> Vec<String> {
     let words = fields.words(key);
-    let items = fields.list(key, example, faults);
+    let items = fields.list(key, example, errors);
     items
         .iter()
-        .filter_map(|at| read(at, words, faults))
+        .filter_map(|at| read(at, words, errors))
         .collect()
 }
 
-fn secret(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text(words, faults)?;
+fn secret(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<String> {
+    let text = at.filled_text(words, errors)?;
     let good = |(index, byte): (usize, u8)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
     };
     if text.bytes().enumerate().all(good) {
         return Some(text.to_owned());
     }
-    faults.add(
+    errors.add(
         &at.spot(),
         format!(
             "`{}` is not the name of an environment variable",
@@ -221,12 +221,12 @@ fn secret(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> 
 }
 
 /// An origin, in lower case.
-fn origin(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
-    let text = at.filled_text(words, faults)?;
-    match origin_fault(&text.to_ascii_lowercase()) {
+fn origin(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<String> {
+    let text = at.filled_text(words, errors)?;
+    match origin_error(&text.to_ascii_lowercase()) {
         None => Some(text.to_ascii_lowercase()),
         Some(reason) => {
-            faults.add(
+            errors.add(
                 &at.spot(),
                 format!("`{}` is not an origin: {reason}", shown(text)),
                 "write scheme, host and perhaps a port, as in `https://api.github.com`",
@@ -236,7 +236,7 @@ fn origin(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> 
     }
 }
 
-fn origin_fault(text: &str) -> Option<&'static str> {
+fn origin_error(text: &str) -> Option<&'static str> {
     let Some((scheme, authority)) = text.split_once("://") else {
         return Some("it has no scheme");
     };

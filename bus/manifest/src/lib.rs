@@ -1,13 +1,13 @@
-//! The manifest (`edgebus.yaml`): YAML text in, a checked model out, or every fault of it at once.
+//! The manifest (`edgebus.yaml`): YAML text in, a checked model out, or every error of it at once.
 //!
 //! In reading order: `tree` is the text as nodes with places; `shape` is every key with its bounds;
 //! `cursor` and `scalar` take nodes apart; `buses`, `functions`, `rules`, `pattern` and `cases` are its
-//! sections; `document` keeps the places for who looks further, `lint` warns of what is no fault;
-//! `plan` is what applying a manifest would change; `show` prints faults under the lines they are in;
+//! sections; `document` keeps the places for who looks further, `lint` warns of what is no error;
+//! `plan` is what applying a manifest would change; `show` prints errors under the lines they are in;
 //! `schema` and `reference` are the shape for editors and for people.
 //!
-//! Never here: files, the store, a clock. What is not understood is refused by name, with its line,
-//! its column and how to write it right; nothing is passed over in silence.
+//! Never here: files, the store, a clock. Unknown keys and values are errors with line, column and correction;
+//! nothing is ignored.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ mod buses;
 mod cases;
 mod cursor;
 mod document;
-mod faults;
+mod errors;
 mod functions;
 mod input;
 mod lint;
@@ -36,10 +36,10 @@ pub mod view;
 
 pub use cases::{EventSource, TestCase};
 pub use document::{Document, Side};
-pub use faults::FAULTS_MAX;
+pub use errors::ERRORS_MAX;
 pub use functions::{Build, ComponentSource, FunctionDeclaration};
 pub use lint::{Lint, Warning, warnings};
-pub use plan::{Change, ChangeKind, Counting, Owed, Owing, Subject, plan};
+pub use plan::{Change, ChangeKind, Counting, PendingCount, PendingOf, Subject, plan};
 pub use rules::DEAD_LETTER_MS_DEFAULT;
 pub use scalar::{duration_text, size_text};
 pub use schema::schema;
@@ -48,17 +48,17 @@ pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};
 
 use std::collections::BTreeSet;
 
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::{BusConfig, RuleConfig};
 
 use cursor::{Cursor, Fields};
-use faults::Faults;
+use errors::Errors;
 use tree::Value;
 
 /// The only version of the format there is.
 pub const VERSION: u64 = 1;
 
-/// A manifest without a fault.
+/// A manifest without an error.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Manifest {
     /// The format's version.
@@ -76,29 +76,29 @@ pub struct Manifest {
 /// Reads a manifest.
 ///
 /// # Errors
-/// Every fault that could be found (at most [`FAULTS_MAX`]), in the order of the text, each with JSON
-/// pointer, line and column. A fault of YAML's syntax hides what comes after it.
-pub fn parse(text: &str) -> Result<Manifest, Vec<Fault>> {
+/// Every error that could be found (at most [`ERRORS_MAX`]), in the order of the text, each with JSON
+/// pointer, line and column. An error of YAML's syntax hides what comes after it.
+pub fn parse(text: &str) -> Result<Manifest, Vec<InputError>> {
     let document = Document::read(text);
-    if document.faults.is_empty() {
+    if document.errors.is_empty() {
         Ok(document.manifest)
     } else {
-        Err(document.faults)
+        Err(document.errors)
     }
 }
 
-fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
-    let fields = root.fields(&shape::ROOT, faults)?;
-    let version = version(&fields, faults);
-    let buses = buses::read(fields.get("buses"), faults);
-    let functions = functions::read(fields.get("functions"), faults);
-    let known = rules::Known {
+fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
+    let fields = root.fields(&shape::ROOT, errors)?;
+    let version = version(&fields, errors);
+    let buses = buses::read(fields.get("buses"), errors);
+    let functions = functions::read(fields.get("functions"), errors);
+    let known = rules::Declared {
         buses: &buses.names,
         functions: &functions.names,
     };
-    let rules = rules::read(fields.get("rules"), &known, faults);
+    let rules = rules::read(fields.get("rules"), &known, errors);
     let declared = cases::Declared::of(&buses.names, &rules.names, &rules.items);
-    let tests = cases::read(fields.get("tests"), &declared, faults);
+    let tests = cases::read(fields.get("tests"), &declared, errors);
     Some(Manifest {
         version: version.unwrap_or_default(),
         buses: buses.items,
@@ -108,17 +108,17 @@ fn read(root: &Cursor<'_>, faults: &mut Faults) -> Option<Manifest> {
     })
 }
 
-/// What a section declares; the names also of what is faulty, so that one fault is not told twice.
+/// What a section declares; the names also of what is invalid, so that one error is not told twice.
 struct Section<T> {
     items: Vec<T>,
     names: BTreeSet<String>,
 }
 
-fn version(fields: &Fields<'_>, faults: &mut Faults) -> Option<u64> {
-    let at = fields.require("version", faults)?;
+fn version(fields: &Fields<'_>, errors: &mut Errors) -> Option<u64> {
+    let at = fields.require("version", errors)?;
     let known = matches!(&at.node.value, Value::Plain(text) if text == "1");
     if !known {
-        faults.add(
+        errors.add(
             &at.spot(),
             "this version of the manifest is not known",
             "write `version: 1`, without quotes",

@@ -22,7 +22,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("comment", "description"),
 ];
 
-/// The word of `known` that `written` is nearest to, if it is near at all.
+/// The word of `catalog_state` that `written` is nearest to, if it is near at all.
 pub(super) fn nearest<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str> + Clone,

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
-use super::faults::{Faults, Spot, push_segment, shown};
+use super::errors::{Errors, Spot, push_segment, shown};
 use super::nearest::nearest;
 use super::scalar::{Plain, resolve};
-use super::tree::{Entry, MANIFEST_BYTES_MAX, Node, Place, Value};
+use super::tree::{Entry, LineColumn, MANIFEST_BYTES_MAX, Node, Value};
 use crate::view::ALIASES;
 use edgebus_model::Event;
 
@@ -35,15 +35,15 @@ pub(super) const KNOWN: [&str; 11] = [
 /// The longest pattern, in bytes of JSON.
 const PATTERN_BYTES_MAX: usize = 64 << 10;
 
-/// A pattern as JSON; `None` with at least one fault where it has no JSON form.
-pub(super) fn pattern_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
-    Writer::new(at, PATTERN_BYTES_MAX, faults).finish(at, Keys::Attributes)
+/// A pattern as JSON; `None` with at least one error where it has no JSON form.
+pub(super) fn pattern_json(at: &Cursor<'_>, errors: &mut Errors) -> Option<String> {
+    Writer::new(at, PATTERN_BYTES_MAX, errors).finish(at, Keys::Attributes)
 }
 
 /// Any value as JSON.
-pub(super) fn value_json(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
+pub(super) fn value_json(at: &Cursor<'_>, errors: &mut Errors) -> Option<String> {
     // Escapes can make JSON longer than the text that it was written in.
-    Writer::new(at, 6 * MANIFEST_BYTES_MAX, faults).finish(at, Keys::Own)
+    Writer::new(at, 6 * MANIFEST_BYTES_MAX, errors).finish(at, Keys::Own)
 }
 
 /// The spot in the manifest of `pointer` into the pattern's JSON, or of the nearest value around it.
@@ -118,20 +118,20 @@ struct Writer<'f> {
     /// Where the writer is in the manifest; segments are put behind it and cut off again.
     pointer: String,
     /// Which spelling of an aliased key was seen first, by our name.
-    spellings: HashMap<&'static str, (&'static str, Place)>,
-    sound: bool,
-    faults: &'f mut Faults,
+    spellings: HashMap<&'static str, (&'static str, LineColumn)>,
+    valid: bool,
+    errors: &'f mut Errors,
 }
 
 impl<'f> Writer<'f> {
-    fn new(at: &Cursor<'_>, bytes_max: usize, faults: &'f mut Faults) -> Self {
+    fn new(at: &Cursor<'_>, bytes_max: usize, errors: &'f mut Errors) -> Self {
         Self {
             out: String::new(),
             bytes_max,
             pointer: at.pointer.clone(),
             spellings: HashMap::new(),
-            sound: true,
-            faults,
+            valid: true,
+            errors,
         }
     }
 
@@ -140,15 +140,15 @@ impl<'f> Writer<'f> {
         if self.out.len() > self.bytes_max {
             self.pointer.clone_from(&at.pointer);
             let reason = format!("this is longer than {} bytes of JSON", self.bytes_max);
-            self.fault(at.node.place, reason, "split it");
+            self.error(at.node.place, reason, "split it");
         }
-        self.sound.then_some(self.out)
+        self.valid.then_some(self.out)
     }
 
-    fn fault(&mut self, place: Place, reason: String, remedy: impl Into<String>) {
-        self.sound = false;
+    fn error(&mut self, place: LineColumn, reason: String, remedy: impl Into<String>) {
+        self.valid = false;
         let spot = Spot::new(self.pointer.clone(), place);
-        self.faults.add(&spot, reason, remedy);
+        self.errors.add(&spot, reason, remedy);
     }
 
     fn value(&mut self, node: &Node, keys: Keys) {
@@ -163,13 +163,13 @@ impl<'f> Writer<'f> {
         }
     }
 
-    fn plain(&mut self, text: &str, place: Place) {
+    fn plain(&mut self, text: &str, place: LineColumn) {
         match resolve(text) {
             Plain::Null => self.out.push_str("null"),
             Plain::Boolean(value) => self.out.push_str(if value { "true" } else { "false" }),
             Plain::Number(number) => self.out.push_str(number),
             Plain::Text => self.string(text),
-            Plain::ForeignNumber => self.fault(
+            Plain::ForeignNumber => self.error(
                 place,
                 format!(
                     "`{}` is a number in YAML that JSON does not know",
@@ -219,8 +219,8 @@ impl<'f> Writer<'f> {
         self.out.push('}');
     }
 
-    /// A key that no event can have is a fault.
-    fn check_attribute(&mut self, key: &str, place: Place) {
+    /// A key that no event can have is an error.
+    fn check_attribute(&mut self, key: &str, place: LineColumn) {
         let translated = Keys::Attributes.translated(key);
         let first = translated.split('.').next().unwrap_or_default();
         if key == "$or" || first == DATA || Event::is_attribute_name(first) {
@@ -245,11 +245,11 @@ impl<'f> Writer<'f> {
             shown(written),
             Event::NAME_BYTES_MAX
         );
-        self.fault(place, reason, remedy);
+        self.error(place, reason, remedy);
     }
 
-    /// Both spellings of a key in one rule are a fault.
-    fn check_spelling(&mut self, key: &str, place: Place) {
+    /// Both spellings of a key in one rule are an error.
+    fn check_spelling(&mut self, key: &str, place: LineColumn) {
         let first = key.split('.').next().unwrap_or_default();
         for (alias, ours) in ALIASES {
             let Some(written) = [alias, ours].into_iter().find(|name| *name == first) else {
@@ -258,7 +258,7 @@ impl<'f> Writer<'f> {
             let before = *self.spellings.entry(ours).or_insert((written, place));
             if before.0 != written {
                 let (other, (line, _)) = before;
-                self.fault(
+                self.error(
                     place,
                     format!("`{written}` and `{other}` (line {line}) are two names of one key"),
                     format!("write `{ours}` in the whole rule"),
@@ -277,10 +277,10 @@ mod tests {
     fn pointers_into_the_json_lead_back_to_the_manifest() {
         let text =
             "detail:\n  a/b: [x, { prefix: 1 }]\n$or:\n  - detail-type: [1]\n  - { s: [2] }\n";
-        let mut faults = Faults::default();
-        let tree = tree::read(text, &mut faults).expect("it is YAML");
+        let mut errors = Errors::default();
+        let tree = tree::read(text, &mut errors).expect("it is YAML");
         let root = Cursor::root(&tree);
-        let json = pattern_json(&root, &mut faults).expect("it has a JSON form");
+        let json = pattern_json(&root, &mut errors).expect("it has a JSON form");
         assert_eq!(
             json,
             r#"{"data":{"a/b":["x",{"prefix":1}]},"$or":[{"type":[1]},{"s":[2]}]}"#

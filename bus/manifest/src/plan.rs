@@ -1,7 +1,7 @@
-//! What applying a manifest would change, and what each change does to deliveries that are owed.
+//! What applying a manifest would change, and what each change does to deliveries that are pending.
 //!
-//! A pure comparison; the numbers come from who asks. Never here: versions and numbers of the store,
-//! and reading of components.
+//! A pure comparison; the caller passes the counts. Never here: versions and numbers of the store, and reading
+//! of components.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -53,7 +53,7 @@ pub struct Change {
 
 /// Whose deliveries are counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Owing<'n> {
+pub enum PendingOf<'n> {
     /// Those of a function.
     Function(&'n Name),
     /// Those of a rule.
@@ -62,17 +62,17 @@ pub enum Owing<'n> {
     Subscription(&'n SubscriptionName),
 }
 
-/// How many deliveries are owed.
+/// How many deliveries are pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Owed {
+pub struct PendingCount {
     /// So many were counted.
     pub count: usize,
     /// There may be more.
     pub more: bool,
 }
 
-/// Counts what is owed; `None` if it doesn't.
-pub type Counting<'c> = &'c mut dyn FnMut(Owing<'_>) -> Option<Owed>;
+/// Counts what is pending; `None` if it doesn't.
+pub type Counting<'c> = &'c mut dyn FnMut(PendingOf<'_>) -> Option<PendingCount>;
 
 impl ChangeKind {
     /// The sign that a plan shows.
@@ -135,11 +135,11 @@ pub fn plan(
     old: &Manifest,
     new: &Manifest,
     replaced: &BTreeSet<Name>,
-    owed: Counting<'_>,
+    pending: Counting<'_>,
 ) -> Vec<Change> {
     let mut plan = Plan {
         changes: Vec::new(),
-        owed,
+        pending,
         before: subscriptions(old),
         after: subscriptions(new),
     };
@@ -187,7 +187,7 @@ fn subscriptions(manifest: &Manifest) -> Subscriptions<'_> {
 
 struct Plan<'m, 'c> {
     changes: Vec<Change>,
-    owed: Counting<'c>,
+    pending: Counting<'c>,
     before: Subscriptions<'m>,
     after: Subscriptions<'m>,
 }
@@ -222,17 +222,19 @@ impl<'m> Plan<'m, '_> {
         }
     }
 
-    /// `12 owed deliveries will …`, or that nothing is owed.
-    fn owed(&mut self, whose: Owing<'_>, will: &str) -> String {
-        let many = match (self.owed)(whose) {
-            None => "owed deliveries".to_owned(),
-            Some(Owed { count: 0, .. }) => return "nothing is owed".to_owned(),
-            Some(Owed {
+    /// `12 pending deliveries will …`, or that nothing is pending.
+    fn pending_effect(&mut self, whose: PendingOf<'_>, will: &str) -> String {
+        let many = match (self.pending)(whose) {
+            None => "pending deliveries".to_owned(),
+            Some(PendingCount { count: 0, .. }) => return "nothing is pending".to_owned(),
+            Some(PendingCount {
                 count: 1,
                 more: false,
-            }) => "1 owed delivery".to_owned(),
-            Some(Owed { count, more: false }) => format!("{count} owed deliveries"),
-            Some(Owed { count, more: true }) => format!("{count} owed deliveries or more"),
+            }) => "1 pending delivery".to_owned(),
+            Some(PendingCount { count, more: false }) => format!("{count} pending deliveries"),
+            Some(PendingCount { count, more: true }) => {
+                format!("{count} pending deliveries or more")
+            }
         };
         format!("{many} will {will}")
     }
@@ -247,13 +249,13 @@ impl<'m> Plan<'m, '_> {
                     ChangeKind::Added,
                     Subject::Bus,
                     name,
-                    "can be published on; nothing is owed yet",
+                    "can be published on; nothing is pending yet",
                 ),
                 (_, None) => self.push(
                     ChangeKind::Removed,
                     Subject::Bus,
                     name,
-                    "its log stays, what is owed is still delivered",
+                    "its log stays, what is pending is still delivered",
                 ),
                 (Some(before), Some(after)) => {
                     let aspects = changed([
@@ -281,15 +283,10 @@ impl<'m> Plan<'m, '_> {
         let pairs = paired(&old.functions, &new.functions, |function| &function.name);
         for (name, (before, after)) in pairs {
             match (before, after) {
-                (None, _) => self.push(
-                    ChangeKind::Added,
-                    Subject::Function,
-                    name,
-                    "gets what rules send it from now on",
-                ),
+                (None, _) => self.push(ChangeKind::Added, Subject::Function, name, "added"),
                 (_, None) => {
-                    let owed = self.owed(Owing::Function(name), "still run on it");
-                    let effect = format!("stays deployed until it is deleted; {owed}");
+                    let pending = self.pending_effect(PendingOf::Function(name), "still run on it");
+                    let effect = format!("stays deployed until it is deleted; {pending}");
                     self.push(ChangeKind::Removed, Subject::Function, name, effect);
                 }
                 (Some(before), Some(after)) => {
@@ -322,7 +319,7 @@ impl<'m> Plan<'m, '_> {
         } else {
             "run with the new settings; attempts under way end with the old ones"
         };
-        let effect = self.owed(Owing::Function(&after.name), will);
+        let effect = self.pending_effect(PendingOf::Function(&after.name), will);
         self.push_changed(Subject::Function, &after.name, aspects, effect);
     }
 
@@ -334,15 +331,15 @@ impl<'m> Plan<'m, '_> {
                         ChangeKind::Added,
                         Subject::Rule,
                         name,
-                        "matches events from now on, none that are in the log",
+                        "applies to new events only",
                     );
                     if let Some(rule) = after {
                         self.taken_over(rule);
                     }
                 }
                 (Some(_), None) => {
-                    let owed = self.owed(Owing::Rule(name), "still be delivered");
-                    let effect = format!("matches no more events; {owed}");
+                    let pending = self.pending_effect(PendingOf::Rule(name), "still run");
+                    let effect = format!("stops matching; {pending}");
                     self.push(ChangeKind::Removed, Subject::Rule, name, effect);
                 }
                 (Some(before), Some(after)) => self.rule(before, after),
@@ -372,8 +369,8 @@ impl<'m> Plan<'m, '_> {
             self.push_changed(Subject::Rule, &now.name, described, effect);
         }
         if !aspects.is_empty() {
-            let owed = self.owed(Owing::Rule(&now.name), "stay owed");
-            let effect = format!("decides over events from now on; {owed}");
+            let pending = self.pending_effect(PendingOf::Rule(&now.name), "stay pending");
+            let effect = format!("applies to new events; {pending}");
             self.push_changed(Subject::Rule, &now.name, aspects, effect);
         }
         let pairs = paired(&before.targets, &now.targets, |target| &target.name);
@@ -392,8 +389,8 @@ impl<'m> Plan<'m, '_> {
                     ),
                 },
                 (Some(_), None) if !stays => {
-                    let owed = self.owed(Owing::Subscription(name), "still be delivered");
-                    let effect = format!("gets no more events; {owed}");
+                    let pending = self.pending_effect(PendingOf::Subscription(name), "still run");
+                    let effect = format!("gets no new events; {pending}");
                     self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
                 }
                 // It is told with the rule that has it now.
@@ -416,23 +413,23 @@ impl<'m> Plan<'m, '_> {
         if aspects.is_empty() {
             return;
         }
-        let owing = Owing::Subscription(&after.name);
+        let pending_of = PendingOf::Subscription(&after.name);
         let effect = if to {
             let will = format!("go to {} from the next attempt on", after.to);
-            self.owed(owing, &will)
+            self.pending_effect(pending_of, &will)
         } else if input {
-            self.owed(
-                owing,
+            self.pending_effect(
+                pending_of,
                 "get the new input, and follow the new policy, from the next attempt on",
             )
         } else if retry {
-            self.owed(
-                owing,
+            self.pending_effect(
+                pending_of,
                 "follow the new policy from the next attempt on; due times stay",
             )
         } else if moved {
-            let owed = self.owed(owing, "stay owed");
-            format!("keeps its number and its history; {owed}")
+            let pending = self.pending_effect(pending_of, "stay pending");
+            format!("keeps its number and its history; {pending}")
         } else {
             "concerns dead letters; no delivery changes".to_owned()
         };

@@ -1,4 +1,4 @@
-//! The tables of docs/manifest.md, made of the shape: for a test that compares or rewrites them.
+//! Generates the tables of docs/manifest.md from the shape. A test compares or rewrites them.
 //!
 //! Between `<!-- keys of PLACE -->` and `<!-- end -->` stands what is made here; all else in that page
 //! is written by hand.
@@ -59,7 +59,7 @@ fn table(shape: &Shape) -> String {
         String::from("\n| key | type | default | bounds | example |\n|---|---|---|---|---|\n");
     for key in shape.keys {
         let default = match key.absent {
-            Absent::Fault => "**required**".to_owned(),
+            Absent::Error => "**required**".to_owned(),
             Absent::Is(value) => code(value),
             Absent::Means(words) => words.to_owned(),
         };

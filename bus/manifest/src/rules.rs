@@ -1,11 +1,11 @@
 //! The section `rules`: which events go to which functions, and how failures are retried.
 //!
-//! The pattern and the filters are checked by the `rules` crate; its faults get places in the manifest
+//! The pattern and the filters are checked by the `rules` crate; its errors get places in the manifest
 //! here. Never here: what a pattern means.
 
 use std::collections::{BTreeSet, HashSet};
 
-use ::rules as engine;
+use edgebus_rules as engine;
 
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{
@@ -16,7 +16,7 @@ pub use edgebus_model::target::DEAD_LETTER_MS_DEFAULT;
 
 use super::Section;
 use super::cursor::{Cursor, Fields};
-use super::faults::{Faults, shown};
+use super::errors::{Errors, shown};
 use super::input;
 use super::nearest::nearest;
 use super::pattern::{locate, pattern_json};
@@ -30,7 +30,7 @@ use crate::view::{PATTERNS, parse_filter};
 const NEAREST_AMONG: usize = 1_000;
 
 /// What a rule may name.
-pub(super) struct Known<'n> {
+pub(super) struct Declared<'n> {
     pub(super) buses: &'n BTreeSet<String>,
     pub(super) functions: &'n BTreeSet<String>,
 }
@@ -38,19 +38,19 @@ pub(super) struct Known<'n> {
 /// Reads the section.
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
-    known: &Known<'_>,
-    faults: &mut Faults,
+    known: &Declared<'_>,
+    errors: &mut Errors,
 ) -> Section<RuleConfig> {
     let mut rules = Section {
         items: Vec::new(),
         names: BTreeSet::new(),
     };
     let mut names = HashSet::new();
-    let entries = section.and_then(|at| at.entries("`rules`", EXAMPLE, faults));
+    let entries = section.and_then(|at| at.entries("`rules`", EXAMPLE, errors));
     for named in entries.unwrap_or_default() {
         rules.names.insert(named.key.to_owned());
-        let name = name_of(named.key, &named.key_spot, faults);
-        let rule = rule(&named.value, name, known, &mut names, faults);
+        let name = name_of(named.key, &named.key_spot, errors);
+        let rule = rule(&named.value, name, known, &mut names, errors);
         rules.items.extend(rule);
     }
     rules
@@ -59,32 +59,32 @@ pub(super) fn read(
 fn rule(
     at: &Cursor<'_>,
     name: Option<Name>,
-    known: &Known<'_>,
+    known: &Declared<'_>,
     names: &mut HashSet<SubscriptionName>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Option<RuleConfig> {
-    let fields = at.fields(&RULE, faults)?;
+    let fields = at.fields(&RULE, errors)?;
     let bus = match fields.get("bus") {
-        Some(at) => known_name(at, "bus", known.buses, faults),
+        Some(at) => known_name(at, "bus", known.buses, errors),
         None => Name::new(DEFAULT_BUS).ok(),
     };
-    let pattern = fields.get("match").map(|at| pattern(at, faults));
+    let pattern = fields.get("match").map(|at| pattern(at, errors));
     let filters = fields.get("where").map(|at| {
         let (count, words) = (fields.bounds_of_list("where"), fields.words("where"));
-        filters(at, count, words, faults)
+        filters(at, count, words, errors)
     });
-    let targets = fields.require("to", faults).and_then(|at| {
+    let targets = fields.require("to", errors).and_then(|at| {
         let reading = Reading {
             rule: name.as_ref(),
             known,
             names,
         };
-        targets(at, fields.bounds_of_list("to"), reading, faults)
+        targets(at, fields.bounds_of_list("to"), reading, errors)
     });
-    let enabled = fields.flag("enabled", faults);
+    let enabled = fields.flag("enabled", errors);
     let description = fields.get("description");
     let description =
-        description.and_then(|at| at.filled_text(fields.words("description"), faults));
+        description.and_then(|at| at.filled_text(fields.words("description"), errors));
     Some(RuleConfig {
         enabled: enabled.unwrap_or(true),
         description: description.map(str::to_owned),
@@ -99,23 +99,23 @@ fn rule(
     })
 }
 
-/// A name that must be one of `known`.
+/// A name that must be one of `catalog_state`.
 pub(super) fn known_name(
     at: &Cursor<'_>,
     noun: &str,
     known: &BTreeSet<String>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Option<Name> {
-    let name = at.name(&format!("`{noun}`"), faults)?;
+    let name = at.name(&format!("`{noun}`"), errors)?;
     if known.contains(name.as_str()) {
         return Some(name);
     }
-    let remedy = if faults.is_full() {
+    let remedy = if errors.is_full() {
         String::new()
     } else {
         undeclared_remedy(&name, noun, known)
     };
-    faults.add(
+    errors.add(
         &at.spot(),
         format!("{noun} `{name}` is not declared"),
         remedy,
@@ -135,13 +135,13 @@ fn undeclared_remedy(name: &Name, noun: &str, known: &BTreeSet<String>) -> Strin
     }
 }
 
-fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
+fn pattern(at: &Cursor<'_>, errors: &mut Errors) -> Option<String> {
     let empty = match &at.node.value {
         Value::Map(entries) => entries.is_empty(),
         _ => at.node.is_null(),
     };
     if empty {
-        faults.add(
+        errors.add(
             &at.spot(),
             "an empty `match` would match nothing that can be named",
             "leave `match` out to get every event of the bus",
@@ -149,34 +149,34 @@ fn pattern(at: &Cursor<'_>, faults: &mut Faults) -> Option<String> {
         return None;
     }
     if !matches!(at.node.value, Value::Map(_)) {
-        faults.add(
+        errors.add(
             &at.spot(),
             format!("`match` must be a mapping, not {}", at.node.kind()),
             "write it as in `match: { type: [com.github.issues] }`",
         );
         return None;
     }
-    let json = pattern_json(at, faults)?;
+    let json = pattern_json(at, errors)?;
     match engine::Pattern::parse(json.as_bytes(), &PATTERNS) {
         Ok(_) => Some(json),
         Err(found) => {
-            for fault in found {
-                faults.add(&locate(at, &fault.pointer), fault.reason, fault.remedy);
+            for error in found {
+                errors.add(&locate(at, &error.pointer), error.reason, error.remedy);
             }
             None
         }
     }
 }
 
-fn filters(at: &Cursor<'_>, count: Count, words: Words, faults: &mut Faults) -> Vec<String> {
+fn filters(at: &Cursor<'_>, count: Count, words: Words, errors: &mut Errors) -> Vec<String> {
     let items = match &at.node.value {
         Value::List(_) => at
-            .items("`where`", "where: [\"$.data.x\"]", faults)
+            .items("`where`", "where: [\"$.data.x\"]", errors)
             .unwrap_or_default(),
         _ => vec![at.clone()],
     };
     if items.len() < count.least || items.len() > count.most {
-        faults.add(
+        errors.add(
             &at.spot(),
             format!("`where` has {} filters", items.len()),
             format!(
@@ -188,22 +188,22 @@ fn filters(at: &Cursor<'_>, count: Count, words: Words, faults: &mut Faults) -> 
     }
     items
         .iter()
-        .filter_map(|at| filter(at, words, faults))
+        .filter_map(|at| filter(at, words, errors))
         .collect()
 }
 
-fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> {
+fn filter(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<String> {
     // A block of YAML (`where: |`) ends with a line end, which is no part of the query.
     let text = at
-        .filled_text(words, faults)?
+        .filled_text(words, errors)?
         .trim_end_matches(['\r', '\n']);
     match parse_filter(text) {
         Ok(_) => Some(text.to_owned()),
-        Err(fault) => {
-            faults.add(
+        Err(error) => {
+            errors.add(
                 &at.spot(),
-                format!("`{}`: {}", shown(text), fault.reason),
-                fault.remedy,
+                format!("`{}`: {}", shown(text), error.reason),
+                error.remedy,
             );
             None
         }
@@ -214,7 +214,7 @@ fn filter(at: &Cursor<'_>, words: Words, faults: &mut Faults) -> Option<String> 
 struct Reading<'r> {
     /// The rule's name, if that is one.
     rule: Option<&'r Name>,
-    known: &'r Known<'r>,
+    known: &'r Declared<'r>,
     /// The subscriptions of the manifest so far.
     names: &'r mut HashSet<SubscriptionName>,
 }
@@ -223,11 +223,11 @@ fn targets(
     at: &Cursor<'_>,
     count: Count,
     mut reading: Reading<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Option<Vec<TargetConfig>> {
-    let items = at.items("`to`", TARGET.example, faults)?;
+    let items = at.items("`to`", TARGET.example, errors)?;
     if items.len() < count.least || items.len() > count.most {
-        faults.add(
+        errors.add(
             &at.spot(),
             format!("`to` has {} targets", items.len()),
             format!(
@@ -237,18 +237,18 @@ fn targets(
         );
         return None;
     }
-    let read = |item| target(item, &mut reading, faults);
+    let read = |item| target(item, &mut reading, errors);
     Some(items.iter().filter_map(read).collect())
 }
 
-fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, faults: &mut Faults) -> Option<TargetConfig> {
-    let fields = at.fields(&TARGET, faults)?;
-    let to = to(&fields, reading.known, faults);
+fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, errors: &mut Errors) -> Option<TargetConfig> {
+    let fields = at.fields(&TARGET, errors)?;
+    let to = to(&fields, reading.known, errors);
     let named = fields.get("name");
     let name = match (named, reading.rule, &to) {
         (Some(at), ..) => at
-            .filled_text(fields.words("name"), faults)
-            .and_then(|text| subscription_name_of(text, &at.spot(), faults)),
+            .filled_text(fields.words("name"), errors)
+            .and_then(|text| subscription_name_of(text, &at.spot(), errors)),
         (None, Some(rule), Some(to)) => Some(SubscriptionName::of(rule, to)),
         (None, ..) => None,
     };
@@ -256,21 +256,21 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, faults: &mut Faults) -> Op
         && !reading.names.insert(name.clone())
     {
         let at = named.unwrap_or(at).spot();
-        faults.add(
+        errors.add(
             &at,
             format!("another target of this manifest has the name `{name}`"),
             "give each target a `name` of its own; without one it is RULE/FUNCTION",
         );
     }
-    let before = faults.count();
-    let input = input::read(at, &fields, faults);
-    // An input at fault is no input, and the manifest is refused anyway.
-    let input = input.filter(|_| faults.count() == before);
-    let retry = fields.map("retry", faults);
-    let retry = retry.map(|fields| retry_policy(&fields, faults));
+    let before = errors.count();
+    let input = input::read(at, &fields, errors);
+    // An invalid input is no input, and the manifest is refused anyway.
+    let input = input.filter(|_| errors.count() == before);
+    let retry = fields.map("retry", errors);
+    let retry = retry.map(|fields| retry_policy(&fields, errors));
     let dead_letter = fields
-        .map("dead_letter", faults)
-        .and_then(|fields| fields.duration_ms("retention", faults));
+        .map("dead_letter", errors)
+        .and_then(|fields| fields.duration_ms("retention", errors));
     Some(TargetConfig {
         name: name?,
         to: to?,
@@ -281,7 +281,7 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, faults: &mut Faults) -> Op
 }
 
 /// Who gets the event. The kinds that are not built yet were refused by name with the fields.
-fn to(fields: &Fields<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Target> {
+fn to(fields: &Fields<'_>, known: &Declared<'_>, errors: &mut Errors) -> Option<Target> {
     let other = TargetKind::ALL.into_iter().filter(|kind| !kind.is_built());
     let elsewhere = other
         .map(TargetKind::word)
@@ -289,31 +289,31 @@ fn to(fields: &Fields<'_>, known: &Known<'_>, faults: &mut Faults) -> Option<Tar
     let function = if elsewhere {
         fields.get("function")
     } else {
-        fields.require("function", faults)
+        fields.require("function", errors)
     };
-    let name = function.and_then(|at| known_name(at, "function", known.functions, faults))?;
+    let name = function.and_then(|at| known_name(at, "function", known.functions, errors))?;
     Some(Target::Function(name))
 }
 
-/// The policy; a value at fault keeps its default, for the manifest is refused anyway.
-fn retry_policy(fields: &Fields<'_>, faults: &mut Faults) -> RetryPolicy {
+/// The policy; a value invalid keeps its default, for the manifest is refused anyway.
+fn retry_policy(fields: &Fields<'_>, errors: &mut Errors) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
-    let attempts = fields.count("attempts", faults);
+    let attempts = fields.count("attempts", errors);
     policy.attempts_max = attempts.unwrap_or(policy.attempts_max);
-    let age = fields.duration_ms("max_age", faults);
+    let age = fields.duration_ms("max_age", errors);
     policy.age_ms_max = age.unwrap_or(policy.age_ms_max);
-    if let Some(fields) = fields.map("backoff", faults) {
-        policy.backoff = backoff(&fields, faults);
+    if let Some(fields) = fields.map("backoff", errors) {
+        policy.backoff = backoff(&fields, errors);
     }
     policy
 }
 
-fn backoff(fields: &Fields<'_>, faults: &mut Faults) -> Backoff {
+fn backoff(fields: &Fields<'_>, errors: &mut Errors) -> Backoff {
     let mut backoff = RetryPolicy::default().backoff;
-    let initial = fields.duration_ms("initial", faults);
-    let most = fields.duration_ms("max", faults);
-    let factor = fields.number("factor", faults);
-    let jitter = fields.flag("jitter", faults);
+    let initial = fields.duration_ms("initial", errors);
+    let most = fields.duration_ms("max", errors);
+    let factor = fields.number("factor", errors);
+    let jitter = fields.flag("jitter", errors);
     backoff.initial_ms = initial.unwrap_or(backoff.initial_ms);
     // A longer first delay raises a limit that is not written down.
     backoff.ms_max = most.unwrap_or(backoff.ms_max.max(backoff.initial_ms));
@@ -323,7 +323,7 @@ fn backoff(fields: &Fields<'_>, faults: &mut Faults) -> Backoff {
         && most < backoff.initial_ms
     {
         let initial = duration_text(backoff.initial_ms);
-        faults.add(
+        errors.add(
             fields.spot(),
             format!(
                 "`max` ({}) is shorter than `initial` ({initial})",

@@ -6,7 +6,7 @@
 use edgebus_model::{Name, SubscriptionName};
 
 use super::cursor::Cursor;
-use super::faults::{Faults, Spot, shown};
+use super::errors::{Errors, Spot, shown};
 use super::shape::{Bounds, Words};
 use super::tree::Value;
 
@@ -118,13 +118,13 @@ fn is_yaml_float(text: &str) -> bool {
 }
 
 impl<'t> Cursor<'t> {
-    /// A single value's spelling, whatever its type; null and collections are faults.
-    pub(super) fn text(&self, what: &str, faults: &mut Faults) -> Option<&'t str> {
+    /// A single value's spelling, whatever its type; null and collections are errors.
+    pub(super) fn text(&self, what: &str, errors: &mut Errors) -> Option<&'t str> {
         match &self.node.value {
             Value::Quoted(text) => Some(text),
             Value::Plain(text) if !self.node.is_null() => Some(text),
             _ => {
-                faults.add(
+                errors.add(
                     &self.spot(),
                     format!("{what} must be a text, not {}", self.node.kind()),
                     "write one text behind the key, in quotes if it holds special characters",
@@ -135,18 +135,18 @@ impl<'t> Cursor<'t> {
     }
 
     /// A text that is not empty and not longer than it may be.
-    pub(super) fn filled_text(&self, words: Words, faults: &mut Faults) -> Option<&'t str> {
+    pub(super) fn filled_text(&self, words: Words, errors: &mut Errors) -> Option<&'t str> {
         let Words { what, bytes_max } = words;
-        let text = self.text(what, faults)?;
+        let text = self.text(what, errors)?;
         if text.trim().is_empty() {
-            faults.add(
+            errors.add(
                 &self.spot(),
                 format!("{what} is empty"),
                 "write it, or leave the key out",
             );
             None
         } else if text.len() > bytes_max {
-            faults.add(
+            errors.add(
                 &self.spot(),
                 format!("{what} is longer than {bytes_max} bytes"),
                 "shorten it",
@@ -158,19 +158,19 @@ impl<'t> Cursor<'t> {
     }
 
     /// A name.
-    pub(super) fn name(&self, what: &str, faults: &mut Faults) -> Option<Name> {
-        let text = self.text(what, faults)?;
-        name_of(text, &self.spot(), faults)
+    pub(super) fn name(&self, what: &str, errors: &mut Errors) -> Option<Name> {
+        let text = self.text(what, errors)?;
+        name_of(text, &self.spot(), errors)
     }
 
     /// True or false.
-    pub(super) fn boolean(&self, what: &str, faults: &mut Faults) -> Option<bool> {
+    pub(super) fn boolean(&self, what: &str, errors: &mut Errors) -> Option<bool> {
         if let Value::Plain(text) = &self.node.value
             && let Plain::Boolean(value) = resolve(text)
         {
             return Some(value);
         }
-        faults.add(
+        errors.add(
             &self.spot(),
             format!("{what} must be true or false, not {}", self.seen()),
             "write `true` or `false` without quotes",
@@ -179,7 +179,7 @@ impl<'t> Cursor<'t> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer(&self, bounds: Bounds, faults: &mut Faults) -> Option<u64> {
+    pub(super) fn integer(&self, bounds: Bounds, errors: &mut Errors) -> Option<u64> {
         let range = format!(
             "write a whole number from {} to {}",
             bounds.least, bounds.most
@@ -188,11 +188,11 @@ impl<'t> Cursor<'t> {
             Value::Plain(text) => whole(text),
             _ => None,
         };
-        self.bounded(value, bounds, "a whole number", &range, faults)
+        self.bounded(value, bounds, "a whole number", &range, errors)
     }
 
     /// A finite number within bounds that are whole.
-    pub(super) fn number(&self, bounds: Bounds, faults: &mut Faults) -> Option<f64> {
+    pub(super) fn number(&self, bounds: Bounds, errors: &mut Errors) -> Option<f64> {
         let Bounds { what, least, most } = bounds;
         let value = match &self.node.value {
             Value::Plain(text) if is_json_number(text) => text.parse::<f64>().ok(),
@@ -205,7 +205,7 @@ impl<'t> Cursor<'t> {
                 Some(_) => format!("{what} is out of bounds: {}", self.seen()),
                 None => format!("{what} must be a number, not {}", self.seen()),
             };
-            faults.add(
+            errors.add(
                 &self.spot(),
                 reason,
                 format!("write a number from {least} to {most}"),
@@ -215,25 +215,25 @@ impl<'t> Cursor<'t> {
     }
 
     /// A duration within bounds, in milliseconds.
-    pub(super) fn duration_ms(&self, bounds: Bounds, faults: &mut Faults) -> Option<u64> {
+    pub(super) fn duration_ms(&self, bounds: Bounds, errors: &mut Errors) -> Option<u64> {
         let range = format!(
             "write a whole number with ms, s, m, h or d behind it, from {} to {}",
             duration_text(bounds.least),
             duration_text(bounds.most)
         );
         let value = self.measure(&DURATION_UNITS);
-        self.bounded(value, bounds, "a duration", &range, faults)
+        self.bounded(value, bounds, "a duration", &range, errors)
     }
 
     /// A size within bounds, in bytes.
-    pub(super) fn size_bytes(&self, bounds: Bounds, faults: &mut Faults) -> Option<u64> {
+    pub(super) fn size_bytes(&self, bounds: Bounds, errors: &mut Errors) -> Option<u64> {
         let range = format!(
             "write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB behind it, from {} to {}",
             size_text(bounds.least),
             size_text(bounds.most)
         );
         let value = self.measure(&SIZE_UNITS);
-        self.bounded(value, bounds, "a size", &range, faults)
+        self.bounded(value, bounds, "a size", &range, errors)
     }
 
     fn measure(&self, units: &[(&str, u64)]) -> Option<u64> {
@@ -251,7 +251,7 @@ impl<'t> Cursor<'t> {
         bounds: Bounds,
         kind: &str,
         range: &str,
-        faults: &mut Faults,
+        errors: &mut Errors,
     ) -> Option<u64> {
         let Bounds { what, least, most } = bounds;
         let reason = match value {
@@ -260,7 +260,7 @@ impl<'t> Cursor<'t> {
             Some(value) => return Some(value),
             None => format!("{what} must be {kind}, not {}", self.seen()),
         };
-        faults.add(&self.spot(), reason, range);
+        errors.add(&self.spot(), reason, range);
         None
     }
 
@@ -283,25 +283,25 @@ fn whole(text: &str) -> Option<u64> {
 }
 
 /// A name from `text`.
-pub(super) fn name_of(text: &str, at: &Spot, faults: &mut Faults) -> Option<Name> {
+pub(super) fn name_of(text: &str, at: &Spot, errors: &mut Errors) -> Option<Name> {
     let name = Name::new(text);
-    name.map_err(|error| no_name(&error, at, faults)).ok()
+    name.map_err(|error| no_name(&error, at, errors)).ok()
 }
 
 /// The same for the name of a subscription.
 pub(super) fn subscription_name_of(
     text: &str,
     at: &Spot,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Option<SubscriptionName> {
     let name = SubscriptionName::new(text);
-    name.map_err(|error| no_name(&error, at, faults)).ok()
+    name.map_err(|error| no_name(&error, at, errors)).ok()
 }
 
-fn no_name(error: &dyn std::error::Error, at: &Spot, faults: &mut Faults) {
+fn no_name(error: &dyn std::error::Error, at: &Spot, errors: &mut Errors) {
     let words = error.to_string();
     let (reason, remedy) = words.split_once("; ").unwrap_or((&words, ""));
-    faults.add(at, shown_long(reason), remedy);
+    errors.add(at, shown_long(reason), remedy);
 }
 
 fn shown_long(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! The JSON Schema of the manifest (draft 2020-12), for editors, made of the shape that the parser reads by.
 //!
 //! A schema can't say all that the parser checks (that a rule's function is declared, say, or the bounds
-//! of a duration), so that what it accepts may still have faults. It is stricter in one thing: where a
+//! of a duration), so that what it accepts may still have errors. It is stricter in one thing: where a
 //! text is wanted, a bare number is to be put in quotes. Never here: reading a manifest.
 
 use serde_json::{Map, Value, json};
@@ -42,7 +42,7 @@ fn of_shape(shape: &Shape) -> Value {
     let required: Vec<&str> = shape
         .keys
         .iter()
-        .filter(|key| key.absent == Absent::Fault)
+        .filter(|key| key.absent == Absent::Error)
         .map(|key| key.name)
         .collect();
     let mut out = json!({

@@ -1,13 +1,13 @@
-//! Faults as people read them: place and reason, the line with the spot underlined, and the remedy.
+//! Prints errors for people: place and reason, the line with the place underlined, and the remedy.
 //!
-//! Nothing of the text reaches the terminal that could steer it.
+//! Control characters of the text are escaped.
 
 use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::lint::{Lint, Warning};
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 
 /// Columns of a line of the manifest that are printed where no terminal says how wide it is.
 const WIDTH_MAX: usize = 120;
@@ -37,7 +37,7 @@ impl Style {
 /// What a message is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
-    Fault,
+    Error,
     Warning(Lint),
 }
 
@@ -45,34 +45,34 @@ impl Weight {
     /// Red for what is wrong, yellow for what may be.
     fn codes(self) -> &'static str {
         match self {
-            Self::Fault => "31;1",
+            Self::Error => "31;1",
             Self::Warning(_) => "33;1",
         }
     }
 }
 
-/// Prints `faults` of `text`, which was read from `file_name`.
+/// Prints `errors` of `text`, which was read from `file_name`.
 #[must_use]
-pub fn show(faults: &[Fault], text: &str, file_name: &str, style: Style) -> String {
-    show_all(faults, &[], text, file_name, style)
+pub fn show(errors: &[InputError], text: &str, file_name: &str, style: Style) -> String {
+    show_all(errors, &[], text, file_name, style)
 }
 
-/// Prints faults and warnings together, in the order of the text; warnings say that they are, with their names.
+/// Prints errors and warnings together, in the order of the text; warnings say that they are, with their names.
 #[must_use]
 pub fn show_all(
-    faults: &[Fault],
+    errors: &[InputError],
     warnings: &[Warning],
     text: &str,
     file_name: &str,
     style: Style,
 ) -> String {
-    show_within(faults, warnings, text, file_name, style, None)
+    show_within(errors, warnings, text, file_name, style, None)
 }
 
 /// As [`show_all`], with lines of the manifest cut to a terminal that has so many columns.
 #[must_use]
 pub fn show_within(
-    faults: &[Fault],
+    errors: &[InputError],
     warnings: &[Warning],
     text: &str,
     file_name: &str,
@@ -80,21 +80,21 @@ pub fn show_within(
     columns: Option<u16>,
 ) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let faults = faults.iter().map(|fault| (Weight::Fault, fault));
+    let errors = errors.iter().map(|error| (Weight::Error, error));
     let warnings = warnings.iter();
-    let warnings = warnings.map(|warning| (Weight::Warning(warning.lint), &warning.fault));
-    let mut all: Vec<(Weight, &Fault)> = faults.chain(warnings).collect();
+    let warnings = warnings.map(|warning| (Weight::Warning(warning.lint), &warning.error));
+    let mut all: Vec<(Weight, &InputError)> = errors.chain(warnings).collect();
     // What has no place is about the whole and comes last.
-    all.sort_by_key(|(_, fault)| (fault.place.is_none(), fault.place));
+    all.sort_by_key(|(_, error)| (error.place.is_none(), error.place));
     let mut out = String::new();
-    for (index, (weight, fault)) in all.into_iter().enumerate() {
+    for (index, (weight, error)) in all.into_iter().enumerate() {
         if index > 0 {
             out.push('\n');
         }
         let columns = columns.map(usize::from);
         show_one(
             &mut out,
-            (weight, fault),
+            (weight, error),
             &lines,
             file_name,
             (style, columns),
@@ -105,19 +105,19 @@ pub fn show_within(
 
 fn show_one(
     out: &mut String,
-    (weight, fault): (Weight, &Fault),
+    (weight, error): (Weight, &InputError),
     lines: &[&str],
     file_name: &str,
     (style, columns): (Style, Option<usize>),
 ) {
-    let reason = style.paint("1", &printable(&fault.reason));
+    let reason = style.paint("1", &printable(&error.reason));
     let label = match weight {
-        Weight::Fault => String::new(),
+        Weight::Error => String::new(),
         Weight::Warning(lint) => {
             style.paint(weight.codes(), &format!("warning[{}]: ", lint.name()))
         }
     };
-    match fault.place {
+    match error.place {
         None => push_line(out, format_args!("{file_name}: {label}{reason}")),
         Some((line, column)) => {
             push_line(
@@ -130,9 +130,9 @@ fn show_one(
             }
         }
     }
-    if !fault.remedy.is_empty() {
+    if !error.remedy.is_empty() {
         let help = style.paint("36", "help:");
-        push_line(out, format_args!("{help} {}", printable(&fault.remedy)));
+        push_line(out, format_args!("{help} {}", printable(&error.remedy)));
     }
 }
 

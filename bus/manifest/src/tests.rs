@@ -10,21 +10,21 @@ const BROKEN: &str = include_str!("golden/broken.yaml");
 
 fn good(text: &str) -> Manifest {
     parse(text)
-        .map_err(|faults| show(&faults, text, "good.yaml", Style::Plain))
-        .expect("it has no fault")
+        .map_err(|errors| show(&errors, text, "good.yaml", Style::Plain))
+        .expect("it has no error")
 }
 
-/// The faults of a manifest, one line each: `line:column pointer: reason | remedy`.
-fn faults(text: &str) -> Vec<String> {
-    let faults = parse(text).expect_err(text);
-    let line = |fault: &Fault| {
-        let (line, column) = fault.place.unwrap_or_default();
+/// The errors of a manifest, one line each: `line:column pointer: reason | remedy`.
+fn errors_of(text: &str) -> Vec<String> {
+    let errors = parse(text).expect_err(text);
+    let line = |error: &InputError| {
+        let (line, column) = error.place.unwrap_or_default();
         format!(
             "{line}:{column} {}: {} | {}",
-            fault.pointer, fault.reason, fault.remedy
+            error.pointer, error.reason, error.remedy
         )
     };
-    faults.iter().map(line).collect()
+    errors.iter().map(line).collect()
 }
 
 /// A manifest with one function `f` and one rule `r` with these lines.
@@ -39,14 +39,14 @@ fn the_example_of_the_design_is_good() {
 }
 
 #[test]
-fn all_faults_are_told_together() {
+fn all_errors_are_told_together() {
     let found = parse(BROKEN).expect_err("it is broken");
     insta::assert_snapshot!(show(&found, BROKEN, "broken.yaml", Style::Plain));
 }
 
 #[test]
-fn the_pointers_of_faults_are_json_pointers() {
-    insta::assert_snapshot!(faults(BROKEN).join("\n"));
+fn the_pointers_of_errors_are_json_pointers() {
+    insta::assert_snapshot!(errors_of(BROKEN).join("\n"));
 }
 
 #[test]
@@ -91,7 +91,7 @@ rules:
     ] {
         assert_eq!(rules(same), written, "{same}");
     }
-    let told = |text: &str| faults(&format!("version: 1\n{text}")).remove(0);
+    let told = |text: &str| errors_of(&format!("version: 1\n{text}")).remove(0);
     for (text, words) in [
         ("x-a: *b", "no anchor before this alias has its name"),
         ("x-a: &a [*a]", "this alias stands inside what it names"),
@@ -113,7 +113,7 @@ rules:
         let told = told(text);
         assert!(told.contains(words), "{text}: {told}");
     }
-    let told = faults("%YAML 1.2\n---\nversion: 1").remove(0);
+    let told = errors_of("%YAML 1.2\n---\nversion: 1").remove(0);
     assert!(
         told.ends_with("leave the line out: a manifest is YAML 1.2 without it"),
         "{told}"
@@ -124,7 +124,7 @@ rules:
         let all = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("x-{level}: &a{level} [{all}]\n"));
     }
-    let told = faults(&format!("version: 1\n{bomb}"));
+    let told = errors_of(&format!("version: 1\n{bomb}"));
     assert!(
         told[0].contains("more than 1048576 bytes") || told[0].contains("more than 200000 values"),
         "{told:?}"
@@ -134,7 +134,7 @@ rules:
         "y".repeat(500_000),
         vec!["*a"; 1_000].join(", ")
     );
-    let told = faults(&format!("version: 1\n{long}"));
+    let told = errors_of(&format!("version: 1\n{long}"));
     assert!(told[0].contains("more than 1048576 bytes"), "{told:?}");
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let deep = format!(
@@ -142,12 +142,12 @@ rules:
         nested(40),
         nested(40).replace('1', "*a")
     );
-    let told = faults(&format!("version: 1\n{deep}"));
+    let told = errors_of(&format!("version: 1\n{deep}"));
     assert!(told[0].contains("deeper than 64 levels"), "{told:?}");
 }
 
 #[test]
-fn keys_that_no_event_has_are_faults() {
+fn keys_that_no_event_has_are_errors() {
     for (pattern, words) in [
         (
             "detailType: [x]",
@@ -165,7 +165,7 @@ fn keys_that_no_event_has_are_faults() {
             "did you mean `type`?",
         ),
     ] {
-        let told = faults(&rule(&format!(
+        let told = errors_of(&rule(&format!(
             "match: {{ {pattern} }}\nto: [{{ function: f }}]"
         )));
         assert_eq!(told.len(), 1, "{told:?}");
@@ -195,7 +195,7 @@ fn a_query_may_stand_in_a_block() {
         let manifest = good(&rule(&format!("to: [{{ function: f }}]\n{block}")));
         assert_eq!(manifest.rules[0].filters, ["$.data.x"], "{block:?}");
     }
-    let told = faults(&rule("where: '$.data.x '\nto: [{ function: f }]"));
+    let told = errors_of(&rule("where: '$.data.x '\nto: [{ function: f }]"));
     assert!(told[0].contains("white space after it"), "{told:?}");
 }
 
@@ -251,21 +251,21 @@ fn patterns_keep_the_spelling_of_every_scalar() {
 }
 
 #[test]
-fn two_spellings_of_one_key_in_a_rule_are_a_fault() {
+fn two_spellings_of_one_key_in_a_rule_are_an_error() {
     for pattern in [
         "{ type: [a], detail-type: [b] }",
         "{ detail: { x: [1] }, data: { y: [1] } }",
         "{ detail.x: [1], data.x: [1] }",
         "{ type: [a], $or: [{ detail-type: [b] }, { source: [c] }] }",
     ] {
-        let found = faults(&rule(&format!("match: {pattern}\nto: [{{ function: f }}]")));
+        let found = errors_of(&rule(&format!("match: {pattern}\nto: [{{ function: f }}]")));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("two names of one key"), "{found:?}");
     }
 }
 
 #[test]
-fn single_faults_say_where_and_how_to_write_it() {
+fn single_errors_say_where_and_how_to_write_it() {
     let table = [
         (
             "",
@@ -341,12 +341,12 @@ fn single_faults_say_where_and_how_to_write_it() {
         ),
     ];
     for (text, expected) in table {
-        assert_eq!(faults(text), [expected], "{text}");
+        assert_eq!(errors_of(text), [expected], "{text}");
     }
 }
 
 #[test]
-fn faults_of_rules_say_where_and_how_to_write_it() {
+fn errors_of_rules_say_where_and_how_to_write_it() {
     let table = [
         (
             "match: { source: [s] }",
@@ -426,13 +426,13 @@ fn faults_of_rules_say_where_and_how_to_write_it() {
         ),
     ];
     for (lines, expected) in table {
-        let found = faults(&rule(lines));
+        let found = errors_of(&rule(lines));
         assert_eq!(found.join("\n"), expected, "{lines}");
     }
 }
 
 #[test]
-fn targets_that_are_not_built_and_names_at_fault_are_told() {
+fn targets_that_are_not_built_and_names_at_error_are_told() {
     let table = [
         (
             "to: [{ webhook: 'https://x' }]",
@@ -464,7 +464,7 @@ fn targets_that_are_not_built_and_names_at_fault_are_told() {
         ),
     ];
     for (lines, expected) in table {
-        let found = faults(&rule(lines));
+        let found = errors_of(&rule(lines));
         assert_eq!(found.join("\n"), expected, "{lines}");
     }
 }
@@ -500,14 +500,14 @@ fn nothing_grows_without_bound() {
     ));
     let targets = rule(&format!("to: [{}]", "{ function: f },".repeat(101)));
     for text in [deep, wide, large, nested, key, pattern, targets] {
-        assert_eq!(faults(&text).len(), 1);
+        assert_eq!(errors_of(&text).len(), 1);
     }
     let unknown: String = (0..5_000)
         .map(|index| format!("zzzz{index}: 1\n"))
         .collect();
-    let found = faults(&format!("version: 1\n{unknown}"));
-    assert_eq!(found.len(), FAULTS_MAX + 1);
-    assert!(found[FAULTS_MAX].contains("4800 more faults are not shown"));
+    let found = errors_of(&format!("version: 1\n{unknown}"));
+    assert_eq!(found.len(), ERRORS_MAX + 1);
+    assert!(found[ERRORS_MAX].contains("4800 more errors are not shown"));
 }
 
 #[test]
@@ -515,30 +515,30 @@ fn a_plan_tells_each_change() {
     let old = good(include_str!("golden/plan-old.yaml"));
     let new = good(include_str!("golden/plan-new.yaml"));
     let replaced = BTreeSet::from([Name::new("rebuilt").expect("a name")]);
-    let mut owed = |whose: Owing<'_>| match whose {
-        Owing::Function(name) if name.as_str() == "a" => Some(Owed {
+    let mut pending = |whose: PendingOf<'_>| match whose {
+        PendingOf::Function(name) if name.as_str() == "a" => Some(PendingCount {
             count: 1_000,
             more: true,
         }),
-        Owing::Function(_) => Some(Owed {
+        PendingOf::Function(_) => Some(PendingCount {
             count: 0,
             more: false,
         }),
-        Owing::Rule(_) => Some(Owed {
+        PendingOf::Rule(_) => Some(PendingCount {
             count: 1,
             more: false,
         }),
-        Owing::Subscription(name) if name.as_str() == "edited/b" => None,
-        Owing::Subscription(_) => Some(Owed {
+        PendingOf::Subscription(name) if name.as_str() == "edited/b" => None,
+        PendingOf::Subscription(_) => Some(PendingCount {
             count: 12,
             more: false,
         }),
     };
-    let changes = plan(&old, &new, &replaced, &mut owed);
+    let changes = plan(&old, &new, &replaced, &mut pending);
     let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
     let none = BTreeSet::new();
-    let mut nobody = |_: Owing<'_>| None;
+    let mut nobody = |_: PendingOf<'_>| None;
     assert!(plan(&new, &new, &none, &mut nobody).is_empty());
     let (empty, least) = (Manifest::default(), good("version: 1"));
     assert!(plan(&empty, &least, &none, &mut nobody).is_empty());
@@ -627,7 +627,7 @@ fn validator() -> jsonschema::Validator {
     jsonschema::draft202012::new(&schema).expect("the schema compiles")
 }
 
-/// The faults that the schema finds in a manifest.
+/// The errors that the schema finds in a manifest.
 fn by_schema(validator: &jsonschema::Validator, text: &str) -> Vec<String> {
     let value: serde_json::Value = serde_saphyr::from_str(text).expect(text);
     validator
@@ -646,7 +646,7 @@ fn the_default_of_a_key_is_what_its_absence_means() {
             assert_eq!(good(&with), good(&without), "{place} {}", key.name);
             checked += 1;
         }
-        let required = key.absent == shape::Absent::Fault;
+        let required = key.absent == shape::Absent::Error;
         let refused = parse(&wrapped(place, key.name, None)).is_err();
         assert!(!required || refused, "{place} {} is not required", key.name);
     });
@@ -657,7 +657,7 @@ fn the_default_of_a_key_is_what_its_absence_means() {
 fn the_example_of_a_key_is_good() {
     let validator = validator();
     each_key(|place, key| {
-        // Names without a template are a fault; both together stand below.
+        // Names without a template are an error; both together stand below.
         if key.name == "input_paths" {
             return;
         }
@@ -765,13 +765,13 @@ fn the_reference_has_every_key() {
     assert!(examples >= 2, "{examples}");
 }
 
-/// The warnings of a manifest without faults, one line each.
+/// The warnings of a manifest without errors, one line each.
 fn warned(text: &str) -> Vec<String> {
     let document = Document::read(text);
-    assert!(document.faults.is_empty(), "{:?}", document.faults);
+    assert!(document.errors.is_empty(), "{:?}", document.errors);
     let found = warnings(&document, &|secret| secret == "SET");
     let line = |warning: &Warning| {
-        let warning = &warning.fault;
+        let warning = &warning.error;
         let (line, column) = warning.place.expect("it has a place");
         format!("{line}:{column} {}", warning.reason)
     };
@@ -865,7 +865,7 @@ fn pointers_lead_to_places() {
 #[test]
 fn colours_change_no_words() {
     let found = parse(BROKEN).expect_err("it is broken");
-    let warn = |fault: &Fault| Lint::UnusedPath.warning(fault.clone());
+    let warn = |error: &InputError| Lint::UnusedPath.warning(error.clone());
     let warnings: Vec<Warning> = found[..3].iter().map(warn).collect();
     let plain = show_all(&found, &warnings, BROKEN, "x.yaml", Style::Plain);
     let coloured = show_all(&found, &warnings, BROKEN, "x.yaml", Style::Coloured);
@@ -994,10 +994,10 @@ proptest! {
     }
 
     #[test]
-    fn faults_show_on_any_text(text in any::<String>(), line in any::<u64>(), column in any::<u64>()) {
-        let fault = Fault { pointer: String::new(), place: Some((line, column)), reason: text.clone(), remedy: text.clone() };
-        let near = Fault { place: Some((line % 4, column % 90)), ..fault.clone() };
-        let _ = show(&[fault, near], &text, "x.yaml", Style::Plain);
+    fn errors_show_on_any_text(text in any::<String>(), line in any::<u64>(), column in any::<u64>()) {
+        let error = InputError { pointer: String::new(), place: Some((line, column)), reason: text.clone(), remedy: text.clone() };
+        let near = InputError { place: Some((line % 4, column % 90)), ..error.clone() };
+        let _ = show(&[error, near], &text, "x.yaml", Style::Plain);
     }
 }
 

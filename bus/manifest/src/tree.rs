@@ -12,7 +12,7 @@ use serde_saphyr::granit_parser::{
     self, Event, Parser, ScalarStyle, ScanError, Span, StrInput, options,
 };
 
-use super::faults::{Faults, Spot, join, push_segment, shown};
+use super::errors::{Errors, Spot, join, push_segment, shown};
 
 /// The largest manifest, in bytes.
 pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
@@ -24,12 +24,12 @@ pub(super) const KEY_BYTES_MAX: usize = 1_024;
 pub const NODES_MAX: usize = 200_000;
 
 /// Line and column, both from 1; columns count characters.
-pub(super) type Place = (u64, u64);
+pub(super) type LineColumn = (u64, u64);
 
 /// A value and where it starts.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: LineColumn,
     pub(super) value: Value,
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) key_place: Place,
+    pub(super) key_place: LineColumn,
     pub(super) node: Node,
 }
 
@@ -71,11 +71,11 @@ impl Node {
     }
 }
 
-/// Reads `text` into a tree; `None` if there is no document or if it stopped at a fault of syntax.
-pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
+/// Reads `text` into a tree; `None` if there is no document or if it stopped at an error of syntax.
+pub(super) fn read(text: &str, errors: &mut Errors) -> Option<Node> {
     let whole = Spot::new(String::new(), (1, 1));
     if text.len() > MANIFEST_BYTES_MAX {
-        faults.add(
+        errors.add(
             &whole,
             format!("the manifest is larger than {MANIFEST_BYTES_MAX} bytes"),
             "take out what isn't needed; a bus has one manifest",
@@ -95,7 +95,7 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
         copied_bytes: 0,
         anchors: HashMap::new(),
         pointer: String::new(),
-        faults,
+        errors,
     };
     match builder.document() {
         Ok(node) => node,
@@ -103,13 +103,13 @@ pub(super) fn read(text: &str, faults: &mut Faults) -> Option<Node> {
         Err(Stop::Syntax(error)) => {
             let place = place_of(*error.marker());
             let spot = Spot::new(String::new(), place);
-            faults.add(&spot, syntax_reason(&error), syntax_remedy(text, place));
+            errors.add(&spot, syntax_reason(&error), syntax_remedy(text, place));
             None
         }
     }
 }
 
-fn place_of(marker: granit_parser::Marker) -> Place {
+fn place_of(marker: granit_parser::Marker) -> LineColumn {
     let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     (
         number(marker.line().max(1)),
@@ -121,7 +121,7 @@ fn syntax_reason(error: &ScanError) -> String {
     format!("this is not YAML: {}", error.info())
 }
 
-fn syntax_remedy(text: &str, (line, _): Place) -> &'static str {
+fn syntax_remedy(text: &str, (line, _): LineColumn) -> &'static str {
     let index = usize::try_from(line - 1).unwrap_or(usize::MAX);
     let line = text.lines().nth(index).unwrap_or_default();
     if line.starts_with('%') {
@@ -137,7 +137,7 @@ fn syntax_remedy(text: &str, (line, _): Place) -> &'static str {
 
 /// Why building stopped before the end.
 enum Stop {
-    /// The fault is in the list already.
+    /// The error is in the list already.
     Reported,
     /// The parser's own.
     Syntax(ScanError),
@@ -152,7 +152,7 @@ struct Builder<'t, 'f> {
     anchors: HashMap<usize, Node>,
     /// Where the reader is; segments are put behind it and cut off again.
     pointer: String,
-    faults: &'f mut Faults,
+    errors: &'f mut Errors,
 }
 
 impl<'t> Builder<'t, '_> {
@@ -168,7 +168,7 @@ impl<'t> Builder<'t, '_> {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if document.is_some() => {
                     let spot = Spot::new(String::new(), place_of(span.start));
-                    self.faults.add(
+                    self.errors.add(
                         &spot,
                         "a second document starts here",
                         "keep one document: leave `---` out",
@@ -182,11 +182,11 @@ impl<'t> Builder<'t, '_> {
         Ok(document)
     }
 
-    fn spot(&self, place: Place) -> Spot {
+    fn spot(&self, place: LineColumn) -> Spot {
         Spot::new(self.pointer.clone(), place)
     }
 
-    fn count(&mut self, place: Place, depth: usize) -> Result<(), Stop> {
+    fn count(&mut self, place: LineColumn, depth: usize) -> Result<(), Stop> {
         self.nodes += 1;
         let reason = if self.nodes > NODES_MAX {
             format!("the manifest holds more than {NODES_MAX} values")
@@ -195,7 +195,7 @@ impl<'t> Builder<'t, '_> {
         } else {
             return Ok(());
         };
-        self.faults
+        self.errors
             .add(&self.spot(place), reason, "make it smaller or flatter");
         Err(Stop::Reported)
     }
@@ -212,7 +212,7 @@ impl<'t> Builder<'t, '_> {
             Event::Alias(anchor) => self.alias(Some(anchor), place, depth)?,
             Event::UnresolvedAlias(_) => self.alias(None, place, depth)?,
             _ => {
-                self.faults.add(
+                self.errors.add(
                     &self.spot(place),
                     "this is not a value",
                     "write a value here",
@@ -229,7 +229,12 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// What an alias stands for.
-    fn alias(&mut self, anchor: Option<usize>, place: Place, depth: usize) -> Result<Value, Stop> {
+    fn alias(
+        &mut self,
+        anchor: Option<usize>,
+        place: LineColumn,
+        depth: usize,
+    ) -> Result<Value, Stop> {
         let known = anchor.and_then(|anchor| self.anchors.get(&anchor));
         let Some(node) = known.cloned() else {
             let (reason, remedy) = match anchor {
@@ -243,7 +248,7 @@ impl<'t> Builder<'t, '_> {
                 ),
             };
             let spot = Spot::new(self.pointer.clone(), place);
-            self.faults.refuse(&spot, reason, remedy);
+            self.errors.refuse(&spot, reason, remedy);
             return Ok(Value::Plain("~".to_owned()));
         };
         self.charge(&node, place)?;
@@ -252,7 +257,7 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// Counts what is below a node that is copied, as if it were written here.
-    fn count_below(&mut self, node: &Node, place: Place, depth: usize) -> Result<(), Stop> {
+    fn count_below(&mut self, node: &Node, place: LineColumn, depth: usize) -> Result<(), Stop> {
         let below: Vec<&Node> = match &node.value {
             Value::Plain(_) | Value::Quoted(_) => return Ok(()),
             Value::List(items) => items.iter().collect(),
@@ -269,12 +274,12 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// Counts the text of a node that is copied.
-    fn charge(&mut self, node: &Node, place: Place) -> Result<(), Stop> {
+    fn charge(&mut self, node: &Node, place: LineColumn) -> Result<(), Stop> {
         self.copied_bytes += text_bytes(node);
         if self.copied_bytes <= MANIFEST_BYTES_MAX {
             return Ok(());
         }
-        self.faults.add(
+        self.errors.add(
             &self.spot(place),
             format!("anchors and aliases stand for more than {MANIFEST_BYTES_MAX} bytes"),
             "put anchors on smaller parts",
@@ -298,7 +303,7 @@ impl<'t> Builder<'t, '_> {
 
     fn map(&mut self, depth: usize) -> Result<Value, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut seen: HashMap<String, Place> = HashMap::new();
+        let mut seen: HashMap<String, LineColumn> = HashMap::new();
         let mut merged: Option<Entry> = None;
         while let Some((event, span)) = self.next()? {
             if matches!(event, Event::MappingEnd) {
@@ -322,7 +327,7 @@ impl<'t> Builder<'t, '_> {
             }
             if let Some(key) = key {
                 match seen.get(&key) {
-                    Some((line, _)) => self.faults.add(
+                    Some((line, _)) => self.errors.add(
                         &Spot::new(self.pointer.clone(), key_place),
                         format!("`{}` is given twice, first on line {line}", shown(&key)),
                         "keep one of the two",
@@ -360,7 +365,7 @@ impl<'t> Builder<'t, '_> {
         for source in sources {
             let Value::Map(more) = source.value else {
                 let spot = Spot::new(join(&self.pointer, "<<"), source.place);
-                self.faults.add(
+                self.errors.add(
                     &spot,
                     format!(
                         "`<<` takes a mapping or a list of mappings, not {}",
@@ -375,7 +380,7 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    /// A key; `None` with a fault for what can't be one.
+    /// A key; `None` with an error for what can't be one.
     fn key(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Option<String>, Stop> {
         let node = self.node(event, span, depth + 1)?;
         let (reason, remedy) = match node.value {
@@ -391,12 +396,12 @@ impl<'t> Builder<'t, '_> {
                 "write `key: value`; quote a text that starts with [ or {",
             ),
         };
-        self.faults.add(&self.spot(node.place), reason, remedy);
+        self.errors.add(&self.spot(node.place), reason, remedy);
         Ok(None)
     }
 
     /// The anchor of a value, 0 where there is none; a tag is refused.
-    fn properties(&mut self, event: &Event<'_>, place: Place) -> usize {
+    fn properties(&mut self, event: &Event<'_>, place: LineColumn) -> usize {
         let (anchor, tag) = match event {
             Event::Scalar(_, _, anchor, tag)
             | Event::SequenceStart(_, anchor, tag)
@@ -404,7 +409,7 @@ impl<'t> Builder<'t, '_> {
             _ => return 0,
         };
         if tag.is_some() {
-            self.faults.add(
+            self.errors.add(
                 &self.spot(place),
                 "tags (`!name`) are not supported",
                 "leave the tag out; quote the value to make it text",

@@ -1,5 +1,5 @@
 //! The codes of all errors that an operator can meet: stable for ever, each with a page that says how
-//! to mend it.
+//! to fix it.
 //!
 //! A code is shown where the error is: `error[EB0201]: …` on the command line, `"code": "EB0302"` in a
 //! problem document, beside the outcome of an attempt. `edgebus explain CODE` prints the page, which
@@ -42,7 +42,7 @@ macro_rules! codes {
 // EB01 configuration, EB02 store, EB03 HTTP, EB040 components, EB041 outcomes of attempts, EB042
 // reasons of dead letters, EB05 command line.
 codes! {
-    ManifestFaulty = "EB0101" "The manifest has faults",
+    ManifestInvalid = "EB0101" "The manifest has errors",
     ManifestUnreadable = "EB0102" "The manifest can't be read",
     ComponentUnreadable = "EB0103" "A function's component can't be read",
     FunctionNotDeployed = "EB0104" "The manifest names a function that is not deployed",
@@ -56,7 +56,7 @@ codes! {
     StoreMismatch = "EB0204" "The folder's files don't belong together",
     StoreForeign = "EB0205" "The file is not a store",
     StoreInaccessible = "EB0206" "The store's files can't be used",
-    RecordHarmed = "EB0207" "A stored record is corrupt",
+    RecordCorrupt = "EB0207" "A stored record is corrupt",
     LogFailed = "EB0208" "The log failed while it was written: the outcome is unknown",
     DiskNearlyFull = "EB0209" "The disk is nearly full",
     NoLongerCompiles = "EB0210" "What is stored no longer compiles",
@@ -65,7 +65,7 @@ codes! {
     InputInvalid = "EB0301" "The request is invalid",
     EventInvalid = "EB0302" "An event is not a CloudEvent that can be stored",
     PatternInvalid = "EB0303" "A pattern, filter or input can't be read",
-    NotFound = "EB0304" "There is no such thing",
+    NotFound = "EB0304" "Not found",
     NoRoute = "EB0305" "There is nothing at this path",
     MethodNotAllowed = "EB0306" "The path has other methods",
     Conflict = "EB0307" "It can't be done in the present state",
@@ -76,7 +76,7 @@ codes! {
     BodyTimeout = "EB0312" "The body came too slowly",
     BodyBroken = "EB0313" "The body ended before its end",
     HeadersTooLarge = "EB0314" "Too many header fields",
-    Changed = "EB0315" "Another version is in force",
+    Changed = "EB0315" "Another version is active",
     HostRefused = "EB0316" "The host is not allowed",
     OriginRefused = "EB0317" "The origin is not allowed",
     TransferCoding = "EB0318" "The transfer coding is not supported",
@@ -167,7 +167,7 @@ mod tests {
                 "\n## What you see\n",
                 "\n## What it means\n",
                 "\n## Why it happens\n",
-                "\n## How to mend it\n",
+                "\n## How to fix it\n",
                 "\n## Example\n",
             ] {
                 let at = rest

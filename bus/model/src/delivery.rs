@@ -8,7 +8,7 @@ use super::{
     Backoff, Code, Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp,
 };
 
-/// Names a delivery: an event owed to a subscription, live (replay 0) or under a replay's number.
+/// Names a delivery: an event pending for a subscription, live (replay 0) or under a replay's number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DeliveryKey {
     /// To whom.
@@ -79,7 +79,7 @@ impl Attempt {
     }
 }
 
-/// What scheduling needs of a delivery that is still owed: small, whatever its attempts said.
+/// What scheduling needs of a delivery that is still pending: small, whatever its attempts said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pending {
     /// Which one.
@@ -223,7 +223,7 @@ impl Delivery {
 
 /// A delivery that ended in success.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settled {
+pub struct Succeeded {
     /// The delivery as it ended, its last attempt included.
     pub delivery: Delivery,
     /// When.
@@ -247,7 +247,7 @@ pub enum DeadReason {
     FanOutLimit,
     /// The function is not deployed.
     FunctionMissing,
-    /// The stored event could not be read back unharmed.
+    /// The stored event could not be read back intact.
     Corrupt,
 }
 
@@ -310,7 +310,7 @@ pub struct DeadLetter {
 
 /// How an attempt ended, as the life of a delivery sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ending<'a> {
+pub struct AttemptEnd<'a> {
     /// The outcome.
     pub outcome: &'a Outcome,
     /// Attempts made, this one included.
@@ -341,7 +341,7 @@ pub enum Next {
 /// for a reason of the host's own spends no attempt: it is tried again until the age limit, with a backoff of
 /// its own.
 #[must_use]
-pub fn next(ending: Ending<'_>, policy: &RetryPolicy, now: Timestamp, random: u64) -> Next {
+pub fn next(ending: AttemptEnd<'_>, policy: &RetryPolicy, now: Timestamp, random: u64) -> Next {
     let asked_ms = match ending.outcome {
         Outcome::Success => return Next::Done,
         Outcome::Reject { .. } => return Next::Dead(DeadReason::Rejected),
@@ -441,7 +441,7 @@ mod tests {
             (retry(None), 1, 10, Next::Retry(Timestamp(110))),
         ];
         for (outcome, attempts_made, now, expected) in table {
-            let ending = Ending {
+            let ending = AttemptEnd {
                 outcome: &outcome,
                 attempts_made,
                 host_failures: 0,
@@ -512,7 +512,7 @@ mod tests {
             message: "unreachable".into(),
         };
         let after = |outcome, attempts_made, host_failures, spared, now| {
-            let ending = Ending {
+            let ending = AttemptEnd {
                 outcome,
                 attempts_made,
                 host_failures,

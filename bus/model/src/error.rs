@@ -1,17 +1,17 @@
-//! The error of the handle: a coarse kind that says what to do next, and words for people.
+//! The error of the handle: a coarse kind that says what to do next, and a message for people.
 
 use crate::Code;
 
 /// What to do about an error. The HTTP status is chosen from this, in `api/problem.rs` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// The input is wrong: change it. `faults` says where.
+    /// The input is wrong: change it. `errors` says where.
     Invalid,
-    /// There is no such thing.
+    /// Not found.
     NotFound,
     /// It can't be done in the present state of things.
     Conflict,
-    /// Another version is in force than the one that was asked for: look again.
+    /// Another version is active than the one that was asked for: look again.
     Changed,
     /// Larger than a limit.
     TooLarge,
@@ -43,15 +43,15 @@ impl Kind {
             Self::Busy { .. } => Code::Busy,
             Self::StorageFull => Code::DiskNearlyFull,
             Self::Unknown => Code::LogFailed,
-            Self::Corrupt => Code::RecordHarmed,
+            Self::Corrupt => Code::RecordCorrupt,
             Self::Unavailable => Code::Unavailable,
         }
     }
 }
 
-/// One fault of an input.
+/// One error of an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fault {
+pub struct InputError {
     /// A JSON pointer into the input (RFC 6901); empty is the whole.
     pub pointer: String,
     /// Line and column from 1, where the input is a text of lines.
@@ -72,25 +72,25 @@ pub struct Error {
     pub code: Code,
     /// What happened, for people; free to change.
     pub message: String,
-    /// Every fault of an invalid input.
-    pub faults: Vec<Fault>,
+    /// Every error of an invalid input.
+    pub errors: Vec<InputError>,
 }
 
 impl Error {
-    /// An error of `kind` without a list of faults.
+    /// An error of `kind` without a list of errors.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
             code: kind.code(),
             message: message.into(),
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
-    /// An invalid input with its faults.
-    pub fn invalid(message: impl Into<String>, faults: Vec<Fault>) -> Self {
+    /// An invalid input with its errors.
+    pub fn invalid(message: impl Into<String>, errors: Vec<InputError>) -> Self {
         Self {
-            faults,
+            errors,
             ..Self::new(Kind::Invalid, message)
         }
     }

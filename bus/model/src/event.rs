@@ -95,7 +95,7 @@ impl Lineage {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("attribute `{attribute}` {reason}")]
 pub struct EventError {
-    /// The attribute at fault.
+    /// The invalid attribute.
     pub attribute: String,
     /// What is wrong with it and how to write it right.
     pub reason: String,
@@ -125,7 +125,7 @@ impl Event {
             && self.data.bytes() == other.data.bytes()
     }
 
-    /// What stands in for an event whose record is harmed or gone, in a dead letter that says so.
+    /// What stands in for an event whose record is corrupt or gone, in a dead letter that says so.
     #[must_use]
     pub fn unreadable() -> Self {
         Self {
@@ -202,9 +202,9 @@ impl Event {
     /// Checks the attributes against CloudEvents 1.0 and our bounds; the data is checked where it is matched.
     ///
     /// # Errors
-    /// The first attribute at fault, with how to write it.
+    /// The first attribute invalid, with how to write it.
     pub fn check(&self) -> Result<(), EventError> {
-        let fault = |attribute: &str, reason: &str| {
+        let error = |attribute: &str, reason: &str| {
             Err(EventError {
                 attribute: attribute.to_owned(),
                 reason: reason.to_owned(),
@@ -216,7 +216,7 @@ impl Event {
             ("type", &self.kind),
         ] {
             if value.is_empty() {
-                return fault(name, "is required and must not be empty");
+                return error(name, "is required and must not be empty");
             }
             check_text(name, value)?;
         }
@@ -228,7 +228,7 @@ impl Event {
         ] {
             match value {
                 Some(value) if value.is_empty() => {
-                    return fault(name, "must not be empty; leave it out instead");
+                    return error(name, "must not be empty; leave it out instead");
                 }
                 Some(value) => check_text(name, value)?,
                 None => {}
@@ -239,10 +239,10 @@ impl Event {
             && time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339)
                 .is_err()
         {
-            return fault("time", "must be RFC 3339, as in 2026-11-21T06:30:16Z");
+            return error("time", "must be RFC 3339, as in 2026-11-21T06:30:16Z");
         }
         if self.extensions.len() > Self::EXTENSIONS_MAX {
-            return fault(
+            return error(
                 &self.extensions[Self::EXTENSIONS_MAX].0,
                 "is one extension attribute too many: 32 are allowed",
             );
@@ -253,7 +253,7 @@ impl Event {
                 .iter()
                 .any(|(other, _)| other == name)
             {
-                return fault(name, "is given twice");
+                return error(name, "is given twice");
             }
             if let Attribute::Text(text) = value {
                 check_text(name, text)?;

@@ -1,7 +1,7 @@
 //! The vocabulary: what an event, a rule, a delivery and an outcome are.
 //!
-//! Every other room speaks these words. Nothing here does I/O, awaits, reads a clock or draws a
-//! random number, so that everything decided here can be tested as a table.
+//! Every other module uses these types. Nothing here does I/O, awaits, reads a clock or draws a random number,
+//! so that everything decided here can be tested as a table.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,8 @@ pub mod uri;
 
 pub use code::Code;
 pub use delivery::{
-    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Ending, Next, Pending, Running, Settled,
+    Attempt, AttemptEnd, DeadLetter, DeadReason, Delivery, DeliveryKey, Next, Pending, Running,
+    Succeeded,
 };
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};

@@ -1,4 +1,4 @@
-//! How a start that takes long says where it is. Nothing depends on whether anybody listens.
+//! Progress of a long start. Listening is optional.
 
 use std::sync::Arc;
 

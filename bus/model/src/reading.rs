@@ -1,4 +1,4 @@
-//! What a clock leaves for the next start: its own time beside the machine's clocks, and the gaps in it.
+//! What a clock stores for the next start: its own time beside the machine's clocks, and the gaps in it.
 //!
 //! Never here: reading a clock.
 

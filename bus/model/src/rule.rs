@@ -101,12 +101,12 @@ pub struct Subscription {
     pub bus: BusId,
     /// Its name, where to and how.
     pub target: TargetConfig,
-    /// False once the rule or target left the manifest: what is owed still runs, nothing new joins.
+    /// False once the rule or target left the manifest: what is pending still runs, nothing new joins.
     pub active: bool,
 }
 
 impl Subscription {
-    /// The name that people see. It is unique among the subscriptions in force; one that left may share it
+    /// The name that people see. It is unique among the active subscriptions; one that left may share it
     /// with one on another bus.
     #[must_use]
     pub fn name(&self) -> &SubscriptionName {

@@ -1,7 +1,7 @@
 //! Where a rule sends what it matches, and the name under which that subscription is known.
 //!
-//! A target is opaque: who hands it on compares it, names it and asks no more. What a kind of target does
-//! stands in one place for each kind, `pipeline/target`. Never here: attempts, limits, a store.
+//! A target is opaque: other code only compares and names it. `pipeline/target` has a file for what each kind
+//! does. Never here: attempts, limits, a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ pub const DEAD_LETTER_MS_DEFAULT: u64 = 14 * 24 * 3_600_000;
 /// One target of a rule, with its delivery policy: a subscription as the manifest has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TargetConfig {
-    /// The subscription's name, unique among those in force.
+    /// The subscription's name, unique among those active.
     pub name: SubscriptionName,
     /// Who gets the event.
     pub to: Target,

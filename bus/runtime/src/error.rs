@@ -9,7 +9,7 @@ pub enum Kind {
     Invalid,
     /// Compiling took too long or too much.
     TooLarge,
-    /// The host's own fault.
+    /// The host's own error.
     Host,
 }
 

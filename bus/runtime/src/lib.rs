@@ -1,4 +1,4 @@
-//! The runtime's door: a component in, outcomes out.
+//! The runtime's interface: runs a component, returns outcomes.
 //!
 //! A guest asks for state, configuration, secrets and log through [`GuestServices`], which the pipeline
 //! implements; this room knows no store. One fresh instance for each attempt, dropped whole after it.

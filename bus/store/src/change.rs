@@ -11,14 +11,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Step;
-use super::known::Known;
+use super::catalog_state::CatalogState;
 use edgebus_model::{BusId, Digest, Name, SubscriptionId};
 
 /// A change that [`Store::plan`](super::Store::plan) made of a step, to be committed in its place.
 #[derive(Clone)]
 pub struct Change {
-    base: Arc<Known>,
-    next: Arc<Known>,
+    base: Arc<CatalogState>,
+    next: Arc<CatalogState>,
     difference: Arc<Difference>,
     components: Vec<(Digest, Bytes)>,
 }
@@ -35,7 +35,7 @@ impl fmt::Debug for Change {
 
 impl Change {
     /// The change from `base` to `next` that `step` asks for.
-    pub(super) fn new(base: Arc<Known>, next: Known, step: &Step) -> Self {
+    pub(super) fn new(base: Arc<CatalogState>, next: CatalogState, step: &Step) -> Self {
         let difference = Arc::new(Difference::between(&base, &next));
         Self {
             base,
@@ -52,7 +52,7 @@ impl Change {
     }
 
     /// What is known after it.
-    pub(super) fn next(&self) -> &Arc<Known> {
+    pub(super) fn next(&self) -> &Arc<CatalogState> {
         &self.next
     }
 
@@ -73,7 +73,7 @@ impl Change {
     }
 
     /// Why it can't be made from what is known now, if it can't.
-    pub(super) fn check(&self, known: &Arc<Known>) -> Result<(), String> {
+    pub(super) fn check(&self, known: &Arc<CatalogState>) -> Result<(), String> {
         if Arc::ptr_eq(&self.base, known) {
             return Ok(());
         }
@@ -98,13 +98,13 @@ pub(super) struct Difference {
     pub(super) order: bool,
     pub(super) subscriptions: Vec<SubscriptionId>,
     pub(super) subscriptions_gone: Vec<SubscriptionId>,
-    /// Components that no function in force needs any more.
+    /// Components that no active function needs any more.
     pub(super) components_gone: Vec<Digest>,
 }
 
 impl Difference {
     /// What of `next` differs from `last`; linear in both.
-    pub(super) fn between(last: &Known, next: &Known) -> Self {
+    pub(super) fn between(last: &CatalogState, next: &CatalogState) -> Self {
         let (before, needed) = (last.digests(), next.digests());
         let (buses, _) = differing(&last.buses, &next.buses);
         let (functions, functions_gone) = differing(&last.functions, &next.functions);

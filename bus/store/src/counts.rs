@@ -12,9 +12,9 @@ pub struct BusCounts {
 /// What a subscription has of deliveries that did not succeed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Owed, and due at once.
+    /// Pending, and due at once.
     pub pending: u64,
-    /// Owed, and waiting for a due time, passed or not.
+    /// Pending, and waiting for a due time, passed or not.
     pub waiting: u64,
     /// Dead letters.
     pub dead: u64,
@@ -32,8 +32,8 @@ impl Counts {
         }
     }
 
-    /// Where an owed delivery counts.
-    pub(super) fn owed_mut(&mut self, waits: bool) -> &mut u64 {
+    /// Where a pending delivery counts.
+    pub(super) fn pending_mut(&mut self, waits: bool) -> &mut u64 {
         if waits {
             &mut self.waiting
         } else {

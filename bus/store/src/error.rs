@@ -30,7 +30,7 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let code = match kind {
             Kind::Unknown => Code::LogFailed,
-            Kind::Corrupt => Code::RecordHarmed,
+            Kind::Corrupt => Code::RecordCorrupt,
             Kind::Refused => Code::StoreInaccessible,
         };
         Self {

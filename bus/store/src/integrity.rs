@@ -47,9 +47,9 @@ pub struct Moved {
     /// The records that are in quarantine now: table, key and what was wrong.
     pub records: Vec<String>,
     /// The records that were made whole where they belong: table, key, what was wrong and what was done.
-    pub mended: Vec<String>,
+    pub repaired: Vec<String>,
     /// Deliveries that were made whole and wait now, with their due times.
-    pub owed: Vec<(Timestamp, DeliveryKey)>,
+    pub pending: Vec<(Timestamp, DeliveryKey)>,
     /// Deliveries that became dead letters.
     pub dead: Vec<DeliveryKey>,
 }

@@ -1,4 +1,4 @@
-//! The store's door: steps in, pages out.
+//! The store's interface: commits steps, reads pages.
 //!
 //! All durable change is a [`Step`], applied by [`Store::commit`] in batches, one transaction each,
 //! flushed before it returns. A step carries its time and its random numbers, so that applying steps
@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod catalog_state;
 mod change;
 mod codec;
 #[cfg(test)]
@@ -17,7 +18,6 @@ mod conformance;
 pub mod counts;
 pub mod error;
 mod integrity;
-mod known;
 pub mod memory;
 pub mod page;
 pub mod redb;
@@ -31,7 +31,7 @@ use bytes::Bytes;
 use edgebus_model::{
     Attempt, BusConfig, BusId, ClockReading, Data, DeadLetter, DeadReason, Delivery, DeliveryKey,
     Digest, Event, FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running,
-    Settled, Subscription, SubscriptionId, Timestamp,
+    Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
@@ -85,7 +85,7 @@ pub trait Store: Send + Sync + 'static {
     /// As every read.
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error>;
 
-    /// A page of what is owed to a subscription, live and replayed, in key order: the small rows alone.
+    /// A page of what is pending for a subscription, live and replayed, in key order: the small rows alone.
     /// # Errors
     /// As every read.
     fn pending_page(
@@ -105,7 +105,7 @@ pub trait Store: Send + Sync + 'static {
         page: Page,
     ) -> Result<Rows<Delivery, DeliveryKey>, Error>;
 
-    /// One delivery's small row, if it is still owed.
+    /// One delivery's small row, if it is still pending.
     /// # Errors
     /// As every read.
     fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error>;
@@ -144,7 +144,7 @@ pub trait Store: Send + Sync + 'static {
         subscription: SubscriptionId,
         from: Option<DeliveryKey>,
         page: Page,
-    ) -> Result<Rows<Settled, DeliveryKey>, Error>;
+    ) -> Result<Rows<Succeeded, DeliveryKey>, Error>;
 
     /// A page of a subscription's dead letters in key order.
     /// # Errors
@@ -200,10 +200,10 @@ pub trait Store: Send + Sync + 'static {
     /// As every read.
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error>;
 
-    /// Checks every record; each harm that it finds is one line that names the table and key.
+    /// Checks every record; each corruption that it finds is one line that names the table and key.
     /// # Errors
     /// When the engine itself can't go on.
-    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error>;
+    fn verify(&self, corruption: &mut dyn FnMut(String)) -> Result<Verified, Error>;
 
     /// Checks the next records, at most `rows`, while a check of everything goes on, and says how far that
     /// is: `None` when none goes on. A start begins one where nothing has looked at every record after an
@@ -269,7 +269,7 @@ pub trait Store: Send + Sync + 'static {
         subscription: SubscriptionId,
         after: Option<DeliveryKey>,
         limit: usize,
-    ) -> Result<Vec<Settled>, Error> {
+    ) -> Result<Vec<Succeeded>, Error> {
         let page = self.settled_page(subscription, after, Page::forward(limit, usize::MAX))?;
         Ok(page.rows)
     }
@@ -306,11 +306,11 @@ pub enum Step {
         /// When.
         now: Timestamp,
     },
-    /// Make the manifest's buses, functions and rules the ones in force, as a whole.
+    /// Make the manifest's buses, functions and rules the active ones, as a whole.
     ApplyManifest(Box<ApplyManifest>),
     /// Deploy a component under a name, beside the manifest.
     Deploy(Box<Deploy>),
-    /// Take a function away; refused while a rule in force names it.
+    /// Take a function away; refused while an active rule names it.
     Remove {
         /// Which one.
         function: Name,
@@ -398,7 +398,7 @@ pub enum SettleEnd {
         due_at: Timestamp,
     },
     /// A dead letter; the store copies the event into it. Where the event can't be read back
-    /// unharmed, the reason becomes [`DeadReason::Corrupt`] and the copy is [`hollow_event`].
+    /// intact, the reason becomes [`DeadReason::Corrupt`] and the copy is [`hollow_event`].
     Dead {
         /// Why.
         reason: DeadReason,
@@ -486,7 +486,7 @@ pub enum StepOutcome {
     /// Of an append or a settlement with emits: events whose (source, id) is known with another type, subject or data,
     /// on a bus that refuses that, in order; nothing was written.
     IdReused(Vec<Reused>),
-    /// Of a manifest or a deployment: the rule-set version now in force.
+    /// Of a manifest or a deployment: the rule-set version now active.
     Applied {
         /// Counts changes of buses, functions and rules from 1.
         version: u64,
@@ -528,7 +528,7 @@ pub struct StoredEvent {
     pub accepted_at: Timestamp,
     /// The rule-set version that decided its deliveries.
     pub rules_version: u64,
-    /// To whom it was owed when it was accepted.
+    /// To whom it was pending when it was accepted.
     pub subscriptions: Vec<SubscriptionId>,
     /// Where it comes from.
     pub lineage: Lineage,
@@ -539,15 +539,15 @@ pub struct StoredEvent {
 /// Where a delivery's life has brought it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DeliveryState {
-    /// Still owed.
-    Owed(Delivery),
+    /// Still pending.
+    Pending(Delivery),
     /// Ended in success.
-    Settled(Settled),
+    Succeeded(Succeeded),
     /// Ended without.
     Dead(DeadLetter),
 }
 
-/// Everything that is small and known at start: names, numbers, configuration in force.
+/// Everything that is small and known at start: names, numbers, configuration active.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Catalog {
     /// The store's identity: 16 random bytes, made with it.
@@ -558,7 +558,7 @@ pub struct Catalog {
     pub epoch: u64,
     /// True if the last process stopped in order.
     pub clean: bool,
-    /// The rule-set version in force; 0 before the first manifest.
+    /// The active rule-set version; 0 before the first manifest.
     pub version: u64,
     /// The manifest's text; empty before the first.
     pub manifest: String,
@@ -566,13 +566,13 @@ pub struct Catalog {
     pub buses: Vec<(BusId, BusConfig, Position)>,
     /// Deployed functions.
     pub functions: Vec<Revision>,
-    /// The rules in force.
+    /// The active rules.
     pub rules: Vec<RuleConfig>,
     /// The newest time that anything was accepted at; 0 if nothing was.
     pub newest: Timestamp,
     /// The last reading of the clock.
     pub clock: Option<ClockReading>,
-    /// Every subscription that is active or was not retired yet; one that owes something or holds a dead
+    /// Every subscription that is active or was not retired yet; one that has something pending or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,
 }
@@ -584,8 +584,8 @@ pub struct Checked {
     pub records: u64,
     /// Records that there are, about.
     pub of: u64,
-    /// Records that were harmed.
-    pub harmed: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
 }
 
 /// What a full check saw.
@@ -593,6 +593,6 @@ pub struct Checked {
 pub struct Verified {
     /// Records that were read.
     pub records: u64,
-    /// Records that were harmed.
-    pub harmed: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
 }

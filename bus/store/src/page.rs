@@ -3,7 +3,7 @@
 /// How much of a listing is wanted, and which way.
 ///
 /// A page ends with the row that fills either bound, so that it always gets somewhere; what it holds is at
-/// most `bytes_max` and one row. Bytes are those of the stored records, harmed ones included.
+/// most `bytes_max` and one row. Bytes are those of the stored records, corrupt ones included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
     /// Rows at the most; 0 is an empty page.
@@ -65,7 +65,7 @@ pub struct Rows<T, K> {
     /// The place to go on from; `None` once the listing has ended. A page may have few rows or none and still
     /// have a next one, where it looked at much that does not belong to the listing.
     pub next: Option<K>,
-    /// What the rows weighed, harmed ones included.
+    /// What the rows weighed, corrupt ones included.
     pub bytes: usize,
 }
 

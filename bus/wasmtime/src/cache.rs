@@ -8,9 +8,9 @@
 //! the rest   what wasmtime's compiler gave
 //! ```
 //!
-//! A file that wasn't written under our key, for this very component and engine, is as good as none; see
-//! `trusted.rs`. It is written beside its place and renamed; it needs no flush, because half of one is none.
-//! Only the owner may read the folder and its files.
+//! A file that was not written under our key, for this component and engine, is ignored; see `trusted.rs`. It
+//! is written under another name and renamed. It needs no flush, because a partial file is ignored too. Only
+//! the owner may read the folder and its files.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -216,7 +216,7 @@ mod tests {
         fs::write(ours.path(digest), &whole[..10]).expect("written");
         assert!(ours.read(digest).is_none(), "no head");
         ours.write(digest, &code(100));
-        assert!(ours.read(digest).is_some(), "mended");
+        assert!(ours.read(digest).is_some(), "fixed");
         let mode = fs::metadata(ours.path(other)).expect("there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
     }

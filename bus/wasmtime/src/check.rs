@@ -27,7 +27,7 @@ const OFFERED: [&str; 10] = [
 /// Linked, so that a standard library finds them, but every call is refused.
 const REFUSED: &str = "wasi:sockets/";
 /// How to do it right.
-const BUILD: &str = "build it with guest-sdk and `cargo build --release --target wasm32-wasip2`";
+const BUILD: &str = "build it with edgebus-sdk and `cargo build --release --target wasm32-wasip2`";
 
 fn invalid(message: &str) -> Error {
     Error::new(Kind::Invalid, format!("{message}: {BUILD}"))

@@ -1,4 +1,4 @@
-//! How an attempt that failed in the sandbox is told: the outcome and its words.
+//! The outcome and message of an attempt that failed in the sandbox.
 
 use ::wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;

@@ -12,11 +12,11 @@ use tokio::sync::SemaphorePermit;
 
 use super::bindings::FunctionPre;
 use super::bindings::edgebus::function::types as wire;
-use super::compile::Known;
-use super::desk::{Answer, Desk, Question};
+use super::compile::InProgress;
 use super::ending::{self, Stop};
 use super::host::Guest;
-use super::{HANDLES_MAX, HOSTCALL_FUEL, Machine};
+use super::host_calls::{HostCall, HostCalls, HostReply};
+use super::{EngineShared, HANDLES_MAX, HOSTCALL_FUEL};
 use edgebus_model::{Attribute, Data, FunctionLimits, Outcome, TimeoutKind};
 use edgebus_runtime::{
     Call, Context, Emitted, Function, GuestServices, Invocation, Invoked, ServiceError,
@@ -25,13 +25,13 @@ use edgebus_runtime::{
 /// A compiled function, linked and ready.
 pub(super) struct Compiled {
     /// What all functions share.
-    pub(super) machine: Arc<Machine>,
+    pub(super) shared: Arc<EngineShared>,
     /// The component with its imports resolved.
     pub(super) ready: FunctionPre<Guest>,
     /// Slots of the pool that one instance takes.
     pub(super) slots: u32,
     /// Keeps the compiler knowing of this function as long as somebody has it.
-    pub(super) _known: Arc<Known>,
+    pub(super) _known: Arc<InProgress>,
 }
 
 /// What an attempt of a guest gives: its own answer, or why it has none.
@@ -51,11 +51,11 @@ impl Compiled {
     async fn attempt(&self, invocation: Invocation, services: &mut dyn GuestServices) -> Invoked {
         let started = Instant::now();
         let limits = invocation.limits;
-        let desk = Arc::new(Desk::new(limits));
+        let host_calls = Arc::new(HostCalls::new(limits));
         let mut slot = None;
         let work = async {
             slot = Some(self.slot().await?);
-            self.run(&invocation, &desk, services).await
+            self.run(&invocation, &host_calls, services).await
         };
         let ended = tokio::time::timeout(Duration::from_millis(limits.timeout_ms_max), work).await;
         let (outcome, emitted) = match ended {
@@ -76,14 +76,14 @@ impl Compiled {
         Invoked {
             outcome,
             emitted,
-            output: desk.take_output(),
+            output: host_calls.take_output(),
             duration: started.elapsed(),
         }
     }
 
     /// Waits until the pool has room for an instance, so that the pool itself never runs out.
     async fn slot(&self) -> Result<SemaphorePermit<'_>, Outcome> {
-        let permit = self.machine.slots.acquire_many(self.slots).await;
+        let permit = self.shared.slots.acquire_many(self.slots).await;
         permit.map_err(|_| Outcome::Host {
             message: "the runtime has ended".to_owned(),
         })
@@ -92,7 +92,7 @@ impl Compiled {
     async fn run(
         &self,
         invocation: &Invocation,
-        desk: &Arc<Desk>,
+        host_calls: &Arc<HostCalls>,
         services: &mut dyn GuestServices,
     ) -> Result<Vec<Emitted>, Outcome> {
         let limits = &FunctionLimits {
@@ -100,13 +100,13 @@ impl Compiled {
             memory_bytes_max: invocation
                 .limits
                 .memory_bytes_max
-                .min(self.machine.allocation.memory_bytes_max),
+                .min(self.shared.allocation.memory_bytes_max),
             ..invocation.limits
         };
-        let _running = self.machine.ticker.run();
-        let mut store = self.store(desk, limits);
+        let _running = self.shared.ticker.run();
+        let mut store = self.store(host_calls, limits);
         let guest = self.call(&mut store, invocation);
-        match drive(guest, desk, services).await {
+        match drive(guest, host_calls, services).await {
             Ok(Ok(events)) => emitted(events, limits),
             Ok(Err(wire::Failure::Retry(retry))) => Err(Outcome::Retry {
                 after_ms: retry.after_ms,
@@ -116,22 +116,22 @@ impl Compiled {
             Err(error) => Err(ending::outcome(
                 &error,
                 store.data().limiter.denied(),
-                &desk.last_words(),
+                &host_calls.last_words(),
                 limits,
             )),
         }
     }
 
-    fn store(&self, desk: &Arc<Desk>, limits: &FunctionLimits) -> Store<Guest> {
-        let guest = Guest::new(Arc::clone(desk), limits.memory_bytes_max);
-        let mut store = Store::new(&self.machine.engine, guest);
+    fn store(&self, host_calls: &Arc<HostCalls>, limits: &FunctionLimits) -> Store<Guest> {
+        let guest = Guest::new(Arc::clone(host_calls), limits.memory_bytes_max);
+        let mut store = Store::new(&self.shared.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_FUEL);
         store.set_max_component_handles(HANDLES_MAX);
         store.set_epoch_deadline(1);
-        let desk = Arc::clone(desk);
+        let host_calls = Arc::clone(host_calls);
         store.epoch_deadline_callback(move |_| {
-            if desk.cpu_is_over() {
+            if host_calls.cpu_is_over() {
                 Err(Stop::Cpu.into())
             } else {
                 // Others get the worker at each tick.
@@ -199,14 +199,14 @@ fn context(context: &Context) -> wire::Context<'_> {
 /// Polls the guest to its end, and answers what it asks on the way.
 async fn drive(
     guest: impl Future<Output = Answered>,
-    desk: &Desk,
+    host_calls: &HostCalls,
     services: &mut dyn GuestServices,
 ) -> Answered {
     let mut guest = pin!(guest);
     loop {
-        match step(guest.as_mut(), desk).await {
+        match step(guest.as_mut(), host_calls).await {
             Step::Ended(answered) => return answered,
-            Step::Asked(question) => desk.answer(answer(question, services).await),
+            Step::Asked(question) => host_calls.answer(answer(question, services).await),
         }
     }
 }
@@ -214,17 +214,17 @@ async fn drive(
 /// Why the guest stands still.
 enum Step {
     Ended(Answered),
-    Asked(Question),
+    Asked(HostCall),
 }
 
-async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, desk: &Desk) -> Step {
+async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, host_calls: &HostCalls) -> Step {
     poll_fn(|context| {
-        desk.enter();
+        host_calls.enter();
         match guest.as_mut().poll(context) {
             Poll::Ready(answered) => Poll::Ready(Step::Ended(answered)),
             Poll::Pending => {
-                desk.leave();
-                match desk.question() {
+                host_calls.leave();
+                match host_calls.question() {
                     Some(question) => Poll::Ready(Step::Asked(question)),
                     None => Poll::Pending,
                 }
@@ -235,28 +235,28 @@ async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, desk: &Desk) 
 }
 
 async fn answer(
-    question: Question,
+    question: HostCall,
     services: &mut dyn GuestServices,
-) -> Result<Answer, ServiceError> {
+) -> Result<HostReply, ServiceError> {
     Ok(match question {
-        Question::Get(key) => Answer::Value(services.state_get(key.as_bytes()).await?),
-        Question::Set(key, value) => {
+        HostCall::Get(key) => HostReply::Value(services.state_get(key.as_bytes()).await?),
+        HostCall::Set(key, value) => {
             services.state_set(key.as_bytes(), value).await?;
-            Answer::Done
+            HostReply::Done
         }
-        Question::Swap(key, expected, new) => {
+        HostCall::Swap(key, expected, new) => {
             let key = key.as_bytes();
-            Answer::Swapped(services.state_compare_and_set(key, expected, new).await?)
+            HostReply::Swapped(services.state_compare_and_set(key, expected, new).await?)
         }
-        Question::Increment(key, delta) => {
-            Answer::Sum(services.state_increment(key.as_bytes(), delta).await?)
+        HostCall::Increment(key, delta) => {
+            HostReply::Sum(services.state_increment(key.as_bytes(), delta).await?)
         }
-        Question::Keys(prefix, after, limit) => {
+        HostCall::Keys(prefix, after, limit) => {
             let after = after.as_ref().map(String::as_bytes);
-            Answer::Keys(services.state_keys(prefix.as_bytes(), after, limit).await?)
+            HostReply::Keys(services.state_keys(prefix.as_bytes(), after, limit).await?)
         }
-        Question::Config(key) => Answer::Text(services.config(&key)),
-        Question::Secret(name) => Answer::Text(services.secret(&name)),
+        HostCall::Config(key) => HostReply::Text(services.config(&key)),
+        HostCall::Secret(name) => HostReply::Text(services.secret(&name)),
     })
 }
 

@@ -11,10 +11,10 @@ mod bindings;
 mod cache;
 mod check;
 mod compile;
-mod desk;
 mod ending;
 mod engine;
 mod host;
+mod host_calls;
 mod instance;
 mod limiter;
 mod meter;
@@ -38,7 +38,7 @@ use edgebus_model::Digest;
 use edgebus_runtime::error::{Error, Kind};
 use edgebus_runtime::{Call, Function, Runtime};
 
-pub use self::compile::{Compiling, Place, compile_if_told};
+pub use self::compile::{CompileIn, Compiling, compile_if_told};
 pub use self::engine::Allocation;
 
 /// Bytes that a guest may hand to the host in one call.
@@ -87,12 +87,12 @@ impl Default for Settings {
 /// Components on wasmtime.
 pub struct WasmtimeRuntime {
     compiler: Compiler,
-    machine: Arc<Machine>,
+    shared: Arc<EngineShared>,
     settings: Settings,
 }
 
 /// What all functions share; it ends with the last of them.
-struct Machine {
+struct EngineShared {
     engine: Engine,
     /// What its instances take of the machine.
     allocation: Allocation,
@@ -112,17 +112,17 @@ impl WasmtimeRuntime {
         let (engine, allocation) = built.map_err(|error| host("engine", &error))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| host("epoch thread", &error))?;
         let slots = usize::try_from(allocation.instances_max).unwrap_or(usize::MAX);
-        let machine = Arc::new(Machine {
+        let shared = Arc::new(EngineShared {
             engine,
             allocation,
             ticker,
             slots: Semaphore::new(slots),
         });
-        let compiler = Compiler::new(Arc::clone(&machine), &settings)
+        let compiler = Compiler::new(Arc::clone(&shared), &settings)
             .map_err(|error| host("compiler", &error))?;
         Ok(Self {
             compiler,
-            machine,
+            shared,
             settings,
         })
     }
@@ -130,7 +130,7 @@ impl WasmtimeRuntime {
     /// What the instances take of the machine.
     #[must_use]
     pub fn allocation(&self) -> &Allocation {
-        &self.machine.allocation
+        &self.shared.allocation
     }
 }
 

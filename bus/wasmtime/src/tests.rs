@@ -541,8 +541,8 @@ async fn one_component_is_one_function() {
         runtime.prepare(digest, broken)
     );
     assert!(one.is_err() && two.is_err());
-    let mended = Bytes::from(component);
-    assert!(runtime.prepare(digest, mended).await.is_ok());
+    let repaired = Bytes::from(component);
+    assert!(runtime.prepare(digest, repaired).await.is_ok());
 }
 
 #[tokio::test]

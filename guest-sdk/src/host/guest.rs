@@ -16,7 +16,7 @@ pub mod bindings {
         world: "function",
         pub_export_macro: true,
         export_macro_name: "export_function",
-        default_bindings_module: "guest_sdk::__private::bindings",
+        default_bindings_module: "edgebus_sdk::__private::bindings",
     });
 }
 

@@ -1,6 +1,6 @@
 //! The matchers, behind one face: an event in, the number of hits out.
 
-use rules::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
+use edgebus_rules::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,7 +1,7 @@
-//! All matchers side by side, in one run, in one thread's own time on a processor: `cargo bench -p rules --bench engines`.
+//! All matchers side by side, in one run, in one thread's own time on a processor: `cargo bench -p edgebus-rules --bench engines`.
 //!
 //! Rows are rule sets, columns are matchers, cells are thousands of events a second: the best of
-//! several short turns, which the matchers take in rotation so that a busy machine harms all alike.
+//! several short turns, which the matchers take in rotation so that a busy machine corrupts all alike.
 //! Columns: ours as `Trust::Plain`, `Trust::Json` and `Trust::Unchecked`, quamina, the plain matcher,
 //! serde_json's `IgnoredAny`; then ours as `Plain` and as `Unchecked` in quaminas, and what checking
 //! everything adds to `Plain` in passes of `IgnoredAny`.

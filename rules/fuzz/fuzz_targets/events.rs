@@ -1,8 +1,8 @@
-//! Raw bytes as an event, against fixed rules: the same answers, or the same fault from both matchers;
+//! Raw bytes as an event, against fixed rules: the same answers, or the same error from both matchers;
 //! and no panic where trust is misplaced.
 #![no_main]
 
-use rules::{Duplicates, Part, Scratch, Trust};
+use edgebus_rules::{Duplicates, Part, Scratch, Trust};
 use rules_fuzz::{compare, fixed};
 use std::cell::RefCell;
 

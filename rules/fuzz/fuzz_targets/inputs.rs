@@ -1,8 +1,8 @@
-//! Raw bytes as an input in each of its forms: faults lie within the text, and what is made is JSON.
+//! Raw bytes as an input in each of its forms: errors lie within the text, and what is made is JSON.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rules::{ApplyError, Context, EventDocument, Part, Transform, TransformSpec};
+use edgebus_rules::{ApplyError, Context, EventDocument, Part, Transform, TransformSpec};
 use rules_fuzz::{fixed, shape};
 use serde::de::IgnoredAny;
 
@@ -19,10 +19,10 @@ fn is_json(bytes: &[u8]) -> bool {
 fn check(spec: &TransformSpec<'_>, longest: usize) {
     let transform = match Transform::parse(spec, &[("detail", "a")]) {
         Ok(transform) => transform,
-        Err(faults) => {
-            assert!(!faults.is_empty());
-            for fault in faults {
-                assert!(fault.offset <= longest, "{fault}");
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            for error in errors {
+                assert!(error.offset <= longest, "{error}");
             }
             return;
         }
@@ -46,11 +46,11 @@ fn check(spec: &TransformSpec<'_>, longest: usize) {
                 String::from_utf8_lossy(input)
             );
         }
-        if let Err(ApplyError::Event(fault)) = &input {
+        if let Err(ApplyError::Event(error)) = &input {
             // A tree of the event holds binary64 only; the events themselves are valid.
             assert!(
-                transform.needs_tree() && fault.reason.contains("out of range"),
-                "{fault}"
+                transform.needs_tree() && error.reason.contains("out of range"),
+                "{error}"
             );
         }
         if !transform.needs_event() {

@@ -1,40 +1,40 @@
-//! Raw bytes as a pattern, in both dialects: faults lie within the text, what EventBridge's dialect
+//! Raw bytes as a pattern, in both dialects: errors lie within the text, what EventBridge's dialect
 //! accepts ours means alike, and what parses is matched, explained and linted without a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rules::lint::{Shape, dead_ends, is_within};
-use rules::{Dialect, Fault, ParseOptions, Pattern, Scratch};
+use edgebus_rules::lint::{Shape, dead_ends, is_within};
+use edgebus_rules::{Dialect, ParseError, ParseOptions, Pattern, Scratch};
 use rules_fuzz::{compare, fixed};
 
-/// The most faults that one text has, by the crate's documentation of its limits.
-const FAULTS_MAX: usize = 100;
+/// The most errors that one text has, by the crate's documentation of its limits.
+const ERRORS_MAX: usize = 100;
 
-fn parse(text: &[u8], dialect: Dialect) -> Result<Pattern, Vec<Fault>> {
+fn parse(text: &[u8], dialect: Dialect) -> Result<Pattern, Vec<ParseError>> {
     let options = ParseOptions {
         dialect,
         aliases: &[("detail", "data"), ("z", "a")],
         texts_but: &[],
     };
     let parsed = Pattern::parse(text, &options);
-    if let Err(faults) = &parsed {
+    if let Err(errors) = &parsed {
         assert!(
-            (1..=FAULTS_MAX).contains(&faults.len()),
-            "{} faults",
-            faults.len()
+            (1..=ERRORS_MAX).contains(&errors.len()),
+            "{} errors",
+            errors.len()
         );
-        for fault in faults {
-            assert!(fault.offset <= text.len(), "{fault}");
+        for error in errors {
+            assert!(error.offset <= text.len(), "{error}");
             if let Ok(text) = std::str::from_utf8(text) {
-                assert!(text.is_char_boundary(fault.offset), "{fault}");
+                assert!(text.is_char_boundary(error.offset), "{error}");
             }
             assert!(
-                !fault.reason.is_empty() && !fault.remedy.is_empty(),
-                "{fault}"
+                !error.reason.is_empty() && !error.remedy.is_empty(),
+                "{error}"
             );
             assert!(
-                fault.to_string().len() < 64 * 1024,
-                "a fault as long as the text"
+                error.to_string().len() < 64 * 1024,
+                "an error as long as the text"
             );
         }
     }

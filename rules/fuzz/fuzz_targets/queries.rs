@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rules::{ApplyError, Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec};
+use edgebus_rules::{ApplyError, Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec};
 use rules_fuzz::{fixed, shape};
 use serde_json::value::RawValue;
 
@@ -62,8 +62,8 @@ fuzz_target!(|bytes: &[u8]| {
     let transform = Transform::parse(&TransformSpec::Path(query), &[]);
     let (filter, transform) = match (filter, transform) {
         (Ok(filter), Ok(transform)) => (filter, transform),
-        (Err(fault), Err(_)) => {
-            assert!(fault.offset <= query.len(), "{fault}");
+        (Err(error), Err(_)) => {
+            assert!(error.offset <= query.len(), "{error}");
             return;
         }
         _ => unreachable!("one takes what the other refuses: {query}"),

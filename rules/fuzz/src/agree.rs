@@ -3,8 +3,8 @@
 use crate::choices::Choices;
 use crate::compare::{self, Rules};
 use crate::{event, pattern};
-use rules::lint::{Coverage, Scope, Shape, dead_ends, is_within};
-use rules::{ParseOptions, Pattern, RuleIndex, RuleSet, Scratch};
+use edgebus_rules::lint::{Coverage, Scope, Shape, dead_ends, is_within};
+use edgebus_rules::{ParseOptions, Pattern, RuleIndex, RuleSet, Scratch};
 
 /// Steps of one session: what comes after them is left out.
 const STEPS_MAX: usize = 24;
@@ -180,9 +180,9 @@ impl Session {
     fn event(&mut self, choices: &mut Choices<'_>) -> Vec<u8> {
         let text = event::write(choices, &self.texts);
         let texts = choices.below(256);
-        let harmed = choices.below(8) == 7;
-        let event = if harmed {
-            event::harm(choices, text)
+        let corrupt = choices.below(8) == 7;
+        let event = if corrupt {
+            event::corrupt(choices, text)
         } else {
             text.into_bytes()
         };

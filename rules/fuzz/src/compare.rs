@@ -1,8 +1,8 @@
 //! One event, asked of every matcher in every manner: they have to say the same.
 
 use crate::shape;
-use rules::{
-    Duplicates, EventFault, Matches, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain,
+use edgebus_rules::{
+    Duplicates, EventError, Matches, Part, Pattern, RuleIndex, RuleSet, Scratch, Trust, explain,
     explain_json,
 };
 
@@ -16,23 +16,23 @@ pub struct Rules {
     pub explained: Vec<(u32, Pattern)>,
 }
 
-type Answer = Result<Vec<u32>, EventFault>;
+type Answer = Result<Vec<u32>, EventError>;
 
-fn keys(matches: Result<Matches<'_, u32>, EventFault>) -> Answer {
+fn keys(matches: Result<Matches<'_, u32>, EventError>) -> Answer {
     matches.map(|keys| keys.copied().collect())
 }
 
-fn copied(keys: Result<Vec<&u32>, EventFault>) -> Answer {
+fn copied(keys: Result<Vec<&u32>, EventError>) -> Answer {
     keys.map(|keys| keys.into_iter().copied().collect())
 }
 
-/// Whether a fault is one of the text, rather than of what rules make of it.
-fn is_of_text(fault: &EventFault) -> bool {
-    !fault.reason.contains("twice") && !is_of_spellings(fault)
+/// Whether an error is one of the text, rather than of what rules make of it.
+fn is_of_text(error: &EventError) -> bool {
+    !error.reason.contains("twice") && !is_of_spellings(error)
 }
 
-fn is_of_spellings(fault: &EventFault) -> bool {
-    fault.reason.starts_with("the event spells paths")
+fn is_of_spellings(error: &EventError) -> bool {
+    error.reason.starts_with("the event spells paths")
 }
 
 /// An event, as either matcher takes it.
@@ -103,7 +103,7 @@ fn every_manner(rules: &Rules, scratch: &mut Scratch, event: Event<'_>, plain: b
     let answer = of_set(Duplicates::LastWins);
     let of_text = answer.as_ref().is_err_and(is_of_text);
     for duplicates in [Duplicates::LastWins, Duplicates::Refuse] {
-        // The index looks for faults of the text before it looks at keys; the set meets both at once.
+        // The index looks for errors of the text before it looks at keys; the set meets both at once.
         let wanted = if of_text {
             answer.clone()
         } else {
@@ -136,9 +136,9 @@ fn every_manner(rules: &Rules, scratch: &mut Scratch, event: Event<'_>, plain: b
                 drop(explained.to_string());
             }
             // It asks every sub-rule, the matchers only until one matches.
-            (Ok(_), Err(fault)) => assert!(is_of_spellings(&fault), "{fault}"),
+            (Ok(_), Err(error)) => assert!(is_of_spellings(&error), "{error}"),
             (Err(_), explained) if !of_text => drop(explained),
-            (Err(fault), explained) => assert_eq!(explained.as_ref(), Err(fault)),
+            (Err(error), explained) => assert_eq!(explained.as_ref(), Err(error)),
         }
     }
     answer

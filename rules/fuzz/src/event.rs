@@ -1,4 +1,4 @@
-//! Events made of choices: deep and wide, spelled in every way that JSON allows, sometimes harmed.
+//! Events made of choices: deep and wide, spelled in every way that JSON allows, sometimes corrupt.
 
 use crate::choices::{Choices, quoted};
 use crate::meeting;
@@ -21,7 +21,7 @@ pub fn write(choices: &mut Choices<'_>, patterns: &[String]) -> String {
 }
 
 /// The event with some bytes changed, added or cut.
-pub fn harm(choices: &mut Choices<'_>, event: String) -> Vec<u8> {
+pub fn corrupt(choices: &mut Choices<'_>, event: String) -> Vec<u8> {
     const BYTES: &[u8] = b"\"{}[],:\\0e. \xFF\x01\xC3\t-u";
     let mut bytes = event.into_bytes();
     for _ in 0..choices.below(3) + 1 {

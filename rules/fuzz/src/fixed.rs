@@ -1,7 +1,7 @@
 //! Rules and events that raw bytes are held against.
 
 use crate::compare::Rules;
-use rules::{ParseOptions, Pattern, RuleIndex, RuleSet};
+use edgebus_rules::{ParseOptions, Pattern, RuleIndex, RuleSet};
 
 /// One rule for each operator and shape, over `a`, `b`, `a.b`, `a.c` and `c.b.a`.
 const RULES: [&str; 24] = [
@@ -50,7 +50,7 @@ pub const EVENTS: [&str; 8] = [
 pub fn rules() -> Rules {
     let parsed = RULES.iter().map(|text| {
         let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
-        pattern.unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+        pattern.unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
     });
     let rules: Vec<(u32, Pattern)> = (0..).zip(parsed).collect();
     of(rules)

@@ -244,12 +244,12 @@ fn many_spellings_of_one_path_are_refused() {
     let (first, second) = (without(0), without(0));
     let event = format!(r#"{{"a":{{"b":[{first},{{"f0":2}}]}},"a.b":[{second},{{"f0":2}}]}}"#);
     let rules = RuleSet::new([((), pattern)]);
-    let fault = rules.matches_json(event.as_bytes(), Duplicates::Refuse);
+    let error = rules.matches_json(event.as_bytes(), Duplicates::Refuse);
     // No value of f0 is 1, so the search isn't needed; with one in an element of its own it is.
-    assert_eq!(fault, Ok(vec![]));
+    assert_eq!(error, Ok(vec![]));
     let event = event.replace("\"f0\":2", "\"f0\":1");
-    let fault = rules.matches_json(event.as_bytes(), Duplicates::Refuse);
-    let reason = fault
+    let error = rules.matches_json(event.as_bytes(), Duplicates::Refuse);
+    let reason = error
         .expect_err("2^11 choices come before the right one")
         .reason;
     assert!(reason.contains("more than 1000 combinations"), "{reason}");

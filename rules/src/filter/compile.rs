@@ -3,11 +3,11 @@
 //!
 //! Never here: an event.
 
-use super::fault;
+use super::input_error;
 use super::plan::{Condition, Expression, Extent, Nodes, Operand, Plan, Segment, Selector, Step};
 use super::regex::Regex;
 use super::syntax::{self, Argument, Call, Comparable, Form, Logical};
-use crate::error::Fault;
+use crate::error::ParseError;
 use crate::limits::{FILTER_REGEX_COMPILED_BYTES_MAX, FILTER_REGEXES_MAX};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 const FUNCTIONS: [&str; 5] = ["length", "count", "value", "match", "search"];
 
 /// The plan of a query.
-pub(super) fn compile(query: &syntax::Query) -> Result<Plan, Fault> {
+pub(super) fn compile(query: &syntax::Query) -> Result<Plan, ParseError> {
     let mut compiler = Compiler {
         conditions: Vec::new(),
         operands: Vec::new(),
@@ -48,11 +48,11 @@ fn number<T: PartialEq>(known: &mut Vec<T>, item: T) -> usize {
 }
 
 impl Compiler {
-    fn segments(&mut self, all: &[syntax::Segment]) -> Result<Box<[Segment]>, Fault> {
+    fn segments(&mut self, all: &[syntax::Segment]) -> Result<Box<[Segment]>, ParseError> {
         all.iter().map(|segment| self.segment(segment)).collect()
     }
 
-    fn segment(&mut self, segment: &syntax::Segment) -> Result<Segment, Fault> {
+    fn segment(&mut self, segment: &syntax::Segment) -> Result<Segment, ParseError> {
         let selectors = segment.selectors.iter();
         let selectors = selectors.map(|selector| self.selector(selector));
         let selectors = selectors.collect::<Result<_, _>>()?;
@@ -62,7 +62,7 @@ impl Compiler {
         })
     }
 
-    fn selector(&mut self, selector: &syntax::Selector) -> Result<Selector, Fault> {
+    fn selector(&mut self, selector: &syntax::Selector) -> Result<Selector, ParseError> {
         Ok(match selector {
             syntax::Selector::Name(name) => Selector::Step(Step::Member(name.clone())),
             syntax::Selector::Index(index) => Selector::Step(Step::Element(*index)),
@@ -77,7 +77,7 @@ impl Compiler {
     }
 
     /// A condition; one that is the same for the whole event by its number.
-    fn condition(&mut self, filter: &Logical) -> Result<Condition, Fault> {
+    fn condition(&mut self, filter: &Logical) -> Result<Condition, ParseError> {
         let condition = match filter {
             Logical::Or(all) => Condition::Or(self.conditions(all)?),
             Logical::And(all) => Condition::And(self.conditions(all)?),
@@ -98,32 +98,32 @@ impl Compiler {
         })
     }
 
-    fn conditions(&mut self, all: &[Logical]) -> Result<Box<[Condition]>, Fault> {
+    fn conditions(&mut self, all: &[Logical]) -> Result<Box<[Condition]>, ParseError> {
         all.iter().map(|filter| self.condition(filter)).collect()
     }
 
     /// A function that is a condition.
-    fn test(&mut self, call: &Call) -> Result<Condition, Fault> {
+    fn test(&mut self, call: &Call) -> Result<Condition, ParseError> {
         match (&*call.name, call.arguments.as_slice()) {
             ("match", [text, form]) => self.regex(text, form, Extent::Whole),
             ("search", [text, form]) => self.regex(text, form, Extent::Part),
             (name @ ("length" | "count" | "value"), [_]) => {
                 let reason = format!("`{name}` gives a value, which is no condition");
                 let remedy = format!("compare it, as in {name}(@.a) > 2");
-                Err(fault(call.at, reason, &remedy))
+                Err(input_error(call.at, reason, &remedy))
             }
             _ => Err(unknown(call)),
         }
     }
 
-    fn nodes(&mut self, query: &syntax::Query) -> Result<Nodes, Fault> {
+    fn nodes(&mut self, query: &syntax::Query) -> Result<Nodes, ParseError> {
         Ok(match steps(query) {
             Some(steps) => Nodes::Place(query.from, steps),
             None => Nodes::All(query.from, self.segments(&query.segments)?),
         })
     }
 
-    fn comparable(&mut self, comparable: &Comparable) -> Result<Operand, Fault> {
+    fn comparable(&mut self, comparable: &Comparable) -> Result<Operand, ParseError> {
         let operand = match comparable {
             Comparable::Literal(literal) => Operand::Literal(literal.clone()),
             Comparable::Call(call) => self.function(call)?,
@@ -132,12 +132,16 @@ impl Compiler {
                     let reason =
                         "a query that may select several nodes can't be compared".to_owned();
                     let remedy = "name one place, as in @.a[0]; or ask for any, as in @.a[?@ == 1]; or count(@.*)";
-                    fault(query.at, reason, remedy)
+                    input_error(query.at, reason, remedy)
                 })?;
                 let mut spaces = query.segments.iter().filter_map(|segment| segment.space);
                 if let Some(at) = spaces.next() {
                     let reason = "white space inside the brackets of a query that is compared";
-                    return Err(fault(at, reason.to_owned(), "leave it out: @['a'] == 1"));
+                    return Err(input_error(
+                        at,
+                        reason.to_owned(),
+                        "leave it out: @['a'] == 1",
+                    ));
                 }
                 Operand::Place(query.from, place)
             }
@@ -157,7 +161,7 @@ impl Compiler {
     }
 
     /// A function that gives a value.
-    fn function(&mut self, call: &Call) -> Result<Operand, Fault> {
+    fn function(&mut self, call: &Call) -> Result<Operand, ParseError> {
         match (&*call.name, call.arguments.as_slice()) {
             ("length", [argument]) => {
                 let argument = self.value_argument(argument, "length", call.at)?;
@@ -168,7 +172,7 @@ impl Compiler {
             (name @ ("match" | "search"), [_, _]) => {
                 let reason = format!("`{name}` is a condition, which can't be compared");
                 let remedy = "write it alone, or with `!` before it";
-                Err(fault(call.at, reason, remedy))
+                Err(input_error(call.at, reason, remedy))
             }
             _ => Err(unknown(call)),
         }
@@ -180,7 +184,7 @@ impl Compiler {
         argument: &Argument,
         of: &str,
         at: usize,
-    ) -> Result<Operand, Fault> {
+    ) -> Result<Operand, ParseError> {
         let operand = match &argument.is {
             Form::Literal(literal) => Operand::Literal(literal.clone()),
             Form::Call(call) => self.function(call)?,
@@ -191,25 +195,29 @@ impl Compiler {
                         format!("`{of}` takes one value, and this query may select several");
                     let remedy =
                         "name one place, as in @.a[0], or count the nodes, as in count(@.*)";
-                    return Err(fault(at, reason, remedy));
+                    return Err(input_error(at, reason, remedy));
                 }
             },
             Form::Logical => {
                 let reason = format!("`{of}` takes a value, not a condition");
-                return Err(fault(at, reason, "give it a value or a path, as in @.a"));
+                return Err(input_error(
+                    at,
+                    reason,
+                    "give it a value or a path, as in @.a",
+                ));
             }
         };
         Ok(self.once(operand))
     }
 
     /// An argument that has to be a query.
-    fn nodes_argument(&mut self, argument: &Argument, of: &Call) -> Result<Nodes, Fault> {
+    fn nodes_argument(&mut self, argument: &Argument, of: &Call) -> Result<Nodes, ParseError> {
         match &argument.is {
             Form::Query(query) => self.nodes(query),
             _ => {
                 let reason = format!("`{}` takes a query", of.name);
                 let remedy = format!("write the nodes that are meant, as in {}(@.*)", of.name);
-                Err(fault(argument.at, reason, &remedy))
+                Err(input_error(argument.at, reason, &remedy))
             }
         }
     }
@@ -219,7 +227,7 @@ impl Compiler {
         text: &Argument,
         form: &Argument,
         extent: Extent,
-    ) -> Result<Condition, Fault> {
+    ) -> Result<Condition, ParseError> {
         let of = match extent {
             Extent::Whole => "match",
             Extent::Part => "search",
@@ -236,24 +244,24 @@ impl Compiler {
     }
 
     /// The number of a regex that the query itself has, in the literal at `at`.
-    fn own(&mut self, form: &str, extent: Extent, at: usize) -> Result<usize, Fault> {
+    fn own(&mut self, form: &str, extent: Extent, at: usize) -> Result<usize, ParseError> {
         let known = self.regexes.iter().position(|own| own.is(form, extent));
         if let Some(known) = known {
             return Ok(known);
         }
         if self.regexes.len() == FILTER_REGEXES_MAX {
             let reason = format!("more than {FILTER_REGEXES_MAX} regexes, the limit for queries");
-            return Err(fault(at, reason, "split it into several queries"));
+            return Err(input_error(at, reason, "split it into several queries"));
         }
         let compiled = Regex::compile(form, extent, FILTER_REGEX_COMPILED_BYTES_MAX);
-        let compiled = compiled.map_err(|(reason, remedy)| fault(at, reason, &remedy))?;
+        let compiled = compiled.map_err(|(reason, remedy)| input_error(at, reason, &remedy))?;
         self.regexes.push(compiled);
         Ok(self.regexes.len() - 1)
     }
 }
 
-/// The fault of a function that there isn't, or that takes another number of arguments.
-fn unknown(call: &Call) -> Fault {
+/// The error of a function that there isn't, or that takes another number of arguments.
+fn unknown(call: &Call) -> ParseError {
     let (name, count) = (&*call.name, call.arguments.len());
     if FUNCTIONS.contains(&name) {
         let (wanted, example) = match name {
@@ -262,11 +270,11 @@ fn unknown(call: &Call) -> Fault {
             _ => ("one argument", "(@.*)"),
         };
         let reason = format!("`{name}` takes {wanted}, not {count}");
-        return fault(call.at, reason, &format!("write {name}{example}"));
+        return input_error(call.at, reason, &format!("write {name}{example}"));
     }
     let reason = format!("`{name}` is no function of JSONPath (RFC 9535)");
     let remedy = "use length, count, value, match or search, or comparisons joined by `||`";
-    fault(call.at, reason, remedy)
+    input_error(call.at, reason, remedy)
 }
 
 /// The steps of a query that selects one node at most.

@@ -6,11 +6,11 @@
 
 mod literal;
 
-use super::fault;
+use super::input_error;
 use super::plan::{Comparison, From};
 use super::syntax::{Argument, Call, Comparable, Form, Logical, Query, Segment, Selector};
 use super::unexpected;
-use crate::error::Fault;
+use crate::error::ParseError;
 use serde_json::Value;
 
 /// The largest index and bound of a slice: what JavaScript holds exactly (RFC 9535, 2.1).
@@ -64,7 +64,7 @@ const FOREIGN: [(&str, &str); 19] = [
 ];
 
 /// Reads a query.
-pub(super) fn parse(text: &str) -> Result<Query, Fault> {
+pub(super) fn parse(text: &str) -> Result<Query, ParseError> {
     let mut parser = Parser { text, at: 0 };
     if !parser.eats("$") {
         return Err(unexpected(text, 0));
@@ -105,7 +105,7 @@ impl<'q> Parser<'q> {
     }
 
     /// Reads what has to come.
-    fn expect(&mut self, what: &str) -> Result<(), Fault> {
+    fn expect(&mut self, what: &str) -> Result<(), ParseError> {
         match self.eats(what) {
             true => Ok(()),
             false => Err(self.unexpected()),
@@ -136,8 +136,8 @@ impl<'q> Parser<'q> {
         eaten
     }
 
-    /// The fault that the query isn't one from here on.
-    fn unexpected(&self) -> Fault {
+    /// The error that the query isn't one from here on.
+    fn unexpected(&self) -> ParseError {
         let rest = self.rest().trim_start();
         let written = |word: &&(&str, &str)| {
             let goes_on = |rest: &str| rest.starts_with(|next: char| next.is_ascii_alphanumeric());
@@ -154,7 +154,7 @@ impl<'q> Parser<'q> {
         let plain = unexpected(self.text, self.at + space);
         match FOREIGN.iter().find(written) {
             // A word in a path of plain names is the rest of a name.
-            Some((_, remedy)) if self.text.contains('?') => Fault {
+            Some((_, remedy)) if self.text.contains('?') => ParseError {
                 remedy: (*remedy).to_owned(),
                 ..plain
             },
@@ -162,7 +162,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    fn segments(&mut self) -> Result<Vec<Segment>, Fault> {
+    fn segments(&mut self) -> Result<Vec<Segment>, ParseError> {
         let mut segments = Vec::new();
         loop {
             let before = self.at;
@@ -186,7 +186,7 @@ impl<'q> Parser<'q> {
     }
 
     /// A name or `*` behind a dot.
-    fn shorthand(&mut self) -> Result<Selector, Fault> {
+    fn shorthand(&mut self) -> Result<Selector, ParseError> {
         if self.eats("*") {
             return Ok(Selector::Wildcard);
         }
@@ -200,7 +200,7 @@ impl<'q> Parser<'q> {
         Ok(Selector::Name(name.into()))
     }
 
-    fn bracketed(&mut self, space: &mut Option<usize>) -> Result<Vec<Selector>, Fault> {
+    fn bracketed(&mut self, space: &mut Option<usize>) -> Result<Vec<Selector>, ParseError> {
         let mut passes = |parser: &mut Self| {
             let before = parser.at;
             parser.space();
@@ -221,7 +221,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    fn selector(&mut self) -> Result<Selector, Fault> {
+    fn selector(&mut self) -> Result<Selector, ParseError> {
         match self.peek() {
             Some('\'' | '"') => Ok(Selector::Name(self.string()?.into())),
             Some('*') => {
@@ -238,13 +238,13 @@ impl<'q> Parser<'q> {
                 let plain = self.unexpected();
                 let name = self.take(|character| character.is_alphanumeric() || character == '_');
                 let remedy = format!("put a name in quotes: ['{}']", crate::scalar::shorten(name));
-                Err(Fault { remedy, ..plain })
+                Err(ParseError { remedy, ..plain })
             }
             _ => Err(self.unexpected()),
         }
     }
 
-    fn index_or_slice(&mut self) -> Result<Selector, Fault> {
+    fn index_or_slice(&mut self) -> Result<Selector, ParseError> {
         let start = self.index()?;
         if !self.eats_after_space(":") {
             return start.map(Selector::Index).ok_or_else(|| self.unexpected());
@@ -264,7 +264,7 @@ impl<'q> Parser<'q> {
     }
 
     /// A whole number of an index, if one is here.
-    fn index(&mut self) -> Result<Option<i64>, Fault> {
+    fn index(&mut self) -> Result<Option<i64>, ParseError> {
         let start = self.at;
         if !matches!(self.peek(), Some('-' | '0'..='9')) {
             return Ok(None);
@@ -279,13 +279,13 @@ impl<'q> Parser<'q> {
             Some(number) => Ok(Some(number)),
             None => {
                 let reason = format!("not a JSONPath query: an index goes up to {INDEX_MAX}");
-                Err(fault(start, reason, "write a smaller number"))
+                Err(input_error(start, reason, "write a smaller number"))
             }
         }
     }
 
     /// `0`, or digits that don't begin with it.
-    fn digits(&mut self) -> Result<&'q str, Fault> {
+    fn digits(&mut self) -> Result<&'q str, ParseError> {
         if self.eats("0") {
             return Ok("0");
         }
@@ -296,7 +296,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    fn logical(&mut self) -> Result<Logical, Fault> {
+    fn logical(&mut self) -> Result<Logical, ParseError> {
         let mut all = vec![self.conjunction()?];
         while self.eats_after_space("||") {
             self.space();
@@ -305,7 +305,7 @@ impl<'q> Parser<'q> {
         Ok(joined(all, Logical::Or))
     }
 
-    fn conjunction(&mut self) -> Result<Logical, Fault> {
+    fn conjunction(&mut self) -> Result<Logical, ParseError> {
         let mut all = vec![self.basic()?];
         while self.eats_after_space("&&") {
             self.space();
@@ -314,7 +314,7 @@ impl<'q> Parser<'q> {
         Ok(joined(all, Logical::And))
     }
 
-    fn basic(&mut self) -> Result<Logical, Fault> {
+    fn basic(&mut self) -> Result<Logical, ParseError> {
         let start = self.at;
         if self.eats("!") {
             self.space();
@@ -331,7 +331,7 @@ impl<'q> Parser<'q> {
             if self.comparison()?.is_some() {
                 let remedy = "put what `!` stands before into brackets: !(@.a == 1)";
                 let plain = unexpected(self.text, after);
-                return Err(Fault {
+                return Err(ParseError {
                     remedy: remedy.to_owned(),
                     ..plain
                 });
@@ -356,7 +356,11 @@ impl<'q> Parser<'q> {
                     let reason = "not a JSONPath query: a value alone is no condition".to_owned();
                     let plain = self.unexpected();
                     match plain.remedy.contains("RFC 9535") {
-                        true => Err(fault(start, reason, "compare it, as in @.name == 'bug'")),
+                        true => Err(input_error(
+                            start,
+                            reason,
+                            "compare it, as in @.name == 'bug'",
+                        )),
                         false => Err(plain),
                     }
                 }
@@ -365,7 +369,7 @@ impl<'q> Parser<'q> {
     }
 
     /// A condition in parentheses.
-    fn group(&mut self) -> Result<Logical, Fault> {
+    fn group(&mut self) -> Result<Logical, ParseError> {
         self.expect("(")?;
         self.space();
         let inner = self.logical()?;
@@ -375,7 +379,7 @@ impl<'q> Parser<'q> {
     }
 
     /// A comparison's sign, with the white space before it; nothing is read if there is none.
-    fn comparison(&mut self) -> Result<Option<Comparison>, Fault> {
+    fn comparison(&mut self) -> Result<Option<Comparison>, ParseError> {
         let before = self.at;
         self.space();
         let signs = [
@@ -399,7 +403,7 @@ impl<'q> Parser<'q> {
     }
 
     /// A literal, a query or a function.
-    fn comparable(&mut self) -> Result<Comparable, Fault> {
+    fn comparable(&mut self) -> Result<Comparable, ParseError> {
         let at = self.at;
         match self.peek() {
             Some('\'' | '"') => Ok(Comparable::Literal(self.string()?.into())),
@@ -434,7 +438,7 @@ impl<'q> Parser<'q> {
     }
 
     /// What is behind a function's name.
-    fn call(&mut self, at: usize, name: &str) -> Result<Call, Fault> {
+    fn call(&mut self, at: usize, name: &str) -> Result<Call, ParseError> {
         self.expect("(")?;
         self.space();
         let mut arguments = Vec::new();
@@ -456,7 +460,7 @@ impl<'q> Parser<'q> {
         })
     }
 
-    fn argument(&mut self) -> Result<Argument, Fault> {
+    fn argument(&mut self) -> Result<Argument, ParseError> {
         let at = self.at;
         if !matches!(self.peek(), Some('(' | '!')) {
             let alone = self.comparable()?;

@@ -9,7 +9,7 @@ use crate::limits::FILTER_STEPS_MAX;
 /// A budget of steps for the queries of one event, all rules together.
 ///
 /// ```
-/// use rules::{Filter, Steps};
+/// use edgebus_rules::{Filter, Steps};
 ///
 /// let event = serde_json::json!({"data": {"list": [1, 2, 3]}});
 /// let filter = Filter::parse("$.data.list[?@ == 3]").expect("the query is valid");

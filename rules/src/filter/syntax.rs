@@ -1,6 +1,6 @@
 //! A query as it is written: the tree between the parser and the plan.
 //!
-//! Each part that can be at fault keeps the byte where it begins. Never here: whether the types fit
+//! Each part that can be invalid keeps the byte where it begins. Never here: whether the types fit
 //! (`compile.rs`), and an event.
 
 use super::plan::{Comparison, From};

@@ -10,7 +10,7 @@ fn check(query: &str, wanted: bool) {
         "type": "issue",
         "data": { "labels": [{ "name": "bug", "n": 3 }, { "name": "p1" }], "empty": [], "no": null },
     });
-    let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
+    let filter = Filter::parse(query).unwrap_or_else(|error| unreachable!("{query}: {error}"));
     let holds = filter.holds(&event, &mut Steps::of_event());
     assert_eq!(holds, Ok(wanted), "{query}");
 }
@@ -36,8 +36,8 @@ fn a_query_holds_when_it_selects() {
 }
 
 #[test]
-fn faults_of_queries() {
-    let fault = |query: &str| Filter::parse(query).expect_err("it is refused");
+fn errors_of_queries() {
+    let error = |query: &str| Filter::parse(query).expect_err("it is refused");
     for (query, offset) in [
         ("", 0),
         ("data", 0),
@@ -45,9 +45,9 @@ fn faults_of_queries() {
         ("$.a[?@.b === 1]", 10),
         ("$.é.é[", 7),
     ] {
-        let fault = fault(query);
-        assert!(fault.reason.starts_with("not a JSONPath query"), "{fault}");
-        assert!(fault.offset.abs_diff(offset) <= 2, "{query}: {fault}");
+        let error = error(query);
+        assert!(error.reason.starts_with("not a JSONPath query"), "{error}");
+        assert!(error.offset.abs_diff(offset) <= 2, "{query}: {error}");
     }
     for (query, reason, remedy) in [
         ("data.x", "it doesn't begin with `$`", "$.data.labels"),
@@ -116,9 +116,9 @@ fn faults_of_queries() {
         ("$. a", "from `a` on", "RFC 9535"),
         ("$.. a", "from `a` on", "RFC 9535"),
     ] {
-        let fault = fault(query);
-        assert!(fault.reason.ends_with(reason), "{query}: {fault}");
-        assert!(fault.remedy.contains(remedy), "{query}: {fault}");
+        let error = error(query);
+        assert!(error.reason.ends_with(reason), "{query}: {error}");
+        assert!(error.remedy.contains(remedy), "{query}: {error}");
     }
     let deep = |depth: usize| {
         format!(
@@ -129,19 +129,19 @@ fn faults_of_queries() {
     };
     assert!(Filter::parse(&deep(16)).is_ok());
     assert!(
-        fault(&deep(17))
+        error(&deep(17))
             .reason
             .contains("more than 16 open brackets")
     );
     assert!(
-        fault(&"(".repeat(4000))
+        error(&"(".repeat(4000))
             .reason
             .contains("more than 16 open brackets")
     );
     assert!(Filter::parse("$..a..b").is_ok());
-    assert!(fault("$..a..b..c").reason.contains("more than 2 `..`"));
+    assert!(error("$..a..b..c").reason.contains("more than 2 `..`"));
     assert!(
-        fault(&format!("$.{}", "a".repeat(4095)))
+        error(&format!("$.{}", "a".repeat(4095)))
             .reason
             .contains("longer than 4096 bytes")
     );
@@ -151,7 +151,7 @@ fn faults_of_queries() {
 fn comparisons_are_exact_and_filters_nest() {
     let check = |query: &str, data: &str, wanted: bool| {
         let event = crate::tree(data.as_bytes()).expect("it is JSON");
-        let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
+        let filter = Filter::parse(query).unwrap_or_else(|error| unreachable!("{query}: {error}"));
         let holds = filter.holds(&event, &mut Steps::of_event());
         assert_eq!(holds, Ok(wanted), "{query} of {data}");
     };
@@ -304,17 +304,17 @@ fn types_and_regexes_are_checked_when_a_query_is_compiled() {
             "repeat less",
         ),
     ] {
-        let fault = Filter::parse(query).expect_err(query);
-        assert!(fault.reason.contains(reason), "{query}: {fault}");
-        assert!(fault.remedy.contains(remedy), "{query}: {fault}");
-        assert_eq!(fault.offset, offset, "{query}: {fault}");
+        let error = Filter::parse(query).expect_err(query);
+        assert!(error.reason.contains(reason), "{query}: {error}");
+        assert!(error.remedy.contains(remedy), "{query}: {error}");
+        assert_eq!(error.offset, offset, "{query}: {error}");
     }
 }
 
 #[test]
 fn what_may_outgrow_the_event_is_told() {
     let check = |query: &str, told: Option<&str>| {
-        let filter = Filter::parse(query).unwrap_or_else(|fault| unreachable!("{query}: {fault}"));
+        let filter = Filter::parse(query).unwrap_or_else(|error| unreachable!("{query}: {error}"));
         let found = filter.may_outgrow();
         match told {
             None => assert_eq!(found, None, "{query}"),

@@ -14,10 +14,10 @@ fn trie(paths: &[&str]) -> Trie {
     builder.build()
 }
 
-/// What is found at the paths: `index value`, in order; or the fault.
+/// What is found at the paths: `index value`, in order; or the error.
 fn found(paths: &[&str], event: &[u8], duplicates: Duplicates) -> Result<String, String> {
     let trie = trie(paths);
-    let flat = document(&trie, event, duplicates).map_err(|fault| fault.to_string())?;
+    let flat = document(&trie, event, duplicates).map_err(|error| error.to_string())?;
     let mut lines = Vec::new();
     for path in 0..trie.paths() {
         for value in flat.values(path as PathId) {
@@ -36,8 +36,8 @@ fn check(paths: &[&str], event: &str, wanted: &str) {
 fn refused(event: &[u8], part: &str) {
     // Once on the routed part, once beside it: both are held to the same grammar.
     for paths in [&["a"][..], &["a.b", "b"], &["x"]] {
-        let fault = found(paths, event, Duplicates::LastWins).expect_err("the event is refused");
-        assert!(fault.contains(part), "{fault:?} should contain {part:?}");
+        let error = found(paths, event, Duplicates::LastWins).expect_err("the event is refused");
+        assert!(error.contains(part), "{error:?} should contain {part:?}");
     }
 }
 
@@ -87,7 +87,7 @@ fn duplicates_are_refused_or_replaced() {
         (r#"{"b.c":1,"b":{"c":2}}"#, None),
     ] {
         let got = document(&trie(paths), event.as_bytes(), Duplicates::Refuse);
-        assert_eq!(got.err().map(|fault| fault.offset), offset, "{event}");
+        assert_eq!(got.err().map(|error| error.offset), offset, "{event}");
     }
 }
 
@@ -167,8 +167,8 @@ fn depth_is_bounded() {
         for paths in [&["a"][..], &["x"], &["a.b.b"]] {
             let at = |depth| found(paths, nested(depth).as_bytes(), Duplicates::Refuse);
             assert!(at(EVENT_DEPTH_MAX).is_ok());
-            let fault = at(EVENT_DEPTH_MAX + 1).expect_err("it is too deep");
-            assert!(fault.contains("deeper than 64"), "{fault}");
+            let error = at(EVENT_DEPTH_MAX + 1).expect_err("it is too deep");
+            assert!(error.contains("deeper than 64"), "{error}");
             assert!(at(10_000).is_err());
             let part = nested(EVENT_DEPTH_MAX)[5..]
                 .trim_end_matches('}')
@@ -201,7 +201,7 @@ fn parts_are_the_members_of_an_object() {
     let read = |event: &[Part<'static>], duplicates| {
         parts(&trie, event, duplicates).map(|flat| flat.occurrences.len())
     };
-    let fault = |event: &[Part<'static>]| {
+    let error = |event: &[Part<'static>]| {
         read(event, Duplicates::Refuse)
             .expect_err("refused")
             .to_string()
@@ -214,14 +214,14 @@ fn parts_are_the_members_of_an_object() {
     assert_eq!(read(&event, Duplicates::Refuse), Ok(3));
     assert_eq!(read(&[raw("data", "\"x\"")], Duplicates::Refuse), Ok(1));
     assert_eq!(
-        fault(&[raw("other", "[")]),
+        error(&[raw("other", "[")]),
         r#"byte 1 of "other": the text ends too early"#
     );
     assert_eq!(
-        fault(&[raw("data", "1 2")]),
+        error(&[raw("data", "1 2")]),
         r#"byte 2 of "data": expected the end, found '2'"#
     );
-    assert!(fault(&[text("id", "1"), raw("id", "2")]).contains("occurs twice"));
+    assert!(error(&[text("id", "1"), raw("id", "2")]).contains("occurs twice"));
     assert_eq!(
         read(&[text("id", "1"), raw("id", "[]")], Duplicates::LastWins),
         Ok(1)

@@ -4,10 +4,10 @@
 //! with its field matches, if the sub-rule would match with that alternative alone in the field.
 //! What was never reached is untested, or not needed. Never here: keeping events.
 
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::event::{Duplicates, Part};
 use crate::flatten::{self, Flat};
-use crate::naive::{Sight, intern};
+use crate::naive::{MatchContext, intern};
 use crate::path::{PathId, Trie, TrieBuilder, display};
 use crate::pattern::Pattern;
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ impl Coverage {
     ///
     /// # Errors
     /// As [`RuleSet::matches`](crate::RuleSet::matches); nothing is counted then.
-    pub fn observe(&mut self, event: &[Part<'_>]) -> Result<bool, EventFault> {
+    pub fn observe(&mut self, event: &[Part<'_>]) -> Result<bool, EventError> {
         let flat = flatten::parts(&self.trie, event, Duplicates::LastWins)?;
         let (sub_rules, alternatives) = self.reached(&flat)?;
         Ok(self.count(&sub_rules, &alternatives))
@@ -85,24 +85,24 @@ impl Coverage {
     ///
     /// # Errors
     /// As [`RuleSet::matches_json`](crate::RuleSet::matches_json); nothing is counted then.
-    pub fn observe_json(&mut self, event: &[u8]) -> Result<bool, EventFault> {
+    pub fn observe_json(&mut self, event: &[u8]) -> Result<bool, EventError> {
         let flat = flatten::document(&self.trie, event, Duplicates::LastWins)?;
         let (sub_rules, alternatives) = self.reached(&flat)?;
         Ok(self.count(&sub_rules, &alternatives))
     }
 
     /// The sub-rules that match, and the alternatives that are met in them as (condition, place).
-    fn reached(&self, flat: &Flat<'_>) -> Result<Reached, EventFault> {
-        let mut sight = Sight::new(&self.pattern, &self.paths, flat);
+    fn reached(&self, flat: &Flat<'_>) -> Result<Reached, EventError> {
+        let mut context = MatchContext::new(&self.pattern, &self.paths, flat);
         let mut sub_rules = Vec::new();
         let mut alternatives = BTreeSet::new();
         for (sub_rule, branch) in self.pattern.branches().iter().enumerate() {
-            if !sight.meets(branch)? {
+            if !context.meets(branch)? {
                 continue;
             }
             sub_rules.push(sub_rule);
             for &index in branch {
-                for place in sight.held_within(branch, index, usize::MAX)? {
+                for place in context.held_within(branch, index, usize::MAX)? {
                     alternatives.insert((usize::from(index), place));
                 }
             }

@@ -6,8 +6,8 @@
 //! where proofs come from. Never here: advice on what is merely unusual.
 //!
 //! ```
-//! use rules::lint::{Coverage, Overlap, Scope, Shape, dead_ends, overlap};
-//! use rules::{ParseOptions, Pattern};
+//! use edgebus_rules::lint::{Coverage, Overlap, Scope, Shape, dead_ends, overlap};
+//! use edgebus_rules::{ParseOptions, Pattern};
 //!
 //! let parse = |text: &str| Pattern::parse(text.as_bytes(), &ParseOptions::default());
 //! let large = parse(r#"{"type": ["order"], "data": {"total": [{"numeric": [">", 100]}]}}"#)?;
@@ -29,7 +29,7 @@
 //!
 //! assert!(every.accepts("type", "order.opened"));
 //! assert!(!every.accepts("type", "invoice"));
-//! # Ok::<(), Vec<rules::Fault>>(())
+//! # Ok::<(), Vec<edgebus_rules::Error>>(())
 //! ```
 
 mod accepts;

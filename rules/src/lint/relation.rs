@@ -1,7 +1,7 @@
 //! What is certain of two operators: that one implies the other, that no value meets both.
 //!
-//! Every answer errs on one side: *true* is a proof, *false* says only that none was found. No answer is
-//! ever negated, so leaving a question open is always right; that is how the work is bounded, too.
+//! *true* is a proof; *false* only means that no proof was found. No answer is ever negated, so *false* is
+//! always safe. That also bounds the work.
 
 use crate::limits::LINT_COMPARISONS_MAX;
 use crate::operator::exact::Operand as Literal;

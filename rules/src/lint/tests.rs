@@ -8,7 +8,7 @@ use serde_json::Value;
 
 fn parse(text: &str) -> Pattern {
     let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
-    pattern.unwrap_or_else(|faults| unreachable!("{text}: {faults:?}"))
+    pattern.unwrap_or_else(|errors| unreachable!("{text}: {errors:?}"))
 }
 
 const SHAPE: Shape<'static> = Shape {

@@ -1,4 +1,4 @@
-//! The lists that `contains-all` and `exactly` speak of: the values at one path in one array.
+//! The lists that `contains-all` and `exactly` match: the values at one path in one array.
 //!
 //! A value belongs to the innermost array around it; values in no array form one list. A condition on a
 //! list says nothing of a single element, so it is met in the element *around* the array: for the

@@ -11,7 +11,7 @@ fn parse(pattern: &str) -> Pattern {
         ..ParseOptions::default()
     };
     Pattern::parse(pattern.as_bytes(), &options)
-        .unwrap_or_else(|faults| unreachable!("{pattern}: {faults:?}"))
+        .unwrap_or_else(|errors| unreachable!("{pattern}: {errors:?}"))
 }
 
 fn check(pattern: &str, matched: &[&str], missed: &[&str]) {

@@ -5,7 +5,7 @@
 
 use super::{Operator, literals_and_operators};
 use crate::pattern::document::Node;
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// What a value has to meet.
@@ -17,8 +17,12 @@ pub(crate) struct Operand {
 const REMEDY: &str = "write {\"all\": [{\"prefix\": \"a\"}, {\"not\": \"ab\"}]}";
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
-    let each = literals_and_operators("all", node, REMEDY, place, faults)?;
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
+    let each = literals_and_operators("all", node, REMEDY, place, errors)?;
     Some(Operand { each: each.into() })
 }
 

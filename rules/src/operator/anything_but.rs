@@ -7,7 +7,7 @@
 
 use super::{Operator, exact, nearest};
 use crate::pattern::document::{Json, Member, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// The set.
@@ -23,23 +23,27 @@ const REMEDY: &str = "write a string, a number, a list of strings or of numbers,
                       or one of prefix, suffix, equals-ignore-case, wildcard in braces";
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let outside = match &node.json {
         Json::Text(_) | Json::Number(_) => {
-            vec![Operator::Exact(exact::parse(node, place, faults)?)]
+            vec![Operator::Exact(exact::parse(node, place, errors)?)]
         }
-        Json::List(elements) => literals(node, elements, place, faults)?,
+        Json::List(elements) => literals(node, elements, place, errors)?,
         Json::Object(members) => match members.as_slice() {
-            [only] => inside(only, place, faults)?,
+            [only] => inside(only, place, errors)?,
             _ => {
                 let reason = "anything-but takes an object of exactly one key";
-                faults.add(node.offset, place, reason, REMEDY);
+                errors.add(node.offset, place, reason, REMEDY);
                 return None;
             }
         },
         Json::Null | Json::Bool(_) => {
             let reason = format!("anything-but doesn't take {}", node.kind());
-            faults.add(node.offset, place, reason, REMEDY);
+            errors.add(node.offset, place, reason, REMEDY);
             return None;
         }
     };
@@ -51,19 +55,19 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
 fn literals(
     node: &Node<'_>,
     elements: &[Node<'_>],
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Option<Vec<Operator>> {
     let Some(first) = elements.first() else {
-        faults.add(node.offset, place, "an empty list in anything-but", REMEDY);
+        errors.add(node.offset, place, "an empty list in anything-but", REMEDY);
         return None;
     };
     let mut literals = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        let place = Place::Index(place, index);
+        let place = JsonPlace::Index(place, index);
         let reason = match &element.json {
             Json::Text(_) | Json::Number(_) if element.kind() == first.kind() => {
-                literals.extend(exact::parse(element, &place, faults).map(Operator::Exact));
+                literals.extend(exact::parse(element, &place, errors).map(Operator::Exact));
                 continue;
             }
             Json::Text(_) | Json::Number(_) => {
@@ -72,18 +76,22 @@ fn literals(
             _ => format!("{} in anything-but's list", element.kind()),
         };
         let remedy = "write a list of strings or a list of numbers";
-        faults.add(element.offset, &place, reason, remedy);
+        errors.add(element.offset, &place, reason, remedy);
         return None;
     }
     Some(literals)
 }
 
-fn inside(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Vec<Operator>> {
+fn inside(
+    member: &Member<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Vec<Operator>> {
     let name = member.key.as_ref();
-    let inner = Place::Key(place, name);
+    let inner = JsonPlace::Key(place, name);
     if !INSIDE.contains(&name) {
         let reason = format!("anything-but doesn't take {}", crate::scalar::quote(name));
-        faults.add(member.offset, &inner, reason, nearest(name, &INSIDE));
+        errors.add(member.offset, &inner, reason, nearest(name, &INSIDE));
         return None;
     }
     let Json::List(elements) = &member.value.json else {
@@ -92,12 +100,12 @@ fn inside(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> Option
             member.offset,
             &member.value,
             &inner,
-            faults,
+            errors,
         )?]);
     };
     if elements.is_empty() {
         let reason = format!("an empty list in anything-but's {name}");
-        faults.add(
+        errors.add(
             member.value.offset,
             &inner,
             reason,
@@ -106,8 +114,8 @@ fn inside(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> Option
         return None;
     }
     let read = elements.iter().enumerate().map(|(index, element)| {
-        let place = Place::Index(&inner, index);
-        text(name, member.offset, element, &place, faults)
+        let place = JsonPlace::Index(&inner, index);
+        text(name, member.offset, element, &place, errors)
     });
     read.collect()
 }
@@ -117,21 +125,21 @@ fn text(
     name: &str,
     name_offset: usize,
     node: &Node<'_>,
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Option<Operator> {
     let empty_invalid = matches!(name, "prefix" | "suffix");
     match &node.json {
         Json::Text(text) if text.is_empty() && empty_invalid => {
             let reason = format!("an empty {name} excludes every string");
-            faults.add(node.offset, place, reason, "write at least one character");
+            errors.add(node.offset, place, reason, "write at least one character");
             None
         }
-        Json::Text(_) => Operator::parse(name, name_offset, node, place, faults),
+        Json::Text(_) => Operator::parse(name, name_offset, node, place, errors),
         _ => {
             let reason = format!("anything-but's {name} takes strings, not {}", node.kind());
             let remedy = format!("write {{\"{name}\": \"…\"}} or {{\"{name}\": [\"…\", \"…\"]}}");
-            faults.add(node.offset, place, reason, remedy);
+            errors.add(node.offset, place, reason, remedy);
             None
         }
     }

@@ -6,7 +6,7 @@
 
 use super::exact::address;
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote, shorten};
 use std::net::IpAddr;
 
@@ -25,7 +25,11 @@ const REMEDY: &str = "write \"address/bits\", IPv4 with /0 to /31 or IPv6 with /
                       for one address write it as a plain string";
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let reason = match &node.json {
         Json::Text(text) => match block(text) {
             Ok((inside, bits)) => {
@@ -39,7 +43,7 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
         },
         _ => format!("cidr takes a string, not {}", node.kind()),
     };
-    faults.add(node.offset, place, reason, REMEDY);
+    errors.add(node.offset, place, reason, REMEDY);
     None
 }
 

@@ -7,7 +7,7 @@
 //! right and nothing is ever tried twice.
 
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
 /// The string, as the pattern has it.
@@ -17,7 +17,11 @@ pub(crate) struct Operand {
 }
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     if let Json::Text(text) = &node.json {
         return Some(Operand {
             text: text.as_ref().into(),
@@ -25,7 +29,7 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
     }
     let reason = format!("equals-ignore-case takes a string, not {}", node.kind());
     let remedy = "write {\"equals-ignore-case\": \"…\"}, once for each alternative";
-    faults.add(node.offset, place, reason, remedy);
+    errors.add(node.offset, place, reason, remedy);
     None
 }
 

@@ -5,7 +5,7 @@
 //! string never equals a number.
 
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Number, Scalar, quote, shorten};
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -22,7 +22,11 @@ pub(crate) enum Operand {
 }
 
 /// Reads a scalar.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     match &node.json {
         Json::Null => Some(Operand::Null),
         Json::Bool(value) => Some(Operand::Bool(*value)),
@@ -33,7 +37,7 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
         }),
         Json::List(_) | Json::Object(_) => {
             let reason = format!("{} where a literal is needed", node.kind());
-            faults.add(node.offset, place, reason, "write a string or a number");
+            errors.add(node.offset, place, reason, "write a string or a number");
             None
         }
     }

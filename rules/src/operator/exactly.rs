@@ -8,7 +8,7 @@
 use super::exact;
 use crate::limits::LISTED_CONDITIONS_MAX;
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// The values.
@@ -21,33 +21,37 @@ const REMEDY: &str =
     "write {\"exactly\": [\"a\", \"b\"]}, or contains-all if other values may stand beside";
 
 /// Reads the operand, a list.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let Json::List(elements) = &node.json else {
         let reason = format!("exactly takes a string or a list, not {}", node.kind());
         let remedy = "write {\"exactly\": \"…\"}, or the plain value without an operator";
-        faults.add(node.offset, place, reason, remedy);
+        errors.add(node.offset, place, reason, remedy);
         return None;
     };
     if elements.is_empty() {
         let reason = "an empty list in exactly";
         let remedy = "write {\"exists\": false}: an empty array has no values";
-        faults.add(node.offset, place, reason, remedy);
+        errors.add(node.offset, place, reason, remedy);
         return None;
     }
     if elements.len() > LISTED_CONDITIONS_MAX {
         let reason = format!("more than {LISTED_CONDITIONS_MAX} values in exactly, the limit");
-        faults.add(node.offset, place, reason, "write fewer values");
+        errors.add(node.offset, place, reason, "write fewer values");
         return None;
     }
     let mut values = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        let place = Place::Index(place, index);
+        let place = JsonPlace::Index(place, index);
         if let Json::List(_) | Json::Object(_) = element.json {
             let reason = format!("{} in exactly, which takes literals", element.kind());
-            faults.add(element.offset, &place, reason, REMEDY);
+            errors.add(element.offset, &place, reason, REMEDY);
             return None;
         }
-        values.push(exact::parse(element, &place, faults)?);
+        values.push(exact::parse(element, &place, errors)?);
     }
     Some(Operand {
         values: values.into(),

@@ -4,7 +4,7 @@
 //! one value, so `matches` says only what a value does; the rooms above ask `by_absence`.
 
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// The words for `{"exists": false}`.
@@ -17,12 +17,16 @@ pub(crate) struct Operand {
 }
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     if let Json::Bool(wanted) = node.json {
         return Some(Operand { wanted });
     }
     let reason = format!("exists takes true or false, not {}", node.kind());
-    faults.add(
+    errors.add(
         node.offset,
         place,
         reason,

@@ -1,10 +1,10 @@
 //! The operators: what a pattern may ask of one value.
 //!
-//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as
-//! a pattern writes it) and `in_words` (as a person would say it).
-//! An operator sees one scalar and nothing else, save the two that see the scalars of one array
-//! (`matches_list`); presence, arrays and alternatives are dealt with by the rooms above. What `parse`
-//! accepts, `matches` can't fail on. Some are extensions of ours, which EventBridge's dialect refuses.
+//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as a pattern
+//! writes it) and `in_words` (as a person would say it). An operator sees one scalar and nothing else, save the
+//! two that see the scalars of one array (`matches_list`); other modules handle presence, arrays and
+//! alternatives. What `parse` accepts, `matches` can't fail on. Some are extensions of ours, which
+//! EventBridge's dialect refuses.
 
 pub(crate) mod all;
 pub(crate) mod anything_but;
@@ -23,7 +23,7 @@ pub(crate) mod wildcard;
 
 use crate::limits::{EXPLAINED_VALUES_MAX, LISTED_CONDITIONS_MAX};
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// One alternative of a field.
@@ -75,36 +75,36 @@ impl Operator {
         name: &str,
         name_offset: usize,
         operand: &Node<'_>,
-        place: &Place<'_>,
-        faults: &mut Faults,
+        place: &JsonPlace<'_>,
+        errors: &mut Errors,
     ) -> Option<Operator> {
         match name {
             "exactly" => match operand.json {
-                Json::Text(_) => exact::parse(operand, place, faults).map(Operator::Exact),
-                _ => exactly::parse(operand, place, faults).map(Operator::Exactly),
+                Json::Text(_) => exact::parse(operand, place, errors).map(Operator::Exact),
+                _ => exactly::parse(operand, place, errors).map(Operator::Exactly),
             },
-            "prefix" => prefix::parse(operand, place, faults).map(Operator::Prefix),
-            "suffix" => suffix::parse(operand, place, faults).map(Operator::Suffix),
+            "prefix" => prefix::parse(operand, place, errors).map(Operator::Prefix),
+            "suffix" => suffix::parse(operand, place, errors).map(Operator::Suffix),
             "equals-ignore-case" => {
-                equals_ignore_case::parse(operand, place, faults).map(Operator::EqualsIgnoreCase)
+                equals_ignore_case::parse(operand, place, errors).map(Operator::EqualsIgnoreCase)
             }
-            "wildcard" => wildcard::parse(operand, place, faults).map(Operator::Wildcard),
+            "wildcard" => wildcard::parse(operand, place, errors).map(Operator::Wildcard),
             "anything-but" => {
-                anything_but::parse(operand, place, faults).map(Operator::AnythingBut)
+                anything_but::parse(operand, place, errors).map(Operator::AnythingBut)
             }
-            "numeric" => numeric::parse(operand, place, faults).map(Operator::Numeric),
-            "exists" => exists::parse(operand, place, faults).map(Operator::Exists),
-            "cidr" => cidr::parse(operand, place, faults).map(Operator::Cidr),
-            "all" => all::parse(operand, place, faults).map(Operator::All),
-            "not" => not::parse(operand, place, faults).map(Operator::Not),
-            "regex" => regex::parse(operand, place, faults).map(Operator::Regex),
+            "numeric" => numeric::parse(operand, place, errors).map(Operator::Numeric),
+            "exists" => exists::parse(operand, place, errors).map(Operator::Exists),
+            "cidr" => cidr::parse(operand, place, errors).map(Operator::Cidr),
+            "all" => all::parse(operand, place, errors).map(Operator::All),
+            "not" => not::parse(operand, place, errors).map(Operator::Not),
+            "regex" => regex::parse(operand, place, errors).map(Operator::Regex),
             "contains-all" => {
-                contains_all::parse(operand, place, faults).map(Operator::ContainsAll)
+                contains_all::parse(operand, place, errors).map(Operator::ContainsAll)
             }
             unknown => {
                 let reason = format!("unknown operator {}", crate::scalar::quote(unknown));
                 let names: Vec<&str> = NAMES.into_iter().chain(EXTENSIONS).collect();
-                faults.add(name_offset, place, reason, nearest(unknown, &names));
+                errors.add(name_offset, place, reason, nearest(unknown, &names));
                 None
             }
         }
@@ -194,8 +194,8 @@ impl Operator {
 pub(crate) fn literal_or_operator(
     outer: &str,
     node: &Node<'_>,
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Option<Operator> {
     let (reason, remedy) = match &node.json {
         Json::Object(members) => match members.as_slice() {
@@ -216,8 +216,8 @@ pub(crate) fn literal_or_operator(
                 )
             }
             [only] => {
-                let place = Place::Key(place, &only.key);
-                return Operator::parse(&only.key, only.offset, &only.value, &place, faults);
+                let place = JsonPlace::Key(place, &only.key);
+                return Operator::parse(&only.key, only.offset, &only.value, &place, errors);
             }
             _ => (
                 format!("{} keys where one operator is needed", members.len()),
@@ -228,9 +228,9 @@ pub(crate) fn literal_or_operator(
             format!("a list inside {outer}"),
             "write its values without the inner brackets".to_owned(),
         ),
-        _ => return exact::parse(node, place, faults).map(Operator::Exact),
+        _ => return exact::parse(node, place, errors).map(Operator::Exact),
     };
-    faults.add(node.offset, place, reason, remedy);
+    errors.add(node.offset, place, reason, remedy);
     None
 }
 
@@ -239,8 +239,8 @@ pub(crate) fn literals_and_operators(
     outer: &str,
     node: &Node<'_>,
     remedy: &str,
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Option<Vec<Operator>> {
     let reason = match &node.json {
         Json::List(elements) if elements.len() > LISTED_CONDITIONS_MAX => {
@@ -249,15 +249,15 @@ pub(crate) fn literals_and_operators(
         Json::List(elements) if !elements.is_empty() => {
             let mut read = Vec::with_capacity(elements.len());
             for (index, element) in elements.iter().enumerate() {
-                let place = Place::Index(place, index);
-                read.extend(literal_or_operator(outer, element, &place, faults));
+                let place = JsonPlace::Index(place, index);
+                read.extend(literal_or_operator(outer, element, &place, errors));
             }
             return (read.len() == elements.len()).then_some(read);
         }
         Json::List(_) => format!("an empty list in {outer}"),
         _ => format!("{outer} takes a list, not {}", node.kind()),
     };
-    faults.add(node.offset, place, reason, remedy);
+    errors.add(node.offset, place, reason, remedy);
     None
 }
 

@@ -6,7 +6,7 @@
 
 use super::{Operator, literal_or_operator, literals_and_operators};
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
 /// What a value must not meet.
@@ -19,10 +19,14 @@ const REMEDY: &str =
     "write {\"not\": {\"numeric\": [\">\", 5]}}, or a list of what a value must not meet";
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let none = match &node.json {
-        Json::List(_) => literals_and_operators("not", node, REMEDY, place, faults)?,
-        _ => vec![literal_or_operator("not", node, place, faults)?],
+        Json::List(_) => literals_and_operators("not", node, REMEDY, place, errors)?,
+        _ => vec![literal_or_operator("not", node, place, errors)?],
     };
     Some(Operand { none: none.into() })
 }

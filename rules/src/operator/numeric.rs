@@ -5,7 +5,7 @@
 //! is written low bound first, and must have room between its bounds. There is no `!=`.
 
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Number, Scalar, quote, shorten};
 
 /// A bound of the range.
@@ -30,10 +30,14 @@ pub(crate) struct Operand {
 const REMEDY: &str = "write [\"=\", 5], [\"<\", 5] (or <= > >=), or [\">=\", 1, \"<\", 5]";
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let Json::List(elements) = &node.json else {
         let reason = format!("numeric takes a list, not {}", node.kind());
-        faults.add(node.offset, place, reason, REMEDY);
+        errors.add(node.offset, place, reason, REMEDY);
         return None;
     };
     let read = match elements.as_slice() {
@@ -50,7 +54,7 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
     match read {
         Ok(operand) => Some(operand),
         Err((offset, reason)) => {
-            faults.add(offset, place, reason, REMEDY);
+            errors.add(offset, place, reason, REMEDY);
             None
         }
     }

@@ -4,7 +4,7 @@
 
 use super::equals_ignore_case;
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
 /// How the string has to start.
@@ -15,24 +15,28 @@ pub(crate) enum Operand {
 }
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     match &node.json {
         Json::Text(text) => Some(Operand::Text(text.as_ref().into())),
         Json::Object(members) => {
             let remedy = "write {\"prefix\": {\"equals-ignore-case\": \"…\"}}";
             match members.as_slice() {
                 [only] if only.key == "equals-ignore-case" => {
-                    let place = Place::Key(place, &only.key);
-                    equals_ignore_case::parse(&only.value, &place, faults).map(Operand::IgnoreCase)
+                    let place = JsonPlace::Key(place, &only.key);
+                    equals_ignore_case::parse(&only.value, &place, errors).map(Operand::IgnoreCase)
                 }
                 [only] => {
                     let reason = format!("unknown operator {} in prefix", quote(&only.key));
-                    faults.add(only.offset, place, reason, remedy);
+                    errors.add(only.offset, place, reason, remedy);
                     None
                 }
                 _ => {
                     let reason = "prefix takes an object of exactly one key";
-                    faults.add(node.offset, place, reason, remedy);
+                    errors.add(node.offset, place, reason, remedy);
                     None
                 }
             }
@@ -40,7 +44,7 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
         _ => {
             let reason = format!("prefix takes a string, not {}", node.kind());
             let remedy = "write {\"prefix\": \"…\"}, once for each alternative";
-            faults.add(node.offset, place, reason, remedy);
+            errors.add(node.offset, place, reason, remedy);
             None
         }
     }

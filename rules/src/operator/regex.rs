@@ -1,8 +1,8 @@
 //! `{"regex": "[a-z]+-[0-9]{3}"}`: a string that has this form as a whole, in I-Regexp (RFC 9485).
 //!
-//! An extension of ours. I-Regexp is the part of regular expressions that every engine reads alike,
-//! and it can be matched in time linear in the string, whatever the expression. What isn't in it is
-//! refused by name. The room of the regex crate, whose compiled size is bounded. Only strings meet it.
+//! An extension of ours. I-Regexp is the part of regular expressions that every engine reads alike, and it can
+//! be matched in time linear in the string, whatever the expression. Everything else is refused with its name.
+//! Only this module uses the regex crate, whose compiled size is bounded. Only strings meet it.
 
 mod i_regexp;
 
@@ -10,7 +10,7 @@ pub(crate) use i_regexp::{Anchors, translate};
 
 use crate::limits::{REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX};
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
 /// A compiled expression.
@@ -28,17 +28,21 @@ impl PartialEq for Operand {
 }
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let Json::Text(text) = &node.json else {
         let reason = format!("regex takes a string, not {}", node.kind());
         let remedy = "write {\"regex\": \"…\"}, once for each alternative";
-        faults.add(node.offset, place, reason, remedy);
+        errors.add(node.offset, place, reason, remedy);
         return None;
     };
     match Operand::compile(text) {
         Ok(operand) => Some(operand),
         Err((reason, remedy)) => {
-            faults.add(node.offset, place, reason, remedy);
+            errors.add(node.offset, place, reason, remedy);
             None
         }
     }

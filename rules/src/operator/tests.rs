@@ -11,18 +11,24 @@ use std::borrow::Cow;
 /// The alternative that this text spells, or what is wrong with it.
 fn alternative(text: &str) -> Result<Operator, String> {
     let node = document::read(text.as_bytes()).expect("the test's pattern is JSON");
-    let mut faults = Faults::default();
+    let mut errors = Errors::default();
     let operator = match &node.json {
         Json::Object(members) => {
             let member = &members[0];
             let value = &member.value;
-            Operator::parse(&member.key, member.offset, value, &Place::Top, &mut faults)
+            Operator::parse(
+                &member.key,
+                member.offset,
+                value,
+                &JsonPlace::Top,
+                &mut errors,
+            )
         }
-        _ => exact::parse(&node, &Place::Top, &mut faults).map(Operator::Exact),
+        _ => exact::parse(&node, &JsonPlace::Top, &mut errors).map(Operator::Exact),
     };
-    match faults.or(operator) {
-        Ok(operator) => Ok(operator.expect("what has no fault has an operator")),
-        Err(faults) => Err(faults[0].to_string()),
+    match errors.or(operator) {
+        Ok(operator) => Ok(operator.expect("what has no error has an operator")),
+        Err(errors) => Err(errors[0].to_string()),
     }
 }
 
@@ -39,7 +45,7 @@ fn matches(operator: &Operator, value: &str) -> bool {
 
 /// Which of these values an alternative is met by.
 fn check(text: &str, met: &[&str], missed: &[&str]) {
-    let operator = alternative(text).unwrap_or_else(|fault| unreachable!("{text}: {fault}"));
+    let operator = alternative(text).unwrap_or_else(|error| unreachable!("{text}: {error}"));
     for value in met {
         assert!(matches(&operator, value), "{text} should be met by {value}");
     }
@@ -53,13 +59,13 @@ fn check(text: &str, met: &[&str], missed: &[&str]) {
 
 /// What is said about an alternative that is refused; the parts have to occur.
 fn refused(text: &str, parts: &[&str]) {
-    let fault = alternative(text)
+    let error = alternative(text)
         .err()
         .unwrap_or_else(|| unreachable!("{text} was accepted"));
     for part in parts {
         assert!(
-            fault.contains(part),
-            "{text}: {fault:?} should contain {part:?}"
+            error.contains(part),
+            "{text}: {error:?} should contain {part:?}"
         );
     }
 }
@@ -515,8 +521,8 @@ fn unknown_operators_name_the_nearest() {
         refused(&text, &[&format!("unknown operator \"{name}\""), remedy]);
     }
     let long = format!("{{\"{}\":1}}", "x".repeat(60_000));
-    let fault = alternative(&long).expect_err("it isn't known");
-    assert!(fault.len() < 500, "a fault is bounded");
+    let error = alternative(&long).expect_err("it isn't known");
+    assert!(error.len() < 500, "an error is bounded");
 }
 
 /// Wildcards the slow way: which ends of the value each beginning of the pattern may reach.

@@ -8,7 +8,7 @@
 use super::equals_ignore_case::{strip_back, strip_front};
 use crate::limits::{WILDCARD_IGNORING_CASE_CHARACTERS_MAX, WILDCARD_STARS_MAX};
 use crate::pattern::document::{Json, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
 /// A string with holes.
@@ -25,7 +25,11 @@ pub(crate) struct Operand {
 }
 
 /// Reads the operand.
-pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> Option<Operand> {
+pub(crate) fn parse(
+    node: &Node<'_>,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
+) -> Option<Operand> {
     let (text, ignore_case) = match &node.json {
         Json::Text(text) => (text, false),
         Json::Object(members) => match members.as_slice() {
@@ -34,26 +38,26 @@ pub(crate) fn parse(node: &Node<'_>, place: &Place<'_>, faults: &mut Faults) -> 
                 _ => {
                     let kind = only.value.kind();
                     let reason = format!("equals-ignore-case takes a string, not {kind}");
-                    faults.add(only.value.offset, place, reason, REMEDY);
+                    errors.add(only.value.offset, place, reason, REMEDY);
                     return None;
                 }
             },
             _ => {
                 let reason = "wildcard takes a string, or an object with equals-ignore-case";
-                faults.add(node.offset, place, reason, REMEDY);
+                errors.add(node.offset, place, reason, REMEDY);
                 return None;
             }
         },
         _ => {
             let reason = format!("wildcard takes a string, not {}", node.kind());
-            faults.add(node.offset, place, reason, REMEDY);
+            errors.add(node.offset, place, reason, REMEDY);
             return None;
         }
     };
     match Operand::compile(text, ignore_case) {
         Ok(operand) => Some(operand),
         Err((reason, remedy)) => {
-            faults.add(node.offset, place, reason, remedy);
+            errors.add(node.offset, place, reason, remedy);
             None
         }
     }

@@ -1,7 +1,7 @@
 //! A pattern's text as a tree that remembers where everything stood.
 //!
 //! Patterns are small and read once, so unlike events they get a tree; each node keeps its byte
-//! offset for the faults that later rooms find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+//! offset for the errors that later rooms find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
 
 use crate::json::{Scanner, Syntax};
 use crate::limits::PATTERN_DEPTH_MAX;
@@ -54,7 +54,7 @@ impl<'p> Node<'p> {
         }
     }
 
-    /// What kind of value it is, with its article, for faults.
+    /// What kind of value it is, with its article, for errors.
     pub(crate) fn kind(&self) -> &'static str {
         match self.json {
             Json::Null => "null",
@@ -105,7 +105,7 @@ fn value<'p>(scanner: &mut Scanner<'p>, room: usize) -> Result<Node<'p>, Syntax>
     let offset = scanner.offset();
     let json = match first {
         b'{' | b'[' if room == 0 => {
-            return Err(scanner.fault(format!(
+            return Err(scanner.error(format!(
                 "nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit"
             )));
         }

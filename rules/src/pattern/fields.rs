@@ -6,7 +6,7 @@
 
 use super::document::{Json, Member, Node};
 use super::leaf::{self, Condition};
-use super::place::{Faults, Place};
+use super::place::{Errors, JsonPlace};
 use super::{Dialect, ParseOptions};
 use crate::limits::{PATH_SEGMENTS_MAX, PATTERN_FIELDS_MAX};
 use crate::operator::NAMES;
@@ -36,13 +36,13 @@ pub(crate) struct Fields {
 pub(crate) fn collect(
     document: &Node<'_>,
     options: &ParseOptions<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> (Fields, Vec<Clause>) {
     let mut reader = Reader {
         aliases: options.aliases,
         texts_but: options.texts_but,
         dialect: options.dialect,
-        faults,
+        errors,
         fields: Fields::default(),
         known: HashMap::new(),
         path: Vec::new(),
@@ -52,11 +52,11 @@ pub(crate) fn collect(
         let reason = format!("a pattern is an object, not {}", document.kind());
         let remedy = "write {\"field\": [\"value\"]}";
         reader
-            .faults
-            .add(document.offset, &Place::Top, reason, remedy);
+            .errors
+            .add(document.offset, &JsonPlace::Top, reason, remedy);
         return (reader.fields, Vec::new());
     };
-    let clauses = reader.object(document, members, &Place::Top, Inside::Object);
+    let clauses = reader.object(document, members, &JsonPlace::Top, Inside::Object);
     (reader.fields, clauses)
 }
 
@@ -71,7 +71,7 @@ struct Reader<'r> {
     aliases: &'r [(&'r str, &'r str)],
     texts_but: &'r [&'r str],
     dialect: Dialect,
-    faults: &'r mut Faults,
+    errors: &'r mut Errors,
     fields: Fields,
     /// The index of each path in `fields.paths`.
     known: HashMap<Path, u16>,
@@ -86,17 +86,17 @@ impl Reader<'_> {
         &mut self,
         node: &Node<'_>,
         members: &[Member<'_>],
-        place: &Place<'_>,
+        place: &JsonPlace<'_>,
         inside: Inside,
     ) -> Vec<Clause> {
         if members.is_empty() {
             let remedy = "write at least one field, or leave the object out";
-            self.faults
+            self.errors
                 .add(node.offset, place, "an empty object", remedy);
         }
         let mut clauses = Vec::new();
         for (member, counts) in members.iter().zip(last_wins(members)) {
-            let place = Place::Key(place, &member.key);
+            let place = JsonPlace::Key(place, &member.key);
             let clause = if member.key == "$or" {
                 self.disjunction(&member.value, &place)
             } else {
@@ -109,41 +109,41 @@ impl Reader<'_> {
         clauses
     }
 
-    fn disjunction(&mut self, node: &Node<'_>, place: &Place<'_>) -> Vec<Clause> {
+    fn disjunction(&mut self, node: &Node<'_>, place: &JsonPlace<'_>) -> Vec<Clause> {
         let remedy = "write {\"$or\": [{…}, {…}]}";
         let Json::List(elements) = &node.json else {
             let reason = format!("$or takes a list of objects, not {}", node.kind());
-            self.faults.add(node.offset, place, reason, remedy);
+            self.errors.add(node.offset, place, reason, remedy);
             return Vec::new();
         };
         if elements.len() < 2 {
             let reason = "$or takes two or more objects";
-            self.faults.add(node.offset, place, reason, remedy);
+            self.errors.add(node.offset, place, reason, remedy);
         }
         let mut alternatives = Vec::with_capacity(elements.len());
         for (index, element) in elements.iter().enumerate() {
-            let place = Place::Index(place, index);
+            let place = JsonPlace::Index(place, index);
             match &element.json {
                 Json::Object(members) => {
                     alternatives.push(self.object(element, members, &place, Inside::Or));
                 }
                 _ => {
                     let reason = format!("{} in $or", element.kind());
-                    self.faults.add(element.offset, &place, reason, remedy);
+                    self.errors.add(element.offset, &place, reason, remedy);
                 }
             }
         }
         vec![Clause::Any(alternatives)]
     }
 
-    fn field(&mut self, member: &Member<'_>, place: &Place<'_>, inside: Inside) -> Vec<Clause> {
+    fn field(&mut self, member: &Member<'_>, place: &JsonPlace<'_>, inside: Inside) -> Vec<Clause> {
         if inside == Inside::Or && reserved(&member.key) {
             let reason = format!("{} can't be a field's name inside $or", quote(&member.key));
             let remedy = format!(
                 "write the field around it: {{\"field\": [{{{}: …}}]}}",
                 quote(&member.key)
             );
-            self.faults.add(member.offset, place, reason, remedy);
+            self.errors.add(member.offset, place, reason, remedy);
             return Vec::new();
         }
         let depth = self.path.len();
@@ -157,7 +157,7 @@ impl Reader<'_> {
         }
         let clauses = if self.path.len() > PATH_SEGMENTS_MAX {
             let reason = format!("a path of more than {PATH_SEGMENTS_MAX} segments, the limit");
-            self.faults
+            self.errors
                 .add(member.offset, place, reason, "name a field nearer the top");
             Vec::new()
         } else {
@@ -167,7 +167,7 @@ impl Reader<'_> {
         clauses
     }
 
-    fn field_value(&mut self, member: &Member<'_>, place: &Place<'_>) -> Vec<Clause> {
+    fn field_value(&mut self, member: &Member<'_>, place: &JsonPlace<'_>) -> Vec<Clause> {
         let node = &member.value;
         match &node.json {
             Json::Object(members) => self.object(node, members, place, Inside::Object),
@@ -177,7 +177,7 @@ impl Reader<'_> {
                     if self.written == PATTERN_FIELDS_MAX + 1 {
                         let reason = format!("more than {PATTERN_FIELDS_MAX} fields, the limit");
                         let remedy = "split the pattern into several rules";
-                        self.faults.add(member.offset, place, reason, remedy);
+                        self.errors.add(member.offset, place, reason, remedy);
                     }
                     return Vec::new();
                 }
@@ -187,7 +187,7 @@ impl Reader<'_> {
                 });
                 let elements = texts.as_deref().unwrap_or(elements);
                 let alternatives =
-                    leaf::alternatives(node, elements, self.dialect, place, self.faults);
+                    leaf::alternatives(node, elements, self.dialect, place, self.errors);
                 let path = self.intern();
                 self.fields
                     .conditions
@@ -203,7 +203,7 @@ impl Reader<'_> {
                     Json::Bool(value) => format!("write [{value}]"),
                     _ => "write [null]".to_owned(),
                 };
-                self.faults.add(node.offset, place, reason, remedy);
+                self.errors.add(node.offset, place, reason, remedy);
                 Vec::new()
             }
         }

@@ -5,7 +5,7 @@
 
 use super::Dialect;
 use super::document::{Json, Member, Node};
-use super::place::{Faults, Place};
+use super::place::{Errors, JsonPlace};
 use crate::operator::{NAMES, Operator, exact, is_extension, nearest};
 use crate::scalar::{Scalar, quote};
 
@@ -63,25 +63,25 @@ pub(crate) fn alternatives(
     node: &Node<'_>,
     elements: &[Node<'_>],
     dialect: Dialect,
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Vec<Operator> {
     if elements.is_empty() {
         let remedy = "write at least one value; [{\"exists\": false}] means none";
-        faults.add(node.offset, place, "an empty list", remedy);
+        errors.add(node.offset, place, "an empty list", remedy);
     }
     let mut alternatives = Vec::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        let place = Place::Index(place, index);
+        let place = JsonPlace::Index(place, index);
         let operator = match &element.json {
-            Json::Object(members) => one_operator(element, members, dialect, &place, faults),
+            Json::Object(members) => one_operator(element, members, dialect, &place, errors),
             Json::List(_) => {
                 let reason = "a list inside a field's list";
                 let remedy = "write its values without the inner brackets";
-                faults.add(element.offset, &place, reason, remedy);
+                errors.add(element.offset, &place, reason, remedy);
                 None
             }
-            _ => exact::parse(element, &place, faults).map(Operator::Exact),
+            _ => exact::parse(element, &place, errors).map(Operator::Exact),
         };
         alternatives.extend(operator);
     }
@@ -92,24 +92,24 @@ fn one_operator(
     node: &Node<'_>,
     members: &[Member<'_>],
     dialect: Dialect,
-    place: &Place<'_>,
-    faults: &mut Faults,
+    place: &JsonPlace<'_>,
+    errors: &mut Errors,
 ) -> Option<Operator> {
     if let [member] = members {
-        let place = Place::Key(place, &member.key);
-        if dialect == Dialect::EventBridge && !strict(member, &place, faults) {
+        let place = JsonPlace::Key(place, &member.key);
+        if dialect == Dialect::EventBridge && !strict(member, &place, errors) {
             return None;
         }
-        return Operator::parse(&member.key, member.offset, &member.value, &place, faults);
+        return Operator::parse(&member.key, member.offset, &member.value, &place, errors);
     }
     let reason = format!("{} keys where one operator is needed", members.len());
     let remedy = "write one object for each operator: [{\"prefix\": \"a\"}, {\"suffix\": \"z\"}]";
-    faults.add(node.offset, place, reason, remedy);
+    errors.add(node.offset, place, reason, remedy);
     None
 }
 
 /// Whether EventBridge knows an operator; notes it if not.
-fn strict(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> bool {
+fn strict(member: &Member<'_>, place: &JsonPlace<'_>, errors: &mut Errors) -> bool {
     if is_extension(&member.key, &member.value) {
         let reason = match member.value.json {
             _ if !NAMES.contains(&&*member.key) => member.key.to_string(),
@@ -118,12 +118,12 @@ fn strict(member: &Member<'_>, place: &Place<'_>, faults: &mut Faults) -> bool {
         };
         let reason = format!("{reason} is an extension of edgebus, which EventBridge doesn't have");
         let remedy = "write it with EventBridge's operators, or as a pattern of edgebus";
-        faults.add(member.offset, place, reason, remedy);
+        errors.add(member.offset, place, reason, remedy);
         return false;
     }
     if !NAMES.contains(&&*member.key) {
         let reason = format!("unknown operator {}", quote(&member.key));
-        faults.add(member.offset, place, reason, nearest(&member.key, &NAMES));
+        errors.add(member.offset, place, reason, nearest(&member.key, &NAMES));
         return false;
     }
     true

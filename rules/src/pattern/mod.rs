@@ -1,9 +1,9 @@
 //! A pattern: text in, validated sub-rules out.
 //!
-//! Four steps: the text becomes a tree with places (`document`), the tree's objects become fields
-//! and disjunctions (`fields`), each field's list becomes its alternatives (`leaf`), and every
-//! `$or` is multiplied out (`expand`). All faults are found in one go, except those of JSON itself.
-//! A pattern that parsed can be matched: there is no later error, and nothing of it is ignored.
+//! Four steps: the text becomes a tree with places (`document`), the tree's objects become fields and
+//! disjunctions (`fields`), each field's list becomes its alternatives (`leaf`), and every `$or` is multiplied
+//! out (`expand`). All errors are found at once, except those of JSON itself. A pattern that parsed can be
+//! matched: there is no later error, and nothing of it is ignored.
 
 pub(crate) mod document;
 mod expand;
@@ -11,11 +11,11 @@ mod fields;
 mod leaf;
 pub(crate) mod place;
 
-use crate::error::Fault;
+use crate::error::ParseError;
 use crate::limits::{PATTERN_BYTES_MAX, PATTERN_CHARACTERS_MAX_EVENTBRIDGE, SUB_RULES_MAX};
 use crate::path::Path;
 pub(crate) use leaf::Condition;
-use place::{Faults, Place};
+use place::{Errors, JsonPlace};
 
 /// Whose language a pattern is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,44 +63,44 @@ impl Pattern {
     /// Parses and validates a pattern.
     ///
     /// # Errors
-    /// Every fault found, in reading order and at most a hundred; text that isn't JSON has one. Nothing of
-    /// a pattern with faults can be matched.
+    /// Every error found, in reading order and at most a hundred; text that isn't JSON has one. Nothing of
+    /// a pattern with errors can be matched.
     ///
     /// ```
-    /// use rules::{ParseOptions, Pattern};
+    /// use edgebus_rules::{ParseOptions, Pattern};
     ///
-    /// let faults = Pattern::parse(br#"{"a": [{"wildcard": "x**"}]}"#, &ParseOptions::default());
-    /// let faults = faults.unwrap_err();
-    /// assert_eq!((faults[0].offset, faults[0].pointer.as_str()), (20, "/a/0/wildcard"));
+    /// let errors = Pattern::parse(br#"{"a": [{"wildcard": "x**"}]}"#, &ParseOptions::default());
+    /// let errors = errors.unwrap_err();
+    /// assert_eq!((errors[0].offset, errors[0].pointer.as_str()), (20, "/a/0/wildcard"));
     /// ```
-    pub fn parse(json: &[u8], options: &ParseOptions<'_>) -> Result<Pattern, Vec<Fault>> {
-        let mut faults = Faults::default();
+    pub fn parse(json: &[u8], options: &ParseOptions<'_>) -> Result<Pattern, Vec<ParseError>> {
+        let mut errors = Errors::default();
         if let Some((reason, remedy)) = too_long(json, options.dialect) {
-            faults.add(0, &Place::Top, reason, remedy);
-            return faults.or(Pattern::empty());
+            errors.add(0, &JsonPlace::Top, reason, remedy);
+            return errors.or(Pattern::empty());
         }
         let document = match document::read(json) {
             Ok(document) => document,
             Err(syntax) => {
                 let remedy = "write the pattern as one JSON object";
-                faults.add(syntax.offset, &Place::Top, syntax.reason, remedy);
-                return faults.or(Pattern::empty());
+                errors.add(syntax.offset, &JsonPlace::Top, syntax.reason, remedy);
+                return errors.or(Pattern::empty());
             }
         };
-        let (fields, clauses) = fields::collect(&document, options, &mut faults);
+        let (fields, clauses) = fields::collect(&document, options, &mut errors);
         let sub_rules = expand::count(&clauses);
         if sub_rules > SUB_RULES_MAX {
             let reason = format!(
                 "more than {SUB_RULES_MAX} sub-rules after multiplying out every $or, the limit"
             );
             let remedy = "use fewer $or beside each other, or several rules";
-            faults.add(document.offset, &Place::Top, reason, remedy);
+            errors.add(document.offset, &JsonPlace::Top, reason, remedy);
         }
-        if faults.any() {
-            return faults.or(Pattern::empty());
+        if errors.any() {
+            return errors.or(Pattern::empty());
         }
         let branches = expand::branches(&clauses, &fields.conditions);
-        faults.or(Pattern {
+        errors.or(Pattern {
             paths: fields.paths,
             conditions: fields.conditions,
             branches,

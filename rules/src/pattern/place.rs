@@ -1,33 +1,33 @@
 //! Where validation is in a pattern, and what it has found wrong so far.
 //!
-//! A place is a chain of borrowed steps on the stack; only a fault pays for turning it into a JSON
-//! pointer. All faults of a pattern are collected, up to a bound; none stops the others.
+//! A place is a chain of borrowed steps on the stack. It becomes a JSON pointer only for an error. All errors
+//! of a pattern are collected, up to a limit.
 
-use crate::error::Fault;
-use crate::limits::FAULTS_MAX;
+use crate::error::ParseError;
+use crate::limits::ERRORS_MAX;
 use crate::scalar::shorten;
 
 /// A place in a pattern.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum JsonPlace<'a> {
     Top,
-    Key(&'a Place<'a>, &'a str),
-    Index(&'a Place<'a>, usize),
+    Key(&'a JsonPlace<'a>, &'a str),
+    Index(&'a JsonPlace<'a>, usize),
 }
 
-impl Place<'_> {
+impl JsonPlace<'_> {
     /// The place as a JSON pointer (RFC 6901); very long keys are cut, as in every excerpt.
     fn pointer(&self) -> String {
         let mut steps = Vec::new();
         let mut place = self;
         loop {
             place = match place {
-                Place::Top => break,
-                Place::Key(parent, key) => {
+                JsonPlace::Top => break,
+                JsonPlace::Key(parent, key) => {
                     steps.push(shorten(key).replace('~', "~0").replace('/', "~1"));
                     parent
                 }
-                Place::Index(parent, index) => {
+                JsonPlace::Index(parent, index) => {
                     steps.push(index.to_string());
                     parent
                 }
@@ -40,21 +40,21 @@ impl Place<'_> {
 
 /// What is wrong with a pattern.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    found: Vec<Fault>,
+pub(crate) struct Errors {
+    found: Vec<ParseError>,
 }
 
-impl Faults {
-    /// Notes one fault.
+impl Errors {
+    /// Notes one error.
     pub(crate) fn add(
         &mut self,
         offset: usize,
-        place: &Place<'_>,
+        place: &JsonPlace<'_>,
         reason: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        if self.found.len() < FAULTS_MAX {
-            self.found.push(Fault {
+        if self.found.len() < ERRORS_MAX {
+            self.found.push(ParseError {
                 offset,
                 pointer: place.pointer(),
                 reason: reason.into(),
@@ -63,12 +63,12 @@ impl Faults {
         }
     }
 
-    /// The result, if nothing was found wrong; else the faults in reading order.
-    pub(crate) fn or<T>(mut self, result: T) -> Result<T, Vec<Fault>> {
+    /// The result, if nothing was found wrong; else the errors in reading order.
+    pub(crate) fn or<T>(mut self, result: T) -> Result<T, Vec<ParseError>> {
         if self.found.is_empty() {
             return Ok(result);
         }
-        self.found.sort_by_key(|fault| fault.offset);
+        self.found.sort_by_key(|error| error.offset);
         Err(self.found)
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Part, explain};
 use proptest::prelude::*;
 
-fn faults(pattern: &[u8], dialect: Dialect) -> Vec<String> {
+fn errors_of(pattern: &[u8], dialect: Dialect) -> Vec<String> {
     let options = ParseOptions {
         dialect,
         aliases: &[("detail", "data")],
@@ -12,12 +12,12 @@ fn faults(pattern: &[u8], dialect: Dialect) -> Vec<String> {
     };
     match Pattern::parse(pattern, &options) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }
 }
 
 fn check(pattern: &str, wanted: &[&str]) {
-    let found = faults(pattern.as_bytes(), Dialect::Edgebus);
+    let found = errors_of(pattern.as_bytes(), Dialect::Edgebus);
     assert_eq!(found, wanted, "{pattern}");
 }
 
@@ -77,7 +77,7 @@ fn structure() {
 }
 
 #[test]
-fn text_that_is_not_json_has_one_fault() {
+fn text_that_is_not_json_has_one_error() {
     for (pattern, start) in [
         ("", "byte 0: the text ends too early"),
         (
@@ -88,22 +88,22 @@ fn text_that_is_not_json_has_one_fault() {
         (r#"{"a":[1]} x"#, "byte 10: expected the end, found 'x'"),
         (r#"{"a":["\ud800"]}"#, "byte 7: a surrogate"),
     ] {
-        let found = faults(pattern.as_bytes(), Dialect::Edgebus);
+        let found = errors_of(pattern.as_bytes(), Dialect::Edgebus);
         assert!(
             found.len() == 1 && found[0].starts_with(start),
             "{pattern}: {found:?}"
         );
     }
-    assert!(faults(b"{\"a\":[\"\xff\"]}", Dialect::Edgebus)[0].starts_with("byte 7: not UTF-8"));
+    assert!(errors_of(b"{\"a\":[\"\xff\"]}", Dialect::Edgebus)[0].starts_with("byte 7: not UTF-8"));
 }
 
 #[test]
-fn all_faults_are_found_together_in_reading_order() {
+fn all_errors_are_found_together_in_reading_order() {
     let pattern =
         r#"{"a/b":[{"prefx":1},{"prefix":2}],"c":{"~":7,"$or":[{"d":[]},3]},"e":[{"cidr":"x"}]}"#;
     let options = ParseOptions::default();
-    let faults = Pattern::parse(pattern.as_bytes(), &options).expect_err("it has faults");
-    let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    let errors = Pattern::parse(pattern.as_bytes(), &options).expect_err("it has errors");
+    let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
     let wanted = [
         "/a~1b/0/prefx",
         "/a~1b/1/prefix",
@@ -113,18 +113,18 @@ fn all_faults_are_found_together_in_reading_order() {
         "/e/0/cidr",
     ];
     assert_eq!(pointers, wanted);
-    assert!(faults.is_sorted_by_key(|fault| fault.offset));
-    for fault in &faults {
-        assert!(!fault.reason.is_empty() && !fault.remedy.is_empty());
+    assert!(errors.is_sorted_by_key(|error| error.offset));
+    for error in &errors {
+        assert!(!error.reason.is_empty() && !error.remedy.is_empty());
     }
     let many = format!("{{\"a\":[{}0]}}", "[],".repeat(1000));
-    let faults = Pattern::parse(many.as_bytes(), &options).expect_err("it has faults");
-    assert_eq!(faults.len(), 100);
+    let errors = Pattern::parse(many.as_bytes(), &options).expect_err("it has errors");
+    assert_eq!(errors.len(), 100);
     let long = format!("{{\"{}\":[[],{{\"{0}\":1}}]}}", "k".repeat(20_000));
-    let faults = Pattern::parse(long.as_bytes(), &options).expect_err("it has faults");
+    let errors = Pattern::parse(long.as_bytes(), &options).expect_err("it has errors");
     assert!(
-        faults.iter().all(|fault| fault.to_string().len() < 1000),
-        "faults are bounded"
+        errors.iter().all(|error| error.to_string().len() < 1000),
+        "errors are bounded"
     );
     // A key that a later one replaces is held to the same rules.
     check(
@@ -176,7 +176,7 @@ fn disjunctions() {
         "ip-address-in",
         "not-x",
     ] {
-        let found = faults(
+        let found = errors_of(
             format!(r#"{{"$or":[{{"{key}":["x"]}},{{"a":[1]}}]}}"#).as_bytes(),
             Dialect::Edgebus,
         );
@@ -197,15 +197,15 @@ fn disjunctions() {
 /// A limit is met, and one more is refused by its name.
 fn limit(at: String, over: String, name: &str) {
     assert_eq!(
-        faults(at.as_bytes(), Dialect::Edgebus),
+        errors_of(at.as_bytes(), Dialect::Edgebus),
         Vec::<String>::new()
     );
-    let found = faults(over.as_bytes(), Dialect::Edgebus);
+    let found = errors_of(over.as_bytes(), Dialect::Edgebus);
     assert!(
-        found.iter().any(|fault| fault.contains(name)),
+        found.iter().any(|error| error.contains(name)),
         "{name}: {found:?}"
     );
-    assert!(found.iter().all(|fault| fault.len() < 500));
+    assert!(found.iter().all(|error| error.len() < 500));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn limits() {
     let eventbridge = |length: usize| {
         // Characters count, not bytes.
         let pattern = format!("{{\"a\":[\"{}\"]}}", "é".repeat(length - 10));
-        faults(pattern.as_bytes(), Dialect::EventBridge)
+        errors_of(pattern.as_bytes(), Dialect::EventBridge)
     };
     assert!(eventbridge(4096).is_empty());
     assert!(eventbridge(4097)[0].contains("longer than 4096 characters, EventBridge's limit"));
@@ -243,11 +243,13 @@ fn limits() {
     limit(dotted(64), dotted(65), "more than 64 segments");
 
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let wide = faults(deep(128).as_bytes(), Dialect::Edgebus);
+    let wide = errors_of(deep(128).as_bytes(), Dialect::Edgebus);
     assert!(wide[0].contains("a pattern is an object"), "{wide:?}");
-    assert!(faults(deep(129).as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128 brackets"));
+    assert!(
+        errors_of(deep(129).as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128 brackets")
+    );
     let objects = "{\"a\":".repeat(10_000);
-    assert!(faults(objects.as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128"));
+    assert!(errors_of(objects.as_bytes(), Dialect::Edgebus)[0].contains("deeper than 128"));
 }
 
 #[test]
@@ -307,9 +309,9 @@ proptest! {
                 let explained = explain(&pattern, &event).expect("the event is valid");
                 prop_assert!(!explained.to_string().is_empty());
             }
-            Err(faults) => {
-                prop_assert!(!faults.is_empty());
-                prop_assert!(faults.iter().all(|fault| fault.offset <= text.len()));
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                prop_assert!(errors.iter().all(|error| error.offset <= text.len()));
             }
         }
     }

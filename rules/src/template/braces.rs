@@ -6,9 +6,9 @@
 
 use super::compile::Compiler;
 use super::piece::{Piece, quoted};
-use crate::error::Fault;
+use crate::error::ParseError;
 use crate::pattern::document::{Json, Member, Node};
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::quote;
 
 /// Whether strings of the JSON may hold placeholders.
@@ -22,9 +22,9 @@ pub(super) enum Strings {
 pub(super) fn value(
     node: &Node<'_>,
     strings: Strings,
-    place: &Place<'_>,
+    place: &JsonPlace<'_>,
     compiler: &mut Compiler<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) {
     match &node.json {
         Json::Null => compiler.literal("null"),
@@ -32,25 +32,25 @@ pub(super) fn value(
         Json::Number(text) => compiler.literal(text),
         Json::Text(text) if strings == Strings::Constants => constant(text, compiler),
         Json::Text(text) => {
-            if let Err(fault) = string(text, compiler) {
-                faults.add(node.offset, place, fault.reason, fault.remedy);
+            if let Err(error) = string(text, compiler) {
+                errors.add(node.offset, place, error.reason, error.remedy);
             }
         }
         Json::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
                 compiler.literal(if index == 0 { "[" } else { "," });
-                let place = Place::Index(place, index);
-                value(element, strings, &place, compiler, faults);
+                let place = JsonPlace::Index(place, index);
+                value(element, strings, &place, compiler, errors);
             }
             compiler.literal(if elements.is_empty() { "[]" } else { "]" });
         }
         Json::Object(members) => {
             for (index, member) in members.iter().enumerate() {
                 compiler.literal(if index == 0 { "{" } else { "," });
-                let place = Place::Key(place, &member.key);
+                let place = JsonPlace::Key(place, &member.key);
                 let repeated = members[..index].iter().any(|other| other.key == member.key);
-                key(member, repeated, strings, &place, compiler, faults);
-                value(&member.value, strings, &place, compiler, faults);
+                key(member, repeated, strings, &place, compiler, errors);
+                value(&member.value, strings, &place, compiler, errors);
             }
             compiler.literal(if members.is_empty() { "{}" } else { "}" });
         }
@@ -67,24 +67,24 @@ fn key(
     member: &Member<'_>,
     repeated: bool,
     strings: Strings,
-    place: &Place<'_>,
+    place: &JsonPlace<'_>,
     compiler: &mut Compiler<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) {
     if repeated {
         let reason = format!("the key {} occurs twice in one object", quote(&member.key));
-        faults.add(member.offset, place, reason, "leave one of them out");
+        errors.add(member.offset, place, reason, "leave one of them out");
     }
     if strings == Strings::Templates && member.key.contains("{$") {
         let reason = "a placeholder can't be a key";
         let remedy = "write a constant key, with the placeholder as its value";
-        faults.add(member.offset, place, reason, remedy);
+        errors.add(member.offset, place, reason, remedy);
     }
     constant(&member.key, compiler);
     compiler.literal(":");
 }
 
-fn string(text: &str, compiler: &mut Compiler<'_>) -> Result<(), Fault> {
+fn string(text: &str, compiler: &mut Compiler<'_>) -> Result<(), ParseError> {
     if placeholder(text) == Some(text.len()) {
         let source = compiler.source(text[1..text.len() - 1].trim())?;
         compiler.piece(Piece::Value(source));
@@ -132,12 +132,12 @@ fn placeholder(text: &str) -> Option<usize> {
     None
 }
 
-fn stray(text: &str) -> Fault {
+fn stray(text: &str) -> ParseError {
     let mut shown = crate::scalar::shorten(text);
     if let Some(end) = shown.char_indices().nth(20).map(|(end, _)| end) {
         shown.truncate(end);
     }
-    Fault {
+    ParseError {
         offset: 0,
         pointer: String::new(),
         reason: format!("`{shown}` is not a placeholder"),

@@ -7,7 +7,7 @@
 use super::Transform;
 use super::cut::PathTree;
 use super::piece::{Piece, Source, escaped};
-use crate::error::Fault;
+use crate::error::ParseError;
 use crate::filter::Filter;
 use crate::limits::{TEMPLATE_PATHS_MAX, TEMPLATE_PLACEHOLDERS_MAX};
 use std::collections::HashMap;
@@ -66,14 +66,17 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// What a JSONPath stands for. A fault's offset counts bytes of the path.
-    pub(super) fn source(&mut self, path: &str) -> Result<Source, Fault> {
+    /// What a JSONPath stands for. An error's offset counts bytes of the path.
+    pub(super) fn source(&mut self, path: &str) -> Result<Source, ParseError> {
         if let Some(known) = self.known.get(path) {
             return Ok(*known);
         }
         if self.known.len() >= TEMPLATE_PATHS_MAX {
             let reason = format!("more than {TEMPLATE_PATHS_MAX} different paths, the limit");
-            return Err(fault(reason, "insert a larger part of the event at once"));
+            return Err(input_error(
+                reason,
+                "insert a larger part of the event at once",
+            ));
         }
         let mut query = Filter::parse(path)?;
         query.rename_top(self.aliases);
@@ -82,7 +85,7 @@ impl<'c> Compiler<'c> {
             Some(steps) => {
                 self.paths.add(&steps, self.slots);
                 self.slots += 1;
-                Source::Place(self.slots - 1)
+                Source::JsonPlace(self.slots - 1)
             }
             None => {
                 self.queries.push(query);
@@ -94,10 +97,10 @@ impl<'c> Compiler<'c> {
     }
 
     /// What is wrong with the template as a whole.
-    pub(super) fn excess(&self) -> Option<Fault> {
+    pub(super) fn excess(&self) -> Option<ParseError> {
         (self.placeholders > TEMPLATE_PLACEHOLDERS_MAX).then(|| {
             let reason = format!("more than {TEMPLATE_PLACEHOLDERS_MAX} placeholders, the limit");
-            fault(reason, "insert a larger part of the event at once")
+            input_error(reason, "insert a larger part of the event at once")
         })
     }
 
@@ -136,8 +139,8 @@ impl<'c> Compiler<'c> {
     }
 }
 
-fn fault(reason: String, remedy: &str) -> Fault {
-    Fault {
+fn input_error(reason: String, remedy: &str) -> ParseError {
+    ParseError {
         offset: 0,
         pointer: String::new(),
         reason,

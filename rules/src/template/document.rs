@@ -6,7 +6,7 @@
 
 use super::cut::{Found, PathTree};
 use super::piece::quoted;
-use crate::error::EventFault;
+use crate::error::EventError;
 use crate::event::Part;
 use crate::json::Syntax;
 use crate::tree::tree;
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub struct EventDocument<'a> {
     parts: &'a [Part<'a>],
-    tree: OnceLock<Result<Value, EventFault>>,
+    tree: OnceLock<Result<Value, EventError>>,
 }
 
 impl<'a> EventDocument<'a> {
@@ -34,16 +34,16 @@ impl<'a> EventDocument<'a> {
     /// don't hold them, and one beyond its range counts as the largest that it holds.
     ///
     /// # Errors
-    /// An [`EventFault`] when a part isn't JSON.
-    pub fn tree(&self) -> Result<&Value, EventFault> {
+    /// An [`EventError`] when a part isn't JSON.
+    pub fn tree(&self) -> Result<&Value, EventError> {
         let tree = self.tree.get_or_init(|| {
             let members = self.parts.iter().map(|part| match *part {
                 Part::Text { name, value } => Ok((name.to_owned(), value.into())),
                 Part::Raw { name, json } => match tree(json) {
                     Ok(value) => Ok((name.to_owned(), value)),
-                    Err(fault) => Err(EventFault {
+                    Err(error) => Err(EventError {
                         part: Some(name.to_owned()),
-                        ..fault
+                        ..error
                     }),
                 },
             });
@@ -81,7 +81,7 @@ impl<'a> EventDocument<'a> {
         &self,
         paths: &PathTree,
         slots: usize,
-    ) -> Result<Vec<Option<Found<'a>>>, EventFault> {
+    ) -> Result<Vec<Option<Found<'a>>>, EventError> {
         let mut found = vec![None; slots];
         for (index, part) in self.parts.iter().enumerate() {
             let name = name(part);
@@ -96,7 +96,7 @@ impl<'a> EventDocument<'a> {
                 Part::Text { value, .. } => paths.fill_text(place, value, &mut found),
                 Part::Raw { json, .. } => paths
                     .fill(place, json, &mut found)
-                    .map_err(|syntax| fault(syntax, name))?,
+                    .map_err(|syntax| input_error(syntax, name))?,
             }
         }
         Ok(found)
@@ -108,8 +108,8 @@ fn name<'a>(part: &Part<'a>) -> &'a str {
     name
 }
 
-fn fault(syntax: Syntax, part: &str) -> EventFault {
-    EventFault {
+fn input_error(syntax: Syntax, part: &str) -> EventError {
+    EventError {
         offset: syntax.offset,
         part: Some(part.to_owned()),
         reason: syntax.reason.into_owned(),

@@ -3,7 +3,7 @@
 //! A template that begins as JSON has to be JSON once each placeholder outside of strings stands for
 //! a value; a placeholder inside a string stands for text, which is escaped (EventBridge itself
 //! doesn't). Any other template is text, and the input is that text as one JSON string. A name
-//! that has no path is a fault. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+//! that has no path is an error. Recursion is bounded by `PATTERN_DEPTH_MAX`.
 
 use super::compile::Compiler;
 use super::piece::{Piece, Source};
@@ -13,7 +13,7 @@ use crate::limits::{
     PATTERN_DEPTH_MAX, TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE, TEMPLATE_PATHS_MAX,
     VARIABLE_CHARACTERS_MAX,
 };
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{quote, shorten};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -27,8 +27,8 @@ const RESERVED: [(&str, Source); 5] = [
     ("aws.events.event.ingestion-time", Source::IngestedAt),
 ];
 
-const TEMPLATE: Place<'static> = Place::Key(&Place::Top, "input_template");
-const PATHS: Place<'static> = Place::Key(&Place::Top, "input_paths");
+const TEMPLATE: JsonPlace<'static> = JsonPlace::Key(&JsonPlace::Top, "input_template");
+const PATHS: JsonPlace<'static> = JsonPlace::Key(&JsonPlace::Top, "input_paths");
 
 const PLACEHOLDER_AS_KEY: (&str, &str) = (
     "a placeholder can't be a key",
@@ -41,15 +41,15 @@ pub(super) fn compile(
     paths: &[(&str, &str)],
     template: &str,
     compiler: &mut Compiler<'_>,
-    faults: &mut Faults,
+    errors: &mut Errors,
 ) -> Vec<Box<str>> {
-    let names = names(paths, faults);
+    let names = names(paths, errors);
     let characters = template.chars().count();
     if characters == 0 || characters > TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE {
         let reason = format!(
             "a template of {characters} characters; 1 to {TEMPLATE_CHARACTERS_MAX_EVENTBRIDGE} are allowed"
         );
-        faults.add(0, &TEMPLATE, reason, "write a template, or leave it out");
+        errors.add(0, &TEMPLATE, reason, "write a template, or leave it out");
         return Vec::new();
     }
     let mut reader = Reader {
@@ -58,7 +58,7 @@ pub(super) fn compile(
         is_text: is_text(template),
         names,
         compiler,
-        faults,
+        errors,
     };
     if reader.is_text {
         reader.compiler.literal("\"");
@@ -77,7 +77,7 @@ pub(super) fn compile(
         let remedy = "write JSON with <name> for a value, or one string in double quotes; \
                       a line break in a string is \\n";
         let reason = format!("the template isn't JSON: {}", syntax.reason);
-        reader.faults.add(syntax.offset, &TEMPLATE, reason, remedy);
+        reader.errors.add(syntax.offset, &TEMPLATE, reason, remedy);
     }
     let unused = paths.iter().filter(|(name, _)| {
         let known = reader.names.get(name);
@@ -88,16 +88,16 @@ pub(super) fn compile(
 
 /// A name and what it leads to.
 struct Named<'p> {
-    /// Its path as RFC 9535 has it; none where that is at fault.
+    /// Its path as RFC 9535 has it; none where that is invalid.
     path: Option<Cow<'p, str>>,
     used: bool,
 }
 
-fn names<'p>(paths: &[(&'p str, &'p str)], faults: &mut Faults) -> HashMap<&'p str, Named<'p>> {
+fn names<'p>(paths: &[(&'p str, &'p str)], errors: &mut Errors) -> HashMap<&'p str, Named<'p>> {
     let mut names = HashMap::new();
     if paths.len() > TEMPLATE_PATHS_MAX {
         let reason = format!("{} paths; the limit is {TEMPLATE_PATHS_MAX}", paths.len());
-        faults.add(
+        errors.add(
             0,
             &PATHS,
             reason,
@@ -106,23 +106,23 @@ fn names<'p>(paths: &[(&'p str, &'p str)], faults: &mut Faults) -> HashMap<&'p s
         return names;
     }
     for &(name, path) in paths {
-        let place = Place::Key(&PATHS, name);
+        let place = JsonPlace::Key(&PATHS, name);
         if let Some(reason) = unfit(name) {
             let remedy = "use letters, digits, - and _, and don't begin with aws";
-            faults.add(0, &place, reason, remedy);
+            errors.add(0, &place, reason, remedy);
         }
         let path = rfc9535(path);
         let path = match Filter::parse(&path) {
             Ok(_) => Some(path),
-            Err(fault) => {
-                faults.add(0, &place, fault.reason, fault.remedy);
+            Err(error) => {
+                errors.add(0, &place, error.reason, error.remedy);
                 None
             }
         };
         let named = Named { path, used: false };
         if names.insert(name, named).is_some() {
             let reason = format!("the name {} has two paths", quote(name));
-            faults.add(0, &place, reason, "leave one of them out");
+            errors.add(0, &place, reason, "leave one of them out");
         }
     }
     names
@@ -192,7 +192,7 @@ enum Inside {
 /// Why a template could not be read to its end.
 enum Unread {
     Syntax(Syntax),
-    /// A fault that is noted already.
+    /// An error that is noted already.
     Told,
 }
 
@@ -241,7 +241,7 @@ struct Reader<'r, 'c, 't> {
     is_text: bool,
     names: HashMap<&'r str, Named<'r>>,
     compiler: &'r mut Compiler<'c>,
-    faults: &'r mut Faults,
+    errors: &'r mut Errors,
 }
 
 impl Reader<'_, '_, '_> {
@@ -256,7 +256,7 @@ impl Reader<'_, '_, '_> {
         match first {
             b'{' | b'[' if room == 0 => {
                 let reason = format!("nested deeper than {PATTERN_DEPTH_MAX} brackets, the limit");
-                return Err(self.scanner.fault(reason).into());
+                return Err(self.scanner.error(reason).into());
             }
             b'{' => return self.object(room - 1),
             b'[' => return self.array(room - 1),
@@ -305,7 +305,7 @@ impl Reader<'_, '_, '_> {
             let from = self.scanner.offset();
             let (reason, remedy) = PLACEHOLDER_AS_KEY;
             if first == b'<' && name(&self.template[from..]).is_some() {
-                self.faults.add(from, &TEMPLATE, reason, remedy);
+                self.errors.add(from, &TEMPLATE, reason, remedy);
                 return Err(Unread::Told);
             }
             let decoded = self.scanner.key()?;
@@ -314,11 +314,11 @@ impl Reader<'_, '_, '_> {
                 .match_indices('<')
                 .any(|(at, _)| name(&key[at..]).is_some())
             {
-                self.faults.add(from, &TEMPLATE, reason, remedy);
+                self.errors.add(from, &TEMPLATE, reason, remedy);
             }
             let repeated = format!("the key {} occurs twice in one object", quote(&decoded));
             if !known.insert(decoded) {
-                self.faults
+                self.errors
                     .add(from, &TEMPLATE, repeated, "leave one of them out");
             }
             self.compiler
@@ -386,9 +386,9 @@ impl Reader<'_, '_, '_> {
             let path = known.path.as_deref()?;
             return match self.compiler.source(path) {
                 Ok(source) => Some(source),
-                Err(fault) => {
-                    let place = Place::Key(&PATHS, name);
-                    self.faults.add(0, &place, fault.reason, fault.remedy);
+                Err(error) => {
+                    let place = JsonPlace::Key(&PATHS, name);
+                    self.errors.add(0, &place, error.reason, error.remedy);
                     None
                 }
             };
@@ -411,7 +411,7 @@ impl Reader<'_, '_, '_> {
                 quote(name)
             )
         };
-        self.faults.add(offset, &TEMPLATE, reason, remedy);
+        self.errors.add(offset, &TEMPLATE, reason, remedy);
         None
     }
 }

@@ -7,7 +7,7 @@
 //! `PATTERNS.md`, under *Input*. Never here: where the input goes, clocks, names of the bus.
 //!
 //! ```
-//! use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+//! use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
 //!
 //! let spec = TransformSpec::Template(br##"{"text": "#{$.data.id}: {$.data.title}", "id": "{$.data.id}"}"##);
 //! let transform = Transform::parse(&spec, &[("detail", "data")]).expect("the template is valid");
@@ -33,11 +33,11 @@ mod piece;
 
 pub use document::EventDocument;
 
-use crate::error::{EventFault, Fault};
+use crate::error::{EventError, ParseError};
 use crate::filter::{Filter, Steps, UsedUp};
 use crate::limits::{TEMPLATE_BYTES_MAX, TRANSFORM_BYTES_MAX, TRANSFORM_VALUES_MAX};
 use crate::pattern::document as source;
-use crate::pattern::place::{Faults, Place};
+use crate::pattern::place::{Errors, JsonPlace};
 use braces::Strings;
 use compile::Compiler;
 use cut::{Found, PathTree};
@@ -55,7 +55,7 @@ pub enum TransformSpec<'s> {
     /// EventBridge's input transformer, as its user guide documents it.
     ///
     /// ```
-    /// use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+    /// use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
     ///
     /// let spec = TransformSpec::EventBridge {
     ///     paths: &[("id", "$.detail.id")],
@@ -66,7 +66,7 @@ pub enum TransformSpec<'s> {
     /// let context = Context { rule_name: "orders", rule_arn: None, ingested_at: "2026-07-01T12:00:00Z" };
     /// let made = transform.apply(&EventDocument::new(&event), &context)?;
     /// assert_eq!(made, br#"{"text":"order 7, by orders"}"#);
-    /// # Ok::<(), rules::ApplyError>(())
+    /// # Ok::<(), edgebus_rules::ApplyError>(())
     /// ```
     EventBridge {
         /// Names and their paths, as `InputPathsMap` has them.
@@ -115,7 +115,7 @@ pub enum ApplyError {
     UsedUp(#[from] UsedUp),
     /// The event can't be read.
     #[error(transparent)]
-    Event(#[from] EventFault),
+    Event(#[from] EventError),
 }
 
 /// A compiled transform: immutable, and free of the text it was read from.
@@ -137,37 +137,37 @@ impl Transform {
     /// meant): `("detail", "data")`.
     ///
     /// # Errors
-    /// Every fault found. Pointers lead into the JSON of a template or a constant; in EventBridge's
+    /// Every error found. Pointers lead into the JSON of a template or a constant; in EventBridge's
     /// form they begin with `/input_paths` or `/input_template`, for a path they are empty.
     pub fn parse(
         spec: &TransformSpec<'_>,
         aliases: &[(&str, &str)],
-    ) -> Result<Transform, Vec<Fault>> {
+    ) -> Result<Transform, Vec<ParseError>> {
         let mut compiler = Compiler::new(aliases);
-        let mut faults = Faults::default();
+        let mut errors = Errors::default();
         let mut missing = "null";
         let mut unused = Vec::new();
         match spec {
             TransformSpec::Path(path) => match compiler.source(path) {
                 Ok(source) => compiler.piece(Piece::Value(source)),
-                Err(fault) => faults.add(fault.offset, &Place::Top, fault.reason, fault.remedy),
+                Err(error) => errors.add(error.offset, &JsonPlace::Top, error.reason, error.remedy),
             },
             TransformSpec::Template(json) => {
-                document(json, Strings::Templates, &mut compiler, &mut faults);
+                document(json, Strings::Templates, &mut compiler, &mut errors);
             }
             TransformSpec::Constant(json) => {
-                document(json, Strings::Constants, &mut compiler, &mut faults);
+                document(json, Strings::Constants, &mut compiler, &mut errors);
             }
             TransformSpec::EventBridge { paths, template } => {
-                unused = eventbridge::compile(paths, template, &mut compiler, &mut faults);
+                unused = eventbridge::compile(paths, template, &mut compiler, &mut errors);
                 // As recorded from AWS: {"a": <missing>} makes {"a": ""}.
                 missing = "\"\"";
             }
         }
         if let Some(excess) = compiler.excess() {
-            faults.add(0, &Place::Top, excess.reason, excess.remedy);
+            errors.add(0, &JsonPlace::Top, excess.reason, excess.remedy);
         }
-        faults.or(Transform {
+        errors.or(Transform {
             unused: unused.into(),
             ..compiler.finish(missing)
         })
@@ -220,10 +220,10 @@ impl Transform {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(json) => out.extend(json.as_bytes()),
-                Piece::Value(Source::Place(slot)) => {
+                Piece::Value(Source::JsonPlace(slot)) => {
                     write_value(&mut out, found[*slot], self.missing)
                 }
-                Piece::Text(Source::Place(slot)) => write_text(&mut out, found[*slot]),
+                Piece::Text(Source::JsonPlace(slot)) => write_text(&mut out, found[*slot]),
                 Piece::Value(Source::Query(query)) => write_list(&mut out, &selected[*query])?,
                 Piece::Text(Source::Query(query)) => match selected[*query].as_slice() {
                     [] => {}
@@ -279,18 +279,23 @@ impl Transform {
 }
 
 /// Compiles the JSON of a template or a constant.
-fn document(json: &[u8], strings: Strings, compiler: &mut Compiler<'_>, faults: &mut Faults) {
+fn document(json: &[u8], strings: Strings, compiler: &mut Compiler<'_>, errors: &mut Errors) {
     if json.len() > TEMPLATE_BYTES_MAX {
         let reason = format!("longer than {TEMPLATE_BYTES_MAX} bytes, the limit for inputs");
-        faults.add(0, &Place::Top, reason, "insert a part of the event instead");
+        errors.add(
+            0,
+            &JsonPlace::Top,
+            reason,
+            "insert a part of the event instead",
+        );
         return;
     }
     match source::read(json) {
-        Ok(node) => braces::value(&node, strings, &Place::Top, compiler, faults),
+        Ok(node) => braces::value(&node, strings, &JsonPlace::Top, compiler, errors),
         Err(syntax) => {
-            faults.add(
+            errors.add(
                 syntax.offset,
-                &Place::Top,
+                &JsonPlace::Top,
                 syntax.reason,
                 "write one JSON value",
             );
@@ -334,7 +339,7 @@ fn of_context<'c>(source: Source, context: &Context<'c>) -> Option<&'c str> {
         Source::RuleName => Some(context.rule_name),
         Source::RuleArn => context.rule_arn,
         Source::IngestedAt => Some(context.ingested_at),
-        Source::Place(_) | Source::Query(_) | Source::Event | Source::Attributes => None,
+        Source::JsonPlace(_) | Source::Query(_) | Source::Event | Source::Attributes => None,
     }
 }
 

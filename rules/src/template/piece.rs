@@ -19,7 +19,7 @@ pub(super) enum Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The value at one place of the event, by its slot.
-    Place(usize),
+    JsonPlace(usize),
     /// The values that a query selects, by its index.
     Query(usize),
     /// The event with all its members.

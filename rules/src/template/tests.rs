@@ -20,9 +20,9 @@ const DATA: &str = r#" {"issue": {"title":"say \"hi\"\n\u00e4/\\", "id" : 123456
   "open":true, "by":null, "empty":{}, "none":[], "x":1, "x":2}, "a.b":"dotted", "a":{"b":"nested"}} "#;
 
 fn apply(spec: &TransformSpec<'_>, data: &str) -> Result<String, String> {
-    let transform = Transform::parse(spec, &ALIASES).map_err(|faults| {
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        faults.join("\n")
+    let transform = Transform::parse(spec, &ALIASES).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        errors.join("\n")
     })?;
     let parts = [
         Part::Text {
@@ -93,9 +93,9 @@ fn eventbridge(template: &str, wanted: &str) {
 /// What is said of a transform that is refused.
 #[track_caller]
 fn refused(spec: &TransformSpec<'_>, parts: &[&str]) {
-    let fault = apply(spec, DATA).expect_err("it is refused");
+    let error = apply(spec, DATA).expect_err("it is refused");
     for part in parts {
-        assert!(fault.contains(part), "{fault:?} should contain {part:?}");
+        assert!(error.contains(part), "{error:?} should contain {part:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What inputs are made of an event.
 
 use crate::page::{Table, code, tables_of};
-use rules::{Context, EventDocument, Part, Transform, TransformSpec};
+use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ fn check<'t>(table: &'t Table, event: &str, spec: impl Fn(&'t str) -> TransformS
         let template = code(&row.cells[0]).0[0];
         let transform = Transform::parse(&spec(template), &[("detail", "data")]);
         let transform =
-            transform.unwrap_or_else(|faults| panic!("PATTERNS.md:{}: {}", row.line, faults[0]));
+            transform.unwrap_or_else(|errors| panic!("PATTERNS.md:{}: {}", row.line, errors[0]));
         let made = transform.apply(&EventDocument::new(&parts), &context);
         let made: Value = serde_json::from_slice(&made.expect("the input is small"))
             .unwrap_or_else(|error| panic!("PATTERNS.md:{}: {error}", row.line));

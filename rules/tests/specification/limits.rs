@@ -2,7 +2,7 @@
 
 use crate::page::{file, tables_of};
 use crate::patterns::parse;
-use rules::{
+use edgebus_rules::{
     Context, Dialect, Duplicates, EventDocument, Filter, Part, Pattern, RuleIndex, RuleSet,
     Scratch, Steps, Transform, TransformSpec, Trust, explain_json,
 };
@@ -104,10 +104,10 @@ const LIMITS: [(&str, &str, &str, Seen); 36] = {
             Accepted(repetitions),
         ),
         (
-            "FAULTS_MAX",
+            "ERRORS_MAX",
             OF_PATTERN,
-            "faults reported",
-            Accepted(faults),
+            "errors reported",
+            Accepted(errors),
         ),
         (
             "EVENT_DEPTH_MAX",
@@ -443,12 +443,12 @@ fn repetitions(count: usize) -> bool {
     regex(&format!("a{{{count}}}"))
 }
 
-fn faults(count: usize) -> bool {
+fn errors(count: usize) -> bool {
     let pattern = format!(r#"{{"a":[{}]}}"#, many(count, |_| r#"{"no":1}"#.to_owned()));
-    parse(&pattern, Dialect::Edgebus).is_err_and(|faults| faults.len() == count)
+    parse(&pattern, Dialect::Edgebus).is_err_and(|errors| errors.len() == count)
 }
 
-/// Whether both matchers take an event; a fault has to be the same.
+/// Whether both matchers take an event; an error has to be the same.
 fn event_taken(pattern: &str, event: &[u8]) -> bool {
     let pattern = ours(pattern).expect("the pattern is valid");
     let index: RuleIndex<()> = [((), pattern.clone())].into_iter().collect();

@@ -1,9 +1,9 @@
 //! What patterns and queries match, by every matcher there is.
 
 use crate::page::{Row, code, json_blocks, tables_of};
-use rules::{
-    Dialect, Duplicates, Fault, Filter, ParseOptions, Part, Pattern, RuleIndex, RuleSet, Scratch,
-    Steps, Trust, explain, explain_json,
+use edgebus_rules::{
+    Dialect, Duplicates, Filter, ParseError, ParseOptions, Part, Pattern, RuleIndex, RuleSet,
+    Scratch, Steps, Trust, explain, explain_json,
 };
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(crate) const TABLES: &[&str] = &["pattern", "alternative", "refused", "query"];
 const EXTENSIONS: &str = "Extensions";
 
-pub(crate) fn parse(pattern: &str, dialect: Dialect) -> Result<Pattern, Vec<Fault>> {
+pub(crate) fn parse(pattern: &str, dialect: Dialect) -> Result<Pattern, Vec<ParseError>> {
     let options = ParseOptions {
         dialect,
         ..ParseOptions::default()
@@ -29,7 +29,7 @@ pub(crate) fn matched(pattern: &Pattern, event: &str) -> Result<bool, String> {
         json: value.get().as_bytes(),
     });
     let parts: Vec<Part<'_>> = members.collect();
-    let told = |fault: rules::EventFault| format!("the event: {fault}");
+    let told = |input_error: edgebus_rules::EventError| format!("the event: {input_error}");
     let last = Duplicates::LastWins;
 
     let set = RuleSet::new([((), pattern.clone())]);
@@ -69,7 +69,7 @@ fn check(row: &Row, pattern: &str, event: &str, extension: bool, expected: bool)
                 panic!("{place}: EventBridge's dialect takes this extension");
             }
             Err(_) if extension && dialect == Dialect::EventBridge => {}
-            Err(faults) => panic!("{place}: refused as {dialect:?}: {}", faults[0]),
+            Err(errors) => panic!("{place}: refused as {dialect:?}: {}", errors[0]),
             Ok(pattern) => {
                 let found = matched(&pattern, event);
                 assert_eq!(found, Ok(expected), "{place}: found, and expected");
@@ -152,12 +152,12 @@ fn what_the_page_refuses_is_refused() {
         for row in &table.rows {
             let place = format!("PATTERNS.md:{}", row.line);
             let wrong = code(&row.cells[0]).0[0];
-            let Err(faults) = parse(wrong, Dialect::Edgebus) else {
+            let Err(errors) = parse(wrong, Dialect::Edgebus) else {
                 panic!("{place}: {wrong} is taken");
             };
-            for fault in faults {
-                assert!(fault.offset < wrong.len(), "{place}: {fault}");
-                assert!(!fault.reason.is_empty() && !fault.remedy.is_empty());
+            for error in errors {
+                assert!(error.offset < wrong.len(), "{place}: {error}");
+                assert!(!error.reason.is_empty() && !error.remedy.is_empty());
             }
             let right = code(&row.cells[1]).0[0];
             let parsed = parse(right, Dialect::Edgebus);
@@ -196,7 +196,7 @@ fn of_parts(parts: &[Part<'_>], duplicates: Duplicates) -> Result<bool, String> 
         let found = index.matches(&mut scratch, parts, duplicates, trust);
         assert_eq!(found.map(|keys| keys.len() > 0), by_set, "{trust:?}");
     }
-    by_set.map_err(|fault| fault.to_string())
+    by_set.map_err(|error| error.to_string())
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Emit, Event, Failure, config, function, log};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -131,7 +131,7 @@ fn convert(cents: u64, rate: u64) -> Result<u64, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
     use serde_json::json;
 
     fn run(order: &Value) -> Result<Emit, Failure> {
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn sums_and_converts() {
-        let bench = Bench::new()
+        let harness = Harness::new()
             .config("RATE_USD", "0.92")
             .config("REGION_DE", "eu");
         let emit = run(&order("USD")).expect("fine");
@@ -164,12 +164,12 @@ mod tests {
         assert_eq!(data["base_total_cents"], 2_759);
         assert_eq!(data["region"], "eu");
         assert_eq!(data["note"], "ring twice");
-        assert_eq!(bench.output(), "INFO order o-1: 2759 cents in EUR\n");
+        assert_eq!(harness.output(), "INFO order o-1: 2759 cents in EUR\n");
     }
 
     #[test]
     fn its_own_currency_needs_no_rate() {
-        let _bench = Bench::new();
+        let _harness = Harness::new();
         let data: Value = run(&order("EUR")).expect("fine").data_as().expect("JSON");
         assert_eq!(data["base_total_cents"], 2_999);
         assert_eq!(data["region"], Value::Null);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_missing_rate_is_tried_again_and_no_currency_is_rejected() {
-        let _bench = Bench::new().config("RATE_GBP", "1,1");
+        let _harness = Harness::new().config("RATE_GBP", "1,1");
         for (currency, expected) in [
             ("USD", Failure::retry("config `RATE_USD` is not set")),
             ("GBP", Failure::retry("config `RATE_GBP` can't be `1,1`")),

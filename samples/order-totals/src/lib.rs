@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 
 /// An order; other fields don't matter here.
@@ -59,7 +59,7 @@ fn handle(event: Event<Order>) -> Result<Option<Emit>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
 
     fn place(customer: &str, total_cents: i64) -> Result<Option<Emit>, Failure> {
         let order = Order {
@@ -71,20 +71,20 @@ mod tests {
 
     #[test]
     fn totals_run() {
-        let bench = Bench::new();
+        let harness = Harness::new();
         for cents in [100, 250, 0] {
             assert_eq!(place("ada", cents), Ok(None));
         }
         assert_eq!(place("bob", 5), Ok(None));
-        assert_eq!(bench.state("orders/ada"), Some(b"3".to_vec()));
-        assert_eq!(bench.state("cents/ada"), Some(b"350".to_vec()));
-        assert_eq!(bench.state("cents/bob"), Some(b"5".to_vec()));
-        assert!(bench.output().ends_with("INFO bob: 1 orders, 5 cents\n"));
+        assert_eq!(harness.state("orders/ada"), Some(b"3".to_vec()));
+        assert_eq!(harness.state("cents/ada"), Some(b"350".to_vec()));
+        assert_eq!(harness.state("cents/bob"), Some(b"5".to_vec()));
+        assert!(harness.output().ends_with("INFO bob: 1 orders, 5 cents\n"));
     }
 
     #[test]
     fn a_customer_becomes_a_vip_once() {
-        let _bench = Bench::new().config("VIP_CENTS", "300");
+        let _harness = Harness::new().config("VIP_CENTS", "300");
         assert_eq!(place("ada", 299), Ok(None));
         let emit = place("ada", 1).expect("fine").expect("she is one now");
         assert_eq!(emit.subject.as_deref(), Some("ada"));
@@ -99,17 +99,17 @@ mod tests {
 
     #[test]
     fn bad_orders_are_rejected_and_count_nothing() {
-        let bench = Bench::new();
+        let harness = Harness::new();
         for (customer, cents) in [("", 1), ("ada", -1), (&"a".repeat(300), 1)] {
             let failure = place(customer, cents).expect_err("a bad order");
             assert!(matches!(failure, Failure::Reject { .. }));
         }
-        assert_eq!(bench.state("orders/ada"), None);
+        assert_eq!(harness.state("orders/ada"), None);
     }
 
     #[test]
     fn a_bad_setting_is_tried_again() {
-        let _bench = Bench::new().config("VIP_CENTS", "much");
+        let _harness = Harness::new().config("VIP_CENTS", "much");
         let failure = place("ada", 1).expect_err("a bad setting");
         assert_eq!(
             failure,

@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Emit, Event, Failure, config, function, log};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log};
 use serde::{Deserialize, Serialize};
 
 /// The part of a webhook's payload that is looked at.
@@ -238,7 +238,7 @@ fn add(triage: &mut Triage, label: &str, priority: Priority, reason: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
     use serde_json::{Value, json};
 
     fn run(kind: &str, payload: &Value) -> Result<Option<Triage>, Failure> {
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn words_decide() {
-        let _bench = Bench::new();
+        let _harness = Harness::new();
         check("It panics", "NONE", &[], Some((&["bug"], Priority::High)));
         check(
             "CVE-2026-1",
@@ -320,19 +320,19 @@ mod tests {
 
     #[test]
     fn the_label_for_the_rest_is_configured() {
-        let bench = Bench::new().config("LABEL", "look-at-me");
+        let harness = Harness::new().config("LABEL", "look-at-me");
         check(
             "Hello",
             "NONE",
             &[],
             Some((&["look-at-me"], Priority::Normal)),
         );
-        assert_eq!(bench.output(), "INFO #7: look-at-me (Normal)\n");
+        assert_eq!(harness.output(), "INFO #7: look-at-me (Normal)\n");
     }
 
     #[test]
     fn pull_requests_are_read_as_well() {
-        let _bench = Bench::new();
+        let _harness = Harness::new();
         let mut payload = json!({
             "action": "opened",
             "pull_request": {
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_rejected() {
-        let _bench = Bench::new();
+        let _harness = Harness::new();
         let failure = run("com.github.issues", &json!({ "action": 1 })).expect_err("no payload");
         assert!(failure.message().contains("`action`"), "{failure:?}");
         let failure = run("com.github.push", &issue("x", "NONE", &[])).expect_err("no issue");

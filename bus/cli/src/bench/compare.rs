@@ -1,5 +1,5 @@
-//! A scenario beside the plain run: two buses, measured in turn, so that what the machine does meanwhile
-//! falls on both.
+//! Compares a scenario with the plain run: two buses, measured in turn, so that other load on the machine
+//! affects both.
 //!
 //! While one is measured, the other stands still (SIGSTOP). A turn is a warm-up, then the load at a fixed
 //! rate far below what the plain bus can do (latencies compare only at the same rate), with a prober of
@@ -207,7 +207,7 @@ impl Bus {
         let probed = tokio::task::spawn_blocking(move || prober.join())
             .await
             .map_err(|error| Failure::new(error.to_string()))?
-            .map_err(|_| Failure::new("the prober of /livez fell over"))?;
+            .map_err(|_| Failure::new("the prober of /livez panicked"))?;
         let fast = load::run(server, &flat_out, settings.each).await?;
         if let Some(beside) = beside {
             self.published_beside += beside.end().await?;

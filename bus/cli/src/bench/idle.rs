@@ -1,4 +1,4 @@
-//! A bus that has nothing to do: what it costs to have it.
+//! What an idle bus costs.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ const LATE_MAX: Duration = Duration::from_secs(5);
 /// How far events go.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
-    /// Read and checked, for a bus that there isn't.
+    /// Parsed and validated, then rejected: the target bus does not exist.
     Http,
     /// Stored, for no rule.
     Append,
@@ -143,12 +143,12 @@ pub(super) async fn run(
         cpu_seconds("self") - client_before,
     );
     let accepted = shared.accepted.load(Ordering::Relaxed);
-    let owed = if plan.stage == Stage::Whole {
+    let pending = if plan.stage == Stage::Whole {
         settled_before + accepted
     } else {
         0
     };
-    let unsettled = drain(server, plan, owed).await?;
+    let unsettled = drain(server, plan, pending).await?;
     let drained_after = began.elapsed().saturating_sub(took);
     if let Some(mut listener) = listener {
         // What is settled has been told; give the last lines a moment to arrive.
@@ -180,8 +180,8 @@ async fn settled(server: &Server, plan: &Plan) -> Result<u64, Failure> {
     server.counter("edgebus_attempts_total", "success").await
 }
 
-/// Waits until `owed` deliveries are settled, and gives how many are not.
-async fn drain(server: &Server, plan: &Plan, owed: u64) -> Result<u64, Failure> {
+/// Waits until `pending` deliveries are settled, and gives how many are not.
+async fn drain(server: &Server, plan: &Plan, pending: u64) -> Result<u64, Failure> {
     // The list of subscriptions costs the bus more than its counters.
     let (pause, longest) = if plan.beside {
         (Duration::from_millis(50), DRAIN_MAX_BESIDE)
@@ -190,7 +190,7 @@ async fn drain(server: &Server, plan: &Plan, owed: u64) -> Result<u64, Failure> 
     };
     let began = Instant::now();
     loop {
-        let rest = owed.saturating_sub(settled(server, plan).await?);
+        let rest = pending.saturating_sub(settled(server, plan).await?);
         if rest == 0 || (plan.beside && began.elapsed() >= longest) {
             return Ok(rest);
         }

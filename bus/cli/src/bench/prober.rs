@@ -1,5 +1,5 @@
-//! A prober: one connection that asks `/livez` at fixed times, on a thread of its own, so that what it
-//! waits for is the bus and not the load's client.
+//! A prober: one connection that requests `/livez` at fixed times. It has a thread of its own, so that it
+//! measures the bus and not the load's client.
 //!
 //! A question is due whether or not the one before is answered: one that comes due while another waits
 //! counts as answered with it, after the rest of its wait. Never here: other requests.

@@ -1,4 +1,4 @@
-//! Scenarios: what stands or runs beside the load, as a manifest and a backlog, and what it may cost.
+//! Scenarios: a manifest and a backlog that exist beside the load, and how much slower the load may get.
 //!
 //! Never here: requests and measurements.
 

@@ -38,7 +38,7 @@ struct Subscriptions {
 #[derive(serde::Deserialize)]
 struct Subscription {
     rule: String,
-    oldest_owed: Option<String>,
+    oldest_pending: Option<String>,
     since_start: SinceStart,
 }
 
@@ -141,7 +141,7 @@ impl Server {
     pub(super) async fn lagging(&self, prefix: &str) -> Result<u64, Failure> {
         let list = self.subscriptions().await?;
         let own = list.iter().filter(|row| row.rule.starts_with(prefix));
-        Ok(own.map(|row| u64::from(row.oldest_owed.is_some())).sum())
+        Ok(own.map(|row| u64::from(row.oldest_pending.is_some())).sum())
     }
 
     async fn subscriptions(&self) -> Result<Vec<Subscription>, Failure> {

@@ -1,4 +1,4 @@
-//! Settlements: a listener that hears of them, and the join with the times when their events were due.
+//! Settlements: listens for them and joins them with the times at which their events were due.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

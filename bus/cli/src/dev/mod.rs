@@ -1,8 +1,8 @@
-//! `edgebus dev`: builds, serves and watches a project, and tells the way of each event.
+//! `edgebus dev`: builds, serves and watches a project, and prints the trace of each event.
 //!
 //! In reading order: `trees` is what is on disk, `watch` says when it may have changed, `project` builds
-//! and finds what is to be put in force; `nearest` and `story` are the words for events; `screen` and
-//! `keys` are the terminal. A fault of the project never ends `dev`, and never takes what is in force:
+//! and finds what is to be applied; `nearest` and `story` are the words for events; `screen` and
+//! `keys` are the terminal. An error of the project never ends `dev`, and never takes what is active:
 //! a new configuration goes to the running bus, as `PUT /v1/manifest` does, or not at all.
 
 mod keys;
@@ -110,7 +110,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
     let heard = bus.listen();
     let applied = match found {
         Found::New(configuration) => apply(&bus, &configuration, project.built_in).await,
-        Found::Fault(words) => Err(words),
+        Found::Error(words) => Err(words),
         Found::Same => Ok("nothing is new".to_owned()),
     };
     output::print(&format!(
@@ -151,15 +151,14 @@ async fn work(project: &mut Project, bus: &Bus, screen: &Screen) {
         project.changed().await;
         let applied = match project.look(screen).await {
             Found::Same => continue,
-            Found::Fault(words) => Err(words),
+            Found::Error(words) => Err(words),
             Found::New(configuration) => apply(bus, &configuration, project.built_in).await,
         };
         told(screen, applied, bus);
     }
 }
 
-/// Puts a configuration in force and says what changed, on one line; the fault if the bus does not take
-/// it.
+/// Applies a configuration and says what changed, on one line; returns the error if the bus refuses it.
 async fn apply(
     bus: &Bus,
     configuration: &Configuration,
@@ -178,10 +177,10 @@ async fn apply(
     } else {
         changes.join(", ")
     };
-    Ok(format!("in force{built}: {changes}"))
+    Ok(format!("active{built}: {changes}"))
 }
 
-/// Shows what was put in force, or a fault and what goes on nevertheless.
+/// Shows what was applied, or an error and what goes on nevertheless.
 fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
     let words = match applied {
         Ok(line) => {
@@ -193,13 +192,13 @@ fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
         Err(words) => words,
     };
     let goes_on = if bus.manifest().1 == 0 {
-        "nothing is in force yet; the next change is looked at"
+        "nothing is active yet; waiting for changes"
     } else {
-        "still serving the last good version; the next change is looked at"
+        "still serving the last good version; waiting for changes"
     };
     screen.note(&format!(
         "{} {}\n{}",
-        story::paint("31", "fault:"),
+        story::paint("31", "error:"),
         words.trim_end(),
         story::paint("33", goes_on)
     ));

@@ -1,4 +1,4 @@
-//! For an event that nothing matched: the rule that came nearest, and the condition that it missed.
+//! For an event that no rule matched: the nearest rule, and the condition that failed.
 //!
 //! The verdicts are those of `view`. Never here: matching, and another idea of what is near.
 
@@ -25,7 +25,7 @@ pub(super) fn nearest(rules: &[impl Borrow<RuleConfig>], bus: &str, event: &Even
     let nearest = of_bus()
         .take(RULES_MAX)
         .filter_map(|rule| judge(rule, &view, Timestamp(0)).ok())
-        // One that matches now was put in force after the event.
+        // One that matches now was applied after the event.
         .filter(|verdict| !verdict.matched)
         // The first of equals stays.
         .reduce(|best, next| {
@@ -63,8 +63,8 @@ mod tests {
         let text =
             format!("version: 1\nfunctions: {{ f: {{ component: f.wasm }} }}\nrules:\n{rules}");
         let manifest = manifest::parse(&text)
-            .map_err(|faults| manifest::show(&faults, &text, "m", manifest::Style::Plain));
-        let rules = manifest.unwrap_or_else(|faults| panic!("{faults}")).rules;
+            .map_err(|errors| manifest::show(&errors, &text, "m", manifest::Style::Plain));
+        let rules = manifest.unwrap_or_else(|errors| panic!("{errors}")).rules;
         let event = format!(r#"{{"specversion":"1.0","id":"1","source":"/s",{event}}}"#);
         let event = wire::decode_structured(&bytes::Bytes::from(event)).unwrap();
         assert_eq!(nearest(&rules, "default", &event), expected);

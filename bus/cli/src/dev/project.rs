@@ -1,8 +1,7 @@
 //! The project that is developed: its manifest, its builds, and what is watched for them.
 //!
-//! A look finds either nothing new, or a fault, or a configuration to put in force. A command runs
-//! again only when a file that it watches has other bytes than at its last run, so that no build asks
-//! for the next one. Never here: the bus.
+//! Each check finds nothing new, an error, or a configuration to apply. A build runs again only if the content
+//! of a watched file differs from its last run, so that no build triggers the next one. Never here: the bus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +51,7 @@ pub(super) struct Project {
 struct Run {
     /// What it watches, as it was before.
     of: blake3::Hash,
-    fault: Option<String>,
+    error: Option<String>,
     /// True if all its components were there afterwards.
     made: bool,
     /// Files that changed while it ran, and in how many runs up to this one.
@@ -64,17 +63,17 @@ struct Run {
 enum Last {
     Nothing,
     Good(blake3::Hash),
-    Fault(String),
+    Error(String),
 }
 
 /// What a look came to.
 pub(super) enum Found {
     /// Nothing to do.
     Same,
-    /// To be put in force.
+    /// To be applied.
     New(Box<Configuration>),
     /// The words for the screen.
-    Fault(String),
+    Error(String),
 }
 
 /// A few words on a manifest.
@@ -131,7 +130,7 @@ impl Project {
     pub(super) async fn look(&mut self, screen: &Screen) -> Found {
         self.built_in = None;
         let (last, found) = match self.prepare(screen).await {
-            Err(fault) => (Last::Fault(fault.clone()), Found::Fault(fault)),
+            Err(error) => (Last::Error(error.clone()), Found::Error(error)),
             Ok(configuration) => (
                 Last::Good(configuration.digest()),
                 Found::New(Box::new(configuration)),
@@ -151,21 +150,21 @@ impl Project {
     }
 
     async fn prepare(&mut self, screen: &Screen) -> Result<Configuration, String> {
-        // While the manifest is at fault, what the last good one named is listened to still.
+        // While the manifest is invalid, what the last good one named is listened to still.
         self.watcher.set(&self.folders);
         let manifest = Checked::text_alone(&self.manifest).map_err(|failure| failure.message)?;
         self.summary = self.summarise(&manifest);
         let jobs = self.jobs(&manifest, screen);
         let digests = self.listen(&manifest, &jobs, screen);
         if self.builds {
-            let mut faults = Vec::new();
+            let mut errors = Vec::new();
             for ((command, job), of) in jobs.iter().zip(digests) {
-                faults.extend(self.build(command, job, of, screen).await.err());
+                errors.extend(self.build(command, job, of, screen).await.err());
             }
             // A build may have made the folders of its components.
             self.listen(&manifest, &jobs, screen);
-            if !faults.is_empty() {
-                return Err(faults.join("\n"));
+            if !errors.is_empty() {
+                return Err(errors.join("\n"));
             }
         }
         let configuration = Configuration::read(&self.manifest, self.secrets.as_deref()).map_err(|failure| {
@@ -264,8 +263,8 @@ impl Project {
         let all_there = || job.components.iter().all(|component| component.is_file());
         match self.runs.get(command).filter(|run| run.of == of) {
             Some(Run {
-                fault: Some(fault), ..
-            }) => return Err(fault.clone()),
+                error: Some(error), ..
+            }) => return Err(error.clone()),
             // One that never makes what the manifest says would be run for ever.
             Some(run) if !run.made || all_there() => return Ok(()),
             _ => {}
@@ -276,7 +275,7 @@ impl Project {
         let ran = build::build_with(command, &functions, &self.folder, &progress).await;
         screen.rest();
         self.built_in = Some(self.built_in.unwrap_or_default() + began.elapsed());
-        let fault = match ran {
+        let error = match ran {
             Err(words) => Some(format!("{functions} can't be built: {words}")),
             Ok(words) => {
                 // Warnings, mostly.
@@ -292,12 +291,12 @@ impl Project {
         self.note_written(command, &changed, &after, screen);
         let run = Run {
             of: digest_of(&before, &self.written_by(command, &after)),
-            fault: fault.clone(),
+            error: error.clone(),
             made,
             changed,
         };
         self.runs.insert(command.to_owned(), run);
-        fault.map_or(Ok(()), Err)
+        error.map_or(Ok(()), Err)
     }
 
     /// The files that the command writes itself. One that has changed since its last run is somebody else's too.
@@ -448,7 +447,7 @@ rules:
                 Found::New(configuration) => {
                     format!("new {}", configuration.components.len())
                 }
-                Found::Fault(words) => format!("fault {words}"),
+                Found::Error(words) => format!("error {words}"),
             };
             assert!(found.contains(expected), "{found} is not {expected}");
             let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
@@ -518,14 +517,14 @@ rules:
     }
 
     #[tokio::test]
-    async fn a_fault_is_told_once_and_then_mended() {
+    async fn an_error_is_told_once_and_then_fixed() {
         let mut home = Home::new();
         home.check("edgebus.yaml can't be read", 0).await;
         home.write("edgebus.yaml", "version: 1\nrulez: {}\n");
         home.check("edgebus.yaml:2:1", 0).await;
         home.check("same", 0).await;
         home.write("edgebus.yaml", MANIFEST);
-        home.check("fault a, b can't be built: ", 0).await;
+        home.check("error a, b can't be built: ", 0).await;
         home.check("same", 0).await;
         home.source("1");
         home.check("new 2", 1).await;

@@ -1,4 +1,4 @@
-//! The terminal that the story, the builds and the faults share, so that none writes into another's line.
+//! The terminal, shared by traces, builds and errors, so that none writes into another's line.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! The way of each event, as it happens: the event, the rules that matched, each attempt with what it
-//! wrote, the events that it emitted under it; or why nothing matched.
+//! The trace of each event, live: the event, the matching rules, each attempt with its output, and the events
+//! that it emitted; or why no rule matched.
 //!
 //! Reads the live stream and the log. Never here: what happens.
 
@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::super::output;
 use super::nearest::nearest;
 use super::screen::Screen;
-use edgebus_engine::bus::{AttemptEnded, Bus, EventAccepted, Happening, StoredEvent};
+use edgebus_engine::bus::{AttemptEnded, Bus, EventAccepted, StoredEvent, TelemetryEvent};
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Data, Outcome, Position};
 
@@ -31,12 +31,12 @@ const UNMATCHED_MAX: usize = 1_000;
 const DEPTH_MAX: usize = 8;
 
 /// Tells what is heard until the bus is gone.
-pub(super) async fn tell(bus: Bus, mut told: Receiver<Happening>, screen: Screen) {
+pub(super) async fn tell(bus: Bus, mut told: Receiver<TelemetryEvent>, screen: Screen) {
     let mut story = Story::new(bus);
     loop {
         let text = match told.recv().await {
-            Ok(Happening::Accepted(event)) => story.accepted(&event).await,
-            Ok(Happening::Attempt(attempt)) => story.attempt(&attempt).await,
+            Ok(TelemetryEvent::Accepted(event)) => story.accepted(&event).await,
+            Ok(TelemetryEvent::Attempt(attempt)) => story.attempt(&attempt).await,
             Err(RecvError::Lagged(lost)) => {
                 format!("… {lost} lines are left out: this terminal is slower than the bus\n")
             }
@@ -289,8 +289,8 @@ fn is_own(name: &str) -> bool {
         "std::",
         "core::",
         "alloc::",
-        "guest_sdk::",
-        "guest_sdk_macros::",
+        "edgebus_sdk::",
+        "edgebus_sdk_macros::",
         "wit_bindgen",
         "dlmalloc",
         "__rust",
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_backtrace_shows_the_functions_own_frames() {
-        let message = "panicked\n  at __rustc::rust_panic\n  at core[d123b7a1a2ed1472]::panicking::panic_fmt\n  at hello[c0ffee00c0ffee00]::handle\n  at <hello::__Function as x>::handle::<[u8]>\n  at guest_sdk::event::run\n";
+        let message = "panicked\n  at __rustc::rust_panic\n  at core[d123b7a1a2ed1472]::panicking::panic_fmt\n  at hello[c0ffee00c0ffee00]::handle\n  at <hello::__Function as x>::handle::<[u8]>\n  at edgebus_sdk::event::run\n";
         let trap = Outcome::Trap {
             message: message.to_owned(),
         };

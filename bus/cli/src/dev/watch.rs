@@ -1,6 +1,6 @@
-//! Says that something has changed in a set of folders; what it was, whoever asks finds out by looking.
+//! Notifies that something changed in a set of folders, without saying what.
 //!
-//! Nothing queues up: many changes are one wake-up. Never here: what a change means.
+//! Many changes cause one notification. Never here: what a change means.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;

@@ -25,7 +25,7 @@ const BYTES_MAX: usize = 64 << 20;
   edgebus events explain 42 --all
   edgebus events explain 42 -o json | jq '.verdicts[] | select(.matched) | .rule'
 
-Rules that match come first, then those that came nearest. The rules are those in force now.
+Rules that match come first, then those that came nearest. The rules are those active now.
 NO stands at the first condition that was missed, no at the others.
 The exit code is 0 whether one matched or not.")]
 pub(super) struct Arguments {

@@ -1,7 +1,6 @@
 //! `edgebus events export`: a log as JSON Lines of structured CloudEvents, each as it was published.
 //!
-//! A file is written under another name and renamed when it is whole, so that half an export is never
-//! taken for one.
+//! The file is written under another name and renamed when it is complete, so that nobody uses half an export.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -57,7 +56,7 @@ struct Row<'a> {
 
 /// What was written.
 #[derive(Default)]
-struct Tally {
+struct Counts {
     events: u64,
     bytes: u64,
     last: u64,
@@ -70,23 +69,23 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let file = arguments.file.as_deref();
     let file = file.filter(|file| *file != FilePath::new("-"));
     let mut out = Out::new(file)?;
-    let tally = tokio::select! {
-        tally = write_all(&arguments, &client, &path, &mut out, &progress) => tally,
+    let counts = tokio::select! {
+        counts = write_all(&arguments, &client, &path, &mut out, &progress) => counts,
         // An interrupt leaves no half file behind.
         _ = tokio::signal::ctrl_c() => Err(Failure::new("stopped; nothing was exported")),
     }?;
     progress.finish();
     out.finish()?;
     let place = file.map_or_else(String::new, |file| format!(" to {}", file.display()));
-    let count = usize::try_from(tally.events).unwrap_or(usize::MAX);
+    let count = usize::try_from(counts.events).unwrap_or(usize::MAX);
     output::note(&format!(
         "{} exported{place}, {}{}",
         output::counted(count, "event", "events"),
-        output::bytes(tally.bytes),
-        if tally.events == 0 {
+        output::bytes(counts.bytes),
+        if counts.events == 0 {
             String::new()
         } else {
-            format!("; the last is #{}", tally.last)
+            format!("; the last is #{}", counts.last)
         }
     ));
     Ok(OK)
@@ -98,13 +97,13 @@ async fn write_all(
     path: &Path,
     out: &mut Out,
     progress: &Progress,
-) -> Result<Tally, Failure> {
-    let mut tally = Tally::default();
+) -> Result<Counts, Failure> {
+    let mut counts = Counts::default();
     let mut after = arguments.after.to_string();
     loop {
         let left = arguments
             .limit
-            .map_or(u64::MAX, |limit| limit - tally.events);
+            .map_or(u64::MAX, |limit| limit - counts.events);
         let rows = left.min(PAGE_ROWS_MAX as u64).to_string();
         let path = path.clone().with("limit", &rows).with("after", &after);
         let answer = client.get(path.text()).await?;
@@ -115,20 +114,20 @@ async fn write_all(
             })?;
             let line = line(row.event.get(), row.position)?;
             out.write(&line)?;
-            tally.events += 1;
-            tally.bytes += line.len() as u64;
-            tally.last = row.position;
+            counts.events += 1;
+            counts.bytes += line.len() as u64;
+            counts.last = row.position;
         }
         match page.next {
-            Some(next) if arguments.limit.is_none_or(|limit| tally.events < limit) => {
+            Some(next) if arguments.limit.is_none_or(|limit| counts.events < limit) => {
                 progress.detail(&format!(
                     "{} events, {}, up to position {next}",
-                    tally.events,
-                    output::bytes(tally.bytes)
+                    counts.events,
+                    output::bytes(counts.bytes)
                 ));
                 after = next;
             }
-            _ => return Ok(tally),
+            _ => return Ok(counts),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `edgebus events`: look at a bus's log, follow it, take it out.
+//! `edgebus events`: lists, follows, exports and explains events.
 
 mod explain;
 mod export;

@@ -8,7 +8,7 @@ use crate::client;
 use crate::connection::Connection;
 use crate::output::{self, Format, Output, Paint};
 use crate::query::Path;
-use crate::sse::{Following, Told};
+use crate::sse::{Following, StreamItem};
 use crate::{Failure, OK};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 
@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             told = following.next() => told?,
             () = &mut gone => return Ok(OK),
         };
-        if let Told::Message(message) = told {
+        if let StreamItem::Message(message) = told {
             printer.print(std::iter::once(message.as_str()))?;
         }
     }

@@ -132,11 +132,11 @@ async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failu
         return Ok((event, bus));
     };
     let Some(input) = &made.input else {
-        let fault = made.fault.as_deref().unwrap_or("it makes none");
+        let error = made.error.as_deref().unwrap_or("it makes none");
         return Err(Failure::new(format!(
             "the rule has no input for the event of delivery {}: {}",
             output::plain(id),
-            output::plain(fault)
+            output::plain(error)
         )));
     };
     let mut event = event_file::structured(id, &event, "")?;
@@ -170,9 +170,9 @@ fn body(arguments: &Arguments, file: &str) -> Result<Bytes, Failure> {
         extensions: Vec::new(),
         data: Data::Json(bytes),
     };
-    event
-        .check()
-        .map_err(|fault| Failure::new(format!("the function can't be tried: {fault}")))?;
+    event.check().map_err(|input_error| {
+        Failure::new(format!("the function can't be tried: {input_error}"))
+    })?;
     let mut out = Vec::new();
     wire::encode(&mut out, &event);
     Ok(Bytes::from(out))

@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::listing::{self, text};
 use crate::output::{self, Format, Output, Paint};
 use crate::query::Path;
-use crate::sse::{Following, Told};
+use crate::sse::{Following, StreamItem};
 use crate::{Failure, OK, story};
 
 /// Deliveries that the history is made of at most.
@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         let shown = logs.history(&client, arguments.count).await?;
         if shown == 0 {
             output::note(&format!(
-                "no such attempts of `{}`; what is deployed: edgebus functions ls; what is owed: edgebus deliveries ls",
+                "no such attempts of `{}`; what is deployed: edgebus functions ls; what is pending: edgebus deliveries ls",
                 output::plain(&arguments.name)
             ));
         }
@@ -80,12 +80,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             () = &mut gone => return Ok(OK),
         };
         match told {
-            Told::Opened => {
+            StreamItem::Opened => {
                 logs.history(&client, count).await?;
                 // What ended while the stream was lost is told when it is back.
                 count = u64::MAX;
             }
-            Told::Message(message) => logs.live(&message)?,
+            StreamItem::Message(message) => logs.live(&message)?,
         }
     }
 }

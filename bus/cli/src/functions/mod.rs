@@ -1,4 +1,4 @@
-//! `edgebus functions`: deploy them, look at them, hear what they write, try them, take them away.
+//! `edgebus functions`: deploys, lists, logs, tries and removes functions.
 
 mod deploy;
 mod invoke;
@@ -238,7 +238,7 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
 /// How many deliveries are pending for the function, in words; `None` if none are, or if the bus doesn't say.
 async fn pending(client: &Client, name: &str) -> Option<String> {
     let path = Path::new("/v1/deliveries")
-        .with("stage", "owed")
+        .with("stage", "pending")
         .with("function", name)
         .with("limit", &PENDING_MAX.to_string());
     let answer = client.get(path.text()).await.ok()?;

@@ -1,6 +1,6 @@
 //! A project's `Cargo.lock`: of the versions that this repository is tested with, those that functions use.
 //!
-//! So a first build takes what is known to work, and asks no registry what is newest.
+//! So the first build uses versions that are known to work.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const WHOLE: &str = include_str!("../../../../Cargo.lock");
 
 /// What a template's functions name.
-const ROOTS: [&str; 3] = ["guest-sdk", "guest-sdk-macros", "serde"];
+const ROOTS: [&str; 3] = ["edgebus-sdk", "edgebus-sdk-macros", "serde"];
 
 /// The text: cargo adds the project's own crates at the first build.
 pub(super) fn text() -> String {
@@ -71,7 +71,7 @@ mod tests {
                 .any(|package| value(package, "name") == Some(name))
         };
         for name in [
-            "guest-sdk",
+            "edgebus-sdk",
             "serde_json",
             "wit-bindgen",
             "wit-parser",

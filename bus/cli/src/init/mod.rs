@@ -1,4 +1,4 @@
-//! `edgebus init`: a project in a folder, complete to the unit test, and what to type next.
+//! `edgebus init`: writes a complete project into a folder, and prints the next commands.
 //!
 //! In reading order: `template` is what a project consists of, `sdk` is what its functions are written
 //! with, `lock` pins what that is built of, `place` puts files into a folder or leaves it as it was.

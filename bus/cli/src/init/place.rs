@@ -1,4 +1,4 @@
-//! Files into a folder: all of them or none, and never over one that is there.
+//! Writes files into a folder: all or none, and never over an existing file.
 
 use std::path::{Path, PathBuf};
 

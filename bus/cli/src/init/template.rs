@@ -164,10 +164,10 @@ mod tests {
                     "# yaml-language-server: $schema=./.edgebus/edgebus.schema.json\n"
                 )
             );
-            let parsed = manifest::parse(manifest).map_err(|faults| {
-                manifest::show(&faults, manifest, "edgebus.yaml", manifest::Style::Plain)
+            let parsed = manifest::parse(manifest).map_err(|errors| {
+                manifest::show(&errors, manifest, "edgebus.yaml", manifest::Style::Plain)
             });
-            let parsed = parsed.unwrap_or_else(|faults| panic!("{faults}"));
+            let parsed = parsed.unwrap_or_else(|errors| panic!("{errors}"));
             assert!(!parsed.tests.is_empty());
             for event in parsed.tests.into_iter().flat_map(|test| test.events) {
                 if let manifest::EventSource::Path(path) = event {

@@ -1,4 +1,4 @@
-//! Any line of JSON as a CloudEvent: what `publish --type … --source … --data …` says of a line.
+//! Makes a CloudEvent from any line of JSON, as `publish --type … --source … --data …` describes it.
 //!
 //! Attributes are templates with JSONPath placeholders, as in `com.github.{$.event}`. The data is a
 //! part of the line as the publisher wrote it, byte for byte: it is cut out, never parsed and printed
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use crate::output;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::limits::EVENT_BYTES_MAX;
 use edgebus_model::{Attribute, Data, Event};
 
@@ -72,7 +72,7 @@ impl MappingError {
 /// # Errors
 /// What is wrong with the line, with its number and, where one found nothing, the path. The pointer
 /// names the attribute that could not be made.
-pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Event, Fault> {
+pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Event, InputError> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() > LINE_BYTES_MAX {
@@ -87,7 +87,7 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
     let value = whole(line, line_number)?;
     let document = template::Document::new(value.get());
     let render = |attribute: &str, template: &Template| {
-        template.render(&document).map_err(|error| Fault {
+        template.render(&document).map_err(|error| InputError {
             pointer: format!("/{attribute}"),
             ..at_line(line_number, error)
         })
@@ -100,7 +100,7 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
     };
     let data = match &mapping.data {
         None => value.get(),
-        Some(path) => path.cut(value.get()).map_err(|error| Fault {
+        Some(path) => path.cut(value.get()).map_err(|error| InputError {
             pointer: "/data".to_owned(),
             ..at_line(line_number, error)
         })?,
@@ -118,7 +118,7 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
         time: optional("time", &mapping.time)?,
         data_content_type: Some("application/json".to_owned()),
         data_schema: None,
-        extensions: extensions.collect::<Result<_, Fault>>()?,
+        extensions: extensions.collect::<Result<_, InputError>>()?,
         data: Data::Json(Bytes::copy_from_slice(data.as_bytes())),
     };
     checked(event, line_number)
@@ -137,7 +137,7 @@ fn stable_id(line: &[u8], line_number: u64, kind: &str) -> String {
     hex
 }
 
-fn whole(line: &[u8], line_number: u64) -> Result<&RawValue, Fault> {
+fn whole(line: &[u8], line_number: u64) -> Result<&RawValue, InputError> {
     serde_json::from_slice::<&RawValue>(line).map_err(|error| {
         let empty = line.iter().all(u8::is_ascii_whitespace);
         let reason = if empty {
@@ -146,7 +146,7 @@ fn whole(line: &[u8], line_number: u64) -> Result<&RawValue, Fault> {
             format!("the line is not JSON: {error}")
         };
         let column = u64::try_from(error.column()).unwrap_or(1).max(1);
-        Fault {
+        InputError {
             place: Some((line_number, column)),
             ..at_line(
                 line_number,
@@ -156,9 +156,9 @@ fn whole(line: &[u8], line_number: u64) -> Result<&RawValue, Fault> {
     })
 }
 
-fn checked(event: Event, line_number: u64) -> Result<Event, Fault> {
+fn checked(event: Event, line_number: u64) -> Result<Event, InputError> {
     if let Err(error) = event.check() {
-        return Err(Fault {
+        return Err(InputError {
             pointer: format!("/{}", error.attribute),
             ..at_line(
                 line_number,
@@ -178,8 +178,8 @@ fn checked(event: Event, line_number: u64) -> Result<Event, Fault> {
     Ok(event)
 }
 
-fn at_line(line_number: u64, error: MappingError) -> Fault {
-    Fault {
+fn at_line(line_number: u64, error: MappingError) -> InputError {
+    InputError {
         pointer: String::new(),
         place: Some((line_number, 1)),
         reason: error.reason,

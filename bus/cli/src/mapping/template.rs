@@ -45,7 +45,7 @@ impl<'l> Document<'l> {
     fn tree(&self) -> Result<&Value, MappingError> {
         let tree = self
             .tree
-            .get_or_init(|| rules::tree(self.json.as_bytes()).ok());
+            .get_or_init(|| edgebus_rules::tree(self.json.as_bytes()).ok());
         tree.as_ref().ok_or_else(|| {
             MappingError::new(
                 "the line is nested too deeply for a query, or holds text that is not Unicode",

@@ -32,7 +32,10 @@ fn rendered(text: &str, line: &str) -> String {
     };
     match map_line(&mapping, line.as_bytes(), 7) {
         Ok(event) => event.kind,
-        Err(fault) => format!("{:?} {}: {}", fault.place, fault.pointer, fault.reason),
+        Err(input_error) => format!(
+            "{:?} {}: {}",
+            input_error.place, input_error.pointer, input_error.reason
+        ),
     }
 }
 
@@ -225,17 +228,17 @@ fn a_bad_line_is_told_with_its_number() {
         ),
     ];
     for (line, expected) in table {
-        let fault = map_line(&github(), line, 7).expect_err("it is bad");
-        let (line, column) = fault.place.unwrap_or_default();
-        let told = format!("{line}:{column} {}: {}", fault.pointer, fault.reason);
+        let error = map_line(&github(), line, 7).expect_err("it is bad");
+        let (line, column) = error.place.unwrap_or_default();
+        let told = format!("{line}:{column} {}: {}", error.pointer, error.reason);
         assert_eq!(told, expected);
     }
     let data = format!(
         "{{\"event\":\"x\",\"payload\":{{\"repository\":{{\"full_name\":\"r\"}},\"x\":\"{}\"}}}}",
         "x".repeat(EVENT_BYTES_MAX)
     );
-    let fault = map_line(&github(), data.as_bytes(), 7).expect_err("it is large");
-    assert!(fault.reason.contains("larger than"), "{}", fault.reason);
+    let error = map_line(&github(), data.as_bytes(), 7).expect_err("it is large");
+    assert!(error.reason.contains("larger than"), "{}", error.reason);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(map_line(&github(), deep.as_bytes(), 7).is_err());
     assert!(rendered("{$..x}", &deep).contains("too deeply"));

@@ -1,5 +1,5 @@
-//! JSON text laid out anew: on one line, or indented. Numbers and strings keep their spelling, because
-//! nothing is parsed into values.
+//! Reformats JSON text: on one line, or indented. Numbers and strings keep their spelling, because nothing is
+//! parsed into values.
 //!
 //! Never here: a check that the text is JSON; it comes from the bus or went through a parser before.
 

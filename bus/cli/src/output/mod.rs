@@ -298,7 +298,7 @@ pub(super) fn one(
 /// # Errors
 /// It is not JSON.
 pub(super) fn parse(json: &str) -> Result<serde_json::Value, Failure> {
-    rules::tree(json.as_bytes()).map_err(|error| {
+    edgebus_rules::tree(json.as_bytes()).map_err(|error| {
         Failure::new(format!(
             "the bus gave an answer that can't be read: {error}; -o json shows it as it is"
         ))

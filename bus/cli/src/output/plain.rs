@@ -1,5 +1,4 @@
-//! Text from elsewhere, made safe to show: what a terminal would obey and what a reader could not see is
-//! written out.
+//! Makes text from outside safe to print: escapes control characters and invisible characters.
 //!
 //! Event types, ids, logs and messages come from whoever may publish or write a function. A control
 //! character steers the terminal; a bidirectional or invisible one makes a line read as what it is not.

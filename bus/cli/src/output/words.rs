@@ -1,10 +1,10 @@
-//! Words for people: durations, times, sizes and colours.
+//! Formats durations, times, sizes and colours for people.
 //!
-//! Never here: a clock. Whoever tells an age brings the time.
+//! Never here: a clock. Callers pass the current time.
 
 use edgebus_model::Timestamp;
 
-/// `1 fault`, `2 faults`.
+/// `1 error`, `2 errors`.
 #[must_use]
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
@@ -115,7 +115,7 @@ impl Paint {
     pub(crate) fn outcome(self, class: &str, text: &str) -> String {
         match class {
             "success" | "succeeded" => self.good(text),
-            "retry" | "conflict" | "owed" => self.open(text),
+            "retry" | "conflict" | "pending" => self.open(text),
             _ => self.bad(text),
         }
     }

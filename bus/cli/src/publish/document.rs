@@ -1,4 +1,4 @@
-//! A `.json` file as a whole: one event or an array of them, on as many lines as its author likes.
+//! A whole `.json` file: one event or an array of events, on any number of lines.
 //!
 //! Never here: what an event is. Data keep their bytes, because the text is cut and never printed again.
 
@@ -47,7 +47,7 @@ impl Document {
         let mut values =
             serde_json::Deserializer::from_str(&document.text).into_iter::<&RawValue>();
         match (values.next(), values.next()) {
-            (Some(Err(error)), _) => Err(document.fault(&error)),
+            (Some(Err(error)), _) => Err(document.error(&error)),
             (_, Some(_)) => Ok(None),
             _ => Ok(Some(document)),
         }
@@ -64,10 +64,10 @@ impl Document {
             Some(b'[') => serde_json::from_str(text),
             Some(_) => serde_json::from_str(text).map(|event| vec![event]),
         };
-        read.map_err(|error| self.fault(&error))
+        read.map_err(|error| self.error(&error))
     }
 
-    fn fault(&self, error: &serde_json::Error) -> Failure {
+    fn error(&self, error: &serde_json::Error) -> Failure {
         Failure::new(format!("{} is not JSON: {error}", self.file.display())).coded(Code::LineUnfit)
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(check("\u{feff}{}\n"), Ok(Some(1)));
         assert_eq!(check("{}\n{}\n"), Ok(None));
         assert_eq!(check("{}\nnot json\n"), Ok(None));
-        let fault = check("{\n  \"id\": 1,\n}\n").unwrap_err();
-        assert!(fault.contains("line 3 column 1"), "{fault}");
+        let error = check("{\n  \"id\": 1,\n}\n").unwrap_err();
+        assert!(error.contains("line 3 column 1"), "{error}");
     }
 }

@@ -261,7 +261,7 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
         sent = sending => Some(sent),
         () = signals.stop_or_hangup() => None,
     };
-    // What was read before a fault or a signal is good.
+    // What was read before an error or a signal is good.
     let sent = match sent {
         Some(Ok(())) => Ok(()),
         Some(Err(Stop::Line(failure))) => outbox.flush().await.and(Err(failure)),
@@ -272,8 +272,8 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
             .and(Err(Failure::new("stopped by a signal"))),
     };
     progress.finish();
-    let tally = outbox.end()?;
-    let summary = tally.words();
+    let counts = outbox.end()?;
+    let summary = counts.words();
     let again = if streams { "" } else { "; a repeat is safe" };
     sent.map_err(|failure| Failure {
         message: format!("{}\n{summary} before that{again}", failure.message),
@@ -284,17 +284,17 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
     } else {
         output::note(&summary);
     }
-    hint(&tally, streams);
+    hint(&counts, streams);
     Ok(OK)
 }
 
 /// Says what may surprise about a run that went well.
-fn hint(tally: &outbox::Tally, streams: bool) {
-    if tally.new == 0 && tally.duplicates > 0 {
+fn hint(counts: &outbox::Counts, streams: bool) {
+    if counts.new == 0 && counts.duplicates > 0 {
         output::note(
             "duplicates (same source and id) are acknowledged, but not stored or delivered again; --new-id publishes them as new events",
         );
-    } else if tally.new + tally.duplicates + tally.skipped == 0 {
+    } else if counts.new + counts.duplicates + counts.skipped == 0 {
         let what = if streams {
             "standard input"
         } else {
@@ -414,8 +414,8 @@ impl Each<'_> {
                 ..failure
             }));
         }
-        outbox.tally.skipped += 1;
-        match outbox.tally.skipped {
+        outbox.counts.skipped += 1;
+        match outbox.counts.skipped {
             ..=SKIPPED_TOLD => output::note(&format!("skipped: {}", failure.message)),
             number if number == SKIPPED_TOLD + 1 => {
                 output::note("more lines are skipped; they are counted, and told no more");
@@ -428,18 +428,18 @@ impl Each<'_> {
     /// The event that `json` is or is mapped to; `what` and `number` say where it stands in the input.
     fn event(&self, what: &str, json: &[u8], number: u64) -> Result<Event, Failure> {
         let mut event = match self.mapping {
-            Some(mapping) => mapping::map_line(mapping, json, number).map_err(|fault| {
-                let space = if fault.pointer.is_empty() { "" } else { " " };
-                unfit(format!("{what} {number}: {}{space}{}; {}", fault.pointer, fault.reason, fault.remedy))
+            Some(mapping) => mapping::map_line(mapping, json, number).map_err(|input_error| {
+                let space = if input_error.pointer.is_empty() { "" } else { " " };
+                unfit(format!("{what} {number}: {}{space}{}; {}", input_error.pointer, input_error.reason, input_error.remedy))
             })?,
             None => wire::decode_structured(&Bytes::copy_from_slice(json)).map_err(|error| {
-                let faults: Vec<String> = error.faults.iter().map(|fault| {
-                    let colon = if fault.pointer.is_empty() { "" } else { ": " };
-                    format!("{}{colon}{}", fault.pointer, fault.reason)
+                let errors: Vec<String> = error.errors.iter().map(|input_error| {
+                    let colon = if input_error.pointer.is_empty() { "" } else { ": " };
+                    format!("{}{colon}{}", input_error.pointer, input_error.reason)
                 }).collect();
                 unfit(format!(
                     "{what} {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
-                    if faults.is_empty() { error.message } else { faults.join("; ") }
+                    if errors.is_empty() { error.message } else { errors.join("; ") }
                 ))
             })?,
         };

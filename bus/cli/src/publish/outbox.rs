@@ -28,7 +28,7 @@ const COLUMNS: &[Column] = &[];
 
 /// What a run came to.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     pub(super) new: u64,
     pub(super) duplicates: u64,
     pub(super) skipped: u64,
@@ -39,7 +39,7 @@ pub(super) struct Tally {
     id: String,
 }
 
-impl Tally {
+impl Counts {
     /// `2 new (#7 to #8), 1 duplicate`.
     pub(super) fn words(&self) -> String {
         let place = match self.positions {
@@ -81,7 +81,7 @@ pub(super) struct Outbox<'a> {
     since: Option<Instant>,
     rows: Rows,
     format: Format,
-    pub(super) tally: Tally,
+    pub(super) counts: Counts,
 }
 
 #[derive(serde::Deserialize)]
@@ -118,7 +118,7 @@ impl<'a> Outbox<'a> {
             since: None,
             rows: Rows::new(format, COLUMNS),
             format,
-            tally: Tally::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -167,18 +167,18 @@ impl<'a> Outbox<'a> {
         for row in &results.results {
             let accepted: Accepted = client::read(row.get().as_bytes())?;
             if accepted.duplicate {
-                self.tally.duplicates += 1;
+                self.counts.duplicates += 1;
             } else {
-                self.tally.new += 1;
+                self.counts.new += 1;
                 let first = self
-                    .tally
+                    .counts
                     .positions
                     .map_or(accepted.position, |(first, _)| first);
-                self.tally.positions = Some((first, accepted.position));
+                self.counts.positions = Some((first, accepted.position));
             }
-            self.tally.id = accepted.id;
+            self.counts.id = accepted.id;
         }
-        self.tally.requests += 1;
+        self.counts.requests += 1;
         self.body.clear();
         self.waiting = 0;
         self.since = None;
@@ -187,17 +187,17 @@ impl<'a> Outbox<'a> {
         }
         self.progress.detail(&format!(
             "{} events",
-            self.tally.new + self.tally.duplicates
+            self.counts.new + self.counts.duplicates
         ));
         Ok(())
     }
 
     /// Ends what is printed.
-    pub(super) fn end(self) -> Result<Tally, Failure> {
+    pub(super) fn end(self) -> Result<Counts, Failure> {
         if self.format != Format::Table {
             self.rows.end()?;
         }
-        Ok(self.tally)
+        Ok(self.counts)
     }
 
     async fn deliver(&self, body: Bytes) -> Result<Bytes, Failure> {
@@ -236,7 +236,7 @@ impl<'a> Outbox<'a> {
     /// True if the bus may answer again later: it did before, or says so itself.
     fn is_away(&self, error: &client::Error) -> bool {
         match error {
-            client::Error::Unreachable { .. } => self.tally.requests > 0,
+            client::Error::Unreachable { .. } => self.counts.requests > 0,
             client::Error::Refused { status, .. } => matches!(status, 429 | 503),
             _ => false,
         }
@@ -250,15 +250,15 @@ mod tests {
     #[test]
     fn a_tally_says_what_is_new_and_where() {
         let check = |new, duplicates, skipped, positions, expected: &str| {
-            let tally = Tally {
+            let counts = Counts {
                 new,
                 duplicates,
                 skipped,
                 positions,
                 id: "a".to_owned(),
-                ..Tally::default()
+                ..Counts::default()
             };
-            assert_eq!(tally.words(), expected);
+            assert_eq!(counts.words(), expected);
         };
         check(0, 0, 0, None, "0 new");
         check(1, 0, 0, Some((7, 7)), "1 new (#7, id a)");

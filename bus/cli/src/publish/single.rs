@@ -51,8 +51,8 @@ pub(super) fn event(arguments: &Arguments) -> Result<Event, Failure> {
             .collect(),
         data,
     };
-    event.check().map_err(|fault| {
-        Failure::new(format!("the event can't be published: {fault}")).coded(Code::LineUnfit)
+    event.check().map_err(|error| {
+        Failure::new(format!("the event can't be published: {error}")).coded(Code::LineUnfit)
     })?;
     Ok(event)
 }

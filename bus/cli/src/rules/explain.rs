@@ -1,4 +1,4 @@
-//! `edgebus rules explain`: what one rule makes of an event from a file. The rule is one in force, one of
+//! `edgebus rules explain`: what one rule makes of an event from a file. The rule is an active one, one of
 //! a manifest, or a pattern and filters that are typed; the last two need no bus.
 //!
 //! Never here: another idea of matching. The verdict is `view`'s, as the bus's own are.
@@ -39,7 +39,7 @@ With --manifest, --match or --where no bus is needed. The exit code is 0 whether
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// A rule in force, or of --manifest.
+    /// An active rule, or of --manifest.
     #[arg(value_name = "NAME", conflicts_with_all = ["pattern", "filters"])]
     name: Option<String>,
     /// A CloudEvent in JSON; `-` is standard input.
@@ -63,7 +63,7 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Trial<'v> {
     matched: bool,
-    explanation: &'v Option<::rules::Explanation>,
+    explanation: &'v Option<edgebus_rules::Explanation>,
     #[serde(rename = "where")]
     filters: &'v [FilterVerdict],
 }
@@ -75,14 +75,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let rule = match (&arguments.name, &arguments.manifest) {
         (None, _) => typed(&arguments)?,
         (Some(name), Some(file)) => of_manifest(name, file)?,
-        (Some(name), None) => in_force(name, &arguments.connection).await?,
+        (Some(name), None) => active(name, &arguments.connection).await?,
     };
     let seen = View::new(&event);
     let mut verdict = view::check_keys(&rule, &seen)
         .and_then(|()| view::judge(&rule, &seen, moment::now()))
         .map_err(|error| match error {
-            Unjudged::Event(fault) => {
-                Failure::new(format!("a bus would refuse the event: {fault}"))
+            Unjudged::Event(input_error) => {
+                Failure::new(format!("a bus would refuse the event: {input_error}"))
                     .coded(Code::EventInvalid)
             }
             Unjudged::Rule(reason) => Failure::new(format!("the rule can't be read: {reason}"))
@@ -131,13 +131,13 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
         .transpose()?
         .map(|text| text.trim().to_owned());
     if let Some(text) = &pattern {
-        parse_pattern(text).map_err(|faults| refused("--match can't be read", &faults))?;
+        parse_pattern(text).map_err(|errors| refused("--match can't be read", &errors))?;
     }
     for text in &arguments.filters {
-        parse_filter(text).map_err(|fault| {
+        parse_filter(text).map_err(|error| {
             refused(
                 &format!("--where `{}` can't be read", plain(text)),
-                &[fault],
+                &[error],
             )
         })?;
     }
@@ -153,12 +153,12 @@ fn typed(arguments: &Arguments) -> Result<RuleConfig, Failure> {
     })
 }
 
-fn refused(what: &str, faults: &[::rules::Fault]) -> Failure {
-    let faults: Vec<String> = faults
+fn refused(what: &str, errors: &[edgebus_rules::ParseError]) -> Failure {
+    let errors: Vec<String> = errors
         .iter()
-        .map(|fault| format!("\n  {}", plain(&fault.to_string())))
+        .map(|error| format!("\n  {}", plain(&error.to_string())))
         .collect();
-    Failure::usage(format!("{what}:{}", faults.concat())).coded(Code::PatternInvalid)
+    Failure::usage(format!("{what}:{}", errors.concat())).coded(Code::PatternInvalid)
 }
 
 fn name(text: &str) -> Result<Name, Failure> {
@@ -212,10 +212,10 @@ struct ListedTarget<'a> {
     input_template: Option<String>,
 }
 
-async fn in_force(name: &str, connection: &Connection) -> Result<RuleConfig, Failure> {
+async fn active(name: &str, connection: &Connection) -> Result<RuleConfig, Failure> {
     let client = connection.client()?;
     let hint = format!(
-        "rule `{}` in force; edgebus rules ls lists them, and --manifest takes one from a file",
+        "active rule `{}`; edgebus rules ls lists them, and --manifest takes one from a file",
         plain(name)
     );
     let listed = listing::find(&client, "rules", "name", name, &hint).await?;

@@ -24,7 +24,7 @@ const NOTE: &str = "manifest.applied";
 /// A manifest file with the components that it names.
 pub(crate) struct Configuration {
     path: PathBuf,
-    /// What is no fault and yet may not be meant, a line each.
+    /// What is no error and yet may not be meant, a line each.
     pub(crate) warnings: Vec<String>,
     pub(crate) text: String,
     pub(crate) components: BTreeMap<Name, Bytes>,
@@ -35,9 +35,9 @@ impl Configuration {
     /// secrets.
     pub(crate) fn read(path: &Path, secrets: Option<&Path>) -> Result<Self, Failure> {
         let checked = Checked::read(path, Purpose::Run, secrets)?;
-        if !checked.faults.is_empty() {
+        if !checked.errors.is_empty() {
             return Err(Failure::configuration(format!(
-                "the manifest has faults; nothing was changed\n{}",
+                "the manifest has errors; nothing was changed\n{}",
                 checked.show(validate::style())
             ))
             .coded(checked.code()));
@@ -103,14 +103,14 @@ impl Configuration {
     }
 
     pub(crate) fn failure(&self, error: &edgebus_model::error::Error) -> Failure {
-        if error.faults.is_empty() {
+        if error.errors.is_empty() {
             return Failure::configuration(error.message.clone()).coded(error.code);
         }
         Failure::configuration(format!(
             "{}\n{}",
             error.message,
             manifest::show(
-                &error.faults,
+                &error.errors,
                 &self.text,
                 &self.path.display().to_string(),
                 validate::style()

@@ -1,4 +1,4 @@
-//! What the system asks of a process that serves: to stop, or to read anew what can be.
+//! Signals to a serving process: stop, or reload secrets.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

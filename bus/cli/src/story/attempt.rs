@@ -1,4 +1,4 @@
-//! One attempt: when, how it ended, where it fell over, and what the function wrote.
+//! One attempt: when it ran, how it ended, the backtrace, and the function's output.
 
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ const PLUMBING: [&str; 15] = [
     "rust_",
     "_rust",
     "wit_bindgen",
-    "guest_sdk::",
-    "<guest_sdk::",
+    "edgebus_sdk::",
+    "<edgebus_sdk::",
     "abort",
     "panic",
     "edgebus:",

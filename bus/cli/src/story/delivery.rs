@@ -1,4 +1,4 @@
-//! A delivery as a story: the event, the rule that matched, each attempt, and what comes next.
+//! One delivery for people: the event, the rule that matched, each attempt, and what comes next.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ pub(crate) struct Story<'a> {
     pub(crate) delivery: &'a str,
     /// Its CloudEvent; a dead letter brings its own.
     pub(crate) event: Option<&'a str>,
-    /// The rule that matched, if it is still in force.
+    /// The rule that matched, if it is still active.
     pub(crate) rule: Option<&'a str>,
     /// The time now, for ages.
     pub(crate) now: Timestamp,
@@ -129,7 +129,7 @@ impl Story<'_> {
         let name = text(delivery, "/subscription");
         facts.title("Rule", &format!("{} → {}", plain(&rule), plain(&function)));
         let Some(json_of_rule) = self.rule else {
-            facts.fact("", "is no longer in force");
+            facts.fact("", "is no longer active");
             return Ok(());
         };
         let own: Rule<'_> = serde_json::from_str(json_of_rule)
@@ -195,7 +195,7 @@ impl Story<'_> {
             "hop-limit" => "it emitted an event that went through too many functions".to_owned(),
             "fan-out-limit" => "the event at the chain's start has too many descendants".to_owned(),
             "function-missing" => "its function was not deployed".to_owned(),
-            "corrupt" => "its stored event could not be read unharmed: run edgebus fsck".to_owned(),
+            "corrupt" => "its stored event could not be read intact: run edgebus fsck".to_owned(),
             other => plain(other).into_owned(),
         };
         let died_at = time(&text(delivery, "/died_at"));

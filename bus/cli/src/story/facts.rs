@@ -1,4 +1,4 @@
-//! The bricks of a story: titles, facts in two columns, and texts of several lines.
+//! The parts of such a text: titles, facts in two columns, and texts of several lines.
 
 use super::super::output::{Paint, plain};
 

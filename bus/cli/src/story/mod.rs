@@ -1,4 +1,4 @@
-//! Stories: what the API's JSON says about one thing, for people to read.
+//! Formats the API's JSON about one thing for people.
 //!
 //! Everything here is a pure function of that JSON, the time and the colours, so that each story has a
 //! golden file. Never here: a request, a clock, a terminal.

@@ -86,7 +86,7 @@ fn tell_full(
     story.tell().unwrap()
 }
 
-const TRAP: &str = "panicked at src/lib.rs:17:5: no rate \u{1b}[2J for JPY\n  at __rustc::rust_panic\n  at std::panicking::panic_with_hook\n  at core::panicking::panic_fmt\n  at enricher::rate\n  at enricher::handle\n  at <guest_sdk::host::Guest as Export>::handle\n  at wit_bindgen::rt::run";
+const TRAP: &str = "panicked at src/lib.rs:17:5: no rate \u{1b}[2J for JPY\n  at __rustc::rust_panic\n  at std::panicking::panic_with_hook\n  at core::panicking::panic_fmt\n  at enricher::rate\n  at enricher::handle\n  at <edgebus_sdk::host::Guest as Export>::handle\n  at wit_bindgen::rt::run";
 
 #[test]
 fn a_dead_letter_tells_each_attempt() {
@@ -172,13 +172,13 @@ fn a_success_tells_its_event_as_it_was_published() {
 }
 
 #[test]
-fn what_is_owed_tells_when_it_is_tried_again() {
+fn what_is_pending_tells_when_it_is_tried_again() {
     let unconditional = r#"{"name":"orders","bus":"default","match":null,"where":[],"to":[]}"#;
     let long = (1..=60)
         .map(|line| format!("INFO line {line}\n"))
         .collect::<String>();
-    let owed = delivery(
-        "owed",
+    let pending = delivery(
+        "pending",
         &[
             attempt(
                 1,
@@ -198,9 +198,12 @@ fn what_is_owed_tells_when_it_is_tried_again() {
         json!({"due_at": "2026-11-21T06:37:00.000Z"}),
     );
     let bare = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"AAEC"}"#;
-    check("owed", &tell(&owed, Some(bare), Some(unconditional), false));
-    let fresh = delivery("owed", &[], json!({}));
-    check("owed-fresh", &tell(&fresh, None, None, false));
+    check(
+        "pending",
+        &tell(&pending, Some(bare), Some(unconditional), false),
+    );
+    let fresh = delivery("pending", &[], json!({}));
+    check("pending-fresh", &tell(&fresh, None, None, false));
 }
 
 #[test]
@@ -245,7 +248,7 @@ fn a_log_has_a_line_for_each_attempt() {
 /// Verdicts of rules, written as a manifest is, on the event of all stories.
 fn verdicts(rules: &str) -> Vec<edgebus_manifest::view::Verdict> {
     let text = format!("version: 1\nfunctions: {{ f: {{ component: f.wasm }} }}\nrules:\n{rules}");
-    let manifest = edgebus_manifest::parse(&text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let manifest = edgebus_manifest::parse(&text).unwrap_or_else(|errors| panic!("{errors:#?}"));
     let event = edgebus_http::wire::decode_structured(&EVENT.into()).unwrap();
     let view = edgebus_manifest::view::View::new(&event);
     let now = parse_time(NOW).unwrap();

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use rules::Style;
+use edgebus_rules::Style;
 
 use super::super::output::{Paint, plain};
 use super::facts::Facts;
@@ -53,7 +53,7 @@ impl Explained<'_> {
         facts.title("Event", &format!("{kind}  {place}{id} from {source}"));
         facts.line("");
         if self.verdicts.is_empty() {
-            facts.line("No rule in force looks at events of this bus.");
+            facts.line("No active rule looks at events of this bus.");
             return facts.end();
         }
         let mut verdicts = std::mem::take(&mut self.verdicts);

@@ -2,8 +2,8 @@
 //!
 //! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
 
-use rules::lint::{Coverage, CoverageReport};
-use rules::{EventDocument, Filter, Steps};
+use edgebus_rules::lint::{Coverage, CoverageReport};
+use edgebus_rules::{EventDocument, Filter, Steps};
 
 use edgebus_manifest::Manifest;
 use edgebus_manifest::view::{View, parse_pattern};

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use edgebus_http::wire;
 use edgebus_manifest::EventSource;
 use edgebus_model::Event;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 
 /// An event with what it is called in a report.
@@ -33,8 +33,8 @@ const ASSUMED: [(&str, &str); 3] = [
 /// Reads the events of `source`; paths begin in `folder`.
 ///
 /// # Errors
-/// Every fault; the pointer leads into an event that is written in the manifest.
-pub(crate) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Named>, Vec<Fault>> {
+/// Every error; the pointer leads into an event that is written in the manifest.
+pub(crate) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Named>, Vec<InputError>> {
     match source {
         EventSource::Inline(json) => {
             let ours = of_eventbridge(json.as_bytes());
@@ -45,7 +45,7 @@ pub(crate) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Named>, Ve
         }
         EventSource::Path(path) => {
             let file = folder.join(path);
-            let bytes = read(&file).map_err(|reason| vec![fault(reason, REMEDY)])?;
+            let bytes = read(&file).map_err(|reason| vec![input_error(reason, REMEDY)])?;
             if path.ends_with(".jsonl") || path.ends_with(".ndjson") {
                 lines(path, &bytes)
             } else {
@@ -58,8 +58,8 @@ pub(crate) fn load(folder: &Path, source: &EventSource) -> Result<Vec<Named>, Ve
 const REMEDY: &str = "paths begin in the manifest's folder; write a CloudEvent in JSON there";
 const EVENT_REMEDY: &str = "write a CloudEvent as in { specversion: '1.0', id: a1, source: /shop, type: com.example.order.placed, data: {} }; written in the manifest, `type` is enough";
 
-fn fault(reason: String, remedy: &str) -> Fault {
-    Fault {
+fn input_error(reason: String, remedy: &str) -> InputError {
+    InputError {
         pointer: String::new(),
         place: None,
         reason,
@@ -81,9 +81,9 @@ fn completed(json: &str) -> Bytes {
         .map_or_else(|_| Bytes::copy_from_slice(json.as_bytes()), Bytes::from)
 }
 
-fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
+fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<InputError>> {
     wire::decode_structured(json).map_err(|error| {
-        let told = |mut found: Fault| {
+        let told = |mut found: InputError| {
             let member = found.pointer.trim_start_matches('/');
             found.reason = match member {
                 "" if found.reason.starts_with("is ") => format!("{label} {}", found.reason),
@@ -95,13 +95,13 @@ fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
             }
             found
         };
-        if error.faults.is_empty() {
-            vec![fault(
+        if error.errors.is_empty() {
+            vec![input_error(
                 format!("{label} is no CloudEvent: {error}"),
                 EVENT_REMEDY,
             )]
         } else {
-            error.faults.into_iter().map(told).collect()
+            error.errors.into_iter().map(told).collect()
         }
     })
 }
@@ -125,7 +125,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// One CloudEvent or an array of them.
-fn values(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<Fault>> {
+fn values(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<InputError>> {
     let text = bytes.trim_ascii();
     if !text.starts_with(b"[") {
         let event = of_file(&Bytes::copy_from_slice(text), path)?;
@@ -133,7 +133,7 @@ fn values(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<Fault>> {
         return Ok(vec![Named { label, event }]);
     }
     let items: Vec<&RawValue> = serde_json::from_slice(text)
-        .map_err(|error| vec![fault(format!("{path} is not JSON: {error}"), REMEDY)])?;
+        .map_err(|error| vec![input_error(format!("{path} is not JSON: {error}"), REMEDY)])?;
     let items = items.into_iter().zip(1..);
     several(
         path,
@@ -142,7 +142,7 @@ fn values(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<Fault>> {
 }
 
 /// A CloudEvent on each line.
-fn lines(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<Fault>> {
+fn lines(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<InputError>> {
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
     let filled = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
     several(
@@ -154,11 +154,11 @@ fn lines(path: &str, bytes: &[u8]) -> Result<Vec<Named>, Vec<Fault>> {
 fn several<'b>(
     path: &str,
     items: impl Iterator<Item = (String, &'b [u8])>,
-) -> Result<Vec<Named>, Vec<Fault>> {
-    let (mut events, mut faults) = (Vec::new(), Vec::new());
+) -> Result<Vec<Named>, Vec<InputError>> {
+    let (mut events, mut errors) = (Vec::new(), Vec::new());
     for (label, json) in items {
-        if events.len() + faults.len() >= BATCH_EVENTS_MAX {
-            faults.push(fault(
+        if events.len() + errors.len() >= BATCH_EVENTS_MAX {
+            errors.push(input_error(
                 format!("{path} holds more than {BATCH_EVENTS_MAX} events"),
                 "split it",
             ));
@@ -166,16 +166,16 @@ fn several<'b>(
         }
         match of_file(&Bytes::copy_from_slice(json), &label) {
             Ok(event) => events.push(Named { label, event }),
-            Err(found) => faults.extend(found),
+            Err(found) => errors.extend(found),
         }
     }
-    if events.is_empty() && faults.is_empty() {
-        faults.push(fault(format!("{path} holds no event"), REMEDY));
+    if events.is_empty() && errors.is_empty() {
+        errors.push(input_error(format!("{path} holds no event"), REMEDY));
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(events)
     } else {
-        Err(faults)
+        Err(errors)
     }
 }
 
@@ -227,15 +227,15 @@ fn parsed(value: &RawValue) -> Option<Value> {
 }
 
 /// An event of a file, whose own pointers don't lead into the manifest.
-fn of_file(json: &Bytes, label: &str) -> Result<Event, Vec<Fault>> {
+fn of_file(json: &Bytes, label: &str) -> Result<Event, Vec<InputError>> {
     let ours = of_eventbridge(json);
     let json = &ours.map_or_else(|| json.clone(), Bytes::from);
-    decode(json, label).map_err(|faults| {
-        faults
+    decode(json, label).map_err(|errors| {
+        errors
             .into_iter()
-            .map(|fault| Fault {
+            .map(|error| InputError {
                 pointer: String::new(),
-                ..fault
+                ..error
             })
             .collect()
     })

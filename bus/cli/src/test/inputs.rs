@@ -62,9 +62,9 @@ fn got(
     let mut inputs = verdict.inputs.iter();
     let made = inputs.find(|made| made.subscription == name.as_str());
     match made {
-        Some(made) => match (&made.input, &made.fault) {
+        Some(made) => match (&made.input, &made.error) {
             (Some(input), _) => Ok(input.get().to_owned()),
-            (None, fault) => Err(fault.clone().unwrap_or_default()),
+            (None, error) => Err(error.clone().unwrap_or_default()),
         },
         // Without an `input` it is the event's own data.
         None => match &event.data {

@@ -105,7 +105,7 @@ impl Report {
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let checked = Checked::read(&arguments.file, Purpose::Test, None)?;
-    if !checked.faults.is_empty() {
+    if !checked.errors.is_empty() {
         checked.tell(false)?;
     }
     let manifest = &checked.document.manifest;
@@ -177,14 +177,14 @@ fn run_one(checked: &Checked, rulebook: &Rulebook, reached: &mut Reached, test: 
                     named.filter_map(|named| try_one(rulebook, test, &named.label, &named.event)),
                 );
             }
-            Err(faults) => failures.extend(faults.into_iter().map(|fault| Failed {
+            Err(errors) => failures.extend(errors.into_iter().map(|input_error| Failed {
                 event: "an event".to_owned(),
                 kind: String::new(),
                 right: Vec::new(),
                 missed: Vec::new(),
                 surplus: Vec::new(),
                 inputs: Vec::new(),
-                error: Some(fault.reason),
+                error: Some(input_error.reason),
             })),
         }
     }

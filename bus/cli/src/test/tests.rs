@@ -34,7 +34,7 @@ fn check(lines: &str) -> String {
     file("both.json", &format!("[{},\n {}]", event(1), event(2)));
     file("lines.jsonl", &format!("{}\n\n{}\r\n", event(1), event(50)));
     let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
-    if !checked.faults.is_empty() {
+    if !checked.errors.is_empty() {
         return checked.show(edgebus_manifest::Style::Plain);
     }
     let manifest = &checked.document.manifest;
@@ -128,7 +128,7 @@ fn a_failure_says_what_was_missed_and_what_held() {
 }
 
 #[test]
-fn an_event_that_is_none_is_a_fault_of_the_manifest() {
+fn an_event_that_is_none_is_an_error_of_the_manifest() {
     for (lines, words) in [
         ("event: { data: 1 }\nexpect: []", "`type`"),
         (
@@ -163,7 +163,7 @@ fn what_no_test_reached_is_told() {
         fs::write(&path, format!("{rules}tests:\n{tests}")).expect("it is written");
         let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
         assert!(
-            checked.faults.is_empty(),
+            checked.errors.is_empty(),
             "{}",
             checked.show(edgebus_manifest::Style::Plain)
         );
@@ -254,7 +254,7 @@ tests:
         );
         fs::write(&path, text).expect("it is written");
         let checked = Checked::read(&path, Purpose::Test, None).expect("it can be read");
-        if !checked.faults.is_empty() {
+        if !checked.errors.is_empty() {
             return checked.show(edgebus_manifest::Style::Plain);
         }
         let manifest = &checked.document.manifest;

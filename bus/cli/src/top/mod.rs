@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 enum Sort {
     /// The most deliveries a second.
     Rate,
-    /// The oldest delivery that is still owed.
+    /// The oldest delivery that is still pending.
     Lag,
     /// The most failed attempts a second, then dead letters.
     Failures,
@@ -80,9 +80,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut screen = screen::Screen::open()?;
     let mut sort = arguments.sort;
     let mut rates = Rates::between(&before, &before, sort);
-    let mut fault = None;
+    let mut poll_error = None;
     loop {
-        screen.draw(&rates, &arguments.connection.url, fault.as_deref())?;
+        screen.draw(&rates, &arguments.connection.url, poll_error.as_deref())?;
         match screen.asked_within(every).await? {
             None => {}
             Some(Asked::Quit) => return Ok(OK),
@@ -97,10 +97,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             Ok(after) => {
                 rates = Rates::between(&before, &after, sort);
                 before = after;
-                fault = None;
+                poll_error = None;
             }
             // It may come back: the last picture stays, with what is wrong.
-            Err(error) => fault = Some(error.to_string()),
+            Err(error) => poll_error = Some(error.to_string()),
         }
     }
 }

@@ -32,7 +32,7 @@ struct Listing {
 pub(super) struct Subscription {
     pub(super) name: String,
     pub(super) in_memory: u64,
-    /// How long the oldest delivery that is still owed has waited, in milliseconds.
+    /// How long the oldest delivery that is still pending has waited, in milliseconds.
     pub(super) oldest_age_ms: Option<u64>,
     pub(super) since_start: SinceStart,
 }

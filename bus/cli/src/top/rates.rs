@@ -19,7 +19,7 @@ pub(super) struct Row {
     pub(super) run_us: Option<f64>,
     /// Deliveries in memory: ready or running.
     pub(super) in_memory: u64,
-    /// How long the oldest delivery that is owed has waited, in milliseconds.
+    /// How long the oldest delivery that is pending has waited, in milliseconds.
     pub(super) lag_ms: Option<u64>,
     /// Dead letters since the bus started.
     pub(super) dead: u64,
@@ -138,7 +138,7 @@ impl Rates {
         line(&TITLES.map(str::to_owned));
         cells.iter().for_each(&mut line);
         if self.rows.is_empty() {
-            out.push_str("no subscription yet: put rules in force with `edgebus apply`\n");
+            out.push_str("no subscription yet: apply rules with `edgebus apply`\n");
         }
         out
     }

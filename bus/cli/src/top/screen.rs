@@ -1,6 +1,6 @@
 //! The terminal of `top`: the alternate screen, one table, and the keys that leave it.
 //!
-//! Whatever ends the command, the terminal is given back as it was.
+//! The terminal is restored however the command ends.
 
 use std::time::Duration;
 
@@ -61,12 +61,12 @@ impl Screen {
         })
     }
 
-    /// Draws the picture, with `fault` over it if the bus does not answer.
+    /// Draws the picture, with `error` over it if the bus does not answer.
     pub(super) fn draw(
         &mut self,
         rates: &Rates,
         url: &str,
-        fault: Option<&str>,
+        error: Option<&str>,
     ) -> Result<(), Failure> {
         let coloured = output::coloured();
         let (offset, room) = (&mut self.offset, &mut self.room);
@@ -77,8 +77,8 @@ impl Screen {
                 // One line is the titles.
                 *room = usize::from(body.height.saturating_sub(1));
                 *offset = (*offset).min(rates.rows.len().saturating_sub(*room));
-                let state = match fault {
-                    Some(fault) => Line::from(output::plain(fault).into_owned())
+                let state = match error {
+                    Some(error) => Line::from(output::plain(error).into_owned())
                         .style(tint(coloured, Color::Red)),
                     None => Line::from(rates.head()),
                 };

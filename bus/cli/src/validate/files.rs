@@ -1,6 +1,6 @@
 //! The files that a manifest names: components, events of tests, paths to watch.
 //!
-//! Never here: compiling a component; that is the runtime's, when it is put in force.
+//! Never here: compiling a component; that is the runtime's, when it is applied.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Checked, Purpose};
 use crate::test::events;
 use edgebus_manifest::{ComponentSource, EventSource, FunctionDeclaration, Lint, Side};
 use edgebus_model::Code;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::limits::COMPONENT_BYTES_MAX;
 
 /// The first bytes of every component: magic, version 13, layer 1.
@@ -44,18 +44,20 @@ pub(super) fn check(checked: &mut Checked, purpose: Purpose) {
                 pointer = listed;
             }
             let found = events::load(&checked.folder, source);
-            let faults = found.err().unwrap_or_default();
-            checked.faults.extend(faults.into_iter().map(|fault| Fault {
-                place: checked.document.place(
-                    &format!("{pointer}{}", fault.pointer),
-                    match source {
-                        EventSource::Inline(_) if !fault.pointer.is_empty() => Side::Key,
-                        _ => Side::Value,
-                    },
-                ),
-                pointer: pointer.clone(),
-                ..fault
-            }));
+            let errors = found.err().unwrap_or_default();
+            checked
+                .errors
+                .extend(errors.into_iter().map(|error| InputError {
+                    place: checked.document.place(
+                        &format!("{pointer}{}", error.pointer),
+                        match source {
+                            EventSource::Inline(_) if !error.pointer.is_empty() => Side::Key,
+                            _ => Side::Value,
+                        },
+                    ),
+                    pointer: pointer.clone(),
+                    ..error
+                }));
         }
     }
 }
@@ -85,15 +87,15 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
             match &function.build {
                 None => {
                     let remedy = "check the path, which begins in the manifest's folder, or say with `build` how it is made";
-                    let fault = note(reason, remedy.to_owned());
-                    checked.faults.push(fault);
+                    let error = note(reason, remedy.to_owned());
+                    checked.errors.push(error);
                 }
                 Some(build) => {
-                    let fault = note(reason, format!("build it with `{}`", build.command));
+                    let error = note(reason, format!("build it with `{}`", build.command));
                     match purpose {
-                        Purpose::Run | Purpose::Apply => checked.faults.push(fault),
+                        Purpose::Run | Purpose::Apply => checked.errors.push(error),
                         Purpose::Look | Purpose::Test => {
-                            checked.warnings.push(Lint::Unbuilt.warning(fault));
+                            checked.warnings.push(Lint::Unbuilt.warning(error));
                         }
                     }
                 }
@@ -105,11 +107,11 @@ fn component(checked: &mut Checked, function: &FunctionDeclaration, purpose: Pur
                 || "cargo build --release --target wasm32-wasip2".to_owned(),
                 |build| build.command.clone(),
             );
-            let fault = note(
+            let error = note(
                 format!("{} {reason}", file.display()),
                 format!("build a component, as with `{build}`"),
             );
-            checked.faults.push(fault);
+            checked.errors.push(error);
         }
     }
 }

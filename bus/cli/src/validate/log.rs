@@ -1,10 +1,10 @@
-//! What the log of a running bus says of a manifest: rules whose types never occurred in it.
+//! Warns of rules whose event types never occurred in the log of a running bus.
 //!
-//! Never here: a fault. A type that never came may come tomorrow.
+//! Never an error: a type that never came may come tomorrow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rules::Pattern;
+use edgebus_rules::Pattern;
 use serde::Deserialize;
 
 use super::Checked;
@@ -83,7 +83,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
             "the log of bus `{bus}` is too long to look through, so nothing is said of its types"
         ));
     }
-    checked.warnings.sort_by_key(|warning| warning.fault.place);
+    checked.warnings.sort_by_key(|warning| warning.error.place);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `edgebus validate`: a manifest and the files that it names, checked without a bus; every fault and
+//! `edgebus validate`: a manifest and the files that it names, checked without a bus; every error and
 //! warning at once.
 
 pub(super) mod files;
@@ -17,7 +17,7 @@ use edgebus_engine::secrets::secret as value_of;
 use edgebus_manifest::{
     self as manifest, Document, Lint, MANIFEST_BYTES_MAX, Manifest, Style, Warning,
 };
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::{Code, Name};
 
 /// Where a manifest is looked for.
@@ -40,14 +40,14 @@ pub(super) enum Format {
   edgebus validate --deny-warnings --allow untested-rule --allow secret-unset
   edgebus validate --log http://127.0.0.1:7070
   envsubst < edgebus.yaml.in | edgebus validate -
-  edgebus validate -o json | jq '.faults[] | {line, reason}'
+  edgebus validate -o json | jq '.errors[] | {line, reason}'
 
-Exits with 78 if there is a fault.")]
+Exits with 78 if there is an error.")]
 pub(super) struct Arguments {
     /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
     #[arg(value_name = "FILE", default_value = FILE)]
     file: PathBuf,
-    /// Treat a warning as a fault.
+    /// Treat a warning as an error.
     #[arg(long)]
     deny_warnings: bool,
     /// Pass over warnings of this name, as warning[NAME] shows it; may be given several times.
@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     if let Some(url) = arguments
         .log
         .as_deref()
-        .filter(|_| checked.faults.is_empty())
+        .filter(|_| checked.errors.is_empty())
     {
         log::check(&mut checked, url).await?;
     }
@@ -105,11 +105,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// What the manifest is read for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// To be looked at: a component that has yet to be built is no fault.
+    /// To be looked at: a component that has yet to be built is no error.
     Look,
-    /// To be put in force by this process: every component and secret must be there.
+    /// To be applied by this process: every component and secret must be there.
     Run,
-    /// To be put in force by another: every component must be there; the secrets are the other's.
+    /// To be applied by another: every component must be there; the secrets are the other's.
     Apply,
     /// To run its tests, for which components don't matter.
     Test,
@@ -124,8 +124,8 @@ pub(super) struct Checked {
     pub(super) text: String,
     pub(super) document: Document,
     /// In the order of the text.
-    pub(super) faults: Vec<Fault>,
-    /// In the order of the text; none where there are faults of the text itself.
+    pub(super) errors: Vec<InputError>,
+    /// In the order of the text; none where there are errors of the text itself.
     pub(super) warnings: Vec<Warning>,
     /// The components that are files.
     pub(super) components: BTreeMap<Name, Bytes>,
@@ -138,7 +138,7 @@ impl Checked {
     /// which the bus has its secrets.
     ///
     /// # Errors
-    /// The file can't be read. Faults are a part of the answer.
+    /// The file can't be read. Errors are a part of the answer.
     pub(super) fn read(
         path: &Path,
         purpose: Purpose,
@@ -160,41 +160,41 @@ impl Checked {
             shown,
             folder: folder_of(path).to_owned(),
             text,
-            faults: document.faults.clone(),
+            errors: document.errors.clone(),
             document,
             warnings: Vec::new(),
             components: BTreeMap::new(),
             file_code: None,
         };
         // Who runs tests asks whether they pass, and nothing else.
-        if checked.faults.is_empty() && purpose != Purpose::Test {
+        if checked.errors.is_empty() && purpose != Purpose::Test {
             let is_set =
                 |secret: &str| purpose == Purpose::Apply || value_of(secrets, secret).is_some();
             checked.warnings = manifest::warnings(&checked.document, &is_set);
         }
         files::check(&mut checked, purpose);
-        checked.faults.sort_by_key(|fault| fault.place);
-        checked.warnings.sort_by_key(|warning| warning.fault.place);
+        checked.errors.sort_by_key(|error| error.place);
+        checked.warnings.sort_by_key(|warning| warning.error.place);
         Ok(checked)
     }
 
     /// True if it can't be used.
     pub(super) fn refused(&self, deny_warnings: bool) -> bool {
-        !self.faults.is_empty() || (deny_warnings && !self.warnings.is_empty())
+        !self.errors.is_empty() || (deny_warnings && !self.warnings.is_empty())
     }
 
     /// The page of what is wrong.
     pub(super) fn code(&self) -> Code {
         match self.file_code {
-            Some(code) if self.document.faults.is_empty() => code,
-            _ => Code::ManifestFaulty,
+            Some(code) if self.document.errors.is_empty() => code,
+            _ => Code::ManifestInvalid,
         }
     }
 
     /// Reads and checks the text of the manifest at `path` alone, without the files that it names.
     ///
     /// # Errors
-    /// Every fault.
+    /// Every error.
     pub(super) fn text_alone(path: &Path) -> Result<Manifest, Failure> {
         let shown = shown(path);
         let text = text_of(path).map_err(|reason| {
@@ -202,13 +202,13 @@ impl Checked {
                 .coded(Code::ManifestUnreadable)
         })?;
         let document = Document::read(&text);
-        if document.faults.is_empty() {
+        if document.errors.is_empty() {
             return Ok(document.manifest);
         }
         Err(Failure::configuration(format!(
-            "the manifest has faults; nothing was changed\n{}",
+            "the manifest has errors; nothing was changed\n{}",
             manifest::show_within(
-                &document.faults,
+                &document.errors,
                 &[],
                 &text,
                 &shown,
@@ -216,13 +216,13 @@ impl Checked {
                 output::error_width()
             )
         ))
-        .coded(Code::ManifestFaulty))
+        .coded(Code::ManifestInvalid))
     }
 
-    /// Faults and warnings, each under its line.
+    /// Errors and warnings, each under its line.
     pub(super) fn show(&self, style: Style) -> String {
         let text = manifest::show_within(
-            &self.faults,
+            &self.errors,
             &self.warnings,
             &self.text,
             &self.shown,
@@ -232,24 +232,24 @@ impl Checked {
         text.trim_end().to_owned()
     }
 
-    /// Tells faults and warnings on standard error.
+    /// Tells errors and warnings on standard error.
     ///
     /// # Errors
     /// It can't be used.
     pub(super) fn tell(&self, deny_warnings: bool) -> Result<(), Failure> {
-        if !self.faults.is_empty() || !self.warnings.is_empty() {
+        if !self.errors.is_empty() || !self.warnings.is_empty() {
             output::note(&self.show(style()));
             output::note("");
         }
         if !self.refused(deny_warnings) {
             return Ok(());
         }
-        let faults = counted(self.faults.len(), "fault", "faults");
+        let errors = counted(self.errors.len(), "error", "errors");
         let warnings = counted(self.warnings.len(), "warning", "warnings");
-        let found = match (self.faults.len(), self.warnings.len()) {
-            (_, 0) => faults,
+        let found = match (self.errors.len(), self.warnings.len()) {
+            (_, 0) => errors,
             (0, _) => format!("{warnings}, which --deny-warnings refuses"),
-            _ => format!("{faults} and {warnings}"),
+            _ => format!("{errors} and {warnings}"),
         };
         let failure = Failure::configuration(format!("{} has {found}", self.shown));
         Err(failure.coded(self.code()))
@@ -257,31 +257,31 @@ impl Checked {
 
     /// Each warning on a line of its own, for a log.
     pub(super) fn warning_lines(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|Warning { lint, fault }| {
-            let (line, column) = fault.place.unwrap_or((1, 1));
+        self.warnings.iter().map(|Warning { lint, error }| {
+            let (line, column) = error.place.unwrap_or((1, 1));
             format!(
                 "warning[{}]: {}:{line}:{column}: {}; {}",
                 lint.name(),
                 self.shown,
-                fault.reason,
-                fault.remedy
+                error.reason,
+                error.remedy
             )
         })
     }
 
     fn report(&self, refused: bool) -> serde_json::Value {
-        let one = |fault: &Fault| {
+        let one = |error: &InputError| {
             json!({
-                "pointer": fault.pointer,
-                "line": fault.place.map(|(line, _)| line),
-                "column": fault.place.map(|(_, column)| column),
-                "reason": fault.reason,
-                "remedy": fault.remedy,
+                "pointer": error.pointer,
+                "line": error.place.map(|(line, _)| line),
+                "column": error.place.map(|(_, column)| column),
+                "reason": error.reason,
+                "remedy": error.remedy,
             })
         };
-        let faults: Vec<serde_json::Value> = self.faults.iter().map(one).collect();
+        let errors: Vec<serde_json::Value> = self.errors.iter().map(one).collect();
         let warnings = self.warnings.iter().map(|warning| {
-            let mut told = one(&warning.fault);
+            let mut told = one(&warning.error);
             told["name"] = warning.lint.name().into();
             told
         });
@@ -290,7 +290,7 @@ impl Checked {
         json!({
             "file": self.shown,
             "valid": !refused,
-            "faults": faults,
+            "errors": errors,
             "warnings": warnings,
             "holds": {
                 "buses": manifest.buses.len(),

@@ -1,7 +1,7 @@
-//! Planning and applying a manifest: names become sources, differences become a plan, and all of it
-//! takes place in one transaction or not at all.
+//! Plans and applies a manifest: resolves components, compares, and applies everything in one transaction or
+//! nothing.
 //!
-//! Never here: files; what is in force after a fault is what was in force before it.
+//! After an error the active manifest is unchanged. Never here: files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use super::Bus;
 use crate::pipeline::{FunctionSource, Snapshot, changed};
 use edgebus_manifest::{self as manifest, Change, ComponentSource};
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{Code, Digest, FunctionConfig, Name};
 
-/// What a manifest at fault is answered with.
+/// What an invalid manifest is answered with.
 const REFUSED: &str = "the manifest can't be applied; nothing was changed";
 
 /// A manifest to be planned or applied.
@@ -27,7 +27,7 @@ pub struct Application {
     pub digests: BTreeMap<Name, Digest>,
     /// Plan only.
     pub dry_run: bool,
-    /// Apply only if this rule-set version is in force.
+    /// Apply only if this rule-set version is active.
     pub expected: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ pub struct Application {
 pub struct Plan {
     /// Each change, in the order of the sections.
     pub changes: Vec<Change>,
-    /// The rule-set version in force afterwards; of a dry run, the one that the plan starts from.
+    /// The active rule-set version afterwards; of a dry run, the one that the plan starts from.
     pub version: u64,
     /// Components that the bus has yet to be sent before the manifest can be applied.
     pub missing: Vec<Digest>,
@@ -50,7 +50,7 @@ impl Bus {
     /// named, stays as it is deployed: only the command line reads files.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
+    /// [`Kind::Invalid`] with every error, each with its place.
     pub async fn apply_manifest(&self, text: &str, dry_run: bool) -> Result<Plan, Error> {
         self.apply_with_components(text, &BTreeMap::new(), dry_run)
             .await
@@ -59,7 +59,7 @@ impl Bus {
     /// As [`Bus::apply_manifest`], with the components of the functions that bring one.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place.
+    /// [`Kind::Invalid`] with every error, each with its place.
     pub async fn apply_with_components(
         &self,
         text: &str,
@@ -94,15 +94,15 @@ impl Bus {
     /// Plans or applies a manifest with all that belongs to it.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] with every fault, each with its place; [`Kind::Changed`] if another version
-    /// than the expected one is in force. Nothing was changed then.
+    /// [`Kind::Invalid`] with every error, each with its place; [`Kind::Changed`] if another version
+    /// than the expected one is active. Nothing was changed then.
     pub async fn apply(&self, application: Application) -> Result<Plan, Error> {
         let text = application.text.clone();
         // On a blocking worker, as all that takes long with many rules.
         let document = self.read_for_plan(move |_, _| Ok(manifest::Document::read(&text)));
         let document = document.await?;
-        if !document.faults.is_empty() {
-            return Err(Error::invalid(REFUSED, document.faults).coded(Code::ManifestFaulty));
+        if !document.errors.is_empty() {
+            return Err(Error::invalid(REFUSED, document.errors).coded(Code::ManifestInvalid));
         }
         let snapshot = self.snapshot();
         // Applying looks again, where no other change can come between.
@@ -119,7 +119,7 @@ impl Bus {
         drop(snapshot);
         if application.dry_run {
             let missing = missing.into_keys().collect();
-            let_go(document);
+            drop_in_background(document);
             return Ok(Plan {
                 changes,
                 version,
@@ -127,8 +127,8 @@ impl Bus {
             });
         }
         if !missing.is_empty() {
-            let faults = missing.into_values().collect();
-            return Err(Error::invalid(REFUSED, faults).coded(Code::FunctionNotDeployed));
+            let errors = missing.into_values().collect();
+            return Err(Error::invalid(REFUSED, errors).coded(Code::FunctionNotDeployed));
         }
         let named: Vec<Digest> = application.digests.values().copied().collect();
         let bus = self.clone();
@@ -149,18 +149,18 @@ impl Bus {
                 Ok(applied)
             })
             .await;
-        // Who compiles a component knows its name, and not where the manifest names it.
+        // Add the line and column here; the compiler does not know them.
         let version = applied.map_err(|mut error| {
-            for fault in error
-                .faults
+            for input_error in error
+                .errors
                 .iter_mut()
-                .filter(|fault| fault.place.is_none())
+                .filter(|input_error| input_error.place.is_none())
             {
-                fault.place = document.place(&fault.pointer, manifest::Side::Value);
+                input_error.place = document.place(&input_error.pointer, manifest::Side::Value);
             }
             error
         })?;
-        let_go(document);
+        drop_in_background(document);
         Ok(Plan {
             changes,
             version,
@@ -168,17 +168,17 @@ impl Bus {
         })
     }
 
-    /// Where each function comes from, and the components that are nowhere yet, each with its fault.
+    /// Where each function comes from, and the components that are nowhere yet, each with its error.
     fn sources(
         &self,
         document: &manifest::Document,
         application: &Application,
         snapshot: &Snapshot,
-    ) -> Result<(Vec<Named>, BTreeMap<Digest, Fault>), Error> {
+    ) -> Result<(Vec<Named>, BTreeMap<Digest, InputError>), Error> {
         let declared = &document.manifest.functions;
         let deployed = snapshot.functions.values();
         let deployed: BTreeSet<Digest> = deployed.map(|own| own.revision.digest).collect();
-        let (mut functions, mut faults) = (Vec::with_capacity(declared.len()), Vec::new());
+        let (mut functions, mut errors) = (Vec::with_capacity(declared.len()), Vec::new());
         let mut missing = BTreeMap::new();
         for function in declared {
             let name = &function.name;
@@ -195,11 +195,11 @@ impl Bus {
                 (None, Some(digest)) => match self.held(&deployed, digest) {
                     Some(source) => source,
                     None => {
-                        let fault = note(
+                        let error = note(
                             format!("the bus does not have the component blake3:{digest}"),
                             format!("send it first: PUT /v1/components/{digest}"),
                         );
-                        missing.insert(digest, fault);
+                        missing.insert(digest, error);
                         FunctionSource::Stored(digest)
                     }
                 },
@@ -207,7 +207,7 @@ impl Bus {
             };
             if matches!(source, FunctionSource::Deployed) && !snapshot.functions.contains_key(name)
             {
-                faults.push(note(
+                errors.push(note(
                     format!("the function `{name}` is not deployed, and only the command line reads component files"),
                     format!("use `edgebus apply`, or deploy it first: curl -T {name}.wasm -H 'content-type: application/wasm' URL/v1/functions/{name}"),
                 ));
@@ -220,17 +220,17 @@ impl Bus {
             .chain(application.digests.keys());
         let own: BTreeSet<&Name> = declared.iter().map(|own| &own.name).collect();
         for stranger in names.filter(|name| !own.contains(name)) {
-            faults.push(document.note(
+            errors.push(document.note(
                 "/functions",
                 manifest::Side::Key,
                 format!("a component came for function `{stranger}`, which is not declared"),
                 "declare it, or leave its component out",
             ));
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok((functions, missing))
         } else {
-            Err(Error::invalid(REFUSED, faults).coded(Code::FunctionNotDeployed))
+            Err(Error::invalid(REFUSED, errors).coded(Code::FunctionNotDeployed))
         }
     }
 
@@ -244,8 +244,8 @@ impl Bus {
     }
 }
 
-/// Takes a document down on a blocking worker: its nodes are many.
-fn let_go(document: manifest::Document) {
+/// Frees a large document off the async threads, because that takes milliseconds.
+fn drop_in_background(document: manifest::Document) {
     drop(tokio::task::spawn_blocking(move || drop(document)));
 }
 

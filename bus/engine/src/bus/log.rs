@@ -1,10 +1,10 @@
-//! Reading a bus's log: pages that go on where the last one ended, and the newest events, each with a
-//! filter. However little a filter wants, one call looks at a bounded part of the log.
+//! Reading a bus's log: pages that go on where the last one ended, and the newest events, each with a filter.
+//! One call reads a bounded part of the log, even if its filter matches little.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rules::RuleIndex;
+use edgebus_rules::RuleIndex;
 
 use super::{Bus, Cancel, ReadEnd, StoredEvent};
 use crate::pipeline;
@@ -265,7 +265,7 @@ fn page(
             page.more = false;
             return Ok(page);
         };
-        // The last rows may be harmed.
+        // The last rows may be corrupt.
         page.seen = page.seen.max(next);
     }
     Ok(page)
@@ -283,7 +283,7 @@ pub(super) fn before(
     while low < high {
         cancel.check()?;
         let middle = low + (high - low) / 2;
-        // A harmed record is passed over, so the event may be a later one.
+        // A corrupt record is passed over, so the event may be a later one.
         let next = store.events_page(bus, Position(middle), Page::one())?;
         match next.rows.first() {
             Some(stored) if stored.accepted_at < since => low = stored.position.0.min(high),

@@ -1,4 +1,4 @@
-//! What a manifest would change: the one in force, read, beside the new one, and what is owed.
+//! What a manifest would change: compares the active manifest with the new one, and counts pending deliveries.
 //!
 //! Never here: a change.
 
@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Bus;
 use crate::pipeline::Snapshot;
-use edgebus_manifest::{self as manifest, Change, FunctionDeclaration, Manifest, Owed, Owing};
+use edgebus_manifest::{
+    self as manifest, Change, FunctionDeclaration, Manifest, PendingCount, PendingOf,
+};
 use edgebus_model::error::Error;
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{Name, Subscription, SubscriptionName};
 use edgebus_store::{self as store, Page, Store};
 
-/// Subscriptions whose owed deliveries are counted for one plan.
+/// Subscriptions whose pending deliveries are counted for one plan.
 const COUNTED_MAX: usize = 64;
 
 impl Bus {
@@ -24,9 +26,9 @@ impl Bus {
         document: manifest::Document,
         replaced: BTreeSet<Name>,
     ) -> Result<(manifest::Document, Vec<Change>), Error> {
-        let in_force = self.in_force.clone();
+        let active = self.active.clone();
         self.read_for_plan(move |store, cancel| {
-            let known = in_force.of(&snapshot.manifest);
+            let known = active.of(&snapshot.manifest);
             // One that was deleted since then would come back.
             let deleted = |own: &FunctionDeclaration| !snapshot.functions.contains_key(&own.name);
             let old = if known.functions.iter().any(deleted) {
@@ -38,7 +40,7 @@ impl Bus {
             };
             let mut counting = Counting::new(store, &snapshot);
             cancel.check()?;
-            let mut count = |whose: Owing<'_>| counting.count(whose);
+            let mut count = |whose: PendingOf<'_>| counting.count(whose);
             let changes = manifest::plan(&old, &document.manifest, &replaced, &mut count);
             match counting.failed {
                 None => Ok((document, changes)),
@@ -49,15 +51,15 @@ impl Bus {
     }
 }
 
-/// The manifest in force as it was read for the last plan: each apply compares with it, and most changes
+/// The active manifest as it was read for the last plan: each apply compares with it, and most changes
 /// are planned first. One manifest, so its size is bounded by what a manifest may be.
 #[derive(Default)]
-pub(super) struct InForce {
+pub(super) struct ActiveManifest {
     /// A plain mutex around two pointers; nothing is read under it.
     last: Mutex<Option<(Arc<str>, Arc<Manifest>)>>,
 }
 
-impl InForce {
+impl ActiveManifest {
     fn last(&self) -> MutexGuard<'_, Option<(Arc<str>, Arc<Manifest>)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +79,7 @@ impl InForce {
     }
 }
 
-/// Counts what is owed, of so many subscriptions at most.
+/// Counts what is pending, of so many subscriptions at most.
 struct Counting<'s> {
     store: &'s dyn Store,
     of_rules: HashMap<&'s Name, Vec<&'s Subscription>>,
@@ -110,13 +112,13 @@ impl<'s> Counting<'s> {
         counting
     }
 
-    fn count(&mut self, whose: Owing<'_>) -> Option<Owed> {
+    fn count(&mut self, whose: PendingOf<'_>) -> Option<PendingCount> {
         let all = match whose {
-            Owing::Function(function) => self.of_functions.get(function),
-            Owing::Rule(rule) => self.of_rules.get(rule),
-            Owing::Subscription(name) => self.of_names.get(name),
+            PendingOf::Function(function) => self.of_functions.get(function),
+            PendingOf::Rule(rule) => self.of_rules.get(rule),
+            PendingOf::Subscription(name) => self.of_names.get(name),
         };
-        let mut owed = Owed {
+        let mut pending = PendingCount {
             count: 0,
             more: false,
         };
@@ -128,12 +130,12 @@ impl<'s> Counting<'s> {
             let page = Page::forward(PAGE_ROWS_MAX, usize::MAX);
             match self.store.pending_page(own.id, None, page) {
                 Ok(page) => {
-                    owed.count += page.rows.len();
-                    owed.more |= page.next.is_some();
+                    pending.count += page.rows.len();
+                    pending.more |= page.next.is_some();
                 }
                 Err(error) => self.failed = Some(error),
             }
         }
-        Some(owed)
+        Some(pending)
     }
 }

@@ -1,10 +1,8 @@
-//! A pool for blocking work that clients ask for: so many at once, each within a time, and none for a
-//! client that is gone.
+//! A pool for blocking work of requests: bounded in number and time, and cancelled when the client disconnects.
 //!
-//! The work runs on tokio's blocking threads, which the pipeline's own reads need too: the places of all
-//! pools together stay far below their number (512), so that no client can take the pipeline's threads.
-//! A thread can't be stopped from outside, so work looks at its [`Cancel`] in every loop without a small
-//! bound. Never here: what the work is.
+//! The work runs on tokio's blocking threads, which the pipeline's own reads need too: the places of all pools
+//! together stay far below their number (512), so that no client can take the pipeline's threads. A thread
+//! can't be stopped from outside, so each unbounded loop checks its [`Cancel`]. Never here: what the work is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -51,7 +49,7 @@ pub(crate) enum Refused {
 }
 
 impl Pool {
-    /// A pool of `places`, each for at most `run_max`; work waits for one at most `wait_max`.
+    /// A pool of `work_limiter`, each for at most `run_max`; work waits for one at most `wait_max`.
     pub(crate) fn new(places: usize, wait_max: Duration, run_max: Duration) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),

@@ -53,7 +53,7 @@ impl Rulebook {
             }
         }
         let snapshot = Snapshot::compile(&catalog, BTreeMap::new(), None)
-            .map_err(|fault| Error::invalid("a rule can't be compiled", vec![fault]))?;
+            .map_err(|error| Error::invalid("a rule can't be compiled", vec![error]))?;
         Ok(Self { snapshot })
     }
 
@@ -70,7 +70,7 @@ impl Rulebook {
             ));
         };
         let found = subscriptions(bus, event)
-            .map_err(|fault| Error::new(Kind::Invalid, fault.to_string()))?;
+            .map_err(|error| Error::new(Kind::Invalid, error.to_string()))?;
         let mut matched: Vec<Name> = Vec::new();
         for id in found.subscriptions {
             if let Some(subscription) = self.snapshot.subscriptions.get(&id)

@@ -1,8 +1,9 @@
-//! Components that were sent ahead of the manifest that names them: in memory, few, and not for long.
+//! Components that were uploaded before the manifest that names them. They are kept in memory, few at a time,
+//! for a short time.
 //!
-//! A manifest and its new components come into force in one transaction, but in one request they would
-//! not fit. So each component is sent by itself and waits here; applying the manifest takes what it
-//! names. What nobody names is dropped. Never here: the store, and a clock of its own.
+//! A manifest and its new components become active in one transaction, but would not fit in one request. So
+//! each component is uploaded alone and waits here. Applying the manifest takes those that it names. Unused
+//! ones expire. Never here: the store, and a clock of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -71,7 +72,7 @@ impl Staging {
         waiting.get(&digest).map(|found| found.component.clone())
     }
 
-    /// Drops components that are in force now.
+    /// Drops components that are active now.
     pub(super) fn drop_all(&self, digests: impl IntoIterator<Item = Digest>, now: Timestamp) {
         let mut waiting = self.waiting(now);
         for digest in digests {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rules::{ParseOptions, Pattern, RuleIndex};
+use edgebus_rules::{ParseOptions, Pattern, RuleIndex};
 
 use super::*;
 use crate::clock::Clock;
@@ -89,11 +89,11 @@ impl Made {
     async fn settle(&self) {
         let wait = async {
             let all = DeliveryFilter::default();
-            let owed = async || {
-                let owed = self.bus.deliveries(&all, DeliveryStage::Owed, None, 1);
-                !owed.await.unwrap().items.is_empty()
+            let pending = async || {
+                let pending = self.bus.deliveries(&all, DeliveryStage::Pending, None, 1);
+                !pending.await.unwrap().items.is_empty()
             };
-            while owed().await {
+            while pending().await {
                 tokio::task::yield_now().await;
             }
         };
@@ -227,8 +227,8 @@ fn rows(states: &[DeliveryState]) -> Vec<(u64, &'static str)> {
         .iter()
         .map(|state| {
             let stage = match state {
-                DeliveryState::Owed(_) => "owed",
-                DeliveryState::Settled(_) => "succeeded",
+                DeliveryState::Pending(_) => "pending",
+                DeliveryState::Succeeded(_) => "succeeded",
                 DeliveryState::Dead(_) => "dead",
             };
             (delivery_of(state).key.position.0, stage)
@@ -403,7 +403,7 @@ async fn a_subscription_tells_how_far_it_is_behind() {
     assert!(
         status
             .iter()
-            .all(|status| status.behind == 0 && status.oldest_owed.is_none())
+            .all(|status| status.behind == 0 && status.oldest_pending.is_none())
     );
 }
 

@@ -11,7 +11,7 @@
 //! - *The machine is still up* (the same boot): the time that has passed is known exactly, and the wall clock is not
 //!   asked. This is every restart of the process under a wall clock that was set meanwhile.
 //! - *The machine was off*: only the wall clock can say for how long, by the difference from the last reading. It
-//!   may be wrong. So the log's time goes on by that difference, and the difference is a gap, too: what was owed or remembered when the machine went off is as old when it comes back. A difference that is
+//!   may be wrong. So the log's time goes on by that difference, and the difference is a gap, too: what was pending or remembered when the machine went off is as old when it comes back. A difference that is
 //!   negative, or longer than a year, is not believed; the clock goes on from where it was.
 //! - *The store is new*: the wall clock is all there is. `serve` refuses one before 2026.
 //!
@@ -41,7 +41,7 @@ const GAP_AGE_MS_MAX: u64 = 400 * 86_400_000;
 
 /// The machine's clocks, read together, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Machine {
+pub(crate) struct MachineTime {
     /// Since 1970.
     pub(crate) wall_us: u64,
     /// Since the machine's boot, time asleep included.
@@ -53,7 +53,7 @@ pub(crate) struct Machine {
 pub(super) struct LogClock {
     log_us: u64,
     /// The machine's clocks when `log_us` was told.
-    last: Machine,
+    last: MachineTime,
     /// Which boot this is; all zeros if the system does not say.
     boot: [u8; 16],
     /// In order.
@@ -74,10 +74,10 @@ impl LogClock {
         newest: Timestamp,
         last: Option<&ClockReading>,
         boot: [u8; 16],
-        machine: Machine,
+        machine: MachineTime,
     ) -> Self {
         #[cfg(test)]
-        let last = last.filter(|_| !planted::is(planted::Bug::WallAtStart));
+        let last = last.filter(|_| !injected::is(injected::Bug::WallAtStart));
         let wall = Timestamp(ms(machine.wall_us));
         let boot_ms = ms(machine.boot_us);
         let mut gaps = last.map(|last| last.gaps.clone()).unwrap_or_default();
@@ -111,7 +111,7 @@ impl LogClock {
             jumped_ms = 0;
         }
         #[cfg(test)]
-        if planted::is(planted::Bug::GapsForgotten) {
+        if injected::is(injected::Bug::GapsForgotten) {
             gaps.clear();
         }
         trim(&mut gaps, log);
@@ -126,7 +126,7 @@ impl LogClock {
     }
 
     /// The time now.
-    pub(super) fn tell(&mut self, machine: Machine) -> Timestamp {
+    pub(super) fn tell(&mut self, machine: MachineTime) -> Timestamp {
         let passed_us = machine.boot_us.saturating_sub(self.last.boot_us);
         if passed_us < STEP_US {
             // What the wall clock's last digit gains in so short a time is not worth a gap.
@@ -141,7 +141,7 @@ impl LogClock {
         let fastest = self.log_us.saturating_add(passed_us.saturating_mul(2));
         let before_us = self.log_us;
         #[cfg(test)]
-        let slowest = if planted::is(planted::Bug::Stands) {
+        let slowest = if injected::is(injected::Bug::Stands) {
             before_us
         } else {
             slowest
@@ -152,7 +152,7 @@ impl LogClock {
         if gained_us > passed_us / 8 {
             self.gain(gained_us);
         }
-        self.last = Machine {
+        self.last = MachineTime {
             wall_us: machine.wall_us,
             // One that went back, which it never should, stops this clock until it is there again.
             boot_us: machine.boot_us.max(self.last.boot_us),
@@ -180,7 +180,7 @@ impl LogClock {
     }
 
     /// What the next start needs to know.
-    pub(super) fn reading(&mut self, machine: Machine) -> ClockReading {
+    pub(super) fn reading(&mut self, machine: MachineTime) -> ClockReading {
         let log = self.tell(machine);
         trim(&mut self.gaps, log);
         ClockReading {
@@ -224,9 +224,10 @@ fn trim(gaps: &mut Vec<Gap>, now: Timestamp) {
     }
 }
 
-/// Bugs that the simulation must find, on the thread that turns them on. Never in a release.
+/// Injected bugs that the simulation must find. They are active only on the thread that turns them on, and
+/// never in a release.
 #[cfg(test)]
-pub(crate) mod planted {
+pub(crate) mod injected {
     use std::cell::Cell;
 
     /// A bug.
@@ -241,15 +242,15 @@ pub(crate) mod planted {
     }
 
     thread_local! {
-        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+        static INJECTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
     /// Turns a bug on, on this thread, or the one that is on off.
-    pub(crate) fn plant(bug: Option<Bug>) {
-        PLANTED.set(bug);
+    pub(crate) fn inject(bug: Option<Bug>) {
+        INJECTED.set(bug);
     }
 
     pub(super) fn is(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
+        INJECTED.get() == Some(bug)
     }
 }

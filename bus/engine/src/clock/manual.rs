@@ -1,4 +1,4 @@
-//! A clock that stands still until it is moved, and those who sleep on it.
+//! A manual clock and its sleepers.
 //!
 //! Its time runs in microseconds from where it was made. Moving it wakes the sleepers whose time has
 //! come, in the order of their times and, among equal ones, in the order in which they lay down.

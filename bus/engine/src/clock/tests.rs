@@ -1,6 +1,6 @@
 //! The log clock under wall clocks that are right, ahead, behind, and set meanwhile; within a boot and across boots.
 
-use super::log::{LogClock, Machine};
+use super::log::{LogClock, MachineTime};
 use edgebus_model::{ClockReading, Timestamp};
 
 const SECOND: u64 = 1_000;
@@ -25,8 +25,8 @@ struct World {
     clock: LogClock,
 }
 
-fn machine(now: u64, off: i64, booted: u64) -> Machine {
-    Machine {
+fn machine(now: u64, off: i64, booted: u64) -> MachineTime {
+    MachineTime {
         wall_us: now.saturating_add_signed(off) * 1_000,
         boot_us: (now - booted) * 1_000,
     }
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn machine(&self) -> Machine {
+    fn machine(&self) -> MachineTime {
         machine(self.now, self.off, self.booted)
     }
 

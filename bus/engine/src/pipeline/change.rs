@@ -1,12 +1,12 @@
 //! Changes of what is active: a manifest as a whole, or one function.
 //!
-//! New components compile first, beside the running bus and beside other changes. Then, one change at a
-//! time: the store says what its catalog would be, a snapshot is compiled from that, one step makes the
-//! change durable if the version that it was made from is still the active one, and the snapshot takes
-//! the old one's place. All that can fail comes before the step, so that a fault leaves everything as it was.
+//! New components compile first, beside the running bus and beside other changes. Then, one change at a time:
+//! the store says what its catalog would be, a snapshot is compiled from that, one step makes the change
+//! durable if the version that it was made from is still the active one, and the snapshot takes the old one's
+//! place. Everything that can fail comes before the step, so that an error changes nothing.
 //!
-//! Publishing goes on meanwhile: what takes long with many rules runs on blocking threads, and readers
-//! see the old snapshot until the one moment in which the new one takes its place.
+//! Publishing goes on meanwhile. Work over many rules runs on blocking threads, and readers see the old
+//! snapshot until the new one replaces it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::functions::{self, Availability, Compilation};
 use super::snapshot::{Deployed, Snapshot};
 use super::tasks::Executor;
 use super::{Pipeline, Secrets, read_error};
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{
     BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig, SubscriptionId, Target,
 };
@@ -34,12 +34,12 @@ pub enum FunctionSource {
     Stored(Digest),
 }
 
-/// The answer where another version is in force than the one that was planned for.
+/// The error if another version is active than the one that was planned for.
 pub(crate) fn changed(expected: u64, found: u64) -> Error {
     Error::new(
         Kind::Changed,
         format!(
-            "the plan was made at rule-set version {expected} and version {found} is in force now; nothing was changed: plan again"
+            "the plan was made at rule-set version {expected} and version {found} is active now; nothing was changed: plan again"
         ),
     )
 }
@@ -48,8 +48,8 @@ pub(crate) fn changed(expected: u64, found: u64) -> Error {
 pub(super) type Compilations = BTreeMap<Digest, Arc<Compilation>>;
 
 impl Pipeline {
-    /// Puts a manifest in force; its text is `source`. With `expected`, only if that rule-set version
-    /// is in force until then.
+    /// Applies a manifest; its text is `source`. With `expected`, only if that rule-set version
+    /// is active until then.
     ///
     /// A component that a deployed function has already is not compiled here: if it is unavailable, it
     /// stays so until a later try, and the change takes place all the same.
@@ -212,12 +212,12 @@ impl Pipeline {
                 ));
             }
         }
-        self.take_over(&last, planned, step);
+        self.install(&last, planned, step);
         Ok(self.snapshot().version)
     }
 
-    /// Puts a snapshot in the place of the active one. The change is durable, so nothing here may fail.
-    fn take_over(&self, last: &Arc<Snapshot>, planned: Planned, step: Step) {
+    /// Replaces the active snapshot. The change is durable, so nothing here may fail.
+    fn install(&self, last: &Arc<Snapshot>, planned: Planned, step: Step) {
         let Planned {
             catalog,
             snapshot,
@@ -279,14 +279,14 @@ pub(super) fn compilations(active: &Snapshot) -> Compilations {
 fn digest_of(active: &Snapshot, name: &Name) -> Result<Digest, Error> {
     let deployed = active.functions.get(name);
     deployed.map(|own| own.revision.digest).ok_or_else(|| {
-        let fault = Fault {
+        let error = InputError {
             pointer: format!("/functions/{name}/component"),
             place: None,
             reason: format!("the function `{name}` names no component and is not deployed"),
             remedy: format!("name its component, or deploy it first with PUT /v1/functions/{name}"),
         };
         let message = "the manifest can't be applied; nothing was changed";
-        Error::invalid(message, vec![fault]).coded(Code::FunctionNotDeployed)
+        Error::invalid(message, vec![error]).coded(Code::FunctionNotDeployed)
     })
 }
 
@@ -314,12 +314,12 @@ impl Planning {
         let (catalog, step) = plan.map_err(|reason| Error::new(Kind::Conflict, reason))?;
         let functions = self.functions(&catalog);
         let snapshot =
-            Snapshot::compile(&catalog, functions, Some(&self.last)).map_err(|fault| {
+            Snapshot::compile(&catalog, functions, Some(&self.last)).map_err(|error| {
                 let message = format!(
                     "{} can't be compiled: {}; nothing was changed",
-                    fault.pointer, fault.reason
+                    error.pointer, error.reason
                 );
-                Error::invalid(message, vec![fault]).coded(Code::PatternInvalid)
+                Error::invalid(message, vec![error]).coded(Code::PatternInvalid)
             })?;
         let queues = self.queues(&snapshot);
         let planned = Planned {

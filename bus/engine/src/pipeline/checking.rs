@@ -1,10 +1,10 @@
 //! Looks after the store's records: moves corrupt ones to quarantine, and checks every record slowly.
 //!
-//! Everything is checked after an unclean stop that left records unchecked, after something corrupt was
-//! found, and once a week. A page of records is read, then nothing for nine times as long as that took: a
-//! tenth of one thread and of the disk at most. The weekly check takes a fiftieth, and one page a second
-//! while functions run. Between checks nothing is read and no timer runs but the one for the next check.
-//! Fate: ends with the pipeline; a page that can't be read ends the check with a word.
+//! Everything is checked after an unclean stop that left records unchecked, after something corrupt was found,
+//! and once a week. A page of records is read, then nothing for nine times as long as that took: a tenth of one
+//! thread and of the disk at most. The weekly check takes a fiftieth, and one page a second while functions
+//! run. Between checks nothing is read and no timer runs but the one for the next check. Ends with the
+//! pipeline. A page that can't be read ends the check and is logged.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl Checking {
             "checking the store{}: {percent} % of {} records, {} corrupt",
             why.words(),
             checked.of,
-            checked.harmed
+            checked.corrupt
         ))
     }
 
@@ -123,7 +123,7 @@ pub(super) async fn run(weak: Weak<Pipeline>, clean: bool) {
     };
     let (wake, clock) = (pipeline.checking.wake.clone(), pipeline.clock().clone());
     drop(pipeline);
-    let mut care = Care {
+    let mut claims_needed = Care {
         weak: weak.clone(),
         why: if clean { Why::Weekly } else { Why::Unclean },
         last: None,
@@ -135,7 +135,7 @@ pub(super) async fn run(weak: Weak<Pipeline>, clean: bool) {
         clock,
     };
     loop {
-        let turn = care.turn().await;
+        let turn = claims_needed.turn().await;
         let Some(mut stop) = weak.upgrade().map(|pipeline| pipeline.stop.subscribe()) else {
             return;
         };
@@ -149,7 +149,7 @@ pub(super) async fn run(weak: Weak<Pipeline>, clean: bool) {
             // Or the pipeline is gone.
             _ = stop.wait_for(|stop| *stop) => return,
             () = wake.notified(), if woken => {}
-            () = care.clock.sleep(rest) => {}
+            () = claims_needed.clock.sleep(rest) => {}
         }
     }
 }
@@ -223,7 +223,7 @@ impl Care {
         if let Some(checked) = self.last.take() {
             tracing::info!(
                 records = checked.records,
-                corrupt = checked.harmed,
+                corrupt = checked.corrupt,
                 "the store was checked{}",
                 self.why.words()
             );
@@ -287,10 +287,10 @@ fn tell(moved: &Moved) {
     for name in moved.records.iter().take(LOGGED_MAX) {
         tracing::error!("{name}: moved to quarantine; `edgebus fsck` lists what is there (EB0207)");
     }
-    for name in moved.mended.iter().take(LOGGED_MAX) {
+    for name in moved.repaired.iter().take(LOGGED_MAX) {
         tracing::warn!("{name}");
     }
-    for (_, key) in moved.owed.iter().take(LOGGED_MAX) {
+    for (_, key) in moved.pending.iter().take(LOGGED_MAX) {
         tracing::warn!(delivery = %key, "a delivery with a corrupt record begins again");
     }
     for key in moved.dead.iter().take(LOGGED_MAX) {

@@ -166,7 +166,7 @@ impl Context {
     }
 
     /// Tells those that wait for events of `bus`.
-    pub(super) fn tell_position(&self, bus: BusId, position: Position) {
+    pub(super) fn publish_position(&self, bus: BusId, position: Position) {
         if let Some(sender) = self.positions().get(&bus) {
             sender.send_if_modified(|known| {
                 let later = position > *known;

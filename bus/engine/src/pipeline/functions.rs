@@ -1,5 +1,5 @@
-//! Functions become available: the components of the store are compiled beside the running bus, each
-//! once, several at a time, those first that have work.
+//! Makes functions available: compiles each component of the store once, in the background, several at a time,
+//! those with pending deliveries first.
 //!
 //! A component that can't be compiled, or read, makes its functions unavailable and nothing else: their
 //! deliveries wait in the store without an attempt, until another component is deployed or one of the
@@ -19,7 +19,7 @@ use super::scheduler::Scheduler;
 use super::snapshot::{Deployed, Snapshot};
 use super::tasks::Unfinished;
 use super::{Pipeline, Secrets};
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{Code, Digest, Name, Revision};
 use edgebus_runtime::{self as runtime, Function, Runtime};
 use edgebus_store::{Catalog, Page};
@@ -400,14 +400,14 @@ async fn prepare(
 ) -> Result<Arc<dyn Function>, Error> {
     let prepared = runtime.prepare(digest, component).await;
     prepared.map_err(|error| {
-        let fault = Fault {
+        let input_error = InputError {
             pointer: format!("/functions/{name}/component"),
             place: None,
             reason: error.message,
             remedy: String::new(),
         };
         let message = format!("the function `{name}` can't be deployed; nothing was changed");
-        Error::invalid(message, vec![fault]).coded(error.code)
+        Error::invalid(message, vec![input_error]).coded(error.code)
     })
 }
 

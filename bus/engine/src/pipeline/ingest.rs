@@ -1,4 +1,5 @@
-//! Publishing: check, match on the caller's task, or beside it where that takes long, hand over to the writer.
+//! Publishing: checks events, matches them on the caller's task (or elsewhere if that takes long), and passes
+//! them to the writer.
 //!
 //! All of a request's events are checked before any is handed over, so a bad one refuses the whole
 //! request and nothing of it is stored; or it is left out alone, where the publisher asked for that. Many rows go in portions (`portions.rs`). Never here: a parse that is printed again.
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::matching::{self, Inline, Unmatched};
 use super::snapshot::{BusRules, Snapshot};
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use edgebus_model::{BusId, Code, Event, Lineage, Position};
 use edgebus_store::{Append, Appended, NewEvent, Reused};
@@ -39,8 +40,8 @@ impl From<Refused> for Error {
 
 /// Why an event can't be appended.
 enum Unfit {
-    /// For its own sake; the fault's pointer leads into the event.
-    Event(Code, Fault),
+    /// For its own sake; the error's pointer leads into the event.
+    Event(Code, InputError),
     /// For the state that the bus is in.
     Bus(Error),
 }
@@ -57,7 +58,7 @@ impl Pipeline {
         }
         let checked = self.matched(&snapshot, &rules, events).await?;
         let append = self.step(rules.id, checked)?;
-        // Who lets go of a snapshot last takes it down; that is not for one who publishes.
+        // Drop it before waiting, so that a publisher does not pay for freeing an old snapshot.
         drop((snapshot, rules));
         let appended = self.append(append).await;
         appended.inspect_err(|error| self.count_refused(error))
@@ -82,15 +83,15 @@ impl Pipeline {
                     checked.push(new);
                     ends.push(None);
                 }
-                Err(Unfit::Event(code, fault)) => {
+                Err(Unfit::Event(code, input_error)) => {
                     let kind = match code {
                         Code::TooLarge => Kind::TooLarge,
                         _ => Kind::Invalid,
                     };
                     ends.push(Some(Error {
                         code,
-                        faults: vec![fault.clone()],
-                        ..Error::new(kind, fault.reason)
+                        errors: vec![input_error.clone()],
+                        ..Error::new(kind, input_error.reason)
                     }));
                 }
                 Err(Unfit::Bus(error)) => return Err(error),
@@ -112,7 +113,7 @@ impl Pipeline {
         Ok(ends.flatten().collect())
     }
 
-    /// The rules in force of the bus called `bus`, for a request of so many events.
+    /// The active rules of the bus called `bus`, for a request of so many events.
     fn opened(&self, bus: &str, events: usize) -> Result<(Arc<Snapshot>, Arc<BusRules>), Error> {
         self.accepting()?;
         let snapshot = self.snapshot();
@@ -147,7 +148,7 @@ impl Pipeline {
         }
     }
 
-    /// The events with who gets each; every event at fault is told.
+    /// The events with who gets each; every invalid event is told.
     async fn matched(
         &self,
         snapshot: &Snapshot,
@@ -155,34 +156,37 @@ impl Pipeline {
         events: Vec<Event>,
     ) -> Result<Vec<NewEvent>, Error> {
         let single = events.len() == 1;
-        let (mut faults, mut too_wide) = (Vec::new(), 0);
+        let (mut errors, mut too_wide) = (Vec::new(), 0);
         let mut inline = Inline::new();
         let mut checked = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
             match self.prepared(snapshot, rules, event, &mut inline).await {
                 Ok(new) => checked.push(new),
-                Err(Unfit::Event(Code::TooLarge, fault)) => {
-                    let message = format!("event {index} {}", fault.reason);
+                Err(Unfit::Event(Code::TooLarge, input_error)) => {
+                    let message = format!("event {index} {}", input_error.reason);
                     return Err(Error::new(Kind::TooLarge, message));
                 }
-                Err(Unfit::Event(code, fault)) => {
+                Err(Unfit::Event(code, input_error)) => {
                     too_wide += usize::from(code == Code::FanOutTooLarge);
                     let pointer = match single {
-                        true => fault.pointer,
-                        false => format!("/{index}{}", fault.pointer),
+                        true => input_error.pointer,
+                        false => format!("/{index}{}", input_error.pointer),
                     };
-                    faults.push(Fault { pointer, ..fault });
+                    errors.push(InputError {
+                        pointer,
+                        ..input_error
+                    });
                 }
                 Err(Unfit::Bus(error)) => return Err(error),
             }
         }
-        if !faults.is_empty() {
-            let code = match too_wide == faults.len() {
+        if !errors.is_empty() {
+            let code = match too_wide == errors.len() {
                 true => Code::FanOutTooLarge,
                 false => Code::EventInvalid,
             };
             let message = "the events can't be accepted; nothing was stored";
-            return Err(Error::invalid(message, faults).coded(code));
+            return Err(Error::invalid(message, errors).coded(code));
         }
         Ok(checked)
     }
@@ -195,7 +199,7 @@ impl Pipeline {
         event: Event,
         inline: &mut Inline,
     ) -> Result<NewEvent, Unfit> {
-        let fault = |pointer: String, reason: String, remedy: &str| Fault {
+        let input_error = |pointer: String, reason: String, remedy: &str| InputError {
             pointer,
             place: None,
             reason,
@@ -204,13 +208,13 @@ impl Pipeline {
         let size = event.size();
         if size > EVENT_BYTES_MAX {
             let reason = format!("has {size} bytes; {EVENT_BYTES_MAX} are allowed");
-            let fault = fault(String::new(), reason, "");
-            return Err(Unfit::Event(Code::TooLarge, fault));
+            let input_error = input_error(String::new(), reason, "");
+            return Err(Unfit::Event(Code::TooLarge, input_error));
         }
         if let Err(error) = event.check() {
             let pointer = format!("/{}", error.attribute);
-            let fault = fault(pointer, error.to_string(), "");
-            return Err(Unfit::Event(Code::EventInvalid, fault));
+            let input_error = input_error(pointer, error.to_string(), "");
+            return Err(Unfit::Event(Code::EventInvalid, input_error));
         }
         let event = Arc::new(event);
         let matched = matching::of_published(&self.matching, rules, &event, inline).await;
@@ -218,7 +222,7 @@ impl Pipeline {
             Unmatched::Event(own) => {
                 let pointer = format!("/{}", own.part.as_deref().unwrap_or("data"));
                 let reason = format!("{} (byte {})", own.reason, own.offset);
-                Unfit::Event(Code::EventInvalid, fault(pointer, reason, ""))
+                Unfit::Event(Code::EventInvalid, input_error(pointer, reason, ""))
             }
             Unmatched::Denied(error) => {
                 self.count_refused(&error);
@@ -227,8 +231,8 @@ impl Pipeline {
         })?;
         if let Some(reason) = matched.too_many() {
             let remedy = "make the patterns of the rules narrower, or publish it on another bus";
-            let fault = fault("/type".to_owned(), reason, remedy);
-            return Err(Unfit::Event(Code::FanOutTooLarge, fault));
+            let input_error = input_error("/type".to_owned(), reason, remedy);
+            return Err(Unfit::Event(Code::FanOutTooLarge, input_error));
         }
         self.context.telemetry.count_filters(matched.used_up);
         Ok(NewEvent {
@@ -264,9 +268,9 @@ const REUSED_REMEDY: &str = "publish it under an id of its own, or repeat the fi
 /// The answer to a publish with events that say something else than the first of their (source, id).
 pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
     let single = events.len() == 1;
-    let faults: Vec<Fault> = reused
+    let errors: Vec<InputError> = reused
         .iter()
-        .map(|Reused { index, first }| Fault {
+        .map(|Reused { index, first }| InputError {
             pointer: if single {
                 "/id".to_owned()
             } else {
@@ -277,7 +281,7 @@ pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
             remedy: REUSED_REMEDY.to_owned(),
         })
         .collect();
-    let message = match faults.as_slice() {
+    let message = match errors.as_slice() {
         [one] => format!("{}; nothing was stored", one.reason),
         all => format!(
             "{} events have an id that is another event's; nothing was stored",
@@ -285,22 +289,22 @@ pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
         ),
     };
     Error {
-        faults,
+        errors,
         ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
     }
 }
 
 /// The refusal of one such event where the others of its request are stored.
 pub(super) fn reused_alone(new: Option<&NewEvent>, first: Option<Position>) -> Error {
-    let fault = Fault {
+    let error = InputError {
         pointer: "/id".to_owned(),
         place: None,
         reason: reason_of(new, first),
         remedy: REUSED_REMEDY.to_owned(),
     };
-    let message = format!("{}; it was not stored", fault.reason);
+    let message = format!("{}; it was not stored", error.reason);
     Error {
-        faults: vec![fault],
+        errors: vec![error],
         ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
     }
 }

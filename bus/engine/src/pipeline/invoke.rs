@@ -1,7 +1,7 @@
 //! One attempt: its lease, the delivery's target, and the settlement on its way to the writer.
 //!
-//! An attempt runs on the workers' threads and holds a lease of the scheduler's, which gives itself back.
-//! Never here: what a target does (`target`), what becomes of the delivery (`settle` decides that), or
+//! An attempt runs on the workers' threads and holds a lease of the scheduler, which is returned when it is
+//! dropped. Never here: what a target does (`target`), what becomes of the delivery (`settle` decides that), or
 //! who is next.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::reading::Reading;
-use super::recover::{self, Careful};
+use super::recover::{self, ClaimBeforeRun};
 use super::scheduler::{Held, Job, Returned, Scheduler, SettleTicket};
-use super::settle::{self, Ran};
+use super::settle::{self, AttemptResult};
 use super::snapshot::Snapshot;
 use super::target;
 use super::tasks::caught;
@@ -74,7 +74,7 @@ impl Drop for Lease {
         let on_processor = self.on_processor.load(Ordering::SeqCst);
         #[cfg(test)]
         let on_processor =
-            on_processor && !super::planted::every(5, super::planted::Bug::PlaceLeaked);
+            on_processor && !super::injected::every(5, super::injected::Bug::WorkerLeaked);
         let cost_us = self.cost_us.load(Ordering::SeqCst);
         self.scheduler
             .ended(self.held, on_processor, cost_us, unsettled, returned);
@@ -87,7 +87,7 @@ pub(super) struct Attempts {
     pub(super) writer: Writer,
     pub(super) workers: Workers,
     /// Which deliveries are claimed before their attempt, after an unclean stop.
-    pub(super) careful: Careful,
+    pub(super) claim_before_run: ClaimBeforeRun,
 }
 
 impl Attempts {
@@ -121,7 +121,7 @@ impl Attempts {
             None => {
                 // After an unclean stop what was pending then is claimed durably first.
                 let now = self.context.clock.now();
-                let claimed = recover::claim(&self.writer, &self.careful, job, now).await;
+                let claimed = recover::claim(&self.writer, &self.claim_before_run, job, now).await;
                 let Some(job) = claimed else {
                     return;
                 };
@@ -177,9 +177,9 @@ async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> (Settle, 
             .unwrap_or_default();
         let message = "the host panicked during this attempt".to_owned();
         // It may be the event's doing, so it is an attempt as any other.
-        let ran = Ran {
+        let ran = AttemptResult {
             spared: false,
-            ..Ran::host(message, started_at)
+            ..AttemptResult::host(message, started_at)
         };
         (settle::failed(context, job, &policy, ran), None)
     })
@@ -225,7 +225,7 @@ pub(super) async fn send(
         .await
 }
 
-impl Ran {
+impl AttemptResult {
     /// An attempt that the host could not make.
     pub(super) fn host(message: String, started_at: edgebus_model::Timestamp) -> Self {
         Self {

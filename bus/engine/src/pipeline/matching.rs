@@ -9,10 +9,12 @@ use std::cell::RefCell;
 
 use std::sync::Arc;
 
-use rules::{Duplicates, EventDocument, EventFault, Part, RuleIndex, Scratch, Steps, Trust};
+use edgebus_rules::{
+    Duplicates, EventDocument, EventError, Part, RuleIndex, Scratch, Steps, Trust,
+};
 
 use super::snapshot::BusRules;
-use crate::places::{Denied, Places};
+use crate::work_limiter::{Denied, WorkLimiter};
 use edgebus_manifest::view::View;
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::SUBSCRIPTIONS_OF_EVENT_MAX;
@@ -37,7 +39,7 @@ fn look_up<K: Clone>(
     index: &RuleIndex<K>,
     event: &[Part<'_>],
     trust: Trust,
-) -> Result<Vec<K>, EventFault> {
+) -> Result<Vec<K>, EventError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let found = index.matches(scratch, event, Duplicates::Refuse, trust)?;
         Ok(found.cloned().collect())
@@ -69,7 +71,7 @@ impl Matched {
 pub(super) enum Unmatched {
     /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
     /// at, or nested too deeply.
-    Event(EventFault),
+    Event(EventError),
     /// There was no place to match it on.
     Denied(Error),
 }
@@ -97,11 +99,11 @@ impl Inline {
 /// # Errors
 /// The data claims to be JSON and can't be read exactly: malformed, a repeated key that a rule looks
 /// at, or nested too deeply.
-pub(crate) fn subscriptions(bus: &BusRules, event: &Event) -> Result<Matched, EventFault> {
+pub(crate) fn subscriptions(bus: &BusRules, event: &Event) -> Result<Matched, EventError> {
     at_once(bus, event, Trust::Unchecked)
 }
 
-fn at_once(bus: &BusRules, event: &Event, trust: Trust) -> Result<Matched, EventFault> {
+fn at_once(bus: &BusRules, event: &Event, trust: Trust) -> Result<Matched, EventError> {
     let view = View::new(event);
     let parts = view.parts();
     let rules = candidates(bus, &parts, trust)?;
@@ -116,7 +118,7 @@ fn at_once(bus: &BusRules, event: &Event, trust: Trust) -> Result<Matched, Event
 /// # Errors
 /// As [`subscriptions`]; or every place is taken.
 pub(super) async fn of_published(
-    places: &Places,
+    places: &WorkLimiter,
     bus: &Arc<BusRules>,
     event: &Arc<Event>,
     inline: &mut Inline,
@@ -152,7 +154,7 @@ fn cheaply(
     bus: &BusRules,
     event: &Event,
     inline: &mut Inline,
-) -> Result<Option<Matched>, EventFault> {
+) -> Result<Option<Matched>, EventError> {
     let view = View::new(event);
     let parts = view.parts();
     let rules = candidates(bus, &parts, Trust::Json)?;
@@ -174,7 +176,7 @@ fn cheaply(
 }
 
 /// The places of the rules whose patterns match, in the manifest's order.
-fn candidates(bus: &BusRules, event: &[Part<'_>], trust: Trust) -> Result<Vec<usize>, EventFault> {
+fn candidates(bus: &BusRules, event: &[Part<'_>], trust: Trust) -> Result<Vec<usize>, EventError> {
     let numbers = look_up(&bus.patterns, event, trust)?;
     let mut places: Vec<usize> = numbers.into_iter().map(|own| bus.place(own)).collect();
     places.extend_from_slice(&bus.unconditional);
@@ -188,7 +190,7 @@ fn filtered(
     rules: &[usize],
     document: &EventDocument<'_>,
     steps: &mut Steps,
-) -> Result<Matched, EventFault> {
+) -> Result<Matched, EventError> {
     let mut matched = Matched {
         subscriptions: Vec::with_capacity(rules.len()),
         used_up: false,

@@ -1,4 +1,4 @@
-//! The way of an event.
+//! The stages that process an event.
 //!
 //! ```text
 //! publish ─▶ ingest ─▶ writer ─▶ scheduler ─▶ workers (invoke) ─▶ settle ─┐
@@ -15,16 +15,17 @@
 //! what all of them may use. [`Pipeline`] only joins them. All durable change goes through the one writer.
 //! Never here: HTTP, YAML, the names of backends.
 
+mod announce;
 mod change;
 mod checking;
 mod context;
 mod functions;
 mod ingest;
+#[cfg(test)]
+pub(crate) mod injected;
 mod invoke;
 mod matching;
 mod overlay;
-#[cfg(test)]
-pub(crate) mod planted;
 mod portions;
 mod reading;
 mod recover;
@@ -33,12 +34,11 @@ mod retire;
 mod scheduler;
 mod services;
 mod settle;
-mod sights;
 mod snapshot;
 pub mod space;
+mod state_reads;
 mod target;
 pub(crate) mod tasks;
-mod tell;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -57,16 +57,16 @@ pub use functions::Availability;
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 #[cfg(test)]
-pub(crate) use overlay::planted as state;
+pub(crate) use overlay::injected as state;
 #[cfg(test)]
-pub(crate) use reading::planted as listings;
+pub(crate) use reading::injected as listings;
 pub use scheduler::{Description, Limits, Pause, Situation};
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
 
 use crate::clock::Clock;
-use crate::places::Places;
 use crate::telemetry::Telemetry;
+use crate::work_limiter::WorkLimiter;
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::{BusId, Code, Position};
 use edgebus_runtime::Runtime;
@@ -127,7 +127,7 @@ pub struct Pipeline {
     loops: Mutex<Vec<Loop>>,
     stop: watch::Sender<bool>,
     /// Where events are matched whose filters take long.
-    matching: Places,
+    matching: WorkLimiter,
     /// Changes of manifest and functions, one at a time; what they bring is compiled before.
     changing: tokio::sync::Mutex<()>,
 }
@@ -148,7 +148,7 @@ impl Pipeline {
         let snapshot = Snapshot::at_start(&parts.catalog, functions);
         if !parts.catalog.clean {
             tracing::info!(
-                "the last process did not stop in order: what was pending is claimed before it is attempted"
+                "unclean shutdown detected: pending deliveries are claimed before they are attempted"
             );
         }
         let no_thread = |error: std::io::Error| {
@@ -171,7 +171,7 @@ impl Pipeline {
             context: context.clone(),
             writer: writer.clone(),
             workers: Workers::start(&executor, &context.clock).map_err(no_thread)?,
-            careful: recover::care(&parts.catalog),
+            claim_before_run: recover::claims_needed(&parts.catalog),
         });
         let stages = Stages {
             context: context.clone(),
@@ -191,12 +191,12 @@ impl Pipeline {
             attempts,
             loops: Mutex::new(vec![writing, scheduling]),
             stop: watch::Sender::new(false),
-            matching: Places::new(matching::PLACES_MAX),
+            matching: WorkLimiter::new(matching::PLACES_MAX),
             changing: tokio::sync::Mutex::new(()),
         });
         pipeline.pause(Pause::Start, true);
         pipeline.prepare_queues(&parts.catalog);
-        pipeline.keep_house();
+        pipeline.tick();
         Compiler::start(&pipeline.compiler, pipeline.stop.subscribe());
         let (health, weak) = (&pipeline.context.health, Arc::downgrade(&pipeline));
         let housekeeping = housekeeping(weak.clone());
@@ -373,7 +373,7 @@ impl Pipeline {
         self.scheduler.changed();
     }
 
-    fn keep_house(&self) {
+    fn tick(&self) {
         let telemetry = self.telemetry();
         let corruption = self.corruption();
         telemetry.set_corrupt(
@@ -429,7 +429,7 @@ async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     loop {
         ticker.tick().await;
         match pipeline.upgrade() {
-            Some(pipeline) if !*pipeline.stop.borrow() => pipeline.keep_house(),
+            Some(pipeline) if !*pipeline.stop.borrow() => pipeline.tick(),
             _ => return,
         }
     }

@@ -4,11 +4,11 @@
 //! An attempt that reads a key need not wait until the attempt before it is flushed: it reads here what that
 //! one will write, under the version that the write will have. Versions are given here, in the order in which
 //! settlements enter the inbox, which is the order in which the store applies them. If the store refuses a
-//! settlement, its version never appears, so the store refuses what was built on it, too. Until its own
-//! settlement is flushed nobody hears of an attempt, so nobody is told of anything that is refused later.
+//! settlement, its version never appears, so the store refuses what was built on it, too. No result of an
+//! attempt is visible before its own settlement is flushed, so nobody sees anything that is refused later.
 //!
-//! Why this is a state that exists: a settlement enters only while everything that its attempt has seen is
-//! the newest state, which is checked under the same lock. So the settlements in the inbox are one serial
+//! Why this state is consistent: a settlement enters the inbox only if everything that its attempt read is
+//! still the newest state. This is checked under the same lock. So the settlements in the inbox are one serial
 //! order of attempts, each of which saw what the ones before it left, and the newest state at any moment is
 //! what a prefix of that order leaves behind. It comes to be unless the store refuses one of them, and that
 //! only for a reason outside of the state: a fence, a limit of the chain, a rule that left. Then that one and
@@ -24,8 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 #[cfg(test)]
-use super::planted as bugs;
-use super::sights::{Sights, Touch};
+use super::injected as bugs;
+use super::state_reads::{StateReads, Touch};
 use edgebus_model::Name;
 
 /// Changes of one function that are remembered; whoever has seen less looks at everything again.
@@ -128,7 +128,7 @@ impl Function {
         }
     }
 
-    /// What has become of `sights` since they were so; `None` if that is not known.
+    /// What has become of `state_reads` since they were so; `None` if that is not known.
     fn touched(&self, as_of: Option<u64>, touch: impl Fn(&[u8]) -> Touch) -> Option<Touch> {
         let Some(as_of) = as_of else {
             return Some(Touch::Nothing);
@@ -204,7 +204,7 @@ impl Function {
     /// A settlement was refused: it and all that are built on it no longer count.
     fn refused(&mut self, version: u64, sequence: &mut u64) {
         #[cfg(test)]
-        if planted::KEEP_REFUSED.get() {
+        if injected::KEEP_REFUSED.get() {
             return;
         }
         let Some(at) = self.position(version) else {
@@ -282,7 +282,7 @@ impl Overlay {
         &self,
         name: &Name,
         as_of: Option<u64>,
-        sights: &Sights,
+        state_reads: &StateReads,
         want: Want<'_>,
     ) -> Result<Look, Touch> {
         let mut inside = self.inside();
@@ -290,7 +290,7 @@ impl Overlay {
         let mut certain = function.doomed == 0;
         #[cfg(test)]
         let as_of = as_of.filter(|_| !bugs::is(bugs::Bug::StatesMixed));
-        match function.touched(as_of, |key| sights.touch(key)) {
+        match function.touched(as_of, |key| state_reads.touch(key)) {
             Some(Touch::Nothing) => {}
             Some(touch @ Touch::Read(_)) => return Err(touch),
             // A write under a listed prefix may leave the listing as it is.
@@ -299,10 +299,10 @@ impl Overlay {
         let mut in_flight = BTreeMap::new();
         function.wanted(want, &mut in_flight);
         if !certain {
-            for key in sights.keys() {
+            for key in state_reads.keys() {
                 function.wanted(Want::Key(key), &mut in_flight);
             }
-            for prefix in sights.prefixes() {
+            for prefix in state_reads.prefixes() {
                 function.wanted(Want::Prefix(prefix), &mut in_flight);
             }
         }
@@ -329,14 +329,14 @@ impl Overlay {
     pub(super) fn enter(
         &self,
         name: &Name,
-        (as_of, sights, built_on): (Option<u64>, &Sights, &BTreeSet<u64>),
+        (as_of, state_reads, built_on): (Option<u64>, &StateReads, &BTreeSet<u64>),
         writes: &[(Vec<u8>, Option<Bytes>)],
         send: impl FnOnce(u64),
     ) -> Entry {
         let mut inside = self.inside();
         let touched = inside
             .function(name)
-            .touched(as_of, |key| sights.touch(key));
+            .touched(as_of, |key| state_reads.touch(key));
         #[cfg(test)]
         let touched = if bugs::is(bugs::Bug::StateUnchecked) {
             Some(Touch::Nothing)
@@ -398,7 +398,7 @@ impl Overlay {
 
 /// Bugs that the tests must catch, on the thread that turns them on. Never in a release.
 #[cfg(test)]
-pub(crate) mod planted {
+pub(crate) mod injected {
     use std::cell::Cell;
 
     thread_local! {

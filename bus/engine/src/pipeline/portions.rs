@@ -1,5 +1,5 @@
-//! A large publish as several steps: one that makes many rows would hold up everybody else for as long as its
-//! commit takes.
+//! Splits a large publish into several steps, because one step with many rows would delay everybody else by its
+//! whole commit.
 //!
 //! Each portion is a step of its own, which goes to the writer after the one before is on stable storage, so
 //! that what others publish comes between. Nothing is answered before the last. Never here: matching.
@@ -7,7 +7,7 @@
 use super::Pipeline;
 use super::ingest::{Refused, reused_alone};
 use edgebus_model::Code;
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_store::{Append, Appended, NewEvent};
 
 /// Rows of one portion, unless one event alone has more.
@@ -133,12 +133,12 @@ fn refused(error: Error, before: usize, all: usize) -> Error {
     if error.code != Code::IdReused || all == 1 {
         return error;
     }
-    let place = |fault: Fault| {
-        let own = fault.pointer.split('/').nth(1);
+    let place = |input_error: InputError| {
+        let own = input_error.pointer.split('/').nth(1);
         let index: usize = own.and_then(|own| own.parse().ok()).unwrap_or(0);
-        Fault {
+        InputError {
             pointer: format!("/{}/id", before + index),
-            ..fault
+            ..input_error
         }
     };
     let message = match error.message.strip_suffix("nothing was stored") {
@@ -149,7 +149,7 @@ fn refused(error: Error, before: usize, all: usize) -> Error {
     };
     Error {
         message,
-        faults: error.faults.into_iter().map(place).collect(),
+        errors: error.errors.into_iter().map(place).collect(),
         ..error
     }
 }
@@ -205,14 +205,17 @@ mod tests {
 
     #[test]
     fn a_portion_that_is_refused_is_told_with_places_of_the_request() {
-        let fault = |pointer: &str| Fault {
+        let input_error = |pointer: &str| InputError {
             pointer: pointer.to_owned(),
             place: None,
             reason: String::new(),
             remedy: String::new(),
         };
         let error = |pointers: &[&str]| Error {
-            faults: pointers.iter().map(|pointer| fault(pointer)).collect(),
+            errors: pointers
+                .iter()
+                .map(|pointer| input_error(pointer))
+                .collect(),
             ..Error::new(Kind::Conflict, "why; nothing was stored").coded(Code::IdReused)
         };
         for (pointers, before, all, expected, message) in [
@@ -235,9 +238,9 @@ mod tests {
         ] {
             let told = refused(error(pointers), before, all);
             let places: Vec<&str> = told
-                .faults
+                .errors
                 .iter()
-                .map(|fault| fault.pointer.as_str())
+                .map(|input_error| input_error.pointer.as_str())
                 .collect();
             assert_eq!((&places[..], told.message.as_str()), (expected, message));
         }

@@ -1,12 +1,12 @@
-//! What an attempt reads of its function's state: all of it was true at one moment.
+//! An attempt's reads of its function's state. All of them are consistent as of one moment.
 //!
-//! There is no long read transaction, because one grows the store's file for as long as it is open. Each
-//! read looks at the newest state (`overlay` says what that is) and whether anything that the attempt has
-//! read so far has changed. If so, the attempt can't settle any more, and ends as a conflict at once instead
-//! of seeing two states mixed. So at each moment all that it has read is the state as the last read found
-//! it. Its settlement enters the writer's inbox only if that is so then, too, and the store checks it a last
-//! time in its transaction. Keys that attempts get in each other's way over are read in turns (`turns`).
-//! Never here: what the attempt writes.
+//! There is no long read transaction, because one grows the store's file for as long as it is open. Each read
+//! looks at the newest state (`overlay` says what that is) and whether anything that the attempt has read so
+//! far has changed. If so, the attempt can't settle any more, and ends as a conflict at once instead of seeing
+//! two states mixed. So at each moment all that it has read is the state as the last read found it. Its
+//! settlement enters the writer's inbox only if that is so then, too, and the store checks it a last time in
+//! its transaction. Attempts read contended keys one after the other (`turns`). Never here: what the attempt
+//! writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::overlay::{Entry, Look, Overlay, Want};
-use super::sights::{Sights, Touch, keys, listed, page, value};
+use super::state_reads::{StateReads, Touch, keys, listed, page, value};
 use super::turns::{Turn, Turns};
 use crate::clock::Clock;
 use edgebus_model::Name;
@@ -55,7 +55,7 @@ pub(super) struct Reading {
     /// False for a trial: it sees only what is committed, and stands in nobody's way.
     settles: bool,
     function: Name,
-    sights: Sights,
+    state_reads: StateReads,
     /// When all of this was true; `None` before the first read.
     as_of: Option<u64>,
     /// Versions that were in flight when they were read.
@@ -74,7 +74,7 @@ impl Reading {
             newest,
             settles: true,
             function,
-            sights: Sights::default(),
+            state_reads: StateReads::default(),
             as_of: None,
             built_on: BTreeSet::new(),
             turns: Vec::new(),
@@ -96,13 +96,13 @@ impl Reading {
 
     /// What the store has to check.
     pub(super) fn seen(&self) -> Seen {
-        let reads = self.sights.reads.iter();
+        let reads = self.state_reads.reads.iter();
         Seen {
             function: Some(self.function.clone()),
             reads: reads
                 .map(|(key, (version, _))| (key.clone(), *version))
                 .collect(),
-            listings: self.sights.listings.iter().cloned().collect(),
+            listings: self.state_reads.listings.iter().cloned().collect(),
         }
     }
 
@@ -127,10 +127,10 @@ impl Reading {
     /// # Errors
     /// [`ServiceError::Conflict`] if something that was read before has changed.
     pub(super) async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ServiceError> {
-        if let Some((_, value)) = self.sights.reads.get(key) {
+        if let Some((_, value)) = self.state_reads.reads.get(key) {
             return Ok(value.clone());
         }
-        if self.sights.reads.len() >= STATE_READS_MAX {
+        if self.state_reads.reads.len() >= STATE_READS_MAX {
             return Err(ServiceError::Limit(format!(
                 "read more than {STATE_READS_MAX} state keys in one attempt"
             )));
@@ -155,7 +155,7 @@ impl Reading {
             self.built_on.extend(in_flight);
             self.as_of = Some(look.sequence);
             let sight = (version, value.clone());
-            self.sights.reads.insert(key.to_vec(), sight);
+            self.state_reads.reads.insert(key.to_vec(), sight);
             return Ok(value);
         }
         Err(self.conflict(&Touch::Read(key.to_vec())))
@@ -218,21 +218,22 @@ impl Reading {
     }
 
     fn note(&mut self, listing: Listing) -> Result<(), ServiceError> {
-        let sights = &mut self.sights;
-        if sights.listings.contains(&listing) {
+        let state_reads = &mut self.state_reads;
+        if state_reads.listings.contains(&listing) {
             return Ok(());
         }
-        sights.listed += listing.count;
-        if sights.listed > STATE_LISTED_MAX || sights.listings.len() >= STATE_LISTINGS_MAX {
+        state_reads.listed += listing.count;
+        if state_reads.listed > STATE_LISTED_MAX || state_reads.listings.len() >= STATE_LISTINGS_MAX
+        {
             return Err(ServiceError::Limit(format!(
                 "listed more than {STATE_LISTED_MAX} state keys, or more than {STATE_LISTINGS_MAX} times, in one attempt"
             )));
         }
         #[cfg(test)]
-        if planted::NO_LISTING.get() {
+        if injected::NO_LISTING.get() {
             return Ok(());
         }
-        sights.listings.insert(listing);
+        state_reads.listings.insert(listing);
         Ok(())
     }
 
@@ -246,7 +247,7 @@ impl Reading {
         }
         let overlay = &self.newest.overlay;
         overlay
-            .look(&self.function, self.as_of, &self.sights, want)
+            .look(&self.function, self.as_of, &self.state_reads, want)
             .map_err(|touch| self.conflict(&touch))
     }
 
@@ -255,7 +256,9 @@ impl Reading {
         if look.certain {
             return Ok(());
         }
-        let touch = self.sights.compare(&self.function, view, &look.in_flight);
+        let touch = self
+            .state_reads
+            .compare(&self.function, view, &look.in_flight);
         match touch.map_err(unread)? {
             Touch::Nothing => Ok(()),
             touch => Err(self.conflict(&touch)),
@@ -270,7 +273,7 @@ impl Reading {
             } else if look.certain {
                 Touch::Nothing
             } else {
-                self.sights.touch(key)
+                self.state_reads.touch(key)
             }
         };
         let (function, overlay) = (&self.function, &self.newest.overlay);
@@ -290,7 +293,7 @@ impl Reading {
         let newest = self.newest.clone();
         let mut send = Some(send);
         for _ in 0..LOOKS_MAX {
-            let basis = (self.as_of, &self.sights, &self.built_on);
+            let basis = (self.as_of, &self.state_reads, &self.built_on);
             let once = |version| {
                 if let Some(send) = send.take() {
                     send(version);
@@ -316,7 +319,7 @@ impl Reading {
 
 /// Bugs that the tests must catch, on the thread that turns them on. Never in a release.
 #[cfg(test)]
-pub(crate) mod planted {
+pub(crate) mod injected {
     use std::cell::Cell;
 
     thread_local! {

@@ -1,9 +1,9 @@
-//! Secrets kept out of what a function writes: each value of its secrets in its output or in its message
-//! is replaced by the secret's name, before either is stored or shown.
+//! Redacts secrets: replaces each secret's value in a function's output and messages by the secret's name,
+//! before they are stored or shown.
 //!
-//! A guard against mistakes, not against a function that wants to tell: a value that is encoded, spelled
-//! in pieces, or shorter than [`VALUE_BYTES_MIN`] goes through, and so does one in emitted events or in
-//! state, which are data. Never here: where the values come from.
+//! This protects against mistakes, not against a malicious function: values that are encoded, split, or shorter
+//! than [`VALUE_BYTES_MIN`] are not found. Emitted events and state are data and are not changed. Never here:
+//! where the values come from.
 
 use std::collections::BTreeMap;
 

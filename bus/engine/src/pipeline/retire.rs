@@ -1,8 +1,8 @@
-//! Subscriptions that left the manifest, owe nothing and have no dead letters are retired: their numbers are
+//! Subscriptions that left the manifest, have nothing pending and have no dead letters are retired: their numbers are
 //! never given to another, and nothing else of them is kept in memory.
 //!
-//! It looks at a few of them once a minute, and retires what was at its end at the look before, too: an event
-//! that was matched while it was active has long been written by then, or is matched anew. Never here: a
+//! It checks a few of them once a minute, and retires those that were done at the previous check too. By then
+//! any event that was matched while the subscription was active is written, or is matched again. Never here: a
 //! subscription that is active.
 
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub(super) struct Looks {
     ended: BTreeSet<SubscriptionId>,
     /// The last one that was looked at; the next look goes on behind it.
     last: Option<SubscriptionId>,
-    /// Those that the store did not let go: a row of theirs is harmed, and stays for `fsck`.
+    /// Those that the store did not let go: a row of theirs is corrupt, and stays for `fsck`.
     kept: BTreeSet<SubscriptionId>,
 }
 
@@ -114,8 +114,8 @@ impl Pipeline {
         let read = self.context.executor.blocking(move || {
             let mut ended = BTreeSet::new();
             for id in next {
-                let owes = !store.pending_page(id, None, Page::one())?.rows.is_empty();
-                if !owes
+                let has_pending = !store.pending_page(id, None, Page::one())?.rows.is_empty();
+                if !has_pending
                     && store
                         .dead_letters_page(id, None, Page::one())?
                         .rows

@@ -1,4 +1,4 @@
-//! From the end of an attempt to the step that settles it, and from the step's outcome to what is next.
+//! Makes the step that settles an ended attempt, and handles the step's outcome.
 //!
 //! The delivery's life itself is `model::delivery::next`; here its answer becomes a transaction.
 
@@ -11,8 +11,8 @@ use super::scheduler::Job;
 use super::snapshot::Snapshot;
 use super::target::Left;
 use edgebus_model::{
-    Attempt, Attribute, BusId, Data, DeadReason, Ending, Event, Name, Next, Outcome, Subscription,
-    Timestamp, delivery, media_type,
+    Attempt, AttemptEnd, Attribute, BusId, Data, DeadReason, Event, Name, Next, Outcome,
+    Subscription, Timestamp, delivery, media_type,
 };
 use edgebus_runtime::Emitted;
 use edgebus_store::{Effects, NewEvent, Seen, Settle, SettleEnd, StepOutcome};
@@ -24,7 +24,7 @@ pub(super) const CONFLICTS_MAX: u8 = 64;
 pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// How an attempt went.
-pub(super) struct Ran {
+pub(super) struct AttemptResult {
     pub(super) started_at: Timestamp,
     pub(super) duration: Duration,
     pub(super) output: String,
@@ -40,7 +40,7 @@ pub(super) fn conclude(
     job: &Job,
     subscription: &Subscription,
     function: &Name,
-    mut ran: Ran,
+    mut ran: AttemptResult,
     left: Left,
 ) -> (Settle, Option<Reading>) {
     let Left {
@@ -79,10 +79,10 @@ pub(super) fn failed(
     context: &Context,
     job: &Job,
     policy: &edgebus_model::RetryPolicy,
-    ran: Ran,
+    ran: AttemptResult,
 ) -> Settle {
     let spared = ran.spared && matches!(ran.outcome, Outcome::Host { .. });
-    let ending = Ending {
+    let ending = AttemptEnd {
         outcome: &ran.outcome,
         attempts_made: job.attempts_made + 1,
         host_failures: job.host_failures + u32::from(spared),
@@ -107,11 +107,11 @@ pub(super) fn failed(
 }
 
 /// The settlement of a delivery that can't be attempted.
-pub(super) fn dead(context: &Context, job: &Job, ran: Ran, reason: DeadReason) -> Settle {
+pub(super) fn dead(context: &Context, job: &Job, ran: AttemptResult, reason: DeadReason) -> Settle {
     settle(context, job, ran, SettleEnd::Dead { reason })
 }
 
-fn settle(context: &Context, job: &Job, ran: Ran, end: SettleEnd) -> Settle {
+fn settle(context: &Context, job: &Job, ran: AttemptResult, end: SettleEnd) -> Settle {
     Settle {
         key: job.key,
         fence: job.fence,
@@ -140,7 +140,7 @@ pub(super) fn emits(
 ) -> Result<Vec<(BusId, NewEvent)>, Outcome> {
     let mut events = Vec::with_capacity(emitted.len());
     for (index, emitted) in emitted.into_iter().enumerate() {
-        let fault = |reason: String| Outcome::Reject {
+        let error = |reason: String| Outcome::Reject {
             message: format!("emitted event {}: {reason}", index + 1),
         };
         let bus = match &emitted.bus {
@@ -148,17 +148,17 @@ pub(super) fn emits(
             Some(name) => snapshot.buses.get(name.as_str()),
         };
         let bus = bus.ok_or_else(|| {
-            fault(format!(
+            error(format!(
                 "there is no bus `{}`",
                 emitted.bus.as_deref().unwrap_or("?")
             ))
         })?;
-        let event = emitted_event(context, job, function, index, emitted).map_err(&fault)?;
-        event.check().map_err(|found| fault(found.to_string()))?;
+        let event = emitted_event(context, job, function, index, emitted).map_err(&error)?;
+        event.check().map_err(|found| error(found.to_string()))?;
         let matched =
-            matching::subscriptions(bus, &event).map_err(|found| fault(found.to_string()))?;
+            matching::subscriptions(bus, &event).map_err(|found| error(found.to_string()))?;
         if let Some(reason) = matched.too_many() {
-            return Err(fault(reason));
+            return Err(error(reason));
         }
         context.telemetry.count_filters(matched.used_up);
         events.push((
@@ -243,7 +243,7 @@ pub(super) fn after_refusal(
     settle: Settle,
     outcome: &StepOutcome,
 ) -> Settle {
-    let mut ran = Ran {
+    let mut ran = AttemptResult {
         started_at: settle.attempt.started_at,
         duration: Duration::from_micros(settle.attempt.duration_us),
         output: settle.attempt.output,

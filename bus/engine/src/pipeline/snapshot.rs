@@ -1,5 +1,5 @@
-//! What is in force at one moment: buses, compiled rules, subscriptions, functions. Immutable; readers
-//! hold an `Arc` of it while a newer one takes its place.
+//! The active buses, compiled rules, subscriptions and functions. Immutable; readers hold an `Arc` of it while
+//! a newer one replaces it.
 //!
 //! A snapshot is made from the one before: a rule that stayed as it was is shared, and a bus's patterns
 //! are changed in a copy of its index, which costs nothing to make. So a change of one rule parses one
@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rules::{Filter, Pattern, RuleIndex, Transform};
+use edgebus_rules::{Filter, Pattern, RuleIndex, Transform};
 
 use super::functions::{Availability, Compilation};
 use edgebus_manifest::view;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
 use edgebus_runtime::Function;
 use edgebus_store::Catalog;
@@ -139,7 +139,7 @@ pub struct Compiled {
     pub inputs: usize,
 }
 
-/// Everything in force.
+/// Everything active.
 pub struct Snapshot {
     /// The rule-set version, recorded with each event that it decides.
     pub version: u64,
@@ -151,7 +151,7 @@ pub struct Snapshot {
     by_id: HashMap<BusId, Arc<BusRules>>,
     /// The rules as the manifest has them.
     pub rules: Vec<Arc<RuleConfig>>,
-    /// Subscriptions, the inactive ones that still owe something included.
+    /// Subscriptions, the inactive ones that still have something pending included.
     pub subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
     /// How inputs are made for the subscriptions that don't take the event's own data.
     pub inputs: HashMap<SubscriptionId, Arc<Transform>>,
@@ -183,12 +183,12 @@ impl Snapshot {
         catalog: &Catalog,
         functions: BTreeMap<Name, Arc<Deployed>>,
         last: Option<&Self>,
-    ) -> Result<Self, Fault> {
-        let (made, faults) = Self::make(catalog, functions, last);
+    ) -> Result<Self, InputError> {
+        let (made, errors) = Self::make(catalog, functions, last);
         let known = last.map_or(&[][..], |last| &last.inactive);
-        for (own, fault) in made.inactive.iter().zip(faults) {
+        for (own, error) in made.inactive.iter().zip(errors) {
             if !known.iter().any(|known| known.config == own.config) {
-                return Err(fault);
+                return Err(error);
             }
         }
         Ok(made)
@@ -207,50 +207,51 @@ impl Snapshot {
         made
     }
 
-    /// A snapshot without the rules that can't be read, and the fault of each that is inactive.
+    /// A snapshot without the rules that can't be read, and the error of each that is inactive.
     fn make(
         catalog: &Catalog,
         functions: BTreeMap<Name, Arc<Deployed>>,
         last: Option<&Self>,
-    ) -> (Self, Vec<Fault>) {
+    ) -> (Self, Vec<InputError>) {
         let mut compiled = Compiled::default();
-        let (mut inactive, mut faults) = (Vec::new(), Vec::new());
+        let (mut inactive, mut errors) = (Vec::new(), Vec::new());
         let (subscriptions, mut differing) = subscribe(catalog, last);
-        let mut making: HashMap<&Name, Making<'_>> = HashMap::with_capacity(catalog.buses.len());
+        let mut builder: HashMap<&Name, BusRulesBuilder<'_>> =
+            HashMap::with_capacity(catalog.buses.len());
         for (id, config, _) in &catalog.buses {
             let before = last.and_then(|last| last.bus(*id));
-            making.insert(&config.name, Making::after(before, *id, config));
+            builder.insert(&config.name, BusRulesBuilder::after(before, *id, config));
         }
         let mut rules = Vec::with_capacity(catalog.rules.len());
         for rule in &catalog.rules {
             // The store refuses a rule of a bus that is not declared.
-            let Some(bus) = making.get_mut(&rule.bus) else {
+            let Some(bus) = builder.get_mut(&rule.bus) else {
                 continue;
             };
             let subscriptions = differing.remove(&(bus.id, &rule.name));
             let config = match bus.add(rule, subscriptions, &mut compiled) {
                 Ok(config) => config,
-                Err(fault) => {
+                Err(error) => {
                     let config = Arc::new(rule.clone());
-                    inactive.push(Inactive::of(&fault, bus.id, config.clone()));
-                    faults.push(fault);
+                    inactive.push(Inactive::of(&error, bus.id, config.clone()));
+                    errors.push(error);
                     config
                 }
             };
             rules.push(config);
         }
-        let buses: BTreeMap<Name, Arc<BusRules>> = making
+        let buses: BTreeMap<Name, Arc<BusRules>> = builder
             .into_iter()
             .map(|(name, bus)| (name.clone(), Arc::new(bus.finish())))
             .collect();
         let (inputs, unreadable) = compile_inputs(catalog, last, &mut compiled);
         let mut waiting = HashSet::new();
-        for (own, fault) in unreadable {
+        for (own, error) in unreadable {
             waiting.insert(own.id);
             // A rule that left has left its deliveries behind, and they wait like the others.
             if let Some(rule) = rules.iter().find(|rule| rule.name == own.rule) {
-                inactive.push(Inactive::of(&fault, own.bus, rule.clone()));
-                faults.push(fault);
+                inactive.push(Inactive::of(&error, own.bus, rule.clone()));
+                errors.push(error);
             }
         }
         let made = Self {
@@ -266,7 +267,7 @@ impl Snapshot {
             waiting,
             compiled,
         };
-        (made, faults)
+        (made, errors)
     }
 
     /// The bus with this number.
@@ -300,7 +301,7 @@ fn subscribe<'c>(
         };
         all.insert(own.id, shared);
     }
-    // The store need not tell of one that left and owes nothing.
+    // The store need not tell of one that left and has nothing pending.
     for left in last.iter().flat_map(|last| last.subscriptions.values()) {
         if !all.contains_key(&left.id) {
             differing.entry((left.bus, &left.rule)).or_default();
@@ -327,8 +328,8 @@ fn compile_inputs<'c>(
     catalog: &'c Catalog,
     last: Option<&Snapshot>,
     compiled: &mut Compiled,
-) -> (Inputs, Vec<(&'c Subscription, Fault)>) {
-    let (mut inputs, mut faulty) = (Inputs::new(), Vec::new());
+) -> (Inputs, Vec<(&'c Subscription, InputError)>) {
+    let (mut inputs, mut invalid) = (Inputs::new(), Vec::new());
     for subscription in &catalog.subscriptions {
         let Some(input) = &subscription.target.input else {
             continue;
@@ -346,25 +347,25 @@ fn compile_inputs<'c>(
             Ok(made) => {
                 inputs.insert(id, Arc::new(made));
             }
-            Err(faults) => {
-                let fault = Fault {
+            Err(errors) => {
+                let error = InputError {
                     pointer: format!("/rules/{}/to", subscription.rule),
                     place: None,
-                    reason: faults.first().map_or_else(String::new, ToString::to_string),
+                    reason: errors.first().map_or_else(String::new, ToString::to_string),
                     remedy: String::new(),
                 };
-                faulty.push((subscription, fault));
+                invalid.push((subscription, error));
             }
         }
     }
-    (inputs, faulty)
+    (inputs, invalid)
 }
 
 impl Inactive {
-    fn of(fault: &Fault, bus: BusId, config: Arc<RuleConfig>) -> Self {
+    fn of(error: &InputError, bus: BusId, config: Arc<RuleConfig>) -> Self {
         Self {
             rule: config.name.clone(),
-            reason: fault.reason.clone(),
+            reason: error.reason.clone(),
             bus,
             config,
         }
@@ -372,7 +373,7 @@ impl Inactive {
 }
 
 /// A bus whose rules are being gone through.
-struct Making<'l> {
+struct BusRulesBuilder<'l> {
     id: BusId,
     config: &'l BusConfig,
     /// Those of the bus before, and what changed so far.
@@ -390,7 +391,7 @@ struct Making<'l> {
     places: Vec<usize>,
 }
 
-impl<'l> Making<'l> {
+impl<'l> BusRulesBuilder<'l> {
     fn after(last: Option<&'l Arc<BusRules>>, id: BusId, config: &'l BusConfig) -> Self {
         let numbers = last.map_or(&[][..], |last| &last.places);
         let vacant = (0..numbers.len()).filter(|number| numbers[*number] == VACANT);
@@ -433,7 +434,7 @@ impl<'l> Making<'l> {
         rule: &RuleConfig,
         subscribed: Option<Vec<SubscriptionId>>,
         compiled: &mut Compiled,
-    ) -> Result<Arc<RuleConfig>, Fault> {
+    ) -> Result<Arc<RuleConfig>, InputError> {
         let last = self.known(&rule.name);
         let made = match (last, subscribed) {
             (Some(last), None) if *last.config == *rule => last.clone(),
@@ -460,23 +461,23 @@ impl<'l> Making<'l> {
         subscriptions: Vec<SubscriptionId>,
         last: Option<&Arc<CompiledRule>>,
         compiled: &mut Compiled,
-    ) -> Result<CompiledRule, Fault> {
-        let fault = |reason: String| Fault {
+    ) -> Result<CompiledRule, InputError> {
+        let error = |reason: String| InputError {
             pointer: format!("/rules/{}", rule.name),
             place: None,
             reason,
             remedy: String::new(),
         };
-        // All that can fail comes first: a rule at fault leaves nothing behind in the index.
+        // All that can fail comes first: a rule invalid leaves nothing behind in the index.
         let before = last.and_then(|last| asked(&last.config));
         let wanted = asked(rule);
         let pattern = match wanted {
             Some(text) if before != Some(text) => {
                 compiled.patterns += 1;
                 let pattern = Pattern::parse(text.as_bytes(), &view::PATTERNS);
-                Some(pattern.map_err(|faults| {
-                    let reasons: Vec<_> = faults.iter().map(ToString::to_string).collect();
-                    fault(reasons.join("; "))
+                Some(pattern.map_err(|errors| {
+                    let reasons: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                    error(reasons.join("; "))
                 })?)
             }
             _ => None,
@@ -487,7 +488,7 @@ impl<'l> Making<'l> {
                 compiled.filters += rule.filters.len();
                 let parsed = rule.filters.iter().map(|text| Filter::parse(text));
                 let filters: Result<Arc<[Filter]>, _> = parsed.collect();
-                filters.map_err(|found| fault(found.to_string()))?
+                filters.map_err(|found| error(found.to_string()))?
             }
         };
         let number = match (last, self.vacant.pop_if(|_| last.is_none())) {

@@ -1,4 +1,4 @@
-//! Room on the disk: how much is free, what stops as it runs out, and what is set aside for then.
+//! Disk space: how much is free, what stops when it runs out, and the ballast that is reserved for then.
 //!
 //! | free | level | what stops |
 //! |---|---|---|
@@ -278,7 +278,7 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
         if held_back != (now == Space::Critical) {
             held_back = !held_back;
             #[cfg(test)]
-            let held_back = held_back || super::planted::is(super::planted::Bug::PauseForEver);
+            let held_back = held_back || super::injected::is(super::injected::Bug::PauseForEver);
             pipeline.pause(Pause::Space, held_back);
         }
         let wait = if now == Space::Ample {

@@ -275,15 +275,17 @@ mod tests {
         let executor = Executor::threads();
         let health = Health::new();
         health.started();
-        executor.essential_task("planted task", health.clone(), async { panic!("planted") });
-        assert_eq!(health.failure().await, "the planted task panicked");
+        executor.essential_task("injected task", health.clone(), async {
+            panic!("injected")
+        });
+        assert_eq!(health.failure().await, "the injected task panicked");
         assert!(!health.live());
 
         let health = Health::new();
-        let planted = async { panic!("planted") };
-        let thread = executor.essential_loop("planted loop", health.clone(), planted);
+        let injected = async { panic!("injected") };
+        let thread = executor.essential_loop("injected loop", health.clone(), injected);
         executor.join(vec![thread.unwrap()]).await;
-        assert_eq!(health.failure().await, "the planted loop panicked");
+        assert_eq!(health.failure().await, "the injected loop panicked");
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
 //! The pipeline on the in-memory store with scripts for functions: its promises, and proof that the
-//! checks of absence see a planted bug.
+//! checks of absence see an injected bug.
 
 mod availability;
 mod clock;
@@ -27,7 +27,7 @@ use edgebus_runtime::fake::FakeRuntime;
 use edgebus_store::memory::MemoryStore;
 use edgebus_store::{Appended, DeliveryState, Page, Rows, StepOutcome, StoredEvent, Versioned};
 
-/// A pipeline with nothing in force.
+/// A pipeline with nothing active.
 async fn memory_pipeline() -> Arc<Pipeline> {
     start(Arc::new(MemoryStore::new())).await
 }
@@ -114,7 +114,7 @@ async fn apply(pipeline: &Pipeline, rules: &[(&str, &str)], attempts_max: u32) {
         .unwrap();
 }
 
-fn rules_in_force(pipeline: &Pipeline) -> Vec<RuleConfig> {
+fn active_rules(pipeline: &Pipeline) -> Vec<RuleConfig> {
     let snapshot = pipeline.snapshot();
     snapshot.rules.iter().map(|rule| (**rule).clone()).collect()
 }
@@ -136,11 +136,11 @@ async fn an_id_that_is_another_events_is_refused() {
     let refused = pipeline.publish("default", one("a", "x", "2")).await;
     let error = refused.unwrap_err();
     assert_eq!((error.kind, error.code), (Kind::Conflict, Code::IdReused));
-    assert_eq!(error.faults[0].pointer, "/id");
+    assert_eq!(error.errors[0].pointer, "/id");
     assert!(error.message.contains("at position 1"), "{error}");
     let batch = vec![event("b", "x", "1"), event("a", "y", "1")];
     let error = pipeline.publish("default", batch).await.unwrap_err();
-    assert_eq!(error.faults[0].pointer, "/1/id");
+    assert_eq!(error.errors[0].pointer, "/1/id");
 
     // An emitted event's id is the host's; whoever guessed it makes the function's event another one.
     let from = DeliveryKey {
@@ -187,7 +187,7 @@ async fn events_are_published_each_for_itself() {
         .publish("default", vec![event("a", "x", "1")])
         .await
         .unwrap();
-    let faulty = Event {
+    let invalid = Event {
         source: "not a uri".to_owned(),
         ..event("f", "t", "1")
     };
@@ -195,7 +195,7 @@ async fn events_are_published_each_for_itself() {
     let batch = vec![
         event("b", "t", "1"),
         event("a", "x", "2"),
-        faulty,
+        invalid,
         event("a", "x", "1"),
         event("b", "t", "2"),
         event("c", "t", "1"),
@@ -209,7 +209,7 @@ async fn events_are_published_each_for_itself() {
                 place.position,
                 if place.duplicate { " again" } else { "" }
             ),
-            Err(error) => format!("{:?} {}", error.code, error.faults[0].pointer),
+            Err(error) => format!("{:?} {}", error.code, error.errors[0].pointer),
         });
         ends.collect()
     };
@@ -252,7 +252,7 @@ async fn events_are_published_each_for_itself() {
 async fn one_at_a_time_is_one_after_the_other() {
     let pipeline = memory_pipeline().await;
     apply(&pipeline, &[("t", "count k\nemit told")], 3).await;
-    let rules = rules_in_force(&pipeline);
+    let rules = active_rules(&pipeline);
     let function = rules[0].targets[0].to.name().clone();
     let mut config = FunctionConfig::default();
     config.limits.concurrency_max = 1;
@@ -284,7 +284,7 @@ async fn one_at_a_time_is_one_after_the_other() {
 /// `apply` of one rule, whose target's input is made like this.
 async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
     apply(pipeline, &[(kind, "show")], 3).await;
-    let mut rules = rules_in_force(pipeline);
+    let mut rules = active_rules(pipeline);
     rules[0].targets[0].input = Some(input);
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     let function = rules[0].targets[0].to.name().clone();
@@ -299,19 +299,19 @@ async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
         .unwrap();
 }
 
-/// Waits until nothing is owed.
+/// Waits until nothing is pending.
 async fn settled(pipeline: &Pipeline) {
     let wait = async {
         loop {
             let snapshot = pipeline.snapshot();
-            let owed = snapshot.subscriptions.keys().any(|id| {
+            let pending = snapshot.subscriptions.keys().any(|id| {
                 !pipeline
                     .store()
                     .deliveries(*id, None, 1)
                     .unwrap()
                     .is_empty()
             });
-            if !owed {
+            if !pending {
                 return;
             }
             tokio::task::yield_now().await;
@@ -535,7 +535,7 @@ async fn a_queue_that_found_no_room_is_filled_when_it_has_nothing_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_owed_at_an_unclean_stop_is_delivered_after_the_start() {
+async fn what_was_pending_at_an_unclean_stop_is_delivered_after_the_start() {
     let store = Arc::new(MemoryStore::new());
     let pipeline = start(store.clone()).await;
     apply(
@@ -667,8 +667,8 @@ async fn interrupted_attempts_run_beside_everything_else() {
         position: Position(3),
     };
     match store.delivery(key).unwrap().unwrap() {
-        DeliveryState::Owed(waiting) => assert!(waiting.attempts.is_empty()),
-        DeliveryState::Settled(settled) => assert_eq!(settled.delivery.attempts[0].number, 1),
+        DeliveryState::Pending(waiting) => assert!(waiting.attempts.is_empty()),
+        DeliveryState::Succeeded(settled) => assert_eq!(settled.delivery.attempts[0].number, 1),
         DeliveryState::Dead(dead) => panic!("{dead:?}"),
     }
 }
@@ -699,21 +699,21 @@ async fn an_event_that_kills_the_process_reaches_the_dead_letters() {
         position: Position(1),
     };
     for _ in 0..3 {
-        let Some(DeliveryState::Owed(owed)) = store.delivery(key).unwrap() else {
-            panic!("it is owed")
+        let Some(DeliveryState::Pending(pending)) = store.delivery(key).unwrap() else {
+            panic!("it is pending")
         };
         store
             .commit(&[
                 Step::MarkClean(false),
                 Step::Claim {
                     key,
-                    fence: owed.fence,
+                    fence: pending.fence,
                     now: Timestamp(0),
                 },
             ])
             .unwrap();
-        let Some(DeliveryState::Owed(claimed)) = store.delivery(key).unwrap() else {
-            panic!("it is owed")
+        let Some(DeliveryState::Pending(claimed)) = store.delivery(key).unwrap() else {
+            panic!("it is pending")
         };
         if claimed.attempts_made < 2 {
             let attempt = edgebus_model::Attempt {
@@ -753,7 +753,7 @@ struct Bad {
     inner: MemoryStore,
     /// Commits until one fails.
     commits_left: AtomicUsize,
-    /// The planted bug: says that the failed commit took place.
+    /// The injected bug: says that the failed commit took place.
     lies: bool,
     /// What the next plan waits for.
     gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
@@ -809,7 +809,7 @@ impl Store for Bad {
         }
         Err(edgebus_store::Error::new(
             edgebus_store::Kind::Unknown,
-            "planted",
+            "injected",
         ))
     }
 
@@ -837,13 +837,13 @@ impl Store for Bad {
         running_page(from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Running, DeliveryKey>;
         waiting(until: Timestamp, after: Option<(Timestamp, DeliveryKey)>, limit: usize) -> Vec<(Timestamp, DeliveryKey)>;
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
-        settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Settled, DeliveryKey>;
+        settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
         dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::DeadLetter, DeliveryKey>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;
         counts(subscription: SubscriptionId) -> edgebus_store::Counts;
         state_view() -> Box<dyn edgebus_store::StateView + '_>;
         component(digest: edgebus_model::Digest) -> Option<Bytes>;
-        verify(harm: &mut dyn FnMut(String)) -> edgebus_store::Verified;
+        verify(corruption: &mut dyn FnMut(String)) -> edgebus_store::Verified;
     }
 }
 
@@ -873,7 +873,7 @@ async fn lost_after_a_failed_commit(lies: bool) -> Vec<String> {
             "the first refusal says that the outcome is unknown"
         );
         assert!(!pipeline.live());
-        assert_eq!(pipeline.failure().await, "planted");
+        assert_eq!(pipeline.failure().await, "injected");
         assert_eq!(
             pipeline
                 .publish("default", vec![event("x", "t", "{}")])
@@ -949,7 +949,7 @@ async fn a_bad_event_refuses_the_whole_request() {
     ];
     let error = pipeline.publish("default", bad).await.unwrap_err();
     assert_eq!(
-        (error.kind, error.faults[0].pointer.as_str()),
+        (error.kind, error.errors[0].pointer.as_str()),
         (Kind::Invalid, "/1/source")
     );
     let bus = pipeline.snapshot().buses["default"].id;

@@ -1,5 +1,5 @@
-//! A trial: a deployed function run once on an event from outside the log, in its sandbox, under its
-//! limits, with its configuration, its secrets and its present state. What it does is shown, never done.
+//! A trial: a deployed function run once on an event from outside the log, in its sandbox, under its limits,
+//! with its configuration, its secrets and its present state. Its effects are shown and never committed.
 //!
 //! Never here: a step for the writer.
 

@@ -1,13 +1,13 @@
-//! Turns over hot keys: attempts that would get in each other's way read such a key one after the other.
+//! Orders attempts on hot keys: attempts that would conflict read such a key one after the other.
 //!
 //! A key becomes hot when an attempt that read it can't settle because another one changed it. From then on an
 //! attempt waits, when it first reads the key, until the one before it has its settlement in the writer's
 //! inbox or has ended; it does not wait for the flush. A key that nobody has waited for in a while is no longer
 //! hot. Prefixes that are listed are hot in the same way.
 //!
-//! Waiting is a help, not a lock: whoever has waited for [`WAIT_MAX`] goes on and takes the risk of a conflict.
-//! An attempt that has turns waits for a further one only in their order, so no two wait for each other.
-//! Never here: whether what was read is still so.
+//! This is no lock: an attempt that has waited for [`WAIT_MAX`] goes on and risks a conflict. An attempt that
+//! has turns waits for a further one only in their order, so no two wait for each other. Never here: whether
+//! what was read is still so.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::sights::Touch;
+use super::state_reads::Touch;
 use crate::clock::Clock;
 use edgebus_model::Name;
 

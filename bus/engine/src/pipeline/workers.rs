@@ -1,4 +1,4 @@
-//! The threads on which functions run: none of them serves HTTP, timers or the scheduler.
+//! The threads on which functions run. They serve no HTTP, timers or scheduler.
 //!
 //! There are two levels, each with as many threads as the machine has processors. An attempt begins on
 //! the first level. One that has used more than [`QUANTUM`] of processor time goes on at the second,
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(heard.iter().count(), 1);
         let threads = std::thread::available_parallelism().unwrap().get();
         for _ in 0..threads * 2 {
-            let task = workers.spawn(|_| async { panic!("planted") }, || {});
+            let task = workers.spawn(|_| async { panic!("injected") }, || {});
             let caught = tokio::spawn(task).await;
             assert!(caught.unwrap_err().is_panic());
         }

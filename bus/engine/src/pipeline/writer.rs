@@ -19,7 +19,7 @@ use edgebus_store::{Appended, Settle, SettleEnd, Step, StepOutcome};
 use super::context::Context;
 use super::ingest::Refused;
 #[cfg(test)]
-use super::planted;
+use super::injected;
 use super::reading::Reading;
 use super::scheduler::{Scheduler, SettleTicket};
 use super::tasks::Loop;
@@ -81,7 +81,7 @@ pub(super) enum Committed {
         StepOutcome,
     ),
     /// Deliveries that were made whole after a corrupt record: they wait until these times.
-    Owed(Vec<(Timestamp, DeliveryKey)>),
+    Pending(Vec<(Timestamp, DeliveryKey)>),
 }
 
 /// How many of the inbox's permits `bytes` take.
@@ -210,7 +210,7 @@ impl Writer {
         weight: Weight,
         ticket: SettleTicket,
     ) -> Result<(), Box<(SettleTicket, Settle)>> {
-        // After the writer's end nothing can be settled: the delivery stays owed in the store.
+        // After the writer's end nothing can be settled: the delivery stays pending in the store.
         let Ok(place) = self.settlements.clone().acquire_owned().await else {
             return Ok(());
         };
@@ -386,7 +386,7 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
             Err(error) => {
                 tracing::error!(%error, "a commit failed; the process stops and recovers at the next start");
                 #[cfg(test)]
-                if planted::is(planted::Bug::AnswerBeforeCommit) {
+                if injected::is(injected::Bug::AnswerBeforeCommit) {
                     answer_all(&context, &steps, &mut replies);
                 }
                 // Nobody may hear of the failure before the bus counts as failed.
@@ -480,7 +480,7 @@ fn answer(
                     other => drop(other),
                 }
                 if let StepOutcome::Quarantined(moved) = &outcome {
-                    committed.push(Committed::Owed(moved.owed.clone()));
+                    committed.push(Committed::Pending(moved.pending.clone()));
                 }
                 let _ = reply.send(Ok(outcome));
             }

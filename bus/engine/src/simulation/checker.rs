@@ -56,7 +56,7 @@ fn events(seen: &mut Seen, log: &[StoredEvent]) {
         let id = format!("p{number}");
         let found = there.get(id.as_str()).map_or(&[][..], Vec::as_slice);
         match (found, sent.acknowledged) {
-            ([], Some(position)) if seen.harmed.contains(&position) => {}
+            ([], Some(position)) if seen.corrupt.contains(&position) => {}
             ([], Some(position)) => {
                 broken.push(format!(
                     "event {number} was acknowledged at {position} and is lost"
@@ -94,7 +94,7 @@ struct Ends {
     dead: BTreeSet<DeliveryKey>,
 }
 
-/// Each event is owed to the rules of its version, and each of those deliveries has ended once.
+/// Each event has a delivery for the rules of its version, and each of those deliveries has ended once.
 fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) -> Ends {
     let mut ends = Ends {
         settled: BTreeSet::new(),
@@ -109,14 +109,14 @@ fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Sto
             let matching = rules.iter().filter(|rule| rule.kind == kind);
             matching.map(|rule| rule.name.clone()).collect()
         });
-        let owed: BTreeSet<_> = stored
+        let pending: BTreeSet<_> = stored
             .subscriptions
             .iter()
             .map(|id| seen.rules.get(id).cloned().unwrap_or_default())
             .collect();
-        if number.is_some() && owed != *rules {
+        if number.is_some() && pending != *rules {
             let position = stored.position;
-            let what = format!("the event at {position} is owed to {owed:?}, not {rules:?}");
+            let what = format!("the event at {position} is pending for {pending:?}, not {rules:?}");
             seen.broke(what);
         }
         for subscription in &stored.subscriptions {
@@ -130,23 +130,23 @@ fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Sto
             }
         }
     }
-    // An event whose record is harmed is not in the log, and its deliveries have ended all the same.
-    let harmed: Vec<_> = seen.harmed.iter().copied().collect();
+    // An event whose record is corrupt is not in the log, and its deliveries have ended all the same.
+    let corrupt: Vec<_> = seen.corrupt.iter().copied().collect();
     let all: Vec<_> = seen.rules.keys().copied().collect();
-    for position in harmed {
+    for position in corrupt {
         for subscription in &all {
             let key = DeliveryKey {
                 subscription: *subscription,
                 replay: 0,
                 position,
             };
-            // The store tells no more of a subscription that is retired; then who was attempted was owed.
+            // The store tells no more of a subscription that is retired; then who was attempted was pending.
             let attempted = seen.deliveries.get(&name(key));
             let attempted = attempted.is_some_and(|told| !told.attempts.is_empty());
             if (attempted || !matches!(store.delivery(key), Ok(None)))
                 && let Err(what) = delivery(plan, seen, store, key, &mut ends)
             {
-                seen.broke(format!("delivery {key} of a harmed event: {what}"));
+                seen.broke(format!("delivery {key} of a corrupt event: {what}"));
             }
         }
     }
@@ -174,8 +174,8 @@ fn delivery(
             return Ok(());
         }
         None => return Err("it is nowhere".to_owned()),
-        Some(DeliveryState::Owed(_)) => return Err("it is still pending".to_owned()),
-        Some(DeliveryState::Settled(settled)) => {
+        Some(DeliveryState::Pending(_)) => return Err("it is still pending".to_owned()),
+        Some(DeliveryState::Succeeded(settled)) => {
             ends.settled.insert(key);
             if successes.count() == 0 {
                 return Err("it succeeded, and no attempt did".to_owned());
@@ -196,7 +196,7 @@ fn delivery(
             let right = match letter.reason {
                 DeadReason::Rejected => matches!(last, Some(Outcome::Reject { .. })),
                 DeadReason::AttemptsExhausted => !crowded && (made >= attempts_max || host),
-                DeadReason::Corrupt => seen.harmed.contains(&key.position),
+                DeadReason::Corrupt => seen.corrupt.contains(&key.position),
                 DeadReason::HopLimit => plan.loops,
                 DeadReason::AgeExceeded | DeadReason::FanOutLimit | DeadReason::FunctionMissing => {
                     false
@@ -231,7 +231,7 @@ fn emitted(seen: &mut Seen, log: &[StoredEvent], ends: &Ends) {
     for parent in log.iter().filter_map(|stored| stored.lineage.parent) {
         *children.entry(parent).or_default() += 1;
     }
-    let harmed = !seen.harmed.is_empty();
+    let corrupt = !seen.corrupt.is_empty();
     for (parent, found) in &children {
         if *found != 1 || !ends.settled.contains(parent) {
             seen.broke(format!("delivery {parent} emitted {found} events"));
@@ -241,7 +241,7 @@ fn emitted(seen: &mut Seen, log: &[StoredEvent], ends: &Ends) {
     let silent = ends.settled.iter().filter(|key| {
         let rule = seen.rules.get(&key.subscription);
         let emits = rule.is_some_and(|rule| emitting.contains(rule));
-        emits && !children.contains_key(key) && !harmed
+        emits && !children.contains_key(key) && !corrupt
     });
     let silent: Vec<_> = silent.copied().collect();
     for key in silent {
@@ -288,8 +288,8 @@ fn counters(seen: &mut Seen, log: &[StoredEvent], ends: &Ends, store: &dyn Store
         }
     }
     let (counted, there) = (store.bus_counts(BUS).unwrap().events, log.len() as u64);
-    let harmed = seen.harmed.len() as u64;
-    if counted < there || counted > there + harmed {
+    let corrupt = seen.corrupt.len() as u64;
+    if counted < there || counted > there + corrupt {
         seen.broke(format!("the bus counts {counted} events and has {there}"));
     }
 }

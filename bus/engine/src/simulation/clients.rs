@@ -144,7 +144,7 @@ impl Clients {
     /// Applies the manifest of this number; false if that was refused.
     async fn apply(&self, number: u64) -> bool {
         let text = self.plan.manifest(number);
-        let parsed = manifest::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let parsed = manifest::parse(&text).unwrap_or_else(|errors| panic!("{errors:?}"));
         let named = parsed.functions.into_iter().zip(&self.plan.functions);
         let named = named.map(|(declared, plan)| {
             let component = functions::component(plan, number);
@@ -181,7 +181,7 @@ impl Clients {
         }
     }
 
-    /// Applies the first manifest if none is in force, and then others.
+    /// Applies the first manifest if none is active, and then others.
     pub(super) async fn operator(self, mut random: Random, changes: u64, quiet: bool) {
         self.note_subscriptions();
         let first = self.pipeline.snapshot().version == 0;

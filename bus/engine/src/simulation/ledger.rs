@@ -19,7 +19,7 @@ pub(super) struct Seen {
     /// Events by number.
     pub(super) events: BTreeMap<u64, Sent>,
     /// Attempts, by delivery.
-    pub(super) deliveries: BTreeMap<String, Told>,
+    pub(super) deliveries: BTreeMap<String, DeliveryLog>,
     /// Attempts that run in this life, by function.
     running: BTreeMap<String, u32>,
     /// The delivery whose attempt ended last and is not settled yet, by function.
@@ -46,8 +46,8 @@ pub(super) struct Seen {
     pub(super) active: BTreeSet<SubscriptionId>,
     /// Rules whose function emits an event with each success.
     pub(super) emitting: BTreeSet<String>,
-    /// Positions of events whose record was harmed.
-    pub(super) harmed: BTreeSet<Position>,
+    /// Positions of events whose record was corrupt.
+    pub(super) corrupt: BTreeSet<Position>,
     /// State of functions as the commits so far leave it.
     pub(super) books: Books,
     /// True if a process ended without seeing what came of its last commit.
@@ -68,7 +68,7 @@ pub(super) struct Sent {
 
 /// What a delivery's function saw.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Told {
+pub(super) struct DeliveryLog {
     pub(super) idempotency_key: String,
     /// Each attempt: its number, and what came of it if it came to its end.
     pub(super) attempts: Vec<(u32, Option<bool>)>,

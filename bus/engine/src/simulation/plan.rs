@@ -94,8 +94,8 @@ pub(super) struct LifePlan {
     pub(super) changes: u64,
     /// Settlements of attempts that were thought dead.
     pub(super) zombies: u64,
-    /// An event's record is harmed while the process is down.
-    pub(super) harm: bool,
+    /// An event's record is corrupt while the process is down.
+    pub(super) corruption: bool,
 }
 
 /// How a process ends.
@@ -325,6 +325,6 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         full_disk: random.once_in(6),
         changes: sometimes(random, 4),
         zombies: sometimes(random, 24),
-        harm: random.once_in(12),
+        corruption: random.once_in(12),
     }
 }

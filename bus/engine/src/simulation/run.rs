@@ -123,7 +123,7 @@ impl Run {
             if let Some(plan) = lives.get(number) {
                 let passed = clock.instant().saturating_duration_since(began);
                 hardware.pass(passed, plan);
-                self.harm(plan, &world);
+                self.corrupt(plan, &world);
             }
             if !self.ledger.seen().broken.is_empty() {
                 return;
@@ -131,18 +131,18 @@ impl Run {
         }
     }
 
-    /// Harms the record of an event that was acknowledged.
-    fn harm(&mut self, plan: &LifePlan, world: &World) {
+    /// Corrupts the record of an event that was acknowledged.
+    fn corrupt(&mut self, plan: &LifePlan, world: &World) {
         let mut seen = self.ledger.seen();
         let sent = seen.events.values().filter_map(|sent| sent.acknowledged);
         let sent: Vec<_> = sent.collect();
-        if plan.harm
+        if plan.corruption
             && !sent.is_empty()
             && let position = self.random.pick(&sent)
-            && world.harm(BusId(1), position)
+            && world.corrupt(BusId(1), position)
         {
-            *seen.counts.entry("harmed records").or_default() += 1;
-            seen.harmed.insert(position);
+            *seen.counts.entry("corrupt records").or_default() += 1;
+            seen.corrupt.insert(position);
         }
     }
 }
@@ -425,8 +425,8 @@ impl Life {
                 working.load(Ordering::SeqCst) == 0 && run.ledger.seen().rests() && {
                     let snapshot = pipeline.snapshot();
                     snapshot.subscriptions.keys().all(|id| {
-                        let owed = store.deliveries(*id, None, 1);
-                        owed.is_ok_and(|owed| owed.is_empty())
+                        let pending = store.deliveries(*id, None, 1);
+                        pending.is_ok_and(|pending| pending.is_empty())
                     })
                 }
             };

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::run::{Report, run};
-use crate::clock::planted as time;
-use crate::pipeline::planted::{self, Bug};
+use crate::clock::injected as time;
+use crate::pipeline::injected::{self, Bug};
 use crate::pipeline::{listings, state};
-use edgebus_store::memory::planted as memory;
-use edgebus_store::redb::planted as redb;
+use edgebus_store::memory::injected as memory;
+use edgebus_store::redb::injected as redb;
 
 /// Seeds of a run on every change.
 const SEEDS: u64 = 400;
-/// Seeds among which a planted bug must be found.
+/// Seeds among which an injected bug must be found.
 const SEEDS_FOR_A_BUG: u64 = 300;
 
 fn number(name: &str) -> Option<u64> {
@@ -118,15 +118,15 @@ fn a_seed_is_a_run() {
     }
 }
 
-/// The first seed that finds what is planted now.
+/// The first seed that finds what is injected now.
 fn found() -> Option<u64> {
     (0..SEEDS_FOR_A_BUG).find(|seed| !guarded(*seed, false).broken.is_empty())
 }
 
 fn pipeline(bug: Bug) {
-    planted::plant(Some(bug));
+    injected::inject(Some(bug));
     let found = found();
-    planted::plant(None);
+    injected::inject(None);
     println!("{bug:?}: seed {found:?}");
     assert!(found.is_some(), "{bug:?} was not found");
 }
@@ -145,7 +145,7 @@ macro_rules! found {
 found! {
     an_answer_before_the_commit_is_found AnswerBeforeCommit
     a_lost_wake_up_is_found WakeUpLost
-    a_leaked_place_is_found PlaceLeaked
+    a_leaked_place_is_found WorkerLeaked
     leaked_memory_is_found MemoryLeaked
     a_stuck_filling_is_found FillingStuck
     a_dead_timer_is_found TimerDead
@@ -173,9 +173,9 @@ fn listings_that_nobody_checks_are_found() {
 }
 
 fn clock(bug: time::Bug) {
-    time::plant(Some(bug));
+    time::inject(Some(bug));
     let found = found();
-    time::plant(None);
+    time::inject(None);
     println!("{bug:?}: seed {found:?}");
     assert!(found.is_some(), "{bug:?} was not found");
 }
@@ -211,9 +211,9 @@ fn a_model_without_fences_is_found() {
 #[test]
 fn state_that_nobody_checks_is_found() {
     // It is checked twice: before the writer's inbox, and in the transaction.
-    planted::plant(Some(Bug::StateUnchecked));
+    injected::inject(Some(Bug::StateUnchecked));
     store("no versions", &memory::NO_VERSIONS);
-    planted::plant(None);
+    injected::inject(None);
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::plan::{End, LifePlan};
 use super::random::Random;
-use crate::clock::Machine;
+use crate::clock::MachineTime;
 use edgebus_model::{BusId, Position};
-use edgebus_store::memory::{MemoryStore, PlantedFailure};
+use edgebus_store::memory::{InjectedFailure, MemoryStore};
 use edgebus_store::redb::simulated_disk::{self, Disk};
 use edgebus_store::{Error, Store};
 
@@ -69,11 +69,11 @@ impl World {
         }
     }
 
-    /// Harms the record of an event; false where that is not simulated.
-    pub(super) fn harm(&self, bus: BusId, position: Position) -> bool {
+    /// Corrupts the record of an event; false where that is not simulated.
+    pub(super) fn corrupt(&self, bus: BusId, position: Position) -> bool {
         match self {
             Self::Memory(store) => {
-                store.harm(edgebus_store::memory::Row::Event(bus, position));
+                store.corrupt(edgebus_store::memory::Row::Event(bus, position));
                 true
             }
             Self::Redb(_) => false,
@@ -85,10 +85,10 @@ impl Failing {
     /// Lets the next commit fail.
     pub(super) fn fail(&self, random: &mut Random) {
         match self {
-            Self::Memory(store) => store.plant(if random.once_in(2) {
-                PlantedFailure::Landed
+            Self::Memory(store) => store.inject(if random.once_in(2) {
+                InjectedFailure::Landed
             } else {
-                PlantedFailure::Lost
+                InjectedFailure::Lost
             }),
             Self::Redb(disk) => disk.cut_after(random.below(8)),
         }
@@ -98,7 +98,7 @@ impl Failing {
 /// The machine under all lives.
 pub(super) struct Hardware {
     /// Its clocks, were the wall clock right.
-    clocks: Machine,
+    clocks: MachineTime,
     boot: u8,
     /// What the wall clock is off by.
     pub(super) off_us: Arc<AtomicI64>,
@@ -107,7 +107,7 @@ pub(super) struct Hardware {
 impl Hardware {
     pub(super) fn new() -> Self {
         Self {
-            clocks: Machine {
+            clocks: MachineTime {
                 wall_us: FIRST_START_US,
                 boot_us: FIRST_UP_US,
             },
@@ -129,7 +129,7 @@ impl Hardware {
     }
 
     /// The machine, as a process reads it that starts now.
-    pub(super) fn machine(&self) -> (Machine, [u8; 16], Arc<AtomicI64>) {
+    pub(super) fn machine(&self) -> (MachineTime, [u8; 16], Arc<AtomicI64>) {
         (self.clocks, [self.boot; 16], self.off_us.clone())
     }
 }

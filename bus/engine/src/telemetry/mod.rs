@@ -1,9 +1,9 @@
-//! What happens, told: one struct for each thing that happens, with its metric, its log line and its
+//! Events for metrics and the live stream: one struct for each kind, with its metric, its log line and its
 //! place in the live stream that `demo` and `dev` print.
 //!
 //! Never here: decisions, or labels without a bound.
 
-mod tallies;
+mod subscription_counters;
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,9 +12,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::broadcast;
 
 use edgebus_model::{DeadReason, DeliveryKey, Outcome, Position, SubscriptionId, Timestamp};
-use tallies::Tallies;
+use subscription_counters::CounterMap;
 
-pub use tallies::Tally;
+pub use subscription_counters::SubscriptionCounters;
 
 /// Things that the live stream keeps for a slow listener before it loses the oldest.
 const STREAM_KEPT_MAX: usize = 4096;
@@ -63,7 +63,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ),
     ("edgebus_retries_total", "Retries that were scheduled."),
     (
-        "edgebus_harmed_records_total",
+        "edgebus_corrupt_records_found_total",
         "Corrupt records that were found, whatever became of them.",
     ),
     ("edgebus_commits_total", "Transactions of the writer."),
@@ -184,7 +184,7 @@ pub struct AttemptEnded {
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
-pub enum Happening {
+pub enum TelemetryEvent {
     /// An event was accepted.
     Accepted(EventAccepted),
     /// An attempt ended.
@@ -193,7 +193,7 @@ pub enum Happening {
 
 /// Metrics and the live stream; shared by everything that has something to tell.
 pub struct Telemetry {
-    stream: broadcast::Sender<Happening>,
+    stream: broadcast::Sender<TelemetryEvent>,
     metrics: PrometheusHandle,
     accepted: Counter,
     duplicates: Counter,
@@ -204,7 +204,7 @@ pub struct Telemetry {
     attempts: Vec<(&'static str, Counter)>,
     dead: Counter,
     retries: Counter,
-    harmed: Counter,
+    corrupt_found: Counter,
     corrupt: Gauge,
     in_quarantine: Gauge,
     commits: Counter,
@@ -226,7 +226,7 @@ pub struct Telemetry {
     deliveries: Vec<Gauge>,
     /// One for each state of a function.
     functions: Vec<Gauge>,
-    tallies: Tallies,
+    counter_map: CounterMap,
 }
 
 impl Telemetry {
@@ -280,7 +280,7 @@ impl Telemetry {
                 .collect(),
             dead: counter("edgebus_dead_letters_total"),
             retries: counter("edgebus_retries_total"),
-            harmed: counter("edgebus_harmed_records_total"),
+            corrupt_found: counter("edgebus_corrupt_records_found_total"),
             corrupt: gauge("edgebus_corrupt_records"),
             in_quarantine: gauge("edgebus_quarantined_records"),
             commits: counter("edgebus_commits_total"),
@@ -314,26 +314,26 @@ impl Telemetry {
                 })
                 .collect(),
             metrics: recorder.handle(),
-            tallies: Tallies::default(),
+            counter_map: CounterMap::default(),
         })
     }
 
     /// The live stream from now on; a listener that falls behind loses the oldest, never holds up the bus.
     #[must_use]
-    pub fn listen(&self) -> broadcast::Receiver<Happening> {
+    pub fn listen(&self) -> broadcast::Receiver<TelemetryEvent> {
         self.stream.subscribe()
     }
 
-    /// True if somebody listens, so that telling is worth building the words.
+    /// True if somebody listens; otherwise no message needs to be built.
     #[must_use]
-    pub fn heard(&self) -> bool {
+    pub fn has_listeners(&self) -> bool {
         self.stream.receiver_count() > 0
     }
 
-    /// Tells the live stream.
-    pub fn tell(&self, happening: Happening) {
-        // No listener is the usual case and no fault.
-        let _ = self.stream.send(happening);
+    /// Publishes to the live stream.
+    pub fn publish(&self, telemetry_event: TelemetryEvent) {
+        // No listener is the usual case and no error.
+        let _ = self.stream.send(telemetry_event);
     }
 
     /// Counts accepted events and duplicates of one append.
@@ -393,20 +393,21 @@ impl Telemetry {
         if dead {
             self.dead.increment(1);
         }
-        self.tallies.count(subscription, retry, dead, duration_us);
+        self.counter_map
+            .count(subscription, retry, dead, duration_us);
     }
 
     /// What a subscription's deliveries came to since this process started.
     #[must_use]
-    pub fn tally(&self, subscription: SubscriptionId) -> Tally {
-        self.tallies.of(subscription)
+    pub fn subscription_counters(&self, subscription: SubscriptionId) -> SubscriptionCounters {
+        self.counter_map.of(subscription)
     }
 
     /// Says how many corrupt records were found since the start, how many of them are not in quarantine,
     /// and how many records are.
     pub fn set_corrupt(&self, found: u64, known: u64, in_quarantine: u64) {
         let gauge = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        self.harmed.absolute(found);
+        self.corrupt_found.absolute(found);
         self.corrupt.set(gauge(known));
         self.in_quarantine.set(gauge(in_quarantine));
     }

@@ -73,13 +73,13 @@ pub(crate) fn list(_: &Limits) -> Operation {
     let operation = Operation::new(
         "listDeliveries",
         "deliveries",
-        "See what is owed, or what has ended",
+        "See what is pending, or what has ended",
     )
     .about("By subscription and position. Each row has its last attempt, without output. With `position` the deliveries that one event led to, in any stage, and neither `stage` nor `since`; with `last` the newest ones, oldest first, and those before them with `before`.")
     .query(
         "stage",
-        word("A stage.", &["owed", "succeeded", "dead"]),
-        "Which; without it those that are owed, with `last` those in any stage.",
+        word("A stage.", &["pending", "succeeded", "dead"]),
+        "Which; without it those that are pending, with `last` those in any stage.",
         json!("succeeded"),
     )
     .query(

@@ -22,7 +22,7 @@ or none, means unknown: repeat with the same `source` and `id`, and get the firs
 `duplicate: true`. The pair with another type, subject or data is another event's: 409, unless the bus says \
 `differing: duplicate`. A batch is one transaction, all of it or nothing, unless it makes more than 4,000 rows: \
 then it is stored in parts, and an error after the first part leaves what was stored before. With \
-`Prefer: handling=lenient` a batch is taken event by event: those at fault are left out, and the answer is 202 with \
+`Prefer: handling=lenient` a batch is taken event by event: those invalid are left out, and the answer is 202 with \
 a result for each, even if none was stored.";
 
 /// `bus` in the path.
@@ -256,7 +256,7 @@ pub(super) fn full_of_judging(limits: &Limits) -> String {
 /// `GET /v1/buses/{bus}/events/{position}/explain`.
 pub(crate) fn explain(limits: &Limits) -> Operation {
     let about = format!(
-        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those in force now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
+        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those active now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
     );
     let full = full_of_judging(limits);
     let operation = Operation::new(
@@ -281,7 +281,7 @@ pub(crate) fn explain(limits: &Limits) -> Operation {
     .coded_problem(
         Cause::Handle(Kind::Invalid),
         Code::EventInvalid,
-        "The event's data can't be read by a rule that was put in force after it.",
+        "The event's data can't be read by a rule that was applied after it.",
     )
     .problem(
         Cause::Handle(Kind::NotFound),

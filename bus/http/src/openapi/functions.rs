@@ -107,7 +107,7 @@ pub(crate) fn remove(_: &Limits) -> Operation {
         Cause::Handle(Kind::NotFound),
         "No function is deployed under this name.",
     )
-    .problem(Cause::Handle(Kind::Conflict), "A rule in force names it.")
+    .problem(Cause::Handle(Kind::Conflict), "An active rule names it.")
     .writes()
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn apply(limits: &Limits) -> Operation {
         "The manifest in YAML, at most {} bytes; or in JSON, with the digests of components that were sent ahead of it.",
         limits.manifest_bytes_max
     );
-    let mut operation = Operation::new("applyManifest", "functions", "Put a manifest in force, or plan it")
+    let mut operation = Operation::new("applyManifest", "functions", "Apply a manifest, or plan it")
         .about("The whole manifest takes the place of the one before, in one transaction. A function whose component is a path, or not named, must be deployed already: only the command line reads files. Deliveries in flight end under the rules that matched them.")
         .query("dry_run", json!({"type": "boolean", "default": false}), "Only says what would change.", json!(true))
         .header("If-Match", text("An entity tag."), "Only if this is still the ETag: of a dry run, so that what is applied is what was shown. `*` is any.", json!("\"1\""));
@@ -206,8 +206,8 @@ pub(crate) fn apply(limits: &Limits) -> Operation {
         )
         .coded_problem(
             INVALID,
-            Code::ManifestFaulty,
-            "It has faults: each with pointer, line, column and remedy. Nothing was changed.",
+            Code::ManifestInvalid,
+            "It has errors: each with pointer, line, column and remedy. Nothing was changed.",
         )
         .coded_problem(
             INVALID,
@@ -220,7 +220,7 @@ pub(crate) fn apply(limits: &Limits) -> Operation {
         )
         .problem(
             Cause::Handle(Kind::Changed),
-            "Another version than that of If-Match is in force.",
+            "Another version than that of If-Match is active.",
         )
         .problem(
             Cause::Handle(Kind::Conflict),
@@ -232,7 +232,7 @@ pub(crate) fn apply(limits: &Limits) -> Operation {
 
 /// `GET /v1/manifest`.
 pub(crate) fn manifest(_: &Limits) -> Operation {
-    Operation::new("getManifest", "functions", "See the manifest in force")
+    Operation::new("getManifest", "functions", "See the active manifest")
         .about("Its text, byte for byte.")
         .answers(
             200,

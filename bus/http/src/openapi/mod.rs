@@ -1,11 +1,10 @@
 //! The description of the API, OpenAPI 3.1, made from the table that the router is made from.
 //!
-//! A route is one line in `api::table`: method, path, handler, description; there is no other way to
-//! have one, so that none can be without its description. Bounds come from the constants that the handlers
-//! check, problems from `problem`, codes from `model`. What types can't tie together is held by tests:
-//! each route is asked, its real answer must fit the schema here, and what it says of its query and its
-//! media types must be what stands here. Schemas are plain JSON, because bodies are written by hand and
-//! JSON Schema says more than builders of it do. Never here: what a handler does.
+//! A route is one line in `api::table`: method, path, handler, description. So every route has a description.
+//! Bounds come from the constants that the handlers check, problems from `problem`, codes from `model`. Tests
+//! check the rest: they call each route, compare its real answer with the schema, and compare its query
+//! parameters and media types with the description. Schemas are plain JSON, because bodies are written by hand
+//! and JSON Schema says more than builders of it do. Never here: what a handler does.
 
 pub(super) mod deliveries;
 pub(super) mod events;
@@ -100,7 +99,7 @@ where
     route(("delete", MethodFilter::DELETE), path, handler, describe)
 }
 
-const ABOUT: &str = "Publish CloudEvents, read the log, deploy functions, put rules in force, and see \
+const ABOUT: &str = "Publish CloudEvents, read the log, deploy functions, apply rules, and see \
 what became of each delivery. Bodies are JSON; times are RFC 3339 in UTC; sizes are bytes unless a name \
 says otherwise. Errors are problem documents (RFC 9457) with a stable `code`: `edgebus explain CODE` \
 prints its page. A query parameter that a route doesn't know is refused, and so is one that is given \
@@ -110,10 +109,10 @@ twice. A GET route answers HEAD as well. The bus listens on loopback only, and t
 const TAGS: [(&str, &str); 5] = [
     ("events", "Publish events and read the log."),
     ("functions", "Deploy components; the manifest."),
-    ("rules", "The rules in force, and trying one."),
+    ("rules", "The active rules, and trying one."),
     (
         "deliveries",
-        "What is owed, what happened, and what ended without success.",
+        "What is pending, what happened, and what ended without success.",
     ),
     ("node", "Health, version, metrics, and this description."),
 ];

@@ -1,4 +1,4 @@
-//! Health, version, metrics and the description itself, described. Health is answered by a full house too.
+//! The description of health, version, metrics and of itself. Health responds even at the connection limit.
 
 use serde_json::json;
 

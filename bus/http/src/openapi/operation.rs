@@ -1,4 +1,4 @@
-//! One operation as it is described: parameters, body, answers and problems, collected one by one.
+//! Builds the description of one operation: parameters, body, answers and problems.
 //!
 //! Never here: which operations there are.
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::schema::{code, list, number, object, reference, text};
 use crate::problem::{Cause, Problem};
 use edgebus_model::Code;
-use edgebus_model::error::{Fault, Kind};
+use edgebus_model::error::{InputError, Kind};
 
 /// The shape of all problem documents.
 pub(super) fn schema() -> Value {
@@ -32,14 +32,14 @@ pub(super) fn schema() -> Value {
         )
         .may(
             "errors",
-            list("Every fault of an invalid input.", reference("Fault")),
+            list("Every error of an invalid input.", reference("InputError")),
         )
         .done()
 }
 
-/// The shape of one fault.
-pub(super) fn fault() -> Value {
-    object("One fault of an input.")
+/// The shape of one error.
+pub(super) fn input_error() -> Value {
+    object("One error of an input.")
         .has(
             "pointer",
             text("A JSON pointer into the input (RFC 6901); empty is the whole."),
@@ -51,8 +51,8 @@ pub(super) fn fault() -> Value {
         .done()
 }
 
-/// A fault.
-pub(super) fn fault_example() -> Value {
+/// An error.
+pub(super) fn error_example() -> Value {
     json!({"pointer": "/3/source", "reason": "is required"})
 }
 
@@ -71,7 +71,7 @@ const FINER: [(Cause, Code); 10] = [
     (INVALID, Code::EventInvalid),
     (INVALID, Code::FanOutTooLarge),
     (INVALID, Code::PatternInvalid),
-    (INVALID, Code::ManifestFaulty),
+    (INVALID, Code::ManifestInvalid),
     (INVALID, Code::FunctionNotDeployed),
     (INVALID, Code::NoComponent),
     (INVALID, Code::ComponentUnfit),
@@ -105,7 +105,7 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
     let (detail, path) = match code {
         Code::EventInvalid => ("/source: is required", "/v1/events"),
         Code::PatternInvalid => ("the pattern can't be read", "/v1/rules/test"),
-        Code::ManifestFaulty | Code::FunctionNotDeployed => (
+        Code::ManifestInvalid | Code::FunctionNotDeployed => (
             "the manifest can't be applied; nothing was changed",
             "/v1/manifest",
         ),
@@ -127,7 +127,7 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "/v1/events",
         ),
         Code::Changed => (
-            "version 2 of the rules is in force, not 1: plan again; nothing was changed",
+            "version 2 of the rules is active, not 1: plan again; nothing was changed",
             "/v1/manifest",
         ),
         Code::TooLarge => ("the body may have 1048576 bytes at most", "/v1/events"),
@@ -143,7 +143,7 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
             "the outcome is unknown: the log failed while it was written; repeat with the same source and id and get the first answer",
             "/v1/events",
         ),
-        Code::RecordHarmed => (
+        Code::RecordCorrupt => (
             "events bus 1 position 42: does not match its checksum",
             "/v1/buses/default/events",
         ),
@@ -179,16 +179,16 @@ fn sample(cause: Cause, code: Code) -> (Problem, &'static str) {
     let problem = Problem::new(cause, detail).coded(code);
     (
         Problem {
-            faults: faults(code),
+            errors: errors_of(code),
             ..problem
         },
         path,
     )
 }
 
-fn faults(code: Code) -> Vec<Fault> {
-    let fault = |pointer: &str, place, reason: &str, remedy: &str| {
-        vec![Fault {
+fn errors_of(code: Code) -> Vec<InputError> {
+    let error = |pointer: &str, place, reason: &str, remedy: &str| {
+        vec![InputError {
             pointer: pointer.to_owned(),
             place,
             reason: reason.to_owned(),
@@ -196,62 +196,62 @@ fn faults(code: Code) -> Vec<Fault> {
         }]
     };
     match code {
-        Code::InputInvalid => fault(
+        Code::InputInvalid => error(
             "",
             None,
             "unknown query parameter `limt`",
             "there are stage, position, bus, last, output, subscription, function, rule, since, after, limit",
         ),
-        Code::EventInvalid => fault("/source", None, "is required", ""),
-        Code::FanOutTooLarge => fault(
+        Code::EventInvalid => error("/source", None, "is required", ""),
+        Code::FanOutTooLarge => error(
             "/type",
             None,
             "this event matches 12000 subscriptions, and 10000 are allowed",
             "make the patterns of the rules narrower, or publish it on another bus",
         ),
-        Code::IdReused => fault(
+        Code::IdReused => error(
             "/id",
             None,
             "the id `k1` of the source `/shop` is another event's, at position 6: its type, subject or data differ",
             "publish it under an id of its own, or repeat the first one as it was",
         ),
-        Code::PatternInvalid => fault(
+        Code::PatternInvalid => error(
             "/match/type/0/prefx",
             None,
             "unknown operator \"prefx\"",
             "write \"prefix\"",
         ),
-        Code::ManifestFaulty => fault(
+        Code::ManifestInvalid => error(
             "/busses",
             Some((2, 1)),
             "unknown key `busses`",
             "write `buses`",
         ),
-        Code::FunctionNotDeployed => fault(
+        Code::FunctionNotDeployed => error(
             "/functions/f/component",
             None,
             "the function `f` is not deployed, and only the command line reads component files",
             "use `edgebus apply`, or deploy it first: curl -T f.wasm -H 'content-type: application/wasm' URL/v1/functions/f",
         ),
-        Code::NoComponent => fault(
+        Code::NoComponent => error(
             "/functions/f/component",
             None,
-            "this is no WebAssembly component: build it with guest-sdk and `cargo build --release --target wasm32-wasip2`",
+            "this is no WebAssembly component: build it with edgebus-sdk and `cargo build --release --target wasm32-wasip2`",
             "",
         ),
-        Code::ComponentUnfit => fault(
+        Code::ComponentUnfit => error(
             "/functions/f/component",
             None,
-            "the component exports nothing; `edgebus:function/handler@0.1.0` is missing: build it with guest-sdk and `cargo build --release --target wasm32-wasip2`",
+            "the component exports nothing; `edgebus:function/handler@0.1.0` is missing: build it with edgebus-sdk and `cargo build --release --target wasm32-wasip2`",
             "",
         ),
-        Code::ComponentNotCompiled => fault(
+        Code::ComponentNotCompiled => error(
             "/functions/f/component",
             None,
             "the component doesn't compile: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x9)",
             "",
         ),
-        Code::RuntimeFailed => fault(
+        Code::RuntimeFailed => error(
             "/functions/f/component",
             None,
             "16 components wait for the compiler; try again",

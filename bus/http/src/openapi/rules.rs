@@ -14,7 +14,7 @@ use edgebus_model::error::Kind;
 
 /// `GET /v1/rules`.
 pub(crate) fn list(_: &Limits) -> Operation {
-    Operation::new("listRules", "rules", "See the rules in force")
+    Operation::new("listRules", "rules", "See the active rules")
         .answers_shape(200, "The rules.", "RuleList")
         .everyday()
 }
@@ -60,7 +60,7 @@ pub(crate) fn test(limits: &Limits) -> Operation {
         .about("Nothing is published. The answer says which condition of the pattern holds and what values it saw, and with an `input` what a target would get. A trial has no time of acceptance: EventBridge's ingestion time is the beginning of 1970, its rule's name `test`.")
         .takes(body, JSON, shape, &[("order", example)])
         .answers_shape(200, "Matched or not, and why.", "RuleTrial")
-        .coded_problem(invalid, Code::PatternInvalid, "The pattern, a filter or the input can't be read; each fault has its pointer.")
+        .coded_problem(invalid, Code::PatternInvalid, "The pattern, a filter or the input can't be read; each error has its pointer.")
         .coded_problem(invalid, Code::EventInvalid, "The event can't be read.")
         .problem(Cause::UnsupportedMedia, "Content-Type is not application/json.")
         .problem(busy, full_of_judging(limits))

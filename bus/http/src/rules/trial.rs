@@ -1,12 +1,12 @@
-//! Trying a rule on an event: pattern, filters and input as a request brings them. Nothing is published.
+//! Tries a rule from a request on an event: pattern, filters and input. Nothing is published.
 //!
-//! Faults are told with pointers into the request; what is sound is judged as rules in force are. Never
-//! here: another idea of matching.
+//! Errors are reported with pointers into the request. Valid rules are matched in the same way as active ones.
+//! Never here: matching of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ::rules::EventFault;
+use edgebus_rules::EventError;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::super::call::{Answer, Call, json};
 use super::super::json::{Object, string};
 use super::super::problem::Problem;
-use super::{FILTERS_MAX, faults, parsed};
+use super::{FILTERS_MAX, errors_of, parsed};
 use edgebus_manifest::view::{self, Unjudged, Verdict, View};
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Code, InputConfig, Name, RuleConfig, Target, TargetConfig, Timestamp};
@@ -95,13 +95,13 @@ impl<'de> Deserialize<'de> for Members<'de> {
 pub(crate) async fn test(call: Call) -> Answer {
     call.query(&[])?;
     let app = call.app.clone();
-    let (bytes, charge) = call
+    let (bytes, reservation) = call
         .body(&["application/json"], app.limits.event_bytes_max)
         .await?;
     // A rule that is tried may cost as much as all rules of a bus, which other requests must not wait for.
     let tried = app.judging.run(move || {
         let tried = tried(&bytes);
-        drop(charge);
+        drop(reservation);
         tried
     });
     Ok(json(tried.await.map_err(Problem::denied)??))
@@ -117,8 +117,8 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
     let judged =
         view::check_keys(&rule, &view).and_then(|()| view::judge(&rule, &view, Timestamp(0)));
     let verdict = judged.map_err(|error| match error {
-        Unjudged::Event(fault) => event_fault(&fault),
-        Unjudged::Rule(reason) => Problem::fault("", reason, "").coded(Code::PatternInvalid),
+        Unjudged::Event(input_error) => event_error(&input_error),
+        Unjudged::Rule(reason) => Problem::input_error("", reason, "").coded(Code::PatternInvalid),
     })?;
     Ok(write(&verdict, rule.targets[0].input.is_some()))
 }
@@ -129,9 +129,9 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
         parsed(pattern.get())?;
     }
     for (index, text) in test.filters.0.iter().enumerate() {
-        view::parse_filter(text).map_err(|fault| {
+        view::parse_filter(text).map_err(|error| {
             let base = format!("/where/{index}");
-            faults("a filter can't be read", &base, vec![fault])
+            errors_of("a filter can't be read", &base, vec![error])
         })?;
     }
     let input = input(test)?;
@@ -140,7 +140,8 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
             InputConfig::EventBridge { .. } => "",
             InputConfig::Path(_) | InputConfig::Template(_) => "/input",
         };
-        view::compile_input(config).map_err(|all| faults("the input can't be read", base, all))?;
+        view::compile_input(config)
+            .map_err(|all| errors_of("the input can't be read", base, all))?;
     }
     let name = |text| Name::new(text).expect("a short word is a name");
     Ok(RuleConfig {
@@ -166,13 +167,13 @@ fn input(test: &Test<'_>) -> Result<Option<InputConfig>, Problem> {
             paths: paths.clone().unwrap_or_default().into_iter().collect(),
             template: template.clone(),
         })),
-        (None, Some(_), None) => Err(Problem::fault(
+        (None, Some(_), None) => Err(Problem::input_error(
             "/input_paths",
             "`input_paths` without `input_template` makes no input",
             "write `input_template` beside it, or `input` alone",
         )
         .coded(Code::PatternInvalid)),
-        (Some(_), ..) => Err(Problem::fault(
+        (Some(_), ..) => Err(Problem::input_error(
             "/input",
             "`input` is given beside `input_paths` or `input_template`",
             "write `input`, or the two in EventBridge's form",
@@ -201,8 +202,8 @@ fn write(verdict: &Verdict, with_input: bool) -> Vec<u8> {
         let value = made.and_then(|made| made.input.as_deref());
         let value = value.map_or("null", RawValue::get);
         object.member("input").extend_from_slice(value.as_bytes());
-        if let Some(fault) = made.and_then(|made| made.fault.as_deref()) {
-            string(object.member("input_fault"), fault);
+        if let Some(error) = made.and_then(|made| made.error.as_deref()) {
+            string(object.member("input_error"), error);
         }
     }
     object.end();
@@ -210,17 +211,18 @@ fn write(verdict: &Verdict, with_input: bool) -> Vec<u8> {
 }
 
 fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
-    let mut problem = Problem::fault(pointer, error.to_string(), "");
+    let mut problem = Problem::input_error(pointer, error.to_string(), "");
     if pointer.is_empty() && error.line() > 0 {
-        problem.faults[0].place = Some((error.line() as u64, error.column() as u64));
+        problem.errors[0].place = Some((error.line() as u64, error.column() as u64));
     }
     problem
 }
 
-fn event_fault(fault: &EventFault) -> Problem {
-    let part = fault.part.as_deref().unwrap_or("");
+fn event_error(error: &EventError) -> Problem {
+    let part = error.part.as_deref().unwrap_or("");
     let escaped = part.replace('~', "~0").replace('/', "~1");
-    Problem::fault(format!("/event/{escaped}"), fault.reason.clone(), "").coded(Code::EventInvalid)
+    Problem::input_error(format!("/event/{escaped}"), error.reason.clone(), "")
+        .coded(Code::EventInvalid)
 }
 
 #[cfg(test)]
@@ -230,7 +232,7 @@ mod tests {
     fn check(body: &str) -> Result<serde_json::Value, (u16, String)> {
         tried(body.as_bytes())
             .map(|out| serde_json::from_slice(&out).unwrap())
-            .map_err(|problem| (problem.status(), problem.faults[0].pointer.clone()))
+            .map_err(|problem| (problem.status(), problem.errors[0].pointer.clone()))
     }
 
     #[test]
@@ -285,25 +287,25 @@ mod tests {
         for (rule, expected) in table {
             assert_eq!(made(rule), expected, "{rule}");
         }
-        let fault = |rule: &str| check(&format!("{{{rule},{event}}}")).unwrap_err();
-        assert_eq!(fault(r#""input":"$[""#), (400, "/input".into()));
+        let error = |rule: &str| check(&format!("{{{rule},{event}}}")).unwrap_err();
+        assert_eq!(error(r#""input":"$[""#), (400, "/input".into()));
         assert_eq!(
-            fault(r#""input":{"a":"{$.data"}"#),
+            error(r#""input":{"a":"{$.data"}"#),
             (400, "/input/a".into())
         );
         assert_eq!(
-            fault(r#""input_paths":{"n":"$["},"input_template":"<n>""#),
+            error(r#""input_paths":{"n":"$["},"input_template":"<n>""#),
             (400, "/input_paths/n".into())
         );
-        assert_eq!(fault(r#""input_paths":{}"#), (400, "/input_paths".into()));
+        assert_eq!(error(r#""input_paths":{}"#), (400, "/input_paths".into()));
         assert_eq!(
-            fault(r#""input":1,"input_template":"1""#),
+            error(r#""input":1,"input_template":"1""#),
             (400, "/input".into())
         );
     }
 
     #[test]
-    fn what_can_not_be_read_is_a_fault_with_its_place() {
+    fn what_can_not_be_read_is_an_error_with_its_place() {
         let at = |body: &str| check(body).unwrap_err();
         assert_eq!(at("{"), (400, String::new()));
         assert_eq!(at("{}"), (400, String::new()));

@@ -1,8 +1,8 @@
-//! What a connection is doing, as far as time limits ask: one small record for each connection, written
-//! where bytes and answers pass, read by a slow tick. No timer is set or reset on the way of a request.
+//! What a connection is doing, for time limits. Each connection has one small record. Code that moves bytes or
+//! answers writes it, and a slow tick reads it. So a request sets no timers.
 //!
-//! Relaxed atomics throughout: each field is a hint of its own, and a tick that comes late by one
-//! request decides the same a moment later.
+//! All atomics are relaxed: no field depends on another, and a tick that misses an update decides the same at
+//! the next tick.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
 use super::Limits;
-use super::socket::Sight;
+use super::socket::ClientState;
 
 /// A time that has not come.
 const NEVER: u64 = u64::MAX;
@@ -164,12 +164,12 @@ impl Activity {
     /// Decides whether the client is still there, by what was seen of it while a request is open. A
     /// client that sends no more may be waiting for its answer, or gone: nothing tells until it is
     /// written to, so it gets a while.
-    pub(super) fn client_left(&self, sight: Sight, limits: &Limits) -> bool {
-        match sight {
-            Sight::Gone => true,
-            Sight::Quiet | Sight::Sending => false,
-            Sight::HalfClosed if self.held.load(Relaxed) > 0 => false,
-            Sight::HalfClosed => {
+    pub(super) fn client_left(&self, client_state: ClientState, limits: &Limits) -> bool {
+        match client_state {
+            ClientState::Gone => true,
+            ClientState::Quiet | ClientState::Sending => false,
+            ClientState::HalfClosed if self.held.load(Relaxed) > 0 => false,
+            ClientState::HalfClosed => {
                 let now = self.now();
                 let since = self.half_closed_since.load(Relaxed);
                 if since == NEVER {
@@ -397,17 +397,19 @@ mod tests {
     fn a_client_that_sends_no_more_has_a_while_and_one_that_is_gone_has_none() {
         let activity = Arc::new(Activity::new());
         let limits = Limits::default();
-        let left = |sight| activity.client_left(sight, &limits);
+        let left = |client_state| activity.client_left(client_state, &limits);
         let mut request = activity.open(false);
-        assert!(left(Sight::Gone) && !left(Sight::Quiet) && !left(Sight::Sending));
-        assert!(!left(Sight::HalfClosed));
+        assert!(
+            left(ClientState::Gone) && !left(ClientState::Quiet) && !left(ClientState::Sending)
+        );
+        assert!(!left(ClientState::HalfClosed));
         activity.passed.fetch_add(9_000, Relaxed);
-        assert!(!left(Sight::HalfClosed));
+        assert!(!left(ClientState::HalfClosed));
         activity.passed.fetch_add(1_000, Relaxed);
-        assert!(left(Sight::HalfClosed));
+        assert!(left(ClientState::HalfClosed));
         // It reads its answer: other limits hold.
         request.hold();
-        assert!(!left(Sight::HalfClosed));
+        assert!(!left(ClientState::HalfClosed));
     }
 
     #[test]

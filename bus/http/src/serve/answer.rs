@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::activity::Open;
-use crate::body::Charge;
+use crate::body::Reservation;
 
 /// The largest piece that is handed over at once: what a stalled reader holds beyond it stays counted.
 const PIECE_BYTES_MAX: usize = 64 << 10;
@@ -17,7 +17,7 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Payload {
     kind: Kind,
     /// Room that the answer takes until its reader has it.
-    _held: Option<Arc<Charge>>,
+    _held: Option<Arc<Reservation>>,
 }
 
 enum Kind {
@@ -43,7 +43,7 @@ impl Payload {
     }
 
     /// An answer from the router, with the room that it takes.
-    pub(crate) fn stream(body: axum::body::Body, held: Option<Arc<Charge>>) -> Self {
+    pub(crate) fn stream(body: axum::body::Body, held: Option<Arc<Reservation>>) -> Self {
         Self {
             kind: Kind::Stream(body),
             _held: held,

@@ -1,13 +1,12 @@
-//! The server: connections within their limits, and a stop that drains.
+//! The server: accepts connections up to their limits, and drains them when it stops.
 //!
-//! hyper's own connection builder, because axum's `serve` sets no timer and hyper-util's builder waits
-//! for ever for the first byte. Each connection is one task; its HTTP/2 streams are tasks that it owns.
-//! All of them end before [`run`] returns: in order, or at the drain's deadline by abort.
-//! Never here: routes, events, a bus.
+//! hyper's own connection builder, because axum's `serve` sets no timer and hyper-util's builder waits for ever
+//! for the first byte. Each connection is one task; its HTTP/2 streams are tasks that it owns. All of them end
+//! before [`run`] returns: cleanly, or aborted at the drain's deadline. Never here: routes, events, a bus.
 
 mod activity;
 mod answer;
-mod crowd;
+mod connection_limiter;
 mod limits;
 mod socket;
 #[cfg(test)]
@@ -34,12 +33,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use activity::Verdict;
 use answer::Answer;
-use crowd::{Crowd, Ticket};
+use connection_limiter::{ConnectionLimiter, ConnectionPermit};
 use socket::{Line, Watched};
 
 pub(super) use activity::Inward;
 pub(super) use answer::Payload;
-pub(super) use crowd::Standing;
+pub(super) use connection_limiter::Access;
 pub use limits::Limits;
 
 /// How long accepting rests when the system has no more sockets to give.
@@ -63,7 +62,7 @@ pub(super) trait Handler: Clone + Send + Sync + 'static {
     fn call(
         &self,
         request: Request<Inward>,
-        standing: Standing,
+        access: Access,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static;
 }
 
@@ -78,7 +77,7 @@ pub(super) async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let limits = Arc::new(limits);
-    let crowd = Crowd::new(Arc::clone(&limits));
+    let connection_limiter = ConnectionLimiter::new(Arc::clone(&limits));
     let mut out_of_sockets = Complaint::default();
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -91,11 +90,11 @@ pub(super) async fn run(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (line, watched) = Line::new(stream);
-                    if let Some(ticket) = crowd.admit(peer.ip(), &line) {
+                    if let Some(connection_permit) = connection_limiter.admit(peer.ip(), &line) {
                         let connection = Connection {
                             limits: Arc::clone(&limits),
                             line,
-                            ticket,
+                            connection_permit,
                             stopping: stopping.clone(),
                         };
                         connections.spawn(connection.run(watched, peer, handler.clone()));
@@ -105,7 +104,7 @@ pub(super) async fn run(
                 Err(error) if is_client_gone(&error) => {}
                 Err(error) => {
                     out_of_sockets.say(&error, Instant::now());
-                    crowd.give_up_one();
+                    connection_limiter.give_up_one();
                     sleep(ACCEPT_REST).await;
                 }
             },
@@ -170,7 +169,7 @@ impl Complaint {
 struct Connection {
     limits: Arc<Limits>,
     line: Arc<Line>,
-    ticket: Ticket,
+    connection_permit: ConnectionPermit,
     stopping: watch::Receiver<bool>,
 }
 
@@ -203,11 +202,11 @@ impl Connection {
         line.send_at_once();
         let activity = &line.activity;
         let builder = builder(&self.limits, streams);
-        let standing = self.ticket.standing;
+        let access = self.connection_permit.access;
         let service = service_fn(|request: Request<Incoming>| {
             let open = activity.open(request.version() == Version::HTTP_2);
             let request = request.map(|body| Inward::new(body, Arc::clone(activity)));
-            let answer = handler.call(request, standing);
+            let answer = handler.call(request, access);
             async move {
                 let answer = answer.await;
                 Ok::<_, Infallible>(answer.map(|payload| Answer::new(payload, open)))

@@ -1,5 +1,5 @@
-//! A connection's socket in two hands: hyper reads and writes it, and the server keeps a handle, to see
-//! whether the client is still there and to end in order after hyper has.
+//! A connection's socket with two owners. hyper reads and writes it. The server keeps a handle, to see whether
+//! the client is still there, and to close it cleanly after hyper.
 //!
 //! Never here: limits.
 
@@ -25,13 +25,13 @@ pub(super) struct Line {
     /// Also the way to the whole socket.
     socket: OwnedWriteHalf,
     pub(super) activity: Arc<Activity>,
-    /// Told when the connection has to give up its place.
+    /// Notified when the connection must close for a new one.
     pub(super) evicted: Notify,
 }
 
-/// What is to be seen of a client without reading.
+/// The state of a client, as far as it is known without reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Sight {
+pub(super) enum ClientState {
     /// It sent nothing that was not read.
     Quiet,
     /// Bytes are waiting.
@@ -68,14 +68,14 @@ impl Line {
     }
 
     /// Looks at what the client has sent, and leaves it there.
-    pub(super) fn look(&self) -> Sight {
+    pub(super) fn look(&self) -> ClientState {
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match rustix::net::recv(self.stream(), &mut byte[..], flags) {
-            Ok((_, 0)) => Sight::HalfClosed,
-            Ok(_) => Sight::Sending,
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Sight::Quiet,
-            Err(_) => Sight::Gone,
+            Ok((_, 0)) => ClientState::HalfClosed,
+            Ok(_) => ClientState::Sending,
+            Err(Errno::WOULDBLOCK | Errno::INTR) => ClientState::Quiet,
+            Err(_) => ClientState::Gone,
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::body::{self, Gauge};
+use crate::body::{self, ByteBudget};
 
 /// Answers a body with its length; `/hang` says that it was entered and waits for `release`.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Handler for Echo {
     fn call(
         &self,
         request: Request<Inward>,
-        standing: Standing,
+        access: Access,
     ) -> impl Future<Output = Response<Payload>> + Send + 'static {
         let mut echo = self.clone();
         async move {
@@ -46,16 +46,17 @@ impl Handler for Echo {
                 return Response::new(Payload::whole(Bytes::from(vec![b'x'; 64 << 20])));
             }
             let (head, body) = request.into_parts();
-            let gauge = Gauge::new(1 << 20);
-            let (status, text) = match body::read(&head.headers, body, 16, &echo.limits, &gauge)
-                .await
-            {
-                Ok((bytes, _charge)) => (StatusCode::OK, format!("{standing:?} {}", bytes.len())),
-                Err(problem) => {
-                    let response = problem.render("/");
-                    return response.map(|body| Payload::stream(body, None));
-                }
-            };
+            let byte_budget = ByteBudget::new(1 << 20);
+            let (status, text) =
+                match body::read(&head.headers, body, 16, &echo.limits, &byte_budget).await {
+                    Ok((bytes, _reservation)) => {
+                        (StatusCode::OK, format!("{access:?} {}", bytes.len()))
+                    }
+                    Err(problem) => {
+                        let response = problem.render("/");
+                        return response.map(|body| Payload::stream(body, None));
+                    }
+                };
             let mut response = Response::new(Payload::whole(text));
             *response.status_mut() = status;
             response
@@ -275,14 +276,14 @@ async fn a_full_house_still_has_places_for_observers() {
         String::from_utf8_lossy(&answer[..length]).into_owned()
     };
     let mut guest = TcpStream::connect(server.address).await.unwrap();
-    assert!(ask(&mut guest).await.ends_with("Guest 0"));
+    assert!(ask(&mut guest).await.ends_with("Full 0"));
     let mut observer = TcpStream::connect(server.address).await.unwrap();
-    assert!(ask(&mut observer).await.ends_with("Observer 0"));
+    assert!(ask(&mut observer).await.ends_with("HealthOnly 0"));
     assert_eq!(
         exchange(server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await,
         ""
     );
-    assert!(ask(&mut guest).await.ends_with("Guest 0"));
+    assert!(ask(&mut guest).await.ends_with("Full 0"));
 }
 
 #[tokio::test]
@@ -306,7 +307,7 @@ async fn a_stop_lets_running_requests_end_and_refuses_new_ones() {
     let mut answer = String::new();
     running.read_to_string(&mut answer).await.unwrap();
     assert!(
-        answer.contains("200 OK") && answer.ends_with("Guest 3"),
+        answer.contains("200 OK") && answer.ends_with("Full 3"),
         "{answer}"
     );
     server.task.await.unwrap().unwrap();
@@ -414,7 +415,7 @@ async fn a_client_that_ends_its_side_gets_its_answer() {
         server.release.send_replace(true);
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with("Guest 3"), "{answer}");
+        assert!(answer.ends_with("Full 3"), "{answer}");
         server.release.send_replace(false);
     }
 }
@@ -459,7 +460,7 @@ async fn silent_connections_keep_nobody_out() {
                 b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             )
             .await;
-            assert!(answer.ends_with("Guest 0"), "{silent}: {answer:?}");
+            assert!(answer.ends_with("Full 0"), "{silent}: {answer:?}");
         }
     }
 }
@@ -487,7 +488,7 @@ async fn a_request_that_runs_never_gives_way() {
     server.release.send_replace(true);
     let mut answer = String::new();
     running.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.ends_with("Guest 0"), "{answer}");
+    assert!(answer.ends_with("Full 0"), "{answer}");
 }
 
 #[test]

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
-use super::{At, Faults, finish, payload, percent};
+use super::{At, Errors, finish, payload, percent};
 use edgebus_model::media_type;
 use edgebus_model::{Attribute, Data, Event};
 
 const PLACE: At = At { index: None };
 
 /// The event of a request in binary mode.
-pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> Option<Event> {
+pub(super) fn decode(headers: &HeaderMap, body: Bytes, errors: &mut Errors) -> Option<Event> {
     let mut spec_version = None;
     let mut event = Event {
         id: String::new(),
@@ -21,7 +21,7 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> O
         kind: String::new(),
         subject: None,
         time: None,
-        data_content_type: content_type(headers, faults),
+        data_content_type: content_type(headers, errors),
         data_schema: None,
         extensions: Vec::new(),
         data: Data::Absent,
@@ -32,13 +32,13 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> O
         };
         let mut values = headers.get_all(name).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
-            faults.add(&PLACE, attribute, "is given twice", "");
+            errors.add(&PLACE, attribute, "is given twice", "");
             continue;
         };
         let value = match text(value.as_bytes()) {
             Ok(value) => value,
             Err(reason) => {
-                faults.add(&PLACE, attribute, reason, "");
+                errors.add(&PLACE, attribute, reason, "");
                 continue;
             }
         };
@@ -50,7 +50,7 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> O
             "subject" => event.subject = Some(value),
             "time" => event.time = Some(value),
             "dataschema" => event.data_schema = Some(value),
-            "datacontenttype" => faults.add(
+            "datacontenttype" => errors.add(
                 &PLACE,
                 attribute,
                 "must not be a ce- header",
@@ -61,41 +61,41 @@ pub(super) fn decode(headers: &HeaderMap, body: Bytes, faults: &mut Faults) -> O
                 .push((attribute.to_owned(), Attribute::Text(value))),
         }
     }
-    check_required(&event, spec_version.as_deref(), headers, faults);
+    check_required(&event, spec_version.as_deref(), headers, errors);
     match data(&event, body) {
         Ok(data) => event.data = data,
-        Err(reason) => faults.add(
+        Err(reason) => errors.add(
             &PLACE,
             "data",
             reason,
             "correct the body, or the Content-Type that declares it JSON",
         ),
     }
-    if !faults.list.is_empty() {
+    if !errors.list.is_empty() {
         return None;
     }
-    let event = finish(event, PLACE, faults);
+    let event = finish(event, PLACE, errors);
     // What was meant may have been decoded once too often.
-    for fault in &mut faults.list {
-        let header = format!("ce-{}", fault.pointer.trim_start_matches('/'));
+    for error in &mut errors.list {
+        let header = format!("ce-{}", error.pointer.trim_start_matches('/'));
         let encoded = headers
             .get(&header)
             .is_some_and(|value| value.as_bytes().contains(&b'%'));
-        if encoded && fault.remedy.is_empty() {
-            fault.remedy = format!("in the header {header}, % stands for itself only as %25");
+        if encoded && error.remedy.is_empty() {
+            error.remedy = format!("in the header {header}, % stands for itself only as %25");
         }
     }
     event
 }
 
-fn check_required(event: &Event, version: Option<&str>, headers: &HeaderMap, faults: &mut Faults) {
+fn check_required(event: &Event, version: Option<&str>, headers: &HeaderMap, errors: &mut Errors) {
     const REMEDY: &str =
         "send it as a ce- header, or the whole event as application/cloudevents+json";
     let mut missing = |name: &str, header: &str| {
         if headers.contains_key(header) {
             return;
         }
-        faults.add(&PLACE, name, "is required", REMEDY);
+        errors.add(&PLACE, name, "is required", REMEDY);
     };
     missing("specversion", "ce-specversion");
     for (name, header, value) in [
@@ -108,16 +108,16 @@ fn check_required(event: &Event, version: Option<&str>, headers: &HeaderMap, fau
         }
     }
     if version.is_some_and(|version| version != "1.0") {
-        faults.add(&PLACE, "specversion", "must be \"1.0\"", "");
+        errors.add(&PLACE, "specversion", "must be \"1.0\"", "");
     }
 }
 
-fn content_type(headers: &HeaderMap, faults: &mut Faults) -> Option<String> {
+fn content_type(headers: &HeaderMap, errors: &mut Errors) -> Option<String> {
     let value = headers.get(CONTENT_TYPE)?;
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Some(text.to_owned()),
         Err(_) => {
-            faults.add(&PLACE, "datacontenttype", "is not UTF-8", "");
+            errors.add(&PLACE, "datacontenttype", "is not UTF-8", "");
             None
         }
     }

@@ -11,47 +11,47 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::attribute::{Text, Value};
-use super::{At, FAULTS_OF_ENTRY_MAX, Faults, Problem, finish, payload};
-use edgebus_model::error::Fault;
+use super::{At, ERRORS_OF_ENTRY_MAX, Errors, Problem, finish, payload};
+use edgebus_model::error::InputError;
 use edgebus_model::limits::BATCH_EVENTS_MAX;
 use edgebus_model::media_type;
 use edgebus_model::{Attribute, Data, Event};
 
 /// One event of a structured body.
-pub(super) fn decode_one(body: &Bytes, faults: &mut Faults) -> Option<Event> {
+pub(super) fn decode_one(body: &Bytes, errors: &mut Errors) -> Option<Event> {
     let body = &without_mark(body);
     match serde_json::from_slice::<Draft<'_>>(body) {
-        Ok(draft) => draft.event(body, At { index: None }, faults),
+        Ok(draft) => draft.event(body, At { index: None }, errors),
         Err(_) if body.trim_ascii_start().starts_with(b"[") => {
             let reason = "is an array, where one event is a JSON object";
             let remedy = "send several events as application/cloudevents-batch+json";
-            faults.add(&At { index: None }, "", reason, remedy);
+            errors.add(&At { index: None }, "", reason, remedy);
             None
         }
         Err(error) => {
-            faults.list.push(syntax(&error));
+            errors.list.push(syntax(&error));
             None
         }
     }
 }
 
-/// The events of a batch body: all of them, or the faults of each that has one.
-pub(super) fn decode_batch(body: &Bytes, faults: &mut Faults) -> Result<Vec<Event>, Problem> {
+/// The events of a batch body: all of them, or the errors of each that has one.
+pub(super) fn decode_batch(body: &Bytes, errors: &mut Errors) -> Result<Vec<Event>, Problem> {
     let body = &without_mark(body);
-    let entries = entries(body, faults)?.into_iter().enumerate();
-    let events = entries.filter_map(|(index, entry)| entry.event(body, index, faults));
+    let entries = entries(body, errors)?.into_iter().enumerate();
+    let events = entries.filter_map(|(index, entry)| entry.event(body, index, errors));
     Ok(events.collect())
 }
 
 /// The events of a batch body, each for itself.
 pub(super) fn decode_each(
     body: &Bytes,
-    faults: &mut Faults,
-) -> Result<Vec<Result<Event, Faults>>, Problem> {
+    errors: &mut Errors,
+) -> Result<Vec<Result<Event, Errors>>, Problem> {
     let body = &without_mark(body);
-    let entries = entries(body, faults)?.into_iter().enumerate();
+    let entries = entries(body, errors)?.into_iter().enumerate();
     let each = entries.map(|(index, entry)| {
-        let mut own = Faults::at_most(FAULTS_OF_ENTRY_MAX);
+        let mut own = Errors::at_most(ERRORS_OF_ENTRY_MAX);
         let event = entry.event(body, index, &mut own);
         event.filter(|_| own.list.is_empty()).ok_or(own)
     });
@@ -67,7 +67,7 @@ fn without_mark(body: &Bytes) -> Bytes {
 }
 
 /// The entries of a batch body.
-fn entries<'b>(body: &'b Bytes, faults: &mut Faults) -> Result<Vec<Entry<'b>>, Problem> {
+fn entries<'b>(body: &'b Bytes, errors: &mut Errors) -> Result<Vec<Entry<'b>>, Problem> {
     match serde_json::from_slice::<Drafts<'_>>(body) {
         Ok(Drafts { over: true, .. }) => Err(Problem::too_large(format!(
             "a batch holds at most {BATCH_EVENTS_MAX} events; send several"
@@ -76,19 +76,19 @@ fn entries<'b>(body: &'b Bytes, faults: &mut Faults) -> Result<Vec<Entry<'b>>, P
         Err(_) if body.trim_ascii_start().starts_with(b"{") => {
             let reason = "is one event, where a batch is a JSON array";
             let remedy = "send one event as application/cloudevents+json";
-            faults.add(&At { index: None }, "", reason, remedy);
+            errors.add(&At { index: None }, "", reason, remedy);
             Ok(Vec::new())
         }
         Err(error) => {
-            faults.list.push(syntax(&error));
+            errors.list.push(syntax(&error));
             Ok(Vec::new())
         }
     }
 }
 
-fn syntax(error: &serde_json::Error) -> Fault {
+fn syntax(error: &serde_json::Error) -> InputError {
     let (line, column) = (error.line() as u64, error.column() as u64);
-    Fault {
+    InputError {
         pointer: String::new(),
         place: (line > 0).then_some((line, column)),
         reason: payload::reason(error),
@@ -223,28 +223,28 @@ impl<'de> Draft<'de> {
     }
 
     /// Makes the event, if nothing is wrong with it.
-    fn event(mut self, body: &Bytes, place: At, faults: &mut Faults) -> Option<Event> {
-        let faults_before = faults.list.len();
+    fn event(mut self, body: &Bytes, place: At, errors: &mut Errors) -> Option<Event> {
+        let errors_before = errors.list.len();
         for (name, reason) in std::mem::take(&mut self.wrong) {
-            faults.add(&place, &name, reason, "");
+            errors.add(&place, &name, reason, "");
         }
-        let flawless_types = faults.list.len() == faults_before;
+        let flawless_types = errors.list.len() == errors_before;
         let mut take = |index: usize| self.core[index].take().map(Cow::into_owned);
         match take(0).as_deref() {
             Some("1.0") => {}
             None if !flawless_types => {}
-            None => faults.add(
+            None => errors.add(
                 &place,
                 "specversion",
                 "is required",
                 "write \"specversion\": \"1.0\"",
             ),
-            Some(_) => faults.add(&place, "specversion", "must be \"1.0\"", ""),
+            Some(_) => errors.add(&place, "specversion", "must be \"1.0\"", ""),
         }
         let mut required = |index: usize| {
             take(index).unwrap_or_else(|| {
                 if flawless_types {
-                    faults.add(&place, CORE[index], "is required", "");
+                    errors.add(&place, CORE[index], "is required", "");
                 }
                 String::new()
             })
@@ -255,11 +255,11 @@ impl<'de> Draft<'de> {
         let data = match self.payload(body, data_content_type.as_deref()) {
             Ok(data) => data,
             Err((member, reason, remedy)) => {
-                faults.add(&place, member, reason, remedy);
+                errors.add(&place, member, reason, remedy);
                 return None;
             }
         };
-        if faults.list.len() > faults_before {
+        if errors.list.len() > errors_before {
             return None;
         }
         let event = Event {
@@ -277,7 +277,7 @@ impl<'de> Draft<'de> {
                 .collect(),
             data,
         };
-        finish(event, place, faults)
+        finish(event, place, errors)
     }
 
     /// The JSON format's section 3.1.2. Data with a type other than JSON must be a string, whose text
@@ -339,12 +339,12 @@ enum Entry<'a> {
 
 impl Entry<'_> {
     /// Makes the event, if nothing is wrong with it.
-    fn event(self, body: &Bytes, index: usize, faults: &mut Faults) -> Option<Event> {
+    fn event(self, body: &Bytes, index: usize, errors: &mut Errors) -> Option<Event> {
         let place = At { index: Some(index) };
         match self {
-            Entry::Event(draft) => draft.event(body, place, faults),
+            Entry::Event(draft) => draft.event(body, place, errors),
             Entry::Wrong => {
-                faults.add(&place, "", "must be a CloudEvent as a JSON object", "");
+                errors.add(&place, "", "must be a CloudEvent as a JSON object", "");
                 None
             }
         }

@@ -19,17 +19,17 @@ use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 
 use super::problem::{Cause, Problem};
-use edgebus_model::error::{Error, Fault, Kind};
+use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::limits::EVENT_BYTES_MAX;
 use edgebus_model::{Code, Event, EventError};
 
 pub use encode::encode;
 pub(crate) use percent::decode as percent_decode;
 
-/// Faults that are reported for one request; the rest appear once these are mended.
-const FAULTS_MAX: usize = 100;
+/// Errors that are reported for one request; the rest appear once these are fixed.
+const ERRORS_MAX: usize = 100;
 /// The same for each event of a batch whose events are taken one by one.
-const FAULTS_OF_ENTRY_MAX: usize = 10;
+const ERRORS_OF_ENTRY_MAX: usize = 10;
 
 /// How events are laid out in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
         return Ok(Mode::Binary);
     };
     if types.next().is_some() {
-        return Err(Problem::fault("", "Content-Type is given twice", ""));
+        return Err(Problem::input_error("", "Content-Type is given twice", ""));
     }
     let text = first.as_bytes().trim_ascii();
     let Some(rest) = strip_prefix(text, b"application/cloudevents") else {
@@ -73,7 +73,7 @@ pub(crate) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
 /// Reads a request without a connection, as benches and fuzz targets have none.
 ///
 /// # Errors
-/// As a publish: [`Kind::Invalid`] with every fault, or [`Kind::TooLarge`].
+/// As a publish: [`Kind::Invalid`] with every error, or [`Kind::TooLarge`].
 pub fn decode_request(headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Error> {
     mode(headers)
         .and_then(|mode| decode(mode, headers, body))
@@ -84,57 +84,57 @@ pub fn decode_request(headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Er
                 _ => Kind::Invalid,
             },
             message: problem.detail,
-            faults: problem.faults,
+            errors: problem.errors,
         })
 }
 
 /// Reads one event in the JSON format, as a line of a file holds it.
 ///
 /// # Errors
-/// [`Kind::Invalid`] with every fault.
+/// [`Kind::Invalid`] with every error.
 pub fn decode_structured(json: &Bytes) -> Result<Event, Error> {
-    let mut faults = Faults::default();
-    match envelope::decode_one(json, &mut faults) {
-        Some(event) if faults.list.is_empty() => Ok(event),
-        _ => Err(Error::invalid("this is no CloudEvent", faults.list).coded(Code::EventInvalid)),
+    let mut errors = Errors::default();
+    match envelope::decode_one(json, &mut errors) {
+        Some(event) if errors.list.is_empty() => Ok(event),
+        _ => Err(Error::invalid("this is no CloudEvent", errors.list).coded(Code::EventInvalid)),
     }
 }
 
 /// Reads the events of a request, in order, and checks each of them.
 ///
 /// # Errors
-/// Every fault, each with a JSON pointer to its attribute (`/3/source` in a batch); or what is too large.
+/// Every error, each with a JSON pointer to its attribute (`/3/source` in a batch); or what is too large.
 pub(crate) fn decode(mode: Mode, headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Problem> {
-    let mut faults = Faults::default();
+    let mut errors = Errors::default();
     let events = match mode {
-        Mode::Binary => binary::decode(headers, body, &mut faults)
+        Mode::Binary => binary::decode(headers, body, &mut errors)
             .into_iter()
             .collect(),
-        Mode::Structured => envelope::decode_one(&body, &mut faults)
+        Mode::Structured => envelope::decode_one(&body, &mut errors)
             .into_iter()
             .collect(),
-        Mode::Batch => envelope::decode_batch(&body, &mut faults)?,
+        Mode::Batch => envelope::decode_batch(&body, &mut errors)?,
     };
-    match faults.refusal() {
+    match errors.refusal() {
         None => Ok(events),
         Some(problem) => Err(problem),
     }
 }
 
-/// Reads the events of a batch, in order, and checks each for itself. A fault's pointer leads into the batch.
+/// Reads the events of a batch, in order, and checks each for itself. An error's pointer leads into the batch.
 ///
 /// # Errors
 /// What keeps the batch from being read at all.
 pub(crate) fn decode_each(body: &Bytes) -> Result<Vec<Result<Event, Problem>>, Problem> {
-    let mut faults = Faults::default();
-    let each = envelope::decode_each(body, &mut faults)?;
-    if let Some(problem) = faults.refusal() {
+    let mut errors = Errors::default();
+    let each = envelope::decode_each(body, &mut errors)?;
+    if let Some(problem) = errors.refusal() {
         return Err(problem);
     }
     let each = each.into_iter().map(|one| {
-        one.map_err(|faults| {
+        one.map_err(|errors| {
             let nameless = || Problem::invalid("the event can't be read", Vec::new());
-            faults.refusal().unwrap_or_else(nameless)
+            errors.refusal().unwrap_or_else(nameless)
         })
     });
     Ok(each.collect())
@@ -154,21 +154,21 @@ fn strip_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// The faults found so far, up to a bound.
-struct Faults {
-    list: Vec<Fault>,
+/// The errors found so far, up to a bound.
+struct Errors {
+    list: Vec<InputError>,
     most: usize,
-    /// True if the first fault was a size, which has a status of its own.
+    /// True if the first error was a size, which has a status of its own.
     first_too_large: bool,
 }
 
-impl Default for Faults {
+impl Default for Errors {
     fn default() -> Self {
-        Self::at_most(FAULTS_MAX)
+        Self::at_most(ERRORS_MAX)
     }
 }
 
-impl Faults {
+impl Errors {
     fn at_most(most: usize) -> Self {
         Self {
             list: Vec::new(),
@@ -183,14 +183,14 @@ impl Faults {
             [] => return None,
             [only] => format!("{}: {}", shown(&only.pointer), only.reason),
             [first, ..] => format!(
-                "{} faults; the first at {}",
+                "{} errors; the first at {}",
                 self.list.len(),
                 shown(&first.pointer)
             ),
         };
         Some(match self.first_too_large {
             true => Problem {
-                faults: self.list,
+                errors: self.list,
                 ..Problem::too_large(detail)
             },
             false => Problem::invalid(detail, self.list).coded(Code::EventInvalid),
@@ -199,7 +199,7 @@ impl Faults {
 
     fn add(&mut self, place: &At, member: &str, reason: impl Into<String>, remedy: &str) {
         if self.list.len() < self.most {
-            self.list.push(Fault {
+            self.list.push(InputError {
                 pointer: place.pointer(member),
                 place: None,
                 reason: reason.into(),
@@ -243,14 +243,14 @@ impl At {
 }
 
 /// The last checks of an event, whatever mode it came in.
-fn finish(event: Event, place: At, faults: &mut Faults) -> Option<Event> {
+fn finish(event: Event, place: At, errors: &mut Errors) -> Option<Event> {
     if let Err(error) = event.check() {
-        faults.add_event_error(&place, error);
+        errors.add_event_error(&place, error);
         return None;
     }
     if event.size() > EVENT_BYTES_MAX {
-        faults.first_too_large = faults.list.is_empty();
-        faults.add(
+        errors.first_too_large = errors.list.is_empty();
+        errors.add(
             &place,
             "",
             format!("the event is larger than {EVENT_BYTES_MAX} bytes"),

@@ -1,4 +1,4 @@
-//! Data: kept byte for byte, and refused where a rule could not read it exactly.
+//! Event data: kept byte for byte, and refused if rules could not read it exactly.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;

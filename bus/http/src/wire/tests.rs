@@ -28,7 +28,7 @@ fn read(headers: &HeaderMap, body: impl Into<Bytes>) -> Read {
     mode(headers)
         .and_then(|mode| decode(mode, headers, body.into()))
         .map_err(|problem| {
-            let pointers = problem.faults.iter().map(|fault| fault.pointer.clone());
+            let pointers = problem.errors.iter().map(|error| error.pointer.clone());
             (problem.status(), pointers.collect())
         })
 }
@@ -147,7 +147,7 @@ fn structured_attributes_keep_their_values_and_order() {
 }
 
 #[test]
-fn structured_faults_have_their_places() {
+fn structured_errors_have_their_places() {
     let check = |body: &str, pointers: &[&str]| {
         let pointers = pointers.iter().map(|&pointer| pointer.to_owned()).collect();
         assert_eq!(structured(body), Err((400, pointers)), "{body}");
@@ -211,12 +211,12 @@ fn a_batch_is_read_in_order_or_blamed_by_index() {
     let events = batch(&format!("[{event}, {event}]")).unwrap();
     assert_eq!(events.len(), 2);
     assert_eq!(events[1].data, json("[1]"));
-    let faulty = format!(
+    let invalid = format!(
         r#"[{event},{{"specversion":"1.0","id":"2","type":"t"}},7,"x",[{event}],null,true,1.5,{{{NAMED},"x":[]}}]"#
     );
     let pointers = ["/1/source", "/2", "/3", "/4", "/5", "/6", "/7", "/8/x"];
     assert_eq!(
-        batch(&faulty),
+        batch(&invalid),
         Err((400, pointers.map(str::to_owned).to_vec()))
     );
     assert_eq!(batch(&event), Err((400, vec![String::new()])));
@@ -227,8 +227,8 @@ fn a_batch_is_read_in_order_or_blamed_by_index() {
         BATCH_EVENTS_MAX
     );
     assert_eq!(batch(&full(BATCH_EVENTS_MAX + 1)), Err((413, vec![])));
-    let many_faults = format!("[{}]", vec!["{}"; 900].join(","));
-    assert_eq!(batch(&many_faults).unwrap_err().1.len(), FAULTS_MAX);
+    let many_errors = format!("[{}]", vec!["{}"; 900].join(","));
+    assert_eq!(batch(&many_errors).unwrap_err().1.len(), ERRORS_MAX);
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn binary_attributes_are_unquoted_and_decoded_once() {
 }
 
 #[test]
-fn binary_faults_have_their_places() {
+fn binary_errors_have_their_places() {
     let check = |more: &[(&str, &str)], pointers: &[&str]| {
         let pointers = pointers.iter().map(|&pointer| pointer.to_owned()).collect();
         assert_eq!(binary(more, ""), Err((400, pointers)), "{more:?}");
@@ -412,7 +412,7 @@ fn names_and_forms_are_those_of_the_specification() {
             ("ce-type", "t"),
         ]);
         let problem = decode(Mode::Binary, &headers, Bytes::new()).unwrap_err();
-        problem.faults[0].remedy.clone()
+        problem.errors[0].remedy.clone()
     };
     assert_eq!(
         told("/a%20b"),
@@ -428,8 +428,8 @@ fn an_event_is_the_same_in_every_mode() {
     let seen = |event: &Event| {
         let view = View::new(event);
         let parts = view.parts().into_iter().map(|part| match part {
-            rules::Part::Text { name, value } => format!("{name}={value:?}"),
-            rules::Part::Raw { name, json } => {
+            edgebus_rules::Part::Text { name, value } => format!("{name}={value:?}"),
+            edgebus_rules::Part::Raw { name, json } => {
                 format!("{name}:{}", String::from_utf8_lossy(json))
             }
         });
@@ -486,12 +486,12 @@ fn an_event_is_the_same_in_every_mode() {
 #[test]
 fn a_batch_is_also_read_event_by_event() {
     let event = format!("{{{NAMED},\"data\":[1]}}");
-    let faulty =
+    let invalid =
         format!(r#"[{event},{{"specversion":"1.0","id":"2"}},7,{{{NAMED},"x":[]}},{event}]"#);
-    let each = decode_each(&Bytes::from(faulty)).unwrap();
+    let each = decode_each(&Bytes::from(invalid)).unwrap();
     let pointers = |problem: &Problem| -> Vec<String> {
-        let faults = problem.faults.iter();
-        faults.map(|fault| fault.pointer.clone()).collect()
+        let errors = problem.errors.iter();
+        errors.map(|error| error.pointer.clone()).collect()
     };
     let found: Vec<Vec<String>> = each
         .iter()
@@ -515,14 +515,14 @@ fn a_batch_is_also_read_event_by_event() {
         .unwrap()
         .remove(0)
         .unwrap_err();
-    assert_eq!(told.faults.len(), FAULTS_OF_ENTRY_MAX);
+    assert_eq!(told.errors.len(), ERRORS_OF_ENTRY_MAX);
     let large = format!("[{{{NAMED},\"data\":\"{}\"}}]", "x".repeat(EVENT_BYTES_MAX));
     let told = decode_each(&Bytes::from(large))
         .unwrap()
         .remove(0)
         .unwrap_err();
     assert_eq!(
-        (told.status(), told.faults[0].pointer.as_str()),
+        (told.status(), told.errors[0].pointer.as_str()),
         (413, "/0")
     );
 }
@@ -541,8 +541,8 @@ fn what_is_before_and_around_json_is_told_or_passed_over() {
             ("ce-type", "t"),
         ]);
         let problem = decode(mode, &json, Bytes::from(body.to_owned())).unwrap_err();
-        let fault = &problem.faults[0];
-        format!("{} {}; {}", fault.pointer, fault.reason, fault.remedy)
+        let error = &problem.errors[0];
+        format!("{} {}; {}", error.pointer, error.reason, error.remedy)
     };
     for (mode, body, expected) in [
         (

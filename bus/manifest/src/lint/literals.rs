@@ -6,11 +6,11 @@
 use serde_json::Value;
 
 use super::super::document::{Document, Side};
-use super::super::faults::{join, shown};
+use super::super::errors::{join, shown};
 use super::super::nearest::nearest;
 use super::super::pattern::KNOWN;
 use edgebus_model::RuleConfig;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 
 /// Extension attributes that are in use and near the name of another one.
 const EXTENSIONS: [&str; 8] = [
@@ -30,9 +30,9 @@ const WARNINGS_MAX: usize = 20;
 #[derive(Default)]
 pub(super) struct Slips {
     /// Keys that are nearly the name of an attribute.
-    pub(super) near: Vec<Fault>,
+    pub(super) near: Vec<InputError>,
     /// Plain values with a star.
-    pub(super) stars: Vec<Fault>,
+    pub(super) stars: Vec<InputError>,
 }
 
 /// Looks at a rule's pattern.
@@ -72,7 +72,7 @@ fn attributes(
     document: &Document,
     members: &serde_json::Map<String, Value>,
     at: &str,
-    found: &mut Vec<Fault>,
+    found: &mut Vec<InputError>,
 ) {
     for (key, value) in members {
         let pointer = join(at, key);
@@ -120,12 +120,13 @@ fn attributes(
 }
 
 /// Plain values with a star, which is only a star there.
-fn stars(document: &Document, key: &str, value: &Value, at: &str, found: &mut Vec<Fault>) {
-    let below = |members: &serde_json::Map<String, Value>, at: &str, found: &mut Vec<Fault>| {
-        for (key, value) in members {
-            stars(document, key, value, &join(at, key), found);
-        }
-    };
+fn stars(document: &Document, key: &str, value: &Value, at: &str, found: &mut Vec<InputError>) {
+    let below =
+        |members: &serde_json::Map<String, Value>, at: &str, found: &mut Vec<InputError>| {
+            for (key, value) in members {
+                stars(document, key, value, &join(at, key), found);
+            }
+        };
     match value {
         Value::Object(members) => below(members, at, found),
         Value::Array(items) => {
@@ -173,14 +174,14 @@ mod tests {
                 "version: 1\nfunctions: {{ f: {{}} }}\nrules:\n  r: {{ match: {{ {pattern} }}, to: [{{ function: f }}] }}"
             );
             let document = Document::read(&text);
-            assert!(document.faults.is_empty(), "{:?}", document.faults);
+            assert!(document.errors.is_empty(), "{:?}", document.errors);
             let slips = super::check(&document, &document.manifest.rules[0]);
             let found = [slips.near, slips.stars].concat();
             assert_eq!(found.len(), expected.len(), "{pattern}: {found:?}");
-            for (fault, (written, words)) in found.iter().zip(expected) {
-                let told = format!("{} | {}", fault.reason, fault.remedy);
+            for (error, (written, words)) in found.iter().zip(expected) {
+                let told = format!("{} | {}", error.reason, error.remedy);
                 assert!(told.contains(words), "{pattern}: {told}");
-                let (line, column) = fault.place.unwrap();
+                let (line, column) = error.place.unwrap();
                 let line: String = text.lines().nth(line as usize - 1).unwrap().into();
                 let at: String = line.chars().skip(column as usize - 1).collect();
                 assert!(at.starts_with(written), "{pattern}: {at}");

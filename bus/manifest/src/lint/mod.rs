@@ -1,4 +1,4 @@
-//! What a manifest says that is no fault and yet may not be meant: warnings, each with its place.
+//! Warnings: what is valid in a manifest but probably not meant, each with its place.
 //!
 //! Never here: files, and reasons to refuse.
 
@@ -11,16 +11,16 @@ pub use names::{Lint, Warning};
 use std::collections::BTreeSet;
 
 use crate::view::{compile_input, parse_filter};
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Backoff, BusConfig, Name, RuleConfig};
 
 use super::document::{Document, Side};
-use super::faults::join;
+use super::errors::join;
 use super::rules::DEAD_LETTER_MS_DEFAULT;
 use super::scalar::duration_text;
 
-/// Every warning of a manifest without faults, in the order of the text. `is_set` says whether a
+/// Every warning of a manifest without errors, in the order of the text. `is_set` says whether a
 /// secret has a value where the question is asked.
 #[must_use]
 pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warning> {
@@ -40,12 +40,12 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warni
     let mut twice = Vec::new();
     found.extend(Lint::NeverMatches.each(|found| patterns::check(document, found, &mut twice)));
     found.extend(Lint::SentTwice.each(|found| found.append(&mut twice)));
-    found.sort_by_key(|warning| warning.fault.place);
+    found.sort_by_key(|warning| warning.error.place);
     found
 }
 
 /// What is read and kept, and has no effect yet, so that nobody relies on it.
-fn not_applied(document: &Document, found: &mut Vec<Fault>) {
+fn not_applied(document: &Document, found: &mut Vec<InputError>) {
     for bus in &document.manifest.buses {
         let usual = BusConfig::with_defaults(bus.name.clone());
         if (bus.retention_age_ms, bus.retention_bytes)
@@ -83,7 +83,7 @@ fn not_applied(document: &Document, found: &mut Vec<Fault>) {
     }
 }
 
-fn secrets(document: &Document, is_set: &dyn Fn(&str) -> bool, found: &mut Vec<Fault>) {
+fn secrets(document: &Document, is_set: &dyn Fn(&str) -> bool, found: &mut Vec<InputError>) {
     for function in &document.manifest.functions {
         for (index, secret) in function.config.secrets.iter().enumerate() {
             if !is_set(secret) {
@@ -100,7 +100,7 @@ fn secrets(document: &Document, is_set: &dyn Fn(&str) -> bool, found: &mut Vec<F
     }
 }
 
-fn unused_functions(document: &Document, found: &mut Vec<Fault>) {
+fn unused_functions(document: &Document, found: &mut Vec<InputError>) {
     let targets = document
         .manifest
         .rules
@@ -120,7 +120,7 @@ fn unused_functions(document: &Document, found: &mut Vec<Fault>) {
 }
 
 /// A delivery that is too old before its next attempt is never tried as often as is written.
-fn slow_retries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+fn slow_retries(document: &Document, rule: &RuleConfig, found: &mut Vec<InputError>) {
     for (index, target) in rule.targets.iter().enumerate() {
         let retry = &target.retry;
         let unjittered = Backoff {
@@ -153,7 +153,7 @@ fn slow_retries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) 
 }
 
 /// A path that the template does not use is a slip of its name, or left over.
-fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<InputError>) {
     for (index, target) in rule.targets.iter().enumerate() {
         let Some(transform) = target
             .input
@@ -175,7 +175,7 @@ fn unused_paths(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) 
 }
 
 /// A query that may take more steps than a large event leaves it doesn't hold for that event.
-fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>) {
+fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<InputError>) {
     const REMEDY: &str = "name the fields on the way; past the limit of steps for an event a filter does not hold, and an input can't be made";
     let mut tell = |pointer: String, reason: &str| {
         let reason = format!("the query may take far more steps than the event is long: {reason}");
@@ -200,7 +200,7 @@ fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<Fault>
 }
 
 /// Where there are tests, a rule in none of them is an oversight; without tests it is a choice.
-fn untested_rules(document: &Document, found: &mut Vec<Fault>) {
+fn untested_rules(document: &Document, found: &mut Vec<InputError>) {
     let manifest = &document.manifest;
     if manifest.tests.is_empty() {
         return;

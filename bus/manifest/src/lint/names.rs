@@ -2,7 +2,7 @@
 //!
 //! Never here: what a warning says.
 
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 
 macro_rules! lints {
     ($($(#[$about:meta])* $lint:ident = $name:literal),* $(,)?) => {
@@ -67,23 +67,26 @@ impl Lint {
 
     /// A warning about this.
     #[must_use]
-    pub fn warning(self, fault: Fault) -> Warning {
-        Warning { lint: self, fault }
+    pub fn warning(self, error: InputError) -> Warning {
+        Warning { lint: self, error }
     }
 
     /// Everything that `find` finds, as warnings about this.
-    pub(super) fn each(self, find: impl FnOnce(&mut Vec<Fault>)) -> impl Iterator<Item = Warning> {
+    pub(super) fn each(
+        self,
+        find: impl FnOnce(&mut Vec<InputError>),
+    ) -> impl Iterator<Item = Warning> {
         let mut found = Vec::new();
         find(&mut found);
-        found.into_iter().map(move |fault| self.warning(fault))
+        found.into_iter().map(move |error| self.warning(error))
     }
 }
 
-/// What is no fault and yet may not be meant.
+/// What is no error and yet may not be meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
     /// What it is about.
     pub lint: Lint,
     /// Its place and its words.
-    pub fault: Fault,
+    pub error: InputError,
 }

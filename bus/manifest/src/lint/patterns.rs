@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use rules::Pattern;
-use rules::lint::{Overlap, Scope, Shape, dead_ends, overlap};
+use edgebus_rules::Pattern;
+use edgebus_rules::lint::{Overlap, Scope, Shape, dead_ends, overlap};
 
 use super::super::document::{Document, Side};
 use crate::view::parse_pattern;
-use edgebus_model::error::Fault;
+use edgebus_model::error::InputError;
 use edgebus_model::{InputConfig, Name, RuleConfig, Target, TargetConfig};
 
 /// What every event has: these are strings, and the required ones are always there (CloudEvents 1.0).
@@ -36,7 +36,7 @@ const PAIRS_MAX: usize = 20_000;
 type Parsed<'m> = (&'m RuleConfig, Option<Pattern>);
 
 /// Warns of patterns that can't match, in whole or in part, and (`twice`) of rules that are within others.
-pub(super) fn check(document: &Document, found: &mut Vec<Fault>, twice: &mut Vec<Fault>) {
+pub(super) fn check(document: &Document, found: &mut Vec<InputError>, twice: &mut Vec<InputError>) {
     let parsed: Vec<Parsed<'_>> = document
         .manifest
         .rules
@@ -68,7 +68,7 @@ fn never(
     document: &Document,
     rule: &RuleConfig,
     pattern: &Pattern,
-    found: &mut Vec<Fault>,
+    found: &mut Vec<InputError>,
 ) -> bool {
     let ends = dead_ends(pattern, &SHAPE);
     let pointer = format!("/rules/{}/match", rule.name);
@@ -114,7 +114,7 @@ fn never(
 }
 
 /// Rules with a function in common, one of which matches only what the other matches as well.
-fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<Fault>) {
+fn within(document: &Document, parsed: &[Parsed<'_>], found: &mut Vec<InputError>) {
     let mut pairs = 0;
     let mut told: HashSet<&Name> = HashSet::new();
     let senders = Senders::new(parsed);
@@ -226,13 +226,13 @@ mod tests {
     fn check(rules: &str, expected: &[&str]) {
         let text = format!("version: 1\nfunctions: {{ f: {{}}, g: {{}} }}\nrules:\n{rules}");
         let document = Document::read(&text);
-        assert!(document.faults.is_empty(), "{:?}", document.faults);
+        assert!(document.errors.is_empty(), "{:?}", document.errors);
         let (mut found, mut twice) = (Vec::new(), Vec::new());
         super::check(&document, &mut found, &mut twice);
         found.extend(twice);
-        let reasons: Vec<&str> = found.iter().map(|fault| fault.reason.as_str()).collect();
+        let reasons: Vec<&str> = found.iter().map(|error| error.reason.as_str()).collect();
         assert_eq!(reasons, expected, "{rules}");
-        assert!(found.iter().all(|fault| fault.place.is_some()));
+        assert!(found.iter().all(|error| error.place.is_some()));
     }
 
     #[test]

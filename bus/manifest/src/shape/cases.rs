@@ -21,7 +21,7 @@ pub(in super::super) const CASE: Shape = Shape {
         Key {
             name: "name",
             form: Form::Text(words("the name of a test", TEXT_BYTES_MAX)),
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "bugs from outside",
             about: "What it shows; `edgebus test --filter` looks for a part of it.",
         },
@@ -35,14 +35,14 @@ pub(in super::super) const CASE: Shape = Shape {
         Key {
             name: "event",
             form: Form::OneOrMany(&Form::Event(words("`event`", TEXT_BYTES_MAX)), EVENTS),
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "{ type: com.github.issues, data: { action: opened } }",
             about: "The event, or a list of events, each of which must do what is expected. Written here, where `specversion`, `id` and `source` may be left out; or the path of a file, relative to the manifest's folder, with one CloudEvent in JSON, an array of them, or (`.jsonl`) one on each line. An event in EventBridge's shape is taken too: `detail-type` is `type`, `detail` is `data`, and `resources`, a list, goes into the data.",
         },
         Key {
             name: "expect",
             form: Form::List(&Form::Name("rule"), ANY),
-            absent: Absent::Means("a fault, unless `expect_not` is given"),
+            absent: Absent::Means("an error, unless `expect_not` is given"),
             example: "[outside-bugs]",
             about: "Rules that must match. Without `expect_not` they are all that may match; `[]` says that none does.",
         },

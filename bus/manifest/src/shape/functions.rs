@@ -69,7 +69,7 @@ pub(in super::super) const BUILD: Shape = Shape {
         Key {
             name: "command",
             form: Form::Text(words("`build.command`", TEXT_BYTES_MAX)),
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "cargo build --release --target wasm32-wasip2",
             about: "A command line, run by a shell in the manifest's folder.",
         },

@@ -39,8 +39,8 @@ pub(super) struct Key {
 /// What it means that a key is not there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Absent {
-    /// A fault.
-    Fault,
+    /// An error.
+    Error,
     /// The same as this value, as one writes it.
     Is(&'static str),
     /// What no value would say.
@@ -164,7 +164,7 @@ pub(super) const ROOT: Shape = Shape {
         Key {
             name: "version",
             form: Form::Version,
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "1",
             about: "The version of this format. There is one.",
         },

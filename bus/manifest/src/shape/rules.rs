@@ -57,7 +57,7 @@ pub(in super::super) const RULE: Shape = Shape {
         Key {
             name: "to",
             form: Form::List(&Form::Map(&TARGET), TARGETS),
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "[{ function: triage }]",
             about: "Where matching events go. Each target is a subscription of its own, with a name and a number.",
         },
@@ -73,7 +73,7 @@ pub(in super::super) const TARGET: Shape = Shape {
         Key {
             name: "function",
             form: Form::Name("function"),
-            absent: Absent::Fault,
+            absent: Absent::Error,
             example: "triage",
             about: "The function that handles the event. Twice in a rule, each needs a `name`.",
         },

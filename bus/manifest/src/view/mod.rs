@@ -9,7 +9,7 @@ mod verdict;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use rules::{Dialect, Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
+use edgebus_rules::{Dialect, Filter, ParseOptions, Part, Pattern, Transform, TransformSpec};
 use serde_json::value::RawValue;
 
 use edgebus_model::{Attribute, Data, Event, InputConfig, media_type};
@@ -184,8 +184,8 @@ pub fn input_config(json: &str) -> InputConfig {
 /// Parses a pattern as the manifest and the API take it, EventBridge's names included.
 ///
 /// # Errors
-/// Every fault of it.
-pub fn parse_pattern(text: &str) -> Result<Pattern, Vec<rules::Fault>> {
+/// Every error of it.
+pub fn parse_pattern(text: &str) -> Result<Pattern, Vec<edgebus_rules::ParseError>> {
     let options = ParseOptions {
         aliases: &ALIASES,
         ..PATTERNS
@@ -208,13 +208,13 @@ const FOREIGN: [(&str, &str); 6] = [
 ///
 /// # Errors
 /// What is wrong with it; its pointer is empty.
-pub fn parse_filter(text: &str) -> Result<Filter, rules::Fault> {
+pub fn parse_filter(text: &str) -> Result<Filter, edgebus_rules::ParseError> {
     let alias = FOREIGN.iter().find(|(alias, _)| {
         let rest = text.strip_prefix(alias);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     });
     match alias {
-        Some((alias, ours)) => Err(rules::Fault {
+        Some((alias, ours)) => Err(edgebus_rules::ParseError {
             offset: 0,
             pointer: String::new(),
             reason: format!("`{alias}` is EventBridge's name, which `where` does not know"),
@@ -227,9 +227,9 @@ pub fn parse_filter(text: &str) -> Result<Filter, rules::Fault> {
 /// Compiles how a target's input is made.
 ///
 /// # Errors
-/// Every fault; pointers as [`Transform::parse`] gives them. One in a template of EventBridge's form says
+/// Every error; pointers as [`Transform::parse`] gives them. One in a template of EventBridge's form says
 /// where in it.
-pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<rules::Fault>> {
+pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<edgebus_rules::ParseError>> {
     match input {
         InputConfig::Path(path) => Transform::parse(&TransformSpec::Path(path), &ALIASES),
         InputConfig::Template(json) => {
@@ -244,19 +244,19 @@ pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<rules::Fault>
                 paths: &paths,
                 template,
             };
-            Transform::parse(&spec, &ALIASES).map_err(|mut faults| {
-                for fault in &mut faults {
-                    if fault.pointer == "/input_template" {
-                        fault.reason.push_str(&place(template, fault.offset));
+            Transform::parse(&spec, &ALIASES).map_err(|mut errors| {
+                for error in &mut errors {
+                    if error.pointer == "/input_template" {
+                        error.reason.push_str(&place(template, error.offset));
                     }
                 }
-                faults
+                errors
             })
         }
     }
 }
 
-/// Where in a template a fault is, in words; empty at its very beginning.
+/// Where in a template an error is, in words; empty at its very beginning.
 fn place(template: &str, offset: usize) -> String {
     let before = template.get(..offset).unwrap_or(template);
     let line = before.rsplit('\n').next().unwrap_or_default();

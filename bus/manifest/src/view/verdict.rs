@@ -6,8 +6,8 @@
 
 use std::cmp::Ordering;
 
-use rules::{
-    Context, Duplicates, EventDocument, EventFault, Explanation, Filter, Nearness, RuleSet, Steps,
+use edgebus_rules::{
+    Context, Duplicates, EventDocument, EventError, Explanation, Filter, Nearness, RuleSet, Steps,
     Style, UsedUp, explain,
 };
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub struct InputVerdict {
     /// The input, if the event has one.
     pub input: Option<Box<RawValue>>,
     /// Why it has none.
-    pub fault: Option<String>,
+    pub error: Option<String>,
 }
 
 /// Why there is no verdict.
@@ -68,8 +68,8 @@ pub struct InputVerdict {
 pub enum Unjudged {
     /// The event's data can't be read.
     #[error(transparent)]
-    Event(#[from] EventFault),
-    /// The rule can't be read, which the manifest's checks rule out for one that is in force; in words.
+    Event(#[from] EventError),
+    /// The rule can't be read, which the manifest's checks rule out for one that is active; in words.
     #[error("{0}")]
     Rule(String),
 }
@@ -101,7 +101,7 @@ pub fn judge(
         let document = EventDocument::new(&parts);
         let tree = document.tree()?;
         for query in &rule.filters {
-            let filter = Filter::parse(query).map_err(|fault| Unjudged::Rule(fault.to_string()))?;
+            let filter = Filter::parse(query).map_err(|error| Unjudged::Rule(error.to_string()))?;
             let holds = filter.holds(tree, &mut steps);
             filters.push(FilterVerdict {
                 query: query.clone(),
@@ -154,8 +154,8 @@ pub fn check_keys(rule: &RuleConfig, view: &View<'_>) -> Result<(), Unjudged> {
     Ok(())
 }
 
-fn first(faults: Vec<rules::Fault>) -> Unjudged {
-    let first = faults.first();
+fn first(errors: Vec<edgebus_rules::ParseError>) -> Unjudged {
+    let first = errors.first();
     Unjudged::Rule(first.map_or_else(|| "it can't be read".to_owned(), ToString::to_string))
 }
 
@@ -167,14 +167,14 @@ fn inputs(
     let made = rule.targets.iter().filter_map(|target| {
         let made = input(target, rule, view, accepted_at).transpose()?;
         Some(made.map(|made| {
-            let (input, fault) = match made {
+            let (input, error) = match made {
                 Ok(input) => (Some(input), None),
-                Err(fault) => (None, Some(fault)),
+                Err(error) => (None, Some(error)),
             };
             InputVerdict {
                 subscription: target.name.to_string(),
                 input,
-                fault,
+                error,
             }
         }))
     });
@@ -328,8 +328,8 @@ impl Verdict {
         let mut out = String::new();
         for made in &self.inputs {
             let name = printable(&made.subscription);
-            let line = match &made.fault {
-                Some(fault) => format!("  input of {name} can't be made: {fault}\n"),
+            let line = match &made.error {
+                Some(error) => format!("  input of {name} can't be made: {error}\n"),
                 // JSON has one word for no input and for an input of null.
                 None => {
                     let input = made.input.as_deref().map_or("null", RawValue::get);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::event::{read_event, read_lineage, write_event, write_lineage};
 use super::{Reader, Writer};
 use edgebus_model::{
-    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Outcome, Pending, Running, Settled,
+    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Outcome, Pending, Running, Succeeded,
     TimeoutKind, Timestamp,
 };
 
@@ -64,15 +64,15 @@ fn read_ended(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Delivery> {
     Some(Delivery::new(pending, last.into_iter().collect()))
 }
 
-pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Settled) {
+pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
     write_ended(out, &settled.delivery);
     out.u64(settled.settled_at.0);
     out.u32(settled.emitted);
 }
 
 /// Reads a success with its last attempt alone.
-pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Settled> {
-    Some(Settled {
+pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Succeeded> {
+    Some(Succeeded {
         delivery: read_ended(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,

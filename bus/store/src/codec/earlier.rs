@@ -4,7 +4,7 @@
 
 use super::Reader;
 use super::delivery::{read_attempt, read_rest};
-use edgebus_model::{DeadLetter, Delivery, DeliveryKey, Pending, Settled, Timestamp};
+use edgebus_model::{DeadLetter, Delivery, DeliveryKey, Pending, Succeeded, Timestamp};
 
 /// A delivery with its attempts in one row. Claims that never ended counted as attempts.
 pub(crate) fn read_delivery(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Delivery> {
@@ -28,8 +28,8 @@ pub(crate) fn read_delivery(from: &mut Reader<'_>, key: DeliveryKey) -> Option<D
 }
 
 /// A success with all its attempts.
-pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Settled> {
-    Some(Settled {
+pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Succeeded> {
+    Some(Succeeded {
         delivery: read_delivery(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,

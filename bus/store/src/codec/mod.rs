@@ -2,7 +2,7 @@
 //!
 //! Written by hand, field by field, so that `docs/storage-format.md` can list every byte and no
 //! library's change can move one. The checksum covers the table and the key too: a whole record in
-//! the wrong place is as harmed as one with a flipped bit. Never here: an engine, a default for
+//! the wrong place is as corrupt as one with a flipped bit. Never here: an engine, a default for
 //! what can't be read, a payload that is parsed.
 
 pub(super) mod catalog;
@@ -36,7 +36,7 @@ pub(super) enum Table {
     Heads = 3,
     /// The logs.
     Events = 4,
-    /// What is owed.
+    /// What is pending.
     Deliveries = 5,
     /// Deliveries that wait, by due time.
     Due = 6,
@@ -59,7 +59,7 @@ pub(super) enum Table {
     Running = 20,
     /// Sums over other tables' rows.
     Counters = 21,
-    /// Harmed records that were moved aside.
+    /// Corrupt records that were moved aside.
     Quarantine = 22,
     /// Merged blocks of fingerprints.
     DedupeLevels = 23,
@@ -129,7 +129,7 @@ impl Table {
 
 /// A record that can't be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Harm {
+pub(super) struct CorruptRecord {
     /// Where it is: the table.
     pub(super) table: Table,
     /// Where it is: the key.
@@ -140,7 +140,7 @@ pub(super) struct Harm {
     pub(super) reason: &'static str,
 }
 
-impl Harm {
+impl CorruptRecord {
     pub(super) fn new(table: Table, key: &[u8], reason: &'static str) -> Self {
         let mut name = format!("{} ", table.name());
         let number = |range: std::ops::Range<usize>| {
@@ -201,16 +201,16 @@ impl Harm {
     }
 }
 
-impl From<Harm> for super::Error {
-    fn from(harm: Harm) -> Self {
-        Self::new(super::Kind::Corrupt, harm.line())
+impl From<CorruptRecord> for super::Error {
+    fn from(corruption: CorruptRecord) -> Self {
+        Self::new(super::Kind::Corrupt, corruption.line())
     }
 }
 
 #[cfg(test)]
 thread_local! {
-    /// A planted bug: reads on this thread don't check checksums.
-    pub(super) static PLANT_NO_CHECKSUM: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// An injected bug: reads on this thread don't check checksums.
+    pub(super) static INJECT_NO_CHECKSUM: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 fn checksum(table: Table, key: &[u8], framed: &[u8]) -> u64 {
@@ -250,7 +250,7 @@ pub(super) fn seal_as(
 }
 
 /// What is wrong with a record that is not the one that was written under this key of this table.
-pub(super) fn fault(table: Table, key: &[u8], record: &[u8]) -> Option<Harm> {
+pub(super) fn corruption_of(table: Table, key: &[u8], record: &[u8]) -> Option<CorruptRecord> {
     unseal(table, key, record, |from| {
         from.rest();
         Some(())
@@ -259,33 +259,33 @@ pub(super) fn fault(table: Table, key: &[u8], record: &[u8]) -> Option<Harm> {
 }
 
 /// Whether a record is the one that was written under this key of this table.
-pub(super) fn is_sound(table: Table, key: &[u8], record: &[u8]) -> bool {
-    fault(table, key, record).is_none()
+pub(super) fn is_intact(table: Table, key: &[u8], record: &[u8]) -> bool {
+    corruption_of(table, key, record).is_none()
 }
 
 /// Reads a record: `read` gets the content and must use all of it.
 ///
 /// # Errors
-/// [`Harm`] if the checksum, the format or the content is not what was written.
+/// [`CorruptRecord`] if the checksum, the format or the content is not what was written.
 pub(super) fn unseal<'a, T>(
     table: Table,
     key: &[u8],
     record: &'a [u8],
     read: impl FnOnce(&mut Reader<'a>) -> Option<T>,
-) -> Result<T, Harm> {
-    let harm = |reason| Harm::new(table, key, reason);
+) -> Result<T, CorruptRecord> {
+    let corruption = |reason| CorruptRecord::new(table, key, reason);
     let Some((framed, sum)) = record.split_last_chunk::<8>() else {
-        return Err(harm("is cut short"));
+        return Err(corruption("is cut short"));
     };
-    let sound = checksum(table, key, framed) == u64::from_le_bytes(*sum);
+    let intact = checksum(table, key, framed) == u64::from_le_bytes(*sum);
     #[cfg(test)]
-    let sound = sound || PLANT_NO_CHECKSUM.get();
-    if !sound {
-        return Err(harm("does not match its checksum"));
+    let intact = intact || INJECT_NO_CHECKSUM.get();
+    if !intact {
+        return Err(corruption("does not match its checksum"));
     }
-    let (format, content) = framed.split_first().ok_or_else(|| harm("is empty"))?;
+    let (format, content) = framed.split_first().ok_or_else(|| corruption("is empty"))?;
     if !(1..=RECORD_FORMAT).contains(format) {
-        return Err(harm("has a format of another release"));
+        return Err(corruption("has a format of another release"));
     }
     let mut reader = Reader {
         rest: content,
@@ -293,7 +293,7 @@ pub(super) fn unseal<'a, T>(
     };
     match read(&mut reader) {
         Some(value) if reader.rest.is_empty() => Ok(value),
-        _ => Err(harm("can't be decoded")),
+        _ => Err(corruption("can't be decoded")),
     }
 }
 

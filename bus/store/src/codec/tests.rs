@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn every_flipped_bit_is_harm() {
+fn every_flipped_bit_is_corruption() {
     let mut out = Vec::new();
     let key = 7_u64.to_be_bytes();
     seal(&mut out, Table::Events, &key, |out| out.bytes(b"content"));
@@ -12,14 +12,14 @@ fn every_flipped_bit_is_harm() {
     };
     assert_eq!(read(Table::Events, &key, &out).unwrap(), b"content");
     for bit in 0..out.len() * 8 {
-        let mut harmed = out.clone();
-        harmed[bit / 8] ^= 1 << (bit % 8);
-        assert!(read(Table::Events, &key, &harmed).is_err(), "bit {bit}");
+        let mut corrupt = out.clone();
+        corrupt[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(Table::Events, &key, &corrupt).is_err(), "bit {bit}");
     }
     for length in 0..out.len() {
         assert!(read(Table::Events, &key, &out[..length]).is_err());
     }
-    // In another place the same bytes are harmed.
+    // In another place the same bytes are corrupt.
     assert!(read(Table::Settled, &key, &out).is_err());
     assert!(read(Table::Events, &8_u64.to_be_bytes(), &out).is_err());
 }
@@ -39,29 +39,35 @@ fn a_record_of_another_release_is_not_read() {
     let mut out = vec![RECORD_FORMAT + 1, 5];
     let sum = checksum(Table::Heads, b"k", &out);
     out.extend_from_slice(&sum.to_le_bytes());
-    let harm = unseal(Table::Heads, b"k", &out, Reader::u8).unwrap_err();
-    assert!(harm.reason.contains("another release"), "{harm:?}");
+    let corruption = unseal(Table::Heads, b"k", &out, Reader::u8).unwrap_err();
+    assert!(
+        corruption.reason.contains("another release"),
+        "{corruption:?}"
+    );
 }
 
 #[test]
-fn names_of_harm_are_readable() {
+fn names_of_corruption_are_readable() {
     let mut key = 3_u32.to_be_bytes().to_vec();
     key.extend_from_slice(&9_u64.to_be_bytes());
-    let harm = Harm::new(Table::Events, &key, "x");
-    assert_eq!(harm.name, "events bus 3 position 9");
+    let corruption = CorruptRecord::new(Table::Events, &key, "x");
+    assert_eq!(corruption.name, "events bus 3 position 9");
     let mut key = 3_u32.to_be_bytes().to_vec();
     key.extend_from_slice(&2_u32.to_be_bytes());
     key.extend_from_slice(&9_u64.to_be_bytes());
-    let harm = Harm::new(Table::DeadLetters, &key, "x");
-    assert_eq!(harm.name, "dead-letters 3-9-r2");
+    let corruption = CorruptRecord::new(Table::DeadLetters, &key, "x");
+    assert_eq!(corruption.name, "dead-letters 3-9-r2");
     key.extend_from_slice(&4_u32.to_be_bytes());
-    let harm = Harm::new(Table::Attempts, &key, "x");
-    assert_eq!(harm.name, "attempts 3-9-r2 attempt 4");
+    let corruption = CorruptRecord::new(Table::Attempts, &key, "x");
+    assert_eq!(corruption.name, "attempts 3-9-r2 attempt 4");
     let mut key = 1_u32.to_be_bytes().to_vec();
     key.extend_from_slice(&9_u64.to_be_bytes());
     key.extend_from_slice(&3_u32.to_be_bytes());
     key.extend_from_slice(&2_u32.to_be_bytes());
-    assert_eq!(Harm::new(Table::Settled, &key, "x").name, "settled 3-9-r2");
+    assert_eq!(
+        CorruptRecord::new(Table::Settled, &key, "x").name,
+        "settled 3-9-r2"
+    );
 }
 
 /// What records of formats 1 and 2 said of a target is still read: a function, whose subscription has the

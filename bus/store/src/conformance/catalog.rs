@@ -236,7 +236,7 @@ fn a_deployment_makes_a_revision_only_if_something_differs() {
         assert_eq!(revision.config, configured);
         let component = |text: &[u8]| subject.store.component(Digest::of(text)).unwrap();
         assert_eq!(component(b"two").as_deref(), Some(&b"two"[..]));
-        assert_eq!(component(b"one"), None, "no function in force needs it");
+        assert_eq!(component(b"one"), None, "no active function needs it");
     }
 }
 
@@ -379,7 +379,7 @@ fn a_plan_is_denied_after_another_change() {
     }
 }
 
-/// Only what left, owes nothing and has no dead letter is retired, and no number is given twice.
+/// Only what left, has nothing pending and has no dead letter is retired, and no number is given twice.
 #[test]
 fn subscriptions_are_retired_at_their_end_and_numbers_never_return() {
     for mut subject in Subject::all().map(Subject::with_rules) {
@@ -396,12 +396,12 @@ fn subscriptions_are_retired_at_their_end_and_numbers_never_return() {
         ));
         let rest = vec![rule("r3", "side", &["f"])];
         apply(&subject, manifest(&["side"], &["f", "g"], rest.clone()));
-        assert!(!retire(&subject, &[S1]), "it owes three deliveries");
+        assert!(!retire(&subject, &[S1]), "it has three pending");
         subject.one(done(key(S1, 1), 0));
         let reason = DeadReason::Rejected;
         subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
         let before = subject.store.catalog().unwrap();
-        assert!(!retire(&subject, &[S1]), "it owes one");
+        assert!(!retire(&subject, &[S1]), "it has one pending");
         subject.one(done(key(S1, 3), 0));
         assert!(!retire(&subject, &[S1]), "it has a dead letter");
         assert_eq!(subject.store.catalog().unwrap(), before);
@@ -419,9 +419,12 @@ fn subscriptions_are_retired_at_their_end_and_numbers_never_return() {
         assert!(!numbers.contains(&2) && numbers.contains(&1), "{numbers:?}");
         // Its successes are listed no more, and every event still has all of its deliveries.
         assert!(subject.store.settled(S2, None, 10).unwrap().is_empty());
-        let mut harm = Vec::new();
-        subject.store.verify(&mut |line| harm.push(line)).unwrap();
-        assert!(harm.is_empty(), "{harm:?}");
+        let mut corruption = Vec::new();
+        subject
+            .store
+            .verify(&mut |line| corruption.push(line))
+            .unwrap();
+        assert!(corruption.is_empty(), "{corruption:?}");
         // The name that comes back is another subscription, even where the last number was retired.
         let last = *numbers.last().unwrap();
         let with = |name: &str| {

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn owed(subject: &Subject, key: DeliveryKey) -> Delivery {
+fn pending_row(subject: &Subject, key: DeliveryKey) -> Delivery {
     match subject.store.delivery(key).unwrap() {
-        Some(DeliveryState::Owed(row)) => row,
+        Some(DeliveryState::Pending(row)) => row,
         other => panic!("{key} is {other:?}"),
     }
 }
@@ -33,7 +33,7 @@ fn success_moves_the_delivery_into_the_history() {
         subject.reopen();
         assert_eq!(subject.store.deliveries(S1, None, 9).unwrap().len(), 1);
         let history = subject.store.settled(S1, None, 9).unwrap();
-        let expected = Settled {
+        let expected = Succeeded {
             delivery: Delivery::new(
                 Pending {
                     attempts_made: 1,
@@ -47,7 +47,7 @@ fn success_moves_the_delivery_into_the_history() {
         };
         assert_eq!(history, std::slice::from_ref(&expected));
         let state = subject.store.delivery(key(S1, 1)).unwrap();
-        assert_eq!(state, Some(DeliveryState::Settled(expected)));
+        assert_eq!(state, Some(DeliveryState::Succeeded(expected)));
         assert!(
             subject
                 .store
@@ -86,7 +86,7 @@ fn a_fence_lets_one_attempt_settle() {
         let retry = SettleEnd::Retry { due_at: NOW };
         let outcome = subject.one(settle(key(S1, 1), 2, 2, retry));
         assert_eq!(outcome, StepOutcome::Settled(vec![]));
-        let row = owed(&subject, key(S1, 1));
+        let row = pending_row(&subject, key(S1, 1));
         assert_eq!(
             (row.fence, row.claims, row.attempts_made, row.attempts.len()),
             (3, 0, 2, 1)
@@ -134,7 +134,7 @@ fn retries_wait_in_order_of_due_time() {
         subject.store.commit(&again).unwrap();
         let rest = subject.store.waiting(Timestamp(u64::MAX), None, 9).unwrap();
         assert_eq!(rest, [all[2], (Timestamp(900), key(S1, 2))]);
-        let row = owed(&subject, key(S1, 2));
+        let row = pending_row(&subject, key(S1, 2));
         assert_eq!(row.due_at, Some(Timestamp(900)));
         assert_eq!(
             (row.attempts_made, row.fence, row.attempts.len()),
@@ -211,7 +211,7 @@ fn every_outcome_comes_back_from_the_history() {
             })));
         }
         subject.reopen();
-        let row = owed(&subject, key(S1, 1));
+        let row = pending_row(&subject, key(S1, 1));
         assert_eq!(row.host_failures, 1);
         let kept: Vec<_> = row
             .attempts
@@ -245,7 +245,11 @@ fn state_is_written_with_the_settlement_under_versions() {
         let stale = end(&subject, 2, &[("k", 0)], &[("k", Some("x"))]);
         assert_eq!(stale, StepOutcome::Conflict);
         assert_eq!(state(&subject, "k"), Some(one.clone()));
-        assert_eq!(owed(&subject, key(S1, 2)).fence, 0, "nothing was written");
+        assert_eq!(
+            pending_row(&subject, key(S1, 2)).fence,
+            0,
+            "nothing was written"
+        );
 
         let delete = end(&subject, 2, &[("k", one.version)], &[("k", None)]);
         assert_eq!(delete, settled);
@@ -311,7 +315,7 @@ fn no_end_counts_that_rests_on_a_state_that_has_changed() {
                 subject.one(settle_seen(key(S1, position), 0, 1, seen, end.clone()))
             };
             assert_eq!(outcome(0), StepOutcome::Conflict);
-            assert_eq!(owed(&subject, key(S1, position)).fence, 0);
+            assert_eq!(pending_row(&subject, key(S1, position)).fence, 0);
             assert_eq!(outcome(version), StepOutcome::Settled(vec![]));
         }
     }
@@ -493,7 +497,7 @@ fn a_chain_is_stopped_at_its_limits_with_nothing_written() {
         assert_eq!(outcome, StepOutcome::Refused(DeadReason::FanOutLimit));
         assert_eq!(subject.store.state(&name("f"), b"k").unwrap(), None);
         assert_eq!(subject.store.events(BUS, Position(0), 9).unwrap().len(), 2);
-        assert_eq!(owed(&subject, from).fence, 0);
+        assert_eq!(pending_row(&subject, from).fence, 0);
 
         // The count is durable and over all deliveries of the root; duplicates don't count.
         let mut most = many(from, max - 1, "n");

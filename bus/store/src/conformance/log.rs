@@ -306,8 +306,8 @@ fn a_buss_times_never_go_back() {
         let page = subject.store.events(BUS, Position(0), 9).unwrap();
         let times: Vec<_> = page.iter().map(|stored| stored.accepted_at).collect();
         assert_eq!(times, [NOW; 3]);
-        let owed = subject.store.deliveries(S1, None, 9).unwrap();
-        assert!(owed.iter().all(|row| row.accepted_at == NOW));
+        let pending = subject.store.deliveries(S1, None, 9).unwrap();
+        assert!(pending.iter().all(|row| row.accepted_at == NOW));
         assert_eq!(subject.store.catalog().unwrap().newest, NOW);
     }
 }
@@ -390,7 +390,7 @@ fn deliveries_are_written_beside_the_event() {
             2
         );
         let one = subject.store.delivery(key(S2, 2)).unwrap();
-        assert!(matches!(one, Some(DeliveryState::Owed(row)) if row.key == key(S2, 2)));
+        assert!(matches!(one, Some(DeliveryState::Pending(row)) if row.key == key(S2, 2)));
         assert_eq!(subject.store.delivery(key(S2, 3)).unwrap(), None);
     }
 }

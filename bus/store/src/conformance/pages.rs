@@ -184,8 +184,11 @@ fn what_is_claimed_runs_until_it_ends() {
         };
         subject.one(settle(key(S2, 31), 1, 1, dead));
         assert_eq!(running(&subject), [(key(S1, 2), 2)]);
-        let mut harm = Vec::new();
-        subject.store.verify(&mut |line| harm.push(line)).unwrap();
-        assert_eq!(harm, Vec::<String>::new());
+        let mut corruption = Vec::new();
+        subject
+            .store
+            .verify(&mut |line| corruption.push(line))
+            .unwrap();
+        assert_eq!(corruption, Vec::<String>::new());
     }
 }

@@ -105,7 +105,7 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             u64::from(position),
         );
         let fence = match model.delivery(key).unwrap() {
-            Some(DeliveryState::Owed(row)) => row.fence,
+            Some(DeliveryState::Pending(row)) => row.fence,
             _ => 0,
         };
         (key, fence + u32::from(off))
@@ -339,8 +339,8 @@ proptest! {
             prop_assert_eq!(got, expected, "{:?}", steps);
         }
         prop_assert_eq!(everything(&*subject.store), everything(&*model.store));
-        let mut harm = Vec::new();
-        let seen = subject.store.verify(&mut |line| harm.push(line)).unwrap();
-        prop_assert!(seen.harmed == 0 && harm.is_empty(), "{:?}", harm);
+        let mut corruption = Vec::new();
+        let seen = subject.store.verify(&mut |line| corruption.push(line)).unwrap();
+        prop_assert!(seen.corrupt == 0 && corruption.is_empty(), "{:?}", corruption);
     }
 }

@@ -54,12 +54,12 @@ impl Row {
 
 impl Data {
     /// True if the row can be used.
-    pub(super) fn is_sound(&self, row: &Row) -> bool {
+    pub(super) fn is_intact(&self, row: &Row) -> bool {
         !self.corrupt.contains(row) && !self.aside.contains_key(row)
     }
 
     /// Rows of state that can't be used.
-    pub(super) fn unsound_state(&self) -> BTreeSet<Row> {
+    pub(super) fn corrupt_state(&self) -> BTreeSet<Row> {
         let all = self.corrupt.iter().chain(self.aside.keys());
         all.filter(|row| matches!(row, Row::State(..)))
             .cloned()
@@ -67,8 +67,8 @@ impl Data {
     }
 
     /// Refuses a row that can't be used.
-    pub(super) fn must_be_sound(&self, row: &Row) -> Result<(), Error> {
-        if self.is_sound(row) {
+    pub(super) fn must_be_intact(&self, row: &Row) -> Result<(), Error> {
+        if self.is_intact(row) {
             Ok(())
         } else {
             Err(row.error())
@@ -109,12 +109,12 @@ impl Data {
             self.corrupt.remove(&row);
             moved.records.push(format!("{row:?}"));
             self.aside.insert(row.clone(), now);
-            self.mend(&row, now, &mut moved);
+            self.repair(&row, now, &mut moved);
         }
         StepOutcome::Quarantined(Box::new(moved))
     }
 
-    fn mend(&mut self, row: &Row, now: Timestamp, moved: &mut Moved) {
+    fn repair(&mut self, row: &Row, now: Timestamp, moved: &mut Moved) {
         match row {
             Row::Delivery(key) => {
                 if self.deliveries.remove(key).is_some() {
@@ -125,13 +125,13 @@ impl Data {
             Row::DeadLetter(key) => {
                 if self.dead_letters.remove(key).is_some() {
                     self.aside.remove(row);
-                    self.bury(fresh(*key, now), DeadReason::Corrupt, now);
+                    self.dead_letter(fresh(*key, now), DeadReason::Corrupt, now);
                     moved.dead.push(*key);
                 }
             }
             Row::Due(due, key) => {
                 self.aside.remove(row);
-                moved.owed.push((*due, *key));
+                moved.pending.push((*due, *key));
             }
             Row::Settled(key) => {
                 let place = self.place_of(*key);
@@ -162,7 +162,7 @@ impl Data {
         self.running.remove(&key);
         let bus = self.known.subscriptions.get(&key.subscription);
         let readable = bus.is_some_and(|known| {
-            self.unharmed(known.bus, key.position) && self.at(known.bus, key.position).is_some()
+            self.intact(known.bus, key.position) && self.at(known.bus, key.position).is_some()
         });
         if readable {
             let again = Delivery {
@@ -172,9 +172,9 @@ impl Data {
             };
             self.deliveries.insert(key, again);
             self.due.insert((now, key));
-            moved.owed.push((now, key));
+            moved.pending.push((now, key));
         } else {
-            self.bury(fresh(key, now), DeadReason::Corrupt, now);
+            self.dead_letter(fresh(key, now), DeadReason::Corrupt, now);
             moved.dead.push(key);
         }
     }

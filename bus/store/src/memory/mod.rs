@@ -5,9 +5,9 @@
 //! and start a bus. Never here: durability, checksums, an upper bound on memory.
 
 mod corrupt;
-mod pages;
 #[cfg(any(test, feature = "testing"))]
-pub mod planted;
+pub mod injected;
+mod pages;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,15 +20,15 @@ use bytes::Bytes;
 pub use corrupt::Row;
 
 use self::pages::{fill, in_direction, of_subscription, weights};
+use super::catalog_state::CatalogState;
 use super::change::Change;
-use super::known::Known;
 use super::{
     BusCounts, Catalog, Corruption, Counts, DeliveryState, Error, Kind, Page, Quarantined,
     RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use edgebus_model::{
     BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
-    Position, Running, Settled, SubscriptionId, Timestamp,
+    Position, Running, SubscriptionId, Succeeded, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -40,15 +40,15 @@ pub struct MemoryStore {
     epoch: u64,
     /// What the handle before this one left.
     was_clean: bool,
-    /// Set by a planted failure, for ever.
+    /// Set by an injected failure, for ever.
     dead: AtomicBool,
     /// The failure that the next commit meets.
-    planted: Mutex<Option<PlantedFailure>>,
+    injected: Mutex<Option<InjectedFailure>>,
 }
 
 /// A commit that answers [`Kind::Unknown`], on demand of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PlantedFailure {
+pub enum InjectedFailure {
     /// The transaction took place all the same.
     Landed,
     /// It did not.
@@ -56,12 +56,12 @@ pub enum PlantedFailure {
 }
 
 /// Where a success stands.
-type Place = (BusId, Position, SubscriptionId, u32);
+type SuccessKey = (BusId, Position, SubscriptionId, u32);
 
 /// Everything that the store holds.
 #[derive(Clone, Debug)]
 struct Data {
-    known: Arc<Known>,
+    known: Arc<CatalogState>,
     epoch: u64,
     clean: bool,
     /// The last reading of the clock.
@@ -74,7 +74,7 @@ struct Data {
     deliveries: BTreeMap<DeliveryKey, Delivery>,
     due: BTreeSet<(Timestamp, DeliveryKey)>,
     running: BTreeMap<DeliveryKey, Running>,
-    settled: BTreeMap<Place, Settled>,
+    settled: BTreeMap<SuccessKey, Succeeded>,
     dead_letters: BTreeMap<DeliveryKey, DeadLetter>,
     /// Copied on the first write after a view was taken.
     state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
@@ -101,7 +101,7 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         let data = Data {
-            known: Arc::new(Known::genesis()),
+            known: Arc::new(CatalogState::genesis()),
             epoch: 1,
             clean: false,
             clock: None,
@@ -129,7 +129,7 @@ impl MemoryStore {
         let (epoch, was_clean) = {
             let mut data = self.lock();
             #[cfg(any(test, feature = "testing"))]
-            if planted::DEDUPE_APART.get() {
+            if injected::DEDUPE_APART.get() {
                 data.forget_newest();
             }
             data.epoch += 1;
@@ -139,18 +139,18 @@ impl MemoryStore {
     }
 
     /// Makes the next commit answer [`Kind::Unknown`], and this handle dead after it.
-    pub fn plant(&self, failure: PlantedFailure) {
-        *self.planted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    pub fn inject(&self, failure: InjectedFailure) {
+        *self.injected.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
     /// What is pending, corrupt rows included.
     #[cfg(any(test, feature = "testing"))]
-    pub fn owed(&self) -> Vec<Delivery> {
+    pub fn all_pending(&self) -> Vec<Delivery> {
         self.lock().deliveries.values().cloned().collect()
     }
 
     /// Declares a row corrupt: reads answer [`Kind::Corrupt`], pages leave it out.
-    pub fn harm(&self, row: Row) {
+    pub fn corrupt(&self, row: Row) {
         let mut data = self.lock();
         data.found += u64::from(data.corrupt.insert(row));
     }
@@ -161,7 +161,7 @@ impl MemoryStore {
             epoch,
             was_clean,
             dead: AtomicBool::new(false),
-            planted: Mutex::new(None),
+            injected: Mutex::new(None),
         }
     }
 
@@ -180,7 +180,7 @@ impl MemoryStore {
 
 impl MemoryStore {
     /// What is known, with what else the catalog tells.
-    fn catalog_of(&self, data: &Data, known: &Known) -> Catalog {
+    fn catalog_of(&self, data: &Data, known: &CatalogState) -> Catalog {
         Catalog {
             store_id: [1; 16],
             secret: [2; 32],
@@ -201,28 +201,28 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn commit(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         let mut data = self.alive()?;
-        let planted = self
-            .planted
+        let injected = self
+            .injected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if planted.is_some() {
+        if injected.is_some() {
             self.dead.store(true, Ordering::Relaxed);
         }
-        if planted == Some(PlantedFailure::Lost) {
-            return Err(Error::new(Kind::Unknown, "planted: the commit was lost"));
+        if injected == Some(InjectedFailure::Lost) {
+            return Err(Error::new(Kind::Unknown, "injected: the commit was lost"));
         }
         let outcomes = batch.iter().map(|step| data.step(step)).collect();
-        if planted == Some(PlantedFailure::Landed) {
-            return Err(Error::new(Kind::Unknown, "planted: the commit landed"));
+        if injected == Some(InjectedFailure::Landed) {
+            return Err(Error::new(Kind::Unknown, "injected: the commit landed"));
         }
         Ok(outcomes)
     }
 
     fn catalog(&self) -> Result<Catalog, Error> {
         let data = self.alive()?;
-        data.must_be_sound(&Row::Meta)?;
-        data.must_be_sound(&Row::Catalog)?;
+        data.must_be_intact(&Row::Meta)?;
+        data.must_be_intact(&Row::Catalog)?;
         Ok(self.catalog_of(&data, &data.known))
     }
 
@@ -249,7 +249,7 @@ impl Store for MemoryStore {
 
     fn event(&self, bus: BusId, position: Position) -> Result<Option<StoredEvent>, Error> {
         let data = self.alive()?;
-        data.must_be_sound(&Row::Event(bus, position))?;
+        data.must_be_intact(&Row::Event(bus, position))?;
         Ok(data.at(bus, position).cloned())
     }
 
@@ -260,8 +260,8 @@ impl Store for MemoryStore {
         page: Page,
     ) -> Result<Rows<Pending, DeliveryKey>, Error> {
         let data = self.alive()?;
-        let sound = |key| data.is_sound(&Row::Delivery(key));
-        let reading = (sound, weights::pending);
+        let intact = |key| data.is_intact(&Row::Delivery(key));
+        let reading = (intact, weights::pending);
         let rows = of_subscription(&data.deliveries, subscription, from, page, reading);
         Ok(Rows {
             rows: rows.rows.iter().map(Delivery::pending).collect(),
@@ -277,15 +277,15 @@ impl Store for MemoryStore {
         page: Page,
     ) -> Result<Rows<Delivery, DeliveryKey>, Error> {
         let data = self.alive()?;
-        let sound = |key| data.is_sound(&Row::Delivery(key));
-        let reading = (sound, weights::delivery);
+        let intact = |key| data.is_intact(&Row::Delivery(key));
+        let reading = (intact, weights::delivery);
         let rows = &data.deliveries;
         Ok(of_subscription(rows, subscription, from, page, reading))
     }
 
     fn pending(&self, key: DeliveryKey) -> Result<Option<Pending>, Error> {
         let data = self.alive()?;
-        data.must_be_sound(&Row::Delivery(key))?;
+        data.must_be_intact(&Row::Delivery(key))?;
         Ok(data.deliveries.get(&key).map(Delivery::pending))
     }
 
@@ -316,7 +316,7 @@ impl Store for MemoryStore {
         let rows = data.due.range((from, Bound::Unbounded));
         Ok(rows
             .take_while(|(due, _)| *due <= until)
-            .filter(|(due, key)| data.is_sound(&Row::Due(*due, *key)))
+            .filter(|(due, key)| data.is_intact(&Row::Due(*due, *key)))
             .take(limit)
             .copied()
             .collect())
@@ -325,15 +325,19 @@ impl Store for MemoryStore {
     fn delivery(&self, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
         let data = self.alive()?;
         for row in [Row::Delivery(key), Row::Settled(key), Row::DeadLetter(key)] {
-            data.must_be_sound(&row)?;
+            data.must_be_intact(&row)?;
         }
-        let owed = data.deliveries.get(&key).cloned().map(DeliveryState::Owed);
+        let pending = data
+            .deliveries
+            .get(&key)
+            .cloned()
+            .map(DeliveryState::Pending);
         let place = data.place_of(key);
         let settled = || {
             data.settled
                 .get(&place)
                 .cloned()
-                .map(DeliveryState::Settled)
+                .map(DeliveryState::Succeeded)
         };
         let dead = || {
             data.dead_letters
@@ -341,7 +345,7 @@ impl Store for MemoryStore {
                 .cloned()
                 .map(DeliveryState::Dead)
         };
-        Ok(owed.or_else(settled).or_else(dead))
+        Ok(pending.or_else(settled).or_else(dead))
     }
 
     fn settled_page(
@@ -349,7 +353,7 @@ impl Store for MemoryStore {
         subscription: SubscriptionId,
         from: Option<DeliveryKey>,
         page: Page,
-    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+    ) -> Result<Rows<Succeeded, DeliveryKey>, Error> {
         let data = self.alive()?;
         let key = |replay, position| DeliveryKey {
             subscription,
@@ -365,8 +369,8 @@ impl Store for MemoryStore {
         let from = from.map(|from| data.place_of(from));
         let rows = in_direction(&data.settled, first, last, from, page);
         let rows = rows.filter(|row| row.delivery.key.subscription == subscription);
-        let rows = rows.filter(|row| data.is_sound(&Row::Settled(row.delivery.key)));
-        let weight = |row: &Settled| weights::delivery(&row.delivery);
+        let rows = rows.filter(|row| data.is_intact(&Row::Settled(row.delivery.key)));
+        let weight = |row: &Succeeded| weights::delivery(&row.delivery);
         Ok(fill(rows, page, |row| row.delivery.key, weight))
     }
 
@@ -378,7 +382,7 @@ impl Store for MemoryStore {
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
         let data = self.alive()?;
         let weight = |row: &DeadLetter| weights::delivery(&row.delivery) + row.event.size();
-        let reading = (|key| data.is_sound(&Row::DeadLetter(key)), weight);
+        let reading = (|key| data.is_intact(&Row::DeadLetter(key)), weight);
         let rows = &data.dead_letters;
         Ok(of_subscription(rows, subscription, from, page, reading))
     }
@@ -397,7 +401,7 @@ impl Store for MemoryStore {
         let of = |key: &DeliveryKey| key.subscription == subscription;
         let mut counts = Counts::default();
         for row in data.deliveries.values().filter(|row| of(&row.key)) {
-            *counts.owed_mut(row.due_at.is_some()) += 1;
+            *counts.pending_mut(row.due_at.is_some()) += 1;
         }
         counts.dead = data.dead_letters.keys().filter(|key| of(key)).count() as u64;
         Ok(counts)
@@ -407,7 +411,7 @@ impl Store for MemoryStore {
         let data = self.lock();
         let mut counts = Counts::default();
         for row in data.deliveries.values() {
-            *counts.owed_mut(row.due_at.is_some()) += 1;
+            *counts.pending_mut(row.due_at.is_some()) += 1;
         }
         counts.dead = data.dead_letters.len() as u64;
         counts
@@ -418,26 +422,26 @@ impl Store for MemoryStore {
         Ok(Box::new(View {
             state: data.state.clone(),
             version: data.state_version,
-            unsound: data.unsound_state(),
+            unsound: data.corrupt_state(),
         }))
     }
 
     fn component(&self, digest: Digest) -> Result<Option<Bytes>, Error> {
         let data = self.alive()?;
-        data.must_be_sound(&Row::Component(digest))?;
+        data.must_be_intact(&Row::Component(digest))?;
         Ok(data.components.get(&digest).cloned())
     }
 
-    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
+    fn verify(&self, corruption: &mut dyn FnMut(String)) -> Result<Verified, Error> {
         let data = self.alive()?;
         for row in &data.corrupt {
-            harm(format!("{row:?}"));
+            corruption(format!("{row:?}"));
         }
         let events: usize = data.logs.values().map(Vec::len).sum();
         let rest = data.deliveries.len() + data.settled.len() + data.dead_letters.len();
         Ok(Verified {
             records: (events + rest + data.state.len()) as u64,
-            harmed: data.corrupt.len() as u64,
+            corrupt: data.corrupt.len() as u64,
         })
     }
 
@@ -463,7 +467,7 @@ struct View {
 }
 
 impl View {
-    fn is_sound(&self, function: &Name, key: &[u8]) -> bool {
+    fn is_intact(&self, function: &Name, key: &[u8]) -> bool {
         self.unsound.is_empty()
             || !self
                 .unsound
@@ -477,7 +481,7 @@ impl StateView for View {
     }
 
     fn get(&self, function: &Name, key: &[u8]) -> Result<Option<Versioned>, Error> {
-        if !self.is_sound(function, key) {
+        if !self.is_intact(function, key) {
             return Err(Row::State(function.clone(), key.to_vec()).error());
         }
         Ok(self.state.get(&(function.clone(), key.to_vec())).cloned())
@@ -498,7 +502,7 @@ impl StateView for View {
         Ok(rows
             .map(|((owner, key), _)| (owner, key))
             .take_while(|(owner, key)| *owner == function && key.starts_with(prefix))
-            .filter(|(_, key)| self.is_sound(function, key))
+            .filter(|(_, key)| self.is_intact(function, key))
             .take(limit)
             .map(|(_, key)| key.clone())
             .collect())

@@ -114,7 +114,7 @@ pub(super) fn of_subscription<T: Clone + Keyed>(
     subscription: SubscriptionId,
     from: Option<DeliveryKey>,
     page: Page,
-    (sound, weight): (impl Fn(DeliveryKey) -> bool, impl Fn(&T) -> usize),
+    (intact, weight): (impl Fn(DeliveryKey) -> bool, impl Fn(&T) -> usize),
 ) -> Rows<T, DeliveryKey> {
     let end = |replay, position| DeliveryKey {
         subscription,
@@ -129,7 +129,7 @@ pub(super) fn of_subscription<T: Clone + Keyed>(
         from,
         page,
     );
-    let rows = rows.filter(|row| sound(row.key()));
+    let rows = rows.filter(|row| intact(row.key()));
     fill(rows, page, T::key, weight)
 }
 
@@ -142,17 +142,17 @@ impl Data {
         page: Page,
     ) -> Rows<StoredEvent, Position> {
         let log = self.logs.get(&bus).map_or(&[][..], Vec::as_slice);
-        let unharmed = |row: &&StoredEvent| self.unharmed(bus, row.position);
+        let intact = |row: &&StoredEvent| self.intact(bus, row.position);
         let weight = |row: &StoredEvent| row.event.size();
         let place = usize::try_from(from.0).unwrap_or(usize::MAX);
         match page.direction {
             Direction::Forward => {
-                let rows = log.iter().skip(place).filter(unharmed);
+                let rows = log.iter().skip(place).filter(intact);
                 fill(rows, page, |row| row.position, weight)
             }
             Direction::Backward => {
                 let before = place.saturating_sub(1).min(log.len());
-                let rows = log[..before].iter().rev().filter(unharmed);
+                let rows = log[..before].iter().rev().filter(intact);
                 fill(rows, page, |row| row.position, weight)
             }
         }

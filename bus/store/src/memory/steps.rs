@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Data, Place, Row};
+use super::{Data, Row, SuccessKey};
 use crate::change::Change;
 use crate::{
     Append, Appended, Effects, ListedKeys, Listing, NewEvent, Reused, Seen, Settle, SettleEnd,
@@ -11,7 +11,7 @@ use crate::{
 };
 use edgebus_model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Name, Pending, Position, Running, Settled, Timestamp,
+    Name, Pending, Position, Running, Succeeded, Timestamp,
 };
 
 impl Data {
@@ -31,8 +31,8 @@ impl Data {
         self.logs.get(&bus)?.get(index)
     }
 
-    pub(super) fn unharmed(&self, bus: BusId, position: Position) -> bool {
-        self.is_sound(&Row::Event(bus, position))
+    pub(super) fn intact(&self, bus: BusId, position: Position) -> bool {
+        self.is_intact(&Row::Event(bus, position))
     }
 
     pub(super) fn step(&mut self, step: &Step) -> StepOutcome {
@@ -63,11 +63,11 @@ impl Data {
 
     fn append(&mut self, append: &Append) -> StepOutcome {
         for new in &append.events {
-            if let Err(reason) = self.known.stranger(append.bus, &new.subscriptions) {
+            if let Err(reason) = self.known.check_targets(append.bus, &new.subscriptions) {
                 return StepOutcome::Denied(reason);
             }
         }
-        if let Err(reason) = self.known.stranger(append.bus, &[]) {
+        if let Err(reason) = self.known.check_targets(append.bus, &[]) {
             return StepOutcome::Denied(reason);
         }
         let all = append.events.iter().map(|new| (append.bus, new));
@@ -156,8 +156,8 @@ impl Data {
     }
 
     fn claim(&mut self, key: DeliveryKey, fence: u32, now: Timestamp) -> StepOutcome {
-        let sound = self.is_sound(&Row::Delivery(key));
-        match self.deliveries.get_mut(&key).filter(|_| sound) {
+        let intact = self.is_intact(&Row::Delivery(key));
+        match self.deliveries.get_mut(&key).filter(|_| intact) {
             Some(delivery) if delivery.fence == fence => {
                 let mut pending = delivery.pending();
                 pending.claim();
@@ -177,13 +177,13 @@ impl Data {
     }
 
     fn settle(&mut self, settle: &Settle) -> StepOutcome {
-        let sound = self.is_sound(&Row::Delivery(settle.key));
-        let Some(delivery) = self.deliveries.get(&settle.key).filter(|_| sound) else {
+        let intact = self.is_intact(&Row::Delivery(settle.key));
+        let Some(delivery) = self.deliveries.get(&settle.key).filter(|_| intact) else {
             return StepOutcome::Stale;
         };
         let stale = delivery.fence != settle.fence;
         #[cfg(any(test, feature = "testing"))]
-        let stale = stale && !super::planted::NO_FENCE.get();
+        let stale = stale && !super::injected::NO_FENCE.get();
         if stale {
             return StepOutcome::Stale;
         }
@@ -211,7 +211,7 @@ impl Data {
         }
         match &settle.end {
             SettleEnd::Done(effects) => {
-                let row = Settled {
+                let row = Succeeded {
                     delivery: ended,
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
@@ -224,7 +224,7 @@ impl Data {
                 self.due.insert((*due_at, settle.key));
                 self.deliveries.insert(settle.key, ended);
             }
-            SettleEnd::Dead { reason } => self.bury(ended, *reason, settle.now),
+            SettleEnd::Dead { reason } => self.dead_letter(ended, *reason, settle.now),
         }
         StepOutcome::Settled(emitted)
     }
@@ -238,8 +238,8 @@ impl Data {
             let row = self.state.get(&(function.clone(), key.clone()));
             let changed = row.map_or(0, |row| row.version) != version;
             #[cfg(any(test, feature = "testing"))]
-            let changed = changed && !super::planted::NO_VERSIONS.get();
-            changed || !self.is_sound(&Row::State(function.clone(), key.clone()))
+            let changed = changed && !super::injected::NO_VERSIONS.get();
+            changed || !self.is_intact(&Row::State(function.clone(), key.clone()))
         };
         let keys = |listing: &Listing| {
             let mut keys = ListedKeys::default();
@@ -268,7 +268,7 @@ impl Data {
             return Some(StepOutcome::Denied(reason));
         }
         for (bus, new) in &effects.emits {
-            if let Err(reason) = self.known.stranger(*bus, &new.subscriptions) {
+            if let Err(reason) = self.known.check_targets(*bus, &new.subscriptions) {
                 return Some(StepOutcome::Denied(reason));
             }
             if new.lineage.hops > Lineage::HOPS_MAX {
@@ -311,7 +311,7 @@ impl Data {
             for (key, value) in &effects.writes {
                 self.state_version = effects.version;
                 let place = (function.clone(), key.clone());
-                // A row that is written anew is sound again.
+                // A row that is written anew is intact again.
                 let row = Row::State(function.clone(), key.clone());
                 self.corrupt.remove(&row);
                 self.aside.remove(&row);
@@ -341,17 +341,17 @@ impl Data {
     }
 
     /// Where a success stands: by bus and position first.
-    pub(super) fn place_of(&self, key: DeliveryKey) -> Place {
+    pub(super) fn place_of(&self, key: DeliveryKey) -> SuccessKey {
         let known = self.known.subscriptions.get(&key.subscription);
         let bus = known.map_or(BusId(0), |known| known.bus);
         (bus, key.position, key.subscription, key.replay)
     }
 
-    pub(super) fn bury(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {
+    pub(super) fn dead_letter(&mut self, delivery: Delivery, reason: DeadReason, now: Timestamp) {
         let key = delivery.key;
         let bus = self.known.subscriptions.get(&key.subscription);
         let stored = bus
-            .filter(|known| self.unharmed(known.bus, key.position))
+            .filter(|known| self.intact(known.bus, key.position))
             .and_then(|known| self.at(known.bus, key.position));
         let letter = DeadLetter {
             delivery,
@@ -370,7 +370,7 @@ impl Data {
         for id in &change.difference().subscriptions_gone {
             let of = |key: &DeliveryKey| key.subscription == *id;
             if self.deliveries.keys().any(of) || self.dead_letters.keys().any(of) {
-                let reason = format!("subscription number {} still owes something", id.0);
+                let reason = format!("subscription number {} still has something pending", id.0);
                 return StepOutcome::Denied(reason);
             }
         }

@@ -1,15 +1,15 @@
 //! What a read says of a row that it did not find: a corrupt key can hide one that is there.
 //!
-//! A log has no gaps, an event names its deliveries, and a state key is absent only if sound rows stand on
+//! A log has no gaps, an event names its deliveries, and a state key is absent only if intact rows stand on
 //! both sides of its place. Never here: a search for a hidden row beyond its neighbours.
 
 use std::ops::Bound;
 
 use super::quarantine::MISSING;
-use super::tables::{Snapshot, delivery_key, event_key, stages};
+use super::tables::{ReadTx, delivery_key, event_key, stages};
 use super::{RedbStore, guarded};
 use super::{aside, catalog};
-use crate::codec::{Harm, Reader, Table, event, unseal};
+use crate::codec::{CorruptRecord, Reader, Table, event, unseal};
 use crate::{Direction, Error, Kind, Rows, StoredEvent};
 use edgebus_model::{BusId, DeliveryKey, Position};
 
@@ -24,19 +24,19 @@ impl RedbStore {
             && error.kind == Kind::Corrupt
             && error.message.starts_with("redb")
         {
-            self.harmed.note_page(error);
+            self.corrupt.note_page(error);
         }
         done
     }
 
     /// The last position of a bus.
-    pub(super) fn head_of(&self, rows: &Snapshot, bus: BusId) -> Result<u64, Error> {
+    pub(super) fn head_of(&self, rows: &ReadTx, bus: BusId) -> Result<u64, Error> {
         let head = rows.get(Table::Heads, &bus.0.to_be_bytes(), catalog::read_head)?;
         match head {
             Some(Ok((head, _))) => Ok(head),
-            Some(Err(harm)) => {
-                self.harmed.note(&harm);
-                Err(harm.into())
+            Some(Err(corruption)) => {
+                self.corrupt.note(&corruption);
+                Err(corruption.into())
             }
             None => Ok(0),
         }
@@ -81,7 +81,8 @@ impl RedbStore {
                 let key = event_key(bus, Position(position));
                 let there = rows.raw(Table::Events, &key)?;
                 if there.is_none() && !aside::holds(&rows, Table::Events, &key)? {
-                    self.harmed.note(&Harm::new(Table::Events, &key, MISSING));
+                    self.corrupt
+                        .note(&CorruptRecord::new(Table::Events, &key, MISSING));
                     break;
                 }
             }
@@ -92,7 +93,7 @@ impl RedbStore {
     /// A position without an event must be behind the head.
     pub(super) fn no_event(
         &self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         bus: BusId,
         position: Position,
     ) -> Result<Option<StoredEvent>, Error> {
@@ -103,14 +104,14 @@ impl RedbStore {
         Err(self.hidden(rows, Table::Events, &key)?)
     }
 
-    /// A delivery that is in no table must be one that no event owed.
-    pub(super) fn no_delivery(&self, rows: &Snapshot, key: DeliveryKey) -> Result<(), Error> {
+    /// A delivery that is in no table must be one that no event has.
+    pub(super) fn no_delivery(&self, rows: &ReadTx, key: DeliveryKey) -> Result<(), Error> {
         let Some(bus) = self.bus_of(rows, key.subscription)? else {
             return Ok(());
         };
         for (table, row) in stages(bus, key) {
             if aside::holds(rows, table, &row)? {
-                return Err(is_away(&Harm::new(table, &row, MISSING)));
+                return Err(is_away(&CorruptRecord::new(table, &row, MISSING)));
             }
         }
         if key.replay > 0 {
@@ -119,9 +120,9 @@ impl RedbStore {
         let stored = rows.get(Table::Events, &event_key(bus, key.position), |from| {
             event::read_stored(from, key.position)
         })?;
-        let owes = |stored: &StoredEvent| stored.subscriptions.contains(&key.subscription);
+        let has_pending = |stored: &StoredEvent| stored.subscriptions.contains(&key.subscription);
         match stored {
-            Some(Ok(stored)) if owes(&stored) => {
+            Some(Ok(stored)) if has_pending(&stored) => {
                 Err(self.hidden(rows, Table::Deliveries, &delivery_key(key))?)
             }
             _ => Ok(()),
@@ -131,13 +132,13 @@ impl RedbStore {
     /// A row that no search found is read by its place, or proven absent.
     pub(super) fn no_row<T>(
         &self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         table: Table,
         key: &[u8],
         read: impl Fn(&mut Reader<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         if aside::holds(rows, table, key)? {
-            return Err(is_away(&Harm::new(table, key, MISSING)));
+            return Err(is_away(&CorruptRecord::new(table, key, MISSING)));
         }
         if rows.is_absent(table, key)? {
             return Ok(None);
@@ -155,22 +156,24 @@ impl RedbStore {
         )?;
         match found {
             Some(row) => Ok(Some(row?)),
-            None => Err(Harm::new(table, key, "can't be looked up beside a corrupt row").into()),
+            None => Err(
+                CorruptRecord::new(table, key, "can't be looked up beside a corrupt row").into(),
+            ),
         }
     }
 
-    fn hidden(&self, rows: &Snapshot, table: Table, key: &[u8]) -> Result<Error, Error> {
-        let harm = Harm::new(table, key, MISSING);
+    fn hidden(&self, rows: &ReadTx, table: Table, key: &[u8]) -> Result<Error, Error> {
+        let corruption = CorruptRecord::new(table, key, MISSING);
         if aside::holds(rows, table, key)? {
-            return Ok(is_away(&harm));
+            return Ok(is_away(&corruption));
         }
-        self.harmed.note(&harm);
-        Ok(harm.into())
+        self.corrupt.note(&corruption);
+        Ok(corruption.into())
     }
 }
 
 /// What a read of a record in quarantine says.
-fn is_away(harm: &Harm) -> Error {
-    let message = format!("{}: is in quarantine", harm.name);
+fn is_away(corruption: &CorruptRecord) -> Error {
+    let message = format!("{}: is in quarantine", corruption.name);
     Error::new(Kind::Corrupt, message)
 }

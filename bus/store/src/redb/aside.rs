@@ -6,10 +6,10 @@ use std::ops::Bound;
 
 use redb::ReadableTable;
 
-use super::found::HarmLog;
+use super::corruption_log::CorruptionLog;
 use super::quarantine::MISSING;
-use super::tables::{Snapshot, Tables, engine, event_key, position_of};
-use crate::codec::{Harm, Reader, Table, Writer, unseal};
+use super::tables::{ReadTx, Tables, engine, event_key, position_of};
+use crate::codec::{CorruptRecord, Reader, Table, Writer, unseal};
 use crate::{Error, Quarantined, RecordId};
 use edgebus_model::{BusId, Position, Timestamp};
 
@@ -80,7 +80,7 @@ fn stands_for(row: &[u8], record: &[u8], table: Table, key: &[u8]) -> bool {
 }
 
 /// True if a record is in quarantine.
-pub(super) fn holds(rows: &Snapshot, table: Table, key: &[u8]) -> Result<bool, Error> {
+pub(super) fn holds(rows: &ReadTx, table: Table, key: &[u8]) -> Result<bool, Error> {
     let last = rows.last_until(Table::Quarantine, &row_key(table, key, u32::MAX))?;
     Ok(last.is_some_and(|(row, record)| stands_for(&row, &record, table, key)))
 }
@@ -88,14 +88,14 @@ pub(super) fn holds(rows: &Snapshot, table: Table, key: &[u8]) -> Result<bool, E
 /// Takes note of a gap of the log, unless all of it is in quarantine.
 pub(super) fn note_gap(
     tables: &mut Tables<'_>,
-    harmed: &HarmLog,
+    corrupt: &CorruptionLog,
     bus: BusId,
     positions: std::ops::Range<u64>,
 ) -> Result<(), Error> {
     for position in positions {
         let key = event_key(bus, Position(position));
         if !is_aside(tables, Table::Events, &key)? {
-            harmed.note(&Harm::new(Table::Events, &key, MISSING));
+            corrupt.note(&CorruptRecord::new(Table::Events, &key, MISSING));
             break;
         }
     }
@@ -149,7 +149,7 @@ pub(super) fn put(
 
 /// A page of what is in quarantine, behind `after`.
 pub(super) fn page(
-    rows: &Snapshot,
+    rows: &ReadTx,
     after: Option<&RecordId>,
     limit: usize,
 ) -> Result<Vec<Quarantined>, Error> {
@@ -166,7 +166,7 @@ pub(super) fn page(
                     table: Table::Quarantine as u8,
                     key: row.to_vec(),
                 },
-                name: Harm::new(table, key, MISSING).name,
+                name: CorruptRecord::new(table, key, MISSING).name,
                 reason: content.reason,
                 moved_at: content.moved_at,
                 bytes: content.record.map(|record| record.len() as u64),

@@ -1,18 +1,18 @@
 //! What the store knows of itself, of buses, functions, rules and subscriptions: rows and back.
 //!
-//! A change is decided in `known`; here only the rows that differ are written. A harmed row here is
+//! A change is decided in `catalog_state`; here only the rows that differ are written. A corrupt row here is
 //! an error and not skipped: a bus that runs with half its rules would lose events.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::found::HarmLog;
+use super::corruption_log::CorruptionLog;
 use super::steps::Work;
-use super::tables::{Snapshot, Tables, delivery_range, event_key};
+use super::tables::{ReadTx, Tables, delivery_range, event_key};
+use crate::catalog_state::CatalogState;
 use crate::change::{Change, Difference};
-use crate::codec::{Harm, IDENTITY_FORMAT, Reader, Table, Writer, catalog, event, unseal};
-use crate::known::Known;
+use crate::codec::{CorruptRecord, IDENTITY_FORMAT, Reader, Table, Writer, catalog, event, unseal};
 use crate::{Error, Kind, Step, StepOutcome};
 use edgebus_model::reading::Gap;
 use edgebus_model::{
@@ -52,7 +52,7 @@ pub(super) fn write_genesis(tables: &mut Tables<'_>, identity: &Identity) -> Res
         out.flag(true);
     })?;
     tables.put(Table::Meta, COUNTER, |out| out.u64(0))?;
-    let (nothing, genesis) = (Known::default(), Known::genesis());
+    let (nothing, genesis) = (CatalogState::default(), CatalogState::genesis());
     let difference = Difference::between(&nothing, &genesis);
     write_known(tables, &genesis, &difference)
 }
@@ -69,7 +69,7 @@ pub(super) fn write_identity(tables: &mut Tables<'_>, identity: &Identity) -> Re
 }
 
 /// Reads who the store is. The format comes first in the row and is judged before the rest.
-pub(super) fn read_identity(rows: &Snapshot) -> Result<Identity, Error> {
+pub(super) fn read_identity(rows: &ReadTx) -> Result<Identity, Error> {
     meta(rows, IDENTITY, |from| {
         let format = from.u32()?;
         if format > STORE_FORMAT {
@@ -90,29 +90,29 @@ pub(super) fn read_identity(rows: &Snapshot) -> Result<Identity, Error> {
 }
 
 /// Reads how often the store was opened, and whether the last process stopped in order.
-pub(super) fn read_opens(rows: &Snapshot) -> Result<(u64, bool), Error> {
+pub(super) fn read_opens(rows: &ReadTx) -> Result<(u64, bool), Error> {
     meta(rows, OPENS, |from| Some((from.u64()?, from.flag()?)))
 }
 
 /// Reads the last state version.
-pub(super) fn read_counter(rows: &Snapshot) -> Result<u64, Error> {
+pub(super) fn read_counter(rows: &ReadTx) -> Result<u64, Error> {
     meta(rows, COUNTER, |from| from.u64())
 }
 
 fn meta<T>(
-    rows: &Snapshot,
+    rows: &ReadTx,
     key: &[u8],
     read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
 ) -> Result<T, Error> {
     match rows.get(Table::Meta, key, read)? {
         Some(row) => Ok(row?),
-        None => Err(Harm::new(Table::Meta, key, "is missing").into()),
+        None => Err(CorruptRecord::new(Table::Meta, key, "is missing").into()),
     }
 }
 
 /// Reads the last position of every bus, and when that event was accepted, which in rows of an earlier release
 /// only the event itself says.
-pub(super) fn read_heads(rows: &Snapshot) -> Result<HashMap<BusId, (u64, Timestamp)>, Error> {
+pub(super) fn read_heads(rows: &ReadTx) -> Result<HashMap<BusId, (u64, Timestamp)>, Error> {
     let mut heads = HashMap::new();
     every(rows, Table::Heads, |key, from| {
         let bus = BusId(u32::from_be_bytes(key.try_into().ok()?));
@@ -144,8 +144,11 @@ pub(super) fn read_head(from: &mut Reader<'_>) -> Option<(u64, Timestamp)> {
     Some((head, Timestamp(clock)))
 }
 
-/// Reads the last reading of the clock. One that is harmed is none: the start goes on with the newest stored time.
-pub(super) fn read_clock(rows: &Snapshot, harmed: &HarmLog) -> Result<Option<ClockReading>, Error> {
+/// Reads the last reading of the clock. One that is corrupt is none: the start goes on with the newest stored time.
+pub(super) fn read_clock(
+    rows: &ReadTx,
+    corrupt: &CorruptionLog,
+) -> Result<Option<ClockReading>, Error> {
     let row = rows.get(Table::Meta, CLOCK, |from| {
         Some(ClockReading {
             log: Timestamp(from.u64()?),
@@ -161,8 +164,8 @@ pub(super) fn read_clock(rows: &Snapshot, harmed: &HarmLog) -> Result<Option<Clo
         })
     })?;
     match row {
-        Some(Err(harm)) => {
-            harmed.note(&harm);
+        Some(Err(corruption)) => {
+            corrupt.note(&corruption);
             Ok(None)
         }
         row => Ok(row.and_then(Result::ok)),
@@ -184,8 +187,8 @@ pub(super) fn write_clock(tables: &mut Tables<'_>, reading: &ClockReading) -> Re
 }
 
 /// Reads everything that a manifest decided.
-pub(super) fn read_known(rows: &Snapshot) -> Result<Known, Error> {
-    let mut known = Known::default();
+pub(super) fn read_known(rows: &ReadTx) -> Result<CatalogState, Error> {
+    let mut known = CatalogState::default();
     let (mut ordered, mut order) = (false, None);
     every(rows, Table::Catalog, |key, from| {
         let (kind, rest) = key.split_first()?;
@@ -228,11 +231,15 @@ pub(super) fn read_known(rows: &Snapshot) -> Result<Known, Error> {
 
 /// Puts the rules in their order. Before format 3 a rule's number was its place, there was no row for the
 /// order, and no subscription was ever retired.
-fn take_order(known: &mut Known, order: Option<Vec<u32>>, ordered: bool) -> Result<(), Error> {
+fn take_order(
+    known: &mut CatalogState,
+    order: Option<Vec<u32>>,
+    ordered: bool,
+) -> Result<(), Error> {
     known.order_stored = order.is_some();
     let Some(order) = order else {
         if ordered {
-            return Err(Harm::new(Table::Catalog, ORDER, "is missing").into());
+            return Err(CorruptRecord::new(Table::Catalog, ORDER, "is missing").into());
         }
         known.order = known.rules.keys().copied().collect();
         known.rule_last = known.order.last().copied().unwrap_or(0);
@@ -243,7 +250,7 @@ fn take_order(known: &mut Known, order: Option<Vec<u32>>, ordered: bool) -> Resu
     let named: BTreeSet<u32> = order.iter().copied().collect();
     if named.len() != order.len() || !named.iter().eq(known.rules.keys()) {
         let reason = "names other rules than there are";
-        return Err(Harm::new(Table::Catalog, ORDER, reason).into());
+        return Err(CorruptRecord::new(Table::Catalog, ORDER, reason).into());
     }
     known.order = order;
     // No number is given twice, whatever the head says of the last ones.
@@ -272,22 +279,22 @@ pub(super) fn held(
 }
 
 fn every(
-    rows: &Snapshot,
+    rows: &ReadTx,
     table: Table,
     mut each: impl FnMut(&[u8], &mut Reader<'_>) -> Option<()>,
 ) -> Result<(), Error> {
-    let (mut harmed, mut seen) = (None, 0);
+    let (mut corrupt, mut seen) = (None, 0);
     rows.scan(table, Bound::Unbounded, Bound::Unbounded, |key, record| {
         let row = unseal(table, key, record, |from| each(key, from));
-        harmed = row.err();
+        corrupt = row.err();
         seen += 1;
-        harmed.is_none()
+        corrupt.is_none()
     })?;
-    if harmed.is_none() && seen != rows.count(table)? {
+    if corrupt.is_none() && seen != rows.count(table)? {
         // A page or a row out of order was passed over.
-        harmed = Some(Harm::new(table, b"", "has another number of rows"));
+        corrupt = Some(CorruptRecord::new(table, b"", "has another number of rows"));
     }
-    harmed.map_or(Ok(()), |harm| Err(harm.into()))
+    corrupt.map_or(Ok(()), |corruption| Err(corruption.into()))
 }
 
 /// Writes a row of what memory knows again.
@@ -323,9 +330,9 @@ pub(super) fn write_again(work: &mut Work<'_, '_>, table: Table, key: &[u8]) -> 
                 .put(Table::Meta, COUNTER, |out| out.u64(version))
         }
         (Table::Catalog, _) => {
-            // Not by `known`, which would borrow the tables as well.
+            // Not by `catalog_state`, which would borrow the tables as well.
             let known = work.pending.known.as_ref().unwrap_or(&work.memory.known);
-            let difference = Difference::between(&Known::default(), known);
+            let difference = Difference::between(&CatalogState::default(), known);
             write_known(&mut work.tables, known, &difference)
         }
         _ => Ok(()),
@@ -347,7 +354,7 @@ const ORDER: &[u8] = b"o";
 /// Writes the rows in which `next` differs from what is stored.
 fn write_known(
     tables: &mut Tables<'_>,
-    next: &Known,
+    next: &CatalogState,
     difference: &Difference,
 ) -> Result<(), Error> {
     if difference.head {
@@ -411,7 +418,7 @@ impl Work<'_, '_> {
     }
 
     /// Makes a change of the catalog that was planned: writes the rows that differ, brings components and
-    /// lets go of those that no function in force needs.
+    /// lets go of those that no active function needs.
     pub(super) fn change(&mut self, change: &Change) -> Result<StepOutcome, Error> {
         if let Err(reason) = change.check(self.known()) {
             return Ok(StepOutcome::Denied(reason));
@@ -419,7 +426,7 @@ impl Work<'_, '_> {
         let (next, difference) = (change.next(), change.difference());
         for id in &difference.subscriptions_gone {
             for table in [Table::Deliveries, Table::DeadLetters] {
-                if self.owes(table, *id)? {
+                if self.has_pending(table, *id)? {
                     let reason = format!("subscription number {} still has {}", id.0, table.name());
                     return Ok(StepOutcome::Denied(reason));
                 }
@@ -446,7 +453,7 @@ impl Work<'_, '_> {
     }
 
     /// True if a table of deliveries has a row of this subscription.
-    fn owes(&mut self, table: Table, id: SubscriptionId) -> Result<bool, Error> {
+    fn has_pending(&mut self, table: Table, id: SubscriptionId) -> Result<bool, Error> {
         let (first, last) = delivery_range(id);
         let mut found = false;
         self.tables.scan(table, &first, &last, |_, _| {

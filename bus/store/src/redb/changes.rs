@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::tally::{Weight, group_of};
+use super::row_counts::{Weight, group_of};
 use crate::Error;
 use crate::codec::Table;
 
@@ -115,7 +115,7 @@ impl Changes {
         let mut inside = self.inside();
         commit()?;
         #[cfg(any(test, feature = "testing"))]
-        if super::planted::NO_CHANGES.get() {
+        if super::injected::NO_CHANGES.get() {
             return Ok(());
         }
         if !inside.on {

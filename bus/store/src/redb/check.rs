@@ -12,7 +12,7 @@ use super::RedbStore;
 use super::catalog::CHECK;
 use super::changes::Changes;
 use super::steps::Work;
-use super::tables::Snapshot;
+use super::tables::ReadTx;
 use super::verify::Walk;
 use crate::codec::{Table, Writer};
 use crate::{Checked, Error, StepOutcome};
@@ -38,7 +38,7 @@ pub(super) struct Checks {
 impl Checks {
     /// What the last process left: a check goes on where it was. With `anew` nothing is taken as checked.
     /// A row that can't be read is as none.
-    pub(super) fn load(rows: &Snapshot, anew: bool) -> Result<Self, Error> {
+    pub(super) fn load(rows: &ReadTx, anew: bool) -> Result<Self, Error> {
         let row = rows.get(Table::Meta, CHECK, |from| {
             let ended = from.option(|from| Some(Timestamp(from.u64()?)))?;
             Some((ended, from.option(Walk::read)?))
@@ -89,7 +89,7 @@ impl Work<'_, '_> {
 }
 
 impl RedbStore {
-    /// Checks the next rows. Harm is noted as if a read had met it.
+    /// Checks the next rows. Corruption is noted as if a read had met it.
     pub(super) fn check_page(&self, rows_max: u64) -> Result<Option<Checked>, Error> {
         let mut unchecked = self.checks.check();
         let Some(check) = unchecked.as_mut() else {
@@ -104,19 +104,19 @@ impl RedbStore {
                     check.progress.of += rows.count(table)?;
                 }
             }
-            check
-                .walk
-                .page(&rows, rows_max.max(1), &mut |harm| self.harmed.note(harm))
+            check.walk.page(&rows, rows_max.max(1), &mut |corruption| {
+                self.corrupt.note(corruption)
+            })
         });
         for table in check.walk.take_agreed() {
-            self.harmed.agree(table);
+            self.corrupt.agree(table);
         }
         match seen {
             Ok(seen) if seen.records > 0 => {
                 let (table, last) = check.walk.place();
                 changes.end_page(table, last);
                 check.progress.records += seen.records;
-                check.progress.harmed += seen.harmed;
+                check.progress.corrupt += seen.corrupt;
                 // Rows are added and removed meanwhile.
                 check.progress.of = check.progress.of.max(check.progress.records);
                 Ok(Some(check.progress))
@@ -124,7 +124,7 @@ impl RedbStore {
             Ok(_) => {
                 *unchecked = None;
                 changes.end();
-                self.harmed.checked_all();
+                self.corrupt.checked_all();
                 Ok(None)
             }
             Err(error) => {

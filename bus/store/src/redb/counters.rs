@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::catalog::numbered;
-use super::found::HarmLog;
-use super::tables::{Snapshot, Tables};
+use super::corruption_log::CorruptionLog;
+use super::tables::{ReadTx, Tables};
 use crate::codec::{Reader, Table, Writer, unseal};
 use crate::{BusCounts, Counts, Error};
 use edgebus_model::{BusId, SubscriptionId};
@@ -67,8 +67,8 @@ pub(super) fn subscription_key(subscription: SubscriptionId) -> [u8; 5] {
 }
 
 impl Counters {
-    /// Reads all counters. A harmed one is noted and counts from 0; the check tells the difference.
-    pub(super) fn load(rows: &Snapshot, harmed: &HarmLog) -> Result<Self, Error> {
+    /// Reads all counters. A corrupt one is noted and counts from 0; the check tells the difference.
+    pub(super) fn load(rows: &ReadTx, corrupt: &CorruptionLog) -> Result<Self, Error> {
         let mut counters = Self::default();
         let (from, to) = (Bound::Unbounded, Bound::Unbounded);
         rows.scan(Table::Counters, from, to, |key, record| {
@@ -90,8 +90,8 @@ impl Counters {
                 }
                 Some(())
             });
-            if let Err(harm) = read {
-                harmed.note(&harm);
+            if let Err(corruption) = read {
+                corrupt.note(&corruption);
             }
             true
         })?;

@@ -11,19 +11,20 @@ mod aside;
 mod catalog;
 mod changes;
 mod check;
+mod corruption_log;
 mod counters;
 mod dedupe;
 mod device;
 mod fingerprint;
-mod found;
+#[cfg(any(test, feature = "testing"))]
+pub mod injected;
 mod migrate;
 mod open;
 mod pages;
-#[cfg(any(test, feature = "testing"))]
-pub mod planted;
 mod quarantine;
 mod read;
 mod recount;
+mod row_counts;
 mod scan;
 mod settle;
 #[cfg(any(test, feature = "testing"))]
@@ -31,7 +32,6 @@ pub mod simulated_disk;
 mod steps;
 mod stray;
 mod tables;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -44,14 +44,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
 
 use self::catalog::Identity;
+use self::corruption_log::CorruptionLog;
 use self::counters::Counters;
 use self::device::Length;
 use self::fingerprint::Fingerprints;
-use self::found::HarmLog;
 use self::steps::{Memory, Pending, Work};
-use self::tables::{Snapshot, Tables, engine};
+use self::tables::{ReadTx, Tables, engine};
+use super::catalog_state::CatalogState;
 use super::codec::{Table, Writer};
-use super::known::Known;
 use super::{Counts, Error, Kind, RecordId, Step, StepOutcome};
 use edgebus_model::Progress;
 
@@ -96,11 +96,11 @@ pub struct RedbStore {
     memory: Mutex<(Memory, dedupe::Index)>,
     /// What is known after the last commit, for plans, which must not wait for the next one. A plain lock
     /// around one pointer; it is taken under `memory`'s by the writer.
-    known: Mutex<Arc<Known>>,
+    known: Mutex<Arc<CatalogState>>,
     /// Set by the first commit that fails, for ever.
     dead: AtomicBool,
     /// Corrupt records that this handle has met.
-    harmed: Arc<HarmLog>,
+    corrupt: Arc<CorruptionLog>,
     /// Records in quarantine.
     in_quarantine: AtomicU64,
     /// What waits and what died, over all subscriptions; a plain lock around a copy.
@@ -132,10 +132,10 @@ enum Transaction {
     Abort,
 }
 
-/// Turns a panic of the engine, which a harmed page can cause, into an error.
+/// Turns a panic of the engine, which a corrupt page can cause, into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let message = "redb panicked: a page of the file is harmed";
+        let message = "redb panicked: a page of the file is corrupt";
         Err(Error::new(Kind::Corrupt, message))
     })
 }
@@ -160,8 +160,8 @@ impl RedbStore {
                 length,
                 walked,
             } = opened;
-            let harmed = Arc::<HarmLog>::default();
-            let rows = Snapshot::new(database.begin_read().map_err(engine)?, harmed.clone());
+            let corrupt = Arc::<CorruptionLog>::default();
+            let rows = ReadTx::new(database.begin_read().map_err(engine)?, corrupt.clone());
             let identity = open::check_identity(&rows, store_id)?;
             let (rows, identity) = if migrate::is_needed(&rows, &identity)? {
                 drop(rows);
@@ -178,8 +178,8 @@ impl RedbStore {
                 known: Arc::new(catalog::read_known(&rows)?),
                 heads: catalog::read_heads(&rows)?,
                 state_version: catalog::read_counter(&rows)?,
-                counters: Counters::load(&rows, &harmed)?,
-                gaps: catalog::read_clock(&rows, &harmed)?
+                counters: Counters::load(&rows, &corrupt)?,
+                gaps: catalog::read_clock(&rows, &corrupt)?
                     .map(|reading| reading.gaps)
                     .unwrap_or_default(),
                 prints: Fingerprints::new(&identity.secret),
@@ -188,11 +188,11 @@ impl RedbStore {
             drop(rows);
             let epoch = opens + 1;
             let mut index =
-                prepare_dedupe(&database, &length, &memory, (&harmed, filter_bytes_max))?;
+                prepare_dedupe(&database, &length, &memory, (&corrupt, filter_bytes_max))?;
             let transaction = begin(&database, &length)?;
-            let mut tables = Tables::new(&transaction, harmed.clone());
+            let mut tables = Tables::new(&transaction, corrupt.clone());
             let in_quarantine = tables.count(Table::Quarantine)?;
-            load_dedupe(&mut tables, &mut index, &memory, &harmed)?;
+            load_dedupe(&mut tables, &mut index, &memory, &corrupt)?;
             tables.put(Table::Meta, catalog::OPENS, |out| {
                 out.u64(epoch);
                 out.flag(false);
@@ -208,7 +208,7 @@ impl RedbStore {
                 totals: Mutex::new(memory.counters.totals()),
                 memory: Mutex::new((memory, index)),
                 dead: AtomicBool::new(false),
-                harmed,
+                corrupt,
                 in_quarantine: AtomicU64::new(in_quarantine),
                 length,
                 checks,
@@ -258,7 +258,7 @@ impl RedbStore {
         end: Transaction,
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
         let transaction = begin(self.database(), &self.length)?;
-        let mut tables = Tables::new(&transaction, self.harmed.clone());
+        let mut tables = Tables::new(&transaction, self.corrupt.clone());
         if self.checks.changes.is_on() {
             tables.record();
         }
@@ -267,7 +267,7 @@ impl RedbStore {
             memory,
             pending: Pending::default(),
             dedupe,
-            harmed: &self.harmed,
+            corrupt: &self.corrupt,
             identity: &self.identity,
             check: &self.checks,
             epoch: self.epoch,
@@ -313,7 +313,7 @@ impl RedbStore {
             }
             for one in records {
                 if !tried(std::slice::from_ref(one)) {
-                    self.harmed.keep(one);
+                    self.corrupt.keep(one);
                 }
             }
         }
@@ -325,7 +325,7 @@ impl RedbStore {
             self.in_quarantine.store(rows, Ordering::Relaxed);
         }
         for id in &done.over {
-            self.harmed.forget(id);
+            self.corrupt.forget(id);
         }
         for step in batch {
             let Step::Quarantine { records, .. } = step else {
@@ -333,23 +333,23 @@ impl RedbStore {
             };
             // What waits for another record is tried again while others are moved.
             if done.over.is_empty() {
-                records.iter().for_each(|id| self.harmed.keep(id));
+                records.iter().for_each(|id| self.corrupt.keep(id));
             }
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot, Error> {
-        self.snapshot_noting(self.harmed.clone())
+    fn snapshot(&self) -> Result<ReadTx, Error> {
+        self.snapshot_noting(self.corrupt.clone())
     }
 
-    fn snapshot_noting(&self, harmed: Arc<HarmLog>) -> Result<Snapshot, Error> {
+    fn snapshot_noting(&self, corrupt: Arc<CorruptionLog>) -> Result<ReadTx, Error> {
         let transaction = self.database().begin_read().map_err(engine)?;
-        Ok(Snapshot::new(transaction, harmed))
+        Ok(ReadTx::new(transaction, corrupt))
     }
 }
 
 impl Drop for RedbStore {
-    /// Closing writes the engine's own records; a harmed page can make it panic there, too. Nothing
+    /// Closing writes the engine's own records; a corrupt page can make it panic there, too. Nothing
     /// that was acknowledged depends on it: the next open recovers.
     fn drop(&mut self) {
         let database = self.database.take();
@@ -371,8 +371,8 @@ fn begin(database: &Database, length: &Length) -> Result<WriteTransaction, Error
     transaction.set_quick_repair(length.records_free_pages());
     #[cfg(any(test, feature = "testing"))]
     {
-        transaction.set_two_phase_commit(!planted::ONE_PHASE.get());
-        if planted::NO_FLUSH.get() {
+        transaction.set_two_phase_commit(!injected::ONE_PHASE.get());
+        if injected::NO_FLUSH.get() {
             transaction
                 .set_durability(Durability::None)
                 .map_err(engine)?;
@@ -387,12 +387,12 @@ fn prepare_dedupe(
     database: &Database,
     length: &Length,
     memory: &Memory,
-    (harmed, filter_bytes_max): (&HarmLog, usize),
+    (corrupt, filter_bytes_max): (&CorruptionLog, usize),
 ) -> Result<dedupe::Index, Error> {
     #[cfg(not(any(test, feature = "testing")))]
     let geometry = dedupe::Geometry::STORED;
     #[cfg(any(test, feature = "testing"))]
-    let geometry = planted::GEOMETRY.get();
+    let geometry = injected::GEOMETRY.get();
     let index = dedupe::Index::new(geometry, filter_bytes_max);
     for (bus, (head, _)) in &memory.heads {
         loop {
@@ -401,7 +401,7 @@ fn prepare_dedupe(
             let mut context = dedupe::Context {
                 tables: &mut tables,
                 prints: &memory.prints,
-                harmed,
+                corrupt,
             };
             let (completed, more) = index.complete(&mut context, (*bus, *head))?;
             drop(tables);
@@ -424,13 +424,13 @@ fn load_dedupe(
     tables: &mut Tables<'_>,
     index: &mut dedupe::Index,
     memory: &Memory,
-    harmed: &HarmLog,
+    corrupt: &CorruptionLog,
 ) -> Result<(), Error> {
     for (bus, (head, _)) in &memory.heads {
         let mut context = dedupe::Context {
             tables: &mut *tables,
             prints: &memory.prints,
-            harmed,
+            corrupt,
         };
         index.load(&mut context, (*bus, *head))?;
     }

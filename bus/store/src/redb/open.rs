@@ -21,7 +21,7 @@ use redb::{
 
 use super::catalog::{self, Identity, STORE_FORMAT};
 use super::device::Device;
-use super::tables::{Snapshot, Tables, engine};
+use super::tables::{ReadTx, Tables, engine};
 use super::{BALLAST_FILE, Opened, RedbStore, Settings};
 use crate::{Error, Kind};
 use edgebus_model::{Code, Progress};
@@ -99,16 +99,16 @@ impl RedbStore {
     ///
     /// # Errors
     /// [`Kind::Refused`] if there is none, if it is empty, foreign, of a newer release, another
-    /// one than `edgebus.id` names, or in use. [`Kind::Corrupt`] if what it knows of itself is harmed.
+    /// one than `edgebus.id` names, or in use. [`Kind::Corrupt`] if what it knows of itself is corrupt.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self, Error> {
-        Self::open_telling(folder, settings, &Progress::silent())
+        Self::open_reporting(folder, settings, &Progress::silent())
     }
 
     /// As [`RedbStore::open`], and says how far it is.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
-    pub fn open_telling(
+    pub fn open_reporting(
         folder: &Path,
         settings: Settings,
         progress: &Progress,
@@ -167,7 +167,7 @@ fn first_foreign(folder: &Path) -> Result<Option<String>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(folder, "read the folder")(error)),
     };
-    // A new file system has a `lost+found`; the rest is what a maker that was interrupted leaves, and
+    // A new file system has a `lost+corruption_log`; the rest is what a maker that was interrupted leaves, and
     // what stays when somebody takes the store's two files away.
     const OURS: [&str; 4] = ["lost+found", MAKING, BALLAST_FILE, "code-cache"];
     for entry in entries {
@@ -357,7 +357,7 @@ fn peek(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
         Err(error) => return Err(not_opened(path, error)),
     };
     super::guarded(|| {
-        let rows = Snapshot::new(database.begin_read().map_err(engine)?, Arc::default());
+        let rows = ReadTx::new(database.begin_read().map_err(engine)?, Arc::default());
         check_identity(&rows, store_id).map(|_| ())
     })
 }
@@ -387,7 +387,7 @@ pub(super) fn open_device(
 }
 
 /// Reads the identity and refuses a foreign, newer or other store.
-pub(super) fn check_identity(rows: &Snapshot, store_id: [u8; 16]) -> Result<Identity, Error> {
+pub(super) fn check_identity(rows: &ReadTx, store_id: [u8; 16]) -> Result<Identity, Error> {
     let identity = catalog::read_identity(rows).map_err(|error| match error.kind {
         Kind::Unknown => {
             refused(format!("the file is not an edgebus store: {error}")).coded(Code::StoreForeign)
@@ -422,7 +422,7 @@ fn not_opened(path: &Path, error: DatabaseError) -> Error {
             "{place} can't be opened: a page of it is corrupt ({what}); nothing was changed. \
              Restore the folder from a copy that was made while the bus was stopped"
         ))
-        .coded(Code::RecordHarmed),
+        .coded(Code::RecordCorrupt),
         error => refused(format!("{place} can't be opened: {error}")),
     }
 }

@@ -1,20 +1,20 @@
 //! Pages of rows, each from one short read transaction: bounded in rows and bytes, both ways.
 //!
-//! Harmed rows are left out and noted, and the page goes on: one harmed record hinders no other. A page of
+//! Corrupt rows are left out and noted, and the page goes on: one corrupt record hinders no other. A page of
 //! successes jumps over the rows of other subscriptions, and looks at a bounded number of places.
 
 use std::ops::Bound;
 
 use super::RedbStore;
 use super::tables::{
-    Snapshot, Turn, attempt_key, delivery_key, delivery_of, delivery_range, event_key, position_of,
+    ReadTx, Turn, attempt_key, delivery_key, delivery_of, delivery_range, event_key, position_of,
     settled_key, settled_of,
 };
 use crate::codec::{Reader, Table, catalog, delivery, event, unseal};
 use crate::{DeliveryState, Direction, Error, Page, Rows, SETTLED_LOOKED_AT_MAX, StoredEvent};
 use edgebus_model::{
-    Attempt, BusId, DeadLetter, Delivery, DeliveryKey, Pending, Position, Running, Settled,
-    SubscriptionId,
+    Attempt, BusId, DeadLetter, Delivery, DeliveryKey, Pending, Position, Running, SubscriptionId,
+    Succeeded,
 };
 
 /// Where a scan begins and ends.
@@ -38,7 +38,7 @@ impl Historied for Delivery {
     }
 }
 
-impl Historied for Settled {
+impl Historied for Succeeded {
     fn history(&mut self) -> Option<&mut Delivery> {
         Some(&mut self.delivery)
     }
@@ -53,8 +53,8 @@ impl Historied for DeadLetter {
 impl Historied for DeliveryState {
     fn history(&mut self) -> Option<&mut Delivery> {
         Some(match self {
-            Self::Owed(delivery) => delivery,
-            Self::Settled(settled) => &mut settled.delivery,
+            Self::Pending(delivery) => delivery,
+            Self::Succeeded(settled) => &mut settled.delivery,
             Self::Dead(dead) => &mut dead.delivery,
         })
     }
@@ -112,7 +112,7 @@ impl RedbStore {
         page: Page,
         place: impl Fn(&[u8]) -> Option<K>,
         read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
-        more: impl FnMut(&Snapshot, &mut T) -> Result<usize, Error>,
+        more: impl FnMut(&ReadTx, &mut T) -> Result<usize, Error>,
     ) -> Result<Rows<T, K>, Error> {
         let rows = self.checked(|| self.snapshot())?;
         self.page_of((&rows, table), range, page, place, read, more)
@@ -121,12 +121,12 @@ impl RedbStore {
     /// As [`RedbStore::page`], of a view that is there.
     pub(super) fn page_of<T, K>(
         &self,
-        (rows, table): (&Snapshot, Table),
+        (rows, table): (&ReadTx, Table),
         range: Range<'_>,
         page: Page,
         place: impl Fn(&[u8]) -> Option<K>,
         mut read: impl FnMut(&[u8], &mut Reader<'_>) -> Option<T>,
-        mut more: impl FnMut(&Snapshot, &mut T) -> Result<usize, Error>,
+        mut more: impl FnMut(&ReadTx, &mut T) -> Result<usize, Error>,
     ) -> Result<Rows<T, K>, Error> {
         let mut filling = Filling::new(page);
         if page.rows_max == 0 {
@@ -145,8 +145,8 @@ impl RedbStore {
                         Err(error) => failed = Some(error),
                     },
                     // A page never ends with it: its key may be of any place.
-                    Err(harm) => {
-                        self.harmed.note(&harm);
+                    Err(corruption) => {
+                        self.corrupt.note(&corruption);
                         return true;
                     }
                 }
@@ -194,7 +194,7 @@ impl RedbStore {
         let from = from.as_ref().map(|from| &from[..]);
         let range = range_of((&first, &last), from, page.direction);
         let read = |key: &[u8], from: &mut Reader<'_>| read(from, delivery_of(key)?);
-        let more = |rows: &Snapshot, row: &mut T| self.add_attempts(rows, row);
+        let more = |rows: &ReadTx, row: &mut T| self.add_attempts(rows, row);
         self.page(table, range, page, delivery_of, read, more)
     }
 
@@ -219,7 +219,7 @@ impl RedbStore {
         subscription: SubscriptionId,
         from: Option<DeliveryKey>,
         page: Page,
-    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+    ) -> Result<Rows<Succeeded, DeliveryKey>, Error> {
         let mut filling = Filling::new(page);
         if page.rows_max == 0 {
             return Ok(filling.filled);
@@ -251,7 +251,7 @@ impl RedbStore {
                             }
                             Err(error) => failed = Some(error),
                         },
-                        Err(harm) => self.harmed.note(&harm),
+                        Err(corruption) => self.corrupt.note(&corruption),
                     }
                     if failed.is_some() || !filling.goes_on(bytes, Some(place)) {
                         return Turn::End;
@@ -272,7 +272,7 @@ impl RedbStore {
     /// Puts the attempts before the last in front of it, and says what they weigh.
     pub(super) fn add_attempts(
         &self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         row: &mut impl Historied,
     ) -> Result<usize, Error> {
         let Some(delivery) = row.history() else {
@@ -293,7 +293,7 @@ impl RedbStore {
             bytes += record.len();
             match unseal(Table::Attempts, key, record, delivery::read_attempt) {
                 Ok(attempt) => attempts.push(attempt),
-                Err(harm) => self.harmed.note(&harm),
+                Err(corruption) => self.corrupt.note(&corruption),
             }
             true
         })?;
@@ -303,11 +303,7 @@ impl RedbStore {
     }
 
     /// The bus of a subscription; `None` if there is no such.
-    pub(super) fn bus_of(
-        &self,
-        rows: &Snapshot,
-        id: SubscriptionId,
-    ) -> Result<Option<BusId>, Error> {
+    pub(super) fn bus_of(&self, rows: &ReadTx, id: SubscriptionId) -> Result<Option<BusId>, Error> {
         let key = super::catalog::numbered(b's', id.0);
         let found = self.row(rows, Table::Catalog, &key, |from| {
             catalog::read_subscription(from, id)

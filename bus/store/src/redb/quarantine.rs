@@ -23,8 +23,8 @@ use super::steps::Work;
 use super::tables::{
     delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
-use super::{catalog, scan, stray, tally, verify};
-use crate::codec::{Harm, Reader, Table, delivery, event, is_sound, unseal};
+use super::{catalog, row_counts, scan, stray, verify};
+use crate::codec::{CorruptRecord, Reader, Table, delivery, event, is_intact, unseal};
 use crate::{Error, Moved, RecordId, StepOutcome, StoredEvent};
 use edgebus_model::{
     BusId, DeadReason, Delivery, DeliveryKey, Pending, Position, Running, Timestamp,
@@ -55,7 +55,7 @@ impl Work<'_, '_> {
     ) -> Result<StepOutcome, Error> {
         let mut moved = Moved::default();
         for id in records {
-            if self.harmed.is_kept(id) {
+            if self.corrupt.is_kept(id) {
                 continue;
             }
             let Some(table) = Table::of(id.table) else {
@@ -83,7 +83,8 @@ impl Work<'_, '_> {
             return Ok(false);
         }
         let stored = self.tables.raw(table, key)?;
-        if table == Table::Counters && stored.as_ref().is_none_or(|row| is_sound(table, key, row)) {
+        if table == Table::Counters && stored.as_ref().is_none_or(|row| is_intact(table, key, row))
+        {
             return self.recount_one(key, moved);
         }
         let mut taken = None;
@@ -102,11 +103,11 @@ impl Work<'_, '_> {
         let Some((record, reason)) = taken else {
             return self.missing(table, key, now, moved);
         };
-        let sound_there = stored.is_some() && self.tables.has(table, key)?;
+        let intact_there = stored.is_some() && self.tables.has(table, key)?;
         if self.restore(table, key, &record, now, moved)? {
-            let name = Harm::new(table, key, reason).line();
+            let name = CorruptRecord::new(table, key, reason).line();
             moved
-                .mended
+                .repaired
                 .push(format!("{name}; put back under its own key"));
             return Ok(true);
         }
@@ -117,9 +118,11 @@ impl Work<'_, '_> {
             now,
         };
         let nth = aside::put(&mut self.tables, table, key, &written)?;
-        moved.records.push(Harm::new(table, key, reason).line());
-        if !sound_there {
-            self.mend(table, key, nth, now, moved)?;
+        moved
+            .records
+            .push(CorruptRecord::new(table, key, reason).line());
+        if !intact_there {
+            self.repair(table, key, nth, now, moved)?;
         }
         Ok(true)
     }
@@ -128,8 +131,8 @@ impl Work<'_, '_> {
     fn recount_one(&mut self, key: &[u8], moved: &mut Moved) -> Result<bool, Error> {
         let counted = self.count_anew(key)?;
         if counted {
-            let name = Harm::new(Table::Counters, key, tally::DISAGREES).line();
-            moved.mended.push(format!("{name}; counted again"));
+            let name = CorruptRecord::new(Table::Counters, key, row_counts::DISAGREES).line();
+            moved.repaired.push(format!("{name}; counted again"));
         }
         Ok(counted)
     }
@@ -162,7 +165,7 @@ impl Work<'_, '_> {
     /// True if a stage of a delivery's life other than those left out has its row, as it was written.
     fn is_in_stage(&mut self, table: Table, key: &[u8], but: &[Table]) -> Result<bool, Error> {
         for (other, row) in self.stages(table, key).into_iter().flatten() {
-            if !but.contains(&other) && self.is_soundly_in(other, &row)? {
+            if !but.contains(&other) && self.is_intact_in(other, &row)? {
                 return Ok(true);
             }
         }
@@ -170,9 +173,9 @@ impl Work<'_, '_> {
     }
 
     /// True if a table has the row, and it is the one that was written.
-    fn is_soundly_in(&mut self, table: Table, key: &[u8]) -> Result<bool, Error> {
+    fn is_intact_in(&mut self, table: Table, key: &[u8]) -> Result<bool, Error> {
         let row = self.tables.raw(table, key)?;
-        Ok(row.is_some_and(|record| is_sound(table, key, &record)))
+        Ok(row.is_some_and(|record| is_intact(table, key, &record)))
     }
 
     /// What is wrong with a record, if something is.
@@ -182,10 +185,10 @@ impl Work<'_, '_> {
         key: &[u8],
         record: &[u8],
     ) -> Result<Option<&'static str>, Error> {
-        if let Err(harm) = unseal(table, key, record, |from| {
+        if let Err(corruption) = unseal(table, key, record, |from| {
             verify::read_row(table, key, from)
         }) {
-            return Ok(Some(harm.reason));
+            return Ok(Some(corruption.reason));
         }
         match table {
             Table::Due => {
@@ -225,7 +228,7 @@ impl Work<'_, '_> {
 
     /// Takes a corrupt record out that no search by its key finds.
     fn take_stray(&mut self, table: Table, id: &RecordId) -> Result<Option<Vec<u8>>, Error> {
-        let near = self.harmed.near(id);
+        let near = self.corrupt.near(id);
         self.tables.with(table, |rows| {
             let is_it = |key: &[u8], record: &[u8]| {
                 key == &id.key[..]
@@ -259,7 +262,7 @@ impl Work<'_, '_> {
         let mut own = key.to_vec();
         for bit in 0..own.len() * 8 {
             own[bit / 8] ^= 1 << (bit % 8);
-            if is_sound(table, &own, record) {
+            if is_intact(table, &own, record) {
                 if self.tables.has(table, &own)? || !self.is_wanted(table, &own, record)? {
                     return Ok(false);
                 }
@@ -289,7 +292,7 @@ impl Work<'_, '_> {
         moved: &mut Moved,
     ) -> Result<(), Error> {
         match table {
-            Table::Due => moved.owed.extend(split_due(key)),
+            Table::Due => moved.pending.extend(split_due(key)),
             Table::Deliveries => {
                 let Some(own) = delivery_of(key) else {
                     return Ok(());
@@ -314,14 +317,14 @@ impl Work<'_, '_> {
         if key.position.0 == 0 || key.position.0 > self.head(bus).0 {
             return Ok(None);
         }
-        let stored = self.sound(Table::Events, &event_key(bus, key.position), |from| {
+        let stored = self.intact(Table::Events, &event_key(bus, key.position), |from| {
             event::read_stored(from, key.position)
         })?;
         Ok(Some((bus, stored)))
     }
 
     /// Makes whole what depended on a record that was moved.
-    fn mend(
+    fn repair(
         &mut self,
         table: Table,
         key: &[u8],
@@ -345,7 +348,7 @@ impl Work<'_, '_> {
                     delivery.replay > 0 || stored.subscriptions.contains(&delivery.subscription)
                 };
                 if stored.as_ref().is_some_and(|stored| !names(stored)) {
-                    // No event ever owed it: the key is not the one that was written.
+                    // No event ever had it: the key is not the one that was written.
                     return Ok(());
                 }
                 let accepted = stored.as_ref().map_or(now, |stored| stored.accepted_at);
@@ -355,7 +358,7 @@ impl Work<'_, '_> {
                     return self.await_from(again, now, moved);
                 }
                 let ended = Delivery::new(again, Vec::new());
-                self.bury(ended, DeadReason::Corrupt, now)?;
+                self.dead_letter(ended, DeadReason::Corrupt, now)?;
                 moved.dead.push(delivery);
                 Ok(())
             }
@@ -367,10 +370,10 @@ impl Work<'_, '_> {
                 };
                 let row = delivery_key(delivery);
                 let read = |from: &mut Reader<'_>| delivery::read_pending(from, delivery);
-                let waits = self.sound(Table::Deliveries, &row, read)?;
+                let waits = self.intact(Table::Deliveries, &row, read)?;
                 if waits.is_some_and(|delivery| delivery.due_at == Some(due)) {
                     self.tables.put(Table::Due, key, |_| {})?;
-                    moved.owed.push((due, delivery));
+                    moved.pending.push((due, delivery));
                 }
                 Ok(())
             }
@@ -385,7 +388,7 @@ impl Work<'_, '_> {
             return Ok(());
         };
         let read = |from: &mut Reader<'_>| delivery::read_pending(from, own);
-        let pending = self.sound(Table::Deliveries, key, read)?;
+        let pending = self.intact(Table::Deliveries, key, read)?;
         let Some(pending) = pending.filter(|pending| pending.claims > 0) else {
             return Ok(());
         };
@@ -414,7 +417,7 @@ impl Work<'_, '_> {
         self.put_pending(&waiting)?;
         self.tables
             .put(Table::Due, &due_key(due, waiting.key), |_| {})?;
-        moved.owed.push((due, waiting.key));
+        moved.pending.push((due, waiting.key));
         Ok(())
     }
 
@@ -455,9 +458,9 @@ impl Work<'_, '_> {
             _ => return Ok(true),
         };
         if table == Table::Due {
-            let before = moved.owed.len();
-            self.mend(table, key, 0, now, moved)?;
-            if moved.owed.len() == before {
+            let before = moved.pending.len();
+            self.repair(table, key, 0, now, moved)?;
+            if moved.pending.len() == before {
                 return Ok(true);
             }
         }
@@ -468,13 +471,15 @@ impl Work<'_, '_> {
             now,
         };
         aside::put(&mut self.tables, table, key, &written)?;
-        moved.records.push(Harm::new(table, key, MISSING).line());
+        moved
+            .records
+            .push(CorruptRecord::new(table, key, MISSING).line());
         if table == Table::Deliveries
             && let Some(delivery) = delivery_of(key)
         {
             // It may have run to its end: it must not run again by itself.
             let again = Delivery::new(fresh(delivery, now, FENCE), Vec::new());
-            self.bury(again, DeadReason::Corrupt, now)?;
+            self.dead_letter(again, DeadReason::Corrupt, now)?;
             moved.dead.push(delivery);
         }
         if table == Table::Running {
@@ -483,7 +488,7 @@ impl Work<'_, '_> {
         Ok(true)
     }
 
-    /// True if an event owed the delivery, and it is nowhere.
+    /// True if an event has the delivery, and it is nowhere.
     fn is_lost(&mut self, key: &[u8]) -> Result<bool, Error> {
         let Some(delivery) = delivery_of(key).filter(|delivery| delivery.replay == 0) else {
             return Ok(false);
@@ -504,7 +509,7 @@ impl Work<'_, '_> {
             return Ok(true);
         };
         let read = |from: &mut Reader<'_>| delivery::read_pending(from, own);
-        let pending = self.sound(Table::Deliveries, key, read)?;
+        let pending = self.intact(Table::Deliveries, key, read)?;
         Ok(pending.is_none_or(|pending| pending.claims == 0))
     }
 

@@ -1,39 +1,39 @@
 //! The door's reads, each from one short read transaction; pages are made in `pages.rs`.
 //!
-//! A single read of a harmed row is [`Kind::Corrupt`](crate::Kind::Corrupt).
+//! A single read of a corrupt row is [`Kind::Corrupt`](crate::Kind::Corrupt).
 
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use super::found::HarmLog;
-use super::tables::{Row, Snapshot, delivery_key, due_key, event_key, settled_key, state_key};
+use super::corruption_log::CorruptionLog;
+use super::tables::{ReadTx, Row, delivery_key, due_key, event_key, settled_key, state_key};
 use super::{RedbStore, aside, catalog, counters, guarded, quarantine, verify};
+use crate::catalog_state::CatalogState;
 use crate::change::Change;
-use crate::codec::{Harm, Reader, Table, delivery, event, unseal};
-use crate::known::Known;
+use crate::codec::{CorruptRecord, Reader, Table, delivery, event, unseal};
 use crate::{
     BusCounts, Catalog, Checked, Corruption, Counts, DeliveryState, Error, Page, Quarantined,
     RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use edgebus_model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running, Settled,
-    SubscriptionId, Timestamp,
+    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running,
+    SubscriptionId, Succeeded, Timestamp,
 };
 
 impl RedbStore {
     pub(super) fn row<T>(
         &self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         table: Table,
         key: &[u8],
         read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let row: Row<T> = rows.get(table, key, read);
-        row?.transpose().map_err(|harm: Harm| {
-            self.harmed.note(&harm);
-            harm.into()
+        row?.transpose().map_err(|corruption: CorruptRecord| {
+            self.corrupt.note(&corruption);
+            corruption.into()
         })
     }
 
@@ -49,21 +49,17 @@ impl RedbStore {
 
 impl RedbStore {
     /// The success under this key, with its last attempt alone.
-    fn settled_one(
-        &self,
-        rows: &Snapshot,
-        key: DeliveryKey,
-    ) -> Result<Option<DeliveryState>, Error> {
+    fn settled_one(&self, rows: &ReadTx, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
         let Some(bus) = self.bus_of(rows, key.subscription)? else {
             return Ok(None);
         };
         self.row(rows, Table::Settled, &settled_key(bus, key), |from| {
-            delivery::read_settled(from, key).map(DeliveryState::Settled)
+            delivery::read_settled(from, key).map(DeliveryState::Succeeded)
         })
     }
 
     /// What is known, with what else the catalog tells.
-    fn catalog_of(&self, rows: &Snapshot, known: &Known) -> Result<Catalog, Error> {
+    fn catalog_of(&self, rows: &ReadTx, known: &CatalogState) -> Result<Catalog, Error> {
         let heads = catalog::read_heads(rows)?;
         let head = |bus| Position(heads.get(&bus).map_or(0, |(head, _)| *head));
         Ok(Catalog {
@@ -76,7 +72,7 @@ impl RedbStore {
                 .map(|(_, clock)| *clock)
                 .max()
                 .unwrap_or_default(),
-            clock: catalog::read_clock(rows, &self.harmed)?,
+            clock: catalog::read_clock(rows, &self.corrupt)?,
             ..known.catalog(head)
         })
     }
@@ -85,7 +81,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn commit(&self, steps: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         #[cfg(any(test, feature = "testing"))]
-        if super::planted::SPLIT.get() {
+        if super::injected::SPLIT.get() {
             let one = |step| self.commit_batch(std::slice::from_ref(step));
             let outcomes = steps.iter().map(one).collect::<Result<Vec<_>, _>>()?;
             return Ok(outcomes.into_iter().flatten().collect());
@@ -208,7 +204,7 @@ impl Store for RedbStore {
             rows.scan(Table::Due, from, to, |key, record| {
                 match unseal(Table::Due, key, record, |_| Some(())) {
                     Ok(()) => page.extend(quarantine::split_due(key)),
-                    Err(harm) => self.harmed.note(&harm),
+                    Err(corruption) => self.corrupt.note(&corruption),
                 }
                 page.len() < limit
             })
@@ -220,15 +216,15 @@ impl Store for RedbStore {
         self.checked(|| {
             let rows = self.snapshot()?;
             let row = delivery_key(key);
-            let owed = self.row(&rows, Table::Deliveries, &row, |from| {
+            let still_pending = self.row(&rows, Table::Deliveries, &row, |from| {
                 let pending = delivery::read_pending(from, key)?;
-                Some(DeliveryState::Owed(Delivery::new(pending, Vec::new())))
+                Some(DeliveryState::Pending(Delivery::new(pending, Vec::new())))
             })?;
-            let settled = match &owed {
+            let settled = match &still_pending {
                 Some(_) => None,
                 None => self.settled_one(&rows, key)?,
             };
-            let found = match owed.or(settled) {
+            let found = match still_pending.or(settled) {
                 Some(found) => Some(found),
                 None => self.row(&rows, Table::DeadLetters, &row, |from| {
                     delivery::read_dead(from, key).map(DeliveryState::Dead)
@@ -248,7 +244,7 @@ impl Store for RedbStore {
         subscription: SubscriptionId,
         from: Option<DeliveryKey>,
         page: Page,
-    ) -> Result<Rows<Settled, DeliveryKey>, Error> {
+    ) -> Result<Rows<Succeeded, DeliveryKey>, Error> {
         self.successes(subscription, from, page)
     }
 
@@ -289,11 +285,11 @@ impl Store for RedbStore {
         })
     }
 
-    fn verify(&self, harm: &mut dyn FnMut(String)) -> Result<Verified, Error> {
-        let strays = std::sync::Arc::<HarmLog>::default();
+    fn verify(&self, corruption: &mut dyn FnMut(String)) -> Result<Verified, Error> {
+        let strays = std::sync::Arc::<CorruptionLog>::default();
         guarded(|| {
             let rows = self.snapshot_noting(strays.clone())?;
-            verify::verify(&rows, &strays, harm)
+            verify::verify(&rows, &strays, corruption)
         })
     }
 
@@ -314,7 +310,7 @@ impl Store for RedbStore {
             in_quarantine: self
                 .in_quarantine
                 .load(std::sync::atomic::Ordering::Relaxed),
-            ..self.harmed.seen()
+            ..self.corrupt.seen()
         }
     }
 
@@ -330,7 +326,7 @@ impl Store for RedbStore {
 /// State at one moment: one read transaction.
 struct View<'a> {
     store: &'a RedbStore,
-    rows: Snapshot,
+    rows: ReadTx,
 }
 
 impl StateView for View<'_> {

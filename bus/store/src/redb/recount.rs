@@ -34,7 +34,7 @@ impl Work<'_, '_> {
                 _ => {}
             }
         }
-        subscriptions.extend(moved.owed.iter().map(|(_, key)| key.subscription));
+        subscriptions.extend(moved.pending.iter().map(|(_, key)| key.subscription));
         subscriptions.extend(moved.dead.iter().map(|key| key.subscription));
         for bus in buses.into_iter().map(BusId) {
             if self.known().buses.contains_key(&bus) {
@@ -121,7 +121,7 @@ impl Work<'_, '_> {
                 });
                 // One that is corrupt is counted when it is moved.
                 let due = read.is_ok_and(|pending| pending.due_at.is_some());
-                *counted.owed_mut(due) += 1;
+                *counted.pending_mut(due) += 1;
                 rows <= ROWS_MAX
             })?;
         self.tables.scan(Table::DeadLetters, &from, &to, |_, _| {

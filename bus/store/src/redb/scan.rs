@@ -1,17 +1,17 @@
 //! Scans that rely on no key: an engine finds and ends a range by comparing keys, and a key can be corrupt.
 //!
 //! A key whose first bytes flipped ends the engine's scan early, and leads its search astray. Therefore a
-//! scan ends only at a *sound* row behind its range (a checksum covers the key), looks at the row before
-//! its range, and holds every row against the last sound one. What stands where it can't be is noted and
+//! scan ends only at an *intact* row behind its range (a checksum covers the key), looks at the row before
+//! its range, and holds every row against the last intact one. What stands where it can't be is noted and
 //! passed over. Never here: what a record means.
 
 use std::ops::Bound;
 
 use redb::ReadableTable;
 
-use super::found::HarmLog;
+use super::corruption_log::CorruptionLog;
 use super::tables::{OwnedRow, engine};
-use crate::codec::{Harm, Table, fault, is_sound};
+use crate::codec::{CorruptRecord, Table, corruption_of, is_intact};
 use crate::{Direction, Error};
 
 /// What a row out of its place is called.
@@ -33,11 +33,11 @@ pub(super) fn scan(
     table: Table,
     (from, to): Bounds<'_>,
     direction: Direction,
-    harmed: &HarmLog,
+    corrupt: &CorruptionLog,
     each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
 ) -> Result<(), Error> {
     #[cfg(any(test, feature = "testing"))]
-    if direction == Direction::Forward && super::planted::NO_END_CHECK.get() {
+    if direction == Direction::Forward && super::injected::NO_END_CHECK.get() {
         let rows = rows.range::<&[u8]>((from, to)).map_err(engine)?;
         for row in rows {
             let (key, record) = row.map_err(engine)?;
@@ -52,7 +52,7 @@ pub(super) fn scan(
         from,
         to,
         direction,
-        harmed,
+        corrupt,
         last: Vec::new(),
     };
     let (edge, onwards) = match direction {
@@ -77,7 +77,7 @@ fn opposite(bound: Bound<&[u8]>) -> Option<Bound<&[u8]>> {
 }
 
 /// True if the table has no row under `key`, whatever its search said: the rows beside its place are
-/// sound and on both sides of it.
+/// intact and on both sides of it.
 pub(super) fn is_absent(
     rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
     table: Table,
@@ -88,7 +88,7 @@ pub(super) fn is_absent(
         .map_err(engine)?;
     if let Some(row) = before.next_back() {
         let (found, record) = row.map_err(engine)?;
-        if found.value() >= key || !is_sound(table, found.value(), record.value()) {
+        if found.value() >= key || !is_intact(table, found.value(), record.value()) {
             return Ok(false);
         }
     }
@@ -97,7 +97,7 @@ pub(super) fn is_absent(
         .map_err(engine)?;
     if let Some(row) = after.next() {
         let (found, record) = row.map_err(engine)?;
-        if found.value() <= key || !is_sound(table, found.value(), record.value()) {
+        if found.value() <= key || !is_intact(table, found.value(), record.value()) {
             return Ok(false);
         }
     }
@@ -116,8 +116,8 @@ struct Order<'s> {
     from: Bound<&'s [u8]>,
     to: Bound<&'s [u8]>,
     direction: Direction,
-    harmed: &'s HarmLog,
-    /// The last sound key; empty before the first.
+    corrupt: &'s CorruptionLog,
+    /// The last intact key; empty before the first.
     last: Vec<u8>,
 }
 
@@ -163,7 +163,7 @@ impl Order<'_> {
     }
 
     /// Rows of the range that stand before the place that the engine's search found: a corrupt key among
-    /// them led it astray. Ends at the first sound row before the range.
+    /// them led it astray. Ends at the first intact row before the range.
     fn passed_over(
         &mut self,
         rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
@@ -175,7 +175,7 @@ impl Order<'_> {
         };
         let direction = self.direction;
         let mut look = |key: &[u8], record: &[u8]| {
-            if is_sound(self.table, key, record) && self.is_before(key) {
+            if is_intact(self.table, key, record) && self.is_before(key) {
                 self.last = key.to_vec();
                 return false;
             }
@@ -220,7 +220,7 @@ impl Order<'_> {
     ) -> Next {
         let in_order = self.is_in_order(key);
         let in_range = !self.is_before(key) && !self.is_behind(key);
-        let Some(harm) = fault(self.table, key, record) else {
+        let Some(corruption) = corruption_of(self.table, key, record) else {
             if !in_order {
                 self.stray(key);
                 return Next::Row;
@@ -240,7 +240,7 @@ impl Order<'_> {
             return Next::Row;
         }
         // Whoever the row is shown to finds it, too; only here is it known where it stands.
-        self.note(&harm);
+        self.note(&corruption);
         if each(key, record) {
             Next::Row
         } else {
@@ -249,14 +249,14 @@ impl Order<'_> {
     }
 
     fn stray(&self, key: &[u8]) {
-        self.note(&Harm::new(self.table, key, STRAY));
+        self.note(&CorruptRecord::new(self.table, key, STRAY));
     }
 
-    fn note(&self, harm: &Harm) {
+    fn note(&self, corruption: &CorruptRecord) {
         match self.direction {
-            Direction::Forward => self.harmed.note_stray(harm, &self.last),
-            // The sound key before it is still to come.
-            Direction::Backward => self.harmed.note(harm),
+            Direction::Forward => self.corrupt.note_stray(corruption, &self.last),
+            // The intact key before it is still to come.
+            Direction::Backward => self.corrupt.note(corruption),
         }
     }
 }

@@ -13,13 +13,13 @@ use crate::{
     hollow_event,
 };
 use edgebus_model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Name, Settled,
-    Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Name,
+    Succeeded, Timestamp,
 };
 
 impl Work<'_, '_> {
     pub(super) fn settle(&mut self, settle: &Settle) -> Result<StepOutcome, Error> {
-        let Some(before) = self.owed(settle.key, settle.fence)? else {
+        let Some(before) = self.pending_under(settle.key, settle.fence)? else {
             return Ok(StepOutcome::Stale);
         };
         let known = self.known().subscriptions.get(&settle.key.subscription);
@@ -60,8 +60,8 @@ impl Work<'_, '_> {
             self.shorten_history(settle.key)?;
         }
         let counts = self.counts(settle.key.subscription);
-        let owed = counts.owed_mut(before.due_at.is_some());
-        *owed = owed.saturating_sub(1);
+        let still_pending = counts.pending_mut(before.due_at.is_some());
+        *still_pending = still_pending.saturating_sub(1);
         match &settle.end {
             SettleEnd::Done(_) => {}
             SettleEnd::Retry { .. } => counts.waiting += 1,
@@ -70,7 +70,7 @@ impl Work<'_, '_> {
         match &settle.end {
             SettleEnd::Done(effects) => {
                 self.tables.remove(Table::Deliveries, &key)?;
-                let row = Settled {
+                let row = Succeeded {
                     delivery: Delivery::new(pending, vec![settle.attempt.clone()]),
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
@@ -93,7 +93,7 @@ impl Work<'_, '_> {
             SettleEnd::Dead { reason } => {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
-                self.bury(ended, *reason, settle.now)?;
+                self.dead_letter(ended, *reason, settle.now)?;
             }
         }
         Ok(StepOutcome::Settled(emitted))
@@ -110,7 +110,8 @@ impl Work<'_, '_> {
         })?;
         let last = places.last().copied();
         if let Some(last) = last
-            && let Some(mut attempt) = self.sound(Table::Attempts, &last, delivery::read_attempt)?
+            && let Some(mut attempt) =
+                self.intact(Table::Attempts, &last, delivery::read_attempt)?
             && attempt.output.len() > Delivery::OUTPUT_BYTES_KEPT
         {
             attempt.cut();
@@ -134,8 +135,8 @@ impl Work<'_, '_> {
             let current = match self.tables.get(Table::State, &row, read_version)? {
                 None => 0,
                 Some(Ok(current)) => current,
-                Some(Err(harm)) => {
-                    self.harmed.note(&harm);
+                Some(Err(corruption)) => {
+                    self.corrupt.note(&corruption);
                     return Ok(true);
                 }
             };
@@ -151,10 +152,10 @@ impl Work<'_, '_> {
         Ok(false)
     }
 
-    /// The keys that are in a listing's range now. Harmed rows are left out, as in the listing itself.
+    /// The keys that are in a listing's range now. Corrupt rows are left out, as in the listing itself.
     fn list_again(&mut self, function: &Name, listing: &Listing) -> Result<Digest, Error> {
         #[cfg(any(test, feature = "testing"))]
-        if super::planted::NO_LISTING.get() {
+        if super::injected::NO_LISTING.get() {
             return Ok(listing.keys);
         }
         let owner = function.as_str().len() + 1;
@@ -169,14 +170,14 @@ impl Work<'_, '_> {
         };
         let mut keys = ListedKeys::default();
         if from <= to {
-            let harmed = self.harmed;
+            let corrupt = self.corrupt;
             self.tables.scan(Table::State, &from, &to, |row, record| {
                 let key = row.get(owner..).unwrap_or_default();
                 // The scan may meet the key `after`, and the first one behind the prefix.
                 if row.starts_with(&from[..owner]) && listing.covers(key) {
                     match unseal(Table::State, row, record, read_version) {
                         Ok(_) => keys.add(key),
-                        Err(harm) => harmed.note(&harm),
+                        Err(corruption) => corrupt.note(&corruption),
                     }
                 }
                 true
@@ -192,7 +193,7 @@ impl Work<'_, '_> {
         now: Timestamp,
     ) -> Result<Result<Vec<(BusId, Appended)>, StepOutcome>, Error> {
         for (bus, new) in &effects.emits {
-            if let Err(reason) = self.known().stranger(*bus, &new.subscriptions) {
+            if let Err(reason) = self.known().check_targets(*bus, &new.subscriptions) {
                 return Ok(Err(StepOutcome::Denied(reason)));
             }
             if new.lineage.hops > Lineage::HOPS_MAX {
@@ -212,7 +213,7 @@ impl Work<'_, '_> {
         }
         for (root, count) in &mut grown {
             let key = event_key(root.bus, root.position);
-            let before = self.sound(Table::Descendants, &key, |from| from.u32())?;
+            let before = self.intact(Table::Descendants, &key, |from| from.u32())?;
             *count = count.saturating_add(before.unwrap_or(0));
             if *count > Lineage::DESCENDANTS_MAX {
                 return Ok(Err(StepOutcome::Refused(DeadReason::FanOutLimit)));
@@ -250,7 +251,7 @@ impl Work<'_, '_> {
     }
 
     /// Makes the ended delivery a dead letter with a copy of its event.
-    pub(super) fn bury(
+    pub(super) fn dead_letter(
         &mut self,
         ended: Delivery,
         reason: DeadReason,
@@ -259,7 +260,7 @@ impl Work<'_, '_> {
         let key = ended.key;
         let known = self.known().subscriptions.get(&key.subscription);
         let stored = match known.map(|known| event_key(known.bus, key.position)) {
-            Some(row) => self.sound(Table::Events, &row, |from| {
+            Some(row) => self.intact(Table::Events, &row, |from| {
                 event::read_stored(from, key.position)
             })?,
             None => None,

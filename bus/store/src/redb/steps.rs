@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::catalog::Identity;
 use super::changes::Recorded;
+use super::corruption_log::CorruptionLog;
 use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
-use super::found::HarmLog;
 use super::tables::{Row, Tables, delivery_key, event_key, stages};
 use super::{check, dedupe, quarantine};
-use crate::codec::{Harm, Reader, Table, Writer, delivery, event};
-use crate::known::Known;
+use crate::catalog_state::CatalogState;
+use crate::codec::{CorruptRecord, Reader, Table, Writer, delivery, event};
 use crate::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
 use edgebus_model::reading::{Gap, reach_ms};
 use edgebus_model::{
@@ -23,7 +23,7 @@ use edgebus_model::{
 
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<CatalogState>,
     /// The last position of each bus that has one, and when that event was accepted.
     pub(super) heads: HashMap<BusId, (u64, Timestamp)>,
     /// Where the log's time went on after the machine was off.
@@ -37,7 +37,7 @@ pub(super) struct Memory {
 /// What a transaction changes in [`Memory`] if it commits.
 #[derive(Default)]
 pub(super) struct Pending {
-    pub(super) known: Option<Arc<Known>>,
+    pub(super) known: Option<Arc<CatalogState>>,
     pub(super) heads: BTreeMap<BusId, (u64, Timestamp)>,
     pub(super) gaps: Option<Vec<Gap>>,
     pub(super) state_version: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) struct Work<'a, 'txn> {
     pub(super) pending: Pending,
     /// Changed while the transaction is at work: see there.
     pub(super) dedupe: &'a mut dedupe::Index,
-    pub(super) harmed: &'a HarmLog,
+    pub(super) corrupt: &'a CorruptionLog,
     pub(super) identity: &'a Identity,
     /// How far the check of everything is.
     pub(super) check: &'a check::Checks,
@@ -127,7 +127,7 @@ impl Work<'_, '_> {
         let mut context = dedupe::Context {
             tables: &mut self.tables,
             prints: &self.memory.prints,
-            harmed: self.harmed,
+            corrupt: self.corrupt,
         };
         let reach_ms = |bus, now, more| self.pending.reach_ms(self.memory, bus, now, more);
         self.dedupe.keep_up(&mut context, reach_ms)?;
@@ -146,12 +146,12 @@ impl Work<'_, '_> {
         Ok((self.pending, self.tables.take_recorded()))
     }
 
-    pub(super) fn known(&self) -> &Arc<Known> {
+    pub(super) fn known(&self) -> &Arc<CatalogState> {
         self.pending.known.as_ref().unwrap_or(&self.memory.known)
     }
 
-    /// The row, or `None` where there is none or it is harmed, which is noted.
-    pub(super) fn sound<T>(
+    /// The row, or `None` where there is none or it is corrupt, which is noted.
+    pub(super) fn intact<T>(
         &mut self,
         table: Table,
         key: &[u8],
@@ -160,8 +160,8 @@ impl Work<'_, '_> {
         let row: Row<T> = self.tables.get(table, key, read);
         match row? {
             Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(harm)) => {
-                self.harmed.note(&harm);
+            Some(Err(corruption)) => {
+                self.corrupt.note(&corruption);
                 Ok(None)
             }
             None => Ok(None),
@@ -172,7 +172,7 @@ impl Work<'_, '_> {
         let none: &[_] = &[];
         let subscriptions = append.events.iter().map(|new| new.subscriptions.as_slice());
         for subscriptions in subscriptions.chain(std::iter::once(none)) {
-            if let Err(reason) = self.known().stranger(append.bus, subscriptions) {
+            if let Err(reason) = self.known().check_targets(append.bus, subscriptions) {
                 return Ok(StepOutcome::Denied(reason));
             }
         }
@@ -234,7 +234,7 @@ impl Work<'_, '_> {
                     let mut context = dedupe::Context {
                         tables: &mut self.tables,
                         prints: &self.memory.prints,
-                        harmed: self.harmed,
+                        corrupt: self.corrupt,
                     };
                     let subject = (bus, &fingerprint);
                     self.dedupe.find(&mut context, subject, *window_ms, now)?
@@ -324,17 +324,17 @@ impl Work<'_, '_> {
         })
     }
 
-    /// The delivery if it is still owed under this fence.
-    pub(super) fn owed(
+    /// The delivery if it is still pending under this fence.
+    pub(super) fn pending_under(
         &mut self,
         key: DeliveryKey,
         fence: u32,
     ) -> Result<Option<model::Pending>, Error> {
-        let row = self.sound(Table::Deliveries, &delivery_key(key), |from| {
+        let row = self.intact(Table::Deliveries, &delivery_key(key), |from| {
             delivery::read_pending(from, key)
         })?;
         #[cfg(any(test, feature = "testing"))]
-        if super::planted::NO_FENCE.get() {
+        if super::injected::NO_FENCE.get() {
             return Ok(row);
         }
         if row.is_none() {
@@ -354,8 +354,9 @@ impl Work<'_, '_> {
                 return Ok(());
             }
         }
-        let harm = Harm::new(Table::Deliveries, &delivery_key(key), quarantine::MISSING);
-        self.harmed.note(&harm);
+        let corruption =
+            CorruptRecord::new(Table::Deliveries, &delivery_key(key), quarantine::MISSING);
+        self.corrupt.note(&corruption);
         Ok(())
     }
 
@@ -365,7 +366,7 @@ impl Work<'_, '_> {
         fence: u32,
         now: Timestamp,
     ) -> Result<StepOutcome, Error> {
-        let Some(mut pending) = self.owed(key, fence)? else {
+        let Some(mut pending) = self.pending_under(key, fence)? else {
             return Ok(StepOutcome::Stale);
         };
         pending.claim();

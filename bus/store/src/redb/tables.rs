@@ -12,10 +12,10 @@ use redb::{
 };
 
 use super::changes::Recorded;
-use super::found::HarmLog;
+use super::corruption_log::CorruptionLog;
+use super::row_counts::Weight;
 use super::scan;
-use super::tally::Weight;
-use crate::codec::{Harm, RECORD_FORMAT, Reader, Table, is_sound, seal_as, unseal};
+use crate::codec::{CorruptRecord, RECORD_FORMAT, Reader, Table, is_intact, seal_as, unseal};
 use crate::{Direction, Error, Kind};
 use edgebus_model::{BusId, Code, DeliveryKey, Name, Position, SubscriptionId, Timestamp};
 
@@ -147,7 +147,7 @@ const TABLES: usize = Table::DedupeLevels as usize;
 pub(super) type OwnedRow = (Vec<u8>, Vec<u8>);
 
 /// What one row may be.
-pub(super) type Row<T> = Result<Option<Result<T, Harm>>, Error>;
+pub(super) type Row<T> = Result<Option<Result<T, CorruptRecord>>, Error>;
 
 /// The tables of a write transaction, each opened when it is first used.
 pub(super) struct Tables<'txn> {
@@ -156,16 +156,16 @@ pub(super) struct Tables<'txn> {
     /// Records are put together here, one after the other.
     scratch: Vec<u8>,
     /// Takes note of what a scan meets out of order.
-    harmed: Arc<HarmLog>,
+    corrupt: Arc<CorruptionLog>,
     /// What was changed; `None` unless a check has to know it.
     recorded: Option<Recorded>,
 }
 
 impl<'txn> Tables<'txn> {
-    pub(super) fn new(transaction: &'txn WriteTransaction, harmed: Arc<HarmLog>) -> Self {
+    pub(super) fn new(transaction: &'txn WriteTransaction, corrupt: Arc<CorruptionLog>) -> Self {
         Self {
             transaction,
-            harmed,
+            corrupt,
             open: std::array::from_fn(|_| None),
             scratch: Vec::with_capacity(4096),
             recorded: None,
@@ -315,10 +315,10 @@ impl<'txn> Tables<'txn> {
         to: Bound<&[u8]>,
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
-        let harmed = self.harmed.clone();
+        let corrupt = self.corrupt.clone();
         let rows = self.table(table)?;
         let forward = Direction::Forward;
-        scan::scan(rows, table, (from, to), forward, &harmed, &mut each)
+        scan::scan(rows, table, (from, to), forward, &corrupt, &mut each)
     }
 
     /// Gives the table to `work`, which does what no plain step does.
@@ -361,17 +361,17 @@ pub(super) enum Turn {
 }
 
 /// A consistent view of everything committed, for one call.
-pub(super) struct Snapshot {
+pub(super) struct ReadTx {
     transaction: ReadTransaction,
     /// Takes note of what a scan meets out of order.
-    harmed: Arc<HarmLog>,
+    corrupt: Arc<CorruptionLog>,
 }
 
-impl Snapshot {
-    pub(super) fn new(transaction: ReadTransaction, harmed: Arc<HarmLog>) -> Self {
+impl ReadTx {
+    pub(super) fn new(transaction: ReadTransaction, corrupt: Arc<CorruptionLog>) -> Self {
         Self {
             transaction,
-            harmed,
+            corrupt,
         }
     }
 
@@ -431,7 +431,7 @@ impl Snapshot {
         self.scan_in(table, (from, to), Direction::Forward, each)
     }
 
-    /// As [`Snapshot::scan`], in either direction.
+    /// As [`ReadTx::scan`], in either direction.
     pub(super) fn scan_in(
         &self,
         table: Table,
@@ -440,10 +440,10 @@ impl Snapshot {
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Error> {
         let rows = self.table(table)?;
-        scan::scan(&rows, table, range, direction, &self.harmed, &mut each)
+        scan::scan(&rows, table, range, direction, &self.corrupt, &mut each)
     }
 
-    /// Sound rows between the bounds, where `each` may jump over those before a key of its own choice (behind
+    /// Intact rows between the bounds, where `each` may jump over those before a key of its own choice (behind
     /// it, where the rows go backwards).
     pub(super) fn skim(
         &self,
@@ -458,13 +458,13 @@ impl Snapshot {
             let mut turn = Turn::End;
             let mut each = |key: &[u8], record: &[u8]| {
                 // A corrupt key must lead nowhere; the scan has noted it.
-                if !is_sound(table, key, record) {
+                if !is_intact(table, key, record) {
                     return true;
                 }
                 turn = each(key, record);
                 matches!(turn, Turn::On)
             };
-            scan::scan(&rows, table, range, direction, &self.harmed, &mut each)?;
+            scan::scan(&rows, table, range, direction, &self.corrupt, &mut each)?;
             match (turn, direction) {
                 (Turn::To(place), Direction::Forward) => from = place,
                 (Turn::To(place), Direction::Backward) => to = place,

@@ -1,21 +1,23 @@
 //! The check of every record of every table, and of what must hold between them: whole, or in pages.
 //!
 //! Checksums find a record that was changed; only the links between tables find one that is gone:
-//! a log without gaps, and each delivery that an event owed in exactly one place of its life. Pages may
+//! a log without gaps, and each delivery that an event has in exactly one place of its life. Pages may
 //! come from different snapshots: what is held against each other is read from the same one.
 
 use std::ops::Bound;
 
 use super::aside;
 use super::changes::Meanwhile;
-use super::found::HarmLog;
+use super::corruption_log::CorruptionLog;
 use super::quarantine::{self, MISSING};
+use super::row_counts::{self, RowCounts};
 use super::tables::{
-    Snapshot, delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
+    ReadTx, delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
-use super::tally::{self, Tally};
 use super::{catalog, counters, dedupe};
-use crate::codec::{Harm, Reader, Table, Writer, catalog as rows_of, delivery, event, unseal};
+use crate::codec::{
+    CorruptRecord, Reader, Table, Writer, catalog as rows_of, delivery, event, unseal,
+};
 use crate::{Error, StoredEvent, Verified};
 use edgebus_model::{BusId, DeliveryKey, Position};
 
@@ -26,27 +28,27 @@ pub(super) const TWICE: &str = "has ended already";
 /// The first position of a log; retention will raise it.
 const FIRST: u64 = 1;
 
-/// Checks everything; each harm is one line. What a scan met out of order is in `strays`.
+/// Checks everything; each corruption is one line. What a scan met out of order is in `strays`.
 pub(super) fn verify(
-    rows: &Snapshot,
-    strays: &HarmLog,
-    harm: &mut dyn FnMut(String),
+    rows: &ReadTx,
+    strays: &CorruptionLog,
+    corruption: &mut dyn FnMut(String),
 ) -> Result<Verified, Error> {
     let mut lines = std::collections::BTreeSet::new();
-    let mut told = |found: &Harm| {
+    let mut told = |found: &CorruptRecord| {
         if lines.insert(found.line()) {
-            harm(found.line());
+            corruption(found.line());
         }
     };
     let mut walk = Walk::default();
     let seen = walk.page(rows, u64::MAX, &mut told)?;
     for line in strays.lines() {
         if lines.insert(line.clone()) {
-            harm(line);
+            corruption(line);
         }
     }
     Ok(Verified {
-        harmed: lines.len() as u64,
+        corrupt: lines.len() as u64,
         ..seen
     })
 }
@@ -61,7 +63,7 @@ pub(super) struct Walk {
     /// The last event that was looked at.
     last: Option<(BusId, Position)>,
     /// What was counted in it; `None` before its first row, and where a restart forgot it.
-    tally: Option<Tally>,
+    row_counts: Option<RowCounts>,
     /// Tables whose count was found to be right.
     agreed: Vec<Table>,
 }
@@ -83,7 +85,7 @@ impl Walk {
             table: usize::from(from.u8()?),
             after: from.bytes()?.to_vec(),
             last: from.option(|from| Some((BusId(from.u32()?), Position(from.u64()?))))?,
-            tally: None,
+            row_counts: None,
             agreed: Vec::new(),
         })
     }
@@ -95,8 +97,8 @@ impl Walk {
 
     /// Tells the tally what was changed since the last page among the rows that it has counted.
     pub(super) fn add(&mut self, meanwhile: Meanwhile) {
-        if let Some(tally) = &mut self.tally {
-            tally.add(meanwhile);
+        if let Some(row_counts) = &mut self.row_counts {
+            row_counts.add(meanwhile);
         }
     }
 
@@ -108,28 +110,28 @@ impl Walk {
     /// Checks the next rows, at most `rows_max`. Nothing was left if it saw none.
     pub(super) fn page(
         &mut self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         rows_max: u64,
-        harm: &mut dyn FnMut(&Harm),
+        corruption: &mut dyn FnMut(&CorruptRecord),
     ) -> Result<Verified, Error> {
         let mut seen = Verified::default();
         while let Some(table) = Table::ALL.get(self.table).copied()
             && seen.records < rows_max
         {
-            let mut lost = |found: Harm| {
-                seen.harmed += 1;
-                harm(&found);
+            let mut lost = |found: CorruptRecord| {
+                seen.corrupt += 1;
+                corruption(&found);
             };
             if self.after.is_empty() {
-                self.tally = Some(Tally::default());
+                self.row_counts = Some(RowCounts::default());
             }
             let (looked, ended) = self.rows(rows, table, rows_max - seen.records, &mut lost)?;
             if ended {
                 if table == Table::Events {
                     self.end_bus(rows, None, &mut lost)?;
                 }
-                if let Some(tally) = self.tally.take()
-                    && tally.end(rows, table, &mut lost)? == Some(true)
+                if let Some(row_counts) = self.row_counts.take()
+                    && row_counts.end(rows, table, &mut lost)? == Some(true)
                 {
                     self.agreed.push(table);
                 }
@@ -145,10 +147,10 @@ impl Walk {
     /// Checks rows of one table: how many, and whether they were the last.
     fn rows(
         &mut self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         table: Table,
         rows_max: u64,
-        lost: &mut dyn FnMut(Harm),
+        lost: &mut dyn FnMut(CorruptRecord),
     ) -> Result<(u64, bool), Error> {
         let after = std::mem::take(&mut self.after);
         let from = if after.is_empty() {
@@ -165,8 +167,8 @@ impl Walk {
             looked += 1;
             self.after.clear();
             self.after.extend_from_slice(key);
-            let counted = match &mut self.tally {
-                Some(tally) => tally.count(rows, table, (key, record), lost),
+            let counted = match &mut self.row_counts {
+                Some(row_counts) => row_counts.count(rows, table, (key, record), lost),
                 None => Ok(()),
             };
             let checked = match table {
@@ -175,7 +177,7 @@ impl Walk {
                 _ => match unseal(table, key, record, |from| read_row(table, key, from)) {
                     Ok(()) if table == Table::Due => due_row(rows, key, lost),
                     Ok(()) if table == Table::Running => running_row(rows, key, lost),
-                    Ok(()) if table == Table::Counters => tally::counter_row(rows, key, lost),
+                    Ok(()) if table == Table::Counters => row_counts::counter_row(rows, key, lost),
                     Ok(()) => Ok(()),
                     Err(found) => {
                         lost(found);
@@ -194,10 +196,10 @@ impl Walk {
     /// One event: its place in the log, and its deliveries.
     fn event(
         &mut self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         key: &[u8],
         record: &[u8],
-        lost: &mut dyn FnMut(Harm),
+        lost: &mut dyn FnMut(CorruptRecord),
     ) -> Result<(), Error> {
         let stored = unseal(Table::Events, key, record, |from| {
             event::read_stored(from, position_of(key)?)
@@ -205,7 +207,7 @@ impl Walk {
         let place = key.first_chunk::<4>().zip(position_of(key));
         let place = place.map(|(bus, position)| (BusId(u32::from_be_bytes(*bus)), position));
         let Some((bus, position)) = place else {
-            lost(Harm::new(Table::Events, key, "can't be decoded"));
+            lost(CorruptRecord::new(Table::Events, key, "can't be decoded"));
             return Ok(());
         };
         let stored = match stored {
@@ -238,11 +240,11 @@ impl Walk {
                 replay: 0,
                 position,
             };
-            let owed = delivery_key(key);
+            let pending = delivery_key(key);
             match places(rows, bus, key)? {
                 1 => {}
-                0 => lost(Harm::new(Table::Deliveries, &owed, MISSING)),
-                _ => lost(Harm::new(twice(rows, &owed)?, &owed, TWICE)),
+                0 => lost(CorruptRecord::new(Table::Deliveries, &pending, MISSING)),
+                _ => lost(CorruptRecord::new(twice(rows, &pending)?, &pending, TWICE)),
             }
         }
         Ok(())
@@ -252,9 +254,9 @@ impl Walk {
     /// been the bus's head.
     fn end_bus(
         &mut self,
-        rows: &Snapshot,
+        rows: &ReadTx,
         next: Option<BusId>,
-        lost: &mut dyn FnMut(Harm),
+        lost: &mut dyn FnMut(CorruptRecord),
     ) -> Result<(), Error> {
         let mut heads: Vec<_> = catalog::read_heads(rows)?.into_iter().collect();
         heads.sort_unstable();
@@ -272,17 +274,17 @@ impl Walk {
     }
 }
 
-/// Positions without a row: harm at the first one that is not in quarantine.
+/// Positions without a row: corruption at the first one that is not in quarantine.
 fn gap(
-    rows: &Snapshot,
+    rows: &ReadTx,
     bus: BusId,
     positions: std::ops::Range<u64>,
-    lost: &mut dyn FnMut(Harm),
+    lost: &mut dyn FnMut(CorruptRecord),
 ) -> Result<(), Error> {
     for position in positions {
         let key = event_key(bus, Position(position));
         if !aside::holds(rows, Table::Events, &key)? {
-            lost(Harm::new(Table::Events, &key, MISSING));
+            lost(CorruptRecord::new(Table::Events, &key, MISSING));
             break;
         }
     }
@@ -291,19 +293,19 @@ fn gap(
 
 /// A row must be found by its key, too.
 fn is_found(
-    rows: &Snapshot,
+    rows: &ReadTx,
     table: Table,
     key: &[u8],
-    lost: &mut dyn FnMut(Harm),
+    lost: &mut dyn FnMut(CorruptRecord),
 ) -> Result<(), Error> {
     if rows.get(table, key, |_| Some(()))?.is_none() {
-        lost(Harm::new(table, key, "is not found by its key"));
+        lost(CorruptRecord::new(table, key, "is not found by its key"));
     }
     Ok(())
 }
 
 /// A due row: its delivery waits until then.
-fn due_row(rows: &Snapshot, key: &[u8], lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
+fn due_row(rows: &ReadTx, key: &[u8], lost: &mut dyn FnMut(CorruptRecord)) -> Result<(), Error> {
     let Some((due, own)) = quarantine::split_due(key) else {
         return Ok(());
     };
@@ -316,23 +318,27 @@ fn due_row(rows: &Snapshot, key: &[u8], lost: &mut dyn FnMut(Harm)) -> Result<()
         None => false,
     };
     if !waits {
-        lost(Harm::new(Table::Due, key, IDLE));
+        lost(CorruptRecord::new(Table::Due, key, IDLE));
     }
     Ok(())
 }
 
 /// A row among what runs: its delivery is pending. Whether it is claimed, its own row says.
-fn running_row(rows: &Snapshot, key: &[u8], lost: &mut dyn FnMut(Harm)) -> Result<(), Error> {
+fn running_row(
+    rows: &ReadTx,
+    key: &[u8],
+    lost: &mut dyn FnMut(CorruptRecord),
+) -> Result<(), Error> {
     if rows.get(Table::Deliveries, key, |_| Some(()))?.is_none() {
-        lost(Harm::new(Table::Running, key, IDLE));
+        lost(CorruptRecord::new(Table::Running, key, IDLE));
     }
     Ok(())
 }
 
 /// The table that holds a delivery which another one holds rightly.
-fn twice(rows: &Snapshot, key: &[u8]) -> Result<Table, Error> {
-    let owed = rows.get(Table::Deliveries, key, |_| Some(()))?;
-    Ok(if owed.is_some() {
+fn twice(rows: &ReadTx, key: &[u8]) -> Result<Table, Error> {
+    let pending = rows.get(Table::Deliveries, key, |_| Some(()))?;
+    Ok(if pending.is_some() {
         Table::Deliveries
     } else {
         Table::DeadLetters
@@ -341,10 +347,10 @@ fn twice(rows: &Snapshot, key: &[u8]) -> Result<Table, Error> {
 
 /// One delivery: if it has a due time, it has its row among the waiting, and if it is claimed, among what runs.
 fn delivery_row(
-    rows: &Snapshot,
+    rows: &ReadTx,
     key: &[u8],
     record: &[u8],
-    lost: &mut dyn FnMut(Harm),
+    lost: &mut dyn FnMut(CorruptRecord),
 ) -> Result<(), Error> {
     let row = unseal(Table::Deliveries, key, record, |from| {
         delivery::read_pending(from, delivery_of(key)?)
@@ -359,14 +365,14 @@ fn delivery_row(
     if let Some(due) = row.due_at {
         let waiting = due_key(due, row.key);
         if rows.get(Table::Due, &waiting, |_| Some(()))?.is_none() {
-            lost(Harm::new(Table::Due, &waiting, MISSING));
+            lost(CorruptRecord::new(Table::Due, &waiting, MISSING));
         }
     }
     let running = rows.get(Table::Running, key, |_| Some(()))?.is_some();
     if row.claims > 0 && !running {
-        lost(Harm::new(Table::Running, key, MISSING));
+        lost(CorruptRecord::new(Table::Running, key, MISSING));
     } else if row.claims == 0 && running {
-        lost(Harm::new(Table::Running, key, IDLE));
+        lost(CorruptRecord::new(Table::Running, key, IDLE));
     }
     Ok(())
 }
@@ -405,7 +411,7 @@ pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Optio
 }
 
 /// In how many stages of life the delivery is; one that is in quarantine is in one.
-fn places(rows: &Snapshot, bus: BusId, key: DeliveryKey) -> Result<usize, Error> {
+fn places(rows: &ReadTx, bus: BusId, key: DeliveryKey) -> Result<usize, Error> {
     let stages = stages(bus, key);
     let mut count = 0;
     for (table, key) in &stages {

@@ -7,7 +7,7 @@
 //! 32 bytes   BLAKE3 of all before
 //! ```
 //!
-//! It is taken whole or not at all: a process that is killed while it writes has not answered.
+//! A partial answer is no answer: the process may have been killed while it wrote.
 
 use std::io::{self, Write};
 

@@ -28,7 +28,7 @@ use super::engine::TABLES_PER_SLOT;
 use super::host::{self, Guest};
 use super::instance::Compiled;
 use super::trusted::Code;
-use super::{Machine, Settings, check};
+use super::{EngineShared, Settings, check};
 use edgebus_model::Digest;
 use edgebus_runtime::error::{Error, Kind};
 
@@ -50,7 +50,7 @@ const MEMORY_BYTES_FOR_TWO: u64 = 4 << 30;
 
 /// Where components are compiled.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum CompileIn {
     /// In a child process with limits, which runs this program with words for [`compile_if_told`].
     Child(PathBuf),
     /// In this process, without any limit: for tests and benches of components that they know.
@@ -61,7 +61,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Compiling {
     /// Where.
-    pub place: Place,
+    pub place: CompileIn,
     /// How long compiling one component may take.
     pub time_max: Duration,
     /// Memory of one compilation, in bytes; `None` goes by the memory of the machine.
@@ -71,7 +71,7 @@ pub struct Compiling {
 impl Default for Compiling {
     fn default() -> Self {
         Self {
-            place: Place::Here,
+            place: CompileIn::Here,
             time_max: Duration::from_secs(60),
             memory_bytes_max: None,
         }
@@ -88,21 +88,21 @@ pub(super) struct Compiler {
     /// Code that is loaded at the same time.
     loads: Arc<Semaphore>,
     /// What is asked for now, and what somebody has. Locked for moments only.
-    known: Mutex<HashMap<Digest, Weak<Known>>>,
+    known: Mutex<HashMap<Digest, Weak<InProgress>>>,
     compiling: Compiling,
     bounds: child::Bounds,
 }
 
 /// One component; whoever is in first makes it, and the others wait at the gate.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct InProgress {
     /// Held while it is made. It has the last answer for those that waited meanwhile.
     gate: tokio::sync::Mutex<Option<Result<Weak<Compiled>, Error>>>,
 }
 
 /// What the threads that load code share.
 struct Inside {
-    machine: Arc<Machine>,
+    shared: Arc<EngineShared>,
     linker: Linker<Guest>,
     cache: Option<Cache>,
 }
@@ -110,12 +110,12 @@ struct Inside {
 impl Compiler {
     /// A compiler with nothing to do; it starts threads and processes when they are needed.
     pub(super) fn new(
-        machine: Arc<Machine>,
+        shared: Arc<EngineShared>,
         settings: &Settings,
     ) -> Result<Self, ::wasmtime::Error> {
-        let mut linker = Linker::new(&machine.engine);
+        let mut linker = Linker::new(&shared.engine);
         host::link(&mut linker)?;
-        let cache = Cache::open(settings, &machine.engine)?;
+        let cache = Cache::open(settings, &shared.engine)?;
         let memory_bytes = settings.memory_bytes;
         let at_once = if memory_bytes < MEMORY_BYTES_FOR_TWO {
             1
@@ -129,7 +129,7 @@ impl Compiler {
         let loads = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             inside: Arc::new(Inside {
-                machine,
+                shared,
                 linker,
                 cache,
             }),
@@ -172,13 +172,13 @@ impl Compiler {
         made
     }
 
-    fn known(&self, digest: Digest) -> Arc<Known> {
+    fn known(&self, digest: Digest) -> Arc<InProgress> {
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&digest).and_then(Weak::upgrade) {
             return known;
         }
         all.retain(|_, known| known.strong_count() > 0);
-        let known = Arc::new(Known::default());
+        let known = Arc::new(InProgress::default());
         all.insert(digest, Arc::downgrade(&known));
         known
     }
@@ -187,7 +187,7 @@ impl Compiler {
         &self,
         digest: Digest,
         component: Bytes,
-        known: &Arc<Known>,
+        known: &Arc<InProgress>,
     ) -> Result<Arc<Compiled>, Error> {
         check::check_bytes(&component)?;
         if self.inside.cache.is_some() {
@@ -224,12 +224,12 @@ impl Compiler {
             .await
             .map_err(|_| ended())?;
         match &self.compiling.place {
-            Place::Child(program) => {
-                let layout = self.inside.machine.allocation.layout;
+            CompileIn::Child(program) => {
+                let layout = self.inside.shared.allocation.layout;
                 child::compile(program, layout, self.bounds, &component).await
             }
-            Place::Here => {
-                let engine = self.inside.machine.engine.clone();
+            CompileIn::Here => {
+                let engine = self.inside.shared.engine.clone();
                 let compiled = on_thread(place, move || {
                     lower_priority();
                     engine.precompile_component(&component)
@@ -244,20 +244,20 @@ impl Compiler {
 
 impl Inside {
     /// The function of the code that was kept, if there is some.
-    fn kept(&self, digest: Digest, known: Arc<Known>) -> Option<Compiled> {
+    fn kept(&self, digest: Digest, known: Arc<InProgress>) -> Option<Compiled> {
         let code = self.cache.as_ref()?.read(digest)?;
         // Whatever is wrong with it is found again, and told, when it is compiled.
         self.finish(&code, known).ok()
     }
 
     /// Makes a function of `code`.
-    fn finish(&self, code: &Code, known: Arc<Known>) -> Result<Compiled, Error> {
+    fn finish(&self, code: &Code, known: Arc<InProgress>) -> Result<Compiled, Error> {
         // The code is our own compiler's: what is wrong is what the component asks of the pool.
-        let component = code.load(&self.machine.engine).map_err(|error| {
+        let component = code.load(&self.shared.engine).map_err(|error| {
             let message = format!("the component asks for more than it can get: {error:#}");
             Error::new(Kind::Invalid, message)
         })?;
-        check::check_world(&self.machine.engine, &component)?;
+        check::check_world(&self.shared.engine, &component)?;
         let slots = self.slots(&component)?;
         let ready = self
             .linker
@@ -266,7 +266,7 @@ impl Inside {
         check::check_types(&ready)?;
         let ready = FunctionPre::new(ready).map_err(|error| check::unlinkable(&error))?;
         Ok(Compiled {
-            machine: Arc::clone(&self.machine),
+            shared: Arc::clone(&self.shared),
             ready,
             slots,
             _known: known,
@@ -281,7 +281,7 @@ impl Inside {
         };
         let tables = needs.num_tables.div_ceil(TABLES_PER_SLOT);
         let slots = needs.num_memories.max(tables).max(1);
-        let instances_max = self.machine.allocation.instances_max;
+        let instances_max = self.shared.allocation.instances_max;
         if slots > instances_max {
             let message =
                 format!("the component takes {slots} of the pool's {instances_max} slots");
@@ -318,7 +318,7 @@ async fn on_thread<T: Send + 'static>(
 /// Linux keeps a nice value for each thread, against POSIX: so this is about the caller only.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
-    // Compiling at the usual priority is no fault worth a word.
+    // Compiling at the usual priority is no error worth a word.
     let _ = rustix::process::getpriority_process(None)
         .and_then(|nice| rustix::process::setpriority_process(None, nice.saturating_add(NICENESS)));
 }

@@ -2,11 +2,11 @@
 
 use ::wasmtime::Result;
 
-use super::{Guest, Question};
+use super::{Guest, HostCall};
 use crate::bindings::edgebus::function::config::Host;
 
 impl Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<String>> {
-        self.ask_text(Question::Config(key)).await
+        self.ask_text(HostCall::Config(key)).await
     }
 }

@@ -14,7 +14,8 @@ impl Host for Guest {
             Level::Warn => "WARN",
             Level::Error => "ERROR",
         };
-        self.desk.output(|output| output.line(level, &message));
+        self.host_calls
+            .output(|output| output.line(level, &message));
         Ok(())
     }
 }

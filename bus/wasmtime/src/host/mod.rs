@@ -1,6 +1,6 @@
 //! What a guest's imports find: one file for each interface, and the data that an attempt's store holds.
 //!
-//! Each capability asks the desk; none knows a store, and none decides what an attempt may do.
+//! Each capability makes host calls. None knows a store, and none decides what an attempt may do.
 
 mod config;
 mod log;
@@ -13,15 +13,15 @@ use std::sync::Arc;
 use ::wasmtime::component::{HasSelf, Linker};
 
 use super::bindings;
-use super::desk::{Answer, Desk, Question};
 use super::ending::Stop;
+use super::host_calls::{HostCall, HostCalls, HostReply};
 use super::limiter::Limiter;
 use wasi::Wasi;
 
 /// The data of an attempt's store.
 pub(super) struct Guest {
     /// Shared with the attempt's driver.
-    desk: Arc<Desk>,
+    host_calls: Arc<HostCalls>,
     /// What bounds the store's memory.
     pub(super) limiter: Limiter,
     /// Made when the guest first uses WASI; many never do.
@@ -29,18 +29,18 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(desk: Arc<Desk>, memory_bytes_max: u64) -> Self {
+    pub(super) fn new(host_calls: Arc<HostCalls>, memory_bytes_max: u64) -> Self {
         Self {
-            desk,
+            host_calls,
             limiter: Limiter::new(memory_bytes_max),
             wasi: None,
         }
     }
 
     /// Asks the desk for a text.
-    async fn ask_text(&mut self, question: Question) -> Result<Option<String>, ::wasmtime::Error> {
-        match self.desk.ask(question).await? {
-            Answer::Text(text) => Ok(text),
+    async fn ask_text(&mut self, question: HostCall) -> Result<Option<String>, ::wasmtime::Error> {
+        match self.host_calls.ask(question).await? {
+            HostReply::Text(text) => Ok(text),
             _ => Err(mixed_up()),
         }
     }

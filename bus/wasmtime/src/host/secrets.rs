@@ -2,11 +2,11 @@
 
 use ::wasmtime::Result;
 
-use super::{Guest, Question};
+use super::{Guest, HostCall};
 use crate::bindings::edgebus::function::secrets::Host;
 
 impl Host for Guest {
     async fn get(&mut self, name: String) -> Result<Option<String>> {
-        self.ask_text(Question::Secret(name)).await
+        self.ask_text(HostCall::Secret(name)).await
     }
 }

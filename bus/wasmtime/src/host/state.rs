@@ -2,7 +2,7 @@
 
 use ::wasmtime::Result;
 
-use super::{Answer, Guest, Question, Stop, mixed_up};
+use super::{Guest, HostCall, HostReply, Stop, mixed_up};
 use crate::bindings::edgebus::function::state::Host;
 use edgebus_model::limits::STATE_KEY_BYTES_MAX;
 
@@ -12,20 +12,20 @@ const KEYS_MAX: u32 = 1_000;
 impl Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
         check(&key)?;
-        match self.desk.ask(Question::Get(key)).await? {
-            Answer::Value(value) => Ok(value.map(Vec::from)),
+        match self.host_calls.ask(HostCall::Get(key)).await? {
+            HostReply::Value(value) => Ok(value.map(Vec::from)),
             _ => Err(mixed_up()),
         }
     }
 
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<()> {
         check(&key)?;
-        self.write(Question::Set(key, Some(value.into()))).await
+        self.write(HostCall::Set(key, Some(value.into()))).await
     }
 
     async fn delete(&mut self, key: String) -> Result<()> {
         check(&key)?;
-        self.write(Question::Set(key, None)).await
+        self.write(HostCall::Set(key, None)).await
     }
 
     async fn list_keys(
@@ -34,9 +34,9 @@ impl Host for Guest {
         after: Option<String>,
         limit: u32,
     ) -> Result<Vec<String>> {
-        let question = Question::Keys(prefix, after, limit.min(KEYS_MAX));
-        match self.desk.ask(question).await? {
-            Answer::Keys(keys) => Ok(keys
+        let question = HostCall::Keys(prefix, after, limit.min(KEYS_MAX));
+        match self.host_calls.ask(question).await? {
+            HostReply::Keys(keys) => Ok(keys
                 .into_iter()
                 .map(|key| String::from_utf8_lossy(&key).into_owned())
                 .collect()),
@@ -51,26 +51,26 @@ impl Host for Guest {
         new: Option<Vec<u8>>,
     ) -> Result<bool> {
         check(&key)?;
-        let question = Question::Swap(key, expected.map(Into::into), new.map(Into::into));
-        match self.desk.ask(question).await? {
-            Answer::Swapped(swapped) => Ok(swapped),
+        let question = HostCall::Swap(key, expected.map(Into::into), new.map(Into::into));
+        match self.host_calls.ask(question).await? {
+            HostReply::Swapped(swapped) => Ok(swapped),
             _ => Err(mixed_up()),
         }
     }
 
     async fn increment(&mut self, key: String, delta: i64) -> Result<i64> {
         check(&key)?;
-        match self.desk.ask(Question::Increment(key, delta)).await? {
-            Answer::Sum(sum) => Ok(sum),
+        match self.host_calls.ask(HostCall::Increment(key, delta)).await? {
+            HostReply::Sum(sum) => Ok(sum),
             _ => Err(mixed_up()),
         }
     }
 }
 
 impl Guest {
-    async fn write(&mut self, question: Question) -> Result<()> {
-        match self.desk.ask(question).await? {
-            Answer::Done => Ok(()),
+    async fn write(&mut self, question: HostCall) -> Result<()> {
+        match self.host_calls.ask(question).await? {
+            HostReply::Done => Ok(()),
             _ => Err(mixed_up()),
         }
     }

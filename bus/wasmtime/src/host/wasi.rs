@@ -16,7 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Guest;
 use crate::RESOURCES_MAX;
-use crate::desk::Desk;
+use crate::host_calls::HostCalls;
 
 /// Bytes that a guest may write, or draw at random, in one call.
 const CALL_BYTES_MAX: usize = 64 << 10;
@@ -28,12 +28,12 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    fn new(desk: &Arc<Desk>) -> Self {
+    fn new(host_calls: &Arc<HostCalls>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let context = WasiCtx::builder()
-            .stdout(Stream::new(desk, false))
-            .stderr(Stream::new(desk, true))
+            .stdout(Stream::new(host_calls, false))
+            .stderr(Stream::new(host_calls, true))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -45,8 +45,10 @@ impl Wasi {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let desk = &self.desk;
-        let wasi = self.wasi.get_or_insert_with(|| Box::new(Wasi::new(desk)));
+        let host_calls = &self.host_calls;
+        let wasi = self
+            .wasi
+            .get_or_insert_with(|| Box::new(Wasi::new(host_calls)));
         WasiCtxView {
             ctx: &mut wasi.context,
             table: &mut wasi.table,
@@ -57,21 +59,21 @@ impl WasiView for Guest {
 /// Standard output and standard error: always ready, and what is too much is dropped there.
 #[derive(Clone)]
 struct Stream {
-    desk: Arc<Desk>,
+    host_calls: Arc<HostCalls>,
     /// Standard error, where a panic says why.
     errors: bool,
 }
 
 impl Stream {
-    fn new(desk: &Arc<Desk>, errors: bool) -> Self {
+    fn new(host_calls: &Arc<HostCalls>, errors: bool) -> Self {
         Self {
-            desk: Arc::clone(desk),
+            host_calls: Arc::clone(host_calls),
             errors,
         }
     }
 
     fn take(&self, bytes: &[u8]) {
-        self.desk.output(|output| {
+        self.host_calls.output(|output| {
             if self.errors {
                 output.write_error(bytes);
             } else {

@@ -1,13 +1,13 @@
 //! Literals as RFC 9535 writes them: numbers, and texts with their escapes.
 
 use super::Parser;
-use crate::error::Fault;
-use crate::filter::{fault, unexpected};
+use crate::error::ParseError;
+use crate::filter::{input_error, unexpected};
 use serde_json::Value;
 
 impl Parser<'_> {
     /// A literal number: exact where 64 bits hold it, else as binary64 holds it.
-    pub(super) fn number(&mut self) -> Result<Value, Fault> {
+    pub(super) fn number(&mut self) -> Result<Value, ParseError> {
         let start = self.at;
         self.eats("-");
         self.digits()?;
@@ -39,7 +39,7 @@ impl Parser<'_> {
     }
 
     /// A text in single or double quotes.
-    pub(super) fn string(&mut self) -> Result<String, Fault> {
+    pub(super) fn string(&mut self) -> Result<String, ParseError> {
         let Some(quote) = self.peek() else {
             return Err(self.unexpected());
         };
@@ -56,20 +56,24 @@ impl Parser<'_> {
                 }
                 Some(_) => {
                     let reason = "not a JSONPath query: a control character in a text".to_owned();
-                    return Err(fault(self.at, reason, "write it as \\n, \\t or \\u0000"));
+                    return Err(input_error(
+                        self.at,
+                        reason,
+                        "write it as \\n, \\t or \\u0000",
+                    ));
                 }
                 None => return Err(self.unexpected()),
             }
         }
     }
 
-    fn escape(&mut self, quote: char) -> Result<char, Fault> {
+    fn escape(&mut self, quote: char) -> Result<char, ParseError> {
         let start = self.at;
         self.at += 1;
         let wrong = |reason: &str| {
             let remedy =
                 "write a backslash as \\\\, and other characters as they are or as \\u00e9";
-            Err(fault(
+            Err(input_error(
                 start,
                 format!("not a JSONPath query: {reason}"),
                 remedy,

@@ -13,7 +13,7 @@ fn events(text: &str, matched: &[&str], missed: &[&str]) {
 #[track_caller]
 fn whole(text: &str, matched: &[&str], missed: &[&str]) {
     let pattern = Pattern::parse(text.as_bytes(), &ParseOptions::default());
-    let pattern = pattern.unwrap_or_else(|faults| unreachable!("{text}: {faults:?}"));
+    let pattern = pattern.unwrap_or_else(|errors| unreachable!("{text}: {errors:?}"));
     let rules = RuleSet::new([((), pattern.clone())]);
     let all = matched.iter().map(|event| (event, true));
     for (event, wanted) in all.chain(missed.iter().map(|event| (event, false))) {
@@ -437,15 +437,15 @@ fn eventbridges_dialect_has_none_of_them() {
         dialect: Dialect::EventBridge,
         ..ParseOptions::default()
     };
-    let fault = |text: &str| {
+    let error = |text: &str| {
         let pattern = format!("{{\"a\":[{text}]}}");
         assert!(
             Pattern::parse(pattern.as_bytes(), &ParseOptions::default()).is_ok(),
             "{text}"
         );
-        let faults = Pattern::parse(pattern.as_bytes(), &strict).expect_err(text);
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        faults[0].to_string()
+        let errors = Pattern::parse(pattern.as_bytes(), &strict).expect_err(text);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        errors[0].to_string()
     };
     for (text, name) in [
         (r#"{"all":[1]}"#, "all is"),
@@ -458,9 +458,9 @@ fn eventbridges_dialect_has_none_of_them() {
             "wildcard with an object is",
         ),
     ] {
-        let fault = fault(text);
+        let error = error(text);
         let wanted = format!("{name} an extension of edgebus, which EventBridge doesn't have");
-        assert!(fault.contains(&wanted), "{fault}");
+        assert!(error.contains(&wanted), "{error}");
     }
     let unknown = Pattern::parse(br#"{"a":[{"regx":"a"}]}"#, &strict).expect_err("it isn't known");
     assert!(

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Event, Failure, function};
+use edgebus_sdk::{Event, Failure, function};
 use serde::Deserialize;
 
 /// An order as the bench makes it.
@@ -39,7 +39,7 @@ fn handle(event: Event<Order>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing;
+    use edgebus_sdk::testing;
 
     #[test]
     fn an_order_is_read() {

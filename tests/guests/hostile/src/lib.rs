@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use guest_sdk::{Context, Emit, Event, Failure, config, function, log, secrets, state};
+use edgebus_sdk::{Context, Emit, Event, Failure, config, function, log, secrets, state};
 use serde::Deserialize;
 
 /// The event's data.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Event, Failure, Raw, function};
+use edgebus_sdk::{Event, Failure, Raw, function};
 
 #[function]
 fn handle(_: Event<Raw>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use guest_sdk::{Context, Event, Failure, Raw, function, log, state};
+use edgebus_sdk::{Context, Event, Failure, Raw, function, log, state};
 
 #[function]
 fn handle(event: Event<Raw>, context: Context) -> Result<(), Failure> {

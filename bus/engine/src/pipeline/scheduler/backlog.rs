@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::inbox::{Inbox, Message};
-use super::queue::{DuePlace, Interrupted, Job};
+use super::queue::{DueCursor, Interrupted, Job};
 use crate::pipeline::context::{Context, Health};
 use crate::pipeline::recover;
-use crate::pipeline::settle::{self, Ran};
+use crate::pipeline::settle::{self, AttemptResult};
 use crate::pipeline::tasks::{Loop, caught};
 use crate::pipeline::writer::Writer;
 use edgebus_model::{
@@ -41,7 +41,7 @@ pub(super) enum Request {
     },
     /// Due times after a place, of all subscriptions or of one.
     Due {
-        after: Option<DuePlace>,
+        after: Option<DueCursor>,
         until: Timestamp,
         only: Option<SubscriptionId>,
         rows_max: usize,
@@ -54,7 +54,7 @@ pub(super) enum Request {
     },
     /// Deliveries that are due, until their events weigh `bytes_max`.
     Load {
-        places: Vec<DuePlace>,
+        places: Vec<DueCursor>,
         bytes_max: usize,
     },
 }
@@ -74,8 +74,8 @@ pub(super) enum Answer {
     /// Of [`Request::Due`]: the places, the last one looked at, whether the end was reached, and the next due time after it.
     Due {
         only: Option<SubscriptionId>,
-        rows: Vec<DuePlace>,
-        last: Option<DuePlace>,
+        rows: Vec<DueCursor>,
+        last: Option<DueCursor>,
         whole: bool,
         next: Option<Timestamp>,
     },
@@ -86,9 +86,9 @@ pub(super) enum Answer {
     },
     /// Of [`Request::Load`]: what was asked for, the deliveries, and the places that were not read.
     Loaded {
-        asked: Vec<DuePlace>,
+        asked: Vec<DueCursor>,
         jobs: Vec<Job>,
-        left: Vec<DuePlace>,
+        left: Vec<DueCursor>,
         bytes_max: usize,
     },
 }
@@ -249,7 +249,7 @@ impl Reader {
 
     fn due(
         &self,
-        after: Option<DuePlace>,
+        after: Option<DueCursor>,
         until: Timestamp,
         only: Option<SubscriptionId>,
         rows_max: usize,
@@ -286,7 +286,7 @@ impl Reader {
         })
     }
 
-    async fn load(&self, places: Vec<DuePlace>, bytes_max: usize) -> Result<Answer, Error> {
+    async fn load(&self, places: Vec<DueCursor>, bytes_max: usize) -> Result<Answer, Error> {
         let (mut jobs, mut bytes, mut read) = (Vec::new(), 0, 0);
         let now = self.context.clock.now();
         for (_, key) in &places {
@@ -374,7 +374,7 @@ impl Reader {
             return Ok(false);
         }
         match self.context.store.delivery(delivery.key) {
-            Ok(Some(DeliveryState::Owed(whole))) => {
+            Ok(Some(DeliveryState::Pending(whole))) => {
                 let last = whole.attempts.last().map(|attempt| &attempt.outcome);
                 Ok(matches!(last, Some(Outcome::Host { message }) if message == recover::DEATH))
             }
@@ -401,11 +401,11 @@ impl Reader {
             }
             Ok(None) => {
                 let why = "the event is no longer in the log";
-                self.bury(delivery, bus, why).await;
+                self.dead_letter(delivery, bus, why).await;
             }
             Err(error) if error.kind == Kind::Corrupt => {
                 self.context.reading_failed("an event", &error);
-                self.bury(delivery, bus, &error.message).await;
+                self.dead_letter(delivery, bus, &error.message).await;
             }
             Err(error) => return Err(error),
         }
@@ -413,7 +413,7 @@ impl Reader {
     }
 
     /// Sends a delivery whose event can't be read to the dead letters.
-    async fn bury(&self, delivery: &Pending, bus: BusId, why: &str) {
+    async fn dead_letter(&self, delivery: &Pending, bus: BusId, why: &str) {
         let job = Job {
             key: delivery.key,
             bus,
@@ -427,7 +427,7 @@ impl Reader {
             interrupted: Interrupted::No,
             weight: 0,
         };
-        let ran = Ran::host(why.to_owned(), self.context.clock.now());
+        let ran = AttemptResult::host(why.to_owned(), self.context.clock.now());
         let reason = edgebus_model::DeadReason::Corrupt;
         let settle = settle::dead(&self.context, &job, ran, reason);
         // The reader waits for room in the writer's inbox, so that no number of these piles up.

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 #[cfg(test)]
-use crate::pipeline::planted;
+use crate::pipeline::injected;
 
 /// From this duration on an attempt makes its function a slow one.
 pub(super) const SLOW: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ const IN_FLIGHT_MAX: usize = 512;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Short {
     /// Places in flight.
-    Places,
+    Workers,
     /// Memory.
     Memory,
 }
@@ -112,7 +112,7 @@ impl Budget {
             Pace::Slow => free.saturating_sub(kept),
         };
         if usable == 0 || own > free {
-            return Some(Short::Places);
+            return Some(Short::Workers);
         }
         let kept = limits.memory_bytes_max / 4;
         let free = limits.memory_bytes_max.saturating_sub(self.memory_bytes);
@@ -141,7 +141,7 @@ impl Budget {
     pub(super) fn give_back(&mut self, memory: u64) {
         self.in_flight = self.in_flight.saturating_sub(1);
         #[cfg(test)]
-        if planted::every(7, planted::Bug::MemoryLeaked) {
+        if injected::every(7, injected::Bug::MemoryLeaked) {
             return;
         }
         self.memory_bytes = self.memory_bytes.saturating_sub(memory);

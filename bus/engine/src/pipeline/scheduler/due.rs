@@ -8,10 +8,10 @@
 use std::collections::HashSet;
 
 use super::backlog::{Answer, Request};
-use super::queue::{DuePlace, Job};
+use super::queue::{DueCursor, Job};
 use super::state::{Action, READY_BYTES_MAX, State};
 #[cfg(test)]
-use crate::pipeline::planted::{self, Bug};
+use crate::pipeline::injected::{self, Bug};
 use edgebus_model::{DeliveryKey, Position, SubscriptionId, Timestamp};
 
 /// Queues that are filled from the store at the same time.
@@ -29,7 +29,7 @@ const PAGE_BYTES_MIN: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Due {
     /// Everything up to this place is in memory or passed over.
-    cursor: Option<DuePlace>,
+    cursor: Option<DueCursor>,
     /// When to read on; `None` while a page is being read and nothing new has become due earlier.
     look_at: Option<Timestamp>,
     /// Until when a page that is being read goes.
@@ -162,13 +162,13 @@ impl State {
     }
 
     /// A delivery waits for a retry that is due at `place.0`.
-    pub(super) fn note_retry(&mut self, place: DuePlace) {
+    pub(super) fn note_retry(&mut self, place: DueCursor) {
         let id = place.1.subscription;
         // A page that is under way may have passed the place before the retry stood there.
         let read = self.due.cursor.is_some_and(|cursor| place <= cursor)
             || self.due.reading.is_some_and(|until| place.0 <= until);
         #[cfg(test)]
-        if read && planted::is(Bug::RetryForgotten) {
+        if read && injected::is(Bug::RetryForgotten) {
             return;
         }
         if read {
@@ -193,7 +193,7 @@ impl State {
     }
 
     /// Leaves a due retry to the store, until its queue has room.
-    fn pass(&mut self, id: SubscriptionId, place: DuePlace) {
+    fn pass(&mut self, id: SubscriptionId, place: DueCursor) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.due_passed = Some(queue.due_passed.map_or(place, |known| known.min(place)));
             self.want(id);
@@ -229,7 +229,7 @@ impl State {
                 self.take_due(rows, actions);
                 let rest = next.unwrap_or(now.plus_ms(REST_MS_MAX));
                 #[cfg(test)]
-                let rest = if planted::is(Bug::TimerDead) {
+                let rest = if injected::is(Bug::TimerDead) {
                     Timestamp(u64::MAX)
                 } else {
                     rest
@@ -301,20 +301,20 @@ impl State {
     fn take_page(&mut self, id: SubscriptionId, jobs: Vec<Job>, last: Position, whole: bool) {
         self.fills = self.fills.saturating_sub(1);
         #[cfg(test)]
-        if jobs.is_empty() && planted::is(Bug::FillingStuck) {
+        if jobs.is_empty() && injected::is(Bug::FillingStuck) {
             return;
         }
         for job in jobs {
             let held = self.held.contains(&job.key);
             #[cfg(test)]
-            let held = held && !planted::is(Bug::DuplicateJob);
+            let held = held && !injected::is(Bug::DuplicateJob);
             // One that ran into a conflict may be here already.
             if !held {
                 self.admit(job, false);
             }
         }
         #[cfg(test)]
-        let last = Position(last.0 + u64::from(!whole && planted::is(Bug::PageSkipped)));
+        let last = Position(last.0 + u64::from(!whole && injected::is(Bug::PageSkipped)));
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.cursor = queue.cursor.max(last);
             queue.behind = !whole || queue.passed_over;
@@ -324,7 +324,7 @@ impl State {
     }
 
     /// Asks for the due deliveries that find room, and passes over the others.
-    fn take_due(&mut self, rows: Vec<DuePlace>, actions: &mut Vec<Action>) {
+    fn take_due(&mut self, rows: Vec<DueCursor>, actions: &mut Vec<Action>) {
         let mut wanted = Vec::new();
         for place in rows {
             let id = place.1.subscription;
@@ -349,8 +349,8 @@ impl State {
     fn take_due_of(
         &mut self,
         id: SubscriptionId,
-        rows: Vec<DuePlace>,
-        last: Option<DuePlace>,
+        rows: Vec<DueCursor>,
+        last: Option<DueCursor>,
         whole: bool,
         actions: &mut Vec<Action>,
     ) {
@@ -381,7 +381,7 @@ impl State {
 
     /// True if a due delivery is in memory already. One that is being read may turn out to wait for this
     /// later retry instead, so its place is kept.
-    fn skips(&mut self, place: DuePlace) -> bool {
+    fn skips(&mut self, place: DueCursor) -> bool {
         if self.due.loading.contains(&place.1) {
             self.pass(place.1.subscription, place);
             return true;
@@ -389,7 +389,7 @@ impl State {
         self.held.contains(&place.1)
     }
 
-    fn wanted(&mut self, place: DuePlace, wanted: &mut Vec<DuePlace>) {
+    fn wanted(&mut self, place: DueCursor, wanted: &mut Vec<DueCursor>) {
         self.due.loading.insert(place.1);
         if let Some(queue) = self.queues.get_mut(&place.1.subscription) {
             queue.loading += 1;
@@ -397,7 +397,7 @@ impl State {
         wanted.push(place);
     }
 
-    fn load(&mut self, wanted: Vec<DuePlace>, actions: &mut Vec<Action>) {
+    fn load(&mut self, wanted: Vec<DueCursor>, actions: &mut Vec<Action>) {
         if wanted.is_empty() {
             return;
         }
@@ -412,9 +412,9 @@ impl State {
 
     fn take_loaded(
         &mut self,
-        asked: &[DuePlace],
+        asked: &[DueCursor],
         jobs: Vec<Job>,
-        left: &[DuePlace],
+        left: &[DueCursor],
         bytes_max: usize,
     ) {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
@@ -447,14 +447,14 @@ enum Fill {
 }
 
 /// The place just before `place`: pages begin strictly after theirs.
-fn before(place: DuePlace) -> DuePlace {
+fn before(place: DueCursor) -> DueCursor {
     let (at, key) = place;
     let position = Position(key.position.0.saturating_sub(1));
     (at, DeliveryKey { position, ..key })
 }
 
 /// The place just behind `place`.
-fn behind(place: DuePlace) -> DuePlace {
+fn behind(place: DueCursor) -> DueCursor {
     let (at, key) = place;
     let position = Position(key.position.0.saturating_add(1));
     (at, DeliveryKey { position, ..key })

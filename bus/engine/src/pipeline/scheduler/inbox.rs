@@ -1,7 +1,7 @@
-//! What the scheduler is told: a bounded inbox that its one loop empties at once.
+//! The scheduler's inbox: bounded, and emptied as a whole by its one loop.
 //!
-//! Commits are bounded: the writer waits while too many stand in it. All other messages are bounded by
-//! what they speak of: attempts in flight, pages under way, subscriptions. Never here: decisions.
+//! Commits are bounded: the writer waits while there are too many. Other messages are bounded by attempts in
+//! flight, pages being read, and subscriptions. Never here: decisions.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::queue::Job;
 use super::state::{Held, Pause};
 use crate::clock::Alarm;
 #[cfg(test)]
-use crate::pipeline::planted;
+use crate::pipeline::injected;
 use crate::pipeline::writer::Committed;
 use edgebus_model::{DeliveryKey, SubscriptionId, Target};
 
@@ -98,7 +98,7 @@ impl Inbox {
         }
         mail.messages.push_back(message);
         #[cfg(test)]
-        if planted::every(7, planted::Bug::WakeUpLost) {
+        if injected::every(7, injected::Bug::WakeUpLost) {
             return;
         }
         let reader = mail.reader.take();
@@ -124,7 +124,7 @@ impl Inbox {
             mail.messages
                 .extend(committed.take().map(Message::Committed));
             #[cfg(test)]
-            if planted::every(3, planted::Bug::WakeUpLost) {
+            if injected::every(3, injected::Bug::WakeUpLost) {
                 return Poll::Ready(None);
             }
             Poll::Ready(mail.reader.take())

@@ -1,5 +1,5 @@
-//! Who runs next: a loop on a thread of its own that is told what was committed, what was read and what ended, and
-//! begins attempts.
+//! Decides what runs next: a loop on its own thread. It gets messages about commits, pages that were read and
+//! attempts that ended, and starts attempts.
 //!
 //! ```text
 //! writer ─ commits ─▶ inbox ─▶ state ─ start ─▶ workers (invoke) ─ settlement ─▶ writer
@@ -32,9 +32,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::context::Context;
-use super::invoke::{Attempts, Lease};
 #[cfg(test)]
-use super::planted;
+use super::injected;
+use super::invoke::{Attempts, Lease};
 use super::settle;
 use super::target;
 use super::tasks::Loop;
@@ -220,7 +220,7 @@ impl Scheduling {
             alarm.set(self.rest());
             self.handle.inbox.take(&mut messages, &mut alarm).await;
             for message in messages.drain(..) {
-                self.hear(message, &mut actions);
+                self.on_message(message, &mut actions);
             }
             let clock = &self.stages.context.clock;
             self.state.start(clock.instant(), &mut actions);
@@ -246,7 +246,7 @@ impl Scheduling {
         }
     }
 
-    fn hear(&mut self, message: Message, actions: &mut Vec<Action>) {
+    fn on_message(&mut self, message: Message, actions: &mut Vec<Action>) {
         let now = self.stages.context.clock.instant();
         match message {
             Message::Committed(committed) => {
@@ -312,7 +312,7 @@ impl Scheduling {
                 for (new, place) in append.events.iter().zip(&places) {
                     self.state.accept(append.bus, new, *place, append.now);
                 }
-                super::tell::accepted(context, &append, &places);
+                super::announce::accepted(context, &append, &places);
             }
             Committed::Settled(ticket, settle, outcome) => {
                 if let (StepOutcome::Settled(places), SettleEnd::Done(effects)) =
@@ -320,7 +320,7 @@ impl Scheduling {
                 {
                     for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
                         #[cfg(test)]
-                        if planted::is(planted::Bug::EmittedForgotten) {
+                        if injected::is(injected::Bug::EmittedForgotten) {
                             continue;
                         }
                         self.state.accept(*bus, new, *place, settle.now);
@@ -330,7 +330,7 @@ impl Scheduling {
                     self.settled(*ticket, *settle, outcome);
                 }
             }
-            Committed::Owed(places) => {
+            Committed::Pending(places) => {
                 for place in places {
                     self.state.note_retry(place);
                 }
@@ -346,7 +346,7 @@ impl Scheduling {
                 self.state.forget(job.key, held);
                 if let SettleEnd::Retry { due_at } = settle.end {
                     #[cfg(test)]
-                    if planted::is(planted::Bug::RetryEarly) {
+                    if injected::is(injected::Bug::RetryEarly) {
                         let job = Job {
                             fence: job.fence + 1,
                             attempts_made: job.attempts_made + 1,
@@ -356,7 +356,7 @@ impl Scheduling {
                     }
                     self.state.note_retry((due_at, job.key));
                 }
-                super::tell::attempt(&self.stages.context, &job, &settle, &places);
+                super::announce::attempt(&self.stages.context, &job, &settle, &places);
             }
             // Denied: an emitted event was matched for a rule that left meanwhile.
             StepOutcome::Conflict | StepOutcome::Denied(_)

@@ -9,7 +9,7 @@ use edgebus_model::{BusId, DeliveryKey, Event, Lineage, Pending, Position, Times
 use edgebus_store::StoredEvent;
 
 /// A place in the order of due times.
-pub(in crate::pipeline) type DuePlace = (Timestamp, DeliveryKey);
+pub(in crate::pipeline) type DueCursor = (Timestamp, DeliveryKey);
 
 /// A delivery in memory, with its event.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub(super) struct Queue {
     /// True if a delivery was left to the store since the last page was asked for.
     pub(super) passed_over: bool,
     /// The first due retry that was left to the store for want of room.
-    pub(super) due_passed: Option<DuePlace>,
+    pub(super) due_passed: Option<DueCursor>,
     /// True while due retries are being read from the place that was passed over.
     pub(super) due_reading: bool,
     /// True while a page of it is being read.

@@ -14,7 +14,7 @@ pub enum Situation {
     /// Another attempt of the function must be settled first: they are made one by one.
     BlockedOnTurn,
     /// Attempts of all functions hold the places that this one could have.
-    BlockedOnPlaces,
+    BlockedOnWorkers,
     /// Attempts of all functions hold the memory that this one could have.
     BlockedOnMemory,
     /// The function has no compiled component now.
@@ -31,7 +31,7 @@ impl Situation {
         Self::Filling,
         Self::BlockedOnFunction,
         Self::BlockedOnTurn,
-        Self::BlockedOnPlaces,
+        Self::BlockedOnWorkers,
         Self::BlockedOnMemory,
         Self::Unavailable,
         Self::Paused,
@@ -46,7 +46,7 @@ impl Situation {
             Self::Filling => "filling",
             Self::BlockedOnFunction => "blocked-on-function",
             Self::BlockedOnTurn => "blocked-on-turn",
-            Self::BlockedOnPlaces => "blocked-on-places",
+            Self::BlockedOnWorkers => "blocked-on-workers",
             Self::BlockedOnMemory => "blocked-on-memory",
             Self::Unavailable => "unavailable",
             Self::Paused => "paused",
@@ -64,7 +64,7 @@ impl Situation {
             Self::BlockedOnTurn => {
                 "the function's attempts are made one after the other, and one is not settled yet"
             }
-            Self::BlockedOnPlaces => "attempts in flight hold the places that it could have",
+            Self::BlockedOnWorkers => "attempts in flight hold the places that it could have",
             Self::BlockedOnMemory => "attempts in flight hold the memory that it could have",
             Self::Unavailable => "the function has no compiled component",
             Self::Paused => "no attempt begins now: the bus starts or stops, or its disk is full",

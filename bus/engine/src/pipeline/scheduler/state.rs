@@ -2,9 +2,9 @@
 //! lock, and nothing here waits, reads the store or runs a function.
 //!
 //! A function stands in the ring as long as it has deliveries in memory and its own limits allow another
-//! attempt; one that lacks places or memory is parked until some are given back. A subscription stands in
-//! its function's ring as long as it has deliveries in memory. So who is next is found without looking at
-//! anybody else, and a commit costs nothing for queues that it doesn't touch.
+//! attempt; one that lacks places or memory is parked until some are given back. A subscription stands in its
+//! function's ring as long as it has deliveries in memory. So the next attempt is found in constant time, and a
+//! commit costs nothing for queues that it doesn't touch.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
@@ -17,7 +17,7 @@ use super::queue::{Interrupted, Job, Queue};
 use super::situation::Situation;
 use super::suspects::Suspects;
 #[cfg(test)]
-use crate::pipeline::planted::{self, Bug};
+use crate::pipeline::injected::{self, Bug};
 use crate::pipeline::target;
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Target, Timestamp};
 use edgebus_store::{Appended, NewEvent};
@@ -235,7 +235,7 @@ impl State {
             }
             queue.cursor = place.position;
             #[cfg(test)]
-            if planted::every(3, Bug::DuplicateJob) {
+            if injected::every(3, Bug::DuplicateJob) {
                 queue.cursor = Position(place.position.0 - 1);
                 queue.behind = true;
             }
@@ -379,7 +379,7 @@ impl State {
             self.ready -= 1;
             self.ready_bytes = self.ready_bytes.saturating_sub(job.weight);
             #[cfg(test)]
-            if planted::every(7, Bug::CounterWrong) {
+            if injected::every(7, Bug::CounterWrong) {
                 self.ready += 1;
             }
         }
@@ -410,7 +410,7 @@ impl State {
         self.budget.give_back(held.memory_bytes);
         self.functions[held.function].end(held.number, now, cost_us);
         #[cfg(test)]
-        if planted::is(Bug::TurnEarly) {
+        if injected::is(Bug::TurnEarly) {
             self.give_turn_back(held);
         }
         if let Some(key) = unsettled {
@@ -435,7 +435,7 @@ impl State {
     /// The settlement of an attempt is durable or refused.
     pub(super) fn give_turn_back(&mut self, held: Held) {
         #[cfg(test)]
-        if planted::every(3, Bug::TurnKept) {
+        if injected::every(3, Bug::TurnKept) {
             return;
         }
         if held.turn {
@@ -486,7 +486,7 @@ impl State {
         self.own_hindrance(queue.function).unwrap_or_else(|| {
             match self.short(queue.function, now) {
                 None => Situation::Ready,
-                Some(Short::Places) => Situation::BlockedOnPlaces,
+                Some(Short::Workers) => Situation::BlockedOnWorkers,
                 Some(Short::Memory) => Situation::BlockedOnMemory,
             }
         })

@@ -1,10 +1,10 @@
-//! Deliveries that were being attempted when a process died: they run one at a time, beside everything
-//! else and never before it.
+//! Deliveries that were running when a process died. They run one at a time, at the same time as everything
+//! else and with no precedence.
 //!
-//! That only one of them runs at a time is how the one that kills the process is found: it is claimed
-//! again in the next death, and what merely stood beside it is not (`recover` counts). Those that were
-//! interrupted once go before those that were interrupted again. A start reads them first of all, from the
-//! rows of what was claimed and did not end.
+//! Because only one of them runs at a time, the one that kills the process is found: it is claimed again when
+//! the process dies, and the others are not (`recover` counts). Those that were interrupted once go before
+//! those that were interrupted again. A start reads them first of all, from the rows of what was claimed and
+//! did not end.
 
 use std::collections::VecDeque;
 
@@ -139,7 +139,7 @@ impl State {
     /// A delivery ended; if it was the suspect on its way, the next one goes.
     pub(super) fn suspect_ended(&mut self, key: DeliveryKey) {
         #[cfg(test)]
-        if crate::pipeline::planted::is(crate::pipeline::planted::Bug::SuspectStuck) {
+        if crate::pipeline::injected::is(crate::pipeline::injected::Bug::SuspectStuck) {
             return;
         }
         if self.suspects.running == Some(key) {

@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::backlog::{Answer, Request};
 use super::budget::READY_MAX;
 use super::budget::{Budget, Limits, Pace, Short};
-use super::queue::{DuePlace, Interrupted, Job};
+use super::queue::{DueCursor, Interrupted, Job};
 use super::situation::Situation;
 use super::state::{Action, Held, Pause, READY_BYTES_MAX, State};
 use crate::pipeline::target;
@@ -137,7 +137,7 @@ impl World {
         self.told.push_back((subscriptions, self.position));
     }
 
-    fn hear_commit(&mut self) {
+    fn on_commit(&mut self) {
         let Some((subscriptions, position)) = self.told.pop_front() else {
             return;
         };
@@ -212,19 +212,19 @@ impl World {
                 only,
                 rows_max,
             } => {
-                let mut all: Vec<DuePlace> = self
+                let mut all: Vec<DueCursor> = self
                     .rows
                     .iter()
                     .filter_map(|(key, row)| Some((row.due_at?, *key)))
                     .collect();
                 all.sort_unstable();
-                let later = |place: &&DuePlace| after.is_none_or(|after| **place > after);
-                let due: Vec<DuePlace> = all
+                let later = |place: &&DueCursor| after.is_none_or(|after| **place > after);
+                let due: Vec<DueCursor> = all
                     .iter()
                     .filter(|place| later(place) && place.0 <= until)
                     .copied()
                     .collect();
-                let page: Vec<DuePlace> = due.iter().take(rows_max).copied().collect();
+                let page: Vec<DueCursor> = due.iter().take(rows_max).copied().collect();
                 let whole = page.len() == due.len();
                 Answer::Due {
                     last: page.last().copied().or(after),
@@ -349,7 +349,7 @@ impl World {
                         .collect(),
                 );
             }
-            3 | 4 => self.hear_commit(),
+            3 | 4 => self.on_commit(),
             5 | 6 => {
                 if !self.reading.is_empty() {
                     let request = self
@@ -418,7 +418,7 @@ impl World {
             }
             self.now = self.now.plus_ms(10);
             while !self.told.is_empty() {
-                self.hear_commit();
+                self.on_commit();
             }
             self.answer_all();
             while !self.running.is_empty() {
@@ -517,7 +517,7 @@ fn a_lost_delivery_is_seen() {
     world.turn(Vec::new());
     world.answer_all();
     world.append(vec![0]);
-    // The planted bug: the commit is never told.
+    // The injected bug: the commit is never told.
     world.told.clear();
     world
         .state
@@ -546,7 +546,7 @@ fn a_function_with_a_thousand_subscriptions_takes_no_more_than_its_turn() {
         }
         world.append(vec![1_000]);
         while !world.told.is_empty() {
-            world.hear_commit();
+            world.on_commit();
         }
         let before = world.ended.len();
         loop {
@@ -580,7 +580,7 @@ fn each_situation_says_why_nothing_runs() {
     assert_eq!(situation(&world, 0), Situation::Empty);
     for id in [0, 0, 1, 3] {
         world.append(vec![id]);
-        world.hear_commit();
+        world.on_commit();
     }
     assert_eq!(situation(&world, 0), Situation::Ready);
     world.state.pause(Pause::Space, true);
@@ -656,7 +656,7 @@ fn slow_functions_leave_places_and_memory_for_quick_ones() {
         slow += 1;
     }
     assert_eq!(slow, 12);
-    assert_eq!(budget.short(Pace::Slow, 0, 1 << 20), Some(Short::Places));
+    assert_eq!(budget.short(Pace::Slow, 0, 1 << 20), Some(Short::Workers));
     assert_eq!(budget.short(Pace::Unknown, 0, 1 << 20), None);
     assert_eq!(budget.short(Pace::Quick, 0, 1 << 20), None);
     assert_eq!(budget.short(Pace::Quick, 0, 5 << 20), Some(Short::Memory));

@@ -2,8 +2,8 @@
 //! reading of what a snapshot is; and how little is compiled for a small change.
 
 use bytes::Bytes;
+use edgebus_rules::{Duplicates, EventDocument, RuleSet, Steps};
 use proptest::prelude::*;
-use rules::{Duplicates, EventDocument, RuleSet, Steps};
 
 use super::*;
 use crate::pipeline::subscriptions;
@@ -55,7 +55,7 @@ fn rule(text: &str, bus: usize, pattern: usize, filters: usize, targets: usize) 
     }
 }
 
-/// A store that applies manifests, and the snapshot that is in force.
+/// A store that applies manifests, and the snapshot that is active.
 struct Chain {
     store: MemoryStore,
     last: Option<Snapshot>,

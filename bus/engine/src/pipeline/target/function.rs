@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rules::{ApplyError, EventDocument};
+use edgebus_rules::{ApplyError, EventDocument};
 
 use super::Limits;
 use crate::pipeline::context::Context;
@@ -12,7 +12,7 @@ use crate::pipeline::reading::Reading;
 use crate::pipeline::redact::redact;
 use crate::pipeline::scheduler::Job;
 use crate::pipeline::services::Services;
-use crate::pipeline::settle::{self, Ran};
+use crate::pipeline::settle::{self, AttemptResult};
 use crate::pipeline::snapshot::{Deployed, Snapshot};
 use edgebus_manifest::view::View;
 use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
@@ -54,7 +54,7 @@ pub(super) async fn attempt(
 /// The settlement of a delivery whose function is not deployed.
 pub(super) fn missing(context: &Context, job: &Job, function: &str) -> Settle {
     let message = format!("the function `{function}` is not deployed");
-    let ran = Ran::host(message, context.clock.now());
+    let ran = AttemptResult::host(message, context.clock.now());
     settle::dead(context, job, ran, DeadReason::FunctionMissing)
 }
 
@@ -76,13 +76,13 @@ async fn run(
     subscription: &Subscription,
     deployed: &Arc<Deployed>,
     started_at: Timestamp,
-) -> (Ran, Left) {
+) -> (AttemptResult, Left) {
     let limits = deployed.revision.config.limits;
     let event = match input(snapshot, job, subscription) {
         Ok(event) => event,
         // The same event has no input at the next attempt either.
         Err(error) => {
-            let mut ran = Ran::host(String::new(), started_at);
+            let mut ran = AttemptResult::host(String::new(), started_at);
             ran.outcome = Outcome::Reject {
                 message: format!("the rule's `input` can't be made from this event: {error}"),
             };
@@ -109,13 +109,13 @@ async fn run(
     // The scheduler leaves an unavailable function alone, and one that is available stays so.
     let Some(function) = deployed.function() else {
         let message = format!("the function `{}` is not compiled", deployed.revision.name);
-        return (Ran::host(message, started_at), Left::default());
+        return (AttemptResult::host(message, started_at), Left::default());
     };
     let mut services = Services::new(context.newest.clone(), deployed.clone());
     let mut invoked = function.invoke(invocation, &mut services).await;
     let secrets = deployed.secrets();
     redact(&secrets, &mut invoked.output, &mut invoked.outcome);
-    let ran = Ran {
+    let ran = AttemptResult {
         started_at,
         duration: invoked.duration,
         output: invoked.output,
@@ -142,7 +142,7 @@ fn input(
     };
     let view = View::new(&job.event);
     let ingested_at = job.accepted_at.to_string();
-    let context = rules::Context {
+    let context = edgebus_rules::Context {
         rule_name: subscription.rule.as_str(),
         rule_arn: None,
         ingested_at: &ingested_at,

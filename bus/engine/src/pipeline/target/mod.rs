@@ -11,7 +11,7 @@ pub(super) use function::Left;
 use super::context::Context;
 use super::reading::Reading;
 use super::scheduler::Job;
-use super::settle::{self, Ran};
+use super::settle::{self, AttemptResult};
 use super::snapshot::Snapshot;
 use edgebus_model::Target;
 use edgebus_store::Settle;
@@ -59,7 +59,7 @@ pub(super) async fn attempt(
         }
         // Without limits that allow one, there is no attempt.
         other @ (Target::Webhook(_) | Target::Bus(_) | Target::Queue(_)) => {
-            let ran = Ran::host(
+            let ran = AttemptResult::host(
                 format!("this release can't deliver to {other}"),
                 context.clock.now(),
             );

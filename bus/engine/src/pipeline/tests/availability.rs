@@ -34,7 +34,7 @@ impl Picky {
         self.slow.lock().unwrap().insert(digest(script));
     }
 
-    fn let_go(&self, script: &str) {
+    fn drop_in_background(&self, script: &str) {
         self.slow.lock().unwrap().remove(&digest(script));
         self.changed.notify_waiters();
     }
@@ -43,7 +43,7 @@ impl Picky {
         self.bad.lock().unwrap().insert(digest(script), kind);
     }
 
-    fn mend(&self, script: &str) {
+    fn repair(&self, script: &str) {
         self.bad.lock().unwrap().remove(&digest(script));
     }
 }
@@ -67,7 +67,7 @@ impl Runtime for Picky {
             }
             let bad = self.bad.lock().unwrap().get(&digest).copied();
             match bad {
-                Some(kind) => Err(runtime::Error::new(kind, "planted")),
+                Some(kind) => Err(runtime::Error::new(kind, "injected")),
                 None => FakeRuntime.prepare(digest, component).await,
             }
         })
@@ -179,7 +179,7 @@ async fn a_start_compiles_each_component_once_and_those_with_work_first() {
     let asked = runtime.asked.lock().unwrap().clone();
     let place = asked.iter().position(|own| *own == digest("log z"));
     for (_, own) in &idle {
-        runtime.let_go(own);
+        runtime.drop_in_background(own);
     }
     settled(&pipeline).await;
     assert!(place.is_some_and(|place| place < 4), "{place:?}");
@@ -205,7 +205,7 @@ async fn a_bus_is_ready_while_functions_compile() {
     // What comes meanwhile waits too.
     let events = vec![event("more", "slow", "{}")];
     pipeline.publish("default", events).await.unwrap();
-    runtime.let_go("log slow");
+    runtime.drop_in_background("log slow");
     settled(&pipeline).await;
     assert_eq!(availability(&pipeline, "slow"), Availability::Ready);
     let told = stories(&**pipeline.store(), &pipeline);
@@ -225,7 +225,7 @@ async fn a_function_that_does_not_compile_is_unavailable_and_not_the_bus() {
         pending(&pipeline, "good") == 0
     })
     .await;
-    let unavailable = |pipeline: &Pipeline| matches!(availability(pipeline, "bad"), Availability::Unavailable { reason } if reason == "planted");
+    let unavailable = |pipeline: &Pipeline| matches!(availability(pipeline, "bad"), Availability::Unavailable { reason } if reason == "injected");
     until("the bad one's state", || unavailable(&pipeline)).await;
     assert_eq!(functions::count(&pipeline.snapshot()), [1, 0, 1]);
     // A change of something else is not held up by it, and it stays as it is.
@@ -243,7 +243,7 @@ async fn a_function_that_does_not_compile_is_unavailable_and_not_the_bus() {
     let component = Bytes::from_static(b"log bad");
     let refused = pipeline.deploy(name.clone(), component.clone()).await;
     assert_eq!(refused.unwrap_err().kind, Kind::Invalid);
-    runtime.mend("log bad");
+    runtime.repair("log bad");
     pipeline.deploy(name, component).await.unwrap();
     settled(&pipeline).await;
     let told = stories(&**pipeline.store(), &pipeline);
@@ -266,7 +266,7 @@ async fn a_component_that_could_not_be_compiled_once_is_tried_again() {
         )
     })
     .await;
-    runtime.mend("log bad");
+    runtime.repair("log bad");
     // The manifest again is as good as the end of its rest.
     apply(&pipeline, &[("bad", "log bad")], 3).await;
     settled(&pipeline).await;
@@ -310,13 +310,14 @@ async fn changes_go_on_beside_deployments_which_are_bounded() {
     let third = deploy("three", "log three").await.unwrap();
     assert!(matches!(third.unwrap_err().kind, Kind::Busy { .. }));
     // A manifest whose components are known takes no place and waits for nobody.
-    let rules = rules_in_force(&pipeline);
+    let rules = active_rules(&pipeline);
     let buses = vec![BusConfig::with_defaults(Name::new("default").unwrap())];
     let version = pipeline
         .apply_manifest("new".to_owned(), buses, Vec::new(), rules, None)
         .await;
     assert_eq!(version.unwrap(), 1);
-    slow.iter().for_each(|script| runtime.let_go(script));
+    slow.iter()
+        .for_each(|script| runtime.drop_in_background(script));
     for deployed in waiting {
         deployed.await.unwrap().unwrap();
     }
@@ -406,12 +407,12 @@ async fn a_rule_that_can_not_be_read_is_inactive_and_not_the_bus() {
     );
     assert_eq!(pipeline.store().catalog().unwrap().version, 2);
     // Written anew, they are active, and what waited goes on.
-    let mended = vec![
+    let repaired = vec![
         strange("bad", r#"{"type":["t"]}"#, None),
         good(),
         strange("input", r#"{"type":["i"]}"#, None),
     ];
-    assert_eq!(apply_rules(&pipeline, mended).await.unwrap(), 3);
+    assert_eq!(apply_rules(&pipeline, repaired).await.unwrap(), 3);
     assert_eq!(inactive(&pipeline), Vec::<String>::new());
     pipeline
         .publish("default", vec![event("3", "t", "{}")])

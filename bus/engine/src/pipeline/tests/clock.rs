@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::clock::{Clock, Machine};
+use crate::clock::{Clock, MachineTime};
 use edgebus_model::{
-    Attempt, BusId, Data, DeliveryKey, Ending, Event, Lineage, Next, Outcome, Position,
+    Attempt, AttemptEnd, BusId, Data, DeliveryKey, Event, Lineage, Next, Outcome, Position,
     RetryPolicy, SubscriptionId, Timestamp, delivery,
 };
 use edgebus_store::memory::MemoryStore;
@@ -38,7 +38,7 @@ fn clock(state: &Arc<Mutex<State>>, store: &MemoryStore) -> Clock {
         let State {
             now, off, booted, ..
         } = *read.lock().unwrap();
-        Machine {
+        MachineTime {
             wall_us: now.saturating_add_signed(off) * 1_000,
             boot_us: (now - booted) * 1_000,
         }
@@ -129,7 +129,7 @@ impl World {
             age_ms_max: self.clock.reach_ms(now, policy.age_ms_max),
             ..policy
         };
-        let ending = Ending {
+        let ending = AttemptEnd {
             outcome: &Outcome::Retry {
                 after_ms: Some(2 * SECOND),
                 message: String::new(),

@@ -92,11 +92,11 @@ async fn run_with(row: Row, store: &Arc<MemoryStore>) -> Arc<Pipeline> {
     // Before anything is read; but for what a start reads.
     let at_start = matches!(row, Row::Meta | Row::Catalog);
     if !at_start {
-        store.harm(row.clone());
+        store.corrupt(row.clone());
     }
     let pipeline = start_on(store.clone(), Arc::new(FakeRuntime), true).await;
     if at_start {
-        store.harm(row.clone());
+        store.corrupt(row.clone());
     }
     pipeline.begin();
     let over = async {
@@ -108,12 +108,12 @@ async fn run_with(row: Row, store: &Arc<MemoryStore>) -> Arc<Pipeline> {
         .await
         .unwrap_or_else(|_| panic!("{row:?} stays"));
     let ended = tokio::time::timeout(Duration::from_secs(20), async {
-        while !store.owed().is_empty() {
+        while !store.all_pending().is_empty() {
             tokio::task::yield_now().await;
         }
     });
     if ended.await.is_err() {
-        panic!("{row:?}: {:?} stay pending", store.owed());
+        panic!("{row:?}: {:?} stay pending", store.all_pending());
     }
     pipeline
 }
@@ -154,7 +154,7 @@ async fn one_corrupt_row_of_any_table_hinders_nothing_else() {
         assert_eq!(corruption.found, 1, "{row:?}");
         for position in 1..=LAST {
             let became = match store.delivery(key(position)) {
-                Ok(Some(DeliveryState::Settled(_))) => "succeeded",
+                Ok(Some(DeliveryState::Succeeded(_))) => "succeeded",
                 Ok(Some(DeliveryState::Dead(letter))) => letter.reason.word(),
                 Ok(_) => "lost",
                 Err(_) => "unreadable",
@@ -180,7 +180,7 @@ async fn one_corrupt_row_of_any_table_hinders_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_quarantine_is_told() {
     let (store, _, bus) = prepared().await;
-    store.harm(Row::Event(bus, Position(5)));
+    store.corrupt(Row::Event(bus, Position(5)));
     let corruption = store.corruption();
     assert!(!corruption.is_over());
     assert_eq!((corruption.records, corruption.in_quarantine), (1, 0));

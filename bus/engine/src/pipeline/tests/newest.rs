@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::task::{Context as Polling, Poll, Waker};
 
 use super::*;
-use crate::pipeline::overlay::planted::KEEP_REFUSED;
-use crate::pipeline::reading::planted::NO_LISTING;
+use crate::pipeline::overlay::injected::KEEP_REFUSED;
+use crate::pipeline::reading::injected::NO_LISTING;
 use crate::pipeline::reading::{Newest, Reading};
 use edgebus_model::{Attempt, Lineage, Outcome};
 use edgebus_runtime::ServiceError;

@@ -7,7 +7,7 @@ use edgebus_model::limits::SUBSCRIPTIONS_OF_EVENT_MAX;
 /// Adds a rule for events of type `wide` with so many subscriptions of the function `t`, which is deployed.
 async fn widen(pipeline: &Pipeline, count: usize) {
     let name = |text: &str| Name::new(text).unwrap();
-    let mut rules = rules_in_force(pipeline);
+    let mut rules = active_rules(pipeline);
     let mut wide = rules[0].clone();
     wide.name = name("wide");
     wide.pattern = Some(r#"{"type":["wide"]}"#.to_owned());
@@ -101,9 +101,9 @@ async fn an_event_for_too_many_is_refused() {
         (error.kind, error.code),
         (Kind::Invalid, Code::FanOutTooLarge)
     );
-    assert_eq!(error.faults[0].pointer, "/1/type");
+    assert_eq!(error.errors[0].pointer, "/1/type");
     let reason = "this event matches 10001 subscriptions, and 10000 are allowed";
-    assert_eq!(error.faults[0].reason, reason);
+    assert_eq!(error.errors[0].reason, reason);
     let bus = pipeline.snapshot().buses["default"].id;
     assert_eq!(pipeline.last_position(bus), Position(0));
     pipeline

@@ -1,9 +1,9 @@
-//! Subscriptions whose rule or target gets another name while deliveries are owed.
+//! Subscriptions whose rule or target gets another name while deliveries are pending.
 
 use super::*;
 use edgebus_model::SubscriptionName;
 
-/// What was owed under the old names runs under the new ones, and once.
+/// What was pending under the old names runs under the new ones, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_follows_its_subscription_to_another_function() {
     let store = Arc::new(MemoryStore::new());
@@ -27,7 +27,7 @@ async fn a_backlog_follows_its_subscription_to_another_function() {
         tokio::task::yield_now().await;
     }
     let name = |text: &str| Name::new(text).unwrap();
-    let mut rule = rules_in_force(&pipeline).remove(0);
+    let mut rule = active_rules(&pipeline).remove(0);
     rule.name = name("renamed");
     rule.targets[0].to = Target::Function(name("v"));
     let mut second = TargetConfig::with_defaults(&rule.name, Target::Function(name("v")));
@@ -57,7 +57,7 @@ async fn a_backlog_follows_its_subscription_to_another_function() {
         let found = store.state(&name(function), key).unwrap();
         found.map(|found| String::from_utf8(found.value.to_vec()).unwrap())
     };
-    // 40 that were owed, and the later event once for each of the two names.
+    // 40 that were pending, and the later event once for each of the two names.
     assert_eq!(count("v", b"new").as_deref(), Some("42"));
     assert_eq!(count("t", b"old"), None);
     let ended = store.settled(number, None, 100).unwrap();
@@ -88,7 +88,7 @@ async fn a_subscription_at_its_end_is_retired() {
     let mut looks = retire::Looks::default();
     for _ in 0..3 {
         let count = pipeline.retire(&mut looks).await.unwrap();
-        assert_eq!(count, 0, "all of them owe something");
+        assert_eq!(count, 0, "all of them have something pending");
     }
     pipeline.begin();
     settled(&pipeline).await;

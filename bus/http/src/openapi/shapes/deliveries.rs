@@ -107,11 +107,12 @@ fn failed(object: Object) -> Object {
 
 /// The members of a delivery in any stage, and those that it has in some.
 fn delivery(object: Object) -> Object {
-    let stage = "`owed` has more attempts to come, `succeeded` and `dead` have ended.";
-    let subscription = "Its name; the number alone of one that left the manifest and owes nothing.";
+    let stage = "`pending` has more attempts to come, `succeeded` and `dead` have ended.";
+    let subscription =
+        "Its name; the number alone of one that left the manifest and has nothing pending.";
     object
         .has("id", delivery_id("Its id."))
-        .has("stage", word(stage, &["owed", "succeeded", "dead"]))
+        .has("stage", word(stage, &["pending", "succeeded", "dead"]))
         .has("subscription", text(subscription))
         .has("position", number("The event's place in the bus's log.", 1))
         .has("accepted_at", time("When the event was accepted."))
@@ -130,7 +131,7 @@ fn delivery(object: Object) -> Object {
             "replay",
             number("The replay's number, of a replayed delivery.", 1),
         )
-        .may("due_at", time("Owed: not before this time."))
+        .may("due_at", time("Pending: not before this time."))
         .may("settled_at", time("Succeeded: when."))
         .may(
             "emitted",

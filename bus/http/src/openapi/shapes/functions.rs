@@ -30,7 +30,7 @@ pub(super) fn shapes() -> Vec<Shape> {
 fn plans() -> Vec<Shape> {
     let change_example = json!({
         "kind": "change", "what": "rule", "name": "orders", "aspects": ["match"],
-        "effect": "decides over events from now on; 2 owed deliveries stay owed",
+        "effect": "applies to new events; 2 pending deliveries stay pending",
     });
     let example = json!({
         "dry_run": true, "version": 1, "changes": [change_example], "missing": [format!("blake3:{DIGEST}")],
@@ -49,7 +49,8 @@ fn plans() -> Vec<Shape> {
             text("What that does to deliveries in flight, in words."),
         )
         .done();
-    let version = "The rule-set version in force afterwards; of a dry run, the one that the plan starts from.";
+    let version =
+        "The active rule-set version afterwards; of a dry run, the one that the plan starts from.";
     let missing = "Components that the bus has yet to be sent before the manifest can be applied; of a dry run only.";
     let prefixed = json!({"type": "string", "pattern": "^blake3:[0-9a-f]{64}$", "description": "A component's digest."});
     let plan = object("What applying a manifest did, or would do.")

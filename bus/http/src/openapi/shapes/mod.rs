@@ -48,7 +48,11 @@ pub(super) fn example(name: &str) -> Value {
 fn table() -> Vec<Shape> {
     let mut all = vec![
         ("Problem", problems::schema(), problems::example()),
-        ("Fault", problems::fault(), problems::fault_example()),
+        (
+            "InputError",
+            problems::input_error(),
+            problems::error_example(),
+        ),
     ];
     all.extend(events::shapes());
     all.extend(functions::shapes());

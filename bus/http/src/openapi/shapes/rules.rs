@@ -61,7 +61,7 @@ fn rules() -> Vec<Shape> {
         .has("where", filters)
         .has("to", list("Its targets.", reference("Target")))
         .done();
-    let rules = object("The rules in force.")
+    let rules = object("The active rules.")
         .has("rules", list("In the manifest's order.", reference("Rule")))
         .done();
     vec![
@@ -117,21 +117,21 @@ fn retry_schema() -> Value {
 fn subscriptions() -> Vec<Shape> {
     let example = json!({
         "id": 3, "name": "orders/enricher", "rule": "orders", "function": "enricher", "bus": "default", "active": true,
-        "in_memory": 0, "situation": "empty", "reason": "nothing is ready to run", "oldest_owed": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
+        "in_memory": 0, "situation": "empty", "reason": "nothing is ready to run", "oldest_pending": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
         "pending": 1, "waiting": 1, "dead": 0,
         "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
         "retry": retry(), "dead_letter_ms": 1_209_600_000,
     });
     let oldest = json!({
         "type": ["string", "null"],
-        "description": "The id of the oldest delivery that is still owed; null if nothing is.",
+        "description": "The id of the oldest delivery that is still pending; null if nothing is.",
     });
     let accepted = json!({
         "type": ["string", "null"],
         "format": "date-time",
         "description": "When that delivery's event was accepted.",
     });
-    let tally = object("What its deliveries came to since the process started.")
+    let subscription_counters = object("What its deliveries came to since the process started.")
         .has("succeeded", number("Deliveries that ended in success.", 0))
         .has(
             "retried",
@@ -147,8 +147,8 @@ fn subscriptions() -> Vec<Shape> {
         )
         .done();
     let age =
-        "How long ago that was, in milliseconds: how far it lags. Nothing is owed without it.";
-    let behind = "Events of the bus from that one to the newest; 0 if nothing is owed.";
+        "How long ago that was, in milliseconds: how far it lags. Nothing is pending without it.";
+    let behind = "Events of the bus from that one to the newest; 0 if nothing is pending.";
     let words =
         "One rule with one of its targets: the unit that has lag, retries and dead letters.";
     let id = number("Its number, the first part of its deliveries' ids.", 1);
@@ -157,7 +157,7 @@ fn subscriptions() -> Vec<Shape> {
         "enum": edgebus_engine::bus::Situation::ALL.map(edgebus_engine::bus::Situation::word),
         "description": "Why its deliveries run or don't, at this moment.",
     });
-    let active = flag("False once it left the manifest: what is owed still runs.");
+    let active = flag("False once it left the manifest: what is pending still runs.");
     let subscription = object(words)
         .has("id", id)
         .has(
@@ -171,20 +171,20 @@ fn subscriptions() -> Vec<Shape> {
         .has("in_memory", number("Deliveries that wait in memory.", 0))
         .has("situation", situation)
         .has("reason", text("The same in words."))
-        .has("oldest_owed", oldest)
+        .has("oldest_pending", oldest)
         .has("oldest_accepted_at", accepted)
         .may("oldest_age_ms", number(age, 0))
         .has("behind", number(behind, 0))
         .has(
             "pending",
-            number("Deliveries that are owed and may run now.", 0),
+            number("Deliveries that are pending and may run now.", 0),
         )
         .has(
             "waiting",
-            number("Deliveries that are owed and have a due time.", 0),
+            number("Deliveries that are pending and have a due time.", 0),
         )
         .has("dead", number("Dead letters.", 0))
-        .has("since_start", tally);
+        .has("since_start", subscription_counters);
     let list = object("The subscriptions.")
         .has(
             "subscriptions",

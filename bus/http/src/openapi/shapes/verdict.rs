@@ -1,4 +1,4 @@
-//! Why a rule takes an event, or doesn't.
+//! Why a rule matches an event or does not.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(super) fn shapes() -> Vec<Shape> {
         "With an `input` that was given: what it makes of the event; null unless it matched.";
     let trial = judged("Whether a rule that is being tried takes an event.")
         .may("input", json!({"description": made}))
-        .may("input_fault", text("Why no input can be made."))
+        .may("input_error", text("Why no input can be made."))
         .done();
     let inputs = "What the targets get that have an `input`; empty unless it matched.";
     let verdict = judged("What a rule makes of an event.")
@@ -73,14 +73,14 @@ pub(super) fn shapes() -> Vec<Shape> {
 
 /// What a target with an `input` gets.
 fn input() -> Value {
-    let fault = json!({"type": ["string", "null"], "description": "Why it has none."});
+    let error = json!({"type": ["string", "null"], "description": "Why it has none."});
     object("What a target gets.")
         .has("subscription", text("The subscription's name."))
         .has(
             "input",
             json!({"description": "The input; null where it can't be made."}),
         )
-        .has("fault", fault)
+        .has("error", error)
         .done()
 }
 
@@ -90,7 +90,7 @@ fn event() -> Value {
         .has("source", text("Its source."))
         .has("type", text("Its type."))
         .done();
-    let subscriptions = "Who got it when it came, by name; the number alone of one that left the manifest and owes nothing.";
+    let subscriptions = "Who got it when it came, by name; the number alone of one that left the manifest and has nothing pending.";
     let rules = "The rules that those subscriptions belong to now, each once.";
     object("What the rules of a bus make of an event of its log.")
         .has("position", number("Its place in the bus's log.", 1))

@@ -1,4 +1,4 @@
-//! One block: sealed from the tail, looked into, and put together from the log where its rows are harmed.
+//! One block: sealed from the tail, looked into, and put together from the log where its rows are corrupt.
 //!
 //! Never here: which blocks there are, or a merge.
 
@@ -14,7 +14,7 @@ use super::geometry::{Geometry, RUN};
 use super::rows::{self, Entry, Head, Kind, State};
 use super::{Context, RECOVERED_MAX};
 use crate::Error;
-use crate::codec::{Harm, Table, event::read_stored, unseal};
+use crate::codec::{CorruptRecord, Table, event::read_stored, unseal};
 use edgebus_model::{BusId, Position, Timestamp};
 
 /// Gaps of the log that one walk tells of.
@@ -140,7 +140,7 @@ pub(super) fn put_rows(
     Ok(())
 }
 
-/// Calls `each` for every unharmed event of a range of the log.
+/// Calls `each` for every intact event of a range of the log.
 pub(super) fn walk_log(
     context: &mut Context<'_, '_>,
     bus: BusId,
@@ -149,7 +149,7 @@ pub(super) fn walk_log(
 ) -> Result<(), Error> {
     let from = event_key(bus, Position(*positions.start()));
     let to = event_key(bus, Position(*positions.end()));
-    let (prints, harmed) = (context.prints, context.harmed);
+    let (prints, corrupt) = (context.prints, context.corrupt);
     // What may be missing, until it is looked for in quarantine.
     let (mut next, mut gaps) = (*positions.start(), Vec::new());
     let mut gap = |next: &mut u64, position: u64| {
@@ -171,8 +171,8 @@ pub(super) fn walk_log(
                 };
                 each((fingerprint, seen));
             }
-            Err(harm) => {
-                harmed.note(&harm);
+            Err(corruption) => {
+                corrupt.note(&corruption);
                 if position.0 == next {
                     next += 1;
                 }
@@ -182,18 +182,24 @@ pub(super) fn walk_log(
     })?;
     gap(&mut next, positions.end().saturating_add(1));
     for gap in gaps {
-        aside::note_gap(context.tables, harmed, bus, gap)?;
+        aside::note_gap(context.tables, corrupt, bus, gap)?;
     }
     Ok(())
 }
 
 /// Takes note of a row that is corrupt, or that is missing and not in quarantine.
-fn note_lost(context: &mut Context<'_, '_>, key: &[u8], harm: Option<Harm>) -> Result<(), Error> {
+fn note_lost(
+    context: &mut Context<'_, '_>,
+    key: &[u8],
+    corruption: Option<CorruptRecord>,
+) -> Result<(), Error> {
     let table = rows::table_of(key);
-    match harm {
-        Some(harm) => context.harmed.note(&harm),
+    match corruption {
+        Some(corruption) => context.corrupt.note(&corruption),
         None if aside::is_aside(context.tables, table, key)? => {}
-        None => context.harmed.note(&Harm::new(table, key, MISSING)),
+        None => context
+            .corrupt
+            .note(&CorruptRecord::new(table, key, MISSING)),
     }
     Ok(())
 }
@@ -224,7 +230,7 @@ pub(super) fn from_log(
     Ok(latest(entries))
 }
 
-/// Reads some rows of a block, each in its order. Those that are harmed or gone come from the log.
+/// Reads some rows of a block, each in its order. Those that are corrupt or gone come from the log.
 pub(super) fn read_rows(
     context: &mut Context<'_, '_>,
     geometry: Geometry,
@@ -248,13 +254,13 @@ pub(super) fn read_rows(
         }
     }
     if let Some((from, to)) = lost {
-        // Sound rows between them come twice, and `latest` takes care of that.
+        // Intact rows between them come twice, and `latest` takes care of that.
         entries.extend(from_log(context, geometry, place, from..=to)?);
     }
     Ok(entries)
 }
 
-/// Looks into the row of a block that could hold the fingerprint; a harmed row is replaced by the log.
+/// Looks into the row of a block that could hold the fingerprint; a corrupt row is replaced by the log.
 pub(super) fn look_into(
     context: &mut Context<'_, '_>,
     geometry: Geometry,
@@ -268,14 +274,14 @@ pub(super) fn look_into(
     let read = context.tables.get(rows::table_of(&key), &key, |from| {
         rows::find_entry(from, first, fingerprint)
     })?;
-    let harm = match read {
+    let corruption = match read {
         Some(Ok(found)) => return Ok(found),
-        Some(Err(harm)) => Some(harm),
+        Some(Err(corruption)) => Some(corruption),
         None => None,
     };
-    note_lost(context, &key, harm)?;
+    note_lost(context, &key, corruption)?;
     if !recovered.contains_key(&key) {
-        // A walk over up to four million events: once for each harmed row, if it is asked for at all.
+        // A walk over up to four million events: once for each corrupt row, if it is asked for at all.
         let entries = from_log(context, geometry, place, row..=row)?;
         if recovered.len() >= RECOVERED_MAX {
             recovered.clear();

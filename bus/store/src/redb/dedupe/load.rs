@@ -2,9 +2,9 @@
 //!
 //! Blocks that have no head come from a store of an earlier release, or lost it: they get one, and a filter, from
 //! their rows, some blocks in one transaction, so that a stop in between loses nothing. Of the tail
-//! at most 63 events are read themselves, unless its rows are harmed or gone.
+//! at most 63 events are read themselves, unless its rows are corrupt or gone.
 //!
-//! Never here: a change to rows that are sound.
+//! Never here: a change to rows that are intact.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use edgebus_model::{BusId, Timestamp};
 /// Blocks that get their head and filter in one transaction.
 const COMPLETED_MAX: usize = 16;
 
-/// Level and first position of each block, with its head if that is sound. Higher levels come last.
+/// Level and first position of each block, with its head if that is intact. Higher levels come last.
 type Found = BTreeMap<(u8, u64), Option<Head>>;
 
 impl Index {
@@ -110,7 +110,7 @@ impl Index {
 }
 
 impl BusIndex {
-    /// Goes on with a merge that the last process began; from its beginning where its filter is harmed.
+    /// Goes on with a merge that the last process began; from its beginning where its filter is corrupt.
     fn go_on(
         &mut self,
         context: &mut Context<'_, '_>,
@@ -174,7 +174,7 @@ impl BusIndex {
                         entries.push(entry);
                     })?;
                     match missing {
-                        Some(Err(harm)) => context.harmed.note(&harm),
+                        Some(Err(corruption)) => context.corrupt.note(&corruption),
                         _ if last <= head => {
                             super::put_run(context.tables, bus, first, &entries)?;
                         }
@@ -190,7 +190,7 @@ impl BusIndex {
     }
 }
 
-/// Every block that has sound rows or a head. None ends behind the log, whose last position is `head`: taken for one, it
+/// Every block that has intact rows or a head. None ends behind the log, whose last position is `head`: taken for one, it
 /// would hide the tail.
 fn survey(
     context: &mut Context<'_, '_>,
@@ -198,7 +198,7 @@ fn survey(
     (bus, head): (BusId, u64),
 ) -> Result<Found, Error> {
     let mut found = Found::new();
-    let harmed = context.harmed;
+    let corrupt = context.corrupt;
     let may_be = |(level, first): (u8, u64)| {
         let last = || first.checked_add(geometry.span(level) - 1);
         level <= LEVEL_MAX
@@ -217,7 +217,7 @@ fn survey(
                 // A corrupt key can name a block that never was.
                 match unseal(table, key, row, |from| rows::read_row(key, from)) {
                     Ok(()) => next = rows::block_of(key).filter(|place| may_be(*place)),
-                    Err(harm) => harmed.note(&harm),
+                    Err(corruption) => corrupt.note(&corruption),
                 }
                 next.is_none()
             })?;
@@ -239,7 +239,7 @@ fn survey(
                         found.insert(place, Some(head));
                     }
                     Ok(_) => {}
-                    Err(harm) => harmed.note(&harm),
+                    Err(corruption) => corrupt.note(&corruption),
                 }
             }
             true
@@ -266,7 +266,7 @@ fn missing_state(found: &Found, geometry: Geometry, (level, first): (u8, u64)) -
     }
 }
 
-/// A block with its filter: from the rows of the filter, or made anew where they are harmed.
+/// A block with its filter: from the rows of the filter, or made anew where they are corrupt.
 fn read_block(
     context: &mut Context<'_, '_>,
     geometry: Geometry,
@@ -287,7 +287,7 @@ fn read_block(
     })
 }
 
-/// The first parts of a block's filter, or `None` if one is harmed or gone.
+/// The first parts of a block's filter, or `None` if one is corrupt or gone.
 fn read_filter(
     context: &mut Context<'_, '_>,
     geometry: Geometry,
@@ -295,13 +295,13 @@ fn read_filter(
     parts: u32,
 ) -> Result<Option<Filter>, Error> {
     let mut filter = Filter::begun(geometry, level);
-    let (mut count, mut sound) = (0, true);
+    let (mut count, mut intact) = (0, true);
     if parts == 0 {
         return Ok(Some(filter));
     }
     let start = rows::key_of(bus, Kind::Filter, level, first, 0);
     let end = rows::key_of(bus, Kind::Filter, level, first, parts - 1);
-    let harmed = context.harmed;
+    let corrupt = context.corrupt;
     context
         .tables
         .scan(Table::DedupeLevels, &start, &end, |key, row| {
@@ -311,21 +311,21 @@ fn read_filter(
             match bytes {
                 Ok(bytes) => {
                     let lines = geometry.part_lines(level);
-                    sound &= bytes.len() == lines * super::filter::LINE_BYTES;
-                    sound &= key.ends_with(&u32::to_be_bytes(count)) && filter.read(&bytes);
+                    intact &= bytes.len() == lines * super::filter::LINE_BYTES;
+                    intact &= key.ends_with(&u32::to_be_bytes(count)) && filter.read(&bytes);
                 }
-                Err(harm) => {
-                    harmed.note(&harm);
-                    sound = false;
+                Err(corruption) => {
+                    corrupt.note(&corruption);
+                    intact = false;
                 }
             }
             count += 1;
-            sound
+            intact
         })?;
-    Ok(Some(filter).filter(|_| sound && count == parts))
+    Ok(Some(filter).filter(|_| intact && count == parts))
 }
 
-/// A block's filter and newest acceptance, from its rows and, where those are harmed, from the log.
+/// A block's filter and newest acceptance, from its rows and, where those are corrupt, from the log.
 fn rebuild(
     context: &mut Context<'_, '_>,
     geometry: Geometry,
@@ -347,8 +347,8 @@ fn rebuild(
                     newest = newest.max(seen.accepted);
                 }
             }
-            Some(Err(harm)) => {
-                context.harmed.note(&harm);
+            Some(Err(corruption)) => {
+                context.corrupt.note(&corruption);
                 lost = true;
             }
             None => lost = true,

@@ -13,7 +13,7 @@
 //! of such a block from the store instead.
 //!
 //! A transaction changes this memory while it is at work. One that fails leaves the handle dead, so nobody
-//! asks it again; the next open reads it anew. Rows that are harmed or gone are answered from the log.
+//! asks it again; the next open reads it anew. Rows that are corrupt or gone are answered from the log.
 //!
 //! Never here: what a duplicate means to its publisher.
 
@@ -31,8 +31,8 @@ use self::filter::Filter;
 use self::geometry::RUN;
 use self::rows::Entry;
 use self::upkeep::{Dying, Merge};
+use super::corruption_log::CorruptionLog;
 use super::fingerprint::{Fingerprint, Fingerprints, Map, Seen};
-use super::found::HarmLog;
 use super::tables::Tables;
 use crate::Error;
 use crate::codec::Table;
@@ -41,7 +41,7 @@ use edgebus_model::{BusId, Timestamp};
 pub(super) use self::geometry::Geometry;
 pub(super) use self::rows::read_row;
 
-/// Rows that were put together from the log because the store's are harmed; all are let go when there are more.
+/// Rows that were put together from the log because the store's are corrupt; all are let go when there are more.
 const RECOVERED_MAX: usize = 64;
 
 /// One bus's fingerprints.
@@ -81,7 +81,7 @@ pub(super) struct Index {
 pub(super) struct Context<'a, 'txn> {
     pub(super) tables: &'a mut Tables<'txn>,
     pub(super) prints: &'a Fingerprints,
-    pub(super) harmed: &'a HarmLog,
+    pub(super) corrupt: &'a CorruptionLog,
 }
 
 impl BusIndex {

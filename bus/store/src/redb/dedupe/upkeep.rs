@@ -257,7 +257,7 @@ impl BusIndex {
         let mut entries = Vec::new();
         for block in &self.live {
             #[cfg(any(test, feature = "testing"))]
-            if super::super::planted::LOST_BLOCK.get() && block.first == merge.first {
+            if super::super::injected::LOST_BLOCK.get() && block.first == merge.first {
                 continue;
             }
             if merge.covers(geometry, block) {

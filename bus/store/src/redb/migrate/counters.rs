@@ -57,7 +57,7 @@ fn deliveries(tables: &mut Tables<'_>, after: &[u8]) -> Result<Next, Error> {
         let Ok(row) = read else { continue };
         let waits = row.due_at.is_some();
         add(tables, row.key.subscription, |counts| {
-            *counts.owed_mut(waits) += 1
+            *counts.pending_mut(waits) += 1
         })?;
     }
     Ok(page.next())

@@ -16,7 +16,7 @@
 //! Its name never changes, and none is taken out or moved before another, once a release has it.
 //!
 //! Never here: a read of a row that this format writes under the same key without looking at its record
-//! format; harm as a reason to stop. A harmed row stays where it is, for `fsck`.
+//! format; corruption as a reason to stop. A corrupt row stays where it is, for `fsck`.
 
 mod counters;
 mod dead_letters;
@@ -29,8 +29,8 @@ use redb::{Database, ReadableDatabase};
 
 use super::catalog::{self, Identity, STORE_FORMAT};
 use super::device::Length;
-use super::tables::{Snapshot, Tables, engine};
-use crate::codec::{Harm, Reader, Table, Writer};
+use super::tables::{ReadTx, Tables, engine};
+use crate::codec::{CorruptRecord, Reader, Table, Writer};
 use crate::{Error, Kind};
 use edgebus_model::Progress;
 
@@ -110,7 +110,7 @@ impl Page {
 
 /// True if the store is of an earlier format, or its migration has not ended. Tables that are missing are
 /// found before anything is written: a write transaction would silently make them anew.
-pub(super) fn is_needed(rows: &Snapshot, identity: &Identity) -> Result<bool, Error> {
+pub(super) fn is_needed(rows: &ReadTx, identity: &Identity) -> Result<bool, Error> {
     for table in Table::of_format_1() {
         rows.check(table)?;
     }
@@ -126,12 +126,15 @@ pub(super) fn run(
     length: &Length,
     mut identity: Identity,
     progress: &Progress,
-) -> Result<(Snapshot, Identity), Error> {
+) -> Result<(ReadTx, Identity), Error> {
     let mut transactions = 0;
     let mut transact = |work: &mut dyn FnMut(&mut Tables<'_>) -> Result<(), Error>| {
         #[cfg(any(test, feature = "testing"))]
-        if transactions >= super::planted::MIGRATION_STOPS_AFTER.get() {
-            return Err(Error::new(Kind::Unknown, "planted: the process was killed"));
+        if transactions >= super::injected::MIGRATION_STOPS_AFTER.get() {
+            return Err(Error::new(
+                Kind::Unknown,
+                "injected: the process was killed",
+            ));
         }
         transactions += 1;
         let transaction = super::begin(database, length)?;
@@ -142,7 +145,7 @@ pub(super) fn run(
     };
     let rows = || {
         let transaction = database.begin_read().map_err(engine)?;
-        Ok::<_, Error>(Snapshot::new(transaction, Arc::default()))
+        Ok::<_, Error>(ReadTx::new(transaction, Arc::default()))
     };
     if identity.format < STORE_FORMAT {
         let from = identity.format;
@@ -202,10 +205,11 @@ fn known(name: &str) -> Result<(usize, &'static Migration), Error> {
     })
 }
 
-fn place(rows: &Snapshot) -> Result<Option<(String, Vec<u8>)>, Error> {
+fn place(rows: &ReadTx) -> Result<Option<(String, Vec<u8>)>, Error> {
     let read = |from: &mut Reader<'_>| Some((from.text()?, from.bytes()?.to_vec()));
     let row = rows.get(Table::Meta, MIGRATION, read)?;
-    row.transpose().map_err(|harm: Harm| harm.into())
+    row.transpose()
+        .map_err(|corruption: CorruptRecord| corruption.into())
 }
 
 fn write_place(tables: &mut Tables<'_>, place: Option<(&str, &[u8])>) -> Result<(), Error> {

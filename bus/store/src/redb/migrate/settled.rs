@@ -40,7 +40,7 @@ fn step(tables: &mut Tables<'_>, after: &[u8]) -> Result<Next, Error> {
     Ok(page.next())
 }
 
-/// The bus of a subscription, whose row never leaves the catalog; `None` where it is harmed.
+/// The bus of a subscription, whose row never leaves the catalog; `None` where it is corrupt.
 fn bus_of(
     tables: &mut Tables<'_>,
     known: &mut HashMap<SubscriptionId, Option<BusId>>,

@@ -1,4 +1,4 @@
-//! Dedupe over sealed blocks: filled, read back, expired, harmed.
+//! Dedupe over sealed blocks: filled, read back, expired, corrupt.
 
 const BLOCK: u64 = 16_384;
 use super::dedupe::Geometry;
@@ -92,12 +92,12 @@ fn old_blocks_are_let_go() {
 }
 
 #[test]
-fn a_harmed_block_is_answered_from_the_log() {
+fn a_corrupt_block_is_answered_from_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbStore::create(folder.path(), small()).unwrap();
     store.commit(&[rules(WINDOW_MS)]).unwrap();
     fill(&store, 0..BLOCK + 10, 1_000);
-    let harm = |store: &RedbStore| {
+    let corruption = |store: &RedbStore| {
         let transaction = begin(store.database(), &store.length).unwrap();
         let mut table = transaction
             .open_table(tables::definition(Table::Dedupe))
@@ -113,28 +113,31 @@ fn a_harmed_block_is_answered_from_the_log() {
         drop(table);
         transaction.commit().unwrap();
     };
-    harm(&store);
+    corruption(&store);
     for id in (0..BLOCK).step_by(1_999) {
         knows(&store, id, 1_001);
     }
-    assert!(store.corruption().records > 0, "the harm is told");
+    assert!(store.corruption().records > 0, "the corruption is told");
     drop(store);
     // After a restart too.
     let store = RedbStore::open(folder.path(), small()).unwrap();
     for id in (0..BLOCK).step_by(1_777) {
         knows(&store, id, 1_001);
     }
-    assert!(store.corruption().records > 0, "the harm is told again");
+    assert!(
+        store.corruption().records > 0,
+        "the corruption is told again"
+    );
     assert_eq!(verified(&store).len(), 128);
 }
 
-/// Two blocks of 256 events and a tail, harmed, and opened again: everything is known still.
-fn knows_all_after(harm: impl FnOnce(&WriteTransaction)) -> RedbStore {
+/// Two blocks of 256 events and a tail, corrupt, and opened again: everything is known still.
+fn knows_all_after(corruption: impl FnOnce(&WriteTransaction)) -> RedbStore {
     let (disk, store) = Disk::with_store();
     let count = 2 * 256 + 200;
     fill(&store, 0..count, 1_000);
     let transaction = begin(store.database(), &store.length).unwrap();
-    harm(&transaction);
+    corruption(&transaction);
     transaction.commit().unwrap();
     drop(store);
     let disk = Disk::of(disk.live());
@@ -145,7 +148,7 @@ fn knows_all_after(harm: impl FnOnce(&WriteTransaction)) -> RedbStore {
 
 #[test]
 fn neither_a_flipped_key_nor_a_head_makes_a_block_that_hides_the_tail() {
-    planted::GEOMETRY.set(Geometry {
+    injected::GEOMETRY.set(Geometry {
         block_bits: 8,
         fan_bits: 3,
     });
@@ -175,5 +178,5 @@ fn neither_a_flipped_key_nor_a_head_makes_a_block_that_hides_the_tail() {
             tables.put(Table::DedupeLevels, &key, live).unwrap();
         });
     }
-    planted::GEOMETRY.set(Geometry::STORED);
+    injected::GEOMETRY.set(Geometry::STORED);
 }

@@ -216,10 +216,10 @@ fn a_catalog_of_format_2_is_read_and_converted() {
     assert_eq!(numbers, expected);
 }
 
-/// An order that is gone, or that names other rules, is harm: a bus with half its rules would lose events.
+/// An order that is gone, or that names other rules, is corruption: a bus with half its rules would lose events.
 #[test]
-fn an_order_that_does_not_fit_is_harm() {
-    for harm in ["gone", "another"] {
+fn an_order_that_does_not_fit_is_corruption() {
+    for corruption in ["gone", "another"] {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("store");
         let store = new_store(&home);
@@ -235,7 +235,7 @@ fn an_order_that_does_not_fit_is_harm() {
             codec::seal_as(3, &mut record, Table::Catalog, b"o", |out| {
                 out.list([1, 3].iter(), |out, number| out.u32(*number));
             });
-            match harm {
+            match corruption {
                 "gone" => drop(table.remove(&b"o"[..]).unwrap()),
                 _ => drop(table.insert(&b"o"[..], record.as_slice()).unwrap()),
             }
@@ -243,7 +243,7 @@ fn an_order_that_does_not_fit_is_harm() {
         transaction.commit().unwrap();
         drop(store);
         let error = RedbStore::open(&home, Settings::default()).unwrap_err();
-        assert_eq!(error.kind, Kind::Corrupt, "{harm}: {error}");
+        assert_eq!(error.kind, Kind::Corrupt, "{corruption}: {error}");
     }
 }
 

@@ -60,7 +60,7 @@ fn checked_beside_commits(seed: u64) -> (RedbStore, Vec<String>) {
 }
 
 #[test]
-fn commits_between_the_pages_of_a_check_are_no_harm() {
+fn commits_between_the_pages_of_a_check_are_no_corruption() {
     for seed in 0..12 {
         let (store, names) = checked_beside_commits(seed);
         assert_eq!(names, Vec::<String>::new(), "seed {seed}");
@@ -73,10 +73,10 @@ fn commits_between_the_pages_of_a_check_are_no_harm() {
 #[test]
 fn a_check_that_knows_no_commits_is_caught() {
     let miscounted = |name: &String| name.ends_with("has another number of rows");
-    planted::NO_CHANGES.set(true);
+    injected::NO_CHANGES.set(true);
     let mut checked = (0..12).map(checked_beside_commits);
     let found = checked.find(|(_, names)| names.iter().any(miscounted));
-    planted::NO_CHANGES.set(false);
+    injected::NO_CHANGES.set(false);
     let (store, _) = found.expect("a wrong count is told");
     check(&store, 50, || {});
     let names = store.corruption().names;
@@ -84,7 +84,7 @@ fn a_check_that_knows_no_commits_is_caught() {
 }
 
 #[test]
-fn commits_beside_the_pages_of_a_check_are_no_harm() {
+fn commits_beside_the_pages_of_a_check_are_no_corruption() {
     let (_disk, store) = Disk::with_store();
     let store = &store;
     std::thread::scope(|scope| {
@@ -128,17 +128,17 @@ fn a_wrong_count_of_rows_is_told_as_long_as_it_stands() {
         }
     }
     let store = Disk::of(bytes).open().unwrap();
-    let harm = ["events: has another number of rows"];
+    let found_corruption = ["events: has another number of rows"];
     for _ in 0..2 {
         check(&store, 97, || {});
         let corruption = store.corruption();
-        assert_eq!(corruption.names, harm);
+        assert_eq!(corruption.names, found_corruption);
         assert!(corruption.movable.is_empty() && !corruption.is_over());
         store
             .commit(&[append(vec![event("more", vec![1])], 1_500)])
             .unwrap();
     }
-    assert_eq!(verified(&store), harm);
+    assert_eq!(verified(&store), found_corruption);
 }
 
 /// Counters that say something else than the rows are found page by page, and counted again.
@@ -212,7 +212,7 @@ fn a_counter_that_disagrees_is_counted_again() {
         let StepOutcome::Quarantined(moved) = &outcomes[0] else {
             panic!("{nth}: {outcomes:?}");
         };
-        assert_eq!((moved.records.len(), moved.mended.len()), (0, 1), "{nth}");
+        assert_eq!((moved.records.len(), moved.repaired.len()), (0, 1), "{nth}");
         check(&store, 23, || {});
         assert!(store.corruption().is_over(), "{nth}");
         assert_eq!(verified(&store), Vec::<String>::new(), "{nth}");

@@ -18,7 +18,7 @@ struct Seen {
     events: BTreeMap<u64, StoredEvent>,
     pending: BTreeMap<DeliveryKey, Delivery>,
     waiting: BTreeMap<DeliveryKey, Timestamp>,
-    settled: BTreeMap<DeliveryKey, Settled>,
+    settled: BTreeMap<DeliveryKey, Succeeded>,
     dead: BTreeMap<DeliveryKey, DeadLetter>,
     state: BTreeMap<Vec<u8>, Option<Versioned>>,
     keys: Vec<Vec<u8>>,
@@ -223,7 +223,7 @@ fn is_told_of(now: &Delivery, before: &Delivery) -> bool {
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
-struct Tally {
+struct RowCounts {
     refused: u64,
     /// Told, and everything was in quarantine or back in its place afterwards.
     moved: u64,
@@ -237,7 +237,7 @@ struct Tally {
     examples: Vec<String>,
 }
 
-/// What became of one harmed file.
+/// What became of one corrupt file.
 enum Fate {
     Refused,
     Moved,
@@ -341,7 +341,7 @@ fn wrong(now: &Seen, before: &Seen) -> Option<String> {
             let delivery = known.delivery.clone();
             is_told_of(&row.delivery, &known.delivery)
                 && *known
-                    == Settled {
+                    == Succeeded {
                         delivery,
                         ..row.clone()
                     }
@@ -408,13 +408,13 @@ fn broken(store: &RedbStore, before: &Seen) -> Option<String> {
     }
     for key in before.pending.keys() {
         match store.delivery(*key) {
-            Ok(Some(DeliveryState::Owed(_) | DeliveryState::Dead(_))) => {}
+            Ok(Some(DeliveryState::Pending(_) | DeliveryState::Dead(_))) => {}
             other => return Some(format!("{key} was pending and is {other:?}")),
         }
     }
     for key in before.settled.keys() {
         match store.delivery(*key) {
-            Ok(Some(DeliveryState::Owed(_))) => return Some(format!("{key} would run again")),
+            Ok(Some(DeliveryState::Pending(_))) => return Some(format!("{key} would run again")),
             Ok(None) => return Some(format!("{key} was never there")),
             _ => {}
         }
@@ -448,11 +448,11 @@ fn broken(store: &RedbStore, before: &Seen) -> Option<String> {
     None
 }
 
-fn sweep(count: u64, seed: u64) -> Tally {
+fn sweep(count: u64, seed: u64) -> RowCounts {
     static IMAGES: OnceLock<[Image; 2]> = OnceLock::new();
     let images = IMAGES.get_or_init(|| [image(false), image(true)]);
     let mut random = Random(seed);
-    let mut tally = Tally::default();
+    let mut row_counts = RowCounts::default();
     for number in 0..count {
         // The one with a sealed block is large and slow.
         let image = &images[usize::from(number % 16 == 0)];
@@ -474,26 +474,26 @@ fn sweep(count: u64, seed: u64) -> Tally {
             bytes[place] ^= 1 << random.below(8);
         }
         match fate(bytes, &image.seen) {
-            Fate::Refused => tally.refused += 1,
-            Fate::Moved => tally.moved += 1,
-            Fate::Told => tally.told += 1,
-            Fate::Harmless => tally.harmless += 1,
+            Fate::Refused => row_counts.refused += 1,
+            Fate::Moved => row_counts.moved += 1,
+            Fate::Told => row_counts.told += 1,
+            Fate::Harmless => row_counts.harmless += 1,
             Fate::Wrong(what) => {
-                tally.wrong += 1;
-                tally.examples.push(format!("{number}: wrong {what}"));
+                row_counts.wrong += 1;
+                row_counts.examples.push(format!("{number}: wrong {what}"));
             }
             Fate::Silent(what) => {
-                tally.silent += 1;
-                tally.examples.push(format!("{number}: {what}"));
+                row_counts.silent += 1;
+                row_counts.examples.push(format!("{number}: {what}"));
             }
         }
         if number % 100 == 99 {
-            println!("{} flips so far: {tally:?}", number + 1);
+            println!("{} flips so far: {row_counts:?}", number + 1);
         }
     }
-    tally.examples.truncate(12);
-    println!("{count} flips: {tally:#?}");
-    tally
+    row_counts.examples.truncate(12);
+    println!("{count} flips: {row_counts:#?}");
+    row_counts
 }
 
 fn flips() -> u64 {
@@ -503,9 +503,16 @@ fn flips() -> u64 {
 
 #[test]
 fn no_flipped_bit_is_silent() {
-    let tally = sweep(flips(), 11);
-    assert_eq!((tally.wrong, tally.silent), (0, 0), "{tally:#?}");
-    assert!(tally.moved > 0 && tally.harmless > 0, "{tally:#?}");
+    let row_counts = sweep(flips(), 11);
+    assert_eq!(
+        (row_counts.wrong, row_counts.silent),
+        (0, 0),
+        "{row_counts:#?}"
+    );
+    assert!(
+        row_counts.moved > 0 && row_counts.harmless > 0,
+        "{row_counts:#?}"
+    );
 }
 
 /// The bug of before: a scan ends where a corrupt key ends it, and nothing else is looked at.
@@ -529,21 +536,21 @@ fn a_scan_that_ends_at_a_corrupt_key_is_caught() {
             bytes[at] ^= 0x08;
         }
     }
-    let read = |planted: bool| {
+    let read = |injected: bool| {
         let store = Disk::of(bytes.clone()).open().unwrap();
-        planted::NO_END_CHECK.set(planted);
+        injected::NO_END_CHECK.set(injected);
         let events = store.events(BusId(1), Position(0), 100).unwrap().len();
-        let owed = store
+        let pending = store
             .deliveries(SubscriptionId(1), None, 100)
             .unwrap()
             .len();
-        planted::NO_END_CHECK.set(false);
-        (events, owed)
+        injected::NO_END_CHECK.set(false);
+        (events, pending)
     };
-    let (events, owed) = read(true);
+    let (events, pending) = read(true);
     assert!(
-        events < 39 || owed < 39,
-        "the bug hides rows: {events} {owed}"
+        events < 39 || pending < 39,
+        "the bug hides rows: {events} {pending}"
     );
     assert_eq!(read(false), (39, 39));
 }

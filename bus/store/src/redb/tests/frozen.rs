@@ -25,7 +25,7 @@ pub(super) fn history() -> Vec<Vec<Step>> {
         rule("r3", "side", &["f"]),
     ];
     let first = manifest(&["side"], &["f", "g", "h"], all.to_vec());
-    // The second leaves `h` out: its subscription is no longer active, and still owes.
+    // The second leaves `h` out: its subscription is no longer active, and still has pending deliveries.
     let second = manifest(&["side"], &["f", "g"], {
         let mut rules = all.to_vec();
         rules[1] = rule("r2", "default", &["g"]);
@@ -266,7 +266,7 @@ fn format_of(store: &RedbStore) -> u32 {
     catalog::read_identity(&rows).unwrap().format
 }
 
-/// Holds what the model says, unharmed.
+/// Holds what the model says, intact.
 fn check(store: &RedbStore, context: &str) {
     assert_eq!(format_of(store), catalog::STORE_FORMAT, "{context}");
     assert_eq!(verified(store), Vec::<String>::new(), "{context}");
@@ -306,13 +306,13 @@ fn a_migration_that_was_interrupted_goes_on() {
     let mut stops = 0;
     loop {
         let folder = thawed();
-        planted::MIGRATION_STOPS_AFTER.set(stops);
+        injected::MIGRATION_STOPS_AFTER.set(stops);
         let opened = RedbStore::open(folder.path(), small());
-        planted::MIGRATION_STOPS_AFTER.set(u64::MAX);
+        injected::MIGRATION_STOPS_AFTER.set(u64::MAX);
         let ended = opened.is_ok();
         drop(opened);
         // Each further start is killed after one more commit.
-        planted::MIGRATION_STOPS_AFTER.set(1);
+        injected::MIGRATION_STOPS_AFTER.set(1);
         let mut starts = 0;
         let store = loop {
             match RedbStore::open(folder.path(), small()) {
@@ -322,7 +322,7 @@ fn a_migration_that_was_interrupted_goes_on() {
             starts += 1;
             assert!(starts < 100, "it gets nowhere");
         };
-        planted::MIGRATION_STOPS_AFTER.set(u64::MAX);
+        injected::MIGRATION_STOPS_AFTER.set(u64::MAX);
         check(&store, &format!("killed after {stops}"));
         drop(store);
         if ended {
@@ -338,9 +338,9 @@ fn a_migration_that_was_interrupted_goes_on() {
 fn a_store_is_migrated_once() {
     let folder = thawed();
     drop(RedbStore::open(folder.path(), small()).unwrap());
-    planted::MIGRATION_STOPS_AFTER.set(0);
+    injected::MIGRATION_STOPS_AFTER.set(0);
     let again = RedbStore::open(folder.path(), small());
-    planted::MIGRATION_STOPS_AFTER.set(u64::MAX);
+    injected::MIGRATION_STOPS_AFTER.set(u64::MAX);
     check(&again.unwrap(), "opened again");
 }
 
@@ -349,9 +349,9 @@ fn a_store_is_migrated_once() {
 #[test]
 fn an_earlier_release_can_read_that_the_store_is_of_a_later_one() {
     let folder = thawed();
-    planted::MIGRATION_STOPS_AFTER.set(1);
+    injected::MIGRATION_STOPS_AFTER.set(1);
     let killed = RedbStore::open(folder.path(), small());
-    planted::MIGRATION_STOPS_AFTER.set(u64::MAX);
+    injected::MIGRATION_STOPS_AFTER.set(u64::MAX);
     drop(killed);
     let file = folder.path().join(FILE);
     let database = ::redb::Builder::new().create(&file).unwrap();

@@ -67,7 +67,7 @@ fn clock(gaps: &[Gap]) -> Step {
 }
 
 /// Changes rows of the index, some to rot and some to nothing.
-fn harm(store: &RedbStore, random: &mut Random, count: u64) {
+fn corrupt(store: &RedbStore, random: &mut Random, count: u64) {
     let transaction = begin(store.database(), &store.length).unwrap();
     for which in [Table::Dedupe, Table::DedupeLevels] {
         let mut table = transaction.open_table(tables::definition(which)).unwrap();
@@ -96,7 +96,7 @@ struct Run {
     window_ms: u64,
     next_id: u64,
     gaps: Vec<Gap>,
-    harmed: bool,
+    corrupt: bool,
 }
 
 impl Run {
@@ -111,7 +111,7 @@ impl Run {
             window_ms: 1_000_000,
             next_id: 0,
             gaps: Vec::new(),
-            harmed: false,
+            corrupt: false,
         }
     }
 
@@ -156,7 +156,7 @@ impl Run {
     }
 
     /// One change of the world; true if a batch was not answered as it must be.
-    fn turn(&mut self, with_harm: bool) -> bool {
+    fn turn(&mut self, with_corruption: bool) -> bool {
         match self.random.below(40) {
             0 => self.now += self.random.below(3_000),
             1 => self.now += self.random.below(2 * self.window_ms),
@@ -170,10 +170,10 @@ impl Run {
                 self.reopen(killed);
             }
             5 => return self.cut(),
-            6 if with_harm => {
-                self.harmed = true;
+            6 if with_corruption => {
+                self.corrupt = true;
                 let count = 1 + self.random.below(6);
-                harm(&self.store, &mut self.random, count);
+                corrupt(&self.store, &mut self.random, count);
             }
             7 => self.gap(),
             _ => {
@@ -205,16 +205,16 @@ impl Run {
 }
 
 /// Runs with one seed; how many batches were answered wrongly.
-fn run(seed: u64, turns: u64, with_harm: bool) -> u64 {
+fn run(seed: u64, turns: u64, with_corruption: bool) -> u64 {
     let mut run = Run::new(seed);
     let mut wrong = 0;
     for _ in 0..turns {
-        wrong += u64::from(run.turn(with_harm));
+        wrong += u64::from(run.turn(with_corruption));
         if wrong > 0 {
             return wrong;
         }
     }
-    if !run.harmed {
+    if !run.corrupt {
         assert_eq!(verified(&run.store), [""; 0], "seed {seed}");
         assert_eq!(run.store.corruption().records, 0, "seed {seed}");
     }
@@ -228,21 +228,25 @@ fn runs() -> u64 {
 
 #[test]
 fn levels_answer_as_a_plain_map_does() {
-    planted::GEOMETRY.set(SMALL);
+    injected::GEOMETRY.set(SMALL);
     for seed in 0..runs() {
         assert_eq!(run(seed, 400, false), 0, "seed {seed}");
-        assert_eq!(run(seed ^ 0xABCD, 200, true), 0, "seed {seed}, with harm");
+        assert_eq!(
+            run(seed ^ 0xABCD, 200, true),
+            0,
+            "seed {seed}, with corruption"
+        );
     }
-    planted::GEOMETRY.set(Geometry::STORED);
+    injected::GEOMETRY.set(Geometry::STORED);
 }
 
 #[test]
-fn a_planted_bug_of_merging_is_found() {
-    planted::GEOMETRY.set(SMALL);
-    planted::LOST_BLOCK.set(true);
+fn an_injected_bug_of_merging_is_found() {
+    injected::GEOMETRY.set(SMALL);
+    injected::LOST_BLOCK.set(true);
     let found = (0..20).any(|seed| run(seed, 400, false) > 0);
-    planted::LOST_BLOCK.set(false);
-    planted::GEOMETRY.set(Geometry::STORED);
+    injected::LOST_BLOCK.set(false);
+    injected::GEOMETRY.set(Geometry::STORED);
     assert!(found, "no run met the bug");
 }
 
@@ -268,7 +272,7 @@ fn rows(store: &RedbStore) -> [usize; 5] {
 
 #[test]
 fn rows_and_memory_are_bounded_and_go() {
-    planted::GEOMETRY.set(SMALL);
+    injected::GEOMETRY.set(SMALL);
     let (mut disk, mut store) = Disk::with_store();
     let span = SMALL.span(2);
     let mut id = 0;
@@ -331,13 +335,13 @@ fn rows_and_memory_are_bounded_and_go() {
     // And a start reads no more of the log than the tail.
     let store = Disk::of(disk.live()).open().unwrap();
     assert!(rows(&store)[4] < 4, "{:?}", rows(&store));
-    planted::GEOMETRY.set(Geometry::STORED);
+    injected::GEOMETRY.set(Geometry::STORED);
 }
 
 /// What is published first after a day without power may be duplicates alone, or not be for this bus at all.
 #[test]
 fn blocks_outlive_a_gap_that_the_window_does_not_count() {
-    planted::GEOMETRY.set(SMALL);
+    injected::GEOMETRY.set(SMALL);
     let day = 86_400_000;
     let (disk, store) = Disk::with_store();
     store.commit(&[rules(day)]).unwrap();
@@ -364,5 +368,5 @@ fn blocks_outlive_a_gap_that_the_window_does_not_count() {
         disk = Disk::of(disk.live());
         store = disk.open().unwrap();
     }
-    planted::GEOMETRY.set(Geometry::STORED);
+    injected::GEOMETRY.set(Geometry::STORED);
 }

@@ -112,7 +112,7 @@ fn settle(position: u64, fence: u32, end: SettleEnd) -> Step {
 }
 
 fn verified(store: &dyn Store) -> Vec<String> {
-    let mut harm = Vec::new();
-    store.verify(&mut |line| harm.push(line)).unwrap();
-    harm
+    let mut corruption = Vec::new();
+    store.verify(&mut |line| corruption.push(line)).unwrap();
+    corruption
 }

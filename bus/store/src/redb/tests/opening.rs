@@ -56,7 +56,7 @@ fn contents_of_files(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn harmed_folders_are_refused_and_not_changed() {
+fn corrupt_folders_are_refused_and_not_changed() {
     let make = || {
         let folder = tempfile::tempdir().unwrap();
         drop(RedbStore::create(folder.path(), small()).unwrap());
@@ -79,7 +79,7 @@ fn harmed_folders_are_refused_and_not_changed() {
         ("missing id", "is missing", |folder| {
             fs::remove_file(folder.join(ID_FILE)).unwrap();
         }),
-        ("harmed id", "does not hold", |folder| {
+        ("corrupt id", "does not hold", |folder| {
             fs::write(folder.join(ID_FILE), b"edgebus store id 1: zz\n").unwrap();
         }),
         ("other id", "another store's", |folder| {
@@ -92,9 +92,9 @@ fn harmed_folders_are_refused_and_not_changed() {
             drop(database);
         }),
     ];
-    for (what, says, harm) in table {
+    for (what, says, corruption) in table {
         let folder = make();
-        harm(folder.path());
+        corruption(folder.path());
         let before = contents(folder.path());
         let message = refusal(RedbStore::open(folder.path(), small()));
         assert!(message.contains(says), "{what}: {message}");

@@ -42,9 +42,9 @@ pub(super) fn batch(
             steps.push(append(events, 1_000));
         } else {
             let nth = random.below(fences.len() as u64) as usize;
-            let mut owed: Vec<_> = fences.keys().copied().collect();
-            owed.sort_unstable();
-            let position = owed[nth];
+            let mut pending: Vec<_> = fences.keys().copied().collect();
+            pending.sort_unstable();
+            let position = pending[nth];
             let fence = fences[&position];
             let end = match random.below(4) {
                 0 => {
@@ -134,9 +134,9 @@ fn power_cut(seed: u64) -> Result<(), String> {
     let store = disk
         .open()
         .map_err(|error| format!("does not open: {error}"))?;
-    let harm = verified(&store);
-    if !harm.is_empty() {
-        return Err(format!("harmed: {harm:?}"));
+    let corruption = verified(&store);
+    if !corruption.is_empty() {
+        return Err(format!("corrupt: {corruption:?}"));
     }
     let mut truth = model(&acknowledged);
     let there = everything(&store);
@@ -167,8 +167,8 @@ fn cuts() -> u64 {
 #[test]
 fn nothing_acknowledged_is_lost() {
     for seed in 0..cuts() {
-        if let Err(fault) = power_cut(seed) {
-            panic!("seed {seed}: {fault}");
+        if let Err(error) = power_cut(seed) {
+            panic!("seed {seed}: {error}");
         }
     }
 }
@@ -179,17 +179,17 @@ fn some_seed_fails() -> bool {
 
 #[test]
 fn a_store_that_does_not_flush_is_caught() {
-    planted::NO_FLUSH.set(true);
+    injected::NO_FLUSH.set(true);
     let caught = some_seed_fails();
-    planted::NO_FLUSH.set(false);
+    injected::NO_FLUSH.set(false);
     assert!(caught);
 }
 
 #[test]
 fn a_store_that_splits_a_batch_is_caught() {
-    planted::SPLIT.set(true);
+    injected::SPLIT.set(true);
     let caught = some_seed_fails();
-    planted::SPLIT.set(false);
+    injected::SPLIT.set(false);
     assert!(caught);
 }
 
@@ -207,7 +207,7 @@ fn a_store_without_fences_is_caught() {
         store.commit(&[settle(1, 0, end())]).unwrap()[0] != StepOutcome::Stale
     };
     assert!(!settled_twice());
-    planted::NO_FENCE.set(true);
+    injected::NO_FENCE.set(true);
     assert!(settled_twice());
-    planted::NO_FENCE.set(false);
+    injected::NO_FENCE.set(false);
 }

@@ -21,7 +21,10 @@ fn a_check_goes_on_where_it_stopped() {
         let note = Step::NoteCheck { now: Timestamp(7) };
         store.commit(std::slice::from_ref(&note)).unwrap();
         assert_eq!(store.checked_at(), Some(Timestamp(7)));
-        let all = store.verify(&mut |harm| panic!("{harm}")).unwrap().records;
+        let all = store
+            .verify(&mut |corruption| panic!("{corruption}"))
+            .unwrap()
+            .records;
         // In the middle of the log.
         store.begin_check();
         let mut before = 0;

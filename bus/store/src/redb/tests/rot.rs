@@ -18,7 +18,7 @@ fn data(position: u64) -> Vec<u8> {
 }
 
 /// A closed file with events, deliveries in every stage of life, and state.
-fn image() -> (Vec<u8>, Vec<StoredEvent>, Vec<Settled>) {
+fn image() -> (Vec<u8>, Vec<StoredEvent>, Vec<Succeeded>) {
     let (disk, store) = Disk::with_store();
     for first in (1..=200_u64).step_by(20) {
         let events = (first..first + 20).map(|id| event(&id.to_string(), data(id)));
@@ -47,7 +47,7 @@ fn image() -> (Vec<u8>, Vec<StoredEvent>, Vec<Settled>) {
 struct Sweep {
     refused: u64,
     found: u64,
-    unharmed: u64,
+    intact: u64,
     /// Rows that are not what was written.
     wrong: u64,
     /// Rows that are gone without any word.
@@ -67,11 +67,11 @@ fn sweep(count: u64) -> Sweep {
     let mut random = Random(7);
     let mut sweep = Sweep::default();
     for _ in 0..count {
-        let mut harmed = image.clone();
+        let mut corrupt = image.clone();
         let page = used[random.below(used.len() as u64) as usize];
         let place = page * PAGE + random.below(PAGE as u64) as usize;
-        harmed[place] ^= 1 << random.below(8);
-        let Ok(Ok(store)) = std::panic::catch_unwind(|| Disk::of(harmed).open()) else {
+        corrupt[place] ^= 1 << random.below(8);
+        let Ok(Ok(store)) = std::panic::catch_unwind(|| Disk::of(corrupt).open()) else {
             sweep.refused += 1;
             continue;
         };
@@ -79,7 +79,7 @@ fn sweep(count: u64) -> Sweep {
         let history = store.settled(SubscriptionId(1), None, 1_000);
         let mut told = store.corruption().records > 0;
         match store.verify(&mut |_| told = true) {
-            Ok(seen) => told |= seen.harmed > 0,
+            Ok(seen) => told |= seen.corrupt > 0,
             Err(_) => told = true,
         }
         let (Ok(page), Ok(history)) = (page, history) else {
@@ -100,7 +100,7 @@ fn sweep(count: u64) -> Sweep {
         } else if told {
             sweep.found += 1;
         } else {
-            sweep.unharmed += 1;
+            sweep.intact += 1;
         }
     }
     println!("{count} flips: {sweep:?}");
@@ -116,9 +116,9 @@ fn a_flipped_bit_never_becomes_wrong_bytes() {
 
 #[test]
 fn a_codec_without_checksums_is_caught() {
-    crate::codec::PLANT_NO_CHECKSUM.set(true);
+    crate::codec::INJECT_NO_CHECKSUM.set(true);
     let sweep = sweep(60);
-    crate::codec::PLANT_NO_CHECKSUM.set(false);
+    crate::codec::INJECT_NO_CHECKSUM.set(false);
     assert!(sweep.wrong > 0, "{sweep:?}");
 }
 
@@ -185,32 +185,32 @@ fn what_no_start_has_walked_over_is_checked_afterwards() {
 
 #[test]
 fn one_phase_is_caught() {
-    planted::ONE_PHASE.set(true);
+    injected::ONE_PHASE.set(true);
     let gone = rolled_back(40);
-    planted::ONE_PHASE.set(false);
+    injected::ONE_PHASE.set(false);
     assert!(gone > 0);
 }
 
 #[test]
-fn a_harmed_event_hinders_nobody() {
+fn a_corrupt_event_hinders_nobody() {
     let (_disk, store) = Disk::with_store();
     let events = (1..=5).map(|id| event(&id.to_string(), vec![1; 100]));
     store.commit(&[append(events.collect(), 1)]).unwrap();
-    let harm = |table, row: &[u8]| {
+    let corruption = |table, row: &[u8]| {
         let transaction = begin(store.database(), &store.length).unwrap();
         let mut rows = transaction.open_table(tables::definition(table)).unwrap();
         rows.insert(row, &b"rot and nothing else"[..]).unwrap();
         drop(rows);
         transaction.commit().unwrap();
     };
-    harm(Table::Events, &tables::event_key(BusId(1), Position(2)));
-    harm(Table::Deliveries, &tables::delivery_key(key(4)));
+    corruption(Table::Events, &tables::event_key(BusId(1), Position(2)));
+    corruption(Table::Deliveries, &tables::delivery_key(key(4)));
     let page = store.events(BusId(1), Position(0), 4).unwrap();
     let positions: Vec<u64> = page.iter().map(|row| row.position.0).collect();
     assert_eq!(
         positions,
         [1, 3, 4, 5],
-        "the page goes on behind the harmed row"
+        "the page goes on behind the corrupt row"
     );
     let error = store.event(BusId(1), Position(2)).unwrap_err();
     assert_eq!(error.kind, Kind::Corrupt);
@@ -219,13 +219,13 @@ fn a_harmed_event_hinders_nobody() {
         store.deliveries(SubscriptionId(1), None, 9).unwrap().len(),
         4
     );
-    let harmed = store.corruption();
+    let corrupt = store.corruption();
     let names = ["events bus 1 position 2", "deliveries 1-4"];
     assert_eq!(
-        harmed.names,
+        corrupt.names,
         names.map(|name| format!("{name}: does not match its checksum"))
     );
-    // The delivery of the harmed event becomes a dead letter that says so; nothing is delivered.
+    // The delivery of the corrupt event becomes a dead letter that says so; nothing is delivered.
     let reason = DeadReason::AttemptsExhausted;
     let steps = [
         settle(2, 0, SettleEnd::Dead { reason }),

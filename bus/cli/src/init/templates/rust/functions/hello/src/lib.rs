@@ -1,6 +1,6 @@
 //! Greets whoever an event names: takes `com.example.hello`, emits `com.example.greeting`.
 
-use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 
 /// The data of the event that comes in.
@@ -34,7 +34,7 @@ fn handle(event: Event<Hello>) -> Result<Emit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
 
     fn hello(name: &str) -> Event<Hello> {
         let name = name.to_owned();
@@ -43,17 +43,17 @@ mod tests {
 
     #[test]
     fn it_greets_and_counts() {
-        let bench = Bench::new().config("GREETING", "Good day");
+        let harness = Harness::new().config("GREETING", "Good day");
         handle(hello("Ada")).expect("Ada can be greeted");
         let emitted = handle(hello("Ada")).expect("Ada can be greeted again");
         let greeting: Greeting = emitted.data_as().expect("the data is a greeting");
         assert_eq!(greeting.text, "Good day, Ada!");
-        assert_eq!(bench.state("greeted/Ada"), Some(b"2".to_vec()));
+        assert_eq!(harness.state("greeted/Ada"), Some(b"2".to_vec()));
     }
 
     #[test]
     fn nobody_is_not_greeted() {
-        let _bench = Bench::new();
+        let _harness = Harness::new();
         let failure = handle(hello("")).expect_err("there is nobody");
         assert!(matches!(failure, Failure::Reject { .. }));
     }

@@ -6,7 +6,7 @@
 //! Config: `LIMIT` is the temperature above which it is too hot, in °C (30 if it is not set);
 //! `COOLED` is how far below it the sensor has cooled down (2).
 
-use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 
 /// A reading of a sensor.
@@ -54,11 +54,11 @@ fn handle(event: Event<Reading>) -> Result<Option<Emit>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
 
     /// The last word of what each reading emits, or `-`.
     fn check(readings: &[f64], expected: &[&str]) {
-        let _bench = Bench::new().config("LIMIT", "30").config("COOLED", "2");
+        let _harness = Harness::new().config("LIMIT", "30").config("COOLED", "2");
         let mut seen = Vec::new();
         for celsius in readings {
             let sensor = "kiln".to_owned();
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_no_number_is_tried_again() {
-        let _bench = Bench::new().config("LIMIT", "warm");
+        let _harness = Harness::new().config("LIMIT", "warm");
         let sensor = "kiln".to_owned();
         let reading = Reading {
             sensor,

@@ -4,7 +4,7 @@
 //!
 //! Config: `ALARMS` is how many alarms of one sensor are too many (3 if it is not set).
 
-use guest_sdk::{Emit, Event, Failure, config, function, log, state};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 
 /// The part of an alarm that is looked at.
@@ -40,7 +40,7 @@ fn handle(event: Event<Alarm>) -> Result<Option<Emit>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use guest_sdk::testing::{self, Bench};
+    use edgebus_sdk::testing::{self, Harness};
 
     fn alarm(sensor: &str) -> Result<Option<Emit>, Failure> {
         let sensor = sensor.to_owned();
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn each_sensor_is_counted_for_itself() {
-        let bench = Bench::new().config("ALARMS", "2");
+        let harness = Harness::new().config("ALARMS", "2");
         assert_eq!(alarm("kiln"), Ok(None));
         assert_eq!(alarm("oven"), Ok(None));
         let wanted = alarm("kiln")
@@ -60,7 +60,7 @@ mod tests {
             alarms: 2,
         };
         assert_eq!(wanted.data_as::<Maintenance>().ok(), Some(expected));
-        assert_eq!(bench.state("alarms/kiln"), None);
-        assert_eq!(bench.state("alarms/oven"), Some(b"1".to_vec()));
+        assert_eq!(harness.state("alarms/kiln"), None);
+        assert_eq!(harness.state("alarms/oven"), Some(b"1".to_vec()));
     }
 }

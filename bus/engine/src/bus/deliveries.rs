@@ -1,0 +1,447 @@
+//! Looking at deliveries: pages in the order of their keys, the newest ones, those of one event, and
+//! the subscriptions that they belong to.
+//!
+//! Never here: a change of any of them.
+
+use super::{Bus, Cancel, DeliveryStage, DeliveryState, Page, ReadEnd, SubscriptionStatus, log};
+use crate::pipeline::{Situation, Snapshot};
+use edgebus_model::error::{Error, Kind};
+use edgebus_model::limits::PAGE_ROWS_MAX;
+use edgebus_model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
+use edgebus_store::{self as store, Rows, Store};
+
+/// Bytes of rows after which a page is enough.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of rows after which the newest deliveries are enough.
+const LAST_BYTES_MAX: usize = 4 << 20;
+/// Pages that one call reads where rows of others are passed over.
+const ROUNDS_MAX: usize = 16;
+
+/// Which deliveries are wanted; the default wants all.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Of this subscription, by name or number.
+    pub subscription: Option<String>,
+    /// To this function.
+    pub function: Option<String>,
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// Of events that were accepted at this time or later.
+    pub since: Option<Timestamp>,
+}
+
+/// The place of a delivery among those of all buses: when its event was accepted, and its key.
+pub type DeliveryPlace = (Timestamp, DeliveryKey);
+
+impl DeliveryFilter {
+    /// The subscriptions that it wants, in the order of their numbers.
+    fn subscriptions(&self, snapshot: &Snapshot) -> Result<Vec<(SubscriptionId, BusId)>, Error> {
+        let none = |what: &str, name: &str, route: &str| {
+            let name = name.escape_debug();
+            Error::new(
+                Kind::NotFound,
+                format!("there is no {what} `{name}`; GET /v1/{route} lists them"),
+            )
+        };
+        let all = || snapshot.subscriptions.values();
+        if let Some(name) = &self.function
+            && !snapshot.functions.contains_key(name.as_str())
+            && !all().any(|own| goes_to(own, name))
+        {
+            return Err(none("function", name, "functions"));
+        }
+        if let Some(name) = &self.rule
+            && !all().any(|own| own.rule.as_str() == name)
+        {
+            return Err(none("rule", name, "rules"));
+        }
+        if let Some(text) = &self.subscription
+            && !all().any(|own| is_called(own, text))
+        {
+            return Err(none("subscription", text, "subscriptions"));
+        }
+        let mut wanted: Vec<_> = all()
+            .filter(|own| self.wants(own))
+            .map(|own| (own.id, own.bus))
+            .collect();
+        wanted.sort_unstable();
+        Ok(wanted)
+    }
+
+    fn wants(&self, own: &Subscription) -> bool {
+        let is = |wanted: &Option<String>, name: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == name)
+        };
+        let to = self.function.as_ref();
+        to.is_none_or(|name| goes_to(own, name))
+            && is(&self.rule, own.rule.as_str())
+            && self
+                .subscription
+                .as_ref()
+                .is_none_or(|text| is_called(own, text))
+    }
+}
+
+/// True if its target is the function of this name.
+fn goes_to(own: &Subscription, name: &str) -> bool {
+    let function = own.target.to.function();
+    function.is_some_and(|function| function.as_str() == name)
+}
+
+fn is_called(own: &Subscription, text: &str) -> bool {
+    own.name().as_str() == text || own.id.0.to_string() == text
+}
+
+impl Bus {
+    /// A page of the wanted deliveries in `stage`, in the order of their keys; `after` is a page's `next`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for what the filter names, [`Kind::Invalid`] for `after`, and what reading can meet.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        stage: DeliveryStage,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeliveryState>, Error> {
+        let after = after.map(key).transpose()?;
+        let mut wanted = filter.subscriptions(&self.snapshot())?;
+        wanted.retain(|(id, _)| after.is_none_or(|after| *id >= after.subscription));
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let since = filter.since;
+        let pipeline = self.pipeline.clone();
+        self.read(move |store, cancel| {
+            let mut items = Vec::new();
+            let (mut bytes, mut rounds) = (0, 0);
+            // Subscriptions of one bus begin at one place.
+            let mut start: Option<(BusId, Position)> = None;
+            for (id, bus) in wanted {
+                let mut after = after.filter(|after| after.subscription == id);
+                if let Some(since) = since {
+                    let position = match start {
+                        Some((known, position)) if known == bus => position,
+                        _ => log::before(store, cancel, bus, pipeline.last_position(bus), since)?,
+                    };
+                    start = Some((bus, position));
+                    after = after.max(Some(live(id, position)));
+                }
+                loop {
+                    cancel.check()?;
+                    rounds += 1;
+                    let left = limit - items.len();
+                    let page = store::Page::forward(left, PAGE_BYTES_MAX.saturating_sub(bytes));
+                    let found = rows(store, stage, id, after, page)?;
+                    bytes += found.bytes;
+                    items.extend(found.rows);
+                    let Some(next) = found.next else { break };
+                    let full = items.len() >= limit || bytes >= PAGE_BYTES_MAX;
+                    if full || rounds >= ROUNDS_MAX {
+                        let next = Some(next.to_string());
+                        return Ok(Page { items, next });
+                    }
+                    after = Some(next);
+                }
+            }
+            Ok(Page { items, next: None })
+        })
+        .await
+    }
+
+    /// The newest `count` of the wanted deliveries at most, of one stage or all, in the order in which
+    /// their events were accepted, and whether there may be older ones; of those before `before`, if it is
+    /// given.
+    ///
+    /// # Errors
+    /// As [`Bus::deliveries`].
+    pub async fn last_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        stage: Option<DeliveryStage>,
+        before: Option<DeliveryPlace>,
+        count: usize,
+    ) -> Result<(Vec<DeliveryState>, bool), Error> {
+        let wanted = filter.subscriptions(&self.snapshot())?;
+        let count = count.clamp(1, PAGE_ROWS_MAX);
+        let since = filter.since;
+        let pipeline = self.pipeline.clone();
+        self.read(move |store, cancel| {
+            let mut newest: Vec<DeliveryState> = Vec::new();
+            let (mut more, mut floor) = (false, None);
+            for (id, bus) in wanted {
+                let mut end = pipeline.last_position(bus);
+                if let Some((accepted_at, _)) = before {
+                    let past = accepted_at.plus_ms(log::DISORDER_MS + 1);
+                    end = log::before(store, cancel, bus, end, past)?;
+                }
+                let begin = match since {
+                    Some(since) => log::before(store, cancel, bus, end, since)?,
+                    None => Position(0),
+                };
+                for stage in stages(stage) {
+                    let range = (begin.0, end.0);
+                    let (rows, cut) = last_rows((store, cancel), *stage, id, range, before, count)?;
+                    // What this subscription has before its last row was not looked at.
+                    if cut && rows.len() < count {
+                        floor = floor.max(rows.last().map(place_of));
+                    }
+                    newest.extend(rows);
+                    more |= keep_newest(&mut newest, count) | cut;
+                }
+            }
+            newest.retain(|state| Some(place_of(state)) >= floor);
+            Ok((newest, more))
+        })
+        .await
+    }
+
+    /// The wanted deliveries of one event, in any stage; `after` is a page's `next`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for the event and what the filter names, and what reading can meet.
+    pub async fn deliveries_of(
+        &self,
+        bus: &str,
+        position: Position,
+        filter: &DeliveryFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeliveryState>, Error> {
+        let after = after.map(key).transpose()?;
+        let wanted = filter.subscriptions(&self.snapshot())?;
+        let stored = self.event(bus, position).await?;
+        let mut pending_for = stored.subscriptions;
+        pending_for.retain(|id| {
+            wanted.binary_search_by_key(id, |(id, _)| *id).is_ok()
+                && after.is_none_or(|after| *id > after.subscription)
+        });
+        pending_for.sort_unstable();
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        self.read(move |store, cancel| {
+            let next = (pending_for.len() > limit)
+                .then(|| live(pending_for[limit - 1], position).to_string());
+            let mut items = Vec::new();
+            for id in pending_for.into_iter().take(limit) {
+                cancel.check()?;
+                items.extend(store.delivery(live(id, position))?);
+            }
+            Ok(Page { items, next })
+        })
+        .await
+    }
+
+    /// One delivery, wherever its life has brought it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], and what reading can meet.
+    pub async fn delivery(&self, key: DeliveryKey) -> Result<DeliveryState, Error> {
+        self.read(move |store, _| Ok(store.delivery(key)?))
+            .await?
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no delivery {key}")))
+    }
+
+    /// The subscription with this number and the name of its bus, for showing deliveries.
+    #[must_use]
+    pub fn subscription(&self, id: SubscriptionId) -> Option<(Subscription, String)> {
+        let snapshot = self.snapshot();
+        let subscription = snapshot.subscriptions.get(&id)?;
+        let bus = snapshot
+            .bus(subscription.bus)
+            .map(|bus| bus.name.to_string())
+            .unwrap_or_default();
+        Some(((**subscription).clone(), bus))
+    }
+
+    /// The subscriptions with their numbers.
+    ///
+    /// # Errors
+    /// What reading can meet.
+    pub async fn subscriptions(&self) -> Result<Vec<SubscriptionStatus>, Error> {
+        let snapshot = self.snapshot();
+        let mut subscriptions: Vec<_> = snapshot.subscriptions.values().cloned().collect();
+        subscriptions.sort_by_key(|subscription| subscription.id);
+        let pipeline = self.pipeline.clone();
+        let now = pipeline.clock().now();
+        let description = pipeline.describe().await.unwrap_or_default();
+        self.read(move |store, cancel| {
+            let mut rows = Vec::with_capacity(subscriptions.len());
+            for subscription in subscriptions {
+                cancel.check()?;
+                let oldest = store
+                    .pending_page(subscription.id, None, store::Page::one())?
+                    .rows
+                    .pop();
+                // One that left the manifest is shown as long as it has something pending.
+                if !subscription.active && oldest.is_none() {
+                    continue;
+                }
+                let newest = pipeline.last_position(subscription.bus).0;
+                let described = description.get(&subscription.id);
+                let (situation, in_memory) = described.copied().unwrap_or((Situation::Empty, 0));
+                rows.push(SubscriptionStatus {
+                    bus: snapshot
+                        .bus(subscription.bus)
+                        .map_or_else(|| subscription.rule.clone(), |bus| bus.config.name.clone()),
+                    in_memory: in_memory as u64,
+                    situation,
+                    behind: oldest.as_ref().map_or(0, |oldest| {
+                        (newest + 1).saturating_sub(oldest.key.position.0)
+                    }),
+                    oldest_age_ms: oldest
+                        .as_ref()
+                        .map(|oldest| now.ms_since(oldest.accepted_at)),
+                    counts: store.counts(subscription.id)?,
+                    subscription_counters: pipeline
+                        .telemetry()
+                        .subscription_counters(subscription.id),
+                    oldest_pending: oldest.map(|oldest| (oldest.key, oldest.accepted_at)),
+                    subscription: (*subscription).clone(),
+                });
+            }
+            Ok(rows)
+        })
+        .await
+    }
+}
+
+/// The delivery inside a state.
+#[must_use]
+pub fn delivery_of(state: &DeliveryState) -> &edgebus_model::Delivery {
+    match state {
+        DeliveryState::Pending(delivery) => delivery,
+        DeliveryState::Succeeded(settled) => &settled.delivery,
+        DeliveryState::Dead(dead) => &dead.delivery,
+    }
+}
+
+fn key(text: &str) -> Result<DeliveryKey, Error> {
+    text.parse().map_err(|()| {
+        Error::new(
+            Kind::Invalid,
+            "`after` must be a page's `next`, as in 3-1042",
+        )
+    })
+}
+
+/// The key of the live delivery of an event.
+fn live(subscription: SubscriptionId, position: Position) -> DeliveryKey {
+    DeliveryKey {
+        subscription,
+        replay: 0,
+        position,
+    }
+}
+
+fn stages(stage: Option<DeliveryStage>) -> &'static [DeliveryStage] {
+    match stage {
+        None => &[
+            DeliveryStage::Pending,
+            DeliveryStage::Succeeded,
+            DeliveryStage::Dead,
+        ],
+        Some(DeliveryStage::Pending) => &[DeliveryStage::Pending],
+        Some(DeliveryStage::Succeeded) => &[DeliveryStage::Succeeded],
+        Some(DeliveryStage::Dead) => &[DeliveryStage::Dead],
+    }
+}
+
+fn rows(
+    store: &dyn Store,
+    stage: DeliveryStage,
+    id: SubscriptionId,
+    from: Option<DeliveryKey>,
+    page: store::Page,
+) -> Result<Rows<DeliveryState, DeliveryKey>, store::Error> {
+    fn of<T>(
+        page: Rows<T, DeliveryKey>,
+        state: impl Fn(T) -> DeliveryState,
+    ) -> Rows<DeliveryState, DeliveryKey> {
+        Rows {
+            rows: page.rows.into_iter().map(state).collect(),
+            next: page.next,
+            bytes: page.bytes,
+        }
+    }
+    Ok(match stage {
+        DeliveryStage::Pending => of(
+            store.deliveries_page(id, from, page)?,
+            DeliveryState::Pending,
+        ),
+        DeliveryStage::Succeeded => of(
+            store.settled_page(id, from, page)?,
+            DeliveryState::Succeeded,
+        ),
+        DeliveryStage::Dead => of(
+            store.dead_letters_page(id, from, page)?,
+            DeliveryState::Dead,
+        ),
+    })
+}
+
+/// The newest `count` live rows at most with positions after the first and up to the second of `range`,
+/// and before `before`, newest first; fewer where they weigh much, or where others' rows were passed over
+/// for long. Also whether there may be more.
+fn last_rows(
+    (store, cancel): (&dyn Store, &Cancel),
+    stage: DeliveryStage,
+    id: SubscriptionId,
+    (begin, end): (u64, u64),
+    before: Option<DeliveryPlace>,
+    count: usize,
+) -> Result<(Vec<DeliveryState>, bool), ReadEnd> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut from = live(id, Position(end.saturating_add(1)));
+    for _ in 0..ROUNDS_MAX {
+        cancel.check()?;
+        let left = count - found.len();
+        let page = store::Page::backward(left, LAST_BYTES_MAX.saturating_sub(bytes));
+        let page = rows(store, stage, id, Some(from), page)?;
+        bytes += page.bytes;
+        for state in page.rows {
+            let key = delivery_of(&state).key;
+            if key.position.0 <= begin {
+                return Ok((found, false));
+            }
+            if key.replay == 0 && before.is_none_or(|before| place_of(&state) < before) {
+                found.push(state);
+            }
+        }
+        match page.next {
+            Some(next) if found.len() < count && bytes < LAST_BYTES_MAX => from = next,
+            more => return Ok((found, more.is_some())),
+        }
+    }
+    Ok((found, true))
+}
+
+/// Puts the rows in the order in which their events were accepted and lets go of all but the newest: no more
+/// is held than is wanted, however many subscriptions there are, and whatever the rows weigh. True if some
+/// were let go.
+fn keep_newest(rows: &mut Vec<DeliveryState>, count: usize) -> bool {
+    rows.sort_by_key(place_of);
+    let mut bytes = 0;
+    let kept = rows.iter().rev().take(count).take_while(|state| {
+        let fits = bytes < LAST_BYTES_MAX;
+        bytes += weight(state);
+        fits
+    });
+    let dropped = rows.len() - kept.count();
+    rows.drain(..dropped);
+    dropped > 0
+}
+
+/// Where a delivery stands among those of all buses.
+pub fn place_of(state: &DeliveryState) -> DeliveryPlace {
+    let delivery = delivery_of(state);
+    (delivery.accepted_at, delivery.key)
+}
+
+/// What a row weighs in memory, about, in bytes.
+fn weight(state: &DeliveryState) -> usize {
+    let attempts = delivery_of(state).attempts.iter();
+    let attempts: usize = attempts.map(|attempt| 256 + attempt.output.len()).sum();
+    let event = match state {
+        DeliveryState::Dead(dead) => dead.event.size(),
+        _ => 0,
+    };
+    256 + attempts + event
+}
