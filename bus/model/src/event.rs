@@ -204,6 +204,15 @@ impl Event {
     /// # Errors
     /// The first attribute invalid, with how to write it.
     pub fn check(&self) -> Result<(), EventError> {
+        self.check_bounds()?;
+        self.check_forms()
+    }
+
+    /// Checks what every event in the log holds to: required attributes, names, sizes, and a time that can be read.
+    ///
+    /// # Errors
+    /// The first attribute invalid, with how to write it.
+    pub fn check_bounds(&self) -> Result<(), EventError> {
         let error = |attribute: &str, reason: &str| {
             Err(EventError {
                 attribute: attribute.to_owned(),
@@ -234,7 +243,6 @@ impl Event {
                 None => {}
             }
         }
-        self.check_forms()?;
         if let Some(time) = &self.time
             && time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339)
                 .is_err()
@@ -261,8 +269,12 @@ impl Event {
         }
         Ok(())
     }
-    /// Checks the attributes that are addresses and media types.
-    fn check_forms(&self) -> Result<(), EventError> {
+
+    /// Checks the attributes that are addresses and media types. Events of earlier releases may not hold to it.
+    ///
+    /// # Errors
+    /// The first attribute invalid, with how to write it.
+    pub fn check_forms(&self) -> Result<(), EventError> {
         let checked = |attribute: &str, result: Result<(), String>| {
             result.map_err(|reason| EventError {
                 attribute: attribute.to_owned(),

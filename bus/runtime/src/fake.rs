@@ -11,6 +11,7 @@
 //! | `break NUMBER` | the host fails, unless this is attempt NUMBER or a later one |
 //! | `trap MESSAGE` | it ends with a trap |
 //! | `emit TYPE` | one more event, with the position as its JSON data |
+//! | `source TEXT`, `media TEXT` | the last emitted event has this source, this type of data |
 //! | `count KEY` | adds 1 to the state under KEY |
 //! | `swap KEY` | puts `1` under KEY if there is no value, and logs whether it did |
 //! | `keys PREFIX` | logs the first ten keys |
@@ -55,6 +56,8 @@ enum Line {
     Break(u32),
     Trap(String),
     Emit(String),
+    Source(String),
+    Media(String),
     Count(String),
     Swap(String),
     Keys(String),
@@ -106,6 +109,8 @@ fn parse(line: &str) -> Result<Line, Error> {
         "break" => Line::Break(argument.parse().map_err(|_| unknown(line))?),
         "trap" => Line::Trap(text()),
         "emit" => Line::Emit(text()),
+        "source" => Line::Source(text()),
+        "media" => Line::Media(text()),
         "count" => Line::Count(text()),
         "swap" => Line::Swap(text()),
         "keys" => Line::Keys(text()),
@@ -237,6 +242,16 @@ impl Attempt<'_> {
                 data: Some(Bytes::from(context.position.to_string())),
                 ..Emitted::default()
             }),
+            Line::Source(source) => {
+                if let Some(last) = self.emitted.last_mut() {
+                    last.source = Some(source);
+                }
+            }
+            Line::Media(media_type) => {
+                if let Some(last) = self.emitted.last_mut() {
+                    last.data_content_type = Some(media_type);
+                }
+            }
             Line::Count(key) => {
                 let sum = services.state_increment(key.as_bytes(), 1).await;
                 sum.map_err(refused)?;

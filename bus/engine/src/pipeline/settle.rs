@@ -50,7 +50,10 @@ pub(super) fn conclude(
     } = left;
     if ran.outcome.is_success() {
         match emits(context, snapshot, job, function, emitted) {
-            Ok(events) => effects.emits = events,
+            Ok(made) => {
+                made.note(&mut ran.output);
+                effects.emits = made.events;
+            }
             Err(outcome) => ran.outcome = outcome,
         }
     }
@@ -129,19 +132,54 @@ fn settle(context: &Context, job: &Job, ran: AttemptResult, end: SettleEnd) -> S
     }
 }
 
+/// What became of what a function emitted.
+pub(super) struct Emits {
+    /// The events, with the numbers of their buses.
+    pub(super) events: Vec<(BusId, NewEvent)>,
+    /// The first event with an attribute in a form that CloudEvents doesn't have.
+    malformed: Option<String>,
+    /// How many such events there are.
+    malformed_total: usize,
+}
+
+impl Emits {
+    /// Adds a line to an attempt's output if an event is malformed.
+    pub(super) fn note(&self, output: &mut String) {
+        let Some(first) = &self.malformed else { return };
+        if !output.is_empty() && !output.ends_with('\n') {
+            output.push('\n');
+        }
+        output.push_str("WARN ");
+        output.push_str(first);
+        output.push_str("; the event is stored as it is");
+        if self.malformed_total > 1 {
+            output.push_str(&format!(" ({} such events)", self.malformed_total));
+        }
+        output.push('\n');
+    }
+}
+
 /// Makes events of what a function emitted: with an id that is the same however often the attempt
 /// runs, the origin that only the host may set, and the subscriptions that get them.
+///
+/// Functions that were deployed before the forms of attributes were checked go on: a malformed attribute
+/// is noted, not refused.
 pub(super) fn emits(
     context: &Context,
     snapshot: &Snapshot,
     job: &Job,
     function: &Name,
     emitted: Vec<Emitted>,
-) -> Result<Vec<(BusId, NewEvent)>, Outcome> {
-    let mut events = Vec::with_capacity(emitted.len());
+) -> Result<Emits, Outcome> {
+    let mut made = Emits {
+        events: Vec::with_capacity(emitted.len()),
+        malformed: None,
+        malformed_total: 0,
+    };
     for (index, emitted) in emitted.into_iter().enumerate() {
+        let told = |reason: String| format!("emitted event {}: {reason}", index + 1);
         let error = |reason: String| Outcome::Reject {
-            message: format!("emitted event {}: {reason}", index + 1),
+            message: told(reason),
         };
         let bus = match &emitted.bus {
             None => snapshot.bus(job.bus),
@@ -154,14 +192,20 @@ pub(super) fn emits(
             ))
         })?;
         let event = emitted_event(context, job, function, index, emitted).map_err(&error)?;
-        event.check().map_err(|found| error(found.to_string()))?;
+        let checked = event.check_bounds();
+        checked.map_err(|found| error(found.to_string()))?;
+        if let Err(found) = event.check_forms() {
+            made.malformed_total += 1;
+            made.malformed
+                .get_or_insert_with(|| told(found.to_string()));
+        }
         let matched =
             matching::subscriptions(bus, &event).map_err(|found| error(found.to_string()))?;
         if let Some(reason) = matched.too_many() {
             return Err(error(reason));
         }
         context.telemetry.count_filters(matched.used_up);
-        events.push((
+        made.events.push((
             bus.id,
             NewEvent {
                 event: event.into(),
@@ -171,7 +215,7 @@ pub(super) fn emits(
             },
         ));
     }
-    Ok(events)
+    Ok(made)
 }
 
 fn emitted_event(

@@ -449,6 +449,51 @@ async fn emitted_events_carry_origin_and_a_loop_stops_after_sixteen_hops() {
     assert_eq!(seen[&17], ("hop-limit", 1, "limit"));
 }
 
+/// Deployed functions may emit what a publisher would be refused: it is stored, and the attempt says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_attribute_of_an_emitted_event_is_noted() {
+    let pipeline = memory_pipeline().await;
+    let script = "log hi\nemit a\nsource my source\nemit b\nmedia json\nemit c\nsource /ok";
+    let long = format!("emit a\nsource {}", "x".repeat(3000));
+    let empty = "emit a\nsource ";
+    apply(
+        &pipeline,
+        &[("t", script), ("long", &long), ("empty", empty)],
+        3,
+    )
+    .await;
+    let events = vec![
+        event("1", "t", "{}"),
+        event("2", "long", "{}"),
+        event("3", "empty", "{}"),
+    ];
+    pipeline.publish("default", events).await.unwrap();
+    settled(&pipeline).await;
+    let seen = stories(&**pipeline.store(), &pipeline);
+    assert_eq!(seen[&1], ("succeeded", 1, "success"));
+    assert_eq!(seen[&2], ("rejected", 1, "reject"), "sizes are refused");
+    assert_eq!(seen[&3], ("rejected", 1, "reject"), "so is what is missing");
+    let bus = pipeline.snapshot().buses["default"].id;
+    let log = pipeline.store().events(bus, Position(3), 9).unwrap();
+    let emitted = log.iter().map(|stored| {
+        let media_type = stored.event.data_content_type.as_deref();
+        (stored.event.source.as_str(), media_type.unwrap_or_default())
+    });
+    let expected = [
+        ("my source", "application/json"),
+        ("/functions/t", "json"),
+        ("/ok", "application/json"),
+    ];
+    assert!(emitted.eq(expected), "{log:?}");
+    let ended = pipeline.store().settled(SubscriptionId(1), None, 10);
+    let ended = ended.unwrap();
+    assert_eq!(
+        ended[0].delivery.attempts[0].output,
+        "INFO hi\nWARN emitted event 1: attribute `source` must be a URI reference, which has no ` `; write it as %20; \
+         the event is stored as it is (2 such events)\n"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn state_is_counted_once_for_each_event_under_contention() {
     let pipeline = memory_pipeline().await;

@@ -144,9 +144,10 @@ impl Run {
             let emitted = invoked.emitted;
             match settle::emits(&self.context, &self.snapshot, &self.job, name, emitted) {
                 Err(outcome) => trial.outcome = outcome,
-                Ok(events) => {
+                Ok(made) => {
+                    made.note(&mut trial.output);
                     trial.writes = services.end().1.writes;
-                    trial.emitted = would_emit(&self.snapshot, events);
+                    trial.emitted = would_emit(&self.snapshot, made.events);
                 }
             }
         }
