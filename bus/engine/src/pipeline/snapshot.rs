@@ -486,7 +486,7 @@ impl<'l> BusRulesBuilder<'l> {
             Some(last) if last.config.filters == rule.filters => last.filters.clone(),
             _ => {
                 compiled.filters += rule.filters.len();
-                let parsed = rule.filters.iter().map(|text| Filter::parse(text));
+                let parsed = rule.filters.iter().map(|text| view::stored_filter(text));
                 let filters: Result<Arc<[Filter]>, _> = parsed.collect();
                 filters.map_err(|found| error(found.to_string()))?
             }

@@ -224,6 +224,19 @@ pub fn parse_filter(text: &str) -> Result<Filter, edgebus_rules::ParseError> {
     }
 }
 
+/// Compiles a stored `where` filter. Earlier releases stored the line end of a YAML block (`where: |`) with it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn stored_filter(text: &str) -> Result<Filter, edgebus_rules::ParseError> {
+    Filter::parse(without_line_end(text))
+}
+
+/// A query without the line ends behind it, which a block of YAML has and which are no part of it.
+fn without_line_end(query: &str) -> &str {
+    query.trim_end_matches(['\n', '\r'])
+}
+
 /// Compiles how a target's input is made.
 ///
 /// # Errors
@@ -231,14 +244,16 @@ pub fn parse_filter(text: &str) -> Result<Filter, edgebus_rules::ParseError> {
 /// where in it.
 pub fn compile_input(input: &InputConfig) -> Result<Transform, Vec<edgebus_rules::ParseError>> {
     match input {
-        InputConfig::Path(path) => Transform::parse(&TransformSpec::Path(path), &ALIASES),
+        InputConfig::Path(path) => {
+            Transform::parse(&TransformSpec::Path(without_line_end(path)), &ALIASES)
+        }
         InputConfig::Template(json) => {
             Transform::parse(&TransformSpec::Template(json.as_bytes()), &ALIASES)
         }
         InputConfig::EventBridge { paths, template } => {
             let paths: Vec<(&str, &str)> = paths
                 .iter()
-                .map(|(name, path)| (name.as_str(), path.as_str()))
+                .map(|(name, path)| (name.as_str(), without_line_end(path)))
                 .collect();
             let spec = TransformSpec::EventBridge {
                 paths: &paths,

@@ -7,13 +7,13 @@
 use std::cmp::Ordering;
 
 use edgebus_rules::{
-    Context, Duplicates, EventDocument, EventError, Explanation, Filter, Nearness, RuleSet, Steps,
-    Style, UsedUp, explain,
+    Context, Duplicates, EventDocument, EventError, Explanation, Nearness, RuleSet, Steps, Style,
+    UsedUp, explain,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{View, compile_input, parse_pattern};
+use super::{View, compile_input, parse_pattern, stored_filter};
 use edgebus_model::{RuleConfig, TargetConfig, Timestamp};
 
 /// What a rule makes of an event.
@@ -101,7 +101,7 @@ pub fn judge(
         let document = EventDocument::new(&parts);
         let tree = document.tree()?;
         for query in &rule.filters {
-            let filter = Filter::parse(query).map_err(|error| Unjudged::Rule(error.to_string()))?;
+            let filter = stored_filter(query).map_err(|error| Unjudged::Rule(error.to_string()))?;
             let holds = filter.holds(tree, &mut steps);
             filters.push(FilterVerdict {
                 query: query.clone(),

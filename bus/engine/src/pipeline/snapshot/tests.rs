@@ -373,3 +373,40 @@ fn numbers_of_rules_that_left_are_given_again() {
         assert!(bus.places.len() <= 40, "{}", bus.places.len());
     }
 }
+
+/// Earlier releases kept the line end of a YAML block with a query, and took queries that are none.
+#[test]
+fn queries_that_an_earlier_release_stored_are_read_at_a_start() {
+    let of = |input: InputConfig, filter: &str, text: &str| {
+        let mut own = rule(text, 0, 0, 0, 1);
+        own.filters = vec![filter.to_owned()];
+        own.targets[0].input = Some(input);
+        own
+    };
+    let path = |path: &str| InputConfig::Path(path.to_owned());
+    let named = InputConfig::EventBridge {
+        paths: vec![("s".to_owned(), "$.detail.s\n".to_owned())],
+        template: "<s>".to_owned(),
+    };
+    let rules = [
+        of(path("$.data"), "$.data.s", "plain"),
+        of(path("$.data.s\n"), "$.data.s\n", "block"),
+        of(named, "$.data[?@ == 'xy']\r\n", "windows"),
+        of(path("$.data"), "$.data[?@.n in [1]]", "dialect"),
+    ];
+    let catalog = Chain::new().catalog(&rules);
+    let snapshot = Snapshot::at_start(&catalog, BTreeMap::new());
+    let inactive: Vec<_> = snapshot
+        .inactive
+        .iter()
+        .map(|own| own.rule.as_str())
+        .collect();
+    assert_eq!(inactive, ["dialect"], "{:?}", snapshot.inactive);
+    assert!(snapshot.waiting.is_empty());
+    let event = &events()[1];
+    let found = subscriptions(&snapshot.buses["default"], event).unwrap();
+    assert_eq!(found.subscriptions.len(), 3);
+    let verdict = view::judge(&rules[2], &View::new(event), Timestamp(0)).unwrap();
+    assert!(verdict.matched);
+    assert_eq!(verdict.inputs[0].input.as_ref().unwrap().get(), "\"xy\"");
+}
