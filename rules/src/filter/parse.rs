@@ -65,7 +65,7 @@ const FOREIGN: [(&str, &str); 19] = [
 
 /// Reads a query.
 pub(super) fn parse(text: &str) -> Result<Query, ParseError> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser::new(text);
     if !parser.eats("$") {
         return Err(unexpected(text, 0));
     }
@@ -84,9 +84,21 @@ struct Parser<'q> {
     text: &'q str,
     /// The byte that is read next.
     at: usize,
+    /// How many comparables were read.
+    #[cfg(test)]
+    comparables: usize,
 }
 
 impl<'q> Parser<'q> {
+    fn new(text: &'q str) -> Self {
+        Self {
+            text,
+            at: 0,
+            #[cfg(test)]
+            comparables: 0,
+        }
+    }
+
     fn rest(&self) -> &'q str {
         &self.text[self.at..]
     }
@@ -297,16 +309,23 @@ impl<'q> Parser<'q> {
     }
 
     fn logical(&mut self) -> Result<Logical, ParseError> {
-        let mut all = vec![self.conjunction()?];
+        let first = self.basic()?;
+        self.logical_after(first)
+    }
+
+    /// The condition that begins with what has been read.
+    fn logical_after(&mut self, first: Logical) -> Result<Logical, ParseError> {
+        let mut all = vec![self.conjunction_after(first)?];
         while self.eats_after_space("||") {
             self.space();
-            all.push(self.conjunction()?);
+            let next = self.basic()?;
+            all.push(self.conjunction_after(next)?);
         }
         Ok(joined(all, Logical::Or))
     }
 
-    fn conjunction(&mut self) -> Result<Logical, ParseError> {
-        let mut all = vec![self.basic()?];
+    fn conjunction_after(&mut self, first: Logical) -> Result<Logical, ParseError> {
+        let mut all = vec![first];
         while self.eats_after_space("&&") {
             self.space();
             all.push(self.basic()?);
@@ -342,6 +361,11 @@ impl<'q> Parser<'q> {
             return self.group();
         }
         let left = self.comparable()?;
+        self.basic_after(start, left)
+    }
+
+    /// The comparison or the test that begins with this comparable, which was read at `start`.
+    fn basic_after(&mut self, start: usize, left: Comparable) -> Result<Logical, ParseError> {
         match (self.comparison()?, left) {
             (Some(comparison), left) => {
                 self.space();
@@ -404,6 +428,10 @@ impl<'q> Parser<'q> {
 
     /// A literal, a query or a function.
     fn comparable(&mut self) -> Result<Comparable, ParseError> {
+        #[cfg(test)]
+        {
+            self.comparables += 1;
+        }
         let at = self.at;
         match self.peek() {
             Some('\'' | '"') => Ok(Comparable::Literal(self.string()?.into())),
@@ -466,8 +494,9 @@ impl<'q> Parser<'q> {
             let alone = self.comparable()?;
             let after = self.at;
             self.space();
-            if matches!(self.peek(), Some(',' | ')')) {
-                self.at = after;
+            let is_alone = matches!(self.peek(), Some(',' | ')'));
+            self.at = after;
+            if is_alone {
                 let is = match alone {
                     Comparable::Literal(literal) => Form::Literal(literal),
                     Comparable::Query(query) => Form::Query(query),
@@ -475,9 +504,12 @@ impl<'q> Parser<'q> {
                 };
                 return Ok(Argument { at, is });
             }
-            self.at = at;
+            // It is read once: reading it again at each of its levels would take time exponential in their number.
+            let first = self.basic_after(at, alone)?;
+            self.logical_after(first)?;
+        } else {
+            self.logical()?;
         }
-        self.logical()?;
         Ok(Argument {
             at,
             is: Form::Logical,
@@ -494,5 +526,26 @@ fn joined(mut all: Vec<Logical>, join: fn(Vec<Logical>) -> Logical) -> Logical {
             join(all)
         }
         None => join(all),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_arguments_are_read_once() {
+        const LEVELS: usize = 14;
+        let arguments = format!(
+            "{}@.b{}",
+            "length(".repeat(LEVELS),
+            " == 1 && @.c)".repeat(LEVELS)
+        );
+        let text = format!("[?{arguments} == 1]");
+        let mut parser = Parser::new(&text);
+        parser.segments().unwrap();
+        assert_eq!(parser.at, text.len());
+        // Each level has a call, a number and a query; innermost there is `@.b`, outermost a number.
+        assert_eq!(parser.comparables, 3 * LEVELS + 2);
     }
 }
