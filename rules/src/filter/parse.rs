@@ -287,7 +287,7 @@ impl<'q> Parser<'q> {
             return Err(unexpected(self.text, start));
         }
         let number: Option<i64> = self.text[start..self.at].parse().ok();
-        match number.filter(|number| number.abs() <= INDEX_MAX) {
+        match number.filter(|number| (-INDEX_MAX..=INDEX_MAX).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => {
                 let reason = format!("not a JSONPath query: an index goes up to {INDEX_MAX}");

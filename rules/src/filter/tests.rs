@@ -110,6 +110,12 @@ fn errors_of_queries() {
         ("$.a[01]", "from `1]` on", "RFC 9535"),
         ("$.a[-0]", "from `-0]` on", "RFC 9535"),
         ("$.a[9007199254740992]", "up to 9007199254740991", "smaller"),
+        (
+            "$[-9223372036854775808]",
+            "up to 9007199254740991",
+            "smaller",
+        ),
+        ("$[:-9007199254740992]", "up to 9007199254740991", "smaller"),
         ("$.a['\\x']", "a text has no escape `\\x`", "backslash as"),
         ("$.a['\\ud83d']", "half of a surrogate pair", "\\u00e9"),
         ("$.a['\t']", "a control character in a text", "\\t"),
