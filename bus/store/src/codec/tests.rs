@@ -105,6 +105,56 @@ fn targets_of_formats_1_and_2_are_read() {
     assert_eq!(read(&older(1, &out, 1)).unwrap(), rule);
 }
 
+/// The first releases of format 3 ended a rule's record behind its targets. Such a record is read, and a rule that
+/// is on and has no description is still written so: an older program can read it.
+#[test]
+fn rules_of_the_first_releases_of_format_3_are_read() {
+    let rule = crate::conformance::rule("r", "default", &["f"]);
+    let text = |text: &str| {
+        let mut out = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+        out.extend_from_slice(text.as_bytes());
+        out
+    };
+    let target = [
+        text("r/f"),
+        vec![0],
+        text("f"),
+        3_u32.to_le_bytes().to_vec(),
+        10_u64.to_le_bytes().to_vec(),
+        1.5_f64.to_bits().to_le_bytes().to_vec(),
+        100_u64.to_le_bytes().to_vec(),
+        vec![1],
+        1_000_u64.to_le_bytes().to_vec(),
+        77_u64.to_le_bytes().to_vec(),
+        // The input: EventBridge's, one path, and the template.
+        vec![1, 3, 1, 0, 0, 0],
+        text("n"),
+        text("$.data.n"),
+        text("<n> for f"),
+    ];
+    let content = [
+        vec![3],
+        text("r"),
+        text("default"),
+        vec![1],
+        text(r#"{"type":["t"]}"#),
+        vec![1, 0, 0, 0],
+        text("$.data[?@.a]"),
+        vec![1, 0, 0, 0],
+        target.concat(),
+    ];
+    let mut record = content.concat();
+    let sum = checksum(Table::Catalog, b"r", &record);
+    record.extend_from_slice(&sum.to_le_bytes());
+    let read = unseal(Table::Catalog, b"r", &record, catalog::read_rule);
+    assert_eq!(read.unwrap(), rule);
+    let mut out = Vec::new();
+    seal(&mut out, Table::Catalog, b"r", |out| {
+        catalog::write_rule(out, &rule);
+    });
+    assert_eq!(out, record);
+}
+
 #[test]
 fn a_rule_that_is_off_comes_back_with_its_description() {
     let plain = crate::conformance::rule("r", "default", &["f"]);
