@@ -129,7 +129,7 @@ fn data(event: &Event, body: Bytes) -> Result<Data, String> {
     }
     let kept = payload::keep(&body, &body);
     match event.data_content_type.as_deref() {
-        None => payload::untyped(kept),
+        None => Ok(payload::untyped(kept)),
         Some(kind) if media_type::is_json(kind) => {
             payload::check_json(&kept)?;
             Ok(Data::Json(kept))

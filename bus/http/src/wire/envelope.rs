@@ -281,7 +281,7 @@ impl<'de> Draft<'de> {
     }
 
     /// The JSON format's section 3.1.2. Data with a type other than JSON must be a string, whose text
-    /// it is; without a type it is JSON, and so are bytes in Base64 that are JSON.
+    /// it is; without a type it is JSON, and so are bytes in Base64 that rules can read as JSON.
     fn payload(&self, body: &Bytes, media_type: Option<&str>) -> Result<Data, Wrong> {
         let wrong = |member, reason: String, remedy| Err((member, reason, remedy));
         match (self.data, self.data_base64.as_deref()) {
@@ -297,9 +297,7 @@ impl<'de> Draft<'de> {
                     Err(_) => return wrong("data_base64", "is not Base64 with padding".into(), ""),
                 };
                 match media_type {
-                    None => {
-                        payload::untyped(bytes).or_else(|reason| wrong("data_base64", reason, ""))
-                    }
+                    None => Ok(payload::untyped(bytes)),
                     Some(kind) if media_type::is_json(kind) => match payload::check_json(&bytes) {
                         Ok(()) => Ok(Data::Json(bytes)),
                         Err(reason) => wrong("data_base64", reason, "correct datacontenttype"),

@@ -1,5 +1,8 @@
 //! Event data: kept byte for byte, and refused if rules could not read it exactly.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -31,13 +34,55 @@ pub(super) fn check_json(text: &[u8]) -> Result<(), String> {
     check_depth(text)
 }
 
-/// The data of these bytes where nothing says what they are: JSON if they are JSON, as CloudEvents' SDKs send
-/// and take it.
-pub(super) fn untyped(bytes: Bytes) -> Result<Data, String> {
-    let is_json = serde_json::from_slice::<&RawValue>(&bytes).is_ok();
+/// The data of these bytes where nothing says what they are: JSON if they are JSON that rules can read exactly,
+/// as CloudEvents' SDKs send and take it. Nobody said that it is JSON, so what isn't is no error.
+pub(super) fn untyped(bytes: Bytes) -> Data {
+    let parsed = serde_json::from_slice::<&RawValue>(&bytes).ok();
+    let is_json =
+        parsed.is_some_and(|json| check_depth(&bytes).is_ok() && !repeats_a_key(json.get()));
     match is_json {
-        true => check_depth(&bytes).map(|()| Data::Json(bytes)),
-        false => Ok(Data::Opaque(bytes)),
+        true => Data::Json(bytes),
+        false => Data::Opaque(bytes),
+    }
+}
+
+/// Whether an object in this text, which is known to be JSON, has a key twice.
+fn repeats_a_key(json: &str) -> bool {
+    // The keys of each open object; arrays have none.
+    let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
+    let bytes = json.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'{' | b'[' => open.push(HashSet::new()),
+            b'}' | b']' => drop(open.pop()),
+            b'"' => {
+                let start = at;
+                at += 1;
+                while bytes[at] != b'"' {
+                    at += 1 + usize::from(bytes[at] == b'\\');
+                }
+                let text = &json[start..=at];
+                let is_key = json[at + 1..].trim_ascii_start().starts_with(':');
+                if let Some(keys) = open.last_mut().filter(|_| is_key)
+                    && !keys.insert(unescaped(text))
+                {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    false
+}
+
+/// The text of a string in JSON; as it is written where it has no text, as half of a surrogate pair.
+fn unescaped(json: &str) -> Cow<'_, str> {
+    let plain = &json[1..json.len() - 1];
+    match plain.contains('\\') {
+        true => serde_json::from_str(json).map_or(Cow::Borrowed(plain), Cow::Owned),
+        false => Cow::Borrowed(plain),
     }
 }
 
@@ -105,6 +150,42 @@ mod tests {
         assert!(check_json(text.as_bytes()).is_ok());
         let wide = format!("[{}[]]", "[],".repeat(100));
         assert!(check_json(wide.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn untyped_data_is_json_if_rules_can_read_it() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let check = |text: &str, is_json: bool| {
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            let wanted = match is_json {
+                true => Data::Json(bytes.clone()),
+                false => Data::Opaque(bytes.clone()),
+            };
+            assert_eq!(untyped(bytes), wanted, "{text}");
+        };
+        check(&deep(63), true);
+        for levels in [64, 100, 127, 128, 200, 100_000] {
+            check(&deep(levels), false);
+        }
+        for json in [
+            r#"{"a":1,"b":{"a":1},"c":["a","a",{"a":1},{"a":1}]}"#,
+            r#"{"a":"a","b" : "a" ,"\\":"b\"","c\"":":"}"#,
+            r#"["a:","a:"]"#,
+            r#"{"\ud800":1,"\ud801":"\ud800"}"#,
+            "1e999",
+        ] {
+            check(json, true);
+        }
+        for repeated in [
+            r#"{"a":1,"a":2}"#,
+            r#"[{"b":[{"a":{},"c":"}","a" : 2}]}]"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"\"":1,"\u0022":2}"#,
+            r#"{"\ud800":1,"\ud800":2}"#,
+        ] {
+            check(repeated, false);
+        }
+        check("not JSON", false);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tables of requests and what they hold; and that no request makes the reader panic or blame itself.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -480,7 +482,25 @@ fn an_event_is_the_same_in_every_mode() {
         data_of(&format!(r#""data":{deep}"#)),
         Err((400, vec!["/data".into()]))
     );
-    assert_eq!(binary(&[], deep.leak()), Err((400, vec!["/data".into()])));
+    let typed = [("content-type", "application/json")];
+    assert_eq!(
+        binary(&typed, deep.leak()),
+        Err((400, vec!["/data".into()]))
+    );
+    // Where nothing says that it is JSON, it is bytes, however deep.
+    for levels in [64, 100, 200] {
+        let deep = "[".repeat(levels) + &"]".repeat(levels);
+        let deep: &'static str = deep.leak();
+        let event = binary(&[], deep).unwrap().remove(0);
+        assert_eq!(event.data, opaque(deep));
+        let members = format!(r#""data_base64":"{}""#, STANDARD.encode(deep));
+        assert_eq!(data_of(&members), Ok(opaque(deep)));
+    }
+    let repeated = r#"{"a":1,"b":{"c":1,"c":2}}"#;
+    let event = binary(&[], repeated).unwrap().remove(0);
+    assert_eq!(event.data, opaque(repeated));
+    let event = binary(&typed, repeated).unwrap().remove(0);
+    assert_eq!(event.data, json(repeated));
 }
 
 #[test]
