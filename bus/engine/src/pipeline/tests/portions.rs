@@ -62,6 +62,68 @@ async fn a_large_publish_has_one_answer() {
     assert_eq!(store.deliveries(last, None, 100).unwrap().len(), 20);
 }
 
+/// A batch that is taken event by event has one end for each, in order, whichever part it is in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_publish_tells_of_each_event_what_became_of_it() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "ok")], 1).await;
+    widen(&pipeline, 1_000).await;
+    let first = vec![event("taken", "x", "1")];
+    pipeline.publish("default", first).await.unwrap();
+    // Three wide events fill a part. Each part has one that is invalid, one whose id is another event's, and a
+    // repeat of what came before it.
+    let mut events = Vec::new();
+    let mut expected = Vec::new();
+    let mut position = 1;
+    for (index, own) in wide(12).into_iter().enumerate() {
+        let again = own.clone();
+        events.push(own);
+        position += 1;
+        expected.push(format!("{position}"));
+        match index % 3 {
+            0 => {
+                events.push(Event {
+                    source: "not a uri".to_owned(),
+                    ..again
+                });
+                expected.push("EventInvalid /source".to_owned());
+            }
+            1 => {
+                events.push(event("taken", "wide", "2"));
+                expected.push("IdReused /id".to_owned());
+            }
+            _ => {
+                events.push(again);
+                expected.push(format!("{position} again"));
+            }
+        }
+    }
+    let ends = pipeline.publish_each("default", events).await.unwrap();
+    let ends: Vec<_> = ends
+        .into_iter()
+        .map(|end| match end {
+            Ok(place) if place.duplicate => format!("{} again", place.position),
+            Ok(place) => place.position.to_string(),
+            Err(error) => format!("{:?} {}", error.code, error.errors[0].pointer),
+        })
+        .collect();
+    assert_eq!(ends, expected);
+    let last = pipeline.snapshot();
+    let last = last.subscriptions.values().map(|own| own.id).max().unwrap();
+    assert_eq!(store.deliveries(last, None, 100).unwrap().len(), 12);
+
+    // With nothing to store there is an answer all the same.
+    let taken = (0..5).map(|number| event("taken", "wide", &format!("{}", number + 2)));
+    let ends = pipeline.publish_each("default", taken.collect()).await;
+    let ends = ends.unwrap();
+    assert!(ends.iter().all(|end| {
+        end.as_ref()
+            .is_err_and(|error| error.code == Code::IdReused)
+    }));
+    assert_eq!(ends.len(), 5);
+}
+
 /// After a part is stored, an error is "unknown", and the same request answers all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_the_middle_is_unknown_and_repeatable() {
