@@ -21,8 +21,9 @@ mod syntax;
 use crate::error::ParseError;
 use crate::limits::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_DESCENDANTS_MAX};
 use evaluate::{Evaluation, Stop};
+use plan::{Condition, From, Operand, Plan, Segment, Selector};
 pub(crate) use plan::{Extent, Step};
-use plan::{Plan, Segment, Selector};
+use serde_json::Value;
 pub use steps::{Steps, UsedUp};
 
 /// A compiled `where` query: JSONPath (RFC 9535) that has to select something of an event.
@@ -73,6 +74,32 @@ impl Filter {
     #[must_use]
     pub fn may_outgrow(&self) -> Option<&'static str> {
         growth::of(&self.plan)
+    }
+
+    /// The members at the top of the event that the query compares with a number or a boolean, with that. Where
+    /// such a member is always a text, none of them is equal to it, larger or smaller.
+    pub fn typed_members(&self) -> impl Iterator<Item = (&str, &serde_json::Value)> {
+        // What compares a member at the top with a literal is the same for the whole event.
+        let compared = self.plan.conditions.iter().filter_map(|one| match one {
+            Condition::Compare(left, _, right) => Some([(left, right), (right, left)]),
+            _ => None,
+        });
+        compared.flatten().filter_map(|(place, literal)| {
+            let place = match place {
+                Operand::Once(number) => self.plan.operands.get(*number)?,
+                other => other,
+            };
+            match (place, literal) {
+                (
+                    Operand::Place(From::Top, steps),
+                    Operand::Literal(typed @ (Value::Number(_) | Value::Bool(_))),
+                ) => match &**steps {
+                    [Step::Member(name)] => Some((&**name, typed)),
+                    _ => None,
+                },
+                _ => None,
+            }
+        })
     }
 
     /// The steps of a query that names one place by members and indexes; none for other queries.

@@ -785,8 +785,25 @@ fn what_may_not_be_meant_is_warned_of() {
                     `..` below another `..` looks at a node once for each level above it";
     let before =
         |filters: &str| rule("retry: {}").replace("to:", &format!("where: {filters}\n    to:"));
-    let table: [(&str, &[&str]); 16] = [
+    let table: [(&str, &[&str]); 19] = [
         ("version: 1", &[]),
+        (
+            &before("\"$.data[?$.priority == 5 || $.urgent == true]\""),
+            &[
+                "5:12 the attribute `priority` is a text, which is never equal to the number 5, larger or smaller",
+                "5:12 the attribute `urgent` is a text, which is never equal to the boolean true, larger or smaller",
+            ],
+        ),
+        (
+            &before("['$.data.a', '$[?1 < $.sequence]']"),
+            &[
+                "5:25 the attribute `sequence` is a text, which is never equal to the number 1, larger or smaller",
+            ],
+        ),
+        (
+            &before("\"$[?$.priority == '5' && $.data.n == 5 && $.data != 5]\""),
+            &[],
+        ),
         (
             &rule("input: '$.data..a..b'"),
             &[&format!("5:10 {outgrown}")],

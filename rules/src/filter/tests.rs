@@ -356,3 +356,40 @@ fn what_may_outgrow_the_event_is_told() {
     let input = crate::Transform::parse(&spec, &[]).expect("it is valid");
     assert!(input.may_outgrow().is_some());
 }
+
+#[test]
+fn members_that_are_compared_with_numbers_and_booleans_are_told() {
+    let check = |query: &str, wanted: &[(&str, &str)]| {
+        let filter = Filter::parse(query).unwrap_or_else(|error| unreachable!("{query}: {error}"));
+        let found = filter.typed_members();
+        let found: Vec<_> = found
+            .map(|(name, value)| (name.to_owned(), value.to_string()))
+            .collect();
+        let wanted = wanted.iter();
+        let wanted: Vec<_> = wanted
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        assert_eq!(found, wanted, "{query}");
+    };
+    check("$[?$.priority == 5]", &[("priority", "5")]);
+    check("$[?5 < $['priority']]", &[("priority", "5")]);
+    check(
+        "$.data[?@.a || !($.b != true && @.c[?$.d >= 1.5])]",
+        &[("b", "true"), ("d", "1.5")],
+    );
+    check(
+        "$.data[?count(@[?$.a == 1]) == 1 || search($.a, 'x')]",
+        &[("a", "1")],
+    );
+    for query in [
+        "$[?$.priority == '5']",
+        "$[?$.priority == null]",
+        "$[?$.priority == $.data.n]",
+        "$[?$.data.n == 5]",
+        "$[?@.n == 5]",
+        "$[?length($.priority) == 5]",
+        "$[?1 == 1]",
+    ] {
+        check(query, &[]);
+    }
+}

@@ -16,7 +16,7 @@ use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Backoff, BusConfig, Name, RuleConfig};
 
 use super::document::{Document, Side};
-use super::errors::join;
+use super::errors::{join, shown};
 use super::rules::DEAD_LETTER_MS_DEFAULT;
 use super::scalar::duration_text;
 
@@ -32,6 +32,7 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warni
         found.extend(Lint::SlowRetry.each(|found| slow_retries(document, rule, found)));
         found.extend(Lint::UnusedPath.each(|found| unused_paths(document, rule, found)));
         found.extend(Lint::CostlyQuery.each(|found| costly_queries(document, rule, found)));
+        found.extend(Lint::AttributeIsText.each(|found| typed_attributes(document, rule, found)));
         let literals = literals::check(document, rule);
         found.extend(Lint::NearAttribute.each(|found| found.extend(literals.near)));
         found.extend(Lint::StarInValue.each(|found| found.extend(literals.stars)));
@@ -195,6 +196,30 @@ fn costly_queries(document: &Document, rule: &RuleConfig, found: &mut Vec<InputE
         if let Some(reason) = transform.and_then(|transform| transform.may_outgrow()) {
             let target = format!("{}/to/{index}", join("/rules", rule.name.as_str()));
             tell(target, reason);
+        }
+    }
+}
+
+/// An attribute is a text, so a number or a boolean is never equal to it, larger or smaller.
+fn typed_attributes(document: &Document, rule: &RuleConfig, found: &mut Vec<InputError>) {
+    for (index, text) in rule.filters.iter().enumerate() {
+        let Ok(filter) = parse_filter(text) else {
+            continue;
+        };
+        for (name, literal) in filter.typed_members().filter(|(name, _)| *name != "data") {
+            let what = match literal.is_boolean() {
+                true => "boolean",
+                false => "number",
+            };
+            found.push(document.note(
+                &format!("{}/where/{index}", join("/rules", rule.name.as_str())),
+                Side::Value,
+                format!(
+                    "the attribute `{}` is a text, which is never equal to the {what} {literal}, larger or smaller",
+                    shown(name)
+                ),
+                format!("write '{literal}' for the text; what numbers are compared with has to be in the data"),
+            ));
         }
     }
 }

@@ -50,6 +50,8 @@ lints! {
     NearAttribute = "near-attribute",
     /// A plain value with a `*` in it.
     StarInValue = "star-in-value",
+    /// An attribute, which is a text, that a query compares with a number or a boolean.
+    AttributeIsText = "attribute-is-text",
     /// A component that is yet to be built.
     Unbuilt = "unbuilt",
     /// A path of `build.watch` where nothing is.
