@@ -113,6 +113,39 @@ fn a_bad_line_is_told_and_passed_over_where_that_is_wanted() {
 }
 
 #[test]
+fn an_event_that_the_bus_refuses_costs_no_other_event() {
+    let home = Home::new("version: 1\n");
+    let server = home.serve();
+    let arguments = ["--type", "t", "--source", "/s", "--id", "{$.id}"];
+    let skipping = [&arguments[..], &["--skip-invalid"]].concat();
+    publish(&server, &arguments, "{\"id\":\"1\",\"n\":1}\n").succeeds();
+    // The second line has the id of another event.
+    let lines = |name: &str| {
+        format!("{{\"id\":\"{name}\"}}\n{{\"id\":\"1\",\"n\":2}}\n{{\"id\":\"{name}{name}\"}}\n")
+    };
+    publish(&server, &arguments, &lines("a")).fails(
+        1,
+        &[
+            "error[EB0321]: line 2: the bus answered 409",
+            "--skip-invalid passes over it",
+            "2 new (#2 to #3)",
+        ],
+    );
+    let said = publish(&server, &skipping, &lines("b")).succeeds();
+    assert_eq!(said.out, "2 new (#4 to #5), 1 line skipped\n");
+    assert!(said.err.contains("skipped: line 2: "), "{}", said.err);
+    // What comes behind the first request is read only if what is refused is passed over.
+    let one = ["--batch", "1", "-o", "jsonl"];
+    let said = publish(&server, &[&skipping[..], &one].concat(), &lines("c")).succeeds();
+    assert_eq!(
+        said.out,
+        "{\"id\":\"c\",\"position\":6,\"duplicate\":false}\n{\"id\":\"cc\",\"position\":7,\"duplicate\":false}\n"
+    );
+    publish(&server, &[&arguments[..], &one[..2]].concat(), &lines("d"))
+        .fails(1, &["line 2: ", "1 new (#8"]);
+}
+
+#[test]
 fn an_event_from_flags_has_any_data_and_extensions() {
     let home = Home::new("version: 1\n");
     let server = home.serve();

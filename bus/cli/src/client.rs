@@ -135,6 +135,22 @@ impl Client {
             .await
     }
 
+    /// Posts a batch of events of which those that are fit are to be taken, whatever the others are.
+    ///
+    /// # Errors
+    /// Anything but a 2xx answer.
+    pub(super) async fn post_lenient(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Error> {
+        let request = Request::post(format!("{}{path}", self.base))
+            .header(header::CONTENT_TYPE, content_type)
+            .header("prefer", "handling=lenient");
+        self.exchange(path, request, body).await
+    }
+
     /// Opens the server-sent events at `path`, after the one with this id.
     ///
     /// # Errors
@@ -257,6 +273,44 @@ pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error>
     serde_json::from_slice(answer).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
+/// Why the event at `index` of a batch was refused; `None` if the answer's `row` says that it was not.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub(super) fn refused_row(row: &[u8], index: usize) -> Result<Option<Error>, Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        problem: Option<Refusal>,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(default)]
+        status: u16,
+        #[serde(flatten)]
+        problem: Problem,
+    }
+    let row: Row = read(row)?;
+    Ok(row.problem.map(
+        |Refusal {
+             status,
+             mut problem,
+         }| {
+            // Whoever wrote the event knows it by its line, not by its place in the request.
+            let within = format!("/{index}");
+            for error in &mut problem.errors {
+                if let Some(own) = error.pointer.strip_prefix(&within) {
+                    error.pointer = own.to_owned();
+                }
+            }
+            if let Some(own) = problem.detail.strip_prefix(&within) {
+                problem.detail = own.trim_start_matches(": ").to_owned();
+            }
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+            refusal(status, problem)
+        },
+    ))
+}
+
 /// Server-sent events as they come.
 pub(super) struct Stream {
     body: Incoming,
@@ -291,7 +345,10 @@ fn unreachable(base: &str, reason: &dyn std::error::Error) -> Error {
 }
 
 fn problem(status: StatusCode, body: &[u8]) -> Error {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    refusal(status, serde_json::from_slice(body).unwrap_or_default())
+}
+
+fn refusal(status: StatusCode, problem: Problem) -> Error {
     let errors = problem
         .errors
         .iter()

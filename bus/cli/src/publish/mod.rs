@@ -26,13 +26,11 @@ use document::Document;
 use edgebus_http::wire;
 use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use edgebus_model::{Code, Event};
-use outbox::Outbox;
+use outbox::{Outbox, Place};
 use values::{Value, Values};
 
 /// How long a file waits for a bus that is away; standard input, which can't be repeated, waits without end.
 const FILE_PATIENCE: Duration = Duration::from_secs(30);
-/// Skipped lines that are told one by one.
-const SKIPPED_TOLD: u64 = 20;
 
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
@@ -242,12 +240,12 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
         (!streams).then_some(FILE_PATIENCE),
         &progress,
         arguments.output.format,
-    );
+    )
+    .skipping(arguments.skip_invalid);
     let each = Each {
         random_ids: arguments.new_id
             || (streams && mapping.is_some() && arguments.id.is_none() && !arguments.stable_id),
         mapping: mapping.as_ref(),
-        skip_invalid: arguments.skip_invalid,
     };
     let mut signals = Signals::install()?;
     let sending = async {
@@ -323,7 +321,6 @@ impl From<Failure> for Stop {
 struct Each<'a> {
     mapping: Option<&'a Mapping>,
     random_ids: bool,
-    skip_invalid: bool,
 }
 
 impl Each<'_> {
@@ -362,18 +359,21 @@ impl Each<'_> {
                 let unfit = unfit(format!(
                     "line {line}: {reason}; write JSON, as in {{\"total\": 12}}"
                 ));
-                return self.unfit(unfit, outbox);
+                return outbox.unfit(unfit).map_err(Stop::Line);
             }
         };
         let array = (self.mapping.is_none() && json.trim_ascii_start().starts_with(b"["))
             .then(|| serde_json::from_slice::<Vec<&RawValue>>(json).ok())
             .flatten();
+        let place = Place {
+            what: "line",
+            number: line,
+        };
         let Some(array) = array else {
-            return self.send("line", line, json, outbox).await;
+            return self.send(place, json, outbox).await;
         };
         for event in array {
-            self.send("line", line, event.get().as_bytes(), outbox)
-                .await?;
+            self.send(place, event.get().as_bytes(), outbox).await?;
         }
         Ok(())
     }
@@ -386,51 +386,28 @@ impl Each<'_> {
         let mut number = 0;
         for json in document.events()? {
             number += 1;
-            self.send("event", number, json.get().as_bytes(), outbox)
-                .await?;
+            let place = Place {
+                what: "event",
+                number,
+            };
+            self.send(place, json.get().as_bytes(), outbox).await?;
         }
         Ok(outbox.flush().await?)
     }
 
-    async fn send(
-        &self,
-        what: &str,
-        number: u64,
-        json: &[u8],
-        outbox: &mut Outbox<'_>,
-    ) -> Result<(), Stop> {
-        match self.event(what, json, number) {
-            Ok(event) => Ok(outbox.add(&event).await?),
-            Err(failure) => self.unfit(failure, outbox),
+    async fn send(&self, place: Place, json: &[u8], outbox: &mut Outbox<'_>) -> Result<(), Stop> {
+        match self.event(place, json) {
+            Ok(event) => Ok(outbox.add(&event, place).await?),
+            Err(failure) => outbox.unfit(failure).map_err(Stop::Line),
         }
     }
 
-    /// Passes over what can't be published, if that is asked for.
-    fn unfit(&self, failure: Failure, outbox: &mut Outbox<'_>) -> Result<(), Stop> {
-        if !self.skip_invalid {
-            let hint = "--skip-invalid passes over it";
-            return Err(Stop::Line(Failure {
-                message: format!("{}; {hint}", failure.message),
-                ..failure
-            }));
-        }
-        outbox.counts.skipped += 1;
-        match outbox.counts.skipped {
-            ..=SKIPPED_TOLD => output::note(&format!("skipped: {}", failure.message)),
-            number if number == SKIPPED_TOLD + 1 => {
-                output::note("more lines are skipped; they are counted, and told no more");
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The event that `json` is or is mapped to; `what` and `number` say where it stands in the input.
-    fn event(&self, what: &str, json: &[u8], number: u64) -> Result<Event, Failure> {
+    /// The event that `json` is or is mapped to; `place` is where it stands in the input.
+    fn event(&self, place: Place, json: &[u8]) -> Result<Event, Failure> {
         let mut event = match self.mapping {
-            Some(mapping) => mapping::map_line(mapping, json, number).map_err(|input_error| {
+            Some(mapping) => mapping::map_line(mapping, json, place.number).map_err(|input_error| {
                 let space = if input_error.pointer.is_empty() { "" } else { " " };
-                unfit(format!("{what} {number}: {}{space}{}; {}", input_error.pointer, input_error.reason, input_error.remedy))
+                unfit(format!("{place}: {}{space}{}; {}", input_error.pointer, input_error.reason, input_error.remedy))
             })?,
             None => wire::decode_structured(&Bytes::copy_from_slice(json)).map_err(|error| {
                 let errors: Vec<String> = error.errors.iter().map(|input_error| {
@@ -438,7 +415,7 @@ impl Each<'_> {
                     format!("{}{colon}{}", input_error.pointer, input_error.reason)
                 }).collect();
                 unfit(format!(
-                    "{what} {number} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
+                    "{place} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
                     if errors.is_empty() { error.message } else { errors.join("; ") }
                 ))
             })?,
@@ -448,7 +425,7 @@ impl Each<'_> {
         }
         if event.size() > EVENT_BYTES_MAX {
             return Err(unfit(format!(
-                "{what} {number}: the event is larger than {EVENT_BYTES_MAX} bytes"
+                "{place}: the event is larger than {EVENT_BYTES_MAX} bytes"
             )));
         }
         Ok(event)

@@ -3,6 +3,8 @@
 //! A bus that answered before and does not answer now is waited for: it may be starting anew. Never here:
 //! where events come from.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use crate::client::{self, Client};
 use crate::output::{self, Column, Format, Progress, Rows, counted};
 use edgebus_http::wire;
 use edgebus_model::Event;
-use edgebus_model::limits::BATCH_BYTES_MAX;
+use edgebus_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 
 /// Room that a batch keeps for brackets and commas, in bytes.
 const BATCH_SLACK: usize = 4 << 10;
@@ -23,6 +25,8 @@ const LINGER: Duration = Duration::from_millis(100);
 /// The time between two attempts to reach a bus that is away: at first, and at last.
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
+/// Skipped lines that are told one by one.
+const SKIPPED_TOLD: u64 = 20;
 /// A table of answers is never printed: people get the tally.
 const COLUMNS: &[Column] = &[];
 
@@ -66,19 +70,41 @@ impl Counts {
     }
 }
 
-/// A batch that fills, and the tally of those that were sent.
+/// Where an event stands in the input, as in `line 7`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    /// `line`, or `event` of a document.
+    pub(super) what: &'static str,
+    /// Counted from 1.
+    pub(super) number: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.what, self.number)
+    }
+}
+
+/// An event that is not sent yet.
+struct Waiting {
+    place: Place,
+    json: Vec<u8>,
+    since: Instant,
+}
+
+/// Events that wait for their request, and the tally of those that were sent.
 pub(super) struct Outbox<'a> {
     client: &'a Client,
     path: String,
-    batch_events: u64,
+    batch_events: usize,
     /// How long a bus that is away is waited for; `None` waits without end.
     patience: Option<Duration>,
+    /// What is refused is passed over.
+    skip_invalid: bool,
     progress: &'a Progress,
-    /// The batch without its closing bracket.
-    body: Vec<u8>,
-    waiting: u64,
-    /// When the first event of the batch came.
-    since: Option<Instant>,
+    queue: VecDeque<Waiting>,
+    /// The bytes of the events in the queue.
+    bytes: usize,
     rows: Rows,
     format: Format,
     pub(super) counts: Counts,
@@ -110,36 +136,44 @@ impl<'a> Outbox<'a> {
         Self {
             client,
             path,
-            batch_events,
+            batch_events: usize::try_from(batch_events).unwrap_or(BATCH_EVENTS_MAX),
             patience,
+            skip_invalid: false,
             progress,
-            body: Vec::new(),
-            waiting: 0,
-            since: None,
+            queue: VecDeque::new(),
+            bytes: 0,
             rows: Rows::new(format, COLUMNS),
             format,
             counts: Counts::default(),
         }
     }
 
-    /// Until when what waits may wait for more; `None` if nothing waits.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.since.map(|since| since + LINGER)
+    /// The same, but what can't be published is passed over if `skip_invalid` is true.
+    pub(super) fn skipping(self, skip_invalid: bool) -> Self {
+        Self {
+            skip_invalid,
+            ..self
+        }
     }
 
-    /// Takes an event, and sends the batch where it is full.
-    pub(super) async fn add(&mut self, event: &Event) -> Result<(), Failure> {
-        let mut encoded = Vec::new();
-        wire::encode(&mut encoded, event);
-        if self.body.len() + encoded.len() + BATCH_SLACK > BATCH_BYTES_MAX {
-            self.flush().await?;
-        }
-        self.body.push(if self.waiting == 0 { b'[' } else { b',' });
-        self.body.extend_from_slice(&encoded);
-        self.waiting += 1;
-        self.since.get_or_insert_with(Instant::now);
-        if self.waiting >= self.batch_events {
-            self.flush().await?;
+    /// Until when what waits may wait for more; `None` if nothing waits.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.queue.front().map(|first| first.since + LINGER)
+    }
+
+    /// Takes an event, and sends the batch where it is full. The event is kept before anything is waited
+    /// for: this may be dropped, and [`Outbox::flush`] called.
+    pub(super) async fn add(&mut self, event: &Event, place: Place) -> Result<(), Failure> {
+        let mut json = Vec::new();
+        wire::encode(&mut json, event);
+        self.bytes += json.len();
+        self.queue.push_back(Waiting {
+            place,
+            json,
+            since: Instant::now(),
+        });
+        while self.queue.len() >= self.batch_events || self.bytes > BATCH_BYTES_MAX - BATCH_SLACK {
+            self.send_batch().await?;
         }
         Ok(())
     }
@@ -147,12 +181,10 @@ impl<'a> Outbox<'a> {
     /// Sends what waits, if anything does. What waits is let go when the bus has answered: it may be
     /// dropped and called again.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        if self.waiting == 0 {
-            return Ok(());
+        while !self.queue.is_empty() {
+            self.send_batch().await?;
         }
-        let body = Bytes::from([&self.body[..], b"]"].concat());
-        let answer = self.deliver(body).await?;
-        self.settle(&answer)
+        Ok(())
     }
 
     /// Sends what waits as [`Outbox::flush`] does, and does not wait for a bus that is away.
@@ -161,34 +193,104 @@ impl<'a> Outbox<'a> {
         self.flush().await
     }
 
-    /// Takes the answer to the batch.
-    fn settle(&mut self, answer: &[u8]) -> Result<(), Failure> {
-        let results: Results<'_> = client::read(answer)?;
-        for row in &results.results {
-            let accepted: Accepted = client::read(row.get().as_bytes())?;
-            if accepted.duplicate {
-                self.counts.duplicates += 1;
-            } else {
-                self.counts.new += 1;
-                let first = self
-                    .counts
-                    .positions
-                    .map_or(accepted.position, |(first, _)| first);
-                self.counts.positions = Some((first, accepted.position));
+    /// Sends the events of the queue that go into one request.
+    async fn send_batch(&mut self) -> Result<(), Failure> {
+        let mut body = Vec::new();
+        let mut count = 0;
+        for waiting in self.queue.iter().take(self.batch_events) {
+            if count > 0 && body.len() + waiting.json.len() + BATCH_SLACK > BATCH_BYTES_MAX {
+                break;
             }
-            self.counts.id = accepted.id;
+            body.push(if count == 0 { b'[' } else { b',' });
+            body.extend_from_slice(&waiting.json);
+            count += 1;
         }
+        body.push(b']');
+        let answer = self.deliver(Bytes::from(body)).await?;
+        self.settle(&answer, count)
+    }
+
+    /// Takes the answer to the first `count` events: each was accepted or refused for itself.
+    fn settle(&mut self, answer: &[u8], count: usize) -> Result<(), Failure> {
+        let results: Results<'_> = client::read(answer)?;
         self.counts.requests += 1;
-        self.body.clear();
-        self.waiting = 0;
-        self.since = None;
+        let sent: Vec<Waiting> = self.queue.drain(..count).collect();
+        self.bytes -= sent.iter().map(|waiting| waiting.json.len()).sum::<usize>();
+        let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+        for (index, row) in results.results.iter().enumerate() {
+            if let Some(error) = client::refused_row(row.get().as_bytes(), index)? {
+                let place = sent.get(index).map(|waiting| waiting.place);
+                let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+                let failure = Failure::from(error);
+                refused.push(Failure {
+                    message: format!("{place}{}", failure.message),
+                    ..failure
+                });
+                continue;
+            }
+            accepted.push(*row);
+            self.count(client::read(row.get().as_bytes())?);
+        }
         if self.format != Format::Table {
-            self.rows.page(&results.results, |_| Vec::new())?;
+            self.rows.page(&accepted, |_| Vec::new())?;
         }
         self.progress.detail(&format!(
             "{} events",
             self.counts.new + self.counts.duplicates
         ));
+        self.refuse(refused)
+    }
+
+    fn count(&mut self, accepted: Accepted) {
+        if accepted.duplicate {
+            self.counts.duplicates += 1;
+        } else {
+            self.counts.new += 1;
+            let first = self
+                .counts
+                .positions
+                .map_or(accepted.position, |(first, _)| first);
+            self.counts.positions = Some((first, accepted.position));
+        }
+        self.counts.id = accepted.id;
+    }
+
+    /// Tells what the bus refused of one request.
+    fn refuse(&mut self, refused: Vec<Failure>) -> Result<(), Failure> {
+        let others = refused.len().saturating_sub(1);
+        for failure in refused {
+            self.unfit(failure).map_err(|failure| Failure {
+                message: match others {
+                    0 => failure.message,
+                    _ => format!(
+                        "{}\n{} of the same request refused as well",
+                        failure.message,
+                        counted(others, "other event was", "other events were")
+                    ),
+                },
+                ..failure
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Passes over what can't be published, if that is asked for.
+    pub(super) fn unfit(&mut self, failure: Failure) -> Result<(), Failure> {
+        if !self.skip_invalid {
+            let hint = "--skip-invalid passes over it";
+            return Err(Failure {
+                message: format!("{}; {hint}", failure.message),
+                ..failure
+            });
+        }
+        self.counts.skipped += 1;
+        match self.counts.skipped {
+            ..=SKIPPED_TOLD => output::note(&format!("skipped: {}", failure.message)),
+            number if number == SKIPPED_TOLD + 1 => {
+                output::note("more lines are skipped; they are counted, and told no more");
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -207,7 +309,7 @@ impl<'a> Outbox<'a> {
         loop {
             let error = match self
                 .client
-                .post(&self.path, content_type, body.clone())
+                .post_lenient(&self.path, content_type, body.clone())
                 .await
             {
                 Ok(answer) => {
