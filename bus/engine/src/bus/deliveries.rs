@@ -14,6 +14,10 @@ use edgebus_store::{self as store, Rows, Store};
 const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of rows after which the newest deliveries are enough.
 const LAST_BYTES_MAX: usize = 4 << 20;
+/// Rows that are read at once on the way to the newest.
+const ROWS_AT_ONCE: usize = 256;
+/// Bytes of rows that are read at once on the way to the newest.
+const BYTES_AT_ONCE: usize = 512 << 10;
 /// Pages that one call reads where rows of others are passed over.
 const ROUNDS_MAX: usize = 16;
 
@@ -165,31 +169,30 @@ impl Bus {
         let since = filter.since;
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
-            let mut newest: Vec<DeliveryState> = Vec::new();
-            let (mut more, mut floor) = (false, None);
+            let mut newest = Newest {
+                rows: Vec::new(),
+                before,
+                since,
+                count,
+                full: false,
+                dropped: false,
+            };
             for (id, bus) in wanted {
                 let mut end = pipeline.last_position(bus);
                 if let Some((accepted_at, _)) = before {
                     let past = accepted_at.plus_ms(log::DISORDER_MS + 1);
                     end = log::before(store, cancel, bus, end, past)?;
                 }
-                let begin = match since {
-                    Some(since) => log::before(store, cancel, bus, end, since)?,
+                // Times near each other may be out of order; the rows themselves are looked at.
+                let begin = match since.map(|since| since.0.saturating_sub(log::DISORDER_MS)) {
+                    Some(since) => log::before(store, cancel, bus, end, Timestamp(since))?,
                     None => Position(0),
                 };
                 for stage in stages(stage) {
-                    let range = (begin.0, end.0);
-                    let (rows, cut) = last_rows((store, cancel), *stage, id, range, before, count)?;
-                    // What this subscription has before its last row was not looked at.
-                    if cut && rows.len() < count {
-                        floor = floor.max(rows.last().map(place_of));
-                    }
-                    newest.extend(rows);
-                    more |= keep_newest(&mut newest, count) | cut;
+                    newest.read((store, cancel), *stage, id, (begin, end))?;
                 }
             }
-            newest.retain(|state| Some(place_of(state)) >= floor);
-            Ok((newest, more))
+            Ok((newest.rows, newest.dropped))
         })
         .await
     }
@@ -377,56 +380,93 @@ fn rows(
     })
 }
 
-/// The newest `count` live rows at most with positions after the first and up to the second of `range`,
-/// and before `before`, newest first; fewer where they weigh much, or where others' rows were passed over
-/// for long. Also whether there may be more.
-fn last_rows(
-    (store, cancel): (&dyn Store, &Cancel),
-    stage: DeliveryStage,
-    id: SubscriptionId,
-    (begin, end): (u64, u64),
+/// The newest of the wanted deliveries that were looked at: no more is held than is wanted, however many
+/// subscriptions there are, and whatever the rows weigh.
+struct Newest {
+    /// In the order in which their events were accepted.
+    rows: Vec<DeliveryState>,
     before: Option<DeliveryPlace>,
+    since: Option<Timestamp>,
     count: usize,
-) -> Result<(Vec<DeliveryState>, bool), ReadEnd> {
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    let mut from = live(id, Position(end.saturating_add(1)));
-    for _ in 0..ROUNDS_MAX {
-        cancel.check()?;
-        let left = count - found.len();
-        let page = store::Page::backward(left, LAST_BYTES_MAX.saturating_sub(bytes));
-        let page = rows(store, stage, id, Some(from), page)?;
-        bytes += page.bytes;
-        for state in page.rows {
-            let key = delivery_of(&state).key;
-            if key.position.0 <= begin {
-                return Ok((found, false));
-            }
-            if key.replay == 0 && before.is_none_or(|before| place_of(&state) < before) {
-                found.push(state);
-            }
-        }
-        match page.next {
-            Some(next) if found.len() < count && bytes < LAST_BYTES_MAX => from = next,
-            more => return Ok((found, more.is_some())),
-        }
-    }
-    Ok((found, true))
+    /// What is older than all of the rows is not held.
+    full: bool,
+    /// Some wanted rows were let go.
+    dropped: bool,
 }
 
-/// Puts the rows in the order in which their events were accepted and lets go of all but the newest: no more
-/// is held than is wanted, however many subscriptions there are, and whatever the rows weigh. True if some
-/// were let go.
-fn keep_newest(rows: &mut Vec<DeliveryState>, count: usize) -> bool {
-    rows.sort_by_key(place_of);
-    let mut bytes = 0;
-    let kept = rows.iter().rev().take(count).take_while(|state| {
-        let fits = bytes < LAST_BYTES_MAX;
-        bytes += weight(state);
-        fits
-    });
-    let dropped = rows.len() - kept.count();
-    rows.drain(..dropped);
-    dropped > 0
+impl Newest {
+    /// Looks at the live rows of a subscription in one stage whose positions are after the first and up to
+    /// the second of the range, newest first. Rows that are passed over cost time alone; reading ends where
+    /// all that follow are older than what is held, although times may be out of order.
+    fn read(
+        &mut self,
+        (store, cancel): (&dyn Store, &Cancel),
+        stage: DeliveryStage,
+        id: SubscriptionId,
+        (begin, end): (Position, Position),
+    ) -> Result<(), ReadEnd> {
+        let mut from = live(id, Position(end.0.saturating_add(1)));
+        loop {
+            cancel.check()?;
+            let page = store::Page::backward(ROWS_AT_ONCE, BYTES_AT_ONCE);
+            let page = rows(store, stage, id, Some(from), page)?;
+            let over = self.look(page.rows, begin);
+            match page.next {
+                Some(next) if !over => from = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Looks at rows of a subscription, newest first, that go on where the last ones ended. True if nothing
+    /// behind them is wanted.
+    fn look(&mut self, rows: Vec<DeliveryState>, begin: Position) -> bool {
+        let mut over = false;
+        for state in rows {
+            let place = place_of(&state);
+            over = place.1.position <= begin;
+            if over {
+                break;
+            }
+            if place.1.replay != 0 || !self.wants(place) {
+                continue;
+            }
+            over = self.is_over(place.0);
+            self.rows.push(state);
+            if over {
+                break;
+            }
+        }
+        self.keep_newest();
+        over
+    }
+
+    fn wants(&self, place: DeliveryPlace) -> bool {
+        self.before.is_none_or(|before| place < before)
+            && self.since.is_none_or(|since| place.0 >= since)
+    }
+
+    /// True where all rows with positions before one that was accepted then are older than what is held.
+    fn is_over(&self, accepted_at: Timestamp) -> bool {
+        let oldest = self.rows.first().filter(|_| self.full).map(place_of);
+        oldest.is_some_and(|(oldest, _)| accepted_at.plus_ms(log::DISORDER_MS) < oldest)
+    }
+
+    /// Puts the rows in order, and lets go of all but the newest.
+    fn keep_newest(&mut self) {
+        self.rows.sort_by_key(place_of);
+        let mut bytes = 0;
+        let kept = self.rows.iter().rev().take(self.count);
+        let kept = kept.take_while(|state| {
+            let fits = bytes < LAST_BYTES_MAX;
+            bytes += weight(state);
+            fits
+        });
+        let dropped = self.rows.len() - kept.count();
+        self.rows.drain(..dropped);
+        self.dropped |= dropped > 0;
+        self.full = self.dropped || self.rows.len() >= self.count || bytes >= LAST_BYTES_MAX;
+    }
 }
 
 /// Where a delivery stands among those of all buses.
@@ -444,4 +484,93 @@ fn weight(state: &DeliveryState) -> usize {
         _ => 0,
     };
     256 + attempts + event
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgebus_model::Delivery;
+
+    fn accepted(position: u64, accepted_at: u64) -> DeliveryState {
+        DeliveryState::Pending(Delivery {
+            key: live(SubscriptionId(1), Position(position)),
+            accepted_at: Timestamp(accepted_at),
+            due_at: None,
+            fence: 0,
+            attempts_made: 0,
+            host_failures: 0,
+            claims: 0,
+            order_key: None,
+            attempts: Vec::new(),
+        })
+    }
+
+    /// Positions of all pages of `count`, newest first, where the store gives `at_once` rows at a time.
+    fn walk(times: &[u64], count: usize, at_once: usize) -> Vec<u64> {
+        let log: Vec<DeliveryState> = (1..)
+            .zip(times)
+            .map(|(at, time)| accepted(at, *time))
+            .collect();
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let mut newest = Newest {
+                rows: Vec::new(),
+                before,
+                since: None,
+                count,
+                full: false,
+                dropped: false,
+            };
+            let backward: Vec<_> = log.iter().rev().cloned().collect();
+            for rows in backward.chunks(at_once) {
+                if newest.look(rows.to_vec(), Position(0)) {
+                    break;
+                }
+            }
+            found.extend(
+                newest
+                    .rows
+                    .iter()
+                    .rev()
+                    .map(|row| place_of(row).1.position.0),
+            );
+            before = newest.rows.first().map(place_of);
+            if !newest.dropped {
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn each_row_comes_once_although_times_are_out_of_order() {
+        let check = |times: &[u64], expected: &[u64]| {
+            for at_once in [1, 2, 100] {
+                for count in [1, 2, 3, 100] {
+                    let found = walk(times, count, at_once);
+                    assert_eq!(found, expected, "{count} of {times:?}, {at_once} at once");
+                }
+            }
+        };
+        check(&[20_000, 10_000 + 6_000], &[1, 2]);
+        check(&[1_000, 20_000, 19_000, 60_000], &[4, 2, 3, 1]);
+        check(&[5_000, 4_000, 3_000, 2_000], &[1, 2, 3, 4]);
+        check(&[7_000; 5], &[5, 4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn reading_ends_where_all_that_follows_is_older() {
+        let mut newest = Newest {
+            rows: Vec::new(),
+            before: None,
+            since: None,
+            count: 1,
+            full: false,
+            dropped: false,
+        };
+        let begin = Position(0);
+        assert!(!newest.look(vec![accepted(9, 60_000)], begin));
+        assert!(!newest.look(vec![accepted(8, 56_000)], begin));
+        assert!(newest.look(vec![accepted(7, 54_000)], begin));
+        assert!(newest.dropped);
+    }
 }

@@ -345,6 +345,34 @@ async fn the_newest_deliveries_are_found_among_many() {
 }
 
 #[tokio::test]
+async fn a_burst_in_one_millisecond_is_paged_to_its_end() {
+    let made = made().await;
+    for batch in 0..3 {
+        let events = (0..1_000).map(|number| event(&format!("{batch}-{number}"), "a"));
+        let events = events.collect();
+        made.bus.publish("default", events).await.unwrap();
+    }
+    made.settle().await;
+    let (mut found, mut before) = (Vec::new(), None);
+    loop {
+        let (page, more) = made
+            .bus
+            .last_deliveries(&DeliveryFilter::default(), None, before, 20)
+            .await
+            .unwrap();
+        assert_eq!(page.len(), 20);
+        found.extend(page.iter().rev().map(|row| place_of(row).1.position.0));
+        before = page.first().map(place_of);
+        if !more {
+            break;
+        }
+    }
+    // Positions between them are those of events that the function emitted.
+    assert_eq!(found.len(), 3_000);
+    assert!(found.is_sorted_by(|newer, older| newer > older));
+}
+
+#[tokio::test]
 async fn a_trial_shows_everything_and_commits_nothing() {
     let made = made().await;
     made.publish(&["a"]).await;
