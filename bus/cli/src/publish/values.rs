@@ -3,7 +3,6 @@
 //! A value that is no JSON is told with its line, and reading goes on behind it. Nothing is lost where
 //! the caller stops to wait for the next value and asks again later. Never here: what an event is.
 
-use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
 use crate::Failure;
@@ -27,10 +26,13 @@ pub(super) struct Value {
 /// Reads values one after the other.
 pub(super) struct Values {
     input: Box<dyn AsyncBufRead + Unpin + Send>,
-    /// Lines that were read already and are to be looked at anew.
-    again: BytesMut,
-    /// The value that is being read: whole lines, and at last the part of a line that has come so far.
+    /// What was read and is still of use.
     text: Vec<u8>,
+    /// Where the value that is being read begins in `text`.
+    start: usize,
+    /// Where it ends so far, with a part of a line at last; what is behind was read already and is to be
+    /// looked at anew.
+    end: usize,
     /// Where the line that is being read begins in `text`.
     line_start: usize,
     /// Whole lines in `text`.
@@ -41,6 +43,8 @@ pub(super) struct Values {
     nesting: Nesting,
     /// The rest of a line that is too long is passed over.
     overlong: bool,
+    /// Lines that don't begin a value are the rest of one that was given up.
+    gives_up: bool,
 }
 
 impl Values {
@@ -48,13 +52,15 @@ impl Values {
     pub(super) fn new(input: Box<dyn AsyncBufRead + Unpin + Send>) -> Self {
         Self {
             input,
-            again: BytesMut::new(),
             text: Vec::new(),
+            start: 0,
+            end: 0,
             line_start: 0,
             lines: 0,
             lines_before: 0,
             nesting: Nesting::default(),
             overlong: false,
+            gives_up: false,
         }
     }
 
@@ -67,11 +73,20 @@ impl Values {
             let ended = !self.read_line().await?;
             if std::mem::take(&mut self.overlong) {
                 let value = self.invalid(format!("the line is longer than {LINE_BYTES_MAX} bytes"));
+                self.gives_up = self.lines > 1;
                 self.take();
                 return Ok(Some(value));
             }
-            if ended && self.text.is_empty() {
+            if ended && self.start == self.end {
                 return Ok(None);
+            }
+            if self.gives_up {
+                self.gives_up = !begins_value(self.text[self.start]);
+                if self.gives_up {
+                    self.lines += 1;
+                    self.take();
+                    continue;
+                }
             }
             if let Some(value) = self.look(ended) {
                 return Ok(Some(value));
@@ -81,11 +96,11 @@ impl Values {
 
     /// What the lines so far are; `None` if they are blank or the value goes on.
     fn look(&mut self, ended: bool) -> Option<Value> {
-        let new = &self.text[self.line_start..];
-        self.nesting.follow(new);
-        self.line_start = self.text.len();
+        self.nesting.follow(&self.text[self.line_start..self.end]);
+        self.line_start = self.end;
         self.lines += 1;
-        if self.lines == 1 && self.text.iter().all(u8::is_ascii_whitespace) {
+        let text = &self.text[self.start..self.end];
+        if self.lines == 1 && text.iter().all(u8::is_ascii_whitespace) {
             self.take();
             return None;
         }
@@ -94,7 +109,7 @@ impl Values {
         if !(often || self.nesting.is_closed() || ended) {
             return None;
         }
-        match serde_json::from_slice::<serde::de::IgnoredAny>(&self.text) {
+        match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
             Ok(_) => {
                 let line = self.lines_before + 1;
                 let json = without_line_break(self.take());
@@ -119,27 +134,33 @@ impl Values {
         }
     }
 
-    /// The text, and nothing is being read any more.
+    /// The text of the value, and nothing is being read any more.
     fn take(&mut self) -> Vec<u8> {
-        self.lines_before += self.lines;
-        self.lines = 0;
-        self.line_start = 0;
-        self.nesting = Nesting::default();
-        std::mem::take(&mut self.text)
+        let text = self.text[self.start..self.end].to_vec();
+        self.begin_at(self.end, self.lines_before + self.lines);
+        text
     }
 
-    /// Leaves the first line out; those behind it may be values of their own.
+    /// Leaves the first line out; those behind it may be values of their own, unless they are the inside of
+    /// this one.
     fn pass_over_first_line(&mut self) {
-        let before = self.lines_before;
-        let text = self.take();
-        self.lines_before = before + 1;
+        let text = &self.text[self.start..self.end];
         let first = text.iter().position(|byte| *byte == b'\n');
-        let rest = &text[first.map_or(text.len(), |end| end + 1)..];
-        if !rest.is_empty() {
-            let mut again = BytesMut::from(rest);
-            again.extend_from_slice(&self.again);
-            self.again = again;
+        let first = first.map_or(text.len(), |end| end + 1);
+        self.gives_up = first < text.len() || !self.nesting.is_closed();
+        self.begin_at(self.start + first, self.lines_before + 1);
+    }
+
+    /// Begins a value at this place of `text`.
+    fn begin_at(&mut self, mut start: usize, lines_before: u64) {
+        // Each byte is moved once at most for each byte that is let go.
+        if start > self.text.len() / 2 || start == self.text.len() {
+            self.text.drain(..start);
+            start = 0;
         }
+        (self.start, self.end, self.line_start) = (start, start, start);
+        (self.lines, self.lines_before) = (0, lines_before);
+        self.nesting = Nesting::default();
     }
 
     /// What a parser said of the text.
@@ -166,42 +187,51 @@ impl Values {
     /// memory.
     async fn read_line(&mut self) -> Result<bool, Failure> {
         loop {
-            let from_input = self.again.is_empty();
-            let buffer = if from_input {
-                let number = self.lines_before + self.lines + 1;
-                self.input.fill_buf().await.map_err(|error| {
-                    Failure::new(format!("line {number} can't be read: {error}"))
-                        .coded(Code::FileUnreadable)
-                })?
-            } else {
-                &self.again
-            };
+            if self.end < self.text.len() {
+                let again = &self.text[self.end..];
+                let line = again.iter().position(|byte| *byte == b'\n');
+                self.end += line.map_or(again.len(), |end| end + 1);
+                if line.is_some() {
+                    return Ok(true);
+                }
+            }
+            let number = self.lines_before + self.lines + 1;
+            let buffer = self.input.fill_buf().await.map_err(|error| {
+                Failure::new(format!("line {number} can't be read: {error}"))
+                    .coded(Code::FileUnreadable)
+            })?;
             if buffer.is_empty() {
                 return Ok(false);
             }
-            let end = buffer.iter().position(|byte| *byte == b'\n');
-            let used = end.map_or(buffer.len(), |end| end + 1);
+            let line = buffer.iter().position(|byte| *byte == b'\n');
+            let used = line.map_or(buffer.len(), |end| end + 1);
             if !self.overlong {
                 self.text.extend_from_slice(&buffer[..used]);
             }
-            if from_input {
-                self.input.consume(used);
-            } else {
-                self.again.advance(used);
-            }
+            self.input.consume(used);
             if self.lines_before + self.lines == 0 && self.line_start == 0 {
-                strip_byte_order_mark(&mut self.text, end.is_some());
+                strip_byte_order_mark(&mut self.text, line.is_some());
             }
-            if self.text.len() > LINE_BYTES_MAX + 2 {
+            self.end = self.text.len();
+            if self.end - self.start > LINE_BYTES_MAX + 2 {
                 self.overlong = true;
                 self.lines += 1;
-                self.text.clear();
+                self.text.truncate(self.start);
+                (self.end, self.line_start) = (self.start, self.start);
             }
-            if end.is_some() {
+            if line.is_some() {
                 return Ok(true);
             }
         }
     }
+}
+
+/// True if a line that begins like this may begin a JSON value in its first column.
+fn begins_value(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'
+    )
 }
 
 /// Takes the mark off the beginning of the input, once the first bytes are there.
@@ -326,6 +356,37 @@ mod tests {
         check(
             b"{} {}\n",
             &["1 !the line is not JSON: trailing characters at column 4"],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_inside_of_a_broken_value_is_no_value() {
+        let broken = |column: u32, line: u32| {
+            format!("1 !the line is not JSON: expected `,` or `}}` at line {line} column {column}")
+        };
+        check(b"{\n \"b\": [\n 1,\n 2\n ]\noops\n}", &[&broken(1, 6)]).await;
+        check(
+            b"{\n \"b\": [\n 1,\n 2\n ]\noops\n}\n{}\n 3\n",
+            &[&broken(1, 6), "8 {}", "9  3"],
+        )
+        .await;
+        // The fault is in the first line, and its value goes on.
+        check(
+            b"{oops\n \"b\": [\n 2\n ]\n}\n{}\n",
+            &[
+                "1 !the line is not JSON: key must be a string at column 2",
+                "6 {}",
+            ],
+        )
+        .await;
+        // A value that is no part of another may be indented.
+        check(
+            b"oops\n 2\n",
+            &[
+                "1 !the line is not JSON: expected value at column 1",
+                "2  2",
+            ],
         )
         .await;
     }
