@@ -1,12 +1,13 @@
 //! Lines on standard input: a stream has events as they come, whatever becomes of the bus meanwhile.
 
-use std::io::{BufRead as _, Write as _};
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use super::commands::{Said, events, publish};
-use crate::support::server::{Home, Server, binary, signal_to, wait_for};
+use super::commands::{events, publish};
+use crate::support::canned::Canned;
+use crate::support::server::{Home, PATIENCE, Server, binary, signal_to, wait_for};
 
 #[test]
 fn lines_on_standard_input_are_events_of_their_own() {
@@ -237,29 +238,68 @@ fn a_stream_is_sent_while_it_goes_on_and_waits_for_a_restart() {
     assert_eq!(events(&server).len(), 3);
 }
 
-#[test]
-fn a_signal_ends_a_stream_with_what_was_read() {
-    let home = Home::new("version: 1\n");
-    let server = home.serve();
-    let mut child = Command::new(binary())
-        .args([
-            "publish",
-            "--url",
-            &format!("http://{}", server.address),
-            "--type",
-            "t",
-            "--source",
-            "/s",
-        ])
+/// A process that publishes lines to the bus at this address.
+fn streaming(url: &str) -> Child {
+    Command::new(binary())
+        .args(["publish", "--url", url, "--type", "t", "--source", "/s"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+const FULL: (&str, &str) = ("507 Insufficient Storage\r\nretry-after: 3600", "{}");
+const ACCEPTED: (&str, &str) = (
+    "202 Accepted",
+    r#"{"results":[{"id":"a","position":1,"duplicate":false}],"refused":0}"#,
+);
+
+#[test]
+fn a_signal_ends_a_stream_with_what_was_read() {
+    // The event waits for a long time when the signal comes, and is sent at once.
+    let bus = Canned::new(&[FULL, ACCEPTED]);
+    let mut child = streaming(&bus.url());
     let mut lines = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
     lines.write_all(b"{\"n\":1}\n").unwrap();
-    wait_for("the line to be an event", || events(&server).len() == 1);
+    let mut away = String::new();
+    said.read_line(&mut away).unwrap();
+    assert!(away.contains("waiting until it is back"), "{away}");
     signal_to(&child, rustix::process::Signal::TERM);
-    Said::of(&child.wait_with_output().unwrap()).fails(1, &["stopped by a signal", "1 new (#1"]);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(
+        rest.contains("stopped by a signal") && rest.contains("1 new (#1"),
+        "{rest}"
+    );
+    assert_eq!(bus.requests.iter().count(), 2);
     drop(lines);
+}
+
+#[test]
+fn a_signal_ends_the_last_request_too() {
+    // What came before a bad line waits for the bus; after a signal, the bus may be silent.
+    for (answers, lines) in [
+        (&[FULL][..], "{\"n\":1}\n{bad\n"),
+        (&[FULL, ("", "")], "{\"n\":1}\n"),
+    ] {
+        let bus = Canned::new(answers);
+        let mut child = streaming(&bus.url());
+        let mut input = child.stdin.take().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        input.write_all(lines.as_bytes()).unwrap();
+        let mut away = String::new();
+        said.read_line(&mut away).unwrap();
+        assert!(away.contains("waiting until it is back"), "{away}");
+        for _ in answers {
+            bus.requests.recv_timeout(PATIENCE).unwrap();
+            signal_to(&child, rustix::process::Signal::TERM);
+        }
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+        assert!(rest.contains("0 new"), "{rest}");
+    }
 }

@@ -2,6 +2,7 @@
 //! the guests compiled from source, and projects that `edgebus init` makes.
 
 pub(crate) mod bombs;
+pub(crate) mod canned;
 pub(crate) mod guests;
 pub(crate) mod http;
 pub(crate) mod project;

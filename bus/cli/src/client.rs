@@ -2,10 +2,12 @@
 //!
 //! Never here: retries that the user did not ask for; TLS (the bus itself offers none yet).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode, Uri, header};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
@@ -48,6 +50,8 @@ pub(super) enum Error {
         detail: String,
         /// Its list of errors, one line each.
         errors: Vec<String>,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// The bus's answer is not what this command expects.
     #[error(
@@ -233,12 +237,16 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let answer = self.answer(path, request, body).await?;
         let status = answer.status();
+        let asked = retry_after(answer.headers());
         let body = self.whole(answer.into_body()).await?;
         if status.is_success() {
-            Ok(body)
-        } else {
-            Err(problem(status, &body))
+            return Ok(body);
         }
+        let mut error = problem(status, &body);
+        if let Error::Refused { retry_after, .. } = &mut error {
+            *retry_after = asked;
+        }
+        Err(error)
     }
 
     async fn answer(
@@ -348,6 +356,14 @@ fn problem(status: StatusCode, body: &[u8]) -> Error {
     refusal(status, serde_json::from_slice(body).unwrap_or_default())
 }
 
+/// What `Retry-After` says in seconds; a date is not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(u64::from(
+        seconds.trim().parse::<u32>().ok()?,
+    )))
+}
+
 fn refusal(status: StatusCode, problem: Problem) -> Error {
     let errors = problem
         .errors
@@ -364,6 +380,7 @@ fn refusal(status: StatusCode, problem: Problem) -> Error {
         },
         detail: problem.detail,
         errors,
+        retry_after: None,
     }
 }
 

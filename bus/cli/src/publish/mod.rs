@@ -32,6 +32,9 @@ use values::{Value, Values};
 /// How long a file waits for a bus that is away; standard input, which can't be repeated, waits without end.
 const FILE_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the last request may take after a signal.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Arguments of `publish`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -260,14 +263,24 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
         () = signals.stop_or_hangup() => None,
     };
     // What was read before an error or a signal is good.
+    let stopped = || Failure::new("stopped by a signal");
     let sent = match sent {
         Some(Ok(())) => Ok(()),
-        Some(Err(Stop::Line(failure))) => outbox.flush().await.and(Err(failure)),
+        Some(Err(Stop::Input(failure))) => tokio::select! {
+            flushed = outbox.flush() => flushed.and(Err(failure)),
+            () = signals.stop_or_hangup() => Err(failure),
+        },
         Some(Err(Stop::Other(failure))) => Err(failure),
-        None => outbox
-            .flush_once()
-            .await
-            .and(Err(Failure::new("stopped by a signal"))),
+        None => tokio::select! {
+            flushed = tokio::time::timeout(LAST_PATIENCE, outbox.flush_once()) => match flushed {
+                Ok(flushed) => flushed.and(Err(stopped())),
+                Err(_) => Err(Failure::new(format!(
+                    "stopped by a signal, and the bus did not answer within {} s",
+                    LAST_PATIENCE.as_secs()
+                ))),
+            },
+            () = signals.stop_or_hangup() => Err(stopped()),
+        },
     };
     progress.finish();
     let counts = outbox.end()?;
@@ -306,8 +319,8 @@ fn hint(counts: &outbox::Counts, streams: bool) {
 
 /// Why sending ended early.
 enum Stop {
-    /// A value that can't become an event; what came before it can.
-    Line(Failure),
+    /// The input can't be read on, or has a value that can't become an event; what came before it can.
+    Input(Failure),
     Other(Failure),
 }
 
@@ -335,9 +348,9 @@ impl Each<'_> {
         loop {
             let deadline = outbox.deadline().filter(|_| streams);
             let read = match deadline {
-                None => values.next().await?,
+                None => values.next().await.map_err(Stop::Input)?,
                 Some(deadline) => match tokio::time::timeout_at(deadline, values.next()).await {
-                    Ok(read) => read?,
+                    Ok(read) => read.map_err(Stop::Input)?,
                     Err(_) => {
                         outbox.flush().await?;
                         continue;
@@ -359,7 +372,7 @@ impl Each<'_> {
                 let unfit = unfit(format!(
                     "line {line}: {reason}; write JSON, as in {{\"total\": 12}}"
                 ));
-                return outbox.unfit(unfit).map_err(Stop::Line);
+                return outbox.unfit(unfit).map_err(Stop::Input);
             }
         };
         let array = (self.mapping.is_none() && json.trim_ascii_start().starts_with(b"["))
@@ -398,7 +411,7 @@ impl Each<'_> {
     async fn send(&self, place: Place, json: &[u8], outbox: &mut Outbox<'_>) -> Result<(), Stop> {
         match self.event(place, json) {
             Ok(event) => Ok(outbox.add(&event, place).await?),
-            Err(failure) => outbox.unfit(failure).map_err(Stop::Line),
+            Err(failure) => outbox.unfit(failure).map_err(Stop::Input),
         }
     }
 
@@ -438,4 +451,44 @@ fn unfit(message: String) -> Failure {
 
 fn random_id() -> String {
     format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+
+    /// An input that breaks at once.
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_the_input_broke_is_to_be_sent() {
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        let progress = Progress::on_terminal("publishing");
+        let path = path("default");
+        let mut outbox = Outbox::new(&client, path, 100, None, &progress, Format::Table);
+        let each = Each {
+            mapping: None,
+            random_ids: false,
+        };
+        let line = b"{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/s\",\"type\":\"t\"}\n";
+        for streams in [true, false] {
+            let input = BufReader::new((&line[..]).chain(Broken));
+            let sent = each
+                .send_values(Box::new(input), streams, &mut outbox)
+                .await;
+            assert!(matches!(sent, Err(Stop::Input(_))), "{streams}");
+            assert!(outbox.deadline().is_some());
+        }
+    }
 }

@@ -325,12 +325,19 @@ impl<'a> Outbox<'a> {
                 return Err(error.into());
             }
             if !told {
-                let error = error.to_string();
-                let reason = error.split("; ").next().unwrap_or_default();
+                let words = error.to_string();
+                let reason = words.split("; ").next().unwrap_or_default();
                 output::note(&format!("{reason}; waiting until it is back"));
                 told = true;
             }
-            tokio::time::sleep(wait).await;
+            let asked = match &error {
+                client::Error::Refused { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            let left = self
+                .patience
+                .map_or(Duration::MAX, |most| most.saturating_sub(began.elapsed()));
+            tokio::time::sleep(asked.unwrap_or_default().max(wait).min(left)).await;
             wait = (wait * 2).min(*RETRY.end());
         }
     }
@@ -339,7 +346,7 @@ impl<'a> Outbox<'a> {
     fn is_away(&self, error: &client::Error) -> bool {
         match error {
             client::Error::Unreachable { .. } => self.counts.requests > 0,
-            client::Error::Refused { status, .. } => matches!(status, 429 | 503),
+            client::Error::Refused { status, .. } => matches!(status, 429 | 503 | 507),
             _ => false,
         }
     }
@@ -348,6 +355,31 @@ impl<'a> Outbox<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_event_is_kept_while_a_request_is_under_way() {
+        // Nobody answers here.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let client = Client::new(&url).unwrap();
+        let progress = Progress::on_terminal("publishing");
+        let path = "/v1/events".to_owned();
+        let mut outbox = Outbox::new(&client, path, 100, None, &progress, Format::Table);
+        let event = Event {
+            data: edgebus_model::Data::Json(vec![b'1'; BATCH_BYTES_MAX / 4].into()),
+            ..Event::unreadable()
+        };
+        let place = Place {
+            what: "line",
+            number: 1,
+        };
+        for _ in 0..3 {
+            outbox.add(&event, place).await.unwrap();
+        }
+        let sent = tokio::time::timeout(Duration::ZERO, outbox.add(&event, place)).await;
+        assert!(sent.is_err());
+        assert_eq!(outbox.queue.len(), 4);
+    }
 
     #[test]
     fn a_tally_says_what_is_new_and_where() {
