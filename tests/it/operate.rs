@@ -1,6 +1,7 @@
-//! What operators type beside the bus's own nouns: `top`, `doctor`, `completions`, `man`.
+//! What operators type beside the bus's own nouns: `top`, `doctor`, `completions`, `man`; and what is not removed.
 
 use super::commands::run;
+use crate::support::canned::Canned;
 use crate::support::server::Home;
 
 #[test]
@@ -67,4 +68,12 @@ fn completions_and_manual_know_the_commands() {
     run(&["man", "--dir", pages.to_str().unwrap()], "").succeeds();
     assert!(pages.join("edgebus-publish.1").is_file());
     assert!(pages.join("edgebus.1").is_file());
+}
+
+#[test]
+fn a_function_stays_where_the_bus_does_not_say_what_is_pending() {
+    let bus = Canned::new(&[("503 Service Unavailable", "{}")]);
+    run(&["functions", "rm", "f", "--yes", "--url", &bus.url()], "").fails(1, &["503"]);
+    let requests: Vec<_> = bus.requests.iter().collect();
+    assert_eq!(requests.len(), 1, "{requests:?}");
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::connection::Connection;
 use super::listing::{self, Listing, Pages, Unfiltered, text, time};
 use super::output::{self, Column, Output, bytes, counted, plain};
@@ -218,7 +218,7 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let name = plain(&arguments.name).into_owned();
     if !arguments.force
-        && let Some(pending) = pending(&client, &arguments.name).await
+        && let Some(pending) = pending(&client, &arguments.name).await?
     {
         return Err(Failure::new(format!(
             "{pending} to `{name}` would become dead letters (function-missing); nothing was changed: wait until `edgebus deliveries ls --function {name}` is empty, or add --force"
@@ -235,19 +235,26 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-/// How many deliveries are pending for the function, in words; `None` if none are, or if the bus doesn't say.
-async fn pending(client: &Client, name: &str) -> Option<String> {
+/// How many deliveries are pending for the function, in words; `None` if none are, or if there is
+/// no such function.
+///
+/// # Errors
+/// The bus doesn't say.
+async fn pending(client: &Client, name: &str) -> Result<Option<String>, Failure> {
     let path = Path::new("/v1/deliveries")
         .with("stage", "pending")
         .with("function", name)
         .with("limit", &PENDING_MAX.to_string());
-    let answer = client.get(path.text()).await.ok()?;
-    let page = listing::page(&answer, "deliveries").ok()?;
-    match page.rows.len() {
+    let answer = match client.get(path.text()).await {
+        Err(client::Error::Refused { status: 404, .. }) => return Ok(None),
+        answer => answer?,
+    };
+    let page = listing::page(&answer, "deliveries")?;
+    Ok(match page.rows.len() {
         0 => None,
         PENDING_MAX => Some(format!("{PENDING_MAX} or more pending deliveries")),
         count => Some(counted(count, "pending delivery", "pending deliveries")),
-    }
+    })
 }
 
 /// Pending deliveries that are counted.
