@@ -1,6 +1,5 @@
 //! Clients that are not ours: the CloudEvents SDKs for Rust and Python, and curl.
 
-use std::path::Path;
 use std::process::Command;
 
 use cloudevents::binding::http::{Builder, Serializer};

@@ -416,7 +416,7 @@ fn log_of_a_start(home: &Home) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-const UNCLEAN: &str = "did not stop in order";
+const UNCLEAN: &str = "unclean shutdown detected";
 
 #[test]
 fn fsck_finds_nothing_in_a_good_store_and_leaves_it_clean() {

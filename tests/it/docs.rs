@@ -1,7 +1,7 @@
 //! What README and docs show is there: commands and their flags, manifests, and the files they link to.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::commands::run;
 

@@ -285,7 +285,7 @@ fn a_publish_that_fails_says_its_code() {
 #[test]
 fn an_attempt_that_fails_says_its_code() {
     let home = Home::new(&manifest(
-        "memory: 48MiB, cpu: 100ms, timeout: 1s",
+        "memory: 48MiB, cpu: 100ms, timeout: 5s",
         "attempts: 1, max_age: 1h",
     ));
     let server = home.serve();

@@ -2,7 +2,6 @@
 //! file, and shows an example.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::commands::run;
 

@@ -2,7 +2,6 @@
 //! fits its own schema, and what a route takes is what stands there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //!
 //! Nothing is skipped in silence: where Python or PyPI is missing, the test fails and says so.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// What a command printed, if it succeeded; else the test fails with what it said.

@@ -10,7 +10,7 @@ const MEMORY_UNKNOWN: u64 = 1 << 30;
 /// Memory that this process may use, in bytes: the machine's, or the limit of its control group if that is
 /// smaller.
 #[must_use]
-pub fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let machine = std::fs::read_to_string("/proc/meminfo")
         .ok()
         .and_then(|text| total(&text))

@@ -3,6 +3,12 @@
 //! A [`Subject`] turns a script of [`super::fake`] into a component that does what the script says. Both the
 //! script of the component and the event's data (`{"do": SCRIPT}`) tell it, so that a subject uses either.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -30,6 +30,12 @@
 //!
 //! Components of any other word don't compile. Never here: limits on processor time and memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};

@@ -35,9 +35,14 @@ fn a_query_holds_when_it_selects() {
     );
 }
 
+/// The error of a query that is refused.
+fn refused(query: &str) -> ParseError {
+    Filter::parse(query).expect_err("it is refused")
+}
+
 #[test]
 fn errors_of_queries() {
-    let error = |query: &str| Filter::parse(query).expect_err("it is refused");
+    let error = refused;
     for (query, offset) in [
         ("", 0),
         ("data", 0),
@@ -126,6 +131,11 @@ fn errors_of_queries() {
         assert!(error.reason.ends_with(reason), "{query}: {error}");
         assert!(error.remedy.contains(remedy), "{query}: {error}");
     }
+}
+
+#[test]
+fn queries_have_bounds() {
+    let error = refused;
     let deep = |depth: usize| {
         format!(
             "$.a[?{}@.b{}]",

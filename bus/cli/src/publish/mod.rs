@@ -396,9 +396,7 @@ impl Each<'_> {
         document: &Document,
         outbox: &mut Outbox<'_>,
     ) -> Result<(), Stop> {
-        let mut number = 0;
-        for json in document.events()? {
-            number += 1;
+        for (number, json) in (1..).zip(document.events()?) {
             let place = Place {
                 what: "event",
                 number,

@@ -1,6 +1,12 @@
 //! A disk in memory for tests: its power can go, and what was not flushed is then lost, reordered or torn at
 //! 512 bytes. Never in a release.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
