@@ -1,7 +1,6 @@
 //! `edgebus fsck` on a store with something corrupt: what it says, and what is left afterwards. Golden text
 //! is in tests/formats/fsck.
 
-
 use serde_json::json;
 
 use super::commands::run;

@@ -1,8 +1,8 @@
 //! Raw bytes as an input in each of its forms: errors lie within the text, and what is made is JSON.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use edgebus_rules::{ApplyError, Context, EventDocument, Part, Transform, TransformSpec};
+use libfuzzer_sys::fuzz_target;
 use rules_fuzz::{fixed, shape};
 use serde::de::IgnoredAny;
 

@@ -2,9 +2,9 @@
 //! accepts ours means alike, and what parses is matched, explained and linted without a panic.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use edgebus_rules::lint::{Shape, dead_ends, is_within};
 use edgebus_rules::{Dialect, ParseError, ParseOptions, Pattern, Scratch};
+use libfuzzer_sys::fuzz_target;
 use rules_fuzz::{compare, fixed};
 
 /// The most errors that one text has, by the crate's documentation of its limits.

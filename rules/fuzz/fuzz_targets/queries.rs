@@ -1,8 +1,10 @@
 //! A query and an event: it ends within its budget, the same way each time, and `where` and `input` agree.
 #![no_main]
 
+use edgebus_rules::{
+    ApplyError, Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec,
+};
 use libfuzzer_sys::fuzz_target;
-use edgebus_rules::{ApplyError, Context, EventDocument, Filter, Part, Steps, Transform, TransformSpec};
 use rules_fuzz::{fixed, shape};
 use serde_json::value::RawValue;
 
