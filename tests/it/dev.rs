@@ -32,7 +32,7 @@ fn a_function_is_changed_broken_and_fixed_while_it_serves() {
     hello(&dev, &project);
     dev.hears("com.example.hello #1 → greet");
     dev.hears("greet → hello → success  [ran ");
-    dev.hears("| INFO Ada was greeted 1 times");
+    dev.hears("| INFO greeting 1 for Ada");
     dev.hears("com.example.greeting #2");
     dev.hears(r#"{"text":"Hello, Ada!"}"#);
     // Its own reply goes nowhere, and it says why.

@@ -25,7 +25,7 @@ fn handle(event: Event<Hello>) -> Result<Emit, Failure> {
     let greeting = config::get("GREETING").unwrap_or_else(|| "Hello".to_owned());
     // State, the emitted event and the end of the delivery are one transaction.
     let times = state::increment(&format!("greeted/{name}"), 1);
-    log::info!("{name} was greeted {times} times");
+    log::info!("greeting {times} for {name}");
     Emit::new("com.example.greeting").json(&Greeting {
         text: format!("{greeting}, {name}!"),
     })
