@@ -283,8 +283,8 @@ fn at_the_critical_level_nothing_begins_and_nothing_dies() {
     ));
     let server = disk.serve(&home, "4");
     // One after the other, so that most of them wait when the disk is full.
-    let naps: Vec<_> = (0..300)
-        .map(|id| json!({"specversion": "1.0", "id": format!("n{id}"), "source": "/t", "type": "play", "data": {"do": "nap 20"}}))
+    let naps: Vec<_> = (0..200)
+        .map(|id| json!({"specversion": "1.0", "id": format!("n{id}"), "source": "/t", "type": "play", "data": {"do": "nap 2"}}))
         .collect();
     let naps = serde_json::to_vec(&naps).unwrap();
     server.post("/v1/events", BATCH, &naps).expect(202);
@@ -313,7 +313,7 @@ fn at_the_critical_level_nothing_begins_and_nothing_dies() {
     assert_eq!(server.get("/readyz").status, 503);
     disk.empty();
     server.settle();
-    assert_eq!(server.deliveries("succeeded").len(), 300);
+    assert_eq!(server.deliveries("succeeded").len(), 200);
     assert!(server.deliveries("dead").is_empty());
     assert!(server.stop().success());
 }
