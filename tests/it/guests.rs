@@ -11,7 +11,7 @@ use crate::support::server::{Home, wait_for};
 #[test]
 fn every_hostile_guest_is_bounded_and_leaves_its_story() {
     let home = Home::new(&manifest(
-        "memory: 48MiB, cpu: 100ms, timeout: 10s",
+        "memory: 48MiB, cpu: 500ms, timeout: 10s",
         "attempts: 1",
     ));
     let server = home.serve();
