@@ -11,10 +11,10 @@
 //! let mut scratch = Scratch::new();
 //! let keys = rules.matches_json(&mut scratch, event, Duplicates::Refuse, Trust::Unchecked)?;
 //! assert!(keys.eq(&["large orders"]));
-//! # Ok::<(), edgebus_rules::EventFault>(())
+//! # Ok::<(), edgebus_rules::EventError>(())
 //! ```
 //!
-//! - A [`Pattern`] is a rule's text, parsed; a [`InputError`] says what is wrong with it, where, and how to
+//! - A [`Pattern`] is a rule's text, parsed; a [`ParseError`] says what is wrong with it, where, and how to
 //!   write it right. `PATTERNS.md` beside this crate is the language.
 //! - A [`RuleIndex`] matches, fast. It changes one rule at a time, and a clone of it is a snapshot that costs
 //!   next to nothing and never changes, for threads that match meanwhile. [`Trust`] says whether an

@@ -29,7 +29,7 @@
 //!
 //! assert!(every.accepts("type", "order.opened"));
 //! assert!(!every.accepts("type", "invoice"));
-//! # Ok::<(), Vec<edgebus_rules::Error>>(())
+//! # Ok::<(), Vec<edgebus_rules::ParseError>>(())
 //! ```
 
 mod accepts;
