@@ -1,6 +1,6 @@
 //! What is wrong, where, and how to write it right.
 //!
-//! This crate returns two kinds of error: a [`InputError`] in a pattern or a filter, which an operator wrote, and an
+//! This crate returns two kinds of error: a [`ParseError`] in a pattern or a filter, which an operator wrote, and an
 //! [`EventError`] in an event, which a publisher sent. They are separate types because different people fix
 //! them. Neither ever carries more than a bounded excerpt of the text it is about.
 

@@ -48,7 +48,7 @@ impl Filter {
     /// Compiles a query.
     ///
     /// # Errors
-    /// A [`InputError`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
+    /// A [`ParseError`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
     /// of the query; its pointer is empty.
     pub fn parse(jsonpath: &str) -> Result<Filter, ParseError> {
         check_limits(jsonpath)?;
