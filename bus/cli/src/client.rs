@@ -36,6 +36,8 @@ pub(super) enum Error {
         url: String,
         /// What the network said.
         reason: String,
+        /// Whether a bus was there and went away before it answered.
+        reached: bool,
     },
     /// The bus refused.
     #[error("{}", refused(.status, .title, .detail, .errors))]
@@ -345,10 +347,15 @@ impl Stream {
     }
 }
 
-fn unreachable(base: &str, reason: &dyn std::error::Error) -> Error {
+fn unreachable(base: &str, reason: &(dyn std::error::Error + 'static)) -> Error {
+    let reached = std::iter::successors(Some(reason), |error| error.source()).any(|error| {
+        let error = error.downcast_ref::<hyper::Error>();
+        error.is_some_and(hyper::Error::is_incomplete_message)
+    });
     Error::Unreachable {
         url: base.to_owned(),
         reason: root(reason),
+        reached,
     }
 }
 

@@ -345,7 +345,7 @@ impl<'a> Outbox<'a> {
     /// True if the bus may answer again later: it did before, or says so itself.
     fn is_away(&self, error: &client::Error) -> bool {
         match error {
-            client::Error::Unreachable { .. } => self.counts.requests > 0,
+            client::Error::Unreachable { reached, .. } => *reached || self.counts.requests > 0,
             client::Error::Refused { status, .. } => matches!(status, 429 | 503 | 507),
             _ => false,
         }
