@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::Failure;
 use super::connection::Connection;
 use super::deliveries::{self, DeliveryFilterArgs, last_outcome};
-use super::listing::{self, Listing, Order, Paging, text, time};
-use super::output::{Column, Output};
+use super::listing::{Listing, Paged, text, time};
+use super::output::Column;
 use super::query::{Path, encoded};
 
 /// Arguments of `dead-letters`.
@@ -50,11 +50,7 @@ struct List {
     #[command(flatten)]
     whose: DeliveryFilterArgs,
     #[command(flatten)]
-    order: Order,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
+    paged: Paged,
 }
 
 const COLUMNS: &[Column] = &[
@@ -84,7 +80,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     let listing = Listing {
         path: arguments.whose.on(Path::new("/v1/dead-letters")),
         member: "dead_letters",
-        pages: arguments.order.pages(),
+        pages: arguments.paged.pages(),
         columns: COLUMNS,
         cells,
         empty: match arguments.whose.is_set() {
@@ -92,11 +88,5 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             false => "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),
         },
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.paged.run(&client, &listing).await
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::connection::Connection;
-use super::listing::{self, Listing, Order, Paging, text, time};
+use super::listing::{self, Listing, Paged, text, time};
 use super::moment::{self, Moment};
 use super::output::{self, Column, Format, Output};
 use super::query::{Path, encoded};
@@ -98,11 +98,7 @@ struct List {
     #[command(flatten)]
     whose: DeliveryFilterArgs,
     #[command(flatten)]
-    order: Order,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
+    paged: Paged,
 }
 
 const COLUMNS: &[Column] = &[
@@ -149,7 +145,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             .whose
             .on(Path::new("/v1/deliveries").with("stage", &stage)),
         member: "deliveries",
-        pages: arguments.order.pages(),
+        pages: arguments.paged.pages(),
         columns: COLUMNS,
         cells,
         empty: match arguments.stage {
@@ -167,13 +163,7 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             }
         },
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.paged.run(&client, &listing).await
 }
 
 /// Arguments of `deliveries get` and `dead-letters get`.

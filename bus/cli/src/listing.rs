@@ -26,21 +26,33 @@ pub(super) struct Paging {
     pub(super) all: bool,
 }
 
-/// Which end of a listing comes first.
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(super) struct Order {
+/// Arguments of a listing that comes page by page, behind its filters.
+#[derive(clap::Args, Debug)]
+pub(super) struct Paged {
     /// Begin with the oldest.
     #[arg(long)]
     oldest_first: bool,
+    #[command(flatten)]
+    paging: Paging,
+    #[command(flatten)]
+    output: Output,
 }
 
-impl Order {
+impl Paged {
     /// How the bus is asked for this order.
-    pub(super) fn pages(self) -> Pages {
+    pub(super) fn pages(&self) -> Pages {
         match self.oldest_first {
             true => Pages::Forward,
             false => Pages::Backward,
         }
+    }
+
+    /// Fetches and prints `listing`.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(super) async fn run(&self, client: &Client, listing: &Listing) -> Result<u8, Failure> {
+        run(client, listing, &self.paging, self.output.format).await
     }
 }
 

@@ -10,9 +10,9 @@ use std::path::Path as File;
 
 use super::Failure;
 use super::connection::Connection;
-use super::listing::{self, Listing, Order, Paging, text, time};
+use super::listing::{Listing, Paged, text, time};
 use super::moment::{self, Moment};
-use super::output::{self, Column, Output};
+use super::output::{self, Column};
 use super::query::{Path, encoded};
 
 /// Arguments of `events`.
@@ -139,11 +139,7 @@ struct List {
     #[command(flatten)]
     between: Between,
     #[command(flatten)]
-    order: Order,
-    #[command(flatten)]
-    paging: Paging,
-    #[command(flatten)]
-    output: Output,
+    paged: Paged,
 }
 
 const COLUMNS: &[Column] = &[
@@ -171,18 +167,12 @@ async fn list(arguments: List) -> Result<u8, Failure> {
     let listing = Listing {
         path: arguments.between.on(arguments.wanted.path("")?),
         member: "events",
-        pages: arguments.order.pages(),
+        pages: arguments.paged.pages(),
         columns: COLUMNS,
         cells,
         empty: nothing(&arguments.wanted, arguments.between.is_set()),
     };
-    listing::run(
-        &client,
-        &listing,
-        &arguments.paging,
-        arguments.output.format,
-    )
-    .await
+    arguments.paged.run(&client, &listing).await
 }
 
 /// What to say where no event is found.
