@@ -65,17 +65,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let path: Path = arguments.wanted.path("/stream")?;
     let path = path.with("after", &last.newest.to_string());
     let mut following = Following::of_known(&client, path.text());
-    let gone = output::reader_gone();
-    tokio::pin!(gone);
-    loop {
-        let told = tokio::select! {
-            told = following.next() => told?,
-            () = &mut gone => return Ok(OK),
-        };
-        if let StreamItem::Message(message) = told {
-            printer.print(std::iter::once(message.as_str()))?;
+    output::while_read(async {
+        loop {
+            if let StreamItem::Message(message) = following.next().await? {
+                printer.print(std::iter::once(message.as_str()))?;
+            }
         }
-    }
+    })
+    .await
 }
 
 struct Printer {

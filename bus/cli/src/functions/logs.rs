@@ -72,22 +72,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         .with("output", "true");
     let mut following = Following::new(&client, path.text());
     let mut count = arguments.count;
-    let gone = output::reader_gone();
-    tokio::pin!(gone);
-    loop {
-        let told = tokio::select! {
-            told = following.next() => told?,
-            () = &mut gone => return Ok(OK),
-        };
-        match told {
-            StreamItem::Opened => {
-                logs.history(&client, count).await?;
-                // What ended while the stream was lost is told when it is back.
-                count = u64::MAX;
+    output::while_read(async {
+        loop {
+            match following.next().await? {
+                StreamItem::Opened => {
+                    logs.history(&client, count).await?;
+                    // What ended while the stream was lost is told when it is back.
+                    count = u64::MAX;
+                }
+                StreamItem::Message(message) => logs.live(&message)?,
             }
-            StreamItem::Message(message) => logs.live(&message)?,
         }
-    }
+    })
+    .await
 }
 
 struct Logs<'a> {

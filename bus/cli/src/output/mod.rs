@@ -20,7 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
-use super::Failure;
+use super::{Failure, OK};
 
 pub(super) use fold::{folded, wrapped_below};
 pub(super) use plain::{columns, fitted, is_unsafe, plain, plain_lines};
@@ -195,7 +195,7 @@ pub(super) fn coloured() -> bool {
 
 /// Resolves when nobody reads standard output any more, as behind `head -n 1`; never where that can't be
 /// told before something is written.
-pub(super) async fn reader_gone() {
+async fn reader_gone() {
     // A copy, so that standard output itself stays as it is. Of a file there is nothing to wait for.
     let copy = std::io::stdout().as_fd().try_clone_to_owned();
     if let Ok(out) = copy.and_then(pipe::Sender::from_owned_fd_unchecked)
@@ -204,6 +204,19 @@ pub(super) async fn reader_gone() {
         return;
     }
     std::future::pending().await
+}
+
+/// Does `work`, whose output goes on without an end, as long as somebody reads it.
+///
+/// # Errors
+/// Those of `work`.
+pub(super) async fn while_read(
+    work: impl Future<Output = Result<u8, Failure>>,
+) -> Result<u8, Failure> {
+    tokio::select! {
+        ended = work => ended,
+        () = reader_gone() => Ok(OK),
+    }
 }
 
 /// Prints text on standard output as it is. A reader that went away ends the command quietly.
