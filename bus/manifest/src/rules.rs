@@ -24,7 +24,7 @@ use super::scalar::{duration_text, name_of, subscription_name_of};
 use super::shape::rules::{EXAMPLE, RULE, TARGET};
 use super::shape::{Count, Words};
 use super::tree::Value;
-use crate::view::{PATTERNS, parse_filter};
+use crate::view::{PATTERNS, parse_filter, without_line_end};
 
 /// How many declared names a misspelled one is compared with.
 const NEAREST_AMONG: usize = 1_000;
@@ -193,10 +193,7 @@ fn filters(at: &Cursor<'_>, count: Count, words: Words, errors: &mut Errors) -> 
 }
 
 fn filter(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<String> {
-    // A block of YAML (`where: |`) ends with a line end, which is no part of the query.
-    let text = at
-        .filled_text(words, errors)?
-        .trim_end_matches(['\r', '\n']);
+    let text = without_line_end(at.filled_text(words, errors)?);
     match parse_filter(text) {
         Ok(_) => Some(text.to_owned()),
         Err(error) => {

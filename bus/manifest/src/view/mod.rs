@@ -233,7 +233,7 @@ pub fn stored_filter(text: &str) -> Result<Filter, edgebus_rules::ParseError> {
 }
 
 /// A query without the line ends behind it, which a block of YAML has and which are no part of it.
-fn without_line_end(query: &str) -> &str {
+pub(crate) fn without_line_end(query: &str) -> &str {
     query.trim_end_matches(['\n', '\r'])
 }
 
