@@ -262,23 +262,17 @@ impl Pipeline {
     }
 }
 
-/// How to publish what has the id of another event.
-const REUSED_REMEDY: &str = "publish it under an id of its own, or repeat the first one as it was";
-
 /// The answer to a publish with events that say something else than the first of their (source, id).
 pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
     let single = events.len() == 1;
     let errors: Vec<InputError> = reused
         .iter()
-        .map(|Reused { index, first }| InputError {
-            pointer: if single {
-                "/id".to_owned()
-            } else {
-                format!("/{index}/id")
-            },
-            place: None,
-            reason: reason_of(events.get(*index), *first),
-            remedy: REUSED_REMEDY.to_owned(),
+        .map(|Reused { index, first }| {
+            let pointer = match single {
+                true => "/id".to_owned(),
+                false => format!("/{index}/id"),
+            };
+            reused_id(pointer, events.get(*index), *first)
         })
         .collect();
     let message = match errors.as_slice() {
@@ -296,16 +290,21 @@ pub(super) fn id_reused(events: &[NewEvent], reused: &[Reused]) -> Error {
 
 /// The refusal of one such event where the others of its request are stored.
 pub(super) fn reused_alone(new: Option<&NewEvent>, first: Option<Position>) -> Error {
-    let error = InputError {
-        pointer: "/id".to_owned(),
-        place: None,
-        reason: reason_of(new, first),
-        remedy: REUSED_REMEDY.to_owned(),
-    };
+    let error = reused_id("/id".to_owned(), new, first);
     let message = format!("{}; it was not stored", error.reason);
     Error {
         errors: vec![error],
         ..Error::new(Kind::Conflict, message).coded(Code::IdReused)
+    }
+}
+
+/// What is wrong with the id at `pointer`, and how to publish its event.
+fn reused_id(pointer: String, new: Option<&NewEvent>, first: Option<Position>) -> InputError {
+    InputError {
+        pointer,
+        place: None,
+        reason: reason_of(new, first),
+        remedy: "publish it under an id of its own, or repeat the first one as it was".to_owned(),
     }
 }
 
