@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::foreground::Foreground;
 use super::reading::Newest;
 use super::snapshot::Snapshot;
 use super::tasks::Executor;
@@ -105,6 +106,8 @@ pub(super) struct Context {
     pub(super) executor: Executor,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) health: Arc<Health>,
+    /// The work that long attempts make room for.
+    pub(super) foreground: Foreground,
     /// The active rules and functions; readers keep the one that they took.
     pub(super) snapshot: ArcSwap<Snapshot>,
     /// The store's secret, from which the keys that guests see are made.
@@ -129,6 +132,7 @@ impl Context {
             executor,
             telemetry,
             health: Health::new(),
+            foreground: Foreground::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             secret,
             positions: Mutex::new(HashMap::new()),

@@ -19,6 +19,7 @@ mod announce;
 mod change;
 mod checking;
 mod context;
+mod foreground;
 mod functions;
 mod ingest;
 #[cfg(test)]
@@ -170,7 +171,7 @@ impl Pipeline {
         let attempts = Arc::new(Attempts {
             context: context.clone(),
             writer: writer.clone(),
-            workers: Workers::start(&executor, &context.clock).map_err(no_thread)?,
+            workers: Workers::start(&context).map_err(no_thread)?,
             claim_before_run: recover::claims_needed(&parts.catalog),
         });
         let stages = Stages {

@@ -4,7 +4,8 @@
 //! the first level. One that has used more than [`QUANTUM`] of processor time goes on at the second,
 //! whose threads have a lower priority at the operating system. So a function that computes for long
 //! neither keeps a short one waiting nor takes the processors from HTTP and the writer; on an idle
-//! machine it still has them whole. This is a feedback queue of two levels (Corbató and others, "An
+//! machine it still has them whole. The second level also leaves processors free for what is in progress
+//! ([`Foreground`]). This is a feedback queue of two levels (Corbató and others, "An
 //! experimental time-sharing system", 1962).
 //!
 //! Guests give up the thread at each tick of the runtime's epoch, so no attempt holds a thread of the
@@ -16,11 +17,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_task::{Runnable, Task};
 
+use super::context::Context;
+use super::foreground::{Foreground, InProgress};
 use super::tasks::Executor;
 use crate::clock::Clock;
 
@@ -37,16 +40,16 @@ const NICENESS: i32 = 10;
 #[derive(Default)]
 struct Level {
     /// A plain mutex around one push or pop; whoever wakes an attempt takes it for a moment.
-    ready: Mutex<VecDeque<Runnable>>,
+    ready: Mutex<VecDeque<(Runnable, Option<InProgress>)>>,
     wake: Condvar,
 }
 
 impl Level {
-    fn ready(&self) -> MutexGuard<'_, VecDeque<Runnable>> {
+    fn ready(&self) -> MutexGuard<'_, VecDeque<(Runnable, Option<InProgress>)>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, runnable: Runnable, ended: &AtomicBool) {
+    fn push(&self, runnable: Runnable, in_progress: Option<InProgress>, ended: &AtomicBool) {
         let mut ready = self.ready();
         // Nobody would take it: dropping it lets go of what it holds.
         if ended.load(Ordering::SeqCst) {
@@ -54,13 +57,13 @@ impl Level {
             drop(runnable);
             return;
         }
-        ready.push_back(runnable);
+        ready.push_back((runnable, in_progress));
         drop(ready);
         self.wake.notify_one();
     }
 
     /// The next attempt; `None` when the workers end.
-    fn next(&self, ended: &AtomicBool) -> Option<Runnable> {
+    fn next(&self, ended: &AtomicBool) -> Option<(Runnable, Option<InProgress>)> {
         let mut ready = self.ready();
         loop {
             if ended.load(Ordering::SeqCst) {
@@ -84,6 +87,8 @@ struct Shared {
     first: Level,
     second: Level,
     ended: AtomicBool,
+    /// What the second level makes room for; the first level is counted in it.
+    foreground: Foreground,
 }
 
 /// The threads; dropping it ends them, and attempts that still run are dropped with what they hold.
@@ -131,7 +136,7 @@ struct Metered<T> {
 impl<T> Future for Metered<T> {
     type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
         let began = self.meter.clock.instant();
         *self.meter.polled() = Some(began);
         let polled = self.work.as_mut().poll(context);
@@ -155,9 +160,17 @@ impl Workers {
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(super) fn start(executor: &Executor, clock: &Clock) -> std::io::Result<Self> {
+    pub(super) fn start(context: &Context) -> std::io::Result<Self> {
+        Self::with(&context.executor, &context.clock, &context.foreground)
+    }
+
+    fn with(executor: &Executor, clock: &Clock, foreground: &Foreground) -> std::io::Result<Self> {
+        let shared = Shared {
+            foreground: foreground.clone(),
+            ..Shared::default()
+        };
         let workers = Self {
-            shared: Arc::default(),
+            shared: Arc::new(shared),
             executor: executor.clone(),
             clock: clock.clone(),
         };
@@ -165,14 +178,19 @@ impl Workers {
         if let Executor::Simulated(_) = executor {
             return Ok(workers);
         }
-        for number in 0..executor.processors() {
-            workers.thread(&format!("edgebus-guest-{number}"), false)?;
-            workers.thread(&format!("edgebus-busy-{number}"), true)?;
+        let processors = executor.processors();
+        for number in 0..processors {
+            workers.thread(&format!("edgebus-guest-{number}"), None)?;
+            workers.thread(
+                &format!("edgebus-busy-{number}"),
+                Some(processors - 1 - number),
+            )?;
         }
         Ok(workers)
     }
 
-    fn thread(&self, name: &str, second: bool) -> std::io::Result<()> {
+    /// A thread of the first level, or one of the second that runs while no more than so much work is in progress.
+    fn thread(&self, name: &str, beside: Option<usize>) -> std::io::Result<()> {
         let shared = self.shared.clone();
         let timers = match &self.executor {
             Executor::Threads(runtime) => runtime.clone(),
@@ -183,17 +201,20 @@ impl Workers {
             .name(name.to_owned())
             .spawn(move || {
                 let _timers = timers.enter();
-                if second {
-                    lower_priority();
-                }
-                let level = if second {
-                    &shared.second
-                } else {
-                    &shared.first
+                let level = match beside {
+                    None => &shared.first,
+                    Some(_) => {
+                        lower_priority();
+                        &shared.second
+                    }
                 };
-                while let Some(runnable) = level.next(&shared.ended) {
+                while let Some((runnable, in_progress)) = level.next(&shared.ended) {
+                    if let Some(in_progress_max) = beside {
+                        shared.foreground.make_room(in_progress_max);
+                    }
                     // A panic goes to whoever awaits the task; an attempt catches its own before that.
                     runnable.run();
+                    drop(in_progress);
                 }
             })?;
         Ok(())
@@ -235,9 +256,12 @@ impl Workers {
         let shared = self.shared.clone();
         let schedule = move |runnable| {
             if meter.second.load(Ordering::Relaxed) {
-                shared.second.push(runnable, &shared.ended);
+                shared.second.push(runnable, None, &shared.ended);
             } else {
-                shared.first.push(runnable, &shared.ended);
+                let in_progress = shared.foreground.begin();
+                shared
+                    .first
+                    .push(runnable, Some(in_progress), &shared.ended);
             }
         };
         // A panic goes to whoever awaits the task.
@@ -312,7 +336,7 @@ mod tests {
 
     fn started() -> Workers {
         let clock = Clock::system(edgebus_model::Timestamp(0));
-        Workers::start(&Executor::threads(), &clock).unwrap()
+        Workers::with(&Executor::threads(), &clock, &Foreground::default()).unwrap()
     }
 
     /// Computes until `until`, giving up the thread at every look, as a guest does at each tick.

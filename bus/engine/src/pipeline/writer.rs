@@ -344,6 +344,7 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
                 None => return,
             },
         };
+        let _in_progress = context.foreground.begin();
         if let Some(reading) = clock.reading_due() {
             // Before everything else of the batch: its gaps count for that.
             steps.push(Step::Clock(reading));
