@@ -1,7 +1,7 @@
 //! The one writer: a loop on a thread of its own that takes whatever steps have queued, commits them as one transaction,
 //! flushed, and only then answers.
 //!
-//! There is no timer: a batch is what came in while the previous one was being committed. A commit that
+//! There is no timer: a batch is what came in while the previous one was being committed, or a part of it (`inboxes`). A commit that
 //! fails ends the writer: every waiter gets "unknown", the bus is no longer live, and the process exits
 //! with status 74 to recover at the next start. [`Step::MarkClean`] is the last step of an orderly stop. Never here: matching, waiting for a guest.
 
@@ -23,16 +23,13 @@ use super::injected;
 use super::reading::Reading;
 use super::scheduler::{Scheduler, SettleTicket};
 use super::tasks::Loop;
+use inboxes::Inboxes;
 
-/// Steps in one transaction.
-const BATCH_STEPS_MAX: usize = 1_000;
-/// Rows in one transaction, unless one step alone has more.
-const BATCH_ROWS_MAX: usize = 20_000;
-/// Bytes of events in one transaction.
-const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Steps that may wait for the writer.
-const INBOX_STEPS_MAX: usize = 8_192;
-/// Settlements among them: the rest of the inbox is for publishers, who are refused rather than kept waiting.
+mod inboxes;
+
+/// Steps that may wait for the writer, without settlements.
+const INBOX_STEPS_MAX: usize = 4_096;
+/// Settlements that may wait for it.
 const INBOX_SETTLEMENTS_MAX: usize = 4_096;
 /// What the waiting steps may weigh, in KiB.
 const INBOX_KIB_MAX: usize = 64 << 10;
@@ -41,10 +38,10 @@ const INBOX_KIB_MAX: usize = 64 << 10;
 #[derive(Clone)]
 pub(super) struct Writer {
     inbox: mpsc::Sender<Item>,
+    settlements: mpsc::Sender<Item>,
     /// KiB that the inbox has room for; a waiting step holds its share, so a publisher who goes away
     /// leaves nothing that is not counted.
     room: Arc<Semaphore>,
-    settlements: Arc<Semaphore>,
     clock: Clock,
 }
 
@@ -57,8 +54,9 @@ struct Item {
     /// When it began to wait.
     queued_at: Instant,
     reply: Reply,
+    /// Of a settlement, the number of its function: functions take turns.
+    function: usize,
     _room: OwnedSemaphorePermit,
-    _settlement: Option<OwnedSemaphorePermit>,
 }
 
 /// What a settlement weighs, in bytes.
@@ -127,11 +125,11 @@ impl Writer {
         scheduler: Scheduler,
     ) -> std::io::Result<(Self, Loop)> {
         let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
-        let work = run(items, context.clone(), scheduler);
+        let (settlements, settling) = mpsc::channel(INBOX_SETTLEMENTS_MAX);
+        let work = run(Inboxes::new(items, settling), context.clone(), scheduler);
         let health = context.health.clone();
         let writing = context.executor.essential_loop("writer", health, work)?;
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX));
-        let settlements = Arc::new(Semaphore::new(INBOX_SETTLEMENTS_MAX));
         Ok((
             Self {
                 inbox,
@@ -187,8 +185,8 @@ impl Writer {
             bytes,
             queued_at: self.clock.instant(),
             reply: Reply::Publish(reply),
+            function: 0,
             _room: room,
-            _settlement: None,
         };
         match self.inbox.try_send(item) {
             Ok(()) => {}
@@ -211,10 +209,7 @@ impl Writer {
         ticket: SettleTicket,
     ) -> Result<(), Box<(SettleTicket, Settle)>> {
         // After the writer's end nothing can be settled: the delivery stays pending in the store.
-        let Ok(place) = self.settlements.clone().acquire_owned().await else {
-            return Ok(());
-        };
-        let Ok((room, inbox)) = self.place(weight).await else {
+        let Ok((room, inbox)) = self.place(&self.settlements, weight).await else {
             return Ok(());
         };
         let writes = match &settle.end {
@@ -235,9 +230,9 @@ impl Writer {
                 step,
                 bytes: weight.written,
                 queued_at: self.clock.instant(),
+                function: ticket.held.function,
                 reply: Reply::Settle(Box::new(ticket)),
                 _room: room,
-                _settlement: Some(place),
             });
         };
         match read {
@@ -253,26 +248,27 @@ impl Writer {
     }
 
     /// Room in the inbox for one step; waits until there is some.
-    async fn place(
+    async fn place<'a>(
         &self,
+        inbox: &'a mpsc::Sender<Item>,
         weight: Weight,
-    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'_, Item>), Error> {
+    ) -> Result<(OwnedSemaphorePermit, mpsc::Permit<'a, Item>), Error> {
         let room = self.room.clone().acquire_many_owned(share(weight.held));
         let room = room.await.map_err(|_| stopped())?;
-        let inbox = self.inbox.reserve().await.map_err(|_| stopped())?;
-        Ok((room, inbox))
+        let place = inbox.reserve().await.map_err(|_| stopped())?;
+        Ok((room, place))
     }
 
     async fn send(&self, step: Step, weight: Weight, reply: Reply) -> Result<(), Error> {
-        let (room, inbox) = self.place(weight).await?;
+        let (room, inbox) = self.place(&self.inbox, weight).await?;
         inbox.send(Item {
             rows: step.rows(),
             step,
             bytes: weight.written,
             queued_at: self.clock.instant(),
             reply,
+            function: 0,
             _room: room,
-            _settlement: None,
         });
         Ok(())
     }
@@ -296,71 +292,25 @@ impl Writer {
     }
 }
 
-/// How much a batch holds.
-struct Size {
-    steps: usize,
-    bytes: usize,
-    rows: usize,
-}
-
-impl Size {
-    fn of(first: &Item) -> Self {
-        Self {
-            steps: 1,
-            bytes: first.bytes,
-            rows: first.rows,
-        }
-    }
-
-    /// True if a small step may come.
-    fn has_room(&self) -> bool {
-        self.steps < BATCH_STEPS_MAX && self.bytes < BATCH_BYTES_MAX && self.rows < BATCH_ROWS_MAX
-    }
-
-    /// Counts one more step, unless its rows are too many.
-    fn takes(&mut self, item: &Item) -> bool {
-        if self.rows + item.rows > BATCH_ROWS_MAX {
-            return false;
-        }
-        self.steps += 1;
-        self.bytes += item.bytes;
-        self.rows += item.rows;
-        true
-    }
-}
-
-async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: Scheduler) {
+async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) {
     let (clock, telemetry) = (&context.clock, &context.telemetry);
     let since = |began| clock.instant().saturating_duration_since(began);
-    let mut steps = Vec::with_capacity(BATCH_STEPS_MAX);
-    let mut replies = Vec::with_capacity(BATCH_STEPS_MAX);
-    // The step that was too many for the batch before.
-    let mut left = None;
+    let mut steps = Vec::new();
+    let mut replies = Vec::new();
     loop {
-        let first = match left.take() {
-            Some(left) => left,
-            None => match items.recv().await {
-                Some(first) => first,
-                None => return,
-            },
+        let batch = inboxes.batch().await;
+        let Some(first) = batch.first() else {
+            return;
         };
         let _in_progress = context.foreground.begin();
+        let waited = since(first.queued_at);
         if let Some(reading) = clock.reading_due() {
             // Before everything else of the batch: its gaps count for that.
             steps.push(Step::Clock(reading));
             replies.push(Reply::Nobody);
         }
         tell_jump(clock, telemetry);
-        let mut size = Size::of(&first);
-        let waited = since(first.queued_at);
-        steps.push(first.step);
-        replies.push(first.reply);
-        while size.has_room() {
-            let Ok(item) = items.try_recv() else { break };
-            if !size.takes(&item) {
-                left = Some(item);
-                break;
-            }
+        for item in batch {
             steps.push(item.step);
             replies.push(item.reply);
         }
@@ -376,7 +326,7 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
                 let took = since(began);
                 let overlay = &context.newest.overlay;
                 overlay.ended(state_writes(&steps, &outcomes));
-                telemetry.count_commit(steps.len(), waited, took, items.len());
+                telemetry.count_commit(steps.len(), waited, took, inboxes.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
                 let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
                 scheduler.committed(committed).await;
@@ -395,10 +345,7 @@ async fn run(mut items: mpsc::Receiver<Item>, context: Arc<Context>, scheduler: 
                 for reply in replies.drain(..) {
                     refuse(reply);
                 }
-                items.close();
-                while let Some(item) = left.take().or_else(|| items.try_recv().ok()) {
-                    refuse(item.reply);
-                }
+                inboxes.close();
                 return;
             }
         }
