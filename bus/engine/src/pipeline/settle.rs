@@ -45,9 +45,13 @@ pub(super) fn conclude(
 ) -> (Settle, Option<Reading>) {
     let Left {
         reading,
-        mut effects,
+        effects: left,
         emitted,
     } = left;
+    let mut effects = Effects {
+        writes: left.state.into_iter().collect(),
+        ..Effects::default()
+    };
     if ran.outcome.is_success() {
         match emits(context, snapshot, job, function, emitted) {
             Ok(made) => {

@@ -1,0 +1,112 @@
+//! What a guest may ask of the bus: a file for each capability, all with the same parts.
+//!
+//! A file names its interface of `wit/`, bounds what one attempt may do with it, does the host's work for each
+//! call, and says what an attempt leaves behind. What it needs of the bus comes in through [`Given`]: what the
+//! manifest grants, and narrow traits for what lies outside. So the work is done once for all runtimes, and for
+//! tests. A runtime only links the interface to it. Never here: wasmtime, a store, a socket.
+
+pub mod config;
+pub mod log;
+pub mod secrets;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use edgebus_model::FunctionConfig;
+
+/// Every capability, for what has to be done for each: a `match` on it is incomplete until a new one is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capability {
+    /// The function's own durable keys and values.
+    State,
+    /// Values of the manifest.
+    Config,
+    /// Secrets that the manifest allows.
+    Secrets,
+    /// Lines that are kept with the attempt.
+    Log,
+}
+
+impl Capability {
+    /// All of them, in the order of the world in `wit/`.
+    pub const ALL: [Self; 4] = [Self::State, Self::Config, Self::Secrets, Self::Log];
+
+    /// The interface that a guest imports, without its version.
+    #[must_use]
+    pub const fn interface(self) -> &'static str {
+        match self {
+            Self::State => state::INTERFACE,
+            Self::Config => config::INTERFACE,
+            Self::Secrets => secrets::INTERFACE,
+            Self::Log => log::INTERFACE,
+        }
+    }
+}
+
+/// What the bus gives to the capabilities of one attempt.
+pub struct Given<'a> {
+    /// What the manifest says of the function: its limits, and what it may have.
+    pub function: &'a FunctionConfig,
+    /// The values of the secrets that the manifest allows, by name.
+    pub secrets: Arc<BTreeMap<String, String>>,
+    /// The state as it is without this attempt.
+    pub state: &'a mut dyn state::Source,
+}
+
+/// The capabilities of one attempt, with all that it did so far.
+pub struct Capabilities<'a> {
+    /// See [`state`].
+    pub state: state::State<'a>,
+    /// See [`config`].
+    pub config: config::Config<'a>,
+    /// See [`secrets`].
+    pub secrets: secrets::Secrets,
+}
+
+impl<'a> Capabilities<'a> {
+    /// Those of an attempt that begins.
+    #[must_use]
+    pub fn new(given: Given<'a>) -> Self {
+        Self {
+            state: state::State::new(given.state, &given.function.limits),
+            config: config::Config::new(&given.function.config),
+            secrets: secrets::Secrets::new(given.secrets),
+        }
+    }
+
+    /// What the attempt leaves behind, however it ended.
+    #[must_use]
+    pub fn end(self) -> Effects {
+        Effects {
+            state: self.state.end(),
+        }
+    }
+}
+
+/// What an attempt leaves behind. Nothing of it has taken effect yet.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// State that it wrote. The settlement commits it if the attempt succeeded.
+    pub state: state::Writes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_world_imports_each_capability() {
+        let world = include_str!("../../../../wit/function.wit");
+        let imports: Vec<String> = world
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("import ")?.strip_suffix(';'))
+            .map(|name| format!("edgebus:function/{name}"))
+            .collect();
+        let known: Vec<_> = Capability::ALL.iter().map(|own| own.interface()).collect();
+        assert_eq!(
+            imports, known,
+            "the imports of the world in wit/function.wit, and Capability::ALL"
+        );
+    }
+}
