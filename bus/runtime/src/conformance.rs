@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::capabilities::{Capabilities, Given, state};
+use super::capabilities::{Capabilities, Given, Kept, state};
 use super::error::Kind;
 use super::{Call, Context, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
 use edgebus_model::{
@@ -38,6 +38,8 @@ pub struct MemoryBus {
     pub state: BTreeMap<Vec<u8>, Bytes>,
     /// The store can't answer.
     pub broken: bool,
+    /// What capabilities keep of the function.
+    pub kept: Arc<Kept>,
 }
 
 impl MemoryBus {
@@ -56,6 +58,7 @@ impl MemoryBus {
             function: &config,
             secrets: Arc::new(pair("TOKEN", "s3cret")),
             state: &mut source,
+            kept: &self.kept,
         });
         let invoked = function.invoke(invocation, &mut capabilities).await;
         let effects = capabilities.end();
@@ -67,6 +70,7 @@ impl MemoryBus {
                 };
             }
         }
+        effects.later.take_effect(&invoked.outcome);
         invoked
     }
 }

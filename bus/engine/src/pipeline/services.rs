@@ -23,6 +23,7 @@ pub(super) async fn call(
         function: &deployed.revision.config,
         secrets: secrets.clone(),
         state: reading,
+        kept: &deployed.kept,
     });
     let mut invoked = function.invoke(invocation, &mut capabilities).await;
     redact(&secrets, &mut invoked.output, &mut invoked.outcome);

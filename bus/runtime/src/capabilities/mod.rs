@@ -13,7 +13,7 @@ pub mod state;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use edgebus_model::FunctionConfig;
+use edgebus_model::{FunctionConfig, Outcome};
 
 /// Every capability, for what has to be done for each: a `match` on it is incomplete until a new one is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +52,8 @@ pub struct Given<'a> {
     pub secrets: Arc<BTreeMap<String, String>>,
     /// The state as it is without this attempt.
     pub state: &'a mut dyn state::Source,
+    /// What capabilities keep of the function between its attempts.
+    pub kept: &'a Arc<Kept>,
 }
 
 /// The capabilities of one attempt, with all that it did so far.
@@ -80,6 +82,7 @@ impl<'a> Capabilities<'a> {
     pub fn end(self) -> Effects {
         Effects {
             state: self.state.end(),
+            later: Later::default(),
         }
     }
 }
@@ -89,6 +92,32 @@ impl<'a> Capabilities<'a> {
 pub struct Effects {
     /// State that it wrote. The settlement commits it if the attempt succeeded.
     pub state: state::Writes,
+    /// What waits for the settlement, whatever that says.
+    pub later: Later,
+}
+
+/// What takes effect when the settlement of its attempt is on stable storage, so that each settled attempt has it
+/// once. Dropped with an attempt that is made again after a conflict.
+#[derive(Default, Debug)]
+pub struct Later {}
+
+impl Later {
+    /// The settlement with this outcome is on stable storage.
+    pub fn take_effect(self, _outcome: &Outcome) {
+        // No capability has anything to do here yet.
+    }
+}
+
+/// What capabilities keep of one function between its attempts: in memory, for as long as it is deployed with the same
+/// component, and no longer than the process lives.
+#[derive(Default, Debug)]
+pub struct Kept {}
+
+/// What capabilities show of `functions` among the bus's metrics, as Prometheus text.
+#[must_use]
+pub fn render<'k>(_functions: impl Iterator<Item = (&'k str, &'k Kept)>) -> String {
+    // No capability keeps anything yet.
+    String::new()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::pipeline::context::Context;
 use crate::pipeline::reading::Reading;
 use crate::pipeline::scheduler::Job;
 use crate::pipeline::services;
-use crate::pipeline::settle::{self, AttemptResult};
+use crate::pipeline::settle::{self, AttemptResult, Ended};
 use crate::pipeline::snapshot::{Deployed, Snapshot};
 use edgebus_manifest::view::View;
 use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
@@ -42,9 +42,9 @@ pub(super) async fn attempt(
     job: &Job,
     subscription: &Subscription,
     function: &Name,
-) -> (Settle, Option<Reading>) {
+) -> Ended {
     let Some(deployed) = snapshot.functions.get(function) else {
-        return (missing(context, job, function.as_str()), None);
+        return missing(context, job, function.as_str()).into();
     };
     let started_at = context.clock.now();
     let (ran, left) = run(context, snapshot, job, subscription, deployed, started_at).await;
