@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::capabilities::{Capabilities, Given, Kept, state};
+use super::capabilities::{Capabilities, Capability, Given, Kept, state};
 use super::error::Kind;
 use super::{Call, Context, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
 use edgebus_model::{
@@ -202,7 +202,9 @@ fn retry(after_ms: Option<u64>, message: &str) -> Outcome {
 /// Everything.
 pub async fn check_all(subject: &dyn Subject) {
     check_answers(subject).await;
-    check_effects(subject).await;
+    for capability in Capability::ALL {
+        check_capability(capability, subject).await;
+    }
     check_refusals(subject).await;
     check_time(subject).await;
     let error = subject
@@ -217,7 +219,6 @@ pub async fn check_all(subject: &dyn Subject) {
 async fn check_answers(subject: &dyn Subject) {
     let ok = || Outcome::Success;
     check(subject, "ok", ok(), 0, "").await;
-    check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
     check(subject, "emit x\nemit y", ok(), 2, "").await;
     let reject = Outcome::Reject {
         message: "bad order".to_owned(),
@@ -239,10 +240,6 @@ async fn check_answers(subject: &dyn Subject) {
     )
     .await;
     check(subject, "until 3", retry(None, "attempt 1"), 0, "").await;
-    check(subject, "config LABEL", ok(), 0, "INFO Some(\"hot\")\n").await;
-    check(subject, "config OTHER", ok(), 0, "INFO None\n").await;
-    check(subject, "secret TOKEN", ok(), 0, "INFO Some(\"s3cret\")\n").await;
-    check(subject, "secret OTHER", ok(), 0, "INFO None\n").await;
 
     let mut bus = MemoryBus::default();
     let limits = FunctionLimits::default();
@@ -259,7 +256,26 @@ async fn check_answers(subject: &dyn Subject) {
     assert!(invoked.output.starts_with("INFO a\n"));
 }
 
-async fn check_effects(subject: &dyn Subject) {
+/// What a guest of every runtime gets of a capability.
+async fn check_capability(capability: Capability, subject: &dyn Subject) {
+    let ok = || Outcome::Success;
+    match capability {
+        Capability::State => check_state(subject).await,
+        Capability::Config => {
+            check(subject, "config LABEL", ok(), 0, "INFO Some(\"hot\")\n").await;
+            check(subject, "config OTHER", ok(), 0, "INFO None\n").await;
+        }
+        Capability::Secrets => {
+            check(subject, "secret TOKEN", ok(), 0, "INFO Some(\"s3cret\")\n").await;
+            check(subject, "secret OTHER", ok(), 0, "INFO None\n").await;
+        }
+        Capability::Log => {
+            check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
+        }
+    }
+}
+
+async fn check_state(subject: &dyn Subject) {
     let mut bus = MemoryBus::default();
     let limits = FunctionLimits::default();
     for _ in 0..2 {
