@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::capabilities::{Capabilities, Capability, Given, Kept, state};
+use super::capabilities::{self, Capabilities, Capability, Given, Kept, state};
 use super::error::Kind;
 use super::{Call, Context, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
 use edgebus_model::{
@@ -72,6 +72,14 @@ impl MemoryBus {
         }
         effects.later.take_effect(&invoked.outcome);
         invoked
+    }
+}
+
+impl MemoryBus {
+    /// What `/metrics` shows of the function, which is called `task`.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        capabilities::render([("task", &*self.kept)].into_iter())
     }
 }
 
@@ -272,7 +280,35 @@ async fn check_capability(capability: Capability, subject: &dyn Subject) {
         Capability::Log => {
             check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
         }
+        Capability::Metrics => check_metrics(subject).await,
     }
+}
+
+async fn check_metrics(subject: &dyn Subject) {
+    let limits = FunctionLimits::default();
+    let mut bus = MemoryBus::default();
+    for script in ["tick a\ntick a\ntook b 2", "tick a\nreject no"] {
+        let invoked = run(subject, script, 1, limits, &mut bus).await;
+        assert_eq!(invoked.output, "", "{script}");
+    }
+    let text = bus.metrics();
+    for line in [
+        "edgebus_function_count_total{function=\"task\",name=\"a\",outcome=\"failure\"} 1",
+        "edgebus_function_count_total{function=\"task\",name=\"a\",outcome=\"success\"} 2",
+        "edgebus_function_time_seconds_sum{function=\"task\",name=\"b\",outcome=\"success\"} 0.002",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+    }
+    // What can't be counted is told, and ends nothing.
+    let script = "tick 9\ntick 9\ntick a";
+    let invoked = run(subject, script, 1, limits, &mut bus).await;
+    assert_eq!(invoked.outcome, Outcome::Success);
+    let told = "WARN the metric `9` is not counted: ";
+    assert!(invoked.output.starts_with(told), "{}", invoked.output);
+    assert_eq!(invoked.output.lines().count(), 1, "{}", invoked.output);
+    let dropped = "edgebus_function_metrics_dropped_total{function=\"task\"} 2";
+    let text = bus.metrics();
+    assert!(text.lines().any(|own| own == dropped), "{text}");
 }
 
 async fn check_state(subject: &dyn Subject) {

@@ -24,6 +24,8 @@
 //! | `log MESSAGE` | logs a line |
 //! | `show` | logs the event's data |
 //! | `config KEY`, `secret NAME` | logs the value |
+//! | `tick NAME` | adds 1 to the counter of the metric NAME |
+//! | `took NAME MS` | adds a time to the metric NAME |
 //! | `hang` | waits for an hour: the wall-clock limit ends it |
 //! | `memory` | it ends over its memory |
 //! | `spin` | it ends over its processor time |
@@ -79,6 +81,8 @@ enum Line {
     Show,
     Config(String),
     Secret(String),
+    Tick(String),
+    Took(String, Duration),
     Hang,
     Memory,
     Spin,
@@ -125,11 +129,16 @@ fn parse(line: &str) -> Result<Line, Error> {
         "none" => Line::None(text()),
         "mark" => Line::Mark(text()),
         "gate" => Line::Gate(text()),
-        "same" | "need" | "at" => {
+        "tick" => Line::Tick(text()),
+        "same" | "need" | "at" | "took" => {
             let (first, second) = argument.split_once(' ').ok_or_else(|| unknown(line))?;
             match word {
                 "same" => Line::Same(first.to_owned(), second.to_owned()),
                 "need" => Line::Need(first.to_owned(), second.to_owned()),
+                "took" => {
+                    let ms = second.parse().map_err(|_| unknown(line))?;
+                    Line::Took(first.to_owned(), Duration::from_millis(ms))
+                }
                 _ => Line::At(
                     first.parse().map_err(|_| unknown(line))?,
                     Box::new(parse(second)?),
@@ -313,6 +322,8 @@ impl Attempt<'_> {
             },
             Line::Config(key) => self.log(&format!("{:?}", capabilities.config.get(&key))),
             Line::Secret(name) => self.log(&format!("{:?}", capabilities.secrets.get(&name))),
+            Line::Tick(name) => self.warn(capabilities.metrics.count(&name, 1)),
+            Line::Took(name, time) => self.warn(capabilities.metrics.time(&name, time)),
             Line::Hang => tokio::time::sleep(Duration::from_secs(3_600)).await,
             Line::Memory => {
                 return Err(Outcome::Memory {
@@ -330,7 +341,17 @@ impl Attempt<'_> {
     }
 
     fn log(&mut self, message: &str) {
-        let level = Level::Info.word();
+        self.say(Level::Info, message);
+    }
+
+    fn warn(&mut self, dropped: Option<String>) {
+        if let Some(reason) = dropped {
+            self.say(Level::Warn, &reason);
+        }
+    }
+
+    fn say(&mut self, level: Level, message: &str) {
+        let level = level.word();
         writeln!(self.output, "{level} {message}").expect("a string takes everything");
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod log;
+pub mod metrics;
 pub mod secrets;
 pub mod state;
 
@@ -26,11 +27,19 @@ pub enum Capability {
     Secrets,
     /// Lines that are kept with the attempt.
     Log,
+    /// Counts and times that the bus shows.
+    Metrics,
 }
 
 impl Capability {
     /// All of them, in the order of the world in `wit/`.
-    pub const ALL: [Self; 4] = [Self::State, Self::Config, Self::Secrets, Self::Log];
+    pub const ALL: [Self; 5] = [
+        Self::State,
+        Self::Config,
+        Self::Secrets,
+        Self::Log,
+        Self::Metrics,
+    ];
 
     /// The interface that a guest imports, without its version.
     #[must_use]
@@ -40,6 +49,7 @@ impl Capability {
             Self::Config => config::INTERFACE,
             Self::Secrets => secrets::INTERFACE,
             Self::Log => log::INTERFACE,
+            Self::Metrics => metrics::INTERFACE,
         }
     }
 }
@@ -64,6 +74,9 @@ pub struct Capabilities<'a> {
     pub config: config::Config<'a>,
     /// See [`secrets`].
     pub secrets: secrets::Secrets,
+    /// See [`metrics`].
+    pub metrics: metrics::Metrics<'a>,
+    kept: &'a Arc<Kept>,
 }
 
 impl<'a> Capabilities<'a> {
@@ -74,6 +87,8 @@ impl<'a> Capabilities<'a> {
             state: state::State::new(given.state, &given.function.limits),
             config: config::Config::new(&given.function.config),
             secrets: secrets::Secrets::new(given.secrets),
+            metrics: metrics::Metrics::new(&given.kept.metrics),
+            kept: given.kept,
         }
     }
 
@@ -82,7 +97,10 @@ impl<'a> Capabilities<'a> {
     pub fn end(self) -> Effects {
         Effects {
             state: self.state.end(),
-            later: Later::default(),
+            later: Later {
+                kept: self.kept.clone(),
+                metrics: self.metrics.end(),
+            },
         }
     }
 }
@@ -99,25 +117,35 @@ pub struct Effects {
 /// What takes effect when the settlement of its attempt is on stable storage, so that each settled attempt has it
 /// once. Dropped with an attempt that is made again after a conflict.
 #[derive(Default, Debug)]
-pub struct Later {}
+pub struct Later {
+    kept: Arc<Kept>,
+    metrics: metrics::Recorded,
+}
 
 impl Later {
     /// The settlement with this outcome is on stable storage.
-    pub fn take_effect(self, _outcome: &Outcome) {
-        // No capability has anything to do here yet.
+    pub fn take_effect(self, outcome: &Outcome) {
+        let Self { kept, metrics } = self;
+        kept.metrics.add(metrics, outcome.is_success());
     }
 }
 
 /// What capabilities keep of one function between its attempts: in memory, for as long as it is deployed with the same
 /// component, and no longer than the process lives.
 #[derive(Default, Debug)]
-pub struct Kept {}
+pub struct Kept {
+    metrics: metrics::Totals,
+}
 
 /// What capabilities show of `functions` among the bus's metrics, as Prometheus text.
 #[must_use]
-pub fn render<'k>(_functions: impl Iterator<Item = (&'k str, &'k Kept)>) -> String {
-    // No capability keeps anything yet.
-    String::new()
+pub fn render<'k>(functions: impl Iterator<Item = (&'k str, &'k Kept)>) -> String {
+    let mut text = String::new();
+    metrics::render(
+        functions.map(|(name, kept)| (name, &kept.metrics)),
+        &mut text,
+    );
+    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod config;
 mod log;
+mod metrics;
 mod secrets;
 mod state;
 mod wasi;
@@ -69,6 +70,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<(), ::wasmtime::Error> 
             Capability::Config => world::config::add_to_linker::<_, Own>(linker, own)?,
             Capability::Secrets => world::secrets::add_to_linker::<_, Own>(linker, own)?,
             Capability::Log => world::log::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Metrics => world::metrics::add_to_linker::<_, Own>(linker, own)?,
         }
     }
     wasmtime_wasi::p2::add_to_linker_async(linker)
