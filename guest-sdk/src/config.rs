@@ -2,12 +2,16 @@
 
 use std::str::FromStr;
 
-use crate::{Failure, host};
+use crate::Failure;
+#[cfg(target_family = "wasm")]
+use crate::host::guest::bindings::edgebus::function::config as host;
+#[cfg(not(target_family = "wasm"))]
+use native as host;
 
 /// The value of `key`, if the manifest has one.
 #[must_use]
 pub fn get(key: &str) -> Option<String> {
-    host::config_get(key)
+    host::get(key)
 }
 
 /// The value of `key`, read as `T`, or `default` if the manifest has none.
@@ -20,5 +24,29 @@ pub fn get_or<T: FromStr>(key: &str, default: T) -> Result<T, Failure> {
         Some(text) => text
             .parse()
             .map_err(|_| Failure::retry(format!("config `{key}` can't be `{text}`"))),
+    }
+}
+
+/// The test's side.
+#[cfg(not(target_family = "wasm"))]
+mod native {
+    use std::collections::BTreeMap;
+
+    use crate::host::native::with;
+    use crate::testing::Harness;
+
+    #[derive(Default)]
+    struct Config(BTreeMap<String, String>);
+
+    pub(super) fn get(key: &str) -> Option<String> {
+        with(|Config(values)| values.get(key).cloned())
+    }
+
+    impl Harness {
+        /// With a value of the manifest's `config`.
+        pub fn config(self, key: &str, value: &str) -> Self {
+            with(|Config(values)| values.insert(key.to_owned(), value.to_owned()));
+            self
+        }
     }
 }

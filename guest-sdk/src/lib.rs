@@ -76,6 +76,7 @@ mod event;
 mod failure;
 mod host;
 pub mod log;
+pub mod metrics;
 pub mod secrets;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]

@@ -3,7 +3,10 @@
 //! `log::info!("{} orders", count)` and its siblings take what `format!` takes. By default 64 KiB of one
 //! attempt are kept, standard output and standard error included.
 
-use crate::host;
+#[cfg(target_family = "wasm")]
+use crate::host::guest::bindings::edgebus::function::log as host;
+#[cfg(not(target_family = "wasm"))]
+use native as host;
 
 /// How much a line matters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,7 +21,9 @@ pub enum Level {
 
 /// Writes one line.
 pub fn write(level: Level, message: &str) {
-    host::log(level, message);
+    #[cfg(target_family = "wasm")]
+    let level = level.into();
+    host::write(level, message);
 }
 
 #[doc(hidden)]
@@ -70,3 +75,45 @@ macro_rules! __log_error {
 }
 /// Writes a line of level [`Error`](Level::Error).
 pub use __log_error as error;
+
+#[cfg(target_family = "wasm")]
+impl From<Level> for host::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+/// The test's side.
+#[cfg(not(target_family = "wasm"))]
+mod native {
+    use super::Level;
+    use crate::host::native::with;
+    use crate::testing::Harness;
+
+    #[derive(Default)]
+    struct Output(String);
+
+    pub(super) fn write(level: Level, message: &str) {
+        let level = format!("{level:?}").to_uppercase();
+        with(|Output(lines)| {
+            lines.push_str(&level);
+            lines.push(' ');
+            lines.push_str(message);
+            lines.push('\n');
+        });
+    }
+
+    impl Harness {
+        /// What the function logged: a line `LEVEL message` for each entry.
+        #[must_use]
+        pub fn output(&self) -> String {
+            with(|Output(lines)| lines.clone())
+        }
+    }
+}

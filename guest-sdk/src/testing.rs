@@ -6,10 +6,11 @@
 use std::marker::PhantomData;
 
 use crate::event::FromData;
-use crate::host::native::{World, with};
+use crate::host::native::clear;
 use crate::{Context, Event, Failure, Payload};
 
-/// What the function under test finds on its bus. One is active for each thread; a new one is empty.
+/// What the function under test finds on its bus. One is active for each thread; a new one is empty. The module of
+/// each capability has its methods.
 #[derive(Debug)]
 #[must_use]
 pub struct Harness {
@@ -26,40 +27,10 @@ impl Default for Harness {
 impl Harness {
     /// An empty harness, active for this thread.
     pub fn new() -> Self {
-        with(|world| *world = World::default());
+        clear();
         Self {
             thread: PhantomData,
         }
-    }
-
-    /// With a value of the manifest's `config`.
-    pub fn config(self, key: &str, value: &str) -> Self {
-        with(|world| world.config.insert(key.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// With a secret.
-    pub fn secret(self, name: &str, value: &str) -> Self {
-        with(|world| world.secrets.insert(name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// With a value in the state.
-    pub fn with_state(self, key: &str, value: impl Into<Vec<u8>>) -> Self {
-        with(|world| world.state.insert(key.to_owned(), value.into()));
-        self
-    }
-
-    /// The value under `key` in the state.
-    #[must_use]
-    pub fn state(&self, key: &str) -> Option<Vec<u8>> {
-        with(|world| world.state.get(key).cloned())
-    }
-
-    /// What the function logged: a line `LEVEL message` for each entry.
-    #[must_use]
-    pub fn output(&self) -> String {
-        with(|world| world.output.clone())
     }
 }
 

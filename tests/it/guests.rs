@@ -94,6 +94,59 @@ fn every_hostile_guest_is_bounded_and_leaves_its_story() {
 }
 
 #[test]
+fn what_functions_count_is_shown_among_the_metrics() {
+    let home = Home::new(&manifest("cpu: 5s", "attempts: 1"));
+    let server = home.serve();
+    let shown = |wanted: &str| {
+        wait_for(wanted, || {
+            let text = server.get("/metrics").expect(200).text();
+            text.lines().any(|line| line == wanted)
+        });
+    };
+    let labels = |name, outcome| format!("function=\"play\",name=\"{name}\",outcome=\"{outcome}\"");
+    let count = |name, outcome| {
+        let labels = labels(name, outcome);
+        format!("edgebus_function_count_total{{{labels}}}")
+    };
+    play(&server, "one", "tick orders\ntick orders\ntook lookup 2");
+    shown(&format!("{} 2", count("orders", "success")));
+    play(&server, "two", "tick orders\nreject no");
+    shown(&format!("{} 1", count("orders", "failure")));
+    let lookup = labels("lookup", "success");
+    let times = "edgebus_function_time_seconds";
+    shown(&format!("{times}_bucket{{{lookup},le=\"0.001\"}} 0"));
+    shown(&format!("{times}_bucket{{{lookup},le=\"0.003\"}} 1"));
+    shown(&format!("{times}_sum{{{lookup}}} 0.002"));
+
+    // There are 62 names left.
+    play(&server, "three", "flood-metrics 1000");
+    let dropped = "edgebus_function_metrics_dropped_total{function=\"play\"}";
+    shown(&format!("{dropped} 938"));
+    shown(&format!("{} 1", count("flood_61", "success")));
+    play(&server, "four", "tick not-a-name");
+    shown(&format!("{dropped} 939"));
+    let text = server.get("/metrics").expect(200).text();
+    assert!(!text.contains(&count("flood_62", "success")), "{text}");
+    for (position, told) in [
+        (
+            3,
+            "the metric `flood_62` is not counted: a function has at most 64 names",
+        ),
+        (
+            4,
+            "the metric `not-a-name` is not counted: a name has 1 to 64 letters",
+        ),
+    ] {
+        let path = format!("/v1/deliveries/1-{position}");
+        let delivery = server.get(&path).expect(200).json();
+        assert_eq!(delivery["stage"], "succeeded");
+        let output = delivery["attempts"][0]["output"].as_str().unwrap_or("");
+        assert!(output.starts_with(&format!("WARN {told}")), "{output}");
+        assert_eq!(output.lines().count(), 1, "{output}");
+    }
+}
+
+#[test]
 fn a_component_that_is_none_is_refused_with_what_it_lacks() {
     let home = Home::new("version: 1\n");
     let server = home.serve();

@@ -11,6 +11,7 @@
 mod support;
 
 mod bench;
+mod capabilities;
 mod clients;
 mod commands;
 mod compile;

@@ -9,16 +9,17 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::capabilities::{self, Capabilities, Capability, Given, Kept, state};
 use super::error::Kind;
-use super::{
-    Call, Context, Emitted, Function, GuestServices, Invocation, Invoked, Runtime, ServiceError,
+use super::{Call, Context, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
+use edgebus_model::{
+    Attribute, Data, Digest, Event, FunctionConfig, FunctionLimits, Outcome, TimeoutKind,
 };
-use edgebus_model::{Attribute, Data, Digest, Event, FunctionLimits, Outcome, TimeoutKind};
 
 /// An implementation under test.
 pub trait Subject: Sync {
@@ -30,115 +31,107 @@ pub trait Subject: Sync {
     fn broken(&self) -> Bytes;
 }
 
-/// Services in memory.
+/// A bus in memory: what it gives to attempts, and what they left behind.
 #[derive(Default)]
-pub struct MemoryServices {
-    /// The state.
+pub struct MemoryBus {
+    /// The state that successful attempts have left.
     pub state: BTreeMap<Vec<u8>, Bytes>,
-    /// Writes that are still allowed, if they are counted.
-    pub writes_left: Option<u32>,
     /// The store can't answer.
     pub broken: bool,
+    /// What capabilities keep of the function.
+    pub kept: Arc<Kept>,
 }
 
-impl MemoryServices {
-    fn look(&self) -> Result<(), ServiceError> {
-        if self.broken {
-            return Err(ServiceError::Host("the store is gone".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), ServiceError> {
-        self.look()?;
-        if let Some(left) = &mut self.writes_left {
-            *left = left
-                .checked_sub(1)
-                .ok_or_else(|| ServiceError::Limit("too many writes".to_owned()))?;
-        }
-        match value {
-            Some(value) => self.state.insert(key.to_vec(), value),
-            None => self.state.remove(key),
+impl MemoryBus {
+    /// Runs one attempt, and settles it.
+    pub async fn run(&mut self, function: &dyn Function, invocation: Invocation) -> Invoked {
+        let config = FunctionConfig {
+            limits: invocation.limits,
+            config: pair("LABEL", "hot"),
+            ..FunctionConfig::default()
         };
-        Ok(())
-    }
-}
-
-/// Answers after having been away, as a store on a disk does.
-fn later<'a, T: Send + 'a>(value: T) -> Call<'a, T> {
-    Box::pin(async move {
-        tokio::task::yield_now().await;
-        value
-    })
-}
-
-impl GuestServices for MemoryServices {
-    fn state_get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>> {
-        later(self.look().map(|()| self.state.get(key).cloned()))
-    }
-
-    fn state_set<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        value: Option<Bytes>,
-    ) -> Call<'a, Result<(), ServiceError>> {
-        later(self.write(key, value))
-    }
-
-    fn state_compare_and_set<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        expected: Option<Bytes>,
-        new: Option<Bytes>,
-    ) -> Call<'a, Result<bool, ServiceError>> {
-        let same = self.state.get(key) == expected.as_ref();
-        later(if same {
-            self.write(key, new).map(|()| true)
-        } else {
-            Ok(false)
-        })
-    }
-
-    fn state_increment<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        delta: i64,
-    ) -> Call<'a, Result<i64, ServiceError>> {
-        let value = self.state.get(key).map_or(Some(0), |value| {
-            std::str::from_utf8(value).ok()?.parse::<i64>().ok()
+        let mut source = Source {
+            state: &self.state,
+            broken: self.broken,
+        };
+        let mut capabilities = Capabilities::new(Given {
+            function: &config,
+            secrets: Arc::new(pair("TOKEN", "s3cret")),
+            state: &mut source,
+            kept: &self.kept,
         });
-        let sum = value.and_then(|value| value.checked_add(delta));
-        later(match sum {
-            Some(sum) => self
-                .write(key, Some(Bytes::from(sum.to_string())))
-                .map(|()| sum),
-            None => Err(ServiceError::Limit("no integer".to_owned())),
+        let invoked = function.invoke(invocation, &mut capabilities).await;
+        let effects = capabilities.end();
+        if invoked.outcome.is_success() {
+            for (key, value) in effects.state {
+                match value {
+                    Some(value) => self.state.insert(key, value),
+                    None => self.state.remove(&key),
+                };
+            }
+        }
+        effects.later.take_effect(&invoked.outcome);
+        invoked
+    }
+}
+
+impl MemoryBus {
+    /// What `/metrics` shows of the function, which is called `task`.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        capabilities::render([("task", &*self.kept)].into_iter())
+    }
+}
+
+fn pair(key: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(key.to_owned(), value.to_owned())])
+}
+
+/// The state of a [`MemoryBus`] during an attempt.
+struct Source<'s> {
+    state: &'s BTreeMap<Vec<u8>, Bytes>,
+    broken: bool,
+}
+
+impl Source<'_> {
+    /// Answers after having been away, as a store on a disk does.
+    fn later<'a, T: Send + 'a>(&self, value: T) -> Call<'a, Result<T, ServiceError>> {
+        let broken = self.broken;
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if broken {
+                return Err(ServiceError::Host("the store is gone".to_owned()));
+            }
+            Ok(value)
         })
     }
+}
 
-    fn state_keys<'a>(
+impl state::Source for Source<'_> {
+    fn get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>> {
+        self.later(self.state.get(key).cloned())
+    }
+
+    fn keys<'a>(
         &'a mut self,
         prefix: &'a [u8],
         after: Option<&'a [u8]>,
-        limit: u32,
+        limit: usize,
+        writes: &'a state::Writes,
     ) -> Call<'a, Result<Vec<Vec<u8>>, ServiceError>> {
-        let keys = self
-            .state
-            .keys()
+        let mut keys: BTreeSet<_> = self.state.keys().cloned().collect();
+        for (key, value) in writes {
+            match value {
+                Some(_) => keys.insert(key.clone()),
+                None => keys.remove(key),
+            };
+        }
+        let keys = keys
+            .into_iter()
             .filter(|key| key.starts_with(prefix))
             .filter(|key| after.is_none_or(|after| key.as_slice() > after))
-            .take(limit as usize)
-            .cloned()
-            .collect();
-        later(self.look().map(|()| keys))
-    }
-
-    fn config(&self, key: &str) -> Option<String> {
-        (key == "LABEL").then(|| "hot".to_owned())
-    }
-
-    fn secret(&self, name: &str) -> Option<String> {
-        (name == "TOKEN").then(|| "s3cret".to_owned())
+            .take(limit);
+        self.later(keys.collect())
     }
 }
 
@@ -186,7 +179,7 @@ pub async fn run(
     script: &str,
     attempt: u32,
     limits: FunctionLimits,
-    services: &mut dyn GuestServices,
+    bus: &mut MemoryBus,
 ) -> Invoked {
     let component = subject.component(script);
     let function: Arc<dyn Function> = subject
@@ -194,15 +187,14 @@ pub async fn run(
         .prepare(Digest::of(&component), component)
         .await
         .expect("the script is a component");
-    function
-        .invoke(invocation(script, attempt, limits), services)
-        .await
+    let invocation = invocation(script, attempt, limits);
+    bus.run(&*function, invocation).await
 }
 
 /// Runs `script` and compares outcome, number of events and output.
 async fn check(subject: &dyn Subject, script: &str, outcome: Outcome, emits: usize, output: &str) {
-    let mut services = MemoryServices::default();
-    let invoked = run(subject, script, 1, FunctionLimits::default(), &mut services).await;
+    let mut bus = MemoryBus::default();
+    let invoked = run(subject, script, 1, FunctionLimits::default(), &mut bus).await;
     assert_eq!(invoked.outcome, outcome, "{script}");
     assert_eq!(invoked.emitted.len(), emits, "{script}");
     assert_eq!(invoked.output, output, "{script}");
@@ -218,7 +210,9 @@ fn retry(after_ms: Option<u64>, message: &str) -> Outcome {
 /// Everything.
 pub async fn check_all(subject: &dyn Subject) {
     check_answers(subject).await;
-    check_effects(subject).await;
+    for capability in Capability::ALL {
+        check_capability(capability, subject).await;
+    }
     check_refusals(subject).await;
     check_time(subject).await;
     let error = subject
@@ -233,7 +227,6 @@ pub async fn check_all(subject: &dyn Subject) {
 async fn check_answers(subject: &dyn Subject) {
     let ok = || Outcome::Success;
     check(subject, "ok", ok(), 0, "").await;
-    check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
     check(subject, "emit x\nemit y", ok(), 2, "").await;
     let reject = Outcome::Reject {
         message: "bad order".to_owned(),
@@ -255,14 +248,10 @@ async fn check_answers(subject: &dyn Subject) {
     )
     .await;
     check(subject, "until 3", retry(None, "attempt 1"), 0, "").await;
-    check(subject, "config LABEL", ok(), 0, "INFO Some(\"hot\")\n").await;
-    check(subject, "config OTHER", ok(), 0, "INFO None\n").await;
-    check(subject, "secret TOKEN", ok(), 0, "INFO Some(\"s3cret\")\n").await;
-    check(subject, "secret OTHER", ok(), 0, "INFO None\n").await;
 
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     let limits = FunctionLimits::default();
-    let invoked = run(subject, "until 3\nemit x", 3, limits, &mut services).await;
+    let invoked = run(subject, "until 3\nemit x", 3, limits, &mut bus).await;
     let expected = Emitted {
         kind: "x".to_owned(),
         data: Some(Bytes::from_static(b"17")),
@@ -270,48 +259,91 @@ async fn check_answers(subject: &dyn Subject) {
     };
     assert_eq!(invoked.emitted, [expected]);
 
-    let invoked = run(subject, "log a\ntrap over", 1, limits, &mut services).await;
+    let invoked = run(subject, "log a\ntrap over", 1, limits, &mut bus).await;
     assert_eq!(invoked.outcome.class(), "trap");
     assert!(invoked.output.starts_with("INFO a\n"));
 }
 
-async fn check_effects(subject: &dyn Subject) {
-    let mut services = MemoryServices::default();
+/// What a guest of every runtime gets of a capability.
+async fn check_capability(capability: Capability, subject: &dyn Subject) {
+    let ok = || Outcome::Success;
+    match capability {
+        Capability::State => check_state(subject).await,
+        Capability::Config => {
+            check(subject, "config LABEL", ok(), 0, "INFO Some(\"hot\")\n").await;
+            check(subject, "config OTHER", ok(), 0, "INFO None\n").await;
+        }
+        Capability::Secrets => {
+            check(subject, "secret TOKEN", ok(), 0, "INFO Some(\"s3cret\")\n").await;
+            check(subject, "secret OTHER", ok(), 0, "INFO None\n").await;
+        }
+        Capability::Log => {
+            check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
+        }
+        Capability::Metrics => check_metrics(subject).await,
+    }
+}
+
+async fn check_metrics(subject: &dyn Subject) {
+    let limits = FunctionLimits::default();
+    let mut bus = MemoryBus::default();
+    for script in ["tick a\ntick a\ntook b 2", "tick a\nreject no"] {
+        let invoked = run(subject, script, 1, limits, &mut bus).await;
+        assert_eq!(invoked.output, "", "{script}");
+    }
+    let text = bus.metrics();
+    for line in [
+        "edgebus_function_count_total{function=\"task\",name=\"a\",outcome=\"failure\"} 1",
+        "edgebus_function_count_total{function=\"task\",name=\"a\",outcome=\"success\"} 2",
+        "edgebus_function_time_seconds_sum{function=\"task\",name=\"b\",outcome=\"success\"} 0.002",
+    ] {
+        assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+    }
+    // What can't be counted is told, and ends nothing.
+    let script = "tick 9\ntick 9\ntick a";
+    let invoked = run(subject, script, 1, limits, &mut bus).await;
+    assert_eq!(invoked.outcome, Outcome::Success);
+    let told = "WARN the metric `9` is not counted: ";
+    assert!(invoked.output.starts_with(told), "{}", invoked.output);
+    assert_eq!(invoked.output.lines().count(), 1, "{}", invoked.output);
+    let dropped = "edgebus_function_metrics_dropped_total{function=\"task\"} 2";
+    let text = bus.metrics();
+    assert!(text.lines().any(|own| own == dropped), "{text}");
+}
+
+async fn check_state(subject: &dyn Subject) {
+    let mut bus = MemoryBus::default();
     let limits = FunctionLimits::default();
     for _ in 0..2 {
-        let invoked = run(subject, "count a\ncount b", 1, limits, &mut services).await;
+        let invoked = run(subject, "count a\ncount b", 1, limits, &mut bus).await;
         assert_eq!(invoked.outcome, Outcome::Success);
     }
-    assert_eq!(services.state[b"a".as_slice()], "2");
-    let invoked = run(subject, "swap a\nswap c\nkeys ", 1, limits, &mut services).await;
+    assert_eq!(bus.state[b"a".as_slice()], "2");
+    let invoked = run(subject, "swap a\nswap c\nkeys ", 1, limits, &mut bus).await;
     assert_eq!(invoked.output, "INFO false\nINFO true\nINFO a b c\n");
 }
 
 async fn check_refusals(subject: &dyn Subject) {
-    let limits = FunctionLimits::default();
-    let mut services = MemoryServices {
-        writes_left: Some(1),
-        ..MemoryServices::default()
+    let limits = FunctionLimits {
+        state_writes_max: 1,
+        ..FunctionLimits::default()
     };
-    let invoked = run(
-        subject,
-        "count a\ncount b\nemit x",
-        1,
-        limits,
-        &mut services,
-    )
-    .await;
+    let mut bus = MemoryBus::default();
+    let script = "count a\ncount b\nemit x";
+    let invoked = run(subject, script, 1, limits, &mut bus).await;
     let limit = Outcome::Limit {
-        message: "too many writes".to_owned(),
+        message: "wrote more than 1 state keys in one attempt".to_owned(),
     };
     assert_eq!(invoked.outcome, limit);
     assert!(invoked.emitted.is_empty());
+    assert!(bus.state.is_empty());
 
-    let mut services = MemoryServices {
+    let limits = FunctionLimits::default();
+    let mut bus = MemoryBus {
         broken: true,
-        ..MemoryServices::default()
+        ..MemoryBus::default()
     };
-    let invoked = run(subject, "count a", 1, limits, &mut services).await;
+    let invoked = run(subject, "count a", 1, limits, &mut bus).await;
     let host = Outcome::Host {
         message: "the store is gone".to_owned(),
     };
@@ -321,8 +353,8 @@ async fn check_refusals(subject: &dyn Subject) {
         emits_max: 2,
         ..limits
     };
-    let mut services = MemoryServices::default();
-    let invoked = run(subject, "emit a\nemit a\nemit a", 1, limits, &mut services).await;
+    let mut bus = MemoryBus::default();
+    let invoked = run(subject, "emit a\nemit a\nemit a", 1, limits, &mut bus).await;
     assert_eq!(invoked.outcome.class(), "limit");
     assert!(invoked.emitted.is_empty());
 }
@@ -332,8 +364,8 @@ async fn check_time(subject: &dyn Subject) {
         timeout_ms_max: 200,
         ..FunctionLimits::default()
     };
-    let mut services = MemoryServices::default();
-    let invoked = run(subject, "log a\nhang", 1, limits, &mut services).await;
+    let mut bus = MemoryBus::default();
+    let invoked = run(subject, "log a\nhang", 1, limits, &mut bus).await;
     let timeout = Outcome::Timeout {
         kind: TimeoutKind::Wall,
         limit_ms: 200,

@@ -24,6 +24,8 @@
 //! | `log MESSAGE` | logs a line |
 //! | `show` | logs the event's data |
 //! | `config KEY`, `secret NAME` | logs the value |
+//! | `tick NAME` | adds 1 to the counter of the metric NAME |
+//! | `took NAME MS` | adds a time to the metric NAME |
 //! | `hang` | waits for an hour: the wall-clock limit ends it |
 //! | `memory` | it ends over its memory |
 //! | `spin` | it ends over its processor time |
@@ -44,8 +46,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::capabilities::Capabilities;
+use super::capabilities::log::Level;
 use super::error::{Error, Kind};
-use super::{Call, Emitted, Function, GuestServices, Invocation, Invoked, Runtime, ServiceError};
+use super::{Call, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
 use edgebus_model::{Data, Digest, Outcome, TimeoutKind};
 
 /// Runs scripts.
@@ -77,6 +81,8 @@ enum Line {
     Show,
     Config(String),
     Secret(String),
+    Tick(String),
+    Took(String, Duration),
     Hang,
     Memory,
     Spin,
@@ -123,11 +129,16 @@ fn parse(line: &str) -> Result<Line, Error> {
         "none" => Line::None(text()),
         "mark" => Line::Mark(text()),
         "gate" => Line::Gate(text()),
-        "same" | "need" | "at" => {
+        "tick" => Line::Tick(text()),
+        "same" | "need" | "at" | "took" => {
             let (first, second) = argument.split_once(' ').ok_or_else(|| unknown(line))?;
             match word {
                 "same" => Line::Same(first.to_owned(), second.to_owned()),
                 "need" => Line::Need(first.to_owned(), second.to_owned()),
+                "took" => {
+                    let ms = second.parse().map_err(|_| unknown(line))?;
+                    Line::Took(first.to_owned(), Duration::from_millis(ms))
+                }
                 _ => Line::At(
                     first.parse().map_err(|_| unknown(line))?,
                     Box::new(parse(second)?),
@@ -153,7 +164,7 @@ impl Function for Script {
     fn invoke<'a>(
         &'a self,
         invocation: Invocation,
-        services: &'a mut dyn GuestServices,
+        capabilities: &'a mut Capabilities<'_>,
     ) -> Call<'a, Invoked> {
         Box::pin(async move {
             let started = Instant::now();
@@ -163,7 +174,7 @@ impl Function for Script {
                 emitted: Vec::new(),
                 output: String::new(),
             };
-            let work = attempt.run(&self.0, services);
+            let work = attempt.run(&self.0, capabilities);
             let ended = tokio::time::timeout(Duration::from_millis(limit_ms), work).await;
             let outcome = match ended {
                 Ok(Ok(())) => Outcome::Success,
@@ -196,7 +207,7 @@ impl Attempt<'_> {
     async fn run(
         &mut self,
         lines: &[Line],
-        services: &mut dyn GuestServices,
+        capabilities: &mut Capabilities<'_>,
     ) -> Result<(), Outcome> {
         for line in lines {
             let line = match line {
@@ -205,12 +216,13 @@ impl Attempt<'_> {
                 line => line,
             };
             if let Line::None(prefix) = line {
-                let keys = services.state_keys(prefix.as_bytes(), None, 10).await;
+                let state = &mut capabilities.state;
+                let keys = state.keys(prefix.as_bytes(), None, 10).await;
                 if !keys.map_err(refused)?.is_empty() {
                     break;
                 }
             }
-            self.obey(line, services).await?;
+            self.obey(line, capabilities).await?;
         }
         let limits = &self.invocation.limits;
         if self.emitted.len() > usize::try_from(limits.emits_max).unwrap_or(usize::MAX) {
@@ -224,9 +236,14 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn obey(&mut self, line: &Line, services: &mut dyn GuestServices) -> Result<(), Outcome> {
+    async fn obey(
+        &mut self,
+        line: &Line,
+        capabilities: &mut Capabilities<'_>,
+    ) -> Result<(), Outcome> {
         let context = &self.invocation.context;
         let limits = &self.invocation.limits;
+        let state = &mut capabilities.state;
         match line.clone() {
             Line::Nothing | Line::None(_) | Line::At(..) => {}
             Line::Reject(message) => return Err(Outcome::Reject { message }),
@@ -259,18 +276,16 @@ impl Attempt<'_> {
                 }
             }
             Line::Count(key) => {
-                let sum = services.state_increment(key.as_bytes(), 1).await;
+                let sum = state.increment(key.as_bytes(), 1).await;
                 sum.map_err(refused)?;
             }
             Line::Swap(key) => {
                 let one = Some(Bytes::from_static(b"1"));
-                let swapped = services
-                    .state_compare_and_set(key.as_bytes(), None, one)
-                    .await;
+                let swapped = state.compare_and_set(key.as_bytes(), None, one).await;
                 self.log(&swapped.map_err(refused)?.to_string());
             }
             Line::Keys(prefix) => {
-                let keys = services.state_keys(prefix.as_bytes(), None, 10).await;
+                let keys = state.keys(prefix.as_bytes(), None, 10).await;
                 let keys = keys.map_err(refused)?;
                 let keys: Vec<_> = keys
                     .iter()
@@ -281,19 +296,18 @@ impl Attempt<'_> {
             Line::Mark(prefix) => {
                 let key = format!("{prefix}{}", context.position);
                 let one = Some(Bytes::from_static(b"1"));
-                let set = services.state_set(key.as_bytes(), one).await;
-                set.map_err(refused)?;
+                state.set(key.as_bytes(), one).map_err(refused)?;
             }
             Line::Same(one, other) => {
-                let one = services.state_get(one.as_bytes()).await.map_err(refused)?;
-                let other = services.state_get(other.as_bytes()).await;
+                let one = state.get(one.as_bytes()).await.map_err(refused)?;
+                let other = state.get(other.as_bytes()).await;
                 if one != other.map_err(refused)? {
                     let message = "the values differ".to_owned();
                     return Err(Outcome::Reject { message });
                 }
             }
             Line::Need(key, name) => {
-                let found = services.state_get(key.as_bytes()).await.map_err(refused)?;
+                let found = state.get(key.as_bytes()).await.map_err(refused)?;
                 Gate::named(&name).pass().await;
                 if found.is_none() {
                     let message = format!("there is no {key}");
@@ -306,8 +320,10 @@ impl Attempt<'_> {
                 Data::Json(data) => self.log(&String::from_utf8_lossy(data)),
                 other => self.log(&format!("{other:?}")),
             },
-            Line::Config(key) => self.log(&format!("{:?}", services.config(&key))),
-            Line::Secret(name) => self.log(&format!("{:?}", services.secret(&name))),
+            Line::Config(key) => self.log(&format!("{:?}", capabilities.config.get(&key))),
+            Line::Secret(name) => self.log(&format!("{:?}", capabilities.secrets.get(&name))),
+            Line::Tick(name) => self.warn(capabilities.metrics.count(&name, 1)),
+            Line::Took(name, time) => self.warn(capabilities.metrics.time(&name, time)),
             Line::Hang => tokio::time::sleep(Duration::from_secs(3_600)).await,
             Line::Memory => {
                 return Err(Outcome::Memory {
@@ -325,7 +341,18 @@ impl Attempt<'_> {
     }
 
     fn log(&mut self, message: &str) {
-        writeln!(self.output, "INFO {message}").expect("a string takes everything");
+        self.say(Level::Info, message);
+    }
+
+    fn warn(&mut self, dropped: Option<String>) {
+        if let Some(reason) = dropped {
+            self.say(Level::Warn, &reason);
+        }
+    }
+
+    fn say(&mut self, level: Level, message: &str) {
+        let level = level.word();
+        writeln!(self.output, "{level} {message}").expect("a string takes everything");
     }
 }
 

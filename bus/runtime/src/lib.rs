@@ -1,11 +1,12 @@
 //! The runtime's interface: runs a component, returns outcomes.
 //!
-//! A guest asks for state, configuration, secrets and log through [`GuestServices`], which the pipeline
-//! implements; this room knows no store. One fresh instance for each attempt, dropped whole after it.
+//! What a guest may ask of the bus is in [`capabilities`], a file for each capability; this room knows no store.
+//! One fresh instance for each attempt, dropped whole after it.
 //! Never here: retries, settlement, anything that outlives the attempt.
 
 #![forbid(unsafe_code)]
 
+pub mod capabilities;
 pub mod error;
 
 #[cfg(any(test, feature = "testing"))]
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 use edgebus_model::{Digest, Event, FunctionLimits, Outcome};
 
+use capabilities::Capabilities;
 pub use error::Error;
 
 /// A boxed future: the door is used through `dyn`.
@@ -46,11 +48,12 @@ pub trait Runtime: Send + Sync + 'static {
 /// A compiled function, ready to be called any number of times at once.
 pub trait Function: Send + Sync + 'static {
     /// Runs one attempt in a fresh instance, within `invocation.limits`; always returns, at the latest
-    /// when the wall-clock limit is over. Dropping the future ends the attempt.
+    /// when the wall-clock limit is over. Dropping the future ends the attempt. What the guest asks for, it asks
+    /// of `capabilities`; what it did stays there, however the attempt ends.
     fn invoke<'a>(
         &'a self,
         invocation: Invocation,
-        services: &'a mut dyn GuestServices,
+        capabilities: &'a mut Capabilities<'_>,
     ) -> Call<'a, Invoked>;
 }
 
@@ -119,17 +122,6 @@ pub struct Emitted {
     pub data: Option<Bytes>,
 }
 
-/// A level of the guest's log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
 /// Why the host said no to a guest.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ServiceError {
@@ -142,40 +134,4 @@ pub enum ServiceError {
     /// State that the attempt has read was changed; the attempt ends with [`Outcome::Conflict`], whatever the guest does.
     #[error("state that was read has changed")]
     Conflict,
-}
-
-/// What a guest may ask of the bus. One value serves one attempt.
-pub trait GuestServices: Send {
-    /// The value under `key`: what this attempt wrote, else what the store has.
-    fn state_get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>>;
-    /// Writes `key` when the attempt succeeds; `None` deletes.
-    fn state_set<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        value: Option<Bytes>,
-    ) -> Call<'a, Result<(), ServiceError>>;
-    /// Writes `new` if the value is `expected`; tells whether it was.
-    fn state_compare_and_set<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        expected: Option<Bytes>,
-        new: Option<Bytes>,
-    ) -> Call<'a, Result<bool, ServiceError>>;
-    /// Adds `delta` to the decimal integer under `key` (absent counts as 0; other text is a [`ServiceError::Limit`]) and returns the sum; an overflow is refused.
-    fn state_increment<'a>(
-        &'a mut self,
-        key: &'a [u8],
-        delta: i64,
-    ) -> Call<'a, Result<i64, ServiceError>>;
-    /// At most `limit` keys with `prefix`, in byte order, after `after`: those of the store, changed by what this attempt wrote.
-    fn state_keys<'a>(
-        &'a mut self,
-        prefix: &'a [u8],
-        after: Option<&'a [u8]>,
-        limit: u32,
-    ) -> Call<'a, Result<Vec<Vec<u8>>, ServiceError>>;
-    /// A value of the manifest's `config`.
-    fn config(&self, key: &str) -> Option<String>;
-    /// A secret that the manifest allows; `None` if it is not allowed or not set.
-    fn secret(&self, name: &str) -> Option<String>;
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use divan::Bencher;
 use edgebus_model::{Data, Digest, Event, FunctionLimits};
-use edgebus_runtime::{Call, Context, Function, GuestServices, Invocation, Runtime, ServiceError};
+use edgebus_runtime::conformance::MemoryBus;
+use edgebus_runtime::{Context, Function, Invocation, Runtime};
 use edgebus_wasmtime::{Settings, WasmtimeRuntime};
 
 #[path = "../../../tests/support/guests.rs"]
@@ -18,57 +19,6 @@ fn main() {
     function("triage");
     function("bench-parse");
     divan::main();
-}
-
-/// A guest that asks for nothing gets nothing.
-struct NoServices;
-
-impl GuestServices for NoServices {
-    fn state_get<'a>(&'a mut self, _: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn state_set<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: Option<Bytes>,
-    ) -> Call<'a, Result<(), ServiceError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn state_compare_and_set<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: Option<Bytes>,
-        _: Option<Bytes>,
-    ) -> Call<'a, Result<bool, ServiceError>> {
-        Box::pin(async { Ok(true) })
-    }
-
-    fn state_increment<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        delta: i64,
-    ) -> Call<'a, Result<i64, ServiceError>> {
-        Box::pin(async move { Ok(delta) })
-    }
-
-    fn state_keys<'a>(
-        &'a mut self,
-        _: &'a [u8],
-        _: Option<&'a [u8]>,
-        _: u32,
-    ) -> Call<'a, Result<Vec<Vec<u8>>, ServiceError>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn config(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn secret(&self, _: &str) -> Option<String> {
-        None
-    }
 }
 
 fn function(name: &str) -> Arc<dyn Function> {
@@ -117,7 +67,7 @@ fn bench(bencher: Bencher, name: &str, event: &Arc<Event>) {
             context: Context::default(),
             limits: FunctionLimits::default(),
         };
-        let invoked = block_on(function.invoke(invocation, &mut NoServices));
+        let invoked = block_on(MemoryBus::default().run(&*function, invocation));
         assert!(invoked.outcome.is_success(), "{:?}", invoked.outcome);
         invoked
     });

@@ -7,17 +7,17 @@ use ::wasmtime::component::{Component, InstancePre};
 use super::bindings::edgebus::function::types as wire;
 use super::host::Guest;
 use edgebus_model::Code;
+use edgebus_runtime::capabilities::Capability;
 use edgebus_runtime::error::{Error, Kind};
 
 /// What a function exports.
 const HANDLER: &str = "edgebus:function/handler@0.1.";
-/// What a function may import: packages of WASI 0.2, and the interfaces of our own.
-const OFFERED: [&str; 10] = [
-    "edgebus:function/types@0.1.",
-    "edgebus:function/state@0.1.",
-    "edgebus:function/config@0.1.",
-    "edgebus:function/secrets@0.1.",
-    "edgebus:function/log@0.1.",
+/// The versions of our interfaces that are offered.
+const VERSION: &str = "@0.1.";
+/// The words that our interfaces share.
+const TYPES: &str = "edgebus:function/types";
+/// What a function may import of WASI 0.2.
+const WASI: [&str; 5] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
@@ -73,8 +73,7 @@ pub(super) fn check_world(engine: &Engine, component: &Component) -> Result<(), 
     let unknown: Vec<&str> = world
         .imports(engine)
         .map(|(name, _)| name)
-        .filter(|name| !OFFERED.iter().any(|offered| name.starts_with(offered)))
-        .filter(|name| !name.starts_with(REFUSED))
+        .filter(|name| !offered(name) && !name.starts_with(REFUSED))
         .collect();
     if unknown.is_empty() {
         return Ok(());
@@ -83,6 +82,17 @@ pub(super) fn check_world(engine: &Engine, component: &Component) -> Result<(), 
         "the component imports `{}`, which this bus doesn't offer",
         unknown.join("`, `")
     )))
+}
+
+/// True if a function may import the interface: each capability is offered, whatever the manifest grants.
+fn offered(import: &str) -> bool {
+    let own = |interface: &str| {
+        let version = import.strip_prefix(interface);
+        version.is_some_and(|version| version.starts_with(VERSION))
+    };
+    own(TYPES)
+        || Capability::ALL.iter().any(|known| own(known.interface()))
+        || WASI.iter().any(|package| import.starts_with(package))
 }
 
 /// Compares the handler's types with ours: an instance would fail at its first attempt only.

@@ -1,43 +1,25 @@
 //! Passes host calls from a guest to its attempt's driver.
 //!
-//! A store's data must be `'static`, and the pipeline's services are borrowed for one attempt. So a host
-//! function leaves its call here and waits. The driver polls the guest and has the services: when the guest's
-//! poll is pending, it takes the call, answers it, and polls again. The captured output and the processor time
-//! are here too, because they outlive a guest that is stopped.
+//! A store's data must be `'static`, and an attempt's capabilities are borrowed. So a host function leaves its
+//! call here and waits. The driver polls the guest and has the capabilities: when the guest's poll is pending, it
+//! takes the call, makes it, and polls again. The captured output and the processor time are here too, because
+//! they outlive a guest that is stopped. Never here: what a call does (`host`).
 
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::ending::Stop;
 use super::meter::Meter;
 use super::output::{LastWords, Output};
 use edgebus_model::FunctionLimits;
-use edgebus_runtime::ServiceError;
+use edgebus_runtime::capabilities::Capabilities;
+use edgebus_runtime::{Call, ServiceError};
 
-/// A call of a guest.
-pub(super) enum HostCall {
-    Get(String),
-    Set(String, Option<Bytes>),
-    Swap(String, Option<Bytes>, Option<Bytes>),
-    Increment(String, i64),
-    Keys(String, Option<String>, u32),
-    Config(String),
-    Secret(String),
-}
-
-/// The reply to a call.
-pub(super) enum HostReply {
-    Value(Option<Bytes>),
-    Done,
-    Swapped(bool),
-    Sum(i64),
-    Keys(Vec<Vec<u8>>),
-    Text(Option<String>),
-}
+/// A call of a guest; it leaves its answer where the guest looks for it.
+pub(super) type HostCall =
+    Box<dyn for<'c, 'g> FnOnce(&'c mut Capabilities<'g>) -> Call<'c, ()> + Send>;
 
 /// What the guest's host functions and the driver share.
 pub(super) struct HostCalls {
@@ -47,8 +29,7 @@ pub(super) struct HostCalls {
 }
 
 struct Inside {
-    question: Option<HostCall>,
-    answer: Option<Result<HostReply, ServiceError>>,
+    call: Option<HostCall>,
     output: Output,
     meter: Meter,
 }
@@ -59,34 +40,40 @@ impl HostCalls {
         Self {
             limits,
             inside: Mutex::new(Inside {
-                question: None,
-                answer: None,
+                call: None,
                 output: Output::new(output_bytes_max),
                 meter: Meter::default(),
             }),
         }
     }
 
-    /// Asks, and waits for the answer: the guest's side.
-    pub(super) async fn ask(&self, question: HostCall) -> Result<HostReply, ::wasmtime::Error> {
-        self.inside().question = Some(question);
-        let answer = poll_fn(|_| match self.inside().answer.take() {
-            Some(answer) => Poll::Ready(answer),
-            // The driver polls again as soon as it has answered: no waker is needed.
-            None => Poll::Pending,
+    /// Has `call` made with the attempt's capabilities, and waits for its answer: the guest's side.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        call: impl for<'c, 'g> FnOnce(&'c mut Capabilities<'g>) -> Call<'c, Result<T, ServiceError>>
+        + Send
+        + 'static,
+    ) -> Result<T, ::wasmtime::Error> {
+        let answer = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&answer);
+        self.inside().call = Some(Box::new(move |capabilities| {
+            Box::pin(async move {
+                let answer = call(capabilities).await;
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            })
+        }));
+        let answer = poll_fn(|_| {
+            let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // The driver polls again as soon as the call is made: no waker is needed.
+            answer.map_or(Poll::Pending, Poll::Ready)
         })
         .await;
         answer.map_err(|error| Stop::from(error).into())
     }
 
-    /// The open question: the driver's side.
-    pub(super) fn question(&self) -> Option<HostCall> {
-        self.inside().question.take()
-    }
-
-    /// Answers it.
-    pub(super) fn answer(&self, answer: Result<HostReply, ServiceError>) {
-        self.inside().answer = Some(answer);
+    /// The open call: the driver's side.
+    pub(super) fn take_call(&self) -> Option<HostCall> {
+        self.inside().call.take()
     }
 
     /// Lets `write` add to the output.

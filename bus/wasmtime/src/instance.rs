@@ -15,12 +15,11 @@ use super::bindings::edgebus::function::types as wire;
 use super::compile::InProgress;
 use super::ending::{self, Stop};
 use super::host::Guest;
-use super::host_calls::{HostCall, HostCalls, HostReply};
+use super::host_calls::{HostCall, HostCalls};
 use super::{EngineShared, HANDLES_MAX, HOSTCALL_FUEL};
 use edgebus_model::{Attribute, Data, FunctionLimits, Outcome, TimeoutKind};
-use edgebus_runtime::{
-    Call, Context, Emitted, Function, GuestServices, Invocation, Invoked, ServiceError,
-};
+use edgebus_runtime::capabilities::Capabilities;
+use edgebus_runtime::{Call, Context, Emitted, Function, Invocation, Invoked};
 
 /// A compiled function, linked and ready.
 pub(super) struct Compiled {
@@ -41,21 +40,25 @@ impl Function for Compiled {
     fn invoke<'a>(
         &'a self,
         invocation: Invocation,
-        services: &'a mut dyn GuestServices,
+        capabilities: &'a mut Capabilities<'_>,
     ) -> Call<'a, Invoked> {
-        Box::pin(self.attempt(invocation, services))
+        Box::pin(self.attempt(invocation, capabilities))
     }
 }
 
 impl Compiled {
-    async fn attempt(&self, invocation: Invocation, services: &mut dyn GuestServices) -> Invoked {
+    async fn attempt(
+        &self,
+        invocation: Invocation,
+        capabilities: &mut Capabilities<'_>,
+    ) -> Invoked {
         let started = Instant::now();
         let limits = invocation.limits;
         let host_calls = Arc::new(HostCalls::new(limits));
         let mut slot = None;
         let work = async {
             slot = Some(self.slot().await?);
-            self.run(&invocation, &host_calls, services).await
+            self.run(&invocation, &host_calls, capabilities).await
         };
         let ended = tokio::time::timeout(Duration::from_millis(limits.timeout_ms_max), work).await;
         let (outcome, emitted) = match ended {
@@ -93,7 +96,7 @@ impl Compiled {
         &self,
         invocation: &Invocation,
         host_calls: &Arc<HostCalls>,
-        services: &mut dyn GuestServices,
+        capabilities: &mut Capabilities<'_>,
     ) -> Result<Vec<Emitted>, Outcome> {
         let limits = &FunctionLimits {
             // Where addresses are short, no memory can grow as far as the manifest may allow.
@@ -106,7 +109,7 @@ impl Compiled {
         let _running = self.shared.ticker.run();
         let mut store = self.store(host_calls, limits);
         let guest = self.call(&mut store, invocation);
-        match drive(guest, host_calls, services).await {
+        match drive(guest, host_calls, capabilities).await {
             Ok(Ok(events)) => emitted(events, limits),
             Ok(Err(wire::Failure::Retry(retry))) => Err(Outcome::Retry {
                 after_ms: retry.after_ms,
@@ -196,17 +199,17 @@ fn context(context: &Context) -> wire::Context<'_> {
     }
 }
 
-/// Polls the guest to its end, and answers what it asks on the way.
+/// Polls the guest to its end, and makes its calls on the way.
 async fn drive(
     guest: impl Future<Output = Answered>,
     host_calls: &HostCalls,
-    services: &mut dyn GuestServices,
+    capabilities: &mut Capabilities<'_>,
 ) -> Answered {
     let mut guest = pin!(guest);
     loop {
         match step(guest.as_mut(), host_calls).await {
             Step::Ended(answered) => return answered,
-            Step::Asked(question) => host_calls.answer(answer(question, services).await),
+            Step::Asked(call) => call(capabilities).await,
         }
     }
 }
@@ -224,40 +227,14 @@ async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, host_calls: &
             Poll::Ready(answered) => Poll::Ready(Step::Ended(answered)),
             Poll::Pending => {
                 host_calls.leave();
-                match host_calls.question() {
-                    Some(question) => Poll::Ready(Step::Asked(question)),
+                match host_calls.take_call() {
+                    Some(call) => Poll::Ready(Step::Asked(call)),
                     None => Poll::Pending,
                 }
             }
         }
     })
     .await
-}
-
-async fn answer(
-    question: HostCall,
-    services: &mut dyn GuestServices,
-) -> Result<HostReply, ServiceError> {
-    Ok(match question {
-        HostCall::Get(key) => HostReply::Value(services.state_get(key.as_bytes()).await?),
-        HostCall::Set(key, value) => {
-            services.state_set(key.as_bytes(), value).await?;
-            HostReply::Done
-        }
-        HostCall::Swap(key, expected, new) => {
-            let key = key.as_bytes();
-            HostReply::Swapped(services.state_compare_and_set(key, expected, new).await?)
-        }
-        HostCall::Increment(key, delta) => {
-            HostReply::Sum(services.state_increment(key.as_bytes(), delta).await?)
-        }
-        HostCall::Keys(prefix, after, limit) => {
-            let after = after.as_ref().map(String::as_bytes);
-            HostReply::Keys(services.state_keys(prefix.as_bytes(), after, limit).await?)
-        }
-        HostCall::Config(key) => HostReply::Text(services.config(&key)),
-        HostCall::Secret(name) => HostReply::Text(services.secret(&name)),
-    })
 }
 
 /// The guest's events in the door's words, if they are within the limits.

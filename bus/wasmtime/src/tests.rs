@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use edgebus_model::{FunctionLimits, Outcome, TimeoutKind};
-use edgebus_runtime::conformance::{MemoryServices, Subject, check_all, invocation};
+use edgebus_runtime::conformance::{MemoryBus, Subject, check_all, invocation};
 use edgebus_runtime::{Invoked, Runtime};
 
 #[path = "../../../tests/support/guests.rs"]
@@ -45,11 +45,9 @@ async fn prepare(runtime: &WasmtimeRuntime, component: Vec<u8>) -> Arc<dyn Funct
 }
 
 async fn attempt(script: &str, limits: FunctionLimits) -> Invoked {
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     let function = hostile().await;
-    function
-        .invoke(invocation(script, 1, limits), &mut services)
-        .await
+    bus.run(&*function, invocation(script, 1, limits)).await
 }
 
 fn limits() -> FunctionLimits {
@@ -261,14 +259,11 @@ async fn floods_of_events_and_state_are_refused() {
         );
         assert!(invoked.emitted.is_empty(), "{script}");
     }
-    let mut services = MemoryServices {
-        writes_left: Some(256),
-        ..MemoryServices::default()
-    };
+    let mut bus = MemoryBus::default();
     let function = hostile().await;
-    let flood = function.invoke(invocation("flood-state", 1, limits), &mut services);
+    let flood = bus.run(&*function, invocation("flood-state", 1, limits));
     assert_eq!(flood.await.outcome.class(), "limit");
-    assert_eq!(services.state.len(), 256);
+    assert!(bus.state.is_empty(), "nothing of it takes effect");
 }
 
 #[tokio::test]
@@ -289,8 +284,8 @@ async fn undecodable_data_is_rejected_with_its_place() {
     let mut event = (*invocation.event).clone();
     event.data = edgebus_model::Data::Json(Bytes::from_static(b"{\"do\":7}"));
     invocation.event = Arc::new(event);
-    let mut services = MemoryServices::default();
-    let invoked = hostile().await.invoke(invocation, &mut services).await;
+    let mut bus = MemoryBus::default();
+    let invoked = bus.run(&*hostile().await, invocation).await;
     let Outcome::Reject { message } = invoked.outcome else {
         unreachable!("{:?}", invoked.outcome);
     };
@@ -311,14 +306,14 @@ async fn many_memories_count_together() {
     };
     assert!(each < limits(16 << 20).memory_bytes_max);
     let function = prepare(&runtime, many_memories(number)).await;
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     for (bytes_max, class) in [
         (16 << 20, "memory"),
         (159 << 20, "memory"),
         (162 << 20, "success"),
     ] {
-        let invoked = function
-            .invoke(invocation("ok", 1, limits(bytes_max)), &mut services)
+        let invoked = bus
+            .run(&*function, invocation("ok", 1, limits(bytes_max)))
             .await;
         assert_eq!(
             invoked.outcome.class(),
@@ -350,23 +345,21 @@ async fn a_neighbour_is_served_meanwhile() {
                 ..limits()
             };
             tokio::spawn(async move {
-                let mut services = MemoryServices::default();
-                function
-                    .invoke(invocation(script, 1, limits), &mut services)
-                    .await
+                let mut bus = MemoryBus::default();
+                bus.run(&*function, invocation(script, 1, limits)).await
             })
         })
         .collect();
     let mut worst = Duration::ZERO;
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     for _ in 0..20 {
-        let invoked = function
-            .invoke(invocation("count a", 1, limits()), &mut services)
+        let invoked = bus
+            .run(&*function, invocation("count a", 1, limits()))
             .await;
         assert_eq!(invoked.outcome, Outcome::Success);
         worst = worst.max(invoked.duration);
     }
-    assert_eq!(services.state[b"a".as_slice()], "20");
+    assert_eq!(bus.state[b"a".as_slice()], "20");
     assert!(worst < Duration::from_secs(2), "{worst:?}");
     for task in hostile {
         assert!(!task.is_finished(), "it would have run on");
@@ -376,16 +369,16 @@ async fn a_neighbour_is_served_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_fresh_instances_share_nothing() {
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     let function = hostile().await;
     for _ in 0..1_000 {
-        let invoked = function
-            .invoke(invocation("count a\nemit x", 1, limits()), &mut services)
+        let invoked = bus
+            .run(&*function, invocation("count a\nemit x", 1, limits()))
             .await;
         assert_eq!(invoked.outcome, Outcome::Success);
         assert_eq!(invoked.emitted.len(), 1);
     }
-    assert_eq!(services.state[b"a".as_slice()], "1000");
+    assert_eq!(bus.state[b"a".as_slice()], "1000");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,29 +389,26 @@ async fn more_attempts_than_slots_wait_for_their_turn() {
         .map(|_| {
             let function = Arc::clone(&function);
             tokio::spawn(async move {
-                let mut services = MemoryServices::default();
-                function
-                    .invoke(invocation("nap 1", 1, limits()), &mut services)
-                    .await
+                let mut bus = MemoryBus::default();
+                bus.run(&*function, invocation("nap 1", 1, limits())).await
             })
         })
         .collect();
     for task in tasks {
         assert_eq!(task.await.expect("no panic").outcome, Outcome::Success);
     }
-    let mut services = MemoryServices::default();
-    let mut other_services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
+    let mut other_bus = MemoryBus::default();
     let short = FunctionLimits {
         timeout_ms_max: 50,
         ..limits()
     };
     let twice = tokio::join!(
-        function.invoke(invocation("hang", 1, limits_of(300)), &mut services),
+        bus.run(&*function, invocation("hang", 1, limits_of(300))),
         async {
             let component = many_memories(1);
             let wide = prepare(&runtime, component).await;
-            wide.invoke(invocation("ok", 1, short), &mut other_services)
-                .await
+            other_bus.run(&*wide, invocation("ok", 1, short)).await
         }
     );
     assert_eq!(twice.0.outcome.class(), "timeout");
@@ -547,10 +537,10 @@ async fn one_component_is_one_function() {
 
 #[tokio::test]
 async fn dropping_an_attempt_ends_it() {
-    let mut services = MemoryServices::default();
+    let mut bus = MemoryBus::default();
     let function = hostile().await;
     for script in ["spin", "hang"] {
-        let invoked = function.invoke(invocation(script, 1, limits_of(60_000)), &mut services);
+        let invoked = bus.run(&*function, invocation(script, 1, limits_of(60_000)));
         let ended = tokio::time::timeout(Duration::from_millis(30), invoked).await;
         assert!(ended.is_err(), "{script}");
     }

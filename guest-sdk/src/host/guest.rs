@@ -1,10 +1,10 @@
-//! The component's side: generated bindings to the world in `wit/`, and the conversions from and to them.
+//! The component's side: generated bindings to the world in `wit/`, and the handler's conversions from and to
+//! them.
 
 use std::io::Write as _;
 
-use bindings::edgebus::function::{config, log as wire_log, secrets, state, types};
+use bindings::edgebus::function::types;
 
-use crate::log::Level;
 use crate::{Context, Emit, Event, Failure, Payload};
 
 /// The generated bindings.
@@ -91,51 +91,4 @@ fn failure_out(failure: Failure) -> types::Failure {
         }),
         Failure::Reject { message } => types::Failure::Reject(message),
     }
-}
-
-pub(crate) fn state_get(key: &str) -> Option<Vec<u8>> {
-    state::get(key)
-}
-
-pub(crate) fn state_set(key: &str, value: &[u8]) {
-    state::set(key, value);
-}
-
-pub(crate) fn state_delete(key: &str) {
-    state::delete(key);
-}
-
-pub(crate) fn state_list_keys(prefix: &str, after: Option<&str>, limit: u32) -> Vec<String> {
-    state::list_keys(prefix, after, limit)
-}
-
-pub(crate) fn state_compare_and_set(
-    key: &str,
-    expected: Option<&[u8]>,
-    new: Option<&[u8]>,
-) -> bool {
-    state::compare_and_set(key, expected, new)
-}
-
-pub(crate) fn state_increment(key: &str, delta: i64) -> i64 {
-    state::increment(key, delta)
-}
-
-pub(crate) fn config_get(key: &str) -> Option<String> {
-    config::get(key)
-}
-
-pub(crate) fn secret_get(name: &str) -> Option<String> {
-    secrets::get(name)
-}
-
-pub(crate) fn log(level: Level, message: &str) {
-    let level = match level {
-        Level::Trace => wire_log::Level::Trace,
-        Level::Debug => wire_log::Level::Debug,
-        Level::Info => wire_log::Level::Info,
-        Level::Warn => wire_log::Level::Warn,
-        Level::Error => wire_log::Level::Error,
-    };
-    wire_log::write(level, message);
 }

@@ -5,11 +5,13 @@
 //! often it is attempted. When a customer's total passes `VIP_CENTS` for the first time, one
 //! `com.example.customer.vip` is emitted, in the same transaction.
 //!
+//! `/metrics` shows how many orders and new VIPs there were since the bus started.
+//!
 //! Config: `VIP_CENTS`, 100000 if it is not set.
 
 #![forbid(unsafe_code)]
 
-use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
+use edgebus_sdk::{Emit, Event, Failure, config, function, log, metrics, state};
 use serde::{Deserialize, Serialize};
 
 /// An order; other fields don't matter here.
@@ -43,10 +45,12 @@ fn handle(event: Event<Order>) -> Result<Option<Emit>, Failure> {
     let orders = state::increment(&format!("orders/{}", order.customer), 1);
     let total_cents = state::increment(&format!("cents/{}", order.customer), order.total_cents);
     log::info!("{}: {orders} orders, {total_cents} cents", order.customer);
+    metrics::count("orders", 1);
     let before = total_cents - order.total_cents;
     if before >= vip_cents || total_cents < vip_cents {
         return Ok(None);
     }
+    metrics::count("vips", 1);
     let emit = Emit::new("com.example.customer.vip").subject(&order.customer);
     let vip = Vip {
         customer: order.customer,
@@ -80,11 +84,12 @@ mod tests {
         assert_eq!(harness.state("cents/ada"), Some(b"350".to_vec()));
         assert_eq!(harness.state("cents/bob"), Some(b"5".to_vec()));
         assert!(harness.output().ends_with("INFO bob: 1 orders, 5 cents\n"));
+        assert_eq!(harness.counted("orders"), 4);
     }
 
     #[test]
     fn a_customer_becomes_a_vip_once() {
-        let _harness = Harness::new().config("VIP_CENTS", "300");
+        let harness = Harness::new().config("VIP_CENTS", "300");
         assert_eq!(place("ada", 299), Ok(None));
         let emit = place("ada", 1).expect("fine").expect("she is one now");
         assert_eq!(emit.subject.as_deref(), Some("ada"));
@@ -95,6 +100,7 @@ mod tests {
         };
         assert_eq!(emit.data_as::<Vip>().expect("it is a vip"), expected);
         assert_eq!(place("ada", 1_000), Ok(None));
+        assert_eq!(harness.counted("vips"), 1);
     }
 
     #[test]

@@ -8,34 +8,8 @@ use std::fmt::Write as _;
 /// Where a project has it.
 pub(super) const FOLDER: &str = ".edgebus/sdk";
 
-macro_rules! embed {
-    ($($path:literal,)*) => {
-        &[$(($path, include_str!(concat!("../../../../", $path)))),*]
-    };
-}
-
-/// Path from the repository's folder, and text.
-const FILES: &[(&str, &str)] = embed![
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
-    "guest-sdk/Cargo.toml",
-    "guest-sdk/macros/Cargo.toml",
-    "guest-sdk/macros/src/lib.rs",
-    "guest-sdk/src/config.rs",
-    "guest-sdk/src/context.rs",
-    "guest-sdk/src/emit.rs",
-    "guest-sdk/src/event.rs",
-    "guest-sdk/src/failure.rs",
-    "guest-sdk/src/host/guest.rs",
-    "guest-sdk/src/host/mod.rs",
-    "guest-sdk/src/host/native.rs",
-    "guest-sdk/src/lib.rs",
-    "guest-sdk/src/log.rs",
-    "guest-sdk/src/secrets.rs",
-    "guest-sdk/src/state.rs",
-    "guest-sdk/src/testing.rs",
-    "wit/function.wit",
-];
+/// Path from the repository's folder, and text; `build.rs` lists them.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk_files.rs"));
 
 /// The repository's workspace, whose versions the SDK takes over.
 const WORKSPACE: &str = include_str!("../../../../Cargo.toml");

@@ -355,7 +355,9 @@ impl Planning {
             }
             let compilation = known.entry(revision.digest);
             let compilation = compilation.or_insert_with(Compilation::to_come).clone();
-            let deployed = functions::deployed(revision.clone(), compilation, &self.secrets);
+            let same = same.filter(|own| own.revision.digest == revision.digest);
+            let kept = same.map(|own| own.kept.clone()).unwrap_or_default();
+            let deployed = functions::deployed(revision.clone(), compilation, &self.secrets, kept);
             (name, deployed)
         });
         functions.collect()

@@ -21,6 +21,7 @@ use super::tasks::Unfinished;
 use super::{Pipeline, Secrets};
 use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{Code, Digest, Name, Revision};
+use edgebus_runtime::capabilities::{self, Kept};
 use edgebus_runtime::{self as runtime, Function, Runtime};
 use edgebus_store::{Catalog, Page};
 
@@ -170,20 +171,21 @@ pub(super) fn to_come(catalog: &Catalog, secrets: &Secrets) -> BTreeMap<Name, Ar
         let compilation = compilation.or_insert_with(Compilation::to_come).clone();
         (
             revision.name.clone(),
-            deployed(revision.clone(), compilation, secrets),
+            deployed(revision.clone(), compilation, secrets, Arc::default()),
         )
     });
     functions.collect()
 }
 
-/// A function with the secrets that it may read, as they are now.
+/// A function with the secrets that it may read, as they are now, and what is kept of it.
 pub(super) fn deployed(
     revision: Revision,
     compilation: Arc<Compilation>,
     secrets: &Secrets,
+    kept: Arc<Kept>,
 ) -> Arc<Deployed> {
     let values = secrets_of(&revision, secrets);
-    Arc::new(Deployed::new(revision, compilation, values))
+    Arc::new(Deployed::new(revision, compilation, values, kept))
 }
 
 fn secrets_of(revision: &Revision, secrets: &Secrets) -> BTreeMap<String, String> {
@@ -358,6 +360,12 @@ pub(super) fn count(snapshot: &Snapshot) -> [u32; 3] {
         }
     }
     counts
+}
+
+/// What the capabilities of the active functions show among the metrics.
+pub(super) fn metrics(snapshot: &Snapshot) -> String {
+    let functions = snapshot.functions.values();
+    capabilities::render(functions.map(|own| (own.revision.name.as_str(), &*own.kept)))
 }
 
 /// Compiles what is in line until the pipeline stops. What failed goes in line again after its rest.

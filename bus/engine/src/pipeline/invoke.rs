@@ -12,7 +12,7 @@ use super::context::Context;
 use super::reading::Reading;
 use super::recover::{self, ClaimBeforeRun};
 use super::scheduler::{Held, Job, Returned, Scheduler, SettleTicket};
-use super::settle::{self, AttemptResult};
+use super::settle::{self, AttemptResult, Ended};
 use super::snapshot::Snapshot;
 use super::target;
 use super::tasks::caught;
@@ -117,7 +117,7 @@ impl Attempts {
         // A death that counts is settled in place of an attempt.
         let death = recover::count_death(&self.context, &snapshot, &job);
         let (job, ended) = match death {
-            Some(settle) => (job, (settle, None)),
+            Some(settle) => (job, Ended::from(settle)),
             None => {
                 // After an unclean stop what was pending then is claimed durably first.
                 let now = self.context.clock.now();
@@ -129,11 +129,15 @@ impl Attempts {
                 (job, ended)
             }
         };
-        let (settle, reading) = ended;
+        let Ended {
+            settle,
+            reading,
+            later,
+        } = ended;
         lease.cost_us.store(meter.used_us(), Ordering::SeqCst);
         lease.settling.store(true, Ordering::SeqCst);
         let held = lease.held;
-        let ticket = SettleTicket { job, held };
+        let ticket = SettleTicket { job, held, later };
         let sent = if settle.attempt.outcome == Outcome::Conflict {
             Err(Box::new((ticket, settle)))
         } else {
@@ -165,7 +169,7 @@ fn can_begin(snapshot: &Snapshot, job: &Job) -> bool {
 }
 
 /// An attempt whose panic is a failed attempt, not the end of a worker.
-async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> (Settle, Option<Reading>) {
+async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> Ended {
     let started_at = context.clock.now();
     let ended = caught(target::attempt(context, snapshot, job)).await;
     ended.unwrap_or_else(|| {
@@ -181,7 +185,7 @@ async fn guarded(context: &Context, snapshot: &Snapshot, job: &Job) -> (Settle, 
             spared: false,
             ..AttemptResult::host(message, started_at)
         };
-        (settle::failed(context, job, &policy, ran), None)
+        settle::failed(context, job, &policy, ran).into()
     })
 }
 

@@ -165,6 +165,11 @@ impl Pipeline {
             snapshot,
             parts.catalog.secret,
         );
+        let weak = Arc::downgrade(&context);
+        context.telemetry.watch_functions(move || {
+            let context = weak.upgrade();
+            context.map_or_else(String::new, |own| functions::metrics(&own.snapshot()))
+        });
         let scheduler = Scheduler::new();
         let (writer, writing) = Writer::start(&context, scheduler.clone()).map_err(no_thread)?;
         let space = space::Watch::new(parts.space);

@@ -15,6 +15,7 @@ use edgebus_model::{
     Subscription, Timestamp, delivery, media_type,
 };
 use edgebus_runtime::Emitted;
+use edgebus_runtime::capabilities::Later;
 use edgebus_store::{Effects, NewEvent, Seen, Settle, SettleEnd, StepOutcome};
 
 /// Conflicts over state after which an attempt counts as failed.
@@ -33,6 +34,26 @@ pub(super) struct AttemptResult {
     pub(super) spared: bool,
 }
 
+/// An attempt that ended, on its way to the writer.
+pub(super) struct Ended {
+    pub(super) settle: Settle,
+    /// The state that the settlement rests on, if it rests on any.
+    pub(super) reading: Option<Reading>,
+    /// What takes effect after the settlement.
+    pub(super) later: Later,
+}
+
+impl From<Settle> for Ended {
+    /// One in which no function ran.
+    fn from(settle: Settle) -> Self {
+        Self {
+            settle,
+            reading: None,
+            later: Later::default(),
+        }
+    }
+}
+
 /// The settlement of an attempt in which `function` ran.
 pub(super) fn conclude(
     context: &Context,
@@ -42,12 +63,17 @@ pub(super) fn conclude(
     function: &Name,
     mut ran: AttemptResult,
     left: Left,
-) -> (Settle, Option<Reading>) {
+) -> Ended {
     let Left {
         reading,
-        mut effects,
+        effects: left,
         emitted,
     } = left;
+    let later = left.later;
+    let mut effects = Effects {
+        writes: left.state.into_iter().collect(),
+        ..Effects::default()
+    };
     if ran.outcome.is_success() {
         match emits(context, snapshot, job, function, emitted) {
             Ok(made) => {
@@ -74,7 +100,11 @@ pub(super) fn conclude(
     } else {
         failed(context, job, &subscription.target.retry, ran)
     };
-    (Settle { seen, ..settle }, reading)
+    Ended {
+        settle: Settle { seen, ..settle },
+        reading,
+        later,
+    }
 }
 
 /// The settlement of an attempt that failed.

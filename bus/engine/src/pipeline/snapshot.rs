@@ -25,6 +25,7 @@ use edgebus_manifest::view;
 use edgebus_model::error::InputError;
 use edgebus_model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
 use edgebus_runtime::Function;
+use edgebus_runtime::capabilities::Kept;
 use edgebus_store::Catalog;
 
 /// A deployed function.
@@ -36,6 +37,8 @@ pub struct Deployed {
     /// The values of the secrets that the manifest lets it read; another map takes its place when the
     /// secrets are read anew.
     secrets: ArcSwap<BTreeMap<String, String>>,
+    /// What capabilities keep of it between its attempts; another configuration for the same component shares it.
+    pub(super) kept: Arc<Kept>,
 }
 
 impl Deployed {
@@ -44,11 +47,13 @@ impl Deployed {
         revision: Revision,
         compilation: Arc<Compilation>,
         secrets: BTreeMap<String, String>,
+        kept: Arc<Kept>,
     ) -> Self {
         Self {
             revision,
             compilation,
             secrets: ArcSwap::from_pointee(secrets),
+            kept,
         }
     }
 

@@ -9,11 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::context::Context;
-use super::redact::redact;
+use super::reading::Reading;
 use super::scheduler::{Interrupted, Job};
-use super::services::Services;
 use super::snapshot::{Deployed, Snapshot};
-use super::{Pipeline, functions, settle};
+use super::{Pipeline, functions, services, settle};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::{
     BusId, DeliveryKey, Event, Lineage, Outcome, Position, Revision, SubscriptionId,
@@ -126,11 +125,11 @@ struct Run {
 impl Run {
     async fn trial(self) -> Trial {
         let deployed = &self.deployed;
-        let mut services = Services::of_trial(self.context.newest.clone(), deployed.clone());
+        let newest = self.context.newest.clone();
+        let mut reading = Reading::of_trial(newest, deployed.revision.name.clone());
         let invocation = self.invocation();
-        let mut invoked = self.function.invoke(invocation, &mut services).await;
-        let secrets = deployed.secrets();
-        redact(&secrets, &mut invoked.output, &mut invoked.outcome);
+        let (invoked, effects) =
+            services::call(deployed, &*self.function, invocation, &mut reading).await;
         let mut trial = Trial {
             revision: deployed.revision.clone(),
             outcome: invoked.outcome,
@@ -146,7 +145,7 @@ impl Run {
                 Err(outcome) => trial.outcome = outcome,
                 Ok(made) => {
                     made.note(&mut trial.output);
-                    trial.writes = services.end().1.writes;
+                    trial.writes = effects.state.into_iter().collect();
                     trial.emitted = would_emit(&self.snapshot, made.events);
                 }
             }

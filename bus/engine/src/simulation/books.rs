@@ -13,7 +13,8 @@ use super::ledger::Ledger;
 use super::random::Random;
 use crate::clock::Clock;
 use edgebus_model::{Name, Outcome};
-use edgebus_runtime::{GuestServices, ServiceError};
+use edgebus_runtime::ServiceError;
+use edgebus_runtime::capabilities::state::State;
 use edgebus_store::{Settle, SettleEnd, Store};
 
 /// Keys that are listed at once.
@@ -33,16 +34,16 @@ pub(super) fn refused(error: ServiceError) -> Outcome {
 }
 
 /// An attempt that keeps books.
-pub(super) struct Keeper<'a> {
+pub(super) struct Keeper<'a, 'g> {
     pub(super) clock: &'a Clock,
     pub(super) ledger: &'a Ledger,
-    pub(super) services: &'a mut dyn GuestServices,
+    pub(super) state: &'a mut State<'g>,
     /// What it read.
     pub(super) said: &'a mut String,
     pub(super) random: Random,
 }
 
-impl Keeper<'_> {
+impl Keeper<'_, '_> {
     /// Does what the random numbers say.
     pub(super) async fn keep(&mut self, position: u64) -> Result<(), Outcome> {
         self.ledger.count("attempts that keep books");
@@ -63,7 +64,7 @@ impl Keeper<'_> {
     }
 
     async fn number(&mut self, key: &str) -> Result<i64, Outcome> {
-        let value = self.services.state_get(key.as_bytes()).await;
+        let value = self.state.get(key.as_bytes()).await;
         let value = value.map_err(refused)?.unwrap_or_default();
         let number = String::from_utf8_lossy(&value).parse().unwrap_or(0);
         let _ = writeln!(self.said, "get {key} {number}");
@@ -78,7 +79,7 @@ impl Keeper<'_> {
         limit: u32,
     ) -> Result<Vec<String>, Outcome> {
         let behind = Some(after.as_bytes()).filter(|after| !after.is_empty());
-        let keys = self.services.state_keys(prefix.as_bytes(), behind, limit);
+        let keys = self.state.keys(prefix.as_bytes(), behind, limit);
         let keys = keys.await.map_err(refused)?;
         let keys: Vec<_> = keys
             .iter()
@@ -90,10 +91,9 @@ impl Keeper<'_> {
         Ok(keys)
     }
 
-    async fn set(&mut self, key: &str, value: Option<i64>) -> Result<(), Outcome> {
+    fn set(&mut self, key: &str, value: Option<i64>) -> Result<(), Outcome> {
         let value = value.map(|number| number.to_string().into());
-        let set = self.services.state_set(key.as_bytes(), value).await;
-        set.map_err(refused)
+        self.state.set(key.as_bytes(), value).map_err(refused)
     }
 
     fn mixed(&self, what: &str) {
@@ -126,16 +126,16 @@ impl Keeper<'_> {
             let message = "the sides are too far apart".to_owned();
             return Err(Outcome::Reject { message });
         }
-        self.set("x", Some(x + sum)).await?;
-        self.set("y", Some(y - sum)).await
+        self.set("x", Some(x + sum))?;
+        self.set("y", Some(y - sum))
     }
 
     /// Becomes the leader, or ends the time of the one that is.
     async fn lead(&mut self, position: u64) -> Result<(), Outcome> {
         let leaders = self.leaders().await?;
         match leaders.first() {
-            None => self.set(&format!("lead/{position}"), Some(1)).await,
-            Some(leader) => self.set(leader, None).await,
+            None => self.set(&format!("lead/{position}"), Some(1)),
+            Some(leader) => self.set(leader, None),
         }
     }
 
@@ -158,9 +158,9 @@ impl Keeper<'_> {
         let count = i64::try_from(items.len()).unwrap_or(0);
         let item = format!("item/{}", self.random.below(ITEMS));
         let there = items.contains(&item);
-        self.set(&item, (!there).then_some(1)).await?;
+        self.set(&item, (!there).then_some(1))?;
         let count = if there { count - 1 } else { count + 1 };
-        self.set("items", Some(count)).await
+        self.set("items", Some(count))
     }
 
     /// All items, in one page or in several.

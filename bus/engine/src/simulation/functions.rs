@@ -18,8 +18,9 @@ use super::plan::FunctionPlan;
 use super::random::Random;
 use crate::clock::Clock;
 use edgebus_model::{Digest, Outcome, TimeoutKind};
+use edgebus_runtime::capabilities::Capabilities;
 use edgebus_runtime::error::{Error, Kind};
-use edgebus_runtime::{Call, Emitted, Function, GuestServices, Invocation, Invoked, Runtime};
+use edgebus_runtime::{Call, Emitted, Function, Invocation, Invoked, Runtime};
 
 /// The state key that functions count under.
 pub(super) const COUNTED: &[u8] = b"n";
@@ -131,7 +132,7 @@ impl Own {
     async fn run(
         &self,
         invocation: &Invocation,
-        services: &mut dyn GuestServices,
+        capabilities: &mut Capabilities<'_>,
         said: &mut String,
     ) -> Result<Vec<Emitted>, Outcome> {
         let context = &invocation.context;
@@ -140,7 +141,7 @@ impl Own {
             let mut keeper = Keeper {
                 clock: &self.clock,
                 ledger: &self.ledger,
-                services: &mut *services,
+                state: &mut capabilities.state,
                 said: &mut *said,
                 // All attempts of a delivery want the same.
                 random: self.random(&context.delivery, 0),
@@ -148,7 +149,7 @@ impl Own {
             keeper.keep(context.position).await?;
         }
         if self.plan.counts {
-            let counted = services.state_increment(COUNTED, 1).await;
+            let counted = capabilities.state.increment(COUNTED, 1).await;
             let before = counted.map_err(refused)? - 1;
             said.push_str(&format!("get n {before}\n"));
         }
@@ -188,7 +189,7 @@ impl Function for Own {
     fn invoke<'a>(
         &'a self,
         invocation: Invocation,
-        services: &'a mut dyn GuestServices,
+        capabilities: &'a mut Capabilities<'_>,
     ) -> Call<'a, Invoked> {
         Box::pin(async move {
             let began = self.clock.instant();
@@ -202,7 +203,7 @@ impl Function for Own {
             );
             let limit_ms = invocation.limits.timeout_ms_max;
             let mut said = String::new();
-            let work = self.run(&invocation, services, &mut said);
+            let work = self.run(&invocation, capabilities, &mut said);
             let limit = Duration::from_millis(limit_ms);
             let (outcome, emitted) = match self.clock.timeout(limit, work).await {
                 Some(Ok(emitted)) => (Outcome::Success, emitted),

@@ -222,6 +222,8 @@ pub struct Telemetry {
     free_bytes: Gauge,
     /// Looks at the disk; set once, at the start.
     disk: OnceLock<Box<dyn Fn() -> Disk + Send + Sync>>,
+    /// What is shown of functions; set once, at the start.
+    of_functions: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
     /// One for each state of a delivery that did not succeed.
     deliveries: Vec<Gauge>,
     /// One for each state of a function.
@@ -297,6 +299,7 @@ impl Telemetry {
             store_bytes: gauge("edgebus_store_bytes"),
             free_bytes: gauge("edgebus_disk_free_bytes"),
             disk: OnceLock::new(),
+            of_functions: OnceLock::new(),
             deliveries: ["pending", "waiting", "dead"]
                 .iter()
                 .map(|state| {
@@ -454,6 +457,11 @@ impl Telemetry {
         let _ = self.disk.set(Box::new(look));
     }
 
+    /// Adds the Prometheus text that `show` gives whenever metrics are read; the first one given counts.
+    pub fn watch_functions(&self, show: impl Fn() -> String + Send + Sync + 'static) {
+        let _ = self.of_functions.set(Box::new(show));
+    }
+
     /// Sets how many deliveries in the store are pending, waiting and dead.
     pub fn set_deliveries(&self, counts: [u64; 3]) {
         for (gauge, count) in self.deliveries.iter().zip(counts) {
@@ -484,7 +492,11 @@ impl Telemetry {
             self.free_bytes.set(disk.free_bytes as f64);
         }
         self.metrics.run_upkeep();
-        self.metrics.render()
+        let mut text = self.metrics.render();
+        if let Some(show) = self.of_functions.get() {
+            text.push_str(&show());
+        }
+        text
     }
 }
 

@@ -2,11 +2,11 @@
 
 use ::wasmtime::Result;
 
-use super::{Guest, HostCall};
+use super::Guest;
 use crate::bindings::edgebus::function::config::Host;
 
 impl Host for Guest {
     async fn get(&mut self, key: String) -> Result<Option<String>> {
-        self.ask_text(HostCall::Config(key)).await
+        self.ask_now(move |own| Ok(own.config.get(&key))).await
     }
 }

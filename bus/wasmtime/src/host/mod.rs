@@ -1,9 +1,11 @@
-//! What a guest's imports find: one file for each interface, and the data that an attempt's store holds.
+//! What a guest's imports find: a file for each capability, and the data that an attempt's store holds.
 //!
-//! Each capability makes host calls. None knows a store, and none decides what an attempt may do.
+//! A file translates between the interface's types and the capability's own code, which it has called with
+//! [`Guest::ask`]. Never here: what a capability does or bounds (`edgebus_runtime::capabilities`).
 
 mod config;
 mod log;
+mod metrics;
 mod secrets;
 mod state;
 mod wasi;
@@ -13,9 +15,10 @@ use std::sync::Arc;
 use ::wasmtime::component::{HasSelf, Linker};
 
 use super::bindings;
-use super::ending::Stop;
-use super::host_calls::{HostCall, HostCalls, HostReply};
+use super::host_calls::HostCalls;
 use super::limiter::Limiter;
+use edgebus_runtime::capabilities::{Capabilities, Capability};
+use edgebus_runtime::{Call, ServiceError};
 use wasi::Wasi;
 
 /// The data of an attempt's store.
@@ -37,28 +40,47 @@ impl Guest {
         }
     }
 
-    /// Asks the desk for a text.
-    async fn ask_text(&mut self, question: HostCall) -> Result<Option<String>, ::wasmtime::Error> {
-        match self.host_calls.ask(question).await? {
-            HostReply::Text(text) => Ok(text),
-            _ => Err(mixed_up()),
-        }
+    /// Has `call` made with the attempt's capabilities, outside of the guest's processor time. A refusal ends the
+    /// attempt.
+    async fn ask<T: Send + 'static>(
+        &mut self,
+        call: impl for<'c, 'g> FnOnce(&'c mut Capabilities<'g>) -> Call<'c, Result<T, ServiceError>>
+        + Send
+        + 'static,
+    ) -> Result<T, ::wasmtime::Error> {
+        self.host_calls.ask(call).await
+    }
+
+    /// The same for a call that does not wait.
+    async fn ask_now<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Capabilities<'_>) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ::wasmtime::Error> {
+        self.ask(move |capabilities| Box::pin(std::future::ready(call(capabilities))))
+            .await
     }
 }
 
 /// Puts everything that a guest may import into `linker`.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<(), ::wasmtime::Error> {
     use bindings::edgebus::function as world;
-    world::state::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    world::config::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    world::secrets::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
-    world::log::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
+    for capability in Capability::ALL {
+        match capability {
+            Capability::State => world::state::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Config => world::config::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Secrets => world::secrets::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Log => world::log::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Metrics => world::metrics::add_to_linker::<_, Own>(linker, own)?,
+        }
+    }
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-impl bindings::edgebus::function::types::Host for Guest {}
+/// A capability's functions get the store's data as it is.
+type Own = HasSelf<Guest>;
 
-/// An answer of another kind than the question: the driver's mistake.
-fn mixed_up() -> ::wasmtime::Error {
-    Stop::Host("the host answered another question".to_owned()).into()
+fn own(guest: &mut Guest) -> &mut Guest {
+    guest
 }
+
+impl bindings::edgebus::function::types::Host for Guest {}

@@ -2,11 +2,11 @@
 
 use ::wasmtime::Result;
 
-use super::{Guest, HostCall};
+use super::Guest;
 use crate::bindings::edgebus::function::secrets::Host;
 
 impl Host for Guest {
     async fn get(&mut self, name: String) -> Result<Option<String>> {
-        self.ask_text(HostCall::Secret(name)).await
+        self.ask_now(move |own| Ok(own.secrets.get(&name))).await
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use edgebus_sdk::{Context, Emit, Event, Failure, config, function, log, secrets, state};
+use edgebus_sdk::{Context, Emit, Event, Failure, config, function, log, metrics, secrets, state};
 use serde::Deserialize;
 
 /// The event's data.
@@ -64,6 +64,8 @@ fn obey(
             "{} bytes",
             secrets::get(argument).map_or(0, |value| value.len())
         ),
+        "tick" => metrics::count(argument, 1),
+        "took" => took(argument),
         "keys" => log::info!("{}", state::list_keys(argument, None, 10).join(" ")),
         "swap" => {
             let swapped = state::compare_and_set(argument, None, Some(b"1"));
@@ -72,6 +74,11 @@ fn obey(
         _ => return misbehave(word, argument, emits),
     }
     Ok(())
+}
+
+fn took(argument: &str) {
+    let (name, ms) = argument.split_once(' ').unwrap_or((argument, ""));
+    metrics::time(name, Duration::from_millis(ms.parse().unwrap_or(0)));
 }
 
 fn retry(argument: &str) -> Failure {
@@ -109,6 +116,11 @@ fn misbehave(word: &str, argument: &str, emits: &mut Vec<Emit>) -> Result<(), Fa
         "flood-state" => {
             for number in 0_u64.. {
                 state::set(&format!("flood/{number}"), b"drop");
+            }
+        }
+        "flood-metrics" => {
+            for number in 0..argument.parse().unwrap_or(100_000_u64) {
+                metrics::count(&format!("flood_{number}"), 1);
             }
         }
         "fat-state" => state::set("fat", &vec![0; 8 << 20]),

@@ -40,6 +40,7 @@ use super::target;
 use super::tasks::Loop;
 use super::writer::{Committed, Writer};
 use edgebus_model::{DeliveryKey, SubscriptionId, Target};
+use edgebus_runtime::capabilities::Later;
 use edgebus_store::{Settle, SettleEnd, StepOutcome};
 
 use backlog::Backlog;
@@ -63,6 +64,8 @@ const REST_MAX: Duration = Duration::from_secs(60);
 pub(super) struct SettleTicket {
     pub(super) job: Job,
     pub(super) held: Held,
+    /// What takes effect with it.
+    pub(super) later: Later,
 }
 
 /// Why each subscription's deliveries run or don't, and how many of them are in memory.
@@ -340,7 +343,7 @@ impl Scheduling {
 
     /// What is next after a settlement came back from the writer.
     fn settled(&mut self, ticket: SettleTicket, settle: Settle, outcome: StepOutcome) {
-        let SettleTicket { job, held } = ticket;
+        let SettleTicket { job, held, later } = ticket;
         match outcome {
             StepOutcome::Settled(places) => {
                 self.state.forget(job.key, held);
@@ -356,6 +359,7 @@ impl Scheduling {
                     }
                     self.state.note_retry((due_at, job.key));
                 }
+                later.take_effect(&settle.attempt.outcome);
                 super::announce::attempt(&self.stages.context, &job, &settle, &places);
             }
             // Denied: an emitted event was matched for a rule that left meanwhile.
@@ -379,7 +383,7 @@ impl Scheduling {
                 let writer = self.stages.writer.clone();
                 let sending = async move {
                     // It rests on nothing that could have changed.
-                    let ticket = SettleTicket { job, held };
+                    let ticket = SettleTicket { job, held, later };
                     let _ = super::invoke::send(&writer, settle, None, ticket).await;
                 };
                 let executor = &self.stages.context.executor;

@@ -9,15 +9,15 @@ use edgebus_rules::{ApplyError, EventDocument};
 use super::Limits;
 use crate::pipeline::context::Context;
 use crate::pipeline::reading::Reading;
-use crate::pipeline::redact::redact;
 use crate::pipeline::scheduler::Job;
-use crate::pipeline::services::Services;
-use crate::pipeline::settle::{self, AttemptResult};
+use crate::pipeline::services;
+use crate::pipeline::settle::{self, AttemptResult, Ended};
 use crate::pipeline::snapshot::{Deployed, Snapshot};
 use edgebus_manifest::view::View;
 use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
+use edgebus_runtime::capabilities::Effects;
 use edgebus_runtime::{Context as GuestContext, Emitted, Invocation};
-use edgebus_store::{Effects, Settle};
+use edgebus_store::Settle;
 
 /// The limits of the function; one that is not deployed has its deliveries die one by one, without memory.
 pub(super) fn limits(snapshot: &Snapshot, function: &Name) -> Limits {
@@ -42,9 +42,9 @@ pub(super) async fn attempt(
     job: &Job,
     subscription: &Subscription,
     function: &Name,
-) -> (Settle, Option<Reading>) {
+) -> Ended {
     let Some(deployed) = snapshot.functions.get(function) else {
-        return (missing(context, job, function.as_str()), None);
+        return missing(context, job, function.as_str()).into();
     };
     let started_at = context.clock.now();
     let (ran, left) = run(context, snapshot, job, subscription, deployed, started_at).await;
@@ -63,7 +63,7 @@ pub(super) fn missing(context: &Context, job: &Job, function: &str) -> Settle {
 pub(in crate::pipeline) struct Left {
     /// State that it read, if it read or wrote any.
     pub(in crate::pipeline) reading: Option<Reading>,
-    /// What it did, if it succeeded.
+    /// What it did through its capabilities.
     pub(in crate::pipeline) effects: Effects,
     /// Events that it emitted, if it succeeded.
     pub(in crate::pipeline) emitted: Vec<Emitted>,
@@ -111,10 +111,8 @@ async fn run(
         let message = format!("the function `{}` is not compiled", deployed.revision.name);
         return (AttemptResult::host(message, started_at), Left::default());
     };
-    let mut services = Services::new(context.newest.clone(), deployed.clone());
-    let mut invoked = function.invoke(invocation, &mut services).await;
-    let secrets = deployed.secrets();
-    redact(&secrets, &mut invoked.output, &mut invoked.outcome);
+    let mut reading = Reading::new(context.newest.clone(), deployed.revision.name.clone());
+    let (invoked, effects) = services::call(deployed, &**function, invocation, &mut reading).await;
     let ran = AttemptResult {
         started_at,
         duration: invoked.duration,
@@ -122,9 +120,9 @@ async fn run(
         outcome: invoked.outcome,
         spared: true,
     };
-    let (reading, effects) = services.end();
+    let used = reading.has_read() || !effects.state.is_empty();
     let left = Left {
-        reading,
+        reading: used.then_some(reading),
         effects,
         emitted: invoked.emitted,
     };

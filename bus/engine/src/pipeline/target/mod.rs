@@ -9,12 +9,10 @@ mod function;
 pub(super) use function::Left;
 
 use super::context::Context;
-use super::reading::Reading;
 use super::scheduler::Job;
-use super::settle::{self, AttemptResult};
+use super::settle::{self, AttemptResult, Ended};
 use super::snapshot::Snapshot;
 use edgebus_model::Target;
-use edgebus_store::Settle;
 
 /// What bounds the attempts of one target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,14 +42,10 @@ pub(super) fn limits(snapshot: &Snapshot, target: &Target) -> Limits {
     }
 }
 
-/// Makes one attempt of `job` and says how it is to be settled, and on what state that rests.
-pub(super) async fn attempt(
-    context: &Context,
-    snapshot: &Snapshot,
-    job: &Job,
-) -> (Settle, Option<Reading>) {
+/// Makes one attempt of `job` and says how it is to be settled.
+pub(super) async fn attempt(context: &Context, snapshot: &Snapshot, job: &Job) -> Ended {
     let Some(subscription) = snapshot.subscriptions.get(&job.key.subscription) else {
-        return (function::missing(context, job, "?"), None);
+        return function::missing(context, job, "?").into();
     };
     match &subscription.target.to {
         Target::Function(name) => {
@@ -63,8 +57,7 @@ pub(super) async fn attempt(
                 format!("this release can't deliver to {other}"),
                 context.clock.now(),
             );
-            let settle = settle::failed(context, job, &subscription.target.retry, ran);
-            (settle, None)
+            settle::failed(context, job, &subscription.target.retry, ran).into()
         }
     }
 }

@@ -1,0 +1,169 @@
+//! What a guest may ask of the bus: a file for each capability, all with the same parts.
+//!
+//! A file names its interface of `wit/`, bounds what one attempt may do with it, does the host's work for each
+//! call, and says what an attempt leaves behind. What it needs of the bus comes in through [`Given`]: what the
+//! manifest grants, and narrow traits for what lies outside. So the work is done once for all runtimes, and for
+//! tests. A runtime only links the interface to it. Never here: wasmtime, a store, a socket.
+
+pub mod config;
+pub mod log;
+pub mod metrics;
+pub mod secrets;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use edgebus_model::{FunctionConfig, Outcome};
+
+/// Every capability, for what has to be done for each: a `match` on it is incomplete until a new one is in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capability {
+    /// The function's own durable keys and values.
+    State,
+    /// Values of the manifest.
+    Config,
+    /// Secrets that the manifest allows.
+    Secrets,
+    /// Lines that are kept with the attempt.
+    Log,
+    /// Counts and times that the bus shows.
+    Metrics,
+}
+
+impl Capability {
+    /// All of them, in the order of the world in `wit/`.
+    pub const ALL: [Self; 5] = [
+        Self::State,
+        Self::Config,
+        Self::Secrets,
+        Self::Log,
+        Self::Metrics,
+    ];
+
+    /// The interface that a guest imports, without its version.
+    #[must_use]
+    pub const fn interface(self) -> &'static str {
+        match self {
+            Self::State => state::INTERFACE,
+            Self::Config => config::INTERFACE,
+            Self::Secrets => secrets::INTERFACE,
+            Self::Log => log::INTERFACE,
+            Self::Metrics => metrics::INTERFACE,
+        }
+    }
+}
+
+/// What the bus gives to the capabilities of one attempt.
+pub struct Given<'a> {
+    /// What the manifest says of the function: its limits, and what it may have.
+    pub function: &'a FunctionConfig,
+    /// The values of the secrets that the manifest allows, by name.
+    pub secrets: Arc<BTreeMap<String, String>>,
+    /// The state as it is without this attempt.
+    pub state: &'a mut dyn state::Source,
+    /// What capabilities keep of the function between its attempts.
+    pub kept: &'a Arc<Kept>,
+}
+
+/// The capabilities of one attempt, with all that it did so far.
+pub struct Capabilities<'a> {
+    /// See [`state`].
+    pub state: state::State<'a>,
+    /// See [`config`].
+    pub config: config::Config<'a>,
+    /// See [`secrets`].
+    pub secrets: secrets::Secrets,
+    /// See [`metrics`].
+    pub metrics: metrics::Metrics<'a>,
+    kept: &'a Arc<Kept>,
+}
+
+impl<'a> Capabilities<'a> {
+    /// Those of an attempt that begins.
+    #[must_use]
+    pub fn new(given: Given<'a>) -> Self {
+        Self {
+            state: state::State::new(given.state, &given.function.limits),
+            config: config::Config::new(&given.function.config),
+            secrets: secrets::Secrets::new(given.secrets),
+            metrics: metrics::Metrics::new(&given.kept.metrics),
+            kept: given.kept,
+        }
+    }
+
+    /// What the attempt leaves behind, however it ended.
+    #[must_use]
+    pub fn end(self) -> Effects {
+        Effects {
+            state: self.state.end(),
+            later: Later {
+                kept: self.kept.clone(),
+                metrics: self.metrics.end(),
+            },
+        }
+    }
+}
+
+/// What an attempt leaves behind. Nothing of it has taken effect yet.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// State that it wrote. The settlement commits it if the attempt succeeded.
+    pub state: state::Writes,
+    /// What waits for the settlement, whatever that says.
+    pub later: Later,
+}
+
+/// What takes effect when the settlement of its attempt is on stable storage, so that each settled attempt has it
+/// once. Dropped with an attempt that is made again after a conflict.
+#[derive(Default, Debug)]
+pub struct Later {
+    kept: Arc<Kept>,
+    metrics: metrics::Recorded,
+}
+
+impl Later {
+    /// The settlement with this outcome is on stable storage.
+    pub fn take_effect(self, outcome: &Outcome) {
+        let Self { kept, metrics } = self;
+        kept.metrics.add(metrics, outcome.is_success());
+    }
+}
+
+/// What capabilities keep of one function between its attempts: in memory, for as long as it is deployed with the same
+/// component, and no longer than the process lives.
+#[derive(Default, Debug)]
+pub struct Kept {
+    metrics: metrics::Totals,
+}
+
+/// What capabilities show of `functions` among the bus's metrics, as Prometheus text.
+#[must_use]
+pub fn render<'k>(functions: impl Iterator<Item = (&'k str, &'k Kept)>) -> String {
+    let mut text = String::new();
+    metrics::render(
+        functions.map(|(name, kept)| (name, &kept.metrics)),
+        &mut text,
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_world_imports_each_capability() {
+        let world = include_str!("../../../../wit/function.wit");
+        let imports: Vec<String> = world
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("import ")?.strip_suffix(';'))
+            .map(|name| format!("edgebus:function/{name}"))
+            .collect();
+        let known: Vec<_> = Capability::ALL.iter().map(|own| own.interface()).collect();
+        assert_eq!(
+            imports, known,
+            "the imports of the world in wit/function.wit, and Capability::ALL"
+        );
+    }
+}
