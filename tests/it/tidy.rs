@@ -57,7 +57,8 @@ fn is_test(path: &str) -> bool {
 }
 
 /// Crate → the crates of ours that it may depend on.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
+    ("api", &[]),
     ("model", &[]),
     ("manifest", &["model"]),
     ("store", &["model"]),
