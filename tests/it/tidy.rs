@@ -65,7 +65,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("runtime", &["model"]),
     ("wasmtime", &["model", "runtime"]),
     ("engine", &["manifest", "model", "runtime", "store"]),
-    ("http", &["engine", "manifest", "model"]),
+    ("http", &["api", "engine", "manifest", "model"]),
     ("cli", &["engine", "http", "manifest", "model", "store"]),
     (
         "edgebus",

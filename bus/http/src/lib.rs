@@ -15,22 +15,22 @@ mod explain;
 mod functions;
 mod health;
 mod host;
-mod json;
 mod live;
 mod manifest;
 mod openapi;
 mod page;
 mod prefer;
 mod problem;
+mod query;
 mod rules;
 mod serve;
 mod sse;
 mod startup;
 mod stream;
 mod subscriptions;
-mod target;
 #[cfg(test)]
 mod tests;
+mod verdict;
 pub mod wire;
 
 use std::future::Future;
