@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::words::{FunctionState, Outcome};
-use crate::schema::{self, Base64, Digest, Name, Time, True};
+use crate::schema::{self, Base64, Digest, Name, Time};
 
 /// What is deployed.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -83,8 +83,7 @@ pub struct Trial<E = Event> {
     /// BLAKE3 of its component's bytes.
     #[schemars(with = "Digest")]
     pub digest: String,
-    /// A trial commits nothing.
-    #[schemars(with = "schema::False")]
+    /// Always false: a trial commits nothing.
     pub committed: bool,
     /// How it ended.
     pub outcome: Outcome,
@@ -136,9 +135,8 @@ pub struct WouldWrite {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Base64>")]
     pub value_base64: Option<String>,
-    /// The key would be deleted.
+    /// True where the key would be deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(with = "True")]
     pub deleted: bool,
 }
 

@@ -57,10 +57,6 @@ forms! {
     TextOrNull => {"type": ["string", "null"], "x-nullable": true}
     /// A JSON object.
     Object => {"type": "object"}
-    /// Always true.
-    True => {"const": true}
-    /// Always false.
-    False => {"const": false}
     /// The product's name.
     Product => {"const": "edgebus"}
 }
