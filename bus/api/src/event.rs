@@ -195,9 +195,10 @@ pub struct AcceptedBatch {
 
 /// What became of each event of a batch that was sent with `Prefer: handling=lenient`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct AcceptedEach {
+#[schemars(rename = "AcceptedEach")]
+pub struct AcceptedEach<R = Settled> {
     /// One for each event, in order.
-    pub results: Vec<Settled>,
+    pub results: Vec<R>,
     /// How many of them were not stored.
     pub refused: u64,
 }

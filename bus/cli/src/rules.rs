@@ -2,15 +2,15 @@
 
 mod explain;
 
+use edgebus_api::{RetryPolicy, Rule, Target};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use super::listing::{self, Listing, Pages, Unfiltered, text};
 use super::output::{self, Column, Output, json, plain, span};
 use super::query::Path;
 use super::story::{Facts, retry_words};
-use super::{Failure, OK};
+use super::{Failure, OK, client};
 
 /// Arguments of `rules`.
 #[derive(clap::Args, Debug)]
@@ -106,66 +106,52 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
     let name = plain(&arguments.name);
     let hint = format!("rule `{name}`; edgebus rules ls lists them");
     let rule = listing::find(&client, "rules", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &rule, || story(&rule))?;
+    output::one(arguments.output.format, &rule, || {
+        Ok(story(&client::read(rule.as_bytes())?))
+    })?;
     Ok(OK)
 }
 
-#[derive(serde::Deserialize)]
-struct Rule<'a> {
-    #[serde(borrow, rename = "match")]
-    pattern: &'a RawValue,
-}
-
-fn story(rule: &str) -> Result<String, Failure> {
-    let row = output::parse(rule)?;
-    let own: Rule<'_> = serde_json::from_str(rule)
-        .map_err(|error| Failure::new(format!("the rule can't be read: {error}")))?;
+fn story(rule: &Rule) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    let name = paint.strong(&plain(&text(&row, "/name")));
-    facts.title(
-        "Rule",
-        &format!("{name} on bus {}", plain(&text(&row, "/bus"))),
-    );
-    match own.pattern.get() {
-        "null" => facts.fact("match", "every event"),
-        pattern => facts.fact("match", &json::indented(pattern, output::JSON_COLUMNS)),
+    let name = paint.strong(&plain(&rule.name));
+    facts.title("Rule", &format!("{name} on bus {}", plain(&rule.bus)));
+    match &rule.pattern {
+        None => facts.fact("match", "every event"),
+        Some(pattern) => facts.fact(
+            "match",
+            &json::indented(pattern.get(), output::JSON_COLUMNS),
+        ),
     }
-    for filter in row
-        .get("where")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        facts.fact("where", &plain(filter.as_str().unwrap_or("")));
+    for filter in &rule.filters {
+        facts.fact("where", &plain(filter));
     }
-    for target in row
-        .get("to")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        facts.title("To", &plain(&text(target, "/function")));
-        policy(&mut facts, target);
+    for target in &rule.to {
+        let function = target.function.as_deref().unwrap_or("-");
+        facts.title("To", &plain(function));
+        input(&mut facts, target);
+        policy(&mut facts, &target.retry, target.dead_letter_ms);
     }
-    Ok(facts.end())
+    facts.end()
 }
 
-/// A target's policy as facts.
-pub(super) fn policy(facts: &mut Facts, target: &Value) {
-    if let Some(input) = target.get("input") {
-        facts.fact("input", &plain(&input.to_string()));
+/// How a target's input is made, as facts.
+fn input(facts: &mut Facts, target: &Target) {
+    if let Some(input) = &target.input {
+        facts.fact("input", &plain(&json::compact(input.get())));
     }
-    if let Some(template) = target.get("input_template") {
-        if let Some(paths) = target.get("input_paths") {
-            facts.fact("paths", &plain(&paths.to_string()));
+    if let Some(template) = &target.input_template {
+        if let Some(paths) = &target.input_paths {
+            facts.fact("paths", &plain(&serde_json::json!(paths).to_string()));
         }
-        facts.fact("template", &plain(&template.to_string()));
+        facts.fact("template", &plain(&serde_json::json!(template).to_string()));
     }
-    if let Some(retry) = target.get("retry") {
-        facts.fact("retry", &retry_words(retry));
-    }
-    if let Some(kept_ms) = target.get("dead_letter_ms").and_then(Value::as_u64) {
-        facts.fact("dead", &format!("letters are kept for {}", span(kept_ms)));
-    }
+}
+
+/// A policy as facts.
+pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: u64) {
+    facts.fact("retry", &retry_words(retry));
+    let kept = span(dead_letter_ms);
+    facts.fact("dead", &format!("letters are kept for {kept}"));
 }

@@ -1,5 +1,6 @@
 //! `edgebus subscriptions`: the lag and the policy of each rule's targets.
 
+use edgebus_api::Subscription;
 use serde_json::Value;
 
 use super::connection::Connection;
@@ -7,7 +8,7 @@ use super::listing::{self, Listing, Pages, Unfiltered, text};
 use super::output::{self, Column, Output, parse_time, plain, span, time};
 use super::query::Path;
 use super::story::Facts;
-use super::{Failure, OK, moment, rules};
+use super::{Failure, OK, client, moment, rules};
 
 /// Arguments of `subscriptions`.
 #[derive(clap::Args, Debug)]
@@ -61,14 +62,14 @@ fn cells(row: &Value) -> Vec<String> {
         text(row, "/oldest_pending"),
         listing::time(row, "/oldest_accepted_at"),
         text(row, "/in_memory"),
-        state(row).to_owned(),
+        state(row.get("active") != Some(&Value::Bool(false))).to_owned(),
     ]
 }
 
-fn state(row: &Value) -> &'static str {
-    match row.get("active") {
-        Some(Value::Bool(false)) => "draining",
-        _ => "active",
+fn state(active: bool) -> &'static str {
+    match active {
+        true => "active",
+        false => "draining",
     }
 }
 
@@ -105,33 +106,34 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
     let hint = format!("subscription `{name}`; edgebus subscriptions ls lists them");
     let row = listing::find(&client, "subscriptions", "name", &arguments.name, &hint).await?;
     output::one(arguments.output.format, &row, || {
-        story(&output::parse(&row)?)
+        Ok(story(&client::read(row.as_bytes())?))
     })?;
     Ok(OK)
 }
 
-fn story(row: &Value) -> Result<String, Failure> {
+fn story(subscription: &Subscription) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    let name = paint.strong(&plain(&text(row, "/name")));
-    let bus = plain(&text(row, "/bus")).into_owned();
+    let name = paint.strong(&plain(&subscription.name));
+    let bus = plain(&subscription.bus);
     facts.title(
         "Subscription",
-        &format!(" {name}, number {} on bus {bus}", text(row, "/id")),
+        &format!(" {name}, number {} on bus {bus}", subscription.id),
     );
-    facts.fact("state", state(row));
-    match row.get("oldest_pending").and_then(Value::as_str) {
+    facts.fact("state", state(subscription.active));
+    match &subscription.oldest_pending {
         None => facts.fact("lag", "none: nothing is pending"),
         Some(oldest) => {
-            let accepted_at = text(row, "/oldest_accepted_at");
-            let age = parse_time(&accepted_at).map_or(0, |then| moment::now().ms_since(then));
+            let oldest = plain(oldest);
+            let accepted_at = subscription.oldest_accepted_at.as_deref().unwrap_or("-");
+            let age = parse_time(accepted_at).map_or(0, |then| moment::now().ms_since(then));
             facts.fact(
                 "lag",
-                &format!("{}, {} events", span(age), text(row, "/behind")),
+                &format!("{}, {} events", span(age), subscription.behind),
             );
             facts.fact(
                 "oldest",
-                &format!("{oldest}, accepted {}", time(&accepted_at)),
+                &format!("{oldest}, accepted {}", time(accepted_at)),
             );
             facts.fact(
                 "",
@@ -143,16 +145,14 @@ fn story(row: &Value) -> Result<String, Failure> {
         "pending",
         &format!(
             "{} pending, {} waiting for a due time",
-            text(row, "/pending"),
-            text(row, "/waiting")
+            subscription.pending, subscription.waiting
         ),
     );
-    facts.fact("dead", &text(row, "/dead"));
-    facts.fact(
-        "situation",
-        &format!("{}: {}", text(row, "/situation"), text(row, "/reason")),
-    );
-    facts.fact("in memory", &text(row, "/in_memory"));
-    rules::policy(&mut facts, row);
-    Ok(facts.end())
+    facts.fact("dead", &subscription.dead.to_string());
+    let situation = plain(subscription.situation.as_str());
+    let reason = plain(&subscription.reason);
+    facts.fact("situation", &format!("{situation}: {reason}"));
+    facts.fact("in memory", &subscription.in_memory.to_string());
+    rules::policy(&mut facts, &subscription.retry, subscription.dead_letter_ms);
+    facts.end()
 }

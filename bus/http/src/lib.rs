@@ -30,7 +30,7 @@ mod stream;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod verdict;
+pub mod verdict;
 pub mod wire;
 
 use std::future::Future;

@@ -7,7 +7,8 @@ use edgebus_manifest::view::{FilterVerdict, InputVerdict, Verdict};
 use serde_json::value::RawValue;
 
 /// What an active rule makes of an event.
-pub(super) fn of_rule(verdict: Verdict) -> api::RuleVerdict {
+#[must_use]
+pub fn of_rule(verdict: Verdict) -> api::RuleVerdict {
     api::RuleVerdict {
         rule: verdict.rule,
         bus: verdict.bus,
@@ -20,7 +21,8 @@ pub(super) fn of_rule(verdict: Verdict) -> api::RuleVerdict {
 }
 
 /// What a rule that is tried makes of an event, and of its input if it has one.
-pub(super) fn of_trial(mut verdict: Verdict, with_input: bool) -> api::RuleTrial {
+#[must_use]
+pub fn of_trial(mut verdict: Verdict, with_input: bool) -> api::RuleTrial {
     let made = verdict.inputs.drain(..).next().filter(|_| with_input);
     let (input, input_error) = made.map_or((None, None), |made| (made.input, made.error));
     let null = || RawValue::NULL.to_owned();

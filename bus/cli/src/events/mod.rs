@@ -8,6 +8,8 @@ mod which;
 
 use std::path::Path as File;
 
+use edgebus_api::EventStreamQuery;
+
 use super::Failure;
 use super::connection::Connection;
 use super::listing::{Listing, Paged, text, time};
@@ -72,6 +74,18 @@ impl Wanted {
         Ok(log_path(&self.bus, below)
             .with_some("type", self.kind.as_deref())
             .with_some("match", pattern.as_deref().map(str::trim)))
+    }
+}
+
+impl Wanted {
+    /// The same for a stream.
+    fn stream(&self) -> Result<EventStreamQuery, Failure> {
+        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
+        Ok(EventStreamQuery {
+            kind: self.kind.clone(),
+            pattern: pattern.map(|pattern| pattern.trim().to_owned()),
+            ..EventStreamQuery::default()
+        })
     }
 }
 

@@ -6,11 +6,12 @@ mod logs;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use edgebus_api::{DeliveryQuery, Function, Stage};
 use serde_json::Value;
 
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text, time};
+use super::listing::{Listing, Pages, Unfiltered, text, time};
 use super::output::{self, Column, Output, bytes, counted, plain};
 use super::query::{Path, encoded};
 use super::story::Facts;
@@ -130,67 +131,51 @@ async fn get(arguments: Get) -> Result<u8, Failure> {
     let answer = client.get(&path_of(&arguments.name)).await?;
     let row = String::from_utf8_lossy(&answer);
     output::one(arguments.output.format, &row, || {
-        Ok(story(&output::parse(&row)?))
+        Ok(story(&client::read(&answer)?))
     })?;
     Ok(OK)
 }
 
-fn story(row: &Value) -> String {
+fn story(function: &Function) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    facts.title("Function", &paint.strong(&plain(&text(row, "/name"))));
+    facts.title("Function", &paint.strong(&plain(&function.name)));
     facts.fact(
         "revision",
         &format!(
             "{}, deployed {}",
-            text(row, "/revision"),
-            time(row, "/deployed_at")
+            function.revision,
+            output::time(&function.deployed_at)
         ),
     );
-    facts.fact("digest", &text(row, "/digest"));
-    let state = match text(row, "/reason") {
-        reason if reason == "-" => text(row, "/state"),
-        reason => format!("{}: {}", text(row, "/state"), plain(&reason)),
+    facts.fact("digest", &plain(&function.digest));
+    let state = plain(function.state.as_str());
+    let state = match &function.reason {
+        None => state.into_owned(),
+        Some(reason) => format!("{state}: {}", plain(reason)),
     };
     facts.fact("state", &state);
     facts.title("Limits", "of each attempt");
-    let limit = |name: &str| number(row, &format!("/limits/{name}"));
-    facts.fact("memory", &bytes(limit("memory_bytes")));
-    facts.fact("cpu", &output::span(limit("cpu_ms")));
-    facts.fact("timeout", &output::span(limit("timeout_ms")));
-    facts.fact("at once", &format!("{} attempts", limit("concurrency")));
-    facts.fact(
-        "emits",
-        &format!("{} events, {}", limit("emits"), bytes(limit("emit_bytes"))),
-    );
-    facts.fact(
-        "state",
-        &format!(
-            "{} keys, {}",
-            limit("state_writes"),
-            bytes(limit("state_bytes"))
-        ),
-    );
-    facts.fact("output", &bytes(limit("output_bytes")));
-    let config = row.get("config").and_then(Value::as_object);
-    let words = |name: &str| {
-        let list = row.get(name).and_then(Value::as_array);
-        let words: Vec<&str> = list
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        plain(&words.join(", ")).into_owned()
-    };
+    let limits = &function.limits;
+    facts.fact("memory", &bytes(limits.memory_bytes));
+    facts.fact("cpu", &output::span(limits.cpu_ms));
+    facts.fact("timeout", &output::span(limits.timeout_ms));
+    facts.fact("at once", &format!("{} attempts", limits.concurrency));
+    let emits = bytes(limits.emit_bytes);
+    facts.fact("emits", &format!("{} events, {emits}", limits.emits));
+    let state = bytes(limits.state_bytes);
+    facts.fact("state", &format!("{} keys, {state}", limits.state_writes));
+    facts.fact("output", &bytes(limits.output_bytes));
     facts.title("Given", "");
-    for (key, value) in config.into_iter().flatten() {
-        let value = plain(value.as_str().unwrap_or("")).into_owned();
-        facts.fact("config", &format!("{} = {value}", plain(key)));
+    for (key, value) in &function.config {
+        facts.fact("config", &format!("{} = {}", plain(key), plain(value)));
     }
-    for (name, member) in [("secrets", "secrets"), ("http", "allow_http")] {
-        let words = words(member);
+    for (name, words) in [
+        ("secrets", &function.secrets),
+        ("http", &function.allow_http),
+    ] {
         if !words.is_empty() {
-            facts.fact(name, &words);
+            facts.fact(name, &plain(&words.join(", ")));
         }
     }
     facts.end()
@@ -230,7 +215,7 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
             arguments.connection.url
         ))?;
     }
-    client.delete(&path_of(&arguments.name)).await?;
+    client.remove_function(&arguments.name).await?;
     output::note(&format!("`{name}` is no longer deployed"));
     Ok(OK)
 }
@@ -241,16 +226,17 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
 /// # Errors
 /// The bus doesn't say.
 async fn pending(client: &Client, name: &str) -> Result<Option<String>, Failure> {
-    let path = Path::new("/v1/deliveries")
-        .with("stage", "pending")
-        .with("function", name)
-        .with("limit", &PENDING_MAX.to_string());
-    let answer = match client.get(path.text()).await {
-        Err(client::Error::Refused { status: 404, .. }) => return Ok(None),
-        answer => answer?,
+    let query = DeliveryQuery {
+        stage: Some(Stage::Pending),
+        function: Some(name.to_owned()),
+        limit: Some(PENDING_MAX as u64),
+        ..DeliveryQuery::default()
     };
-    let page = listing::page(&answer, "deliveries")?;
-    Ok(match page.rows.len() {
+    let page = match client.deliveries(&query).await {
+        Err(client::Error::Refused { status: 404, .. }) => return Ok(None),
+        page => page?,
+    };
+    Ok(match page.deliveries.len() {
         0 => None,
         PENDING_MAX => Some(format!("{PENDING_MAX} or more pending deliveries")),
         count => Some(counted(count, "pending delivery", "pending deliveries")),
