@@ -1,24 +1,23 @@
 //! The operators: what a pattern may ask of one value.
 //!
-//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as a pattern
-//! writes it) and `in_words` (as a person would say it). An operator sees one scalar and nothing else, save the
-//! two that see the scalars of one array (`matches_list`); other modules handle presence, arrays and
-//! alternatives. What `parse` accepts, `matches` can't fail on. Some are extensions of ours, which
-//! EventBridge's dialect refuses.
+//! One file each (`ends` has two, for both ends of a string), and every file has the same parts: its operand,
+//! `parse`, `matches`, `describe` (as a pattern writes it) and `in_words` (as a person would say it). An operator
+//! sees one scalar and nothing else, save the two that see the scalars of one array (`matches_list`); other
+//! modules handle presence, arrays and alternatives. What `parse` accepts, `matches` can't fail on. Some are
+//! extensions of ours, which EventBridge's dialect refuses.
 
 pub(crate) mod all;
 pub(crate) mod anything_but;
 pub(crate) mod cidr;
 pub(crate) mod contains_all;
+pub(crate) mod ends;
 pub(crate) mod equals_ignore_case;
 pub(crate) mod exact;
 pub(crate) mod exactly;
 pub(crate) mod exists;
 pub(crate) mod not;
 pub(crate) mod numeric;
-pub(crate) mod prefix;
 pub(crate) mod regex;
-pub(crate) mod suffix;
 pub(crate) mod wildcard;
 
 use crate::limits::{EXPLAINED_VALUES_MAX, LISTED_CONDITIONS_MAX};
@@ -30,8 +29,8 @@ use crate::scalar::Scalar;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operator {
     Exact(exact::Operand),
-    Prefix(prefix::Operand),
-    Suffix(suffix::Operand),
+    Prefix(ends::Prefix),
+    Suffix(ends::Suffix),
     EqualsIgnoreCase(equals_ignore_case::Operand),
     Wildcard(wildcard::Operand),
     AnythingBut(anything_but::Operand),
@@ -83,8 +82,8 @@ impl Operator {
                 Json::Text(_) => exact::parse(operand, place, errors).map(Operator::Exact),
                 _ => exactly::parse(operand, place, errors).map(Operator::Exactly),
             },
-            "prefix" => prefix::parse(operand, place, errors).map(Operator::Prefix),
-            "suffix" => suffix::parse(operand, place, errors).map(Operator::Suffix),
+            "prefix" => ends::parse(operand, place, errors).map(Operator::Prefix),
+            "suffix" => ends::parse(operand, place, errors).map(Operator::Suffix),
             "equals-ignore-case" => {
                 equals_ignore_case::parse(operand, place, errors).map(Operator::EqualsIgnoreCase)
             }
