@@ -276,28 +276,12 @@ pub(crate) fn nearest(unknown: &str, names: &[&str]) -> String {
     let lowered = crate::scalar::shorten(unknown).to_lowercase();
     let best = names
         .iter()
-        .map(|name| (edits(&lowered, name), name))
+        .map(|name| (strsim::osa_distance(&lowered, name), name))
         .min_by_key(|(edits, _)| *edits);
     match best {
         Some((edits, name)) if edits <= name.len() / 3 => format!("write \"{name}\""),
         _ => format!("the operators here are {}", names.join(", ")),
     }
-}
-
-/// How many single-character edits lead from one name to the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, character) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
