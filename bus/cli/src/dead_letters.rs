@@ -1,13 +1,12 @@
 //! `edgebus dead-letters`: what ended without success, each with a copy of its event.
 
-use serde_json::Value;
-
 use super::Failure;
 use super::connection::Connection;
 use super::deliveries::{self, DeliveryFilterArgs, last_outcome};
-use super::listing::{Listing, Paged, text, time};
+use super::listing::{Listing, Paged};
 use super::output::Column;
 use super::query::{Path, encoded};
+use super::resource::{Cell, Resource};
 
 /// Arguments of `dead-letters`.
 #[derive(clap::Args, Debug)]
@@ -53,36 +52,28 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("ID"),
-    Column::whole("REASON"),
-    Column::whole("SUBSCRIPTION"),
-    Column::words("TYPE"),
-    Column::whole("DIED").optional(),
-    Column::number("ATTEMPTS").optional(),
-    Column::note("LAST OUTCOME"),
-];
-
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/reason"),
-        text(row, "/subscription"),
-        text(row, "/event/type"),
-        time(row, "/died_at"),
-        text(row, "/attempts_made"),
-        last_outcome(row),
-    ]
-}
+/// What ended without success.
+#[rustfmt::skip]
+const DEAD_LETTERS: &Resource = &Resource {
+    noun: "dead letter",
+    member: "dead_letters",
+    columns: &[
+        (Column::whole("ID"), Cell::Text("/id")),
+        (Column::whole("REASON"), Cell::Text("/reason")),
+        (Column::whole("SUBSCRIPTION"), Cell::Text("/subscription")),
+        (Column::words("TYPE"), Cell::Text("/event/type")),
+        (Column::whole("DIED").optional(), Cell::Time("/died_at")),
+        (Column::number("ATTEMPTS").optional(), Cell::Text("/attempts_made")),
+        (Column::note("LAST OUTCOME"), Cell::Made(last_outcome)),
+    ],
+};
 
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let listing = Listing {
         path: arguments.whose.on(Path::new("/v1/dead-letters")),
-        member: "dead_letters",
+        resource: DEAD_LETTERS,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: match arguments.whose.is_set() {
             true => "no such dead letters; all of them: edgebus dead-letters ls".to_owned(),
             false => "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),

@@ -5,10 +5,12 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::connection::Connection;
-use super::listing::{self, Listing, Paged, text, time};
+use super::listing::{Listing, Paged, text};
 use super::moment::{self, Moment};
 use super::output::{self, Column, Format, Output};
 use super::query::{Path, encoded};
+use super::resource::{Cell, Resource};
+use super::rules::RULES;
 use super::story::{self, Story};
 use super::{Failure, OK};
 
@@ -101,25 +103,20 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("ID"),
-    Column::whole("SUBSCRIPTION"),
-    Column::whole("ACCEPTED").optional(),
-    Column::number("ATTEMPTS"),
-    Column::whole("DUE").optional(),
-    Column::note("LAST OUTCOME"),
-];
-
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/subscription"),
-        time(row, "/accepted_at"),
-        text(row, "/attempts_made"),
-        time(row, "/due_at"),
-        last_outcome(row),
-    ]
-}
+/// One event for one subscription.
+#[rustfmt::skip]
+const DELIVERIES: &Resource = &Resource {
+    noun: "delivery",
+    member: "deliveries",
+    columns: &[
+        (Column::whole("ID"), Cell::Text("/id")),
+        (Column::whole("SUBSCRIPTION"), Cell::Text("/subscription")),
+        (Column::whole("ACCEPTED").optional(), Cell::Time("/accepted_at")),
+        (Column::number("ATTEMPTS"), Cell::Text("/attempts_made")),
+        (Column::whole("DUE").optional(), Cell::Time("/due_at")),
+        (Column::note("LAST OUTCOME"), Cell::Made(last_outcome)),
+    ],
+};
 
 /// The last attempt's outcome with the first line of its message.
 pub(super) fn last_outcome(row: &Value) -> String {
@@ -144,10 +141,8 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         path: arguments
             .whose
             .on(Path::new("/v1/deliveries").with("stage", &stage)),
-        member: "deliveries",
+        resource: DELIVERIES,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: match arguments.stage {
             _ if arguments.whose.is_set() => {
                 format!("no such deliveries; all of them: edgebus deliveries ls --stage {stage}")
@@ -241,8 +236,8 @@ async fn around(client: &Client, delivery: &str) -> Result<Around, Failure> {
         }
     }
     if let Some(rule) = row.get("rule").and_then(Value::as_str) {
-        let found = listing::find(client, "rules", "name", rule, "").await;
-        around.rule = found.ok();
+        let found = RULES.find(client, rule).await;
+        around.rule = found.ok().flatten();
     }
     Ok(around)
 }

@@ -28,6 +28,7 @@ mod output;
 pub mod program;
 mod publish;
 mod query;
+mod resource;
 mod rules;
 mod schema;
 mod serve;

@@ -5,12 +5,12 @@ mod explain;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text};
-use super::output::{self, Column, Output, json, plain, span};
-use super::query::Path;
+use super::Failure;
+use super::listing::{Unfiltered, text};
+use super::output::{self, Column, json, plain, span};
+use super::resource::{Cell, Named, Resource};
 use super::story::{Facts, retry_words};
-use super::{Failure, OK};
+use edgebus_model::TargetKind;
 
 /// Arguments of `rules`.
 #[derive(clap::Args, Debug)]
@@ -31,33 +31,49 @@ enum Command {
   edgebus rules ls --all -o yaml")]
     Ls(Unfiltered),
     /// Show one rule: its pattern, its filters, its targets with their policies.
-    Get(Get),
+    #[command(after_help = "Examples:
+  edgebus rules get outside-bugs
+  edgebus rules get outside-bugs -o json")]
+    Get(Named),
     /// Say what one rule makes of an event from a file, and why.
     Explain(explain::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
-        Command::Get(arguments) => get(arguments).await,
+        Command::Ls(arguments) => RULES.list(&arguments, NO_RULES).await,
+        Command::Get(arguments) => RULES.get(&arguments, story).await,
         Command::Explain(arguments) => explain::run(arguments).await,
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("NAME"),
-    Column::words("BUS"),
-    Column::whole("TO"),
-    Column::words("MATCH"),
-];
+/// The active rules.
+#[rustfmt::skip]
+pub(super) const RULES: &Resource = &Resource {
+    noun: "rule",
+    member: "rules",
+    columns: &[
+        (Column::whole("NAME"), Cell::Text("/name")),
+        (Column::words("BUS"), Cell::Text("/bus")),
+        (Column::whole("TO"), Cell::Made(targets)),
+        (Column::words("MATCH"), Cell::Made(pattern)),
+    ],
+};
 
-fn cells(row: &Value) -> Vec<String> {
+fn targets(row: &Value) -> String {
     let targets = row.get("to").and_then(Value::as_array);
-    let functions: Vec<String> = targets
-        .into_iter()
-        .flatten()
-        .map(|target| text(target, "/function"))
-        .collect();
+    let names: Vec<&str> = targets.into_iter().flatten().map(target_name).collect();
+    names.join(", ")
+}
+
+/// The name of a target, whose member is called after its kind.
+fn target_name(target: &Value) -> &str {
+    let mut kinds = TargetKind::ALL.iter();
+    let name = kinds.find_map(|kind| target.get(kind.word())?.as_str());
+    name.unwrap_or("-")
+}
+
+fn pattern(row: &Value) -> String {
     let mut pattern = match row.get("match") {
         None | Some(Value::Null) => "every event".to_owned(),
         Some(pattern) => pattern.to_string(),
@@ -67,48 +83,11 @@ fn cells(row: &Value) -> Vec<String> {
         pattern.push_str(" where ");
         pattern.push_str(filter);
     }
-    vec![
-        text(row, "/name"),
-        text(row, "/bus"),
-        functions.join(", "),
-        pattern,
-    ]
+    pattern
 }
 
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/rules"),
-        member: "rules",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus rules get outside-bugs
-  edgebus rules get outside-bugs -o json")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
-    let name = plain(&arguments.name);
-    let hint = format!("rule `{name}`; edgebus rules ls lists them");
-    let rule = listing::find(&client, "rules", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &rule, || story(&rule))?;
-    Ok(OK)
-}
+/// What to do when there is nothing.
+const NO_RULES: &str = "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml";
 
 #[derive(serde::Deserialize)]
 struct Rule<'a> {
@@ -145,7 +124,7 @@ fn story(rule: &str) -> Result<String, Failure> {
         .into_iter()
         .flatten()
     {
-        facts.title("To", &plain(&text(target, "/function")));
+        facts.title("To", &plain(target_name(target)));
         policy(&mut facts, target);
     }
     Ok(facts.end())

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text};
-use super::output::{self, Column, Output, parse_time, plain, span, time};
-use super::query::Path;
+use super::listing::{Unfiltered, text};
+use super::output::{self, Column, parse_time, plain, span, time};
+use super::resource::{Cell, Named, Resource};
 use super::story::Facts;
-use super::{Failure, OK, moment, rules};
+use super::{Failure, moment, rules};
 
 /// Arguments of `subscriptions`.
 #[derive(clap::Args, Debug)]
@@ -29,41 +28,43 @@ enum Command {
 BEHIND counts the bus's events from the oldest pending delivery to the newest.")]
     Ls(Unfiltered),
     /// Show one subscription: its lag, its oldest pending delivery, its policy.
-    Get(Get),
+    #[command(
+        mut_arg("name", |name| name.help("Its name; RULE/FUNCTION where the manifest gives none")),
+        after_help = "Examples:
+  edgebus subscriptions get outside-bugs/triage
+  edgebus subscriptions get outside-bugs/triage -o yaml"
+    )]
+    Get(Named),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
-        Command::Get(arguments) => get(arguments).await,
+        Command::Ls(arguments) => SUBSCRIPTIONS.list(&arguments, NO_SUBSCRIPTIONS).await,
+        Command::Get(arguments) => SUBSCRIPTIONS.get(&arguments, story).await,
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::number("ID"),
-    Column::whole("SUBSCRIPTION"),
-    Column::words("BUS"),
-    Column::number("BEHIND"),
-    Column::number("DEAD"),
-    Column::whole("OLDEST PENDING").optional(),
-    Column::whole("ACCEPTED").optional(),
-    Column::number("IN MEMORY").optional(),
-    Column::note("STATE"),
-];
+/// Each rule with each of its targets.
+#[rustfmt::skip]
+const SUBSCRIPTIONS: &Resource = &Resource {
+    noun: "subscription",
+    member: "subscriptions",
+    columns: &[
+        (Column::number("ID"), Cell::Text("/id")),
+        (Column::whole("SUBSCRIPTION"), Cell::Text("/name")),
+        (Column::words("BUS"), Cell::Text("/bus")),
+        (Column::number("BEHIND"), Cell::Text("/behind")),
+        (Column::number("DEAD"), Cell::Text("/dead")),
+        (Column::whole("OLDEST PENDING").optional(), Cell::Text("/oldest_pending")),
+        (Column::whole("ACCEPTED").optional(), Cell::Time("/oldest_accepted_at")),
+        (Column::number("IN MEMORY").optional(), Cell::Text("/in_memory")),
+        (Column::note("STATE"), Cell::Made(|row| state(row).to_owned())),
+    ],
+};
 
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/name"),
-        text(row, "/bus"),
-        text(row, "/behind"),
-        text(row, "/dead"),
-        text(row, "/oldest_pending"),
-        listing::time(row, "/oldest_accepted_at"),
-        text(row, "/in_memory"),
-        state(row).to_owned(),
-    ]
-}
+/// What to do when there is nothing.
+const NO_SUBSCRIPTIONS: &str =
+    "no subscriptions: each rule has one for each of its targets; see edgebus rules ls";
 
 fn state(row: &Value) -> &'static str {
     match row.get("active") {
@@ -72,45 +73,8 @@ fn state(row: &Value) -> &'static str {
     }
 }
 
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/subscriptions"),
-        member: "subscriptions",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"
-            .to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus subscriptions get outside-bugs/triage
-  edgebus subscriptions get outside-bugs/triage -o yaml")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name; RULE/FUNCTION where the manifest gives none.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
-    let name = plain(&arguments.name);
-    let hint = format!("subscription `{name}`; edgebus subscriptions ls lists them");
-    let row = listing::find(&client, "subscriptions", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &row, || {
-        story(&output::parse(&row)?)
-    })?;
-    Ok(OK)
-}
-
-fn story(row: &Value) -> Result<String, Failure> {
+fn story(row: &str) -> Result<String, Failure> {
+    let row = &output::parse(row)?;
     let paint = output::paint();
     let mut facts = Facts::new(paint);
     let name = paint.strong(&plain(&text(row, "/name")));

@@ -10,10 +10,11 @@ use std::path::Path as File;
 
 use super::Failure;
 use super::connection::Connection;
-use super::listing::{Listing, Paged, text, time};
+use super::listing::{Listing, Paged};
 use super::moment::{self, Moment};
 use super::output::{self, Column};
 use super::query::{Path, encoded};
+use super::resource::{Cell, Resource};
 
 /// Arguments of `events`.
 #[derive(clap::Args, Debug)]
@@ -142,34 +143,27 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::number("POSITION"),
-    Column::whole("ACCEPTED"),
-    Column::whole("TYPE"),
-    Column::words("SOURCE"),
-    Column::words("SUBJECT").optional(),
-    Column::words("ID").optional(),
-];
-
-fn cells(row: &serde_json::Value) -> Vec<String> {
-    vec![
-        text(row, "/position"),
-        time(row, "/accepted_at"),
-        text(row, "/event/type"),
-        text(row, "/event/source"),
-        text(row, "/event/subject"),
-        text(row, "/event/id"),
-    ]
-}
+/// A bus's log.
+#[rustfmt::skip]
+const EVENTS: &Resource = &Resource {
+    noun: "event",
+    member: "events",
+    columns: &[
+        (Column::number("POSITION"), Cell::Text("/position")),
+        (Column::whole("ACCEPTED"), Cell::Time("/accepted_at")),
+        (Column::whole("TYPE"), Cell::Text("/event/type")),
+        (Column::words("SOURCE"), Cell::Text("/event/source")),
+        (Column::words("SUBJECT").optional(), Cell::Text("/event/subject")),
+        (Column::words("ID").optional(), Cell::Text("/event/id")),
+    ],
+};
 
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let listing = Listing {
         path: arguments.between.on(arguments.wanted.path("")?),
-        member: "events",
+        resource: EVENTS,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: nothing(&arguments.wanted, arguments.between.is_set()),
     };
     arguments.paged.run(&client, &listing).await

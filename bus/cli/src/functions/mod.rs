@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text, time};
-use super::output::{self, Column, Output, bytes, counted, plain};
+use super::listing::{self, Unfiltered, number, text, time};
+use super::output::{self, Column, bytes, counted, plain};
 use super::query::{Path, encoded};
+use super::resource::{Cell, Named, Resource};
 use super::story::Facts;
 use super::{Failure, OK};
 
@@ -35,7 +36,10 @@ enum Command {
   edgebus functions ls -o json")]
     Ls(Unfiltered),
     /// Show one function: its revision, its limits, what it is given.
-    Get(Get),
+    #[command(after_help = "Examples:
+  edgebus functions get triage
+  edgebus functions get triage -o yaml")]
+    Get(Named),
     /// Deploy a component under a name; what it is given stays as it was.
     Deploy(deploy::Arguments),
     /// Take a function away; the bus refuses while a rule names it.
@@ -48,7 +52,7 @@ enum Command {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
+        Command::Ls(arguments) => FUNCTIONS.list(&arguments, NO_FUNCTIONS).await,
         Command::Get(arguments) => get(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Rm(arguments) => remove(arguments).await,
@@ -62,70 +66,37 @@ fn path_of(name: &str) -> String {
     format!("/v1/functions/{}", encoded(name))
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("NAME"),
-    Column::whole("STATE"),
-    Column::number("REVISION"),
-    Column::whole("DIGEST").optional(),
-    Column::whole("DEPLOYED").optional(),
-    Column::number("MEMORY").optional(),
-    Column::number("CPU").optional(),
-    Column::number("TIMEOUT").optional(),
-    Column::number("CONCURRENCY").optional(),
-    Column::note("REASON"),
-];
+/// What is deployed.
+#[rustfmt::skip]
+const FUNCTIONS: &Resource = &Resource {
+    noun: "function",
+    member: "functions",
+    columns: &[
+        (Column::whole("NAME"), Cell::Text("/name")),
+        (Column::whole("STATE"), Cell::Text("/state")),
+        (Column::number("REVISION"), Cell::Text("/revision")),
+        (Column::whole("DIGEST").optional(), Cell::Made(digest)),
+        (Column::whole("DEPLOYED").optional(), Cell::Time("/deployed_at")),
+        (Column::number("MEMORY").optional(), Cell::Bytes("/limits/memory_bytes")),
+        (Column::number("CPU").optional(), Cell::Span("/limits/cpu_ms")),
+        (Column::number("TIMEOUT").optional(), Cell::Span("/limits/timeout_ms")),
+        (Column::number("CONCURRENCY").optional(), Cell::Text("/limits/concurrency")),
+        (Column::note("REASON"), Cell::Text("/reason")),
+    ],
+};
+
+/// What to do when there is nothing.
+const NO_FUNCTIONS: &str =
+    "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm";
 
 /// Digits of a digest in a table.
 const DIGEST_DIGITS: usize = 12;
 
-fn cells(row: &Value) -> Vec<String> {
-    let limit = |name: &str| number(row, &format!("/limits/{name}"));
-    vec![
-        text(row, "/name"),
-        text(row, "/state"),
-        text(row, "/revision"),
-        text(row, "/digest").chars().take(DIGEST_DIGITS).collect(),
-        time(row, "/deployed_at"),
-        bytes(limit("memory_bytes")),
-        output::span(limit("cpu_ms")),
-        output::span(limit("timeout_ms")),
-        text(row, "/limits/concurrency"),
-        text(row, "/reason"),
-    ]
+fn digest(row: &Value) -> String {
+    text(row, "/digest").chars().take(DIGEST_DIGITS).collect()
 }
 
-fn number(row: &Value, pointer: &str) -> u64 {
-    row.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
-}
-
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/functions"),
-        member: "functions",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm"
-            .to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus functions get triage
-  edgebus functions get triage -o yaml")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
+async fn get(arguments: Named) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let answer = client.get(&path_of(&arguments.name)).await?;
     let row = String::from_utf8_lossy(&answer);

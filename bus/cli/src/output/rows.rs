@@ -20,10 +20,10 @@ pub(crate) struct Rows {
 impl Rows {
     /// An empty list.
     #[must_use]
-    pub(crate) fn new(format: Format, columns: &'static [Column]) -> Self {
+    pub(crate) fn new(format: Format, columns: impl IntoIterator<Item = Column>) -> Self {
         Self {
             format,
-            table: Pieces::new(columns, width()),
+            table: Pieces::new(columns.into_iter().collect(), width()),
             printed: 0,
         }
     }

@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 use crate::connection::Connection;
 use crate::events::pattern_text;
 use crate::output::{self, JSON_COLUMNS, json, plain};
+use crate::rules::RULES;
 use crate::story::Explained;
 use crate::validate::{Checked, Format};
-use crate::{Failure, OK, event_file, listing, moment};
+use crate::{Failure, OK, event_file, moment};
 use edgebus_manifest::view::{
     self, FilterVerdict, Unjudged, Verdict, View, parse_filter, parse_pattern,
 };
@@ -214,11 +215,12 @@ struct ListedTarget<'a> {
 
 async fn active(name: &str, connection: &Connection) -> Result<RuleConfig, Failure> {
     let client = connection.client()?;
-    let hint = format!(
-        "active rule `{}`; edgebus rules ls lists them, and --manifest takes one from a file",
-        plain(name)
-    );
-    let listed = listing::find(&client, "rules", "name", name, &hint).await?;
+    let listed = RULES.find(&client, name).await?.ok_or_else(|| {
+        Failure::new(format!(
+            "there is no active rule `{}`; edgebus rules ls lists them, and --manifest takes one from a file",
+            plain(name)
+        ))
+    })?;
     rule_of(&listed)
 }
 
