@@ -1,15 +1,15 @@
 //! `edgebus deliveries`: lists deliveries, and shows one with its history.
 
 use clap::ValueEnum as _;
-use edgebus_api::{Delivery, Event, Rule};
-use serde_json::Value;
+use edgebus_api::{Delivery, DeliveryPage, Event, Rule};
 
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::listing::{Listing, Paged, text, time};
+use super::listing::{self, Listing, Paged};
 use super::moment::{self, Moment};
-use super::output::{self, Column, Format, Output};
+use super::output::{self, Column, Format, Output, time};
 use super::query::{Path, encoded};
+use super::resource::{Resource, or_dash};
 use super::story::Story;
 use super::{Failure, OK};
 
@@ -102,36 +102,35 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("ID"),
-    Column::whole("SUBSCRIPTION"),
-    Column::whole("ACCEPTED").optional(),
-    Column::number("ATTEMPTS"),
-    Column::whole("DUE").optional(),
-    Column::note("LAST OUTCOME"),
-];
-
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/subscription"),
-        time(row, "/accepted_at"),
-        text(row, "/attempts_made"),
-        time(row, "/due_at"),
-        last_outcome(row),
-    ]
-}
+/// One event for one subscription.
+#[rustfmt::skip]
+const DELIVERIES: &Resource<Delivery> = &Resource {
+    noun: "delivery",
+    member: "deliveries",
+    page: listing::page::<DeliveryPage<_>>,
+    columns: &[
+        (Column::whole("ID"), |row| row.id.clone()),
+        (Column::whole("SUBSCRIPTION"), |row| row.subscription.clone()),
+        (Column::whole("ACCEPTED").optional(), |row| time(&row.accepted_at)),
+        (Column::number("ATTEMPTS"), |row| row.attempts_made.to_string()),
+        (Column::whole("DUE").optional(), |row| or_dash(row.due_at.as_deref().map(time))),
+        (Column::note("LAST OUTCOME"), last_outcome),
+    ],
+};
 
 /// The last attempt's outcome with the first line of its message.
-pub(super) fn last_outcome(row: &Value) -> String {
-    let outcome = text(row, "/last_attempt/outcome");
-    let message = row
-        .pointer("/last_attempt/message")
-        .and_then(Value::as_str)
-        .and_then(|message| message.lines().next());
-    match message {
+pub(super) fn last_outcome(row: &Delivery) -> String {
+    let Some(last) = &row.last_attempt else {
+        return or_dash(None);
+    };
+    let outcome = last.outcome.as_str();
+    match last
+        .message
+        .as_deref()
+        .and_then(|message| message.lines().next())
+    {
         Some(message) => format!("{outcome}: {message}"),
-        None => outcome,
+        None => outcome.to_owned(),
     }
 }
 
@@ -145,10 +144,8 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         path: arguments
             .whose
             .on(Path::new("/v1/deliveries").with("stage", &stage)),
-        member: "deliveries",
+        resource: DELIVERIES,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: match arguments.stage {
             _ if arguments.whose.is_set() => {
                 format!("no such deliveries; all of them: edgebus deliveries ls --stage {stage}")

@@ -29,6 +29,7 @@ mod output;
 pub mod program;
 mod publish;
 mod query;
+mod resource;
 mod rules;
 mod schema;
 mod serve;

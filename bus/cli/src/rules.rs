@@ -2,15 +2,13 @@
 
 mod explain;
 
-use edgebus_api::{RetryPolicy, Rule, Target};
-use serde_json::Value;
+use edgebus_api::{RetryPolicy, Rule, RuleList, Target};
 
-use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text};
-use super::output::{self, Column, Output, json, plain, span};
-use super::query::Path;
+use super::Failure;
+use super::listing::{self, Unfiltered};
+use super::output::{self, Column, json, plain, span};
+use super::resource::{Named, Resource};
 use super::story::{Facts, retry_words};
-use super::{Failure, OK, client};
 
 /// Arguments of `rules`.
 #[derive(clap::Args, Debug)]
@@ -31,86 +29,59 @@ enum Command {
   edgebus rules ls --all -o yaml")]
     Ls(Unfiltered),
     /// Show one rule: its pattern, its filters, its targets with their policies.
-    Get(Get),
+    #[command(after_help = "Examples:
+  edgebus rules get outside-bugs
+  edgebus rules get outside-bugs -o json")]
+    Get(Named),
     /// Say what one rule makes of an event from a file, and why.
     Explain(explain::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
-        Command::Get(arguments) => get(arguments).await,
+        Command::Ls(arguments) => RULES.list(&arguments, NO_RULES).await,
+        Command::Get(arguments) => RULES.get(&arguments, story).await,
         Command::Explain(arguments) => explain::run(arguments).await,
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("NAME"),
-    Column::words("BUS"),
-    Column::whole("TO"),
-    Column::words("MATCH"),
-];
+/// The active rules.
+#[rustfmt::skip]
+const RULES: &Resource<Rule> = &Resource {
+    noun: "rule",
+    member: "rules",
+    page: listing::page::<RuleList<_>>,
+    columns: &[
+        (Column::whole("NAME"), |row| row.name.clone()),
+        (Column::words("BUS"), |row| row.bus.clone()),
+        (Column::whole("TO"), targets),
+        (Column::words("MATCH"), pattern),
+    ],
+};
 
-fn cells(row: &Value) -> Vec<String> {
-    let targets = row.get("to").and_then(Value::as_array);
-    let functions: Vec<String> = targets
-        .into_iter()
-        .flatten()
-        .map(|target| text(target, "/function"))
-        .collect();
-    let mut pattern = match row.get("match") {
-        None | Some(Value::Null) => "every event".to_owned(),
-        Some(pattern) => pattern.to_string(),
+fn targets(rule: &Rule) -> String {
+    let names: Vec<&str> = rule.to.iter().map(target_name).collect();
+    names.join(", ")
+}
+
+fn target_name(target: &Target) -> &str {
+    target.function.as_deref().unwrap_or("-")
+}
+
+fn pattern(rule: &Rule) -> String {
+    let mut pattern = match &rule.pattern {
+        None => "every event".to_owned(),
+        Some(pattern) => json::compact(pattern.get()),
     };
-    let filters = row.get("where").and_then(Value::as_array);
-    for filter in filters.into_iter().flatten().filter_map(Value::as_str) {
+    for filter in &rule.filters {
         pattern.push_str(" where ");
         pattern.push_str(filter);
     }
-    vec![
-        text(row, "/name"),
-        text(row, "/bus"),
-        functions.join(", "),
-        pattern,
-    ]
+    pattern
 }
 
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/rules"),
-        member: "rules",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus rules get outside-bugs
-  edgebus rules get outside-bugs -o json")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
-    let name = plain(&arguments.name);
-    let hint = format!("rule `{name}`; edgebus rules ls lists them");
-    let rule = listing::find(&client, "rules", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &rule, || {
-        Ok(story(&client::read(rule.as_bytes())?))
-    })?;
-    Ok(OK)
-}
+/// What to do when there is nothing.
+const NO_RULES: &str = "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml";
 
 fn story(rule: &Rule) -> String {
     let paint = output::paint();
@@ -128,8 +99,7 @@ fn story(rule: &Rule) -> String {
         facts.fact("where", &plain(filter));
     }
     for target in &rule.to {
-        let function = target.function.as_deref().unwrap_or("-");
-        facts.title("To", &plain(function));
+        facts.title("To", &plain(target_name(target)));
         input(&mut facts, target);
         policy(&mut facts, &target.retry, target.dead_letter_ms);
     }

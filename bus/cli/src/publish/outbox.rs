@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::Failure;
 use crate::client::{self, Client};
-use crate::output::{self, Column, Format, Progress, Rows, counted};
+use crate::output::{self, Format, Progress, Rows, counted};
 use edgebus_http::wire;
 use edgebus_model::Event;
 use edgebus_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
@@ -28,8 +28,6 @@ const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
 /// Skipped lines that are told one by one.
 const SKIPPED_TOLD: u64 = 20;
-/// A table of answers is never printed: people get the tally.
-const COLUMNS: &[Column] = &[];
 
 /// What a run came to.
 #[derive(Default)]
@@ -131,7 +129,7 @@ impl<'a> Outbox<'a> {
             progress,
             queue: VecDeque::new(),
             bytes: 0,
-            rows: Rows::new(format, COLUMNS),
+            rows: Rows::new(format, []),
             format,
             counts: Counts::default(),
         }
@@ -209,7 +207,7 @@ impl<'a> Outbox<'a> {
         for (index, row) in results.results.iter().enumerate() {
             match client::read(row.get().as_bytes())? {
                 Settled::Accepted(one) => {
-                    accepted.push(row.as_ref());
+                    accepted.push(row);
                     self.count(one);
                 }
                 Settled::Refused(one) => {
@@ -224,7 +222,7 @@ impl<'a> Outbox<'a> {
             }
         }
         if self.format != Format::Table {
-            self.rows.page(&accepted, |_| Vec::new())?;
+            self.rows.page(&accepted, |_| Ok(Vec::new()))?;
         }
         self.progress.detail(&format!(
             "{} events",
