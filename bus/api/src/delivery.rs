@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventOrKey};
+use super::target::TargetName;
 use super::words::{DeadReason, Outcome, Stage};
 use crate::schema::{Code, DeliveryId, Name, TextOrNull, Time};
 
@@ -54,10 +55,9 @@ pub struct Delivery<E = Event> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Name>")]
     pub rule: Option<String>,
-    /// The function.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Name>")]
-    pub function: Option<String>,
+    /// Who gets the event; nobody where the subscription left the manifest and has nothing pending.
+    #[serde(flatten)]
+    pub target: TargetName,
     /// The event's place in the bus's log.
     #[schemars(range(min = 1))]
     pub position: u64,

@@ -21,6 +21,7 @@ mod query;
 mod rule;
 pub mod schema;
 mod subscription;
+mod target;
 mod verdict;
 mod words;
 
@@ -40,6 +41,7 @@ pub use query::{
 };
 pub use rule::{FILTERS_MAX, Filters, RetryPolicy, Rule, RuleList, RuleTest, Target};
 pub use subscription::{SinceStart, Subscription, SubscriptionList};
+pub use target::TargetName;
 pub use verdict::{
     BranchExplanation, ConditionExplanation, ExplainedEvent, Explanation, FilterVerdict,
     InputVerdict, RuleTrial, RuleVerdict,

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::target::TargetName;
 use crate::schema::{Name, Object, ObjectOrNull};
 
 /// Filters of a rule that is tried.
@@ -49,10 +50,9 @@ pub struct Rule {
 /// Where matching events go, and what of them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// The function, where it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Name>")]
-    pub function: Option<String>,
+    /// Who gets the events.
+    #[serde(flatten)]
+    pub target: TargetName,
     /// The subscription's name.
     pub name: String,
     /// What it gets instead of the event's data: a JSONPath, as in `$.data.id`, or any JSON whose strings may

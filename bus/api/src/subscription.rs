@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rule::RetryPolicy;
+use super::target::TargetName;
 use super::words::Situation;
 use crate::schema::{Name, Time};
 
@@ -26,10 +27,9 @@ pub struct Subscription {
     /// The rule.
     #[schemars(with = "Name")]
     pub rule: String,
-    /// The function, where the target is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Name>")]
-    pub function: Option<String>,
+    /// Who gets the events.
+    #[serde(flatten)]
+    pub target: TargetName,
     /// The bus.
     #[schemars(with = "Name")]
     pub bus: String,

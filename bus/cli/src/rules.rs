@@ -65,7 +65,7 @@ fn targets(rule: &Rule) -> String {
 }
 
 fn target_name(target: &Target) -> &str {
-    target.function.as_deref().unwrap_or("-")
+    target.target.name().unwrap_or("-")
 }
 
 fn pattern(rule: &Rule) -> String {

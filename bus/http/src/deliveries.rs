@@ -11,7 +11,7 @@ use super::call::{Answer, Call, name, raw};
 use super::page::{BYTES_MAX, Collected, Row};
 use super::problem::{Cause, Problem};
 use super::wire::{self, Encoded};
-use super::{App, page, query};
+use super::{App, page, query, target};
 use edgebus_engine::bus::{DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, place_of};
 use edgebus_model::error::Kind;
 use edgebus_model::rule::DEFAULT_BUS;
@@ -324,7 +324,7 @@ fn of_delivery<'s>(
             |own| own.name().to_string(),
         ),
         rule: own.map(|own| own.rule.to_string()),
-        function: own.and_then(|own| Some(own.target.to.function()?.to_string())),
+        target: own.map_or_else(Default::default, |own| target::named(&own.target.to)),
         position: key.position.0,
         replay: Some(u64::from(key.replay)).filter(|replay| *replay > 0),
         accepted_at: delivery.accepted_at.to_string(),

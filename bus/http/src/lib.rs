@@ -28,6 +28,7 @@ mod sse;
 mod startup;
 mod stream;
 mod subscriptions;
+mod target;
 #[cfg(test)]
 mod tests;
 pub mod verdict;

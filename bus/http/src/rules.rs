@@ -9,6 +9,7 @@ use super::call::{Answer, Call, raw, raw_text};
 use super::page;
 use super::problem::Problem;
 use super::subscriptions::retry;
+use super::target::named;
 use edgebus_manifest::view::parse_pattern;
 use edgebus_model::error::InputError;
 use edgebus_model::{Code, InputConfig, RuleConfig, TargetConfig};
@@ -51,7 +52,7 @@ fn target(target: &TargetConfig) -> api::Target {
         }
     };
     api::Target {
-        function: target.to.function().map(ToString::to_string),
+        target: named(&target.to),
         name: target.name.to_string(),
         input,
         input_paths,

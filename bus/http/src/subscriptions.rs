@@ -4,6 +4,7 @@ use edgebus_api as api;
 
 use super::call::{Answer, Call};
 use super::page;
+use super::target::named;
 use edgebus_engine::bus::SubscriptionStatus;
 use edgebus_model::RetryPolicy;
 
@@ -26,7 +27,7 @@ fn shown(status: &SubscriptionStatus) -> api::Subscription {
         id: u64::from(subscription.id.0),
         name: subscription.name().to_string(),
         rule: subscription.rule.to_string(),
-        function: target.to.function().map(ToString::to_string),
+        target: named(&target.to),
         bus: status.bus.to_string(),
         active: subscription.active,
         in_memory: status.in_memory,

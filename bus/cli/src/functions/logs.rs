@@ -180,7 +180,7 @@ impl Told {
     fn of_history(delivery: &Delivery, attempt: &Attempt) -> Self {
         let mut json = json!({
             "attempt": attempt.number, "id": delivery.id, "bus": delivery.bus, "position": delivery.position,
-            "rule": delivery.rule, "function": delivery.function, "started_at": attempt.started_at,
+            "rule": delivery.rule, "function": delivery.target.function, "started_at": attempt.started_at,
             "outcome": attempt.outcome, "duration_us": attempt.duration_us, "output": attempt.output,
         });
         if let Some(message) = &attempt.message {
@@ -194,7 +194,7 @@ impl Told {
                 position: delivery.position,
                 kind: String::new(),
                 rule: named(&delivery.rule),
-                function: named(&delivery.function),
+                function: named(&delivery.target.function),
                 attempt: attempt.number,
                 started_at: attempt.started_at.clone(),
                 outcome: attempt.outcome.clone(),

@@ -199,7 +199,7 @@ fn rule_of(listed: Rule) -> Result<RuleConfig, Failure> {
             }),
             (None, None) => None,
         };
-        let to = Target::Function(name(&target.function.unwrap_or_default())?);
+        let to = Target::Function(name(&target.target.function.unwrap_or_default())?);
         Ok(TargetConfig {
             name: SubscriptionName::new(&target.name).map_err(|error| unread(&error))?,
             input,

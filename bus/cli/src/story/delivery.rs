@@ -99,7 +99,7 @@ impl Story<'_> {
         let delivery = self.delivery;
         let (rule, function) = (
             name(delivery.rule.as_ref()),
-            name(delivery.function.as_ref()),
+            plain(delivery.target.name().unwrap_or("-")),
         );
         facts.title("Rule", &format!("{rule} → {function}"));
         let Some(rule) = self.rule else {
@@ -176,7 +176,7 @@ impl Story<'_> {
         };
         let died_at = time(delivery.died_at.as_deref().unwrap_or("-"));
         facts.title("Dead", &format!("{died_at}, because {why}"));
-        let (Some(function), Some(_)) = (&delivery.function, &delivery.rule) else {
+        let (Some(function), Some(_)) = (&delivery.target.function, &delivery.rule) else {
             return;
         };
         facts.line("  try a repaired function on what it was given, without effects:");
