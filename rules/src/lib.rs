@@ -23,7 +23,8 @@
 //!   with.
 //! - [`explain`] and [`explain_json`] say why a pattern matches an event, or doesn't.
 //! - A [`Filter`] is a JSONPath query that has to select something, beside a pattern.
-//! - A [`Transform`] makes another JSON value of an event, such as a target's input.
+//! - A [`Transform`] makes another JSON value of an event, such as a target's input. A [`JsonPath`] takes values
+//!   out of JSON text as they are written there, and [`template_parts`] reads text with placeholders.
 //! - [`lint`] finds what is wrong with patterns without an event.
 //!
 //! An event is one JSON object, or its top-level members as [`Part`]s. Nothing here does input or output,
@@ -60,7 +61,10 @@ pub use filter::{Filter, Steps, UsedUp};
 pub use index::{Matches, RuleIndex, Scratch, Trust};
 pub use naive::RuleSet;
 pub use pattern::{Dialect, ParseOptions, Pattern};
-pub use template::{ApplyError, Context, EventDocument, Transform, TransformSpec};
+pub use template::{
+    ApplyError, Context, EventDocument, JsonPath, TemplatePart, Transform, TransformSpec,
+    template_parts,
+};
 pub use tree::tree;
 
 /// The README's examples, run as tests.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use edgebus_client::api::Stage;
 use serde_json::{Value, json};
 
 use super::deliver;
@@ -360,7 +361,7 @@ fn serve_refuses_a_port_in_use() {
 }
 
 fn running(server: &Server) -> bool {
-    let pending = server.deliveries("pending");
+    let pending = server.deliveries(Stage::Pending);
     !pending.is_empty()
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use edgebus_client::api::Stage;
 use serde_json::json;
 
 use crate::support::guests;
@@ -215,13 +216,9 @@ fn kill_nine_in_the_middle_of_work_loses_and_doubles_nothing() {
             row["event"]["id"].as_str().unwrap().to_owned(),
         );
     }
-    for stage in ["succeeded", "dead"] {
-        found.ended.extend(
-            server
-                .deliveries(stage)
-                .iter()
-                .map(|row| row["position"].as_u64().unwrap()),
-        );
+    for stage in [Stage::Succeeded, Stage::Dead] {
+        let rows = server.deliveries(stage);
+        found.ended.extend(rows.iter().map(|row| row.position));
     }
     let show = server.publish("show", "tally.show", &json!({}));
     server.settle();

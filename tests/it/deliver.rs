@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use edgebus_client::api::Stage;
 use serde_json::{Value, json};
 
 use crate::support::guests;
@@ -112,7 +113,7 @@ fn state_counts_each_event_once_however_attempts_collide() {
     }
     server.settle();
     assert_eq!(server.list("/v1/dead-letters", "dead_letters").len(), 0);
-    assert_eq!(server.deliveries("succeeded").len(), 400);
+    assert_eq!(server.deliveries(Stage::Succeeded).len(), 400);
     assert_eq!(counter(&server, "tell", "total"), 400);
 }
 
@@ -171,8 +172,8 @@ fn a_backlog_larger_than_the_queues_is_worked_off_from_the_store() {
     }
     server.settle();
     let mut seen = BTreeMap::new();
-    for row in server.deliveries("succeeded") {
-        *seen.entry(row["position"].as_u64().unwrap()).or_insert(0) += 1;
+    for row in server.deliveries(Stage::Succeeded) {
+        *seen.entry(row.position).or_insert(0) += 1;
     }
     assert_eq!(seen.len(), 5_000);
     assert!(seen.values().all(|count| *count == 1));

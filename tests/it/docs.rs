@@ -128,6 +128,18 @@ fn commands_in_the_docs_are_there() {
 }
 
 #[test]
+fn every_command_is_in_the_docs() {
+    let pages = pages();
+    let help = run(&["--help"], "").succeeds().out;
+    let missing: Vec<String> = super::help::commands(&help)
+        .into_iter()
+        .map(|name| format!("edgebus {name}"))
+        .filter(|command| !pages.iter().any(|(_, text)| text.contains(command)))
+        .collect();
+    assert!(missing.is_empty(), "no page shows {missing:?}");
+}
+
+#[test]
 fn manifests_in_the_docs_are_good() {
     let mut seen = 0;
     for (page, text) in pages() {
@@ -169,4 +181,76 @@ fn links_in_the_docs_lead_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_adding_things_names_is_there_and_at_most_six_files() {
+    let text = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let section = text.split("\n## Adding things\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let parts: Vec<&str> = section.split("\n### ").skip(1).collect();
+    assert!(parts.len() > 4, "{parts:?}");
+    let tests: String = ["tests/it", "bus", "rules/src"]
+        .map(super::tidy::sources)
+        .into_iter()
+        .flatten()
+        .map(|(_, text)| text)
+        .collect();
+    let mut wrong = Vec::new();
+    for part in parts {
+        let title = part.lines().next().unwrap();
+        let rows: Vec<&str> = part
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .skip(2)
+            .collect();
+        if rows.is_empty() || rows.len() > 6 {
+            wrong.push(format!("{title}: {} files", rows.len()));
+        }
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').collect();
+            for path in quoted(cells[1]) {
+                if !path.contains("NAME") && !root().join(path).exists() {
+                    wrong.push(format!("{title}: {path} is not there"));
+                }
+            }
+            for test in quoted(cells[3]) {
+                let name = test.rsplit(':').next().unwrap();
+                if !tests.contains(&format!("fn {name}()")) {
+                    wrong.push(format!("{title}: there is no test {name}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_kind_of_target_is_described() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (format, document) = (
+        read("docs/storage-format.md"),
+        read("tests/formats/openapi.json"),
+    );
+    for kind in edgebus_model::TargetKind::ALL {
+        let (number, word) = (kind.number(), kind.word());
+        assert!(
+            format.contains(&format!("{number} {word}")),
+            "docs/storage-format.md does not say which kind {number} is: {word}"
+        );
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let described = schemas
+            .values()
+            .any(|schema| schema["properties"][word].is_object());
+        assert!(
+            described || !kind.is_built(),
+            "no answer of tests/formats/openapi.json has the member `{word}`"
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::commands::run;
 
 /// The names under `Commands:` in a help text.
-fn commands(help: &str) -> Vec<String> {
+pub(crate) fn commands(help: &str) -> Vec<String> {
     help.lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use edgebus_client::api::Stage;
+
 use super::deliver;
 use crate::support::guests;
 use crate::support::http::{Answer, Connection, Silence};
@@ -102,11 +104,11 @@ fn still_works(home: &Home, server: Server) {
         )
         .expect(200);
     let position = deliver::play(&server, "afterwards", "ok");
-    let mine = |stage: &str| {
+    let mine = |stage: Stage| {
         let rows = server.deliveries(stage);
-        rows.iter().any(|row| row["position"] == position)
+        rows.iter().any(|row| row.position == position)
     };
-    wait_for("a delivery afterwards", || mine("succeeded"));
+    wait_for("a delivery afterwards", || mine(Stage::Succeeded));
     server.get("/readyz").expect(200);
     server.settle();
     assert!(server.stop().success());

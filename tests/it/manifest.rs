@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use edgebus_client::api::Stage;
 use serde_json::{Value, json};
 
 use super::commands::{Said, run};
@@ -299,9 +300,8 @@ fn a_manifest_is_planned_agreed_to_and_applied_as_one() {
         said.out
     );
     assert_eq!(server.get("/v1/manifest").text(), changed);
-    let functions = server.get("/v1/functions").expect(200).json();
-    assert_eq!(functions["functions"].as_array().unwrap().len(), 2);
-    assert_eq!(server.deliveries("pending").len(), 3);
+    assert_eq!(server.functions().len(), 2);
+    assert_eq!(server.deliveries(Stage::Pending).len(), 3);
     // A new revision of one, and the other leaves; its digest is known and its bytes are not sent.
     home.write_manifest(&text.replace(
         &json!(guests::path("hostile")).to_string(),

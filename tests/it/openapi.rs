@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
+use edgebus_client::api::Stage;
 use serde_json::{Value, json};
 
 use crate::support::guests;
@@ -161,8 +162,8 @@ rules:
             .expect(202);
     }
     wait_for("all but one delivery to end", || {
-        let pending = server.deliveries("pending");
-        pending.len() == 1 && pending[0]["due_at"].is_string()
+        let pending = server.deliveries(Stage::Pending);
+        pending.len() == 1 && pending[0].due_at.is_some()
     });
     (home, server)
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use edgebus_client::api::Stage;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -123,8 +124,7 @@ fn health_answers_during_a_start_and_signals_end_it() {
     // Nothing of it is half made, and the store was closed in order.
     home.write_manifest("version: 1\nbuses: { other: {} }\n");
     let server = home.serve();
-    let deployed = server.get("/v1/functions").expect(200).json();
-    assert_eq!(deployed["functions"], json!([]));
+    assert_eq!(server.functions(), []);
     assert!(server.stop().success());
 }
 
@@ -272,6 +272,6 @@ rules:
     server.get("/readyz").expect(200);
     // The old function would hang for ten minutes.
     server.settle();
-    assert_eq!(server.deliveries("succeeded").len(), 40);
+    assert_eq!(server.deliveries(Stage::Succeeded).len(), 40);
     assert!(server.stop().success());
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use edgebus_client::api::Stage;
 use serde_json::json;
 
 use super::deliver;
@@ -219,7 +220,7 @@ fn a_full_disk_refuses_publishes_and_drains_deliveries() {
         assert!(ready.text().contains(word), "{}", ready.text());
     }
     server.settle();
-    assert_eq!(server.deliveries("succeeded").len(), accepted);
+    assert_eq!(server.deliveries(Stage::Succeeded).len(), accepted);
     assert!(server.stop().success());
     // A store that starts full opens, and has everything.
     let server = start();
@@ -253,7 +254,7 @@ fn a_store_whose_disk_was_filled_by_others_still_drains() {
             .post("/v1/events", BATCH, &batch(first..first + 500))
             .expect(202);
     }
-    assert!(server.deliveries("pending").len() > 1_900);
+    assert!(server.deliveries(Stage::Pending).len() > 1_900);
     server.kill();
     disk.fill();
     let server = disk.serve(&home, "4");
@@ -261,8 +262,8 @@ fn a_store_whose_disk_was_filled_by_others_still_drains() {
         .post("/v1/events", BATCH, &batch(9_000..9_001))
         .expect(507);
     server.settle();
-    assert_eq!(server.deliveries("succeeded").len(), 2_001);
-    assert!(server.deliveries("dead").is_empty());
+    assert_eq!(server.deliveries(Stage::Succeeded).len(), 2_001);
+    assert!(server.deliveries(Stage::Dead).is_empty());
     assert_eq!(server.get("/readyz").status, 503);
     disk.empty();
     wait_for("room", || server.get("/readyz").status == 200);
@@ -302,7 +303,7 @@ fn at_the_critical_level_nothing_begins_and_nothing_dies() {
             let one = batch(id..id + 1);
             server.post("/v1/events", BATCH, &one).expect(507);
         }
-        server.deliveries("pending").len()
+        server.deliveries(Stage::Pending).len()
     };
     let mut pending = 0;
     wait_for("the end of what ran", || {
@@ -310,12 +311,12 @@ fn at_the_critical_level_nothing_begins_and_nothing_dies() {
     });
     assert!(pending > 0, "all ran before the disk was full");
     assert_eq!(refused(9_050..9_200), pending);
-    assert!(server.deliveries("dead").is_empty());
+    assert!(server.deliveries(Stage::Dead).is_empty());
     assert_eq!(server.get("/readyz").status, 503);
     disk.empty();
     server.settle();
-    assert_eq!(server.deliveries("succeeded").len(), 200);
-    assert!(server.deliveries("dead").is_empty());
+    assert_eq!(server.deliveries(Stage::Succeeded).len(), 200);
+    assert!(server.deliveries(Stage::Dead).is_empty());
     assert!(server.stop().success());
 }
 

@@ -21,7 +21,7 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     files(&root().join(folder), ".rs", &mut found);
     found.sort();
@@ -57,15 +57,22 @@ fn is_test(path: &str) -> bool {
 }
 
 /// Crate → the crates of ours that it may depend on.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 11] = [
+    ("api", &[]),
+    ("client", &["api"]),
     ("model", &[]),
     ("manifest", &["model"]),
     ("store", &["model"]),
     ("runtime", &["model"]),
     ("wasmtime", &["model", "runtime"]),
     ("engine", &["manifest", "model", "runtime", "store"]),
-    ("http", &["engine", "manifest", "model"]),
-    ("cli", &["engine", "http", "manifest", "model", "store"]),
+    ("http", &["api", "engine", "manifest", "model"]),
+    (
+        "cli",
+        &[
+            "api", "client", "engine", "http", "manifest", "model", "store",
+        ],
+    ),
     (
         "edgebus",
         &["cli", "engine", "model", "runtime", "store", "wasmtime"],
@@ -161,21 +168,36 @@ fn rooms_of_the_engine_import_only_what_the_table_allows() {
 }
 
 #[test]
+fn every_room_is_used() {
+    let sources: Vec<(String, String)> = sources("bus")
+        .into_iter()
+        .filter(|(path, _)| !is_test(path))
+        .collect();
+    for (room, _) in ROOMS {
+        let inside = format!("bus/engine/src/{room}");
+        let named = [format!("crate::{room}"), format!("edgebus_engine::{room}")];
+        let used = sources
+            .iter()
+            .filter(|(path, _)| !path.starts_with(&inside))
+            .any(|(_, text)| named.iter().any(|name| text.contains(name)));
+        assert!(used, "nothing uses the room `{room}` of the engine");
+    }
+}
+
+#[test]
 fn each_foreign_library_stays_in_its_room() {
     // Library → where its name may stand.
-    let rooms: [(&str, &[&str]); 14] = [
+    let rooms: [(&str, &[&str]); 16] = [
         ("redb::", &["bus/store/src/redb/"]),
         ("edgebus_store::redb", &["bus/edgebus/src/"]),
         ("wasmtime", &["bus/wasmtime/src/"]),
         ("axum::", &["bus/http/src/"]),
         (
             "hyper::",
-            &[
-                "bus/http/src/",
-                "bus/cli/src/client.rs",
-                "bus/cli/src/bench/",
-            ],
+            &["bus/http/src/", "bus/client/src/", "bus/cli/src/bench/"],
         ),
+        ("rustls", &["bus/client/src/"]),
+        ("schemars::", &["bus/api/src/", "bus/http/src/"]),
         ("clap::", &["bus/cli/src/"]),
         ("clap_complete::", &["bus/cli/src/shell.rs"]),
         ("clap_mangen::", &["bus/cli/src/shell.rs"]),
@@ -207,6 +229,38 @@ fn each_foreign_library_stays_in_its_room() {
                 });
             if named && !allowed.iter().any(|folder| path.starts_with(folder)) {
                 wrong.push(format!("{path} names {library}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_is_a_module() {
+    // A file that no `mod` names is not compiled, and the compiler says nothing of it.
+    let mut wrong = Vec::new();
+    for folder in ["bus", "rules/src", "guest-sdk", "samples", "tests"] {
+        for (path, _) in sources(folder) {
+            let alone = ["/lib.rs", "/main.rs", "/benches/", "/templates/"];
+            // The tests' support is a module of two programs by its path.
+            if alone.iter().any(|mark| path.contains(mark)) || path == "tests/support/mod.rs" {
+                continue;
+            }
+            let path = PathBuf::from(&path);
+            let module = match path.ends_with("mod.rs") {
+                true => path.parent().unwrap().to_owned(),
+                false => path.with_extension(""),
+            };
+            let (above, name) = (module.parent().unwrap(), module.file_name().unwrap());
+            let named = format!("mod {};", name.to_str().unwrap());
+            let parents = ["mod.rs", "lib.rs", "main.rs"].map(|file| above.join(file));
+            let mut parents = parents.into_iter().chain([above.with_extension("rs")]);
+            let is_named = parents.any(|parent| {
+                let text = std::fs::read_to_string(root().join(parent)).unwrap_or_default();
+                text.lines().any(|line| line.trim_end().ends_with(&named))
+            });
+            if !is_named {
+                wrong.push(format!("{}: write `{named}` above it", path.display()));
             }
         }
     }

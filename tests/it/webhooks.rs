@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use edgebus_client::api::Stage;
 use serde_json::{Value, json};
 
 use crate::support::guests;
-use crate::support::server::{Home, Server, binary};
+use crate::support::server::{Home, Server, binary, done};
 
 fn manifest() -> String {
     format!(
@@ -190,24 +191,22 @@ fn matches_equal_an_independent_count_and_everything_ends() {
         .filter(|row| row["event"]["source"] == "/github")
         .map(|row| row["position"].as_u64().unwrap())
         .collect();
-    let (succeeded, dead) = (server.deliveries("succeeded"), server.deliveries("dead"));
+    let (succeeded, dead) = (
+        server.deliveries(Stage::Succeeded),
+        server.deliveries(Stage::Dead),
+    );
     for row in succeeded
         .iter()
         .chain(&dead)
-        .filter(|row| github.contains(&row["position"].as_u64().unwrap()))
+        .filter(|row| github.contains(&row.position))
     {
-        let rule = row["subscription"]
-            .as_str()
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap();
+        let rule = row.subscription.split('/').next().unwrap();
         *counts.get_mut(rule).unwrap() += 1;
     }
     assert_eq!(counts, expected(&lines));
     assert!(
         dead.iter()
-            .all(|row| row["subscription"] == "always-fails/play"),
+            .all(|row| row.subscription == "always-fails/play"),
         "{dead:?}"
     );
     assert_eq!(dead.len(), expected(&lines)["always-fails"]);
@@ -222,12 +221,10 @@ fn matches_equal_an_independent_count_and_everything_ends() {
 fn tallies(server: &Server) -> BTreeMap<String, usize> {
     let position = server.publish("show", "tally.show", &json!({}));
     server.settle();
-    let rows = server.deliveries("succeeded");
-    let row = rows.iter().find(|row| row["position"] == position).unwrap();
-    let story = server
-        .get(&format!("/v1/deliveries/{}", row["id"].as_str().unwrap()))
-        .json();
-    let output = story["attempts"][0]["output"].as_str().unwrap().to_owned();
+    let rows = server.deliveries(Stage::Succeeded);
+    let row = rows.iter().find(|row| row.position == position).unwrap();
+    let attempts = done(server.client.delivery(&row.id)).attempts.unwrap();
+    let output = attempts[0].output.clone().unwrap();
     output
         .lines()
         .map(|line| {

@@ -4,9 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use edgebus_client::api::{Delivery, DeliveryQuery, Event, Function, Stage};
+use edgebus_client::{Client, Error};
+use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::http::{self, Answer};
 
@@ -22,6 +26,7 @@ pub(crate) fn binary() -> &'static Path {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
 }
 
 /// A folder with a store and a manifest; removed when dropped.
@@ -108,9 +113,13 @@ impl Server {
             .trim()
             .rsplit("http://")
             .next()
-            .and_then(|address| address.parse().ok())
+            .and_then(|address| address.parse::<SocketAddr>().ok())
             .unwrap_or_else(|| panic!("the server said {banner:?}"));
-        Self { child, address }
+        Self {
+            child,
+            address,
+            client: Client::new(&format!("http://{address}")).unwrap(),
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -134,16 +143,11 @@ impl Server {
 
     /// Publishes one event on the default bus and gives its position.
     pub(crate) fn publish(&self, id: &str, kind: &str, data: &Value) -> u64 {
-        let event =
-            json!({"specversion": "1.0", "id": id, "source": "/test", "type": kind, "data": data});
-        let answer = self
-            .post(
-                "/v1/events",
-                "application/cloudevents+json",
-                event.to_string().as_bytes(),
-            )
-            .expect(202);
-        answer.json()["position"].as_u64().unwrap()
+        let event = Event {
+            data: Some(serde_json::value::to_raw_value(data).unwrap()),
+            ..Event::new(id, "/test", kind)
+        };
+        done(self.client.publish(&event)).position
     }
 
     /// All rows of a listing, page by page.
@@ -175,15 +179,33 @@ impl Server {
         }
     }
 
-    /// Everything that is pending in one stage.
-    pub(crate) fn deliveries(&self, stage: &str) -> Vec<Value> {
-        self.list(&format!("/v1/deliveries?stage={stage}"), "deliveries")
+    /// Every delivery in one stage.
+    pub(crate) fn deliveries(&self, stage: Stage) -> Vec<Delivery> {
+        let mut query = DeliveryQuery {
+            stage: Some(stage),
+            limit: Some(1_000),
+            ..DeliveryQuery::default()
+        };
+        let mut all = Vec::new();
+        loop {
+            let page = done(self.client.deliveries(&query));
+            all.extend(page.deliveries);
+            query.after = page.next;
+            if query.after.is_none() {
+                return all;
+            }
+        }
+    }
+
+    /// What is deployed.
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        done(self.client.functions()).functions
     }
 
     /// Waits until nothing is pending any more.
     pub(crate) fn settle(&self) {
         wait_for("every delivery to end", || {
-            self.deliveries("pending").is_empty()
+            self.deliveries(Stage::Pending).is_empty()
         });
     }
 
@@ -234,6 +256,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a request of the client brings.
+pub(crate) fn done<T>(request: impl Future<Output = Result<T, Error>>) -> T {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    let answer = RUNTIME.block_on(request);
+    answer.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Sends a signal to a process that was started here.

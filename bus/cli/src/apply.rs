@@ -9,10 +9,11 @@ use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use edgebus_api::{ChangeKind, ManifestEnvelope, Plan, PlannedChange};
+use edgebus_client::Apply;
 use serde_json::json;
 
-use super::client::{self, Client};
+use super::client::Client;
 use super::connection::Connection;
 use super::output::counted;
 use super::output::{self, Progress};
@@ -49,40 +50,25 @@ pub(super) struct Arguments {
     output: Format,
 }
 
-/// What the bus answers to a manifest.
-#[derive(Deserialize)]
-struct Plan {
-    version: u64,
-    changes: Vec<Change>,
-    missing: Vec<String>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Change {
-    kind: String,
-    what: String,
-    name: String,
-    aspects: Vec<String>,
-    effect: String,
-}
-
-impl Change {
-    fn line(&self, coloured: bool) -> String {
-        let (sign, codes) = match self.kind.as_str() {
-            "add" => ('+', "32"),
-            "remove" => ('-', "31"),
-            _ => ('~', "33"),
-        };
-        let aspects = match self.aspects.as_slice() {
-            [] => String::new(),
-            aspects => format!(" ({})", aspects.join(", ")),
-        };
-        let head = format!("{sign} {} {}{aspects}", self.what, self.name);
-        if coloured {
-            format!("\x1b[{codes}m{head}\x1b[0m\x1b[2m: {}\x1b[0m", self.effect)
-        } else {
-            format!("{head}: {}", self.effect)
-        }
+/// A change on one line.
+fn line(change: &PlannedChange, coloured: bool) -> String {
+    let (sign, codes) = match &change.kind {
+        ChangeKind::Add => ('+', "32"),
+        ChangeKind::Remove => ('-', "31"),
+        _ => ('~', "33"),
+    };
+    let aspects = match change.aspects.as_slice() {
+        [] => String::new(),
+        aspects => format!(" ({})", aspects.join(", ")),
+    };
+    let head = format!("{sign} {} {}{aspects}", change.what, change.name);
+    if coloured {
+        format!(
+            "\x1b[{codes}m{head}\x1b[0m\x1b[2m: {}\x1b[0m",
+            change.effect
+        )
+    } else {
+        format!("{head}: {}", change.effect)
     }
 }
 
@@ -95,12 +81,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         .values()
         .map(|bytes| (Digest::of(bytes), bytes.clone()))
         .collect();
-    let body = envelope(&checked);
-    let plan = answer(
-        &client
-            .put("/v1/manifest?dry_run=true", JSON, body.clone())
-            .await?,
-    )?;
+    let manifest = envelope(&checked);
+    let dry_run = Apply {
+        dry_run: true,
+        ..Apply::default()
+    };
+    let plan = client.apply(&manifest, &dry_run).await?;
     if plan.changes.is_empty() {
         told(&arguments, &plan, false, "nothing to change");
         return Ok(OK);
@@ -114,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         return Err(Failure::new("the plan was declined; nothing was changed"));
     }
     let progress = Progress::on_terminal("applying");
-    let applied = carry_out(&client, &plan, &components, body, &progress).await;
+    let applied = carry_out(&client, &plan, &components, &manifest, &progress).await;
     progress.finish();
     let version = applied?.version;
     let plan = Plan { version, ..plan };
@@ -122,21 +108,16 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-const JSON: &str = "application/json";
-
 /// The manifest with the digests of the components that are files here.
-fn envelope(checked: &Checked) -> Bytes {
+fn envelope(checked: &Checked) -> ManifestEnvelope {
     let digest = |bytes: &Bytes| format!("blake3:{}", Digest::of(bytes));
     let components = checked.components.iter();
-    let components: BTreeMap<&str, String> = components
-        .map(|(name, bytes)| (name.as_str(), digest(bytes)))
-        .collect();
-    let envelope = json!({ "manifest": checked.text, "components": components });
-    Bytes::from(envelope.to_string())
-}
-
-fn answer(bytes: &[u8]) -> Result<Plan, Failure> {
-    Ok(client::read(bytes)?)
+    ManifestEnvelope {
+        manifest: checked.text.clone(),
+        components: components
+            .map(|(name, bytes)| (name.to_string(), digest(bytes)))
+            .collect(),
+    }
 }
 
 /// Shows the plan: as text it is the command's data; else it is shown for the question alone.
@@ -149,9 +130,9 @@ fn show(arguments: &Arguments, plan: &Plan) {
         Format::Json => output::note,
     };
     for change in &plan.changes {
-        print(&change.line(output::coloured()));
+        print(&line(change, output::coloured()));
     }
-    let count = |kind: &str| {
+    let count = |kind: ChangeKind| {
         let changes = plan.changes.iter();
         changes.filter(|change| change.kind == kind).count()
     };
@@ -161,9 +142,9 @@ fn show(arguments: &Arguments, plan: &Plan) {
     };
     print(&format!(
         "{} to add, {} to change, {} to remove{components}",
-        count("add"),
-        count("change"),
-        count("remove"),
+        count(ChangeKind::Add),
+        count(ChangeKind::Change),
+        count(ChangeKind::Remove),
     ));
 }
 
@@ -203,7 +184,7 @@ async fn carry_out(
     client: &Client,
     plan: &Plan,
     components: &BTreeMap<Digest, Bytes>,
-    body: Bytes,
+    manifest: &ManifestEnvelope,
     progress: &Progress,
 ) -> Result<Plan, Failure> {
     for (number, text) in (1..).zip(&plan.missing) {
@@ -219,27 +200,26 @@ async fn carry_out(
             plan.missing.len(),
             bytes.len().div_ceil(1_024)
         ));
-        let path = format!("/v1/components/{hex}");
-        client.put(&path, "application/wasm", bytes.clone()).await?;
+        client.stage(hex, bytes.clone()).await?;
     }
     progress.say("compiling functions and applying");
-    let tag = format!("\"{}\"", plan.version);
-    answer(
-        &client
-            .put_if_match("/v1/manifest", JSON, &tag, body)
-            .await?,
-    )
+    let how = Apply {
+        expected_version: Some(plan.version),
+        ..Apply::default()
+    };
+    Ok(client.apply(manifest, &how).await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edgebus_api::ChangedThing;
 
     #[test]
     fn a_change_is_one_line() {
-        let change = |kind: &str, aspects: &[&str]| Change {
-            kind: kind.to_owned(),
-            what: "rule".to_owned(),
+        let change = |kind: &str, aspects: &[&str]| PlannedChange {
+            kind: ChangeKind::from(kind),
+            what: ChangedThing::Rule,
             name: "orders".to_owned(),
             aspects: aspects.iter().map(ToString::to_string).collect(),
             effect: "nothing is pending".to_owned(),
@@ -252,9 +232,9 @@ mod tests {
                 "~ rule orders (match, where): nothing is pending",
             ),
         ];
-        for (change, line) in table {
-            assert_eq!(change.line(false), line);
-            assert!(change.line(true).starts_with("\x1b[3"));
+        for (change, expected) in table {
+            assert_eq!(line(&change, false), expected);
+            assert!(line(&change, true).starts_with("\x1b[3"));
         }
     }
 }

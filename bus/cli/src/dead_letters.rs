@@ -1,13 +1,14 @@
 //! `edgebus dead-letters`: what ended without success, each with a copy of its event.
 
-use serde_json::Value;
+use edgebus_api::{DeadLetterPage, Delivery};
 
 use super::Failure;
 use super::connection::Connection;
 use super::deliveries::{self, DeliveryFilterArgs, last_outcome};
-use super::listing::{Listing, Paged, text, time};
-use super::output::Column;
+use super::listing::{self, Listing, Paged};
+use super::output::{Column, time};
 use super::query::{Path, encoded};
+use super::resource::{Resource, or_dash};
 
 /// Arguments of `dead-letters`.
 #[derive(clap::Args, Debug)]
@@ -53,36 +54,29 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("ID"),
-    Column::whole("REASON"),
-    Column::whole("SUBSCRIPTION"),
-    Column::words("TYPE"),
-    Column::whole("DIED").optional(),
-    Column::number("ATTEMPTS").optional(),
-    Column::note("LAST OUTCOME"),
-];
-
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/reason"),
-        text(row, "/subscription"),
-        text(row, "/event/type"),
-        time(row, "/died_at"),
-        text(row, "/attempts_made"),
-        last_outcome(row),
-    ]
-}
+/// What ended without success.
+#[rustfmt::skip]
+const DEAD_LETTERS: &Resource<Delivery> = &Resource {
+    noun: "dead letter",
+    member: "dead_letters",
+    page: listing::page::<DeadLetterPage<_>>,
+    columns: &[
+        (Column::whole("ID"), |row| row.id.clone()),
+        (Column::whole("REASON"), |row| or_dash(row.reason.as_ref().map(ToString::to_string))),
+        (Column::whole("SUBSCRIPTION"), |row| row.subscription.clone()),
+        (Column::words("TYPE"), |row| or_dash(row.event.as_ref().map(|event| event.kind.clone()))),
+        (Column::whole("DIED").optional(), |row| or_dash(row.died_at.as_deref().map(time))),
+        (Column::number("ATTEMPTS").optional(), |row| row.attempts_made.to_string()),
+        (Column::note("LAST OUTCOME"), last_outcome),
+    ],
+};
 
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let listing = Listing {
         path: arguments.whose.on(Path::new("/v1/dead-letters")),
-        member: "dead_letters",
+        resource: DEAD_LETTERS,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: match arguments.whose.is_set() {
             true => "no such dead letters; all of them: edgebus dead-letters ls".to_owned(),
             false => "no dead letters; what is still tried: edgebus deliveries ls".to_owned(),

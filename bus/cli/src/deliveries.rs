@@ -1,15 +1,16 @@
 //! `edgebus deliveries`: lists deliveries, and shows one with its history.
 
 use clap::ValueEnum as _;
-use serde_json::Value;
+use edgebus_api::{Delivery, DeliveryPage, Event, Rule};
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::connection::Connection;
-use super::listing::{self, Listing, Paged, text, time};
+use super::listing::{self, Listing, Paged};
 use super::moment::{self, Moment};
-use super::output::{self, Column, Format, Output};
+use super::output::{self, Column, Format, Output, time};
 use super::query::{Path, encoded};
-use super::story::{self, Story};
+use super::resource::{Resource, or_dash};
+use super::story::Story;
 use super::{Failure, OK};
 
 /// Arguments of `deliveries`.
@@ -101,36 +102,35 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("ID"),
-    Column::whole("SUBSCRIPTION"),
-    Column::whole("ACCEPTED").optional(),
-    Column::number("ATTEMPTS"),
-    Column::whole("DUE").optional(),
-    Column::note("LAST OUTCOME"),
-];
-
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/subscription"),
-        time(row, "/accepted_at"),
-        text(row, "/attempts_made"),
-        time(row, "/due_at"),
-        last_outcome(row),
-    ]
-}
+/// One event for one subscription.
+#[rustfmt::skip]
+const DELIVERIES: &Resource<Delivery> = &Resource {
+    noun: "delivery",
+    member: "deliveries",
+    page: listing::page::<DeliveryPage<_>>,
+    columns: &[
+        (Column::whole("ID"), |row| row.id.clone()),
+        (Column::whole("SUBSCRIPTION"), |row| row.subscription.clone()),
+        (Column::whole("ACCEPTED").optional(), |row| time(&row.accepted_at)),
+        (Column::number("ATTEMPTS"), |row| row.attempts_made.to_string()),
+        (Column::whole("DUE").optional(), |row| or_dash(row.due_at.as_deref().map(time))),
+        (Column::note("LAST OUTCOME"), last_outcome),
+    ],
+};
 
 /// The last attempt's outcome with the first line of its message.
-pub(super) fn last_outcome(row: &Value) -> String {
-    let outcome = text(row, "/last_attempt/outcome");
-    let message = row
-        .pointer("/last_attempt/message")
-        .and_then(Value::as_str)
-        .and_then(|message| message.lines().next());
-    match message {
+pub(super) fn last_outcome(row: &Delivery) -> String {
+    let Some(last) = &row.last_attempt else {
+        return or_dash(None);
+    };
+    let outcome = last.outcome.as_str();
+    match last
+        .message
+        .as_deref()
+        .and_then(|message| message.lines().next())
+    {
         Some(message) => format!("{outcome}: {message}"),
-        None => outcome,
+        None => outcome.to_owned(),
     }
 }
 
@@ -144,10 +144,8 @@ async fn list(arguments: List) -> Result<u8, Failure> {
         path: arguments
             .whose
             .on(Path::new("/v1/deliveries").with("stage", &stage)),
-        member: "deliveries",
+        resource: DELIVERIES,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: match arguments.stage {
             _ if arguments.whose.is_set() => {
                 format!("no such deliveries; all of them: edgebus deliveries ls --stage {stage}")
@@ -200,49 +198,53 @@ pub(super) async fn tell(arguments: &Get, path: &str) -> Result<u8, Failure> {
     let answer = client.get(path).await?;
     let delivery = String::from_utf8_lossy(&answer).into_owned();
     let around = match arguments.output.format {
-        Format::Table => around(&client, &delivery).await?,
-        _ => Around::default(),
+        Format::Table => Some(around(&client, client::read(&answer)?).await),
+        _ => None,
     };
     output::one(arguments.output.format, &delivery, || {
+        let Some(around) = &around else {
+            return Ok(String::new());
+        };
         let story = Story {
-            delivery: &delivery,
-            event: around.event.as_deref(),
-            rule: around.rule.as_deref(),
+            delivery: &around.delivery,
+            event: around.event.as_ref(),
+            rule: around.rule.as_ref(),
             now: moment::now(),
             full: arguments.full,
             paint: output::paint(),
         };
-        story.tell()
+        Ok(story.tell())
     })?;
     Ok(OK)
 }
 
-/// What a story needs beside the delivery.
-#[derive(Default)]
+/// What a story needs.
 struct Around {
+    delivery: Delivery,
     /// The event as the log has it, unless the delivery brings its own.
-    event: Option<String>,
+    event: Option<Event>,
     /// The rule, if it is still active.
-    rule: Option<String>,
+    rule: Option<Rule>,
 }
 
-async fn around(client: &Client, delivery: &str) -> Result<Around, Failure> {
-    let row = output::parse(delivery)?;
-    let mut around = Around::default();
-    let (bus, position) = (text(&row, "/bus"), text(&row, "/position"));
-    if row.get("event").is_none() && row.get("bus").is_some() {
-        let path = format!("/v1/buses/{}/events/{position}", encoded(&bus));
+async fn around(client: &Client, delivery: Delivery) -> Around {
+    let mut event = None;
+    if let (None, Some(bus)) = (&delivery.event, &delivery.bus) {
         // A corrupt event must not hide what happened to it.
-        match client.get(&path).await {
-            Ok(answer) => {
-                around.event = Some(story::event_of(&String::from_utf8_lossy(&answer))?);
-            }
-            Err(error) => output::note(&format!("note: {error}")),
+        match client.bus(bus).event(delivery.position).await {
+            Ok(stored) => event = Some(stored.event),
+            Err(error) => output::note(&format!("note: {}", client::words(&error))),
         }
     }
-    if let Some(rule) = row.get("rule").and_then(Value::as_str) {
-        let found = listing::find(client, "rules", "name", rule, "").await;
-        around.rule = found.ok();
+    let mut rule = None;
+    if let Some(name) = &delivery.rule {
+        let found = client.rules().await.ok();
+        let rules = found.into_iter().flat_map(|list| list.rules);
+        rule = rules.into_iter().find(|rule: &Rule| rule.name == *name);
     }
-    Ok(around)
+    Around {
+        delivery,
+        event,
+        rule,
+    }
 }

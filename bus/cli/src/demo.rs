@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::build::{self, build_functions, repository};
-use super::client::{self, Client};
+use super::client::Client;
 use super::dev::Story;
 use super::output::{self, Progress, counted};
 use super::serve::{Serving, Signals};
@@ -18,6 +17,7 @@ use crate::program::ThisProgram;
 use crate::settings;
 use edgebus_engine::bus::{EventAccepted, TelemetryEvent};
 use edgebus_model::Code;
+use edgebus_model::rule::DEFAULT_BUS;
 
 /// The sample functions.
 const PACKAGES: [&str; 3] = ["triage", "order-totals", "enricher"];
@@ -116,13 +116,6 @@ async fn free(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Accepted {
-    id: String,
-    position: u64,
-    duplicate: bool,
-}
-
 /// What was published.
 #[derive(Default)]
 struct Published {
@@ -140,14 +133,10 @@ async fn publish(url: &str, file: &Path) -> Result<Published, Failure> {
     })?;
     let mut published = Published::default();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let answer = client
-            .post(
-                "/v1/events",
-                "application/cloudevents+json",
-                Bytes::copy_from_slice(line.as_bytes()),
-            )
+        let accepted = client
+            .bus(DEFAULT_BUS)
+            .publish_json(line.to_owned())
             .await?;
-        let accepted: Accepted = client::read(&answer)?;
         published.events += 1;
         if accepted.duplicate {
             published.duplicates += 1;

@@ -357,9 +357,8 @@ async fn port(listen: SocketAddr) -> Check {
     };
     let answer = async {
         let client = Client::new(&format!("http://{listen}")).ok()?;
-        let body = client.get("/version").await.ok()?;
-        let version: serde_json::Value = serde_json::from_slice(&body).ok()?;
-        (version["name"] == "edgebus").then(|| version["version"].to_string().replace('"', ""))
+        let version = client.version().await.ok()?;
+        (version.name == "edgebus").then(|| crate::output::plain(&version.version).into_owned())
     };
     match tokio::time::timeout(ANSWER_WAIT, answer).await {
         Ok(Some(version)) => Check::good(WHAT, format!("an edgebus {version} answers at {listen}")),

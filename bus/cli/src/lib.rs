@@ -18,6 +18,7 @@ mod doctor;
 mod event_file;
 mod events;
 mod explain;
+mod follow;
 mod fsck;
 mod functions;
 mod init;
@@ -28,12 +29,12 @@ mod output;
 pub mod program;
 mod publish;
 mod query;
+mod resource;
 mod rules;
 mod schema;
 mod serve;
 pub mod settings;
 mod shell;
-mod sse;
 mod story;
 mod subscriptions;
 mod test;
@@ -117,22 +118,6 @@ impl Failure {
                 self.message.trim_end()
             ),
         });
-    }
-}
-
-impl From<client::Error> for Failure {
-    fn from(error: client::Error) -> Self {
-        let code = match &error {
-            client::Error::Unreachable { .. } => Some(Code::BusUnreachable),
-            client::Error::Address(_) => Some(Code::AddressInvalid),
-            client::Error::Unreadable(_) => Some(Code::AnswerUnreadable),
-            // The bus's own word; one of a newer bus may be unknown here.
-            client::Error::Refused { code, .. } => Code::find(code),
-        };
-        Self {
-            page: code,
-            ..Self::new(error.to_string())
-        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! Listings of the API: fetched page by page, printed as they come, and what to type for more.
 
-use std::collections::HashMap;
-
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::output::{self, Column, Format, Output, Progress, Rows};
+use super::output::{self, Format, Output, Progress, Rows};
 use super::query::Path;
+use super::resource::Resource;
 use super::{Failure, OK};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 
@@ -51,7 +51,11 @@ impl Paged {
     ///
     /// # Errors
     /// As [`run`].
-    pub(super) async fn run(&self, client: &Client, listing: &Listing) -> Result<u8, Failure> {
+    pub(super) async fn run<R: DeserializeOwned>(
+        &self,
+        client: &Client,
+        listing: &Listing<R>,
+    ) -> Result<u8, Failure> {
         run(client, listing, &self.paging, self.output.format).await
     }
 }
@@ -59,8 +63,8 @@ impl Paged {
 /// How the bus gives a listing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pages {
-    /// Whole; this member of each row names it, and is the cursor.
-    Whole(&'static str),
+    /// Whole; the name of a row is the cursor.
+    Whole,
     /// Page by page from the oldest row on.
     Forward,
     /// Page by page from the newest row back.
@@ -83,76 +87,60 @@ impl Unfiltered {
     ///
     /// # Errors
     /// As [`run`].
-    pub(super) async fn run(&self, listing: &Listing) -> Result<u8, Failure> {
+    pub(super) async fn run<R: DeserializeOwned>(
+        &self,
+        listing: &Listing<R>,
+    ) -> Result<u8, Failure> {
         let client = self.connection.client()?;
         run(&client, listing, &self.paging, self.output.format).await
     }
 }
 
 /// A listing of the API.
-pub(super) struct Listing {
+pub(super) struct Listing<R: 'static> {
+    /// What is listed.
+    pub(super) resource: &'static Resource<R>,
     /// Its path with the filters.
     pub(super) path: Path,
-    /// The member of the answer that holds the rows.
-    pub(super) member: &'static str,
     /// How it comes.
     pub(super) pages: Pages,
-    /// A table's columns.
-    pub(super) columns: &'static [Column],
-    /// A table's line of one row.
-    pub(super) cells: fn(&Value) -> Vec<String>,
     /// What to say and do when there is nothing.
     pub(super) empty: String,
 }
 
-/// One answer.
-pub(super) struct Page<'a> {
-    /// The rows as they were sent.
-    pub(super) rows: Vec<&'a RawValue>,
-    /// Where the next page begins.
-    pub(super) next: Option<String>,
-    /// Where the page before begins, of the newest rows.
-    older: Option<String>,
-}
+/// One answer, its rows as they were sent.
+pub(super) type Page = edgebus_api::Rows<Box<RawValue>>;
 
 /// Reads a page out of an answer.
 ///
 /// # Errors
 /// The answer is not a page.
-pub(super) fn page<'a>(answer: &'a [u8], member: &str) -> Result<Page<'a>, Failure> {
-    let mut members: HashMap<String, &RawValue> = client::read(answer)?;
-    let rows = members
-        .remove(member)
-        .ok_or_else(|| client::Error::Unreadable(format!("it has no `{member}`")))?;
-    let mut cursor = |name: &str| match members.remove(name) {
-        None => Ok(None),
-        Some(place) => client::read(place.get().as_bytes()),
-    };
-    Ok(Page {
-        next: cursor("next")?,
-        older: cursor("older")?,
-        rows: client::read(rows.get().as_bytes())?,
-    })
+pub(super) fn page<L>(answer: &[u8]) -> Result<Page, Failure>
+where
+    L: edgebus_api::Listing<Row = Box<RawValue>> + DeserializeOwned,
+{
+    Ok(client::read::<L>(answer)?.into_rows())
 }
 
 /// Fetches and prints a listing.
 ///
 /// # Errors
 /// The bus refuses, or the output can't be written.
-pub(super) async fn run(
+pub(super) async fn run<R: DeserializeOwned>(
     client: &Client,
-    listing: &Listing,
+    listing: &Listing<R>,
     paging: &Paging,
     format: Format,
 ) -> Result<u8, Failure> {
-    let mut rows = Rows::new(format, listing.columns);
+    let resource = listing.resource;
+    let mut rows = Rows::new(format, resource.columns.iter().map(|(column, _)| *column));
     let mut after = paging.after.clone();
     let mut left = if paging.all { u64::MAX } else { paging.limit };
     let next = loop {
         let limit = left.min(PAGE_ROWS_MAX as u64);
         let path = listing.path.clone();
         let path = match listing.pages {
-            Pages::Whole(_) => path,
+            Pages::Whole => path,
             Pages::Forward => path
                 .with("limit", &limit.to_string())
                 .with_some("after", after.as_deref()),
@@ -163,16 +151,16 @@ pub(super) async fn run(
         let progress = Progress::of_request("reading");
         let answer = client.get(path.text()).await?;
         progress.finish();
-        let mut page = page(&answer, listing.member)?;
+        let mut page = (resource.page)(&answer)?;
         match listing.pages {
-            Pages::Whole(name) => page = cut(page, name, after.as_deref(), left)?,
+            Pages::Whole => page = cut(page, after.as_deref(), left)?,
             Pages::Forward => {}
             Pages::Backward => {
                 page.rows.reverse();
                 page.next = page.older.take();
             }
         }
-        rows.page(&page.rows, listing.cells)?;
+        rows.page(&page.rows, |row| resource.cells(row))?;
         left = left.saturating_sub(page.rows.len() as u64);
         match page.next {
             None => break None,
@@ -192,17 +180,12 @@ pub(super) async fn run(
 }
 
 /// The part of a listing without pages that was asked for.
-fn cut<'a>(
-    page: Page<'a>,
-    name: &str,
-    after: Option<&str>,
-    limit: u64,
-) -> Result<Page<'a>, Failure> {
+fn cut(page: Page, after: Option<&str>, limit: u64) -> Result<Page, Failure> {
     let mut rows = page.rows;
     if let Some(after) = after {
         let place = rows
             .iter()
-            .position(|row| name_of(row, name).as_deref() == Some(after));
+            .position(|row| name_of(row).as_deref() == Some(after));
         let place = place.ok_or_else(|| {
             Failure::new(format!(
                 "--after `{after}` is not in the listing; leave it out to begin anew"
@@ -213,7 +196,7 @@ fn cut<'a>(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().and_then(|row| name_of(row, name));
+    let next = rows.last().and_then(|row| name_of(row));
     Ok(Page {
         rows,
         next: next.filter(|_| more),
@@ -221,29 +204,20 @@ fn cut<'a>(
     })
 }
 
-/// The row of a listing without pages whose `name` is `wanted`, as it was sent.
-///
-/// # Errors
-/// The bus refuses, or there is no such row; `hint` says what lists them.
-pub(super) async fn find(
-    client: &Client,
-    member: &str,
-    name: &str,
-    wanted: &str,
-    hint: &str,
-) -> Result<String, Failure> {
-    let answer = client.get(&format!("/v1/{member}")).await?;
-    let page = page(&answer, member)?;
-    page.rows
-        .iter()
-        .find(|row| name_of(row, name).as_deref() == Some(wanted))
-        .map(|row| row.get().to_owned())
-        .ok_or_else(|| Failure::new(format!("there is no {hint}")))
+/// The row of an answer without pages that has this name, as it was sent.
+pub(super) fn named(page: &Page, name: &str) -> Option<String> {
+    let mut rows = page.rows.iter();
+    let found = rows.find(|row| name_of(row).as_deref() == Some(name));
+    found.map(|row| row.get().to_owned())
 }
 
-fn name_of(row: &RawValue, name: &str) -> Option<String> {
-    let members: HashMap<String, &RawValue> = serde_json::from_str(row.get()).ok()?;
-    serde_json::from_str(members.get(name)?.get()).ok()
+fn name_of(row: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let named: Named = serde_json::from_str(row.get()).ok()?;
+    Some(named.name)
 }
 
 /// The command line that goes on after `next`, quoted for a shell.
@@ -275,24 +249,10 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Text at a place in a row; a dash where there is none.
-#[must_use]
-pub(super) fn text(row: &Value, pointer: &str) -> String {
-    match row.pointer(pointer) {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// A time at a place in a row, for people.
-#[must_use]
-pub(super) fn time(row: &Value, pointer: &str) -> String {
-    output::time(&text(row, pointer))
-}
-
 #[cfg(test)]
 mod tests {
+    use edgebus_api::RuleList;
+
     use super::*;
 
     #[test]
@@ -316,12 +276,8 @@ mod tests {
     fn a_listing_without_pages_gets_some() {
         let answer = br#"{"rules":[{"name":"a"},{"name":"b"},{"name":"c"}]}"#;
         let check = |after, limit, names: &[&str], next: Option<&str>| {
-            let page = cut(page(answer, "rules").unwrap(), "name", after, limit).unwrap();
-            let found: Vec<_> = page
-                .rows
-                .iter()
-                .filter_map(|row| name_of(row, "name"))
-                .collect();
+            let page = cut(page::<RuleList<_>>(answer).unwrap(), after, limit).unwrap();
+            let found: Vec<_> = page.rows.iter().filter_map(|row| name_of(row)).collect();
             assert_eq!(found, names);
             assert_eq!(page.next.as_deref(), next);
         };
@@ -329,7 +285,7 @@ mod tests {
         check(Some("b"), 2, &["c"], None);
         check(None, 3, &["a", "b", "c"], None);
         check(Some("c"), 3, &[], None);
-        assert!(cut(page(answer, "rules").unwrap(), "name", Some("x"), 1).is_err());
-        assert!(page(b"{}", "rules").is_err() && page(b"[", "rules").is_err());
+        assert!(cut(page::<RuleList<_>>(answer).unwrap(), Some("x"), 1).is_err());
+        assert!(page::<RuleList<_>>(b"{}").is_err() && page::<RuleList<_>>(b"[").is_err());
     }
 }

@@ -2,15 +2,13 @@
 
 mod explain;
 
-use serde_json::Value;
-use serde_json::value::RawValue;
+use edgebus_api::{RetryPolicy, Rule, RuleList, Target};
 
-use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text};
-use super::output::{self, Column, Output, json, plain, span};
-use super::query::Path;
+use super::Failure;
+use super::listing::{self, Unfiltered};
+use super::output::{self, Column, json, plain, span};
+use super::resource::{Named, Resource};
 use super::story::{Facts, retry_words};
-use super::{Failure, OK};
 
 /// Arguments of `rules`.
 #[derive(clap::Args, Debug)]
@@ -31,141 +29,99 @@ enum Command {
   edgebus rules ls --all -o yaml")]
     Ls(Unfiltered),
     /// Show one rule: its pattern, its filters, its targets with their policies.
-    Get(Get),
+    #[command(after_help = "Examples:
+  edgebus rules get outside-bugs
+  edgebus rules get outside-bugs -o json")]
+    Get(Named),
     /// Say what one rule makes of an event from a file, and why.
     Explain(explain::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
-        Command::Get(arguments) => get(arguments).await,
+        Command::Ls(arguments) => RULES.list(&arguments, NO_RULES).await,
+        Command::Get(arguments) => RULES.get(&arguments, story).await,
         Command::Explain(arguments) => explain::run(arguments).await,
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("NAME"),
-    Column::words("BUS"),
-    Column::whole("TO"),
-    Column::words("MATCH"),
-];
+/// The active rules.
+#[rustfmt::skip]
+const RULES: &Resource<Rule> = &Resource {
+    noun: "rule",
+    member: "rules",
+    page: listing::page::<RuleList<_>>,
+    columns: &[
+        (Column::whole("NAME"), |row| row.name.clone()),
+        (Column::words("BUS"), |row| row.bus.clone()),
+        (Column::whole("TO"), targets),
+        (Column::words("MATCH"), pattern),
+    ],
+};
 
-fn cells(row: &Value) -> Vec<String> {
-    let targets = row.get("to").and_then(Value::as_array);
-    let functions: Vec<String> = targets
-        .into_iter()
-        .flatten()
-        .map(|target| text(target, "/function"))
-        .collect();
-    let mut pattern = match row.get("match") {
-        None | Some(Value::Null) => "every event".to_owned(),
-        Some(pattern) => pattern.to_string(),
+fn targets(rule: &Rule) -> String {
+    let names: Vec<&str> = rule.to.iter().map(target_name).collect();
+    names.join(", ")
+}
+
+fn target_name(target: &Target) -> &str {
+    target.target.name().unwrap_or("-")
+}
+
+fn pattern(rule: &Rule) -> String {
+    let mut pattern = match &rule.pattern {
+        None => "every event".to_owned(),
+        Some(pattern) => json::compact(pattern.get()),
     };
-    let filters = row.get("where").and_then(Value::as_array);
-    for filter in filters.into_iter().flatten().filter_map(Value::as_str) {
+    for filter in &rule.filters {
         pattern.push_str(" where ");
         pattern.push_str(filter);
     }
-    vec![
-        text(row, "/name"),
-        text(row, "/bus"),
-        functions.join(", "),
-        pattern,
-    ]
+    pattern
 }
 
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/rules"),
-        member: "rules",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml".to_owned(),
-    };
-    arguments.run(&listing).await
-}
+/// What to do when there is nothing.
+const NO_RULES: &str = "no rules are active; write a manifest with some and serve it: edgebus serve --data DIR --manifest edgebus.yaml";
 
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus rules get outside-bugs
-  edgebus rules get outside-bugs -o json")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
-    let name = plain(&arguments.name);
-    let hint = format!("rule `{name}`; edgebus rules ls lists them");
-    let rule = listing::find(&client, "rules", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &rule, || story(&rule))?;
-    Ok(OK)
-}
-
-#[derive(serde::Deserialize)]
-struct Rule<'a> {
-    #[serde(borrow, rename = "match")]
-    pattern: &'a RawValue,
-}
-
-fn story(rule: &str) -> Result<String, Failure> {
-    let row = output::parse(rule)?;
-    let own: Rule<'_> = serde_json::from_str(rule)
-        .map_err(|error| Failure::new(format!("the rule can't be read: {error}")))?;
+fn story(rule: &Rule) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    let name = paint.strong(&plain(&text(&row, "/name")));
-    facts.title(
-        "Rule",
-        &format!("{name} on bus {}", plain(&text(&row, "/bus"))),
-    );
-    match own.pattern.get() {
-        "null" => facts.fact("match", "every event"),
-        pattern => facts.fact("match", &json::indented(pattern, output::JSON_COLUMNS)),
+    let name = paint.strong(&plain(&rule.name));
+    facts.title("Rule", &format!("{name} on bus {}", plain(&rule.bus)));
+    match &rule.pattern {
+        None => facts.fact("match", "every event"),
+        Some(pattern) => facts.fact(
+            "match",
+            &json::indented(pattern.get(), output::JSON_COLUMNS),
+        ),
     }
-    for filter in row
-        .get("where")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        facts.fact("where", &plain(filter.as_str().unwrap_or("")));
+    for filter in &rule.filters {
+        facts.fact("where", &plain(filter));
     }
-    for target in row
-        .get("to")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        facts.title("To", &plain(&text(target, "/function")));
-        policy(&mut facts, target);
+    for target in &rule.to {
+        facts.title("To", &plain(target_name(target)));
+        input(&mut facts, target);
+        policy(&mut facts, &target.retry, target.dead_letter_ms);
     }
-    Ok(facts.end())
+    facts.end()
 }
 
-/// A target's policy as facts.
-pub(super) fn policy(facts: &mut Facts, target: &Value) {
-    if let Some(input) = target.get("input") {
-        facts.fact("input", &plain(&input.to_string()));
+/// How a target's input is made, as facts.
+fn input(facts: &mut Facts, target: &Target) {
+    if let Some(input) = &target.input {
+        facts.fact("input", &plain(&json::compact(input.get())));
     }
-    if let Some(template) = target.get("input_template") {
-        if let Some(paths) = target.get("input_paths") {
-            facts.fact("paths", &plain(&paths.to_string()));
+    if let Some(template) = &target.input_template {
+        if let Some(paths) = &target.input_paths {
+            facts.fact("paths", &plain(&serde_json::json!(paths).to_string()));
         }
-        facts.fact("template", &plain(&template.to_string()));
+        facts.fact("template", &plain(&serde_json::json!(template).to_string()));
     }
-    if let Some(retry) = target.get("retry") {
-        facts.fact("retry", &retry_words(retry));
-    }
-    if let Some(kept_ms) = target.get("dead_letter_ms").and_then(Value::as_u64) {
-        facts.fact("dead", &format!("letters are kept for {}", span(kept_ms)));
-    }
+}
+
+/// A policy as facts.
+pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: u64) {
+    facts.fact("retry", &retry_words(retry));
+    let kept = span(dead_letter_ms);
+    facts.fact("dead", &format!("letters are kept for {kept}"));
 }

@@ -1,13 +1,12 @@
 //! `edgebus subscriptions`: the lag and the policy of each rule's targets.
 
-use serde_json::Value;
+use edgebus_api::{Subscription, SubscriptionList};
 
-use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text};
-use super::output::{self, Column, Output, parse_time, plain, span, time};
-use super::query::Path;
+use super::listing::{self, Unfiltered};
+use super::output::{self, Column, parse_time, plain, span, time};
+use super::resource::{Named, Resource, or_dash};
 use super::story::Facts;
-use super::{Failure, OK, moment, rules};
+use super::{Failure, moment, rules};
 
 /// Arguments of `subscriptions`.
 #[derive(clap::Args, Debug)]
@@ -29,109 +28,75 @@ enum Command {
 BEHIND counts the bus's events from the oldest pending delivery to the newest.")]
     Ls(Unfiltered),
     /// Show one subscription: its lag, its oldest pending delivery, its policy.
-    Get(Get),
+    #[command(
+        mut_arg("name", |name| name.help("Its name; RULE/FUNCTION where the manifest gives none")),
+        after_help = "Examples:
+  edgebus subscriptions get outside-bugs/triage
+  edgebus subscriptions get outside-bugs/triage -o yaml"
+    )]
+    Get(Named),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
-        Command::Get(arguments) => get(arguments).await,
+        Command::Ls(arguments) => SUBSCRIPTIONS.list(&arguments, NO_SUBSCRIPTIONS).await,
+        Command::Get(arguments) => SUBSCRIPTIONS.get(&arguments, story).await,
     }
 }
 
-const COLUMNS: &[Column] = &[
-    Column::number("ID"),
-    Column::whole("SUBSCRIPTION"),
-    Column::words("BUS"),
-    Column::number("BEHIND"),
-    Column::number("DEAD"),
-    Column::whole("OLDEST PENDING").optional(),
-    Column::whole("ACCEPTED").optional(),
-    Column::number("IN MEMORY").optional(),
-    Column::note("STATE"),
-];
+/// Each rule with each of its targets.
+#[rustfmt::skip]
+const SUBSCRIPTIONS: &Resource<Subscription> = &Resource {
+    noun: "subscription",
+    member: "subscriptions",
+    page: listing::page::<SubscriptionList<_>>,
+    columns: &[
+        (Column::number("ID"), |row| row.id.to_string()),
+        (Column::whole("SUBSCRIPTION"), |row| row.name.clone()),
+        (Column::words("BUS"), |row| row.bus.clone()),
+        (Column::number("BEHIND"), |row| row.behind.to_string()),
+        (Column::number("DEAD"), |row| row.dead.to_string()),
+        (Column::whole("OLDEST PENDING").optional(), |row| or_dash(row.oldest_pending.clone())),
+        (Column::whole("ACCEPTED").optional(), |row| or_dash(row.oldest_accepted_at.as_deref().map(time))),
+        (Column::number("IN MEMORY").optional(), |row| row.in_memory.to_string()),
+        (Column::note("STATE"), |row| state(row.active).to_owned()),
+    ],
+};
 
-fn cells(row: &Value) -> Vec<String> {
-    vec![
-        text(row, "/id"),
-        text(row, "/name"),
-        text(row, "/bus"),
-        text(row, "/behind"),
-        text(row, "/dead"),
-        text(row, "/oldest_pending"),
-        listing::time(row, "/oldest_accepted_at"),
-        text(row, "/in_memory"),
-        state(row).to_owned(),
-    ]
-}
+/// What to do when there is nothing.
+const NO_SUBSCRIPTIONS: &str =
+    "no subscriptions: each rule has one for each of its targets; see edgebus rules ls";
 
-fn state(row: &Value) -> &'static str {
-    match row.get("active") {
-        Some(Value::Bool(false)) => "draining",
-        _ => "active",
+fn state(active: bool) -> &'static str {
+    match active {
+        true => "active",
+        false => "draining",
     }
 }
 
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/subscriptions"),
-        member: "subscriptions",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "no subscriptions: each rule has one for each of its targets; see edgebus rules ls"
-            .to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus subscriptions get outside-bugs/triage
-  edgebus subscriptions get outside-bugs/triage -o yaml")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name; RULE/FUNCTION where the manifest gives none.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
-    let client = arguments.connection.client()?;
-    let name = plain(&arguments.name);
-    let hint = format!("subscription `{name}`; edgebus subscriptions ls lists them");
-    let row = listing::find(&client, "subscriptions", "name", &arguments.name, &hint).await?;
-    output::one(arguments.output.format, &row, || {
-        story(&output::parse(&row)?)
-    })?;
-    Ok(OK)
-}
-
-fn story(row: &Value) -> Result<String, Failure> {
+fn story(subscription: &Subscription) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    let name = paint.strong(&plain(&text(row, "/name")));
-    let bus = plain(&text(row, "/bus")).into_owned();
+    let name = paint.strong(&plain(&subscription.name));
+    let bus = plain(&subscription.bus);
     facts.title(
         "Subscription",
-        &format!(" {name}, number {} on bus {bus}", text(row, "/id")),
+        &format!(" {name}, number {} on bus {bus}", subscription.id),
     );
-    facts.fact("state", state(row));
-    match row.get("oldest_pending").and_then(Value::as_str) {
+    facts.fact("state", state(subscription.active));
+    match &subscription.oldest_pending {
         None => facts.fact("lag", "none: nothing is pending"),
         Some(oldest) => {
-            let accepted_at = text(row, "/oldest_accepted_at");
-            let age = parse_time(&accepted_at).map_or(0, |then| moment::now().ms_since(then));
+            let oldest = plain(oldest);
+            let accepted_at = subscription.oldest_accepted_at.as_deref().unwrap_or("-");
+            let age = parse_time(accepted_at).map_or(0, |then| moment::now().ms_since(then));
             facts.fact(
                 "lag",
-                &format!("{}, {} events", span(age), text(row, "/behind")),
+                &format!("{}, {} events", span(age), subscription.behind),
             );
             facts.fact(
                 "oldest",
-                &format!("{oldest}, accepted {}", time(&accepted_at)),
+                &format!("{oldest}, accepted {}", time(accepted_at)),
             );
             facts.fact(
                 "",
@@ -143,16 +108,14 @@ fn story(row: &Value) -> Result<String, Failure> {
         "pending",
         &format!(
             "{} pending, {} waiting for a due time",
-            text(row, "/pending"),
-            text(row, "/waiting")
+            subscription.pending, subscription.waiting
         ),
     );
-    facts.fact("dead", &text(row, "/dead"));
-    facts.fact(
-        "situation",
-        &format!("{}: {}", text(row, "/situation"), text(row, "/reason")),
-    );
-    facts.fact("in memory", &text(row, "/in_memory"));
-    rules::policy(&mut facts, row);
-    Ok(facts.end())
+    facts.fact("dead", &subscription.dead.to_string());
+    let situation = plain(subscription.situation.as_str());
+    let reason = plain(&subscription.reason);
+    facts.fact("situation", &format!("{situation}: {reason}"));
+    facts.fact("in memory", &subscription.in_memory.to_string());
+    rules::policy(&mut facts, &subscription.retry, subscription.dead_letter_ms);
+    facts.end()
 }

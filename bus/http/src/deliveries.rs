@@ -3,183 +3,204 @@
 //! Lists show the last attempt without its output. With `output` they show all attempts in full, as for one
 //! delivery.
 
-use super::call::{Answer, Call, Query, name};
-use super::json::Object;
+use edgebus_api as api;
+use serde::Serialize;
+use serde::ser::Serializer;
+
+use super::call::{Answer, Call, name, raw};
+use super::page::{BYTES_MAX, Collected, Row};
 use super::problem::{Cause, Problem};
-use super::{App, page, target, wire};
+use super::wire::{self, Encoded};
+use super::{App, page, query, target};
 use edgebus_engine::bus::{DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, place_of};
 use edgebus_model::error::Kind;
-use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{Attempt, DeadLetter, Delivery, DeliveryKey, Position, Timestamp};
+use edgebus_model::{Attempt, DeadLetter, Delivery, DeliveryKey, Event, Position, Timestamp};
 
-/// Bytes after which the newest deliveries are enough.
-const LAST_BYTES_MAX: usize = 4 << 20;
+/// What to do where a place of `last` is asked for beside one of a page.
+const LAST_OR_PAGES: &str = "`last` gives the newest dead letters; older ones come with `before`";
 
-/// `GET /v1/deliveries?subscription=&function=&rule=&stage=&since=&after=&limit=&output=`; with
-/// `position=&bus=` those of one event, with `last=` the newest ones, with `before=` those before them.
+/// `GET /v1/deliveries`: a page of one stage; with `position` those of one event, with `last` the newest ones,
+/// with `before` those before them.
 pub(super) async fn list(call: Call) -> Answer {
-    let own = ["stage", "position", "bus", "last", "before", "output"];
-    let query = call.query(&[&own[..], &FILTERS].concat())?;
-    let stage = match query.get("stage") {
-        None => None,
-        Some("pending") => Some(DeliveryStage::Pending),
-        Some("succeeded") => Some(DeliveryStage::Succeeded),
-        Some("dead") => Some(DeliveryStage::Dead),
-        Some(_) => {
-            return Err(Problem::input_error(
-                "",
-                "query parameter `stage` must be pending, succeeded or dead",
-                "",
-            ));
+    let query: api::DeliveryQuery = call.query()?;
+    let stage = query.stage.as_ref().map(stage_of).transpose()?;
+    excluded(&query)?;
+    let app = &call.app;
+    let filter = filter(
+        query.subscription,
+        query.function,
+        query.rule,
+        query.since.as_deref(),
+    );
+    let whole = query.output.unwrap_or(false);
+    let (older, page) = match (query.position, query.last) {
+        (Some(position), _) => {
+            let bus = name(query.bus.as_deref().unwrap_or(DEFAULT_BUS))?;
+            let (bus, filter, limit) = (bus.as_str(), &filter, page::limit(query.limit));
+            let fetch = |after: Option<String>, rows| async move {
+                app.bus
+                    .deliveries_of(bus, Position(position), filter, after.as_deref(), rows)
+                    .await
+            };
+            let row = |state: &DeliveryState| raw(&shown(app, state, whole));
+            (None, page::collect(limit, query.after, fetch, row).await?)
+        }
+        (None, Some(count)) => {
+            let before = query.before.as_deref();
+            let (older, page) = newest(app, &filter, stage, before, (count, whole)).await?;
+            (Some(older), page)
+        }
+        (None, None) => {
+            let stage = stage.unwrap_or(DeliveryStage::Pending);
+            let limit = page::limit(query.limit);
+            let page = of_stage(app, &filter, stage, query.after, (limit, whole)).await?;
+            (None, page)
         }
     };
-    let whole = query.flag("output")?;
-    let position = query.number("position", 0, u64::MAX)?;
-    let last = query.number("last", 1, PAGE_ROWS_MAX as u64)?;
-    let excluded: &[&str] = match (position, last) {
+    let page = api::DeliveryPage {
+        deliveries: page.rows,
+        next: page.next,
+        older,
+    };
+    page::held(app, &page)
+}
+
+/// Refuses parameters that exclude each other.
+fn excluded(query: &api::DeliveryQuery) -> Result<(), Problem> {
+    let given = [
+        ("last", query.last.is_some()),
+        ("before", query.before.is_some()),
+        ("stage", query.stage.is_some()),
+        ("since", query.since.is_some()),
+        ("after", query.after.is_some()),
+        ("limit", query.limit.is_some()),
+        ("bus", query.bus.is_some()),
+    ];
+    let excluded: &[&str] = match (query.position, query.last) {
         (Some(_), _) => &["last", "before", "stage", "since"],
         (None, Some(_)) => &["after", "limit", "bus"],
         (None, None) => &["bus", "before"],
     };
-    if let Some(name) = excluded.iter().find(|name| query.get(name).is_some()) {
-        return Err(Problem::input_error(
+    let mut given = given.iter().filter(|(_, given)| *given);
+    match given.find(|(name, _)| excluded.contains(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Problem::input_error(
             "",
             format!("query parameter `{name}` does not go with the others"),
             "`position` and `bus` ask for the deliveries of one event in any stage, `last` for the newest ones, and `last` with `before` for older ones",
-        ));
-    }
-    let app = &call.app;
-    match (position, last) {
-        (Some(position), _) => list_of_event(app, &query, Position(position), whole).await,
-        (None, Some(count)) => list_last(app, "deliveries", &query, stage, (count, whole)).await,
-        (None, None) => {
-            let stage = stage.unwrap_or(DeliveryStage::Pending);
-            list_stage(app, "deliveries", &query, stage, whole).await
-        }
+        )),
     }
 }
 
-/// `GET /v1/dead-letters?subscription=&function=&rule=&since=&after=&limit=&last=&before=`.
+/// `GET /v1/dead-letters`: a page, or with `last` the newest ones, with `before` those before them.
 pub(super) async fn list_dead(call: Call) -> Answer {
-    let query = call.query(&[&["last", "before"][..], &FILTERS].concat())?;
-    let (app, stage) = (&call.app, DeliveryStage::Dead);
-    let Some(count) = query.number("last", 1, PAGE_ROWS_MAX as u64)? else {
-        page::no_before(&query)?;
-        return list_stage(app, "dead_letters", &query, stage, false).await;
-    };
-    for name in ["after", "limit"] {
-        if query.get(name).is_some() {
-            return Err(Problem::input_error(
-                "",
-                format!("query parameters `last` and `{name}` exclude each other"),
-                "`last` gives the newest dead letters; older ones come with `before`",
-            ));
+    let query: api::DeadLetterQuery = call.query()?;
+    let app = &call.app;
+    let filter = filter(
+        query.subscription,
+        query.function,
+        query.rule,
+        query.since.as_deref(),
+    );
+    let stage = DeliveryStage::Dead;
+    let (older, page) = match query.last {
+        None => {
+            page::no_before(query.before.as_ref())?;
+            let limit = page::limit(query.limit);
+            let page = of_stage(app, &filter, stage, query.after, (limit, false)).await?;
+            (None, page)
         }
+        Some(count) => {
+            page::without_last(
+                &[
+                    ("after", query.after.is_some()),
+                    ("limit", query.limit.is_some()),
+                ],
+                LAST_OR_PAGES,
+            )?;
+            let before = query.before.as_deref();
+            let (older, page) = newest(app, &filter, Some(stage), before, (count, false)).await?;
+            (Some(older), page)
+        }
+    };
+    let page = api::DeadLetterPage {
+        dead_letters: page.rows,
+        next: page.next,
+        older,
+    };
+    page::held(app, &page)
+}
+
+fn stage_of(stage: &api::Stage) -> Result<DeliveryStage, Problem> {
+    match stage {
+        api::Stage::Pending => Ok(DeliveryStage::Pending),
+        api::Stage::Succeeded => Ok(DeliveryStage::Succeeded),
+        api::Stage::Dead => Ok(DeliveryStage::Dead),
+        api::Stage::Other(_) => Err(Problem::input_error("", "there is no such stage", "")),
     }
-    list_last(app, "dead_letters", &query, Some(stage), (count, false)).await
 }
 
-/// What every listing of deliveries takes.
-const FILTERS: [&str; 6] = [
-    "subscription",
-    "function",
-    "rule",
-    "since",
-    "after",
-    "limit",
-];
-
-fn filter(query: &Query) -> Result<DeliveryFilter, Problem> {
-    let text = |name: &str| query.get(name).map(str::to_owned);
-    Ok(DeliveryFilter {
-        subscription: text("subscription"),
-        function: text("function"),
-        rule: text("rule"),
-        since: query.time("since")?,
-    })
+fn filter(
+    subscription: Option<String>,
+    function: Option<String>,
+    rule: Option<String>,
+    since: Option<&str>,
+) -> DeliveryFilter {
+    DeliveryFilter {
+        subscription,
+        function,
+        rule,
+        since: query::moment(since),
+    }
 }
 
-async fn list_stage(
+async fn of_stage(
     app: &App,
-    name: &str,
-    query: &Query,
+    filter: &DeliveryFilter,
     stage: DeliveryStage,
-    whole: bool,
-) -> Answer {
-    let filter = &filter(query)?;
-    page::collect(
-        app,
-        name,
-        page::limit(query)?,
-        query.get("after").map(str::to_owned),
-        |after, rows| async move {
-            app.bus
-                .deliveries(filter, stage, after.as_deref(), rows)
-                .await
-        },
-        |out, state| write(app, out, &state, whole),
-    )
-    .await
-}
-
-async fn list_of_event(app: &App, query: &Query, position: Position, whole: bool) -> Answer {
-    let filter = &filter(query)?;
-    let bus = name(query.get("bus").unwrap_or(DEFAULT_BUS))?;
-    let bus = bus.as_str();
-    page::collect(
-        app,
-        "deliveries",
-        page::limit(query)?,
-        query.get("after").map(str::to_owned),
-        |after, rows| async move {
-            app.bus
-                .deliveries_of(bus, position, filter, after.as_deref(), rows)
-                .await
-        },
-        |out, state| write(app, out, &state, whole),
-    )
-    .await
+    after: Option<String>,
+    (limit, whole): (usize, bool),
+) -> Result<Collected, Problem> {
+    let fetch = |after: Option<String>, rows| async move {
+        app.bus
+            .deliveries(filter, stage, after.as_deref(), rows)
+            .await
+    };
+    let row = |state: &DeliveryState| raw(&shown(app, state, whole));
+    page::collect(limit, after, fetch, row).await
 }
 
 /// The newest deliveries, or those before a place, oldest first; fewer than asked for where they weigh much.
-async fn list_last(
+/// Before them, where older ones are.
+async fn newest(
     app: &App,
-    name: &str,
-    query: &Query,
+    filter: &DeliveryFilter,
     stage: Option<DeliveryStage>,
+    before: Option<&str>,
     (count, whole): (u64, bool),
-) -> Answer {
-    let count = usize::try_from(count).unwrap_or(PAGE_ROWS_MAX);
-    let before = query.get("before").map(place).transpose()?;
-    let filter = filter(query)?;
+) -> Result<(Option<String>, Collected), Problem> {
+    let before = before.map(place).transpose()?;
+    let count = query::rows(count);
     let (states, mut more) = app
         .bus
-        .last_deliveries(&filter, stage, before, count)
+        .last_deliveries(filter, stage, before, count)
         .await?;
-    let (mut rows, mut bytes, mut oldest) = (Vec::new(), 0, None);
+    let (mut rows, mut bytes, mut oldest) = (Vec::<Row>::new(), 0, None);
     for state in states.iter().rev() {
-        let mut row = Vec::new();
-        write(app, &mut row, state, whole);
-        bytes += row.len();
-        if bytes > LAST_BYTES_MAX && !rows.is_empty() {
+        let row = raw(&shown(app, state, whole));
+        bytes += row.get().len();
+        if bytes > BYTES_MAX && !rows.is_empty() {
             more = true;
             break;
         }
         rows.push(row);
         oldest = Some(place_of(state));
     }
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.array(name, rows.iter().rev(), |out, row| {
-        out.extend_from_slice(row);
-    });
-    object.member("next").extend_from_slice(b"null");
+    rows.reverse();
     let older = oldest.filter(|_| more);
     let older = older.map(|(accepted_at, key)| format!("{}.{key}", accepted_at.0));
-    page::older(&mut object, older.as_ref());
-    object.end();
-    page::held(app, out)
+    Ok((older, Collected { rows, next: None }))
 }
 
 /// Reads what `older` told.
@@ -199,9 +220,7 @@ fn place(text: &str) -> Result<DeliveryPlace, Problem> {
 /// `GET /v1/deliveries/{id}`.
 pub(super) async fn get(call: Call) -> Answer {
     let (app, state) = find(call).await?;
-    let mut out = Vec::new();
-    write(&app, &mut out, &state, true);
-    page::held(&app, out)
+    page::held(&app, &shown(&app, &state, true))
 }
 
 /// `GET /v1/dead-letters/{id}`.
@@ -213,13 +232,11 @@ pub(super) async fn get_dead(call: Call) -> Answer {
             "this delivery is no dead letter; see /v1/deliveries",
         ));
     }
-    let mut out = Vec::new();
-    write(&app, &mut out, &state, true);
-    page::held(&app, out)
+    page::held(&app, &shown(&app, &state, true))
 }
 
 async fn find(call: Call) -> Result<(App, DeliveryState), Problem> {
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let key: DeliveryKey = call.path("id").parse().map_err(|()| {
         Problem::input_error(
             "",
@@ -231,95 +248,124 @@ async fn find(call: Call) -> Result<(App, DeliveryState), Problem> {
     Ok((call.app, state))
 }
 
-fn write(app: &App, out: &mut Vec<u8>, state: &DeliveryState, whole: bool) {
-    let mut object = Object::new(out);
+/// The event of a dead letter.
+enum OfLetter<'e> {
+    /// All of it.
+    Whole(&'e Event),
+    /// What names it.
+    Key(&'e Event),
+}
+
+impl Serialize for OfLetter<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Whole(event) => Encoded(event).serialize(serializer),
+            Self::Key(event) => wire::key(event).serialize(serializer),
+        }
+    }
+}
+
+/// A delivery as the API shows it: with all its attempts where `whole` is, else with the last one.
+fn shown<'s>(app: &App, state: &'s DeliveryState, whole: bool) -> api::Delivery<OfLetter<'s>> {
     match state {
-        DeliveryState::Pending(delivery) => {
-            write_delivery(app, &mut object, delivery, "pending", whole);
-            if let Some(due_at) = delivery.due_at {
-                object.shown("due_at", &due_at);
-            }
-        }
-        DeliveryState::Succeeded(settled) => {
-            write_delivery(app, &mut object, &settled.delivery, "succeeded", whole);
-            object.shown("settled_at", &settled.settled_at);
-            object.number("emitted", u64::from(settled.emitted));
-        }
-        DeliveryState::Dead(letter) => {
-            write_delivery(app, &mut object, &letter.delivery, "dead", whole);
-            write_letter(&mut object, letter, whole);
-        }
+        DeliveryState::Pending(delivery) => api::Delivery {
+            due_at: delivery.due_at.map(|due_at| due_at.to_string()),
+            ..of_delivery(app, delivery, api::Stage::Pending, whole)
+        },
+        DeliveryState::Succeeded(settled) => api::Delivery {
+            settled_at: Some(settled.settled_at.to_string()),
+            emitted: Some(u64::from(settled.emitted)),
+            ..of_delivery(app, &settled.delivery, api::Stage::Succeeded, whole)
+        },
+        DeliveryState::Dead(letter) => of_letter(app, letter, whole),
     }
-    object.end();
 }
 
-fn write_delivery(
+fn of_letter<'s>(app: &App, letter: &'s DeadLetter, whole: bool) -> api::Delivery<OfLetter<'s>> {
+    api::Delivery {
+        reason: Some(api::DeadReason::from(letter.reason.word())),
+        reason_code: Some(letter.reason.code().as_str().to_owned()),
+        died_at: Some(letter.died_at.to_string()),
+        event: Some(match whole {
+            true => OfLetter::Whole(&letter.event),
+            false => OfLetter::Key(&letter.event),
+        }),
+        ..of_delivery(app, &letter.delivery, api::Stage::Dead, whole)
+    }
+}
+
+fn of_delivery<'s>(
     app: &App,
-    object: &mut Object<'_>,
     delivery: &Delivery,
-    stage: &str,
+    stage: api::Stage,
     whole: bool,
-) {
+) -> api::Delivery<OfLetter<'s>> {
     let key = delivery.key;
-    object.shown("id", &key);
-    object.text("stage", stage);
-    match app.bus.subscription(key.subscription) {
-        Some((subscription, bus)) => {
-            object.text("bus", &bus);
-            object.text("subscription", subscription.name().as_str());
-            object.text("rule", subscription.rule.as_str());
-            target::write(object, &subscription.target.to);
+    let (attempts, last_attempt) = match whole {
+        true => {
+            let all = delivery.attempts.iter();
+            (Some(all.map(|own| attempt(own, true)).collect()), None)
         }
-        // It left the manifest and has nothing pending any more: its number is all that is left.
-        None => object.shown("subscription", &key.subscription.0),
-    }
-    object.number("position", key.position.0);
-    if key.replay > 0 {
-        object.number("replay", u64::from(key.replay));
-    }
-    object.shown("accepted_at", &delivery.accepted_at);
-    object.number("attempts_made", u64::from(delivery.attempts_made));
-    if delivery.host_failures > 0 {
-        object.number("host_failures", u64::from(delivery.host_failures));
-    }
-    if whole {
-        object.array("attempts", &delivery.attempts, |out, attempt| {
-            write_attempt(out, attempt, true);
-        });
-    } else if let Some(last) = delivery.attempts.last() {
-        write_attempt(object.member("last_attempt"), last, false);
+        false => (
+            None,
+            delivery.attempts.last().map(|own| attempt(own, false)),
+        ),
+    };
+    let subscription = app.bus.subscription(key.subscription);
+    let (subscription, bus) = subscription.unzip();
+    let own = subscription.as_ref();
+    api::Delivery {
+        id: key.to_string(),
+        stage,
+        bus: bus.map(|bus| bus.to_string()),
+        // One that left the manifest and has nothing pending any more: its number is all that is left.
+        subscription: own.map_or_else(
+            || key.subscription.0.to_string(),
+            |own| own.name().to_string(),
+        ),
+        rule: own.map(|own| own.rule.to_string()),
+        target: own.map_or_else(Default::default, |own| target::named(&own.target.to)),
+        position: key.position.0,
+        replay: Some(u64::from(key.replay)).filter(|replay| *replay > 0),
+        accepted_at: delivery.accepted_at.to_string(),
+        attempts_made: u64::from(delivery.attempts_made),
+        host_failures: Some(u64::from(delivery.host_failures)).filter(|count| *count > 0),
+        attempts,
+        last_attempt,
+        due_at: None,
+        settled_at: None,
+        emitted: None,
+        reason: None,
+        reason_code: None,
+        died_at: None,
+        event: None,
     }
 }
 
-fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt, whole: bool) {
-    let mut object = Object::new(out);
-    object.number("number", u64::from(attempt.number));
-    object.shown("started_at", &attempt.started_at);
-    object.number("duration_us", attempt.duration_us);
-    object.text("outcome", attempt.outcome.class());
-    if let Some(code) = attempt.outcome.code() {
-        object.text("code", code.as_str());
+fn attempt(attempt: &Attempt, whole: bool) -> api::Attempt {
+    let outcome = &attempt.outcome;
+    api::Attempt {
+        number: u64::from(attempt.number),
+        started_at: attempt.started_at.to_string(),
+        duration_us: attempt.duration_us,
+        outcome: api::Outcome::from(outcome.class()),
+        code: outcome.code().map(|code| code.as_str().to_owned()),
+        message: (!outcome.is_success()).then(|| outcome.to_string()),
+        output: whole.then(|| attempt.output.clone()),
     }
-    if !attempt.outcome.is_success() {
-        object.shown("message", &attempt.outcome);
-    }
-    if whole {
-        object.text("output", &attempt.output);
-    }
-    object.end();
 }
 
-fn write_letter(object: &mut Object<'_>, letter: &DeadLetter, whole: bool) {
-    object.text("reason", letter.reason.word());
-    object.text("reason_code", letter.reason.code().as_str());
-    object.shown("died_at", &letter.died_at);
-    if whole {
-        wire::encode(object.member("event"), &letter.event);
-    } else {
-        let mut own = Object::new(object.member("event"));
-        own.text("id", &letter.event.id);
-        own.text("source", &letter.event.source);
-        own.text("type", &letter.event.kind);
-        own.end();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgebus_model::{DeadReason, Outcome};
+
+    #[test]
+    fn the_words_of_the_api_are_those_of_the_model() {
+        assert_eq!(api::Outcome::WORDS, Outcome::CLASSES);
+        assert_eq!(
+            api::DeadReason::WORDS,
+            DeadReason::ALL.map(DeadReason::word)
+        );
     }
 }

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use super::call::{Answer, Call};
-use super::events;
-use super::json::{Object, string};
+use edgebus_api as api;
+
+use super::call::{Answer, Call, raw};
+use super::page::{BYTES_MAX, Row};
 use super::problem::{Cause, Problem};
-use super::{App, page};
+use super::{App, events, page, verdict, wire};
 use edgebus_engine::bus::StoredEvent;
 use edgebus_manifest::view::{Unjudged, View, judge};
 use edgebus_model::error::Kind;
@@ -17,19 +18,17 @@ use edgebus_model::{Code, Name, RuleConfig};
 
 /// Rules of one answer.
 pub(super) const RULES_MAX: usize = 1_000;
-/// An answer that has grown past this ends, in bytes.
-const BYTES_MAX: usize = 4 << 20;
 /// Bytes of the event that one answer looks at, all its rules together.
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 /// An answer whose filters have taken more steps than this ends.
 const STEPS_MAX: u64 = 5_000_000;
 
-/// `GET /v1/buses/{bus}/events/{position}/explain?rule=&after=`: of every rule of the bus in the
+/// `GET /v1/buses/{bus}/events/{position}/explain`: of every rule of the bus in the
 /// manifest's order, or of the one named.
 pub(super) async fn event(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let query = call.query(&["rule", "after"])?;
-    let (rule, after) = (query.get("rule"), query.get("after"));
+    let query: api::ExplainQuery = call.query()?;
+    let (rule, after) = (query.rule.as_deref(), query.after.as_deref());
     if rule.is_some() && after.is_some() {
         return Err(Problem::input_error(
             "",
@@ -44,11 +43,11 @@ pub(super) async fn event(call: Call) -> Answer {
     let got = Got::of(&app, &stored);
     let rules = wanted(app.bus.rules(), &bus, rule, after)?;
     // Many rules on a large event take a while, which other requests must not wait for.
-    let written = place
-        .run(move || write(&stored, &got, &rules))
+    let explained = place
+        .run(move || explain(&stored, got, &rules))
         .await
         .map_err(Problem::denied)?;
-    page::held(&app, written?)
+    page::held(&app, &explained?)
 }
 
 /// Who got an event when it came.
@@ -113,51 +112,39 @@ fn wanted(
 
 /// The answer: as many verdicts as its bounds allow, and at least one where there is a rule;
 /// and who got the event when it came.
-fn write(stored: &StoredEvent, got: &Got, rules: &[Arc<RuleConfig>]) -> Result<Vec<u8>, Problem> {
+fn explain(
+    stored: &StoredEvent,
+    got: Got,
+    rules: &[Arc<RuleConfig>],
+) -> Result<api::ExplainedEvent<Row>, Problem> {
     let event = &stored.event;
     let view = View::new(event);
     let looks_max = (LOOKED_AT_BYTES_MAX / event.size().max(1)).clamp(1, RULES_MAX);
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.number("position", stored.position.0);
-    object.shown("accepted_at", &stored.accepted_at);
-    let mut own = Object::new(object.member("event"));
-    own.text("id", &event.id);
-    own.text("source", &event.source);
-    own.text("type", &event.kind);
-    own.end();
-    object.array("subscriptions", &got.subscriptions, |out, name| {
-        string(out, name)
-    });
-    object.array("rules", &got.rules, |out, name| string(out, name));
-    let list = object.member("verdicts");
-    list.push(b'[');
-    let start = list.len();
-    let mut told = 0;
-    let mut steps = 0;
+    let mut verdicts = Vec::new();
+    let (mut bytes, mut steps) = (0, 0);
     for rule in rules {
-        if told == looks_max || list.len() - start > BYTES_MAX || steps > STEPS_MAX {
+        if verdicts.len() == looks_max || bytes > BYTES_MAX || steps > STEPS_MAX {
             break;
         }
         let verdict =
             judge(rule, &view, stored.accepted_at).map_err(|error| refused(rule, &error))?;
         steps += verdict.steps;
-        if told > 0 {
-            list.push(b',');
-        }
-        serde_json::to_writer(&mut *list, &verdict)
-            .expect("a Vec takes every byte and a verdict is plain data");
-        told += 1;
+        let row = raw(&verdict::of_rule(verdict));
+        bytes += row.get().len();
+        verdicts.push(row);
     }
-    list.push(b']');
-    let more = rules.len() - told;
-    match rules[..told].last().filter(|_| more > 0) {
-        Some(last) => string(object.member("next"), last.name.as_str()),
-        None => object.member("next").extend_from_slice(b"null"),
-    }
-    object.number("more", more as u64);
-    object.end();
-    Ok(out)
+    let more = rules.len() - verdicts.len();
+    let last = rules[..verdicts.len()].last().filter(|_| more > 0);
+    Ok(api::ExplainedEvent {
+        position: stored.position.0,
+        accepted_at: stored.accepted_at.to_string(),
+        event: wire::key(event),
+        subscriptions: got.subscriptions,
+        rules: got.rules,
+        verdicts,
+        next: last.map(|last| last.name.to_string()),
+        more: more as u64,
+    })
 }
 
 /// No verdict on an event of the log: its data was taken in when no rule looked at it, or the rule was
@@ -232,18 +219,13 @@ mod tests {
                 subscriptions: vec!["r1/f".to_owned()],
                 rules: vec!["r1".to_owned()],
             };
-            let out = write(&stored, &got, &rules(count)).unwrap();
-            let answer: serde_json::Value = serde_json::from_slice(&out).unwrap();
-            let verdicts = answer["verdicts"].as_array().unwrap();
-            let matched = verdicts.iter().filter(|verdict| verdict["matched"] == true);
-            assert_eq!(matched.count(), usize::from(count > 3), "{answer}");
-            assert_eq!(answer["subscriptions"], serde_json::json!(["r1/f"]));
-            assert_eq!(answer["rules"], serde_json::json!(["r1"]));
-            (
-                verdicts.len(),
-                answer["next"].as_str().map(str::to_owned),
-                answer["more"].as_u64().unwrap(),
-            )
+            let out = crate::call::written(&explain(&stored, got, &rules(count)).unwrap());
+            let answer: api::ExplainedEvent = serde_json::from_slice(&out).unwrap();
+            let matched = answer.verdicts.iter().filter(|verdict| verdict.matched);
+            assert_eq!(matched.count(), usize::from(count > 3), "{answer:?}");
+            assert_eq!(answer.subscriptions, ["r1/f"]);
+            assert_eq!(answer.rules, ["r1"]);
+            (answer.verdicts.len(), answer.next, answer.more)
         };
         assert_eq!(told(0, 0), (0, None, 0));
         assert_eq!(told(RULES_MAX, 0), (RULES_MAX, None, 0));

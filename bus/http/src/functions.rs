@@ -2,13 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use edgebus_api as api;
 use hyper::StatusCode;
 
-use super::call::{Answer, Call, Query, json, name};
-use super::json::{Object, string};
+use super::call::{Answer, Call, json, name};
 use super::problem::{Cause, Problem};
-use super::wire::{self, Mode};
-use super::{body, page};
+use super::wire::{self, Encoded, Mode};
+use super::{body, page, query};
 use edgebus_engine::bus::{Availability, Trial};
 use edgebus_model::Revision;
 use edgebus_model::error::Kind;
@@ -16,36 +16,33 @@ use edgebus_model::rule::DEFAULT_BUS;
 
 /// `GET /v1/functions`.
 pub(super) async fn list(call: Call) -> Answer {
-    call.query(&[])?;
-    page::whole(
-        &call.app,
-        "functions",
-        call.app.bus.functions(),
-        |out, (revision, availability)| {
-            write(out, &revision, &availability);
-        },
-    )
+    call.query::<api::NoQuery>()?;
+    let functions = call.app.bus.functions().into_iter();
+    let list = api::FunctionList {
+        functions: functions
+            .map(|(revision, availability)| shown(&revision, &availability))
+            .collect(),
+    };
+    page::held(&call.app, &list)
 }
 
 /// `GET /v1/functions/{name}`.
 pub(super) async fn get(call: Call) -> Answer {
     let name = call.name("name")?;
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let Some((revision, availability)) = call.app.bus.function(name.as_str()) else {
         return Err(Problem::new(
             Cause::Handle(Kind::NotFound),
             format!("no function is deployed as `{name}`"),
         ));
     };
-    let mut out = Vec::new();
-    write(&mut out, &revision, &availability);
-    Ok(json(out))
+    Ok(json(&shown(&revision, &availability)))
 }
 
 /// `PUT /v1/functions/{name}`.
 pub(super) async fn deploy(call: Call) -> Answer {
     let name = call.name("name")?;
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let app = call.app.clone();
     let (component, reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
@@ -53,9 +50,7 @@ pub(super) async fn deploy(call: Call) -> Answer {
     // The component outlives the request if its client goes, and is charged for as long as it is held.
     let component = reservation.with(component);
     let revision = app.bus.deploy(name.as_str(), component).await?;
-    let mut out = Vec::new();
-    write(&mut out, &revision, &Availability::Ready);
-    let mut response = json(out);
+    let mut response = json(&shown(&revision, &Availability::Ready));
     if revision.number == 1 {
         *response.status_mut() = StatusCode::CREATED;
     }
@@ -65,22 +60,22 @@ pub(super) async fn deploy(call: Call) -> Answer {
 /// `DELETE /v1/functions/{name}`.
 pub(super) async fn remove(call: Call) -> Answer {
     let name = call.name("name")?;
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     call.app.bus.remove_function(name.as_str()).await?;
     let mut response = axum::response::Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
 }
 
-/// `POST /v1/functions/{name}/invoke?bus=`: runs it once on the event in the body, which is sent as a
+/// `POST /v1/functions/{name}/invoke`: runs it once on the event in the body, which is sent as a
 /// publish is, and commits nothing.
 pub(super) async fn invoke(call: Call) -> Answer {
     let function = call.name("name")?;
     let Call { app, headers, .. } = &call;
     let (app, headers) = (app.clone(), headers.clone());
     let (query, body) = call.into_rest();
-    let query = Query::parse(query.as_deref(), &["bus"])?;
-    let bus = name(query.get("bus").unwrap_or(DEFAULT_BUS))?;
+    let query: api::InvokeQuery = query::parse(query.as_deref())?;
+    let bus = name(query.bus.as_deref().unwrap_or(DEFAULT_BUS))?;
     let mode = wire::mode(&headers)?;
     if mode == Mode::Batch {
         return Err(Problem::new(
@@ -101,86 +96,75 @@ pub(super) async fn invoke(call: Call) -> Answer {
         .bus
         .try_function(function.as_str(), bus.as_str(), event)
         .await?;
-    let mut out = Vec::new();
-    write_trial(&mut out, &trial);
-    page::held(&app, out)
+    page::held(&app, &tried(&trial))
 }
 
-fn write_trial(out: &mut Vec<u8>, trial: &Trial) {
-    let mut object = Object::new(out);
-    object.text("function", trial.revision.name.as_str());
-    object.number("revision", u64::from(trial.revision.number));
-    object.shown("digest", &trial.revision.digest);
-    object.boolean("committed", false);
-    object.text("outcome", trial.outcome.class());
-    if !trial.outcome.is_success() {
-        object.shown("message", &trial.outcome);
-    }
-    let micros = u64::try_from(trial.duration.as_micros()).unwrap_or(u64::MAX);
-    object.number("duration_us", micros);
-    object.text("output", &trial.output);
-    object.array("emitted", &trial.emitted, |out, emitted| {
-        let mut object = Object::new(out);
-        object.text("bus", &emitted.bus);
-        object.array("subscriptions", &emitted.subscriptions, |out, label| {
-            string(out, label);
-        });
-        wire::encode(object.member("event"), &emitted.event);
-        object.end();
+fn tried(trial: &Trial) -> api::Trial<Encoded<'_>> {
+    let outcome = &trial.outcome;
+    let emitted = trial.emitted.iter().map(|emitted| api::WouldEmit {
+        bus: emitted.bus.clone(),
+        subscriptions: emitted.subscriptions.clone(),
+        event: Encoded(&emitted.event),
     });
-    object.array("state", &trial.writes, |out, (key, value)| {
-        let mut object = Object::new(out);
-        write_bytes(&mut object, "key", key);
-        match value {
-            Some(value) => write_bytes(&mut object, "value", value),
-            None => object.boolean("deleted", true),
+    let state = trial.writes.iter().map(|(key, value)| {
+        let (key, key_base64) = text_or_base64(key);
+        let (value_text, value_base64) = value.as_deref().map(text_or_base64).unwrap_or_default();
+        api::WouldWrite {
+            key,
+            key_base64,
+            value: value_text,
+            value_base64,
+            deleted: value.is_none(),
         }
-        object.end();
     });
-    object.end();
+    api::Trial {
+        function: trial.revision.name.to_string(),
+        revision: u64::from(trial.revision.number),
+        digest: trial.revision.digest.to_string(),
+        committed: false,
+        outcome: api::Outcome::from(outcome.class()),
+        message: (!outcome.is_success()).then(|| outcome.to_string()),
+        duration_us: u64::try_from(trial.duration.as_micros()).unwrap_or(u64::MAX),
+        output: trial.output.clone(),
+        emitted: emitted.collect(),
+        state: state.collect(),
+    }
 }
 
-/// Bytes as a string if they are UTF-8, else in Base64 under the name with `_base64` behind it.
-fn write_bytes(object: &mut Object<'_>, name: &str, bytes: &[u8]) {
+/// Bytes as text if they are UTF-8, else in Base64.
+fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
-        Ok(text) => object.text(name, text),
-        Err(_) => object.text(&format!("{name}_base64"), &STANDARD.encode(bytes)),
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(STANDARD.encode(bytes))),
     }
 }
 
-fn write(out: &mut Vec<u8>, revision: &Revision, availability: &Availability) {
-    let mut object = Object::new(out);
-    object.text("name", revision.name.as_str());
-    object.shown("digest", &revision.digest);
-    object.number("revision", u64::from(revision.number));
-    object.shown("deployed_at", &revision.deployed_at);
-    object.text("state", availability.word());
-    if let Availability::Unavailable { reason } = availability {
-        object.text("reason", reason);
+fn shown(revision: &Revision, availability: &Availability) -> api::Function {
+    let config = &revision.config;
+    let limits = &config.limits;
+    api::Function {
+        name: revision.name.to_string(),
+        digest: revision.digest.to_string(),
+        revision: u64::from(revision.number),
+        deployed_at: revision.deployed_at.to_string(),
+        state: api::FunctionState::from(availability.word()),
+        reason: match availability {
+            Availability::Unavailable { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        limits: api::FunctionLimits {
+            memory_bytes: limits.memory_bytes_max,
+            cpu_ms: limits.cpu_ms_max,
+            timeout_ms: limits.timeout_ms_max,
+            concurrency: u64::from(limits.concurrency_max),
+            emits: u64::from(limits.emits_max),
+            emit_bytes: limits.emit_bytes_max,
+            state_writes: u64::from(limits.state_writes_max),
+            state_bytes: limits.state_bytes_max,
+            output_bytes: limits.output_bytes_max,
+        },
+        config: config.config.clone(),
+        secrets: config.secrets.clone(),
+        allow_http: config.allow_http.clone(),
     }
-    let limits = &revision.config.limits;
-    let mut own = Object::new(object.member("limits"));
-    for (name, value) in [
-        ("memory_bytes", limits.memory_bytes_max),
-        ("cpu_ms", limits.cpu_ms_max),
-        ("timeout_ms", limits.timeout_ms_max),
-        ("concurrency", u64::from(limits.concurrency_max)),
-        ("emits", u64::from(limits.emits_max)),
-        ("emit_bytes", limits.emit_bytes_max),
-        ("state_writes", u64::from(limits.state_writes_max)),
-        ("state_bytes", limits.state_bytes_max),
-        ("output_bytes", limits.output_bytes_max),
-    ] {
-        own.number(name, value);
-    }
-    own.end();
-    let mut own = Object::new(object.member("config"));
-    for (key, value) in &revision.config.config {
-        own.text(key, value);
-    }
-    own.end();
-    let text = |out: &mut Vec<u8>, text: &String| string(out, text);
-    object.array("secrets", &revision.config.secrets, text);
-    object.array("allow_http", &revision.config.allow_http, text);
-    object.end();
 }

@@ -1,9 +1,9 @@
 //! Health, version and metrics. They are cheap, take no locks, and respond when everything else is refused.
 
+use edgebus_api as api;
 use hyper::StatusCode;
 
 use super::call::{Answer, Call, json, text};
-use super::json::Object;
 use edgebus_engine::bus::Bus;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -15,7 +15,7 @@ pub(super) fn is_health(path: &str) -> bool {
 
 /// `GET /livez`: whether the process should go on.
 pub(super) async fn live(call: Call) -> Answer {
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     // A start that goes on is alive, however long it takes.
     let live = call.app.bus.bus().is_none_or(Bus::live);
     let words = if live {
@@ -28,7 +28,8 @@ pub(super) async fn live(call: Call) -> Answer {
 
 /// `GET /readyz(?verbose)`: whether it should get requests.
 pub(super) async fn ready(call: Call) -> Answer {
-    let verbose = call.query(&["verbose"])?.flag("verbose")?;
+    let query: api::ReadyQuery = call.query()?;
+    let verbose = query.verbose.unwrap_or(false);
     let stopping = *call.app.stopping.borrow();
     let startup = &call.app.bus;
     let ready = match startup.bus() {
@@ -63,19 +64,17 @@ fn word(well: bool, words: String) -> axum::response::Response {
 
 /// `GET /openapi.json`: the description of this API, made once.
 pub(super) async fn openapi(call: Call) -> Answer {
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     Ok(text("application/json", call.app.description.clone()))
 }
 
 /// `GET /version`.
 pub(super) async fn version(call: Call) -> Answer {
-    call.query(&[])?;
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.text("name", "edgebus");
-    object.text("version", env!("CARGO_PKG_VERSION"));
-    object.end();
-    Ok(json(out))
+    call.query::<api::NoQuery>()?;
+    Ok(json(&api::Version {
+        name: "edgebus".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }))
 }
 
 /// Prometheus' text format.

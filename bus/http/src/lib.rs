@@ -15,13 +15,13 @@ mod explain;
 mod functions;
 mod health;
 mod host;
-mod json;
 mod live;
 mod manifest;
 mod openapi;
 mod page;
 mod prefer;
 mod problem;
+mod query;
 mod rules;
 mod serve;
 mod sse;
@@ -31,6 +31,7 @@ mod subscriptions;
 mod target;
 #[cfg(test)]
 mod tests;
+pub mod verdict;
 pub mod wire;
 
 use std::future::Future;

@@ -4,40 +4,37 @@
 //! Read the deliveries for what happened before.
 
 use bytes::Bytes;
+use edgebus_api as api;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError, error::TryRecvError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::{Answer, Call};
-use super::json::Object;
+use super::call::{Answer, Call, written};
 use super::problem::Problem;
 use super::sse::{self, KEEP_ALIVE};
 use edgebus_engine::bus::{AttemptEnded, TelemetryEvent};
 
-/// The thinnest sample.
-pub(super) const EVERY_MAX: u64 = 1_000_000;
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
 
 /// The comment that tells a quiet stream from a broken line.
 const QUIET: &[u8] = b": quiet\n\n";
 
-/// `GET /v1/deliveries/stream?every=&function=&rule=&output=`: one event for each attempt that ends, or
+/// `GET /v1/deliveries/stream`: one event for each attempt that ends, or
 /// for one of so many; with `output`, what the function wrote is in it.
 pub(super) async fn open(call: Call) -> Answer {
-    let query = call.query(&["every", "function", "rule", "output"])?;
-    let every = query.number("every", 1, EVERY_MAX)?.unwrap_or(1);
+    let query: api::DeliveryStreamQuery = call.query()?;
     let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
         return Err(Problem::busy("too many streams of events are open"));
     };
     let source = LiveStream {
         told: call.app.bus.listen(),
         stopping: call.app.stopping.clone(),
-        every,
-        function: query.get("function").map(str::to_owned),
-        rule: query.get("rule").map(str::to_owned),
-        output: query.flag("output")?,
+        every: query.every.unwrap_or(1),
+        function: query.function,
+        rule: query.rule,
+        output: query.output.unwrap_or(false),
         seen: 0,
         _place: place,
     };
@@ -106,7 +103,7 @@ impl LiveStream {
         self.seen += 1;
         if self.seen.is_multiple_of(self.every) {
             out.extend_from_slice(b"event: attempt\ndata: ");
-            write_attempt(out, attempt, self.output);
+            out.extend_from_slice(&written(&shown(attempt, self.output)));
             out.extend_from_slice(b"\n\n");
         }
     }
@@ -116,34 +113,26 @@ fn note_lost(out: &mut Vec<u8>, lost: u64) {
     out.extend_from_slice(format!(": {lost} lost, this reader is too slow\n\n").as_bytes());
 }
 
-fn write_attempt(out: &mut Vec<u8>, attempt: &AttemptEnded, output: bool) {
-    let mut object = Object::new(out);
-    object.shown("id", &attempt.key);
-    object.text("bus", &attempt.bus);
-    object.number("position", attempt.key.position.0);
-    object.text("type", &attempt.kind);
-    object.text("rule", &attempt.rule);
-    object.text("function", &attempt.function);
-    object.number("attempt", u64::from(attempt.attempt));
-    object.shown("started_at", &attempt.started_at);
-    object.text("outcome", attempt.outcome.class());
-    if let Some(code) = attempt.outcome.code() {
-        object.text("code", code.as_str());
+fn shown(attempt: &AttemptEnded, output: bool) -> api::AttemptEnded {
+    let outcome = &attempt.outcome;
+    let dead = attempt.dead;
+    api::AttemptEnded {
+        id: attempt.key.to_string(),
+        bus: attempt.bus.to_string(),
+        position: attempt.key.position.0,
+        kind: attempt.kind.clone(),
+        rule: attempt.rule.clone(),
+        function: attempt.function.clone(),
+        attempt: u64::from(attempt.attempt),
+        started_at: attempt.started_at.to_string(),
+        outcome: api::Outcome::from(outcome.class()),
+        code: outcome.code().map(|code| code.as_str().to_owned()),
+        message: (!outcome.is_success()).then(|| outcome.to_string()),
+        duration_us: attempt.duration_us,
+        age_ms: attempt.age_ms,
+        retry_at: attempt.retry_at.map(|at| at.to_string()),
+        reason: dead.map(|reason| api::DeadReason::from(reason.word())),
+        reason_code: dead.map(|reason| reason.code().as_str().to_owned()),
+        output: output.then(|| attempt.output.clone()),
     }
-    if !attempt.outcome.is_success() {
-        object.shown("message", &attempt.outcome);
-    }
-    object.number("duration_us", attempt.duration_us);
-    object.number("age_ms", attempt.age_ms);
-    if let Some(at) = attempt.retry_at {
-        object.shown("retry_at", &at);
-    }
-    if let Some(reason) = attempt.dead {
-        object.text("reason", reason.word());
-        object.text("reason_code", reason.code().as_str());
-    }
-    if output {
-        object.text("output", &attempt.output);
-    }
-    object.end();
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use edgebus_api as api;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH};
-use serde::Deserialize;
 
 use super::call::{Answer, Call, json, text};
-use super::json::{Object, string};
 use super::problem::{Cause, Problem};
 use edgebus_engine::bus::Application;
 use edgebus_model::error::Kind;
@@ -22,18 +21,10 @@ pub(super) const TYPES: [&str; 5] = [
     "application/json",
 ];
 
-/// A manifest with the digests of components that were sent ahead of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    manifest: String,
-    #[serde(default)]
-    components: BTreeMap<String, String>,
-}
-
 /// `PUT /v1/manifest?dry_run=true`: YAML, or the envelope in JSON.
 pub(super) async fn apply(call: Call) -> Answer {
-    let dry_run = call.query(&["dry_run"])?.flag("dry_run")?;
+    let query: api::ApplyQuery = call.query()?;
+    let dry_run = query.dry_run.unwrap_or(false);
     let expected = expected(&call.headers)?;
     let enveloped = call
         .headers
@@ -57,26 +48,21 @@ pub(super) async fn apply(call: Call) -> Answer {
     application.dry_run = dry_run;
     application.expected = expected;
     let plan = app.bus.apply(application).await?;
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.boolean("dry_run", dry_run);
-    object.number("version", plan.version);
-    object.array("changes", &plan.changes, |out, change| {
-        let mut object = Object::new(out);
-        object.text("kind", change.kind.word());
-        object.text("what", change.what.word());
-        object.text("name", &change.name);
-        object.array("aspects", &change.aspects, |out, aspect| {
-            string(out, aspect)
-        });
-        object.text("effect", &change.effect);
-        object.end();
+    let changes = plan.changes.iter().map(|change| api::PlannedChange {
+        kind: api::ChangeKind::from(change.kind.word()),
+        what: api::ChangedThing::from(change.what.word()),
+        name: change.name.clone(),
+        aspects: change.aspects.iter().map(ToString::to_string).collect(),
+        effect: change.effect.clone(),
     });
-    object.array("missing", &plan.missing, |out, digest| {
-        string(out, &format!("blake3:{digest}"));
-    });
-    object.end();
-    Ok(tagged(json(out), plan.version))
+    let missing = plan.missing.iter();
+    let answer = api::Plan {
+        dry_run,
+        version: plan.version,
+        changes: changes.collect(),
+        missing: missing.map(|digest| format!("blake3:{digest}")).collect(),
+    };
+    Ok(tagged(json(&answer), plan.version))
 }
 
 fn is_json(media_type: &[u8]) -> bool {
@@ -89,7 +75,7 @@ fn is_json(media_type: &[u8]) -> bool {
 }
 
 fn opened(bytes: &[u8]) -> Result<Application, Problem> {
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| {
+    let envelope: api::ManifestEnvelope = serde_json::from_slice(bytes).map_err(|error| {
         Problem::input_error(
             "",
             error.to_string(),
@@ -155,7 +141,7 @@ fn tagged(mut response: axum::response::Response, version: u64) -> axum::respons
 /// `PUT /v1/components/{digest}`: keeps a component for a manifest that names it within ten minutes.
 pub(super) async fn stage(call: Call) -> Answer {
     let digest = digest("", call.path("digest"))?;
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let app = call.app.clone();
     let (component, _reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
@@ -170,7 +156,7 @@ pub(super) async fn stage(call: Call) -> Answer {
 
 /// `GET /v1/manifest`: its text, byte for byte; the rule-set version is the ETag.
 pub(super) async fn get(call: Call) -> Answer {
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let (manifest, version) = call.app.bus.manifest();
     if manifest.is_empty() {
         return Err(Problem::new(

@@ -5,10 +5,11 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use edgebus_api as api;
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 
-use super::json;
+use super::call::written;
 use edgebus_engine::work_limiter::Denied;
 use edgebus_model::Code;
 use edgebus_model::error::{Error, InputError, Kind};
@@ -314,34 +315,23 @@ impl Problem {
         self.cause.status()
     }
 
-    /// The document, with `path` as its `instance`.
-    pub(crate) fn print(&self, path: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        self.write(&mut out, Some(path));
-        out
-    }
-
-    /// Appends the document; one that is a part of an answer has no `instance`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, path: Option<&str>) {
+    /// The document, with `path` as its `instance`; one that is a part of an answer has none.
+    pub(crate) fn document(&self, path: Option<&str>) -> api::Problem {
         let (status, _, title) = self.cause.shown();
-        let mut object = json::Object::new(out);
-        object.text("type", &self.cause.urn());
-        object.text("code", self.code.as_str());
-        object.text("title", title);
-        object.number("status", u64::from(status.as_u16()));
-        object.text("detail", &self.detail);
-        if let Some(path) = path {
-            object.text("instance", path);
+        api::Problem {
+            kind: api::ProblemType::from(self.cause.urn().as_str()),
+            code: self.code.as_str().to_owned(),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.detail.clone(),
+            instance: path.map(str::to_owned),
+            errors: self.errors.iter().map(input_error).collect(),
         }
-        if !self.errors.is_empty() {
-            object.array("errors", &self.errors, input_error);
-        }
-        object.end();
     }
 
     /// The answer, with `path` as its `instance`.
     pub(crate) fn render(&self, path: &str) -> Response {
-        let mut response = Response::new(Body::from(self.print(path)));
+        let mut response = Response::new(Body::from(written(&self.document(Some(path)))));
         *response.status_mut() = self.cause.shown().0;
         let headers = response.headers_mut();
         headers.insert(
@@ -358,18 +348,15 @@ impl Problem {
     }
 }
 
-fn input_error(out: &mut Vec<u8>, error: &InputError) {
-    let mut object = json::Object::new(out);
-    object.text("pointer", &error.pointer);
-    if let Some((line, column)) = error.place {
-        object.number("line", line);
-        object.number("column", column);
+fn input_error(error: &InputError) -> api::InputError {
+    let (line, column) = error.place.unzip();
+    api::InputError {
+        pointer: error.pointer.clone(),
+        line,
+        column,
+        reason: error.reason.clone(),
+        remedy: Some(error.remedy.clone()).filter(|remedy| !remedy.is_empty()),
     }
-    object.text("reason", &error.reason);
-    if !error.remedy.is_empty() {
-        object.text("remedy", &error.remedy);
-    }
-    object.end();
 }
 
 impl From<Error> for Problem {
@@ -465,6 +452,12 @@ mod tests {
             (cause, count) = (after(own), count + 1);
         }
         assert_eq!(count, Cause::ALL.len());
+    }
+
+    #[test]
+    fn every_cause_has_its_type_in_the_api() {
+        let urns: Vec<String> = Cause::ALL.iter().map(|cause| cause.urn()).collect();
+        assert_eq!(urns, api::ProblemType::WORDS);
     }
 
     #[test]

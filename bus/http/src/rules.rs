@@ -2,69 +2,63 @@
 
 mod trial;
 
+use edgebus_api as api;
 use edgebus_rules::Pattern;
 
-use super::call::{Answer, Call};
-use super::json::{Object, string};
+use super::call::{Answer, Call, raw, raw_text};
+use super::page;
 use super::problem::Problem;
-use super::{page, subscriptions, target};
+use super::subscriptions::retry;
+use super::target::named;
 use edgebus_manifest::view::parse_pattern;
 use edgebus_model::error::InputError;
 use edgebus_model::{Code, InputConfig, RuleConfig, TargetConfig};
 
 pub(super) use trial::test;
 
-/// Filters of one test.
-pub(super) const FILTERS_MAX: usize = 32;
-
 /// `GET /v1/rules`.
 pub(super) async fn list(call: Call) -> Answer {
-    call.query(&[])?;
-    page::whole(&call.app, "rules", call.app.bus.rules(), |out, rule| {
-        write(out, &rule);
-    })
+    call.query::<api::NoQuery>()?;
+    let rules = call.app.bus.rules();
+    let list = api::RuleList {
+        rules: rules.iter().map(|rule| shown(rule)).collect(),
+    };
+    page::held(&call.app, &list)
 }
 
-fn write(out: &mut Vec<u8>, rule: &RuleConfig) {
-    let mut object = Object::new(out);
-    object.text("name", rule.name.as_str());
-    object.text("bus", rule.bus.as_str());
-    object.boolean("enabled", rule.enabled);
-    if let Some(description) = &rule.description {
-        object.text("description", description);
+fn shown(rule: &RuleConfig) -> api::Rule {
+    api::Rule {
+        name: rule.name.to_string(),
+        bus: rule.bus.to_string(),
+        enabled: rule.enabled,
+        description: rule.description.clone(),
+        // The pattern is JSON already.
+        pattern: rule.pattern.as_deref().map(raw_text),
+        filters: rule.filters.clone(),
+        to: rule.targets.iter().map(target).collect(),
     }
-    // The pattern is JSON already.
-    let pattern = rule.pattern.as_deref().unwrap_or("null");
-    object.member("match").extend_from_slice(pattern.as_bytes());
-    object.array("where", &rule.filters, |out, filter| string(out, filter));
-    object.array("to", &rule.targets, |out, target| {
-        let mut object = Object::new(out);
-        target::write(&mut object, &target.to);
-        object.text("name", target.name.as_str());
-        write_input(&mut object, target);
-        subscriptions::write_policy(&mut object, target);
-        object.end();
-    });
-    object.end();
 }
 
-/// How the target's input is made, as the manifest writes it.
-fn write_input(object: &mut Object<'_>, target: &TargetConfig) {
-    match &target.input {
-        None => {}
-        Some(InputConfig::Path(path)) => object.text("input", path),
+/// A target, with its input as the manifest writes it.
+fn target(target: &TargetConfig) -> api::Target {
+    let (input, input_paths, input_template) = match &target.input {
+        None => (None, None, None),
+        Some(InputConfig::Path(path)) => (Some(raw(path)), None, None),
         // The template is JSON already.
-        Some(InputConfig::Template(json)) => {
-            object.member("input").extend_from_slice(json.as_bytes());
-        }
+        Some(InputConfig::Template(json)) => (Some(raw_text(json)), None, None),
         Some(InputConfig::EventBridge { paths, template }) => {
-            let mut own = Object::new(object.member("input_paths"));
-            for (name, path) in paths {
-                own.text(name, path);
-            }
-            own.end();
-            object.text("input_template", template);
+            let paths = paths.iter().cloned().collect();
+            (None, Some(paths), Some(template.clone()))
         }
+    };
+    api::Target {
+        target: named(&target.to),
+        name: target.name.to_string(),
+        input,
+        input_paths,
+        input_template,
+        retry: retry(&target.retry),
+        dead_letter_ms: target.dead_letter_ms,
     }
 }
 

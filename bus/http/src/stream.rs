@@ -5,23 +5,24 @@
 //! reconnect with `Last-Event-ID`, as every browser does.
 
 use bytes::Bytes;
+use edgebus_api as api;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::call::{Answer, Call};
+use super::call::{Answer, Call, written};
 use super::problem::{Cause, Problem};
 use super::sse::{self, KEEP_ALIVE};
 use super::{App, events, page};
 use edgebus_engine::bus::EventFilter;
 use edgebus_model::{Name, Position};
 
-/// `GET /v1/buses/{bus}/events/stream?after=&type=&match=`; `Last-Event-ID` goes before `after`.
+/// `GET /v1/buses/{bus}/events/stream`; `Last-Event-ID` goes before `after`.
 pub(super) async fn open(call: Call) -> Answer {
     let bus = call.name("bus")?;
-    let query = call.query(&["after", "type", "match"])?;
-    let filter = events::filter(&call.app, &query).await?;
+    let query: api::EventStreamQuery = call.query()?;
+    let filter = events::filter(&call.app, query.kind, query.pattern).await?;
     let after = match call.headers.get("last-event-id") {
-        None => query.number("after", 0, u64::MAX)?.unwrap_or(0),
+        None => query.after.unwrap_or(0),
         Some(id) => id
             .to_str()
             .ok()
@@ -76,11 +77,9 @@ impl Cursor {
             .events(self.bus.as_str(), self.after, self.rows, &self.filter)
             .await?;
         let mut out = Vec::new();
-        let mut one = Vec::new();
         for stored in page.items {
-            one.clear();
-            events::write_stored(&mut one, &stored);
-            write_message(&mut out, stored.position, &one);
+            let json = written(&events::stored(&stored));
+            write_message(&mut out, stored.position, &json);
         }
         if page.seen > self.after && out.is_empty() {
             // Nothing was wanted: a reader that comes back need not look at it again.

@@ -2,10 +2,10 @@
 //!
 //! Never here: a policy, an input.
 
-use super::json::Object;
+use edgebus_api::TargetName;
 use edgebus_model::Target;
 
-/// Writes `"function": "triage"`.
-pub(super) fn write(object: &mut Object<'_>, target: &Target) {
-    object.text(target.kind().word(), target.name().as_str());
+/// The target as the API names it.
+pub(super) fn named(target: &Target) -> TargetName {
+    TargetName::of(target.kind().word(), target.name().as_str())
 }

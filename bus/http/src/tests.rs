@@ -567,23 +567,9 @@ async fn http_2_is_served_on_the_same_port() {
 async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
     use edgebus_engine::bus::Page;
 
-    let (_stop, stopping) = watch::channel(false);
-    let limits = Limits {
-        answer_bytes_in_flight_max: 8 << 20,
-        ..Limits::default()
-    };
-    let app = Service::new(
-        stopped_bus().await.into(),
-        Arc::new(String::new),
-        limits,
-        stopping,
-    )
-    .app;
     let check =
         async |rows: usize, limit: usize, bytes: usize, count: usize, next: Option<&str>| {
-            let response = page::collect(
-                &app,
-                "rows",
+            let page = page::collect(
                 limit,
                 None,
                 |after, wanted| async move {
@@ -594,16 +580,11 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
                         next: (end < rows).then(|| end.to_string()),
                     })
                 },
-                |out, _: usize| json::string(out, &"x".repeat(bytes)),
-            )
-            .await
-            .unwrap();
-            let body = axum::body::to_bytes(response.into_body(), 64 << 20)
-                .await
-                .unwrap();
-            let page: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!(page["rows"].as_array().unwrap().len(), count);
-            assert_eq!(page["next"].as_str(), next);
+                |_: &usize| call::raw(&"x".repeat(bytes)),
+            );
+            let page = page.await.unwrap();
+            assert_eq!(page.rows.len(), count);
+            assert_eq!(page.next.as_deref(), next);
         };
     check(0, 100, 1, 0, None).await;
     check(50, 100, 1, 50, None).await;
@@ -618,10 +599,14 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
             next: Some("900".to_owned()),
         })
     };
-    let written = |out: &mut Vec<u8>, row: u64| json::number(out, row);
-    let response = page::collect(&app, "rows", 100, None, few, written).await;
-    let body = axum::body::to_bytes(response.unwrap().into_body(), 1_000)
+    let page = page::collect(100, None, few, |row: &u64| call::raw(row))
         .await
         .unwrap();
-    assert_eq!(body, r#"{"rows":[1,2],"next":"900"}"#);
+    let page = edgebus_api::EventPage {
+        events: page.rows,
+        next: page.next,
+        older: None,
+        newest: None,
+    };
+    assert_eq!(call::written(&page), br#"{"events":[1,2],"next":"900"}"#);
 }

@@ -22,7 +22,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("comment", "description"),
 ];
 
-/// The word of `catalog_state` that `written` is nearest to, if it is near at all.
+/// The word of `known` that `written` is nearest to, if it is near at all.
 pub(super) fn nearest<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str> + Clone,
@@ -40,32 +40,11 @@ pub(super) fn nearest<'k>(
     let near = known
         .clone()
         .into_iter()
-        .map(|word| (distance(&wanted, &plain(word)), word))
+        .map(|word| (strsim::osa_distance(&wanted, &plain(word)), word))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, word)| *distance <= (length.max(word.len()) / 3).max(1))
         .map(|(_, word)| word);
     known.into_iter().find(|word| Some(*word) == meant).or(near)
-}
-
-/// Edits (insert, delete, replace, swap neighbours) from one word to the other.
-fn distance(left: &str, right: &str) -> usize {
-    let left: Vec<char> = left.chars().collect();
-    let right: Vec<char> = right.chars().take(65).collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=right.len()).collect();
-    for (row, from) in left.iter().enumerate() {
-        let mut line = vec![row + 1];
-        for (column, to) in right.iter().enumerate() {
-            let replaced = above[column] + usize::from(from != to);
-            let mut best = replaced.min(above[column + 1] + 1).min(line[column] + 1);
-            if row > 0 && column > 0 && *from == right[column - 1] && left[row - 1] == *to {
-                best = best.min(before[column - 1] + 1);
-            }
-            line.push(best);
-        }
-        before = std::mem::replace(&mut above, line);
-    }
-    above[right.len()]
 }
 
 #[cfg(test)]

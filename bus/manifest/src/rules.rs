@@ -279,17 +279,19 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, errors: &mut Errors) -> Op
 
 /// Who gets the event. The kinds that are not built yet were refused by name with the fields.
 fn to(fields: &Fields<'_>, known: &Declared<'_>, errors: &mut Errors) -> Option<Target> {
-    let other = TargetKind::ALL.into_iter().filter(|kind| !kind.is_built());
-    let elsewhere = other
-        .map(TargetKind::word)
-        .any(|word| fields.get(word).is_some());
-    let function = if elsewhere {
-        fields.get("function")
-    } else {
-        fields.require("function", errors)
+    let mut kinds = TargetKind::ALL.iter().copied();
+    let kind = kinds.find(|kind| fields.get(kind.word()).is_some());
+    let kind = kind.unwrap_or(TargetKind::Function);
+    if !kind.is_built() {
+        return None;
+    }
+    let at = fields.require(kind.word(), errors)?;
+    let name = match kind {
+        TargetKind::Function => known_name(at, kind.word(), known.functions, errors)?,
+        // No section declares the others.
+        _ => at.name(&format!("`{}`", kind.word()), errors)?,
     };
-    let name = function.and_then(|at| known_name(at, "function", known.functions, errors))?;
-    Some(Target::Function(name))
+    Some(kind.named(name))
 }
 
 /// The policy; a value invalid keeps its default, for the manifest is refused anyway.

@@ -1031,3 +1031,18 @@ fn what_becomes_of_differing_events_is_a_word() {
         assert_eq!(bus.unwrap().differing, expected, "{text}");
     }
 }
+
+#[test]
+fn every_kind_of_target_has_its_key() {
+    for kind in edgebus_model::TargetKind::ALL {
+        let target = &shape::rules::TARGET;
+        let is_key = target.key(kind.word()).is_some();
+        let is_to_come = target.later.iter().any(|(word, _)| *word == kind.word());
+        assert_eq!(
+            (is_key, is_to_come),
+            (kind.is_built(), !kind.is_built()),
+            "`{}` belongs to the keys of a target when it is built, and to `later` until then: shape/rules.rs",
+            kind.word()
+        );
+    }
+}

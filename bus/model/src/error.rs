@@ -1,8 +1,11 @@
-//! The error of the handle: a coarse kind that says what to do next, and a message for people.
+//! Errors: a coarse kind that says what to do next, a code whose page tells more, and a message for people.
+//!
+//! The store and the runtime have kinds of their own, in one shape ([`Failed`]). The handle's error also lists
+//! what is wrong with an input.
 
 use crate::Code;
 
-/// What to do about an error. The HTTP status is chosen from this, in `api/problem.rs` alone.
+/// What to do about an error. The HTTP status is chosen from this, in `http/problem.rs` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The input is wrong: change it. `errors` says where.
@@ -46,6 +49,41 @@ impl Kind {
             Self::Corrupt => Code::RecordCorrupt,
             Self::Unavailable => Code::Unavailable,
         }
+    }
+}
+
+/// What an error of one crate asks of its caller.
+pub trait ErrorKind: Copy {
+    /// The code of an error of this kind that nothing more is known of.
+    fn code(self) -> Code;
+}
+
+/// An error of a crate below the handle; `K` says what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failed<K> {
+    /// What to do.
+    pub kind: K,
+    /// Which page tells more.
+    pub code: Code,
+    /// What happened, for people; free to change.
+    pub message: String,
+}
+
+impl<K: ErrorKind> Failed<K> {
+    /// An error of `kind`.
+    pub fn new(kind: K, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code: kind.code(),
+            message: message.into(),
+        }
+    }
+
+    /// The same error with a code that tells more than its kind does.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, ..self }
     }
 }
 

@@ -8,93 +8,84 @@ use std::sync::Arc;
 
 use super::{InputConfig, Name, NameError, RetryPolicy};
 
-/// Who gets what a rule matches.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Target {
+macro_rules! kinds {
+    ($($(#[$about:meta])* $kind:ident = $number:literal $word:literal $is_built:literal,)*) => {
+        /// Who gets what a rule matches.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Target {
+            $($(#[$about])* $kind(Name),)*
+        }
+
+        /// What kind a target is of.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum TargetKind {
+            $($(#[$about])* $kind,)*
+        }
+
+        impl TargetKind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its number in stored records, which is never given to another.
+            #[must_use]
+            pub fn number(self) -> u8 {
+                match self { $(Self::$kind => $number,)* }
+            }
+
+            /// Its word, which is also the manifest's key.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$kind => $word,)* }
+            }
+
+            /// True if this release can deliver to it.
+            #[must_use]
+            pub fn is_built(self) -> bool {
+                match self { $(Self::$kind => $is_built,)* }
+            }
+
+            /// The target of this kind and name.
+            #[must_use]
+            pub fn named(self, name: Name) -> Target {
+                match self { $(Self::$kind => Target::$kind(name),)* }
+            }
+        }
+
+        impl Target {
+            /// Its kind.
+            #[must_use]
+            pub fn kind(&self) -> TargetKind {
+                match self { $(Self::$kind(_) => TargetKind::$kind,)* }
+            }
+
+            /// Its name, which is unique among the targets of its kind.
+            #[must_use]
+            pub fn name(&self) -> &Name {
+                match self { $(Self::$kind(name) => name,)* }
+            }
+        }
+    };
+}
+
+// The table of all kinds: number in records, the manifest's key, and whether it is built.
+kinds! {
     /// A function of this name handles the event.
-    Function(Name),
+    Function = 0 "function" true,
     /// The event is sent to the webhook of this name. Not built yet.
-    Webhook(Name),
+    Webhook = 1 "webhook" false,
     /// The event goes to another bus. Not built yet.
-    Bus(Name),
+    Bus = 2 "bus" false,
     /// The event waits in a queue until a client takes it. Not built yet.
-    Queue(Name),
-}
-
-/// What kind a target is of.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TargetKind {
-    /// A function.
-    Function,
-    /// A webhook.
-    Webhook,
-    /// Another bus.
-    Bus,
-    /// A queue.
-    Queue,
-}
-
-impl TargetKind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Function, Self::Webhook, Self::Bus, Self::Queue];
-
-    /// Its word, which is also the manifest's key.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Function => "function",
-            Self::Webhook => "webhook",
-            Self::Bus => "bus",
-            Self::Queue => "queue",
-        }
-    }
-
-    /// True if this release can deliver to it.
-    #[must_use]
-    pub fn is_built(self) -> bool {
-        matches!(self, Self::Function)
-    }
-
-    /// The target of this kind and name.
-    #[must_use]
-    pub fn named(self, name: Name) -> Target {
-        match self {
-            Self::Function => Target::Function(name),
-            Self::Webhook => Target::Webhook(name),
-            Self::Bus => Target::Bus(name),
-            Self::Queue => Target::Queue(name),
-        }
-    }
+    Queue = 3 "queue" false,
 }
 
 impl Target {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> TargetKind {
-        match self {
-            Self::Function(_) => TargetKind::Function,
-            Self::Webhook(_) => TargetKind::Webhook,
-            Self::Bus(_) => TargetKind::Bus,
-            Self::Queue(_) => TargetKind::Queue,
-        }
-    }
-
-    /// Its name, which is unique among the targets of its kind.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        match self {
-            Self::Function(name) | Self::Webhook(name) | Self::Bus(name) | Self::Queue(name) => {
-                name
-            }
-        }
-    }
-
     /// The function that must be deployed for it; `None` if it needs none.
     #[must_use]
     pub fn function(&self) -> Option<&Name> {
         match self {
             Self::Function(name) => Some(name),
-            Self::Webhook(_) | Self::Bus(_) | Self::Queue(_) => None,
+            _ => None,
         }
     }
 }
@@ -236,10 +227,15 @@ mod tests {
     #[test]
     fn a_kind_makes_targets_of_itself() {
         let name = Name::new("n").unwrap();
-        for kind in TargetKind::ALL {
+        let mut numbers = std::collections::BTreeSet::new();
+        for &kind in TargetKind::ALL {
             let target = kind.named(name.clone());
             assert_eq!((target.kind(), target.name()), (kind, &name));
             assert_eq!(target.function().is_some(), kind == TargetKind::Function);
+            assert!(
+                numbers.insert(kind.number()),
+                "{kind:?} has another kind's number"
+            );
         }
         let rule = Name::new("r").unwrap();
         let target = TargetConfig::with_defaults(&rule, Target::Function(name));

@@ -1,6 +1,7 @@
 //! Why a component can't be a function here.
 
 use edgebus_model::Code;
+use edgebus_model::error::{ErrorKind, Failed};
 
 /// What to do about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,36 +14,15 @@ pub enum Kind {
     Host,
 }
 
-/// A component that can't be prepared.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
-    /// What to do.
-    pub kind: Kind,
-    /// Which page tells more.
-    pub code: Code,
-    /// What is wrong and how to build it right.
-    pub message: String,
-}
-
-impl Error {
-    /// An error of `kind`.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let code = match kind {
-            Kind::Invalid => Code::ComponentUnfit,
-            Kind::TooLarge => Code::ComponentTooLarge,
-            Kind::Host => Code::RuntimeFailed,
-        };
-        Self {
-            kind,
-            code,
-            message: message.into(),
+impl ErrorKind for Kind {
+    fn code(self) -> Code {
+        match self {
+            Self::Invalid => Code::ComponentUnfit,
+            Self::TooLarge => Code::ComponentTooLarge,
+            Self::Host => Code::RuntimeFailed,
         }
     }
-
-    /// The same error with a code that tells more than its kind does.
-    #[must_use]
-    pub fn coded(self, code: Code) -> Self {
-        Self { code, ..self }
-    }
 }
+
+/// A component that can't be prepared. The message says what is wrong and how to build it right.
+pub type Error = Failed<Kind>;

@@ -1,6 +1,7 @@
 //! The store's error: what failed, and what the caller should do next.
 
 use edgebus_model::Code;
+use edgebus_model::error::{ErrorKind, Failed};
 
 /// What to do about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,36 +14,15 @@ pub enum Kind {
     Refused,
 }
 
-/// A failure of the store.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
-    /// What to do.
-    pub kind: Kind,
-    /// Which page tells more.
-    pub code: Code,
-    /// What happened, for people; free to change.
-    pub message: String,
-}
-
-impl Error {
-    /// An error of `kind`.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let code = match kind {
-            Kind::Unknown => Code::LogFailed,
-            Kind::Corrupt => Code::RecordCorrupt,
-            Kind::Refused => Code::StoreInaccessible,
-        };
-        Self {
-            kind,
-            code,
-            message: message.into(),
+impl ErrorKind for Kind {
+    fn code(self) -> Code {
+        match self {
+            Self::Unknown => Code::LogFailed,
+            Self::Corrupt => Code::RecordCorrupt,
+            Self::Refused => Code::StoreInaccessible,
         }
     }
-
-    /// The same error with a code that tells more than its kind does.
-    #[must_use]
-    pub fn coded(self, code: Code) -> Self {
-        Self { code, ..self }
-    }
 }
+
+/// A failure of the store.
+pub type Error = Failed<Kind>;

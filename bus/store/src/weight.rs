@@ -63,7 +63,16 @@ impl Step {
                         SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
                     }
             }
-            _ => 1,
+            Self::Claim { .. }
+            | Self::ApplyManifest(_)
+            | Self::Deploy(_)
+            | Self::Remove { .. }
+            | Self::Retire(_)
+            | Self::Change(_)
+            | Self::Clock(_)
+            | Self::Quarantine { .. }
+            | Self::NoteCheck { .. }
+            | Self::MarkClean(_) => 1,
         }
     }
 }

@@ -10,7 +10,7 @@
 use super::fold::folded_pattern;
 use super::hash::Seed;
 use super::order::{self, Range};
-use crate::operator::{Operator, exact, prefix, suffix};
+use crate::operator::{Operator, ends, exact};
 use std::net::IpAddr;
 
 /// By what a value is looked up. Kinds with a length are looked up once for each length in use.
@@ -91,19 +91,19 @@ impl IndexKeys {
     pub(super) fn add(&mut self, seed: Seed, node: u32, operator: &Operator) {
         match operator {
             Operator::Exact(operand) => self.exact(seed, node, operand),
-            Operator::Prefix(prefix::Operand::Text(wanted)) => {
+            Operator::Prefix(ends::Operand::Text(wanted)) => {
                 self.ends(seed, node, Kind::Prefix, wanted);
             }
-            Operator::Suffix(suffix::Operand::Text(wanted)) => {
+            Operator::Suffix(ends::Operand::Text(wanted)) => {
                 self.ends(seed, node, Kind::Suffix, wanted);
             }
-            Operator::Prefix(prefix::Operand::IgnoreCase(wanted)) => {
+            Operator::Prefix(ends::Operand::IgnoreCase(wanted)) => {
                 match folded_pattern(wanted.text()) {
                     Some(folded) => self.ends(seed, node, Kind::FoldedPrefix, &folded),
                     None => self.present(seed, node),
                 }
             }
-            Operator::Suffix(suffix::Operand::IgnoreCase(wanted)) => {
+            Operator::Suffix(ends::Operand::IgnoreCase(wanted)) => {
                 match folded_pattern(wanted.text()) {
                     Some(folded) => self.ends(seed, node, Kind::FoldedSuffix, &folded),
                     None => self.present(seed, node),

@@ -14,6 +14,22 @@ fn parse(text: &str) -> Pattern {
         .unwrap_or_else(|errors| unreachable!("{text}: {errors:?}"))
 }
 
+#[test]
+fn every_operator_is_generated() {
+    let mut random = Random::new(1);
+    let patterns: Vec<String> = (0..2_000).map(|_| generate::pattern(&mut random)).collect();
+    for name in crate::operator::NAMES
+        .iter()
+        .chain(crate::operator::EXTENSIONS)
+    {
+        let written = format!("{{\"{name}\":");
+        assert!(
+            patterns.iter().any(|pattern| pattern.contains(&written)),
+            "{name}: add it to `alternative` in src/index/tests/generate.rs"
+        );
+    }
+}
+
 /// How many matches to compare: `EDGEBUS_MATCHES`, or few enough for every build.
 fn matches_wanted() -> usize {
     let asked = std::env::var("EDGEBUS_MATCHES").ok();

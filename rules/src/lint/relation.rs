@@ -5,7 +5,7 @@
 
 use crate::limits::LINT_COMPARISONS_MAX;
 use crate::operator::exact::Operand as Literal;
-use crate::operator::{Operator, prefix, suffix};
+use crate::operator::{Operator, ends};
 
 /// How many more pairs of operators may be compared.
 pub(super) struct Budget {
@@ -73,7 +73,7 @@ fn any_text(operator: &Operator) -> bool {
 /// What every string that meets it starts with.
 fn starts(operator: &Operator) -> Option<&str> {
     match operator {
-        Operator::Prefix(prefix::Operand::Text(text)) => Some(text),
+        Operator::Prefix(ends::Operand::Text(text)) => Some(text),
         Operator::Wildcard(operand) => operand.anchors().map(|(first, _)| first),
         _ => None,
     }
@@ -82,7 +82,7 @@ fn starts(operator: &Operator) -> Option<&str> {
 /// What every string that meets it ends with.
 fn ends(operator: &Operator) -> Option<&str> {
     match operator {
-        Operator::Suffix(suffix::Operand::Text(text)) => Some(text),
+        Operator::Suffix(ends::Operand::Text(text)) => Some(text),
         Operator::Wildcard(operand) => {
             let (first, rest) = operand.anchors()?;
             Some(rest.last().map_or(first, |last| last))
@@ -94,9 +94,7 @@ fn ends(operator: &Operator) -> Option<&str> {
 /// Whether what it starts with and ends with is all it says; one of the two is empty then.
 fn says_only_ends(operator: &Operator) -> bool {
     match operator {
-        Operator::Prefix(prefix::Operand::Text(_)) | Operator::Suffix(suffix::Operand::Text(_)) => {
-            true
-        }
+        Operator::Prefix(ends::Operand::Text(_)) | Operator::Suffix(ends::Operand::Text(_)) => true,
         Operator::Wildcard(operand) => match operand.anchors() {
             Some((first, [last])) => first.is_empty() || last.is_empty(),
             _ => false,
@@ -240,10 +238,10 @@ pub(super) fn implies(narrow: &Operator, wide: &Operator, budget: &mut Budget) -
         }
         (Operator::Numeric(narrow), Operator::Numeric(wide)) => narrow.is_within(wide),
         (Operator::Cidr(narrow), Operator::Cidr(wide)) => narrow.is_within(wide),
-        (_, Operator::Prefix(prefix::Operand::IgnoreCase(wanted))) => {
+        (_, Operator::Prefix(ends::Operand::IgnoreCase(wanted))) => {
             starts(narrow).is_some_and(|start| wanted.strip_front(start).is_some())
         }
-        (_, Operator::Suffix(suffix::Operand::IgnoreCase(wanted))) => {
+        (_, Operator::Suffix(ends::Operand::IgnoreCase(wanted))) => {
             ends(narrow).is_some_and(|end| wanted.strip_back(end).is_some())
         }
         _ => implies_ends(narrow, wide),

@@ -1,24 +1,23 @@
 //! The operators: what a pattern may ask of one value.
 //!
-//! One file each, and every file has the same parts: its operand, `parse`, `matches`, `describe` (as a pattern
-//! writes it) and `in_words` (as a person would say it). An operator sees one scalar and nothing else, save the
-//! two that see the scalars of one array (`matches_list`); other modules handle presence, arrays and
-//! alternatives. What `parse` accepts, `matches` can't fail on. Some are extensions of ours, which
-//! EventBridge's dialect refuses.
+//! One file each (`ends` has two, for both ends of a string), and every file has the same parts: its operand,
+//! `parse`, `matches`, `describe` (as a pattern writes it) and `in_words` (as a person would say it). An operator
+//! sees one scalar and nothing else, save the two that see the scalars of one array (`matches_list`); other
+//! modules handle presence, arrays and alternatives. What `parse` accepts, `matches` can't fail on. Some are
+//! extensions of ours, which EventBridge's dialect refuses.
 
 pub(crate) mod all;
 pub(crate) mod anything_but;
 pub(crate) mod cidr;
 pub(crate) mod contains_all;
+pub(crate) mod ends;
 pub(crate) mod equals_ignore_case;
 pub(crate) mod exact;
 pub(crate) mod exactly;
 pub(crate) mod exists;
 pub(crate) mod not;
 pub(crate) mod numeric;
-pub(crate) mod prefix;
 pub(crate) mod regex;
-pub(crate) mod suffix;
 pub(crate) mod wildcard;
 
 use crate::limits::{EXPLAINED_VALUES_MAX, LISTED_CONDITIONS_MAX};
@@ -26,40 +25,93 @@ use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
-/// One alternative of a field.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Operator {
-    Exact(exact::Operand),
-    Prefix(prefix::Operand),
-    Suffix(suffix::Operand),
-    EqualsIgnoreCase(equals_ignore_case::Operand),
-    Wildcard(wildcard::Operand),
-    AnythingBut(anything_but::Operand),
-    Numeric(numeric::Operand),
-    Exists(exists::Operand),
-    Cidr(cidr::Operand),
-    All(all::Operand),
-    Not(not::Operand),
-    Regex(regex::Operand),
-    ContainsAll(contains_all::Operand),
-    Exactly(exactly::Operand),
+macro_rules! operators {
+    (
+        literals: $literal:ident($literal_operand:ty),
+        eventbridge: { $($theirs:literal => $theirs_variant:ident($theirs_operand:ty) by $theirs_parse:path,)* },
+        extensions: { $($ours:literal => $ours_variant:ident($ours_operand:ty) by $ours_parse:path,)* },
+    ) => {
+        /// One alternative of a field.
+        #[derive(Debug, Clone, PartialEq)]
+        pub(crate) enum Operator {
+            $literal($literal_operand),
+            $($theirs_variant($theirs_operand),)*
+            $($ours_variant($ours_operand),)*
+        }
+
+        /// EventBridge's operators, as patterns write them.
+        pub(crate) const NAMES: &[&str] = &[$($theirs),*];
+
+        /// The operators that are ours.
+        pub(crate) const EXTENSIONS: &[&str] = &[$($ours),*];
+
+        impl Operator {
+            /// Reads the operand of the operator with this name; none if no operator has it.
+            fn read(
+                name: &str,
+                operand: &Node<'_>,
+                place: &JsonPlace<'_>,
+                errors: &mut Errors,
+            ) -> Option<Option<Operator>> {
+                Some(match name {
+                    $($theirs => $theirs_parse(operand, place, errors).map(Operator::$theirs_variant),)*
+                    $($ours => $ours_parse(operand, place, errors).map(Operator::$ours_variant),)*
+                    _ => return None,
+                })
+            }
+
+            /// Whether a value meets it.
+            pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
+                match self {
+                    Operator::$literal(operand) => operand.matches(value),
+                    $(Operator::$theirs_variant(operand) => operand.matches(value),)*
+                    $(Operator::$ours_variant(operand) => operand.matches(value),)*
+                }
+            }
+
+            /// As a pattern writes it, cut to a bounded excerpt.
+            pub(crate) fn describe(&self) -> String {
+                match self {
+                    Operator::$literal(operand) => operand.describe(),
+                    $(Operator::$theirs_variant(operand) => operand.describe(),)*
+                    $(Operator::$ours_variant(operand) => operand.describe(),)*
+                }
+            }
+
+            /// What it wants, in words, cut to a bounded excerpt.
+            pub(crate) fn in_words(&self) -> String {
+                match self {
+                    Operator::$literal(operand) => operand.in_words(),
+                    $(Operator::$theirs_variant(operand) => operand.in_words(),)*
+                    $(Operator::$ours_variant(operand) => operand.in_words(),)*
+                }
+            }
+        }
+    };
 }
 
-/// EventBridge's operators, as patterns write them.
-pub(crate) const NAMES: [&str; 9] = [
-    "exactly",
-    "prefix",
-    "suffix",
-    "equals-ignore-case",
-    "wildcard",
-    "anything-but",
-    "numeric",
-    "exists",
-    "cidr",
-];
-
-/// The operators that are ours.
-const EXTENSIONS: [&str; 4] = ["all", "not", "regex", "contains-all"];
+// The table of all operators: name, operand, and what reads it.
+operators! {
+    literals: Exact(exact::Operand),
+    eventbridge: {
+        // Of one string it is a literal.
+        "exactly" => Exactly(exactly::Operand) by exactly::parse,
+        "prefix" => Prefix(ends::Prefix) by ends::parse,
+        "suffix" => Suffix(ends::Suffix) by ends::parse,
+        "equals-ignore-case" => EqualsIgnoreCase(equals_ignore_case::Operand) by equals_ignore_case::parse,
+        "wildcard" => Wildcard(wildcard::Operand) by wildcard::parse,
+        "anything-but" => AnythingBut(anything_but::Operand) by anything_but::parse,
+        "numeric" => Numeric(numeric::Operand) by numeric::parse,
+        "exists" => Exists(exists::Operand) by exists::parse,
+        "cidr" => Cidr(cidr::Operand) by cidr::parse,
+    },
+    extensions: {
+        "all" => All(all::Operand) by all::parse,
+        "not" => Not(not::Operand) by not::parse,
+        "regex" => Regex(regex::Operand) by regex::parse,
+        "contains-all" => ContainsAll(contains_all::Operand) by contains_all::parse,
+    },
+}
 
 /// Whether this operator with this operand is an extension of ours.
 pub(crate) fn is_extension(name: &str, operand: &Node<'_>) -> bool {
@@ -78,56 +130,15 @@ impl Operator {
         place: &JsonPlace<'_>,
         errors: &mut Errors,
     ) -> Option<Operator> {
-        match name {
-            "exactly" => match operand.json {
-                Json::Text(_) => exact::parse(operand, place, errors).map(Operator::Exact),
-                _ => exactly::parse(operand, place, errors).map(Operator::Exactly),
-            },
-            "prefix" => prefix::parse(operand, place, errors).map(Operator::Prefix),
-            "suffix" => suffix::parse(operand, place, errors).map(Operator::Suffix),
-            "equals-ignore-case" => {
-                equals_ignore_case::parse(operand, place, errors).map(Operator::EqualsIgnoreCase)
-            }
-            "wildcard" => wildcard::parse(operand, place, errors).map(Operator::Wildcard),
-            "anything-but" => {
-                anything_but::parse(operand, place, errors).map(Operator::AnythingBut)
-            }
-            "numeric" => numeric::parse(operand, place, errors).map(Operator::Numeric),
-            "exists" => exists::parse(operand, place, errors).map(Operator::Exists),
-            "cidr" => cidr::parse(operand, place, errors).map(Operator::Cidr),
-            "all" => all::parse(operand, place, errors).map(Operator::All),
-            "not" => not::parse(operand, place, errors).map(Operator::Not),
-            "regex" => regex::parse(operand, place, errors).map(Operator::Regex),
-            "contains-all" => {
-                contains_all::parse(operand, place, errors).map(Operator::ContainsAll)
-            }
-            unknown => {
-                let reason = format!("unknown operator {}", crate::scalar::quote(unknown));
-                let names: Vec<&str> = NAMES.into_iter().chain(EXTENSIONS).collect();
-                errors.add(name_offset, place, reason, nearest(unknown, &names));
-                None
-            }
+        if let ("exactly", Json::Text(_)) = (name, &operand.json) {
+            return exact::parse(operand, place, errors).map(Operator::Exact);
         }
-    }
-
-    /// Whether a value meets it.
-    pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
-        match self {
-            Operator::Exact(operand) => operand.matches(value),
-            Operator::Prefix(operand) => operand.matches(value),
-            Operator::Suffix(operand) => operand.matches(value),
-            Operator::EqualsIgnoreCase(operand) => operand.matches(value),
-            Operator::Wildcard(operand) => operand.matches(value),
-            Operator::AnythingBut(operand) => operand.matches(value),
-            Operator::Numeric(operand) => operand.matches(value),
-            Operator::Exists(operand) => operand.matches(value),
-            Operator::Cidr(operand) => operand.matches(value),
-            Operator::All(operand) => operand.matches(value),
-            Operator::Not(operand) => operand.matches(value),
-            Operator::Regex(operand) => operand.matches(value),
-            Operator::ContainsAll(operand) => operand.matches(value),
-            Operator::Exactly(operand) => operand.matches(value),
-        }
+        Operator::read(name, operand, place, errors).unwrap_or_else(|| {
+            let reason = format!("unknown operator {}", crate::scalar::quote(name));
+            let names = [NAMES, EXTENSIONS].concat();
+            errors.add(name_offset, place, reason, nearest(name, &names));
+            None
+        })
     }
 
     /// Whether it asks something of the values of one array together; `matches` is false then.
@@ -147,46 +158,6 @@ impl Operator {
     /// Whether there being no value meets it.
     pub(crate) fn by_absence(&self) -> bool {
         matches!(self, Operator::Exists(exists) if exists.by_absence())
-    }
-
-    /// As a pattern writes it, cut to a bounded excerpt.
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Operator::Exact(operand) => operand.describe(),
-            Operator::Prefix(operand) => operand.describe(),
-            Operator::Suffix(operand) => operand.describe(),
-            Operator::EqualsIgnoreCase(operand) => operand.describe(),
-            Operator::Wildcard(operand) => operand.describe(),
-            Operator::AnythingBut(operand) => operand.describe(),
-            Operator::Numeric(operand) => operand.describe(),
-            Operator::Exists(operand) => operand.describe(),
-            Operator::Cidr(operand) => operand.describe(),
-            Operator::All(operand) => operand.describe(),
-            Operator::Not(operand) => operand.describe(),
-            Operator::Regex(operand) => operand.describe(),
-            Operator::ContainsAll(operand) => operand.describe(),
-            Operator::Exactly(operand) => operand.describe(),
-        }
-    }
-
-    /// What it wants, in words, cut to a bounded excerpt.
-    pub(crate) fn in_words(&self) -> String {
-        match self {
-            Operator::Exact(operand) => operand.in_words(),
-            Operator::Prefix(operand) => operand.in_words(),
-            Operator::Suffix(operand) => operand.in_words(),
-            Operator::EqualsIgnoreCase(operand) => operand.in_words(),
-            Operator::Wildcard(operand) => operand.in_words(),
-            Operator::AnythingBut(operand) => operand.in_words(),
-            Operator::Numeric(operand) => operand.in_words(),
-            Operator::Exists(operand) => operand.in_words(),
-            Operator::Cidr(operand) => operand.in_words(),
-            Operator::All(operand) => operand.in_words(),
-            Operator::Not(operand) => operand.in_words(),
-            Operator::Regex(operand) => operand.in_words(),
-            Operator::ContainsAll(operand) => operand.in_words(),
-            Operator::Exactly(operand) => operand.in_words(),
-        }
     }
 }
 
@@ -277,28 +248,12 @@ pub(crate) fn nearest(unknown: &str, names: &[&str]) -> String {
     let lowered = crate::scalar::shorten(unknown).to_lowercase();
     let best = names
         .iter()
-        .map(|name| (edits(&lowered, name), name))
+        .map(|name| (strsim::osa_distance(&lowered, name), name))
         .min_by_key(|(edits, _)| *edits);
     match best {
         Some((edits, name)) if edits <= name.len() / 3 => format!("write \"{name}\""),
         _ => format!("the operators here are {}", names.join(", ")),
     }
-}
-
-/// How many single-character edits lead from one name to the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (line, character) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -503,6 +503,34 @@ fn blocks_of_addresses() {
 }
 
 #[test]
+fn every_operator_is_specified_and_fuzzed() {
+    let read = |path: &str| {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        std::fs::read_to_string(file).expect(path)
+    };
+    let (page, fuzzed) = (read("PATTERNS.md"), read("fuzz/src/pattern.rs"));
+    for name in NAMES.iter().chain(EXTENSIONS) {
+        let written = format!("{{\"{name}\":");
+        let rows: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with('|') && line.contains(&written))
+            .collect();
+        let examples = rows
+            .iter()
+            .filter(|row| row.starts_with(&format!("| `{written}")))
+            .count();
+        assert!(
+            rows.len() > 1 && examples > 0,
+            "{name}: PATTERNS.md needs a row that says what meets it, and one with examples"
+        );
+        assert!(
+            fuzzed.contains(&format!("\"{name}\"")) || fuzzed.contains(&format!("\\\"{name}\\\"")),
+            "{name}: add it to `alternative` in fuzz/src/pattern.rs"
+        );
+    }
+}
+
+#[test]
 fn unknown_operators_name_the_nearest() {
     for (name, remedy) in [
         ("prefx", "write \"prefix\""),

@@ -123,7 +123,7 @@ fn strict(member: &Member<'_>, place: &JsonPlace<'_>, errors: &mut Errors) -> bo
     }
     if !NAMES.contains(&&*member.key) {
         let reason = format!("unknown operator {}", quote(&member.key));
-        errors.add(member.offset, place, reason, nearest(&member.key, &NAMES));
+        errors.add(member.offset, place, reason, nearest(&member.key, NAMES));
         return false;
     }
     true

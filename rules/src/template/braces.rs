@@ -1,11 +1,11 @@
 //! Our own form: JSON whose strings may hold `{$.path}` placeholders.
 //!
-//! `{{` and `}}` are the braces themselves, as in the templates that `publish` takes. A string that
-//! is one placeholder and nothing else becomes the value; elsewhere in a string a value becomes
-//! text. Keys are always constant. Recursion is bounded by the depth of the document.
+//! A string that is one placeholder and nothing else becomes the value; elsewhere in a string a value
+//! becomes text. Keys are always constant. Recursion is bounded by the depth of the document.
 
 use super::compile::Compiler;
 use super::piece::{Piece, quoted};
+use super::placeholder::{TemplatePart, template_parts};
 use crate::error::ParseError;
 use crate::pattern::document::{Json, Member, Node};
 use crate::pattern::place::{Errors, JsonPlace};
@@ -85,51 +85,25 @@ fn key(
 }
 
 fn string(text: &str, compiler: &mut Compiler<'_>) -> Result<(), ParseError> {
-    if placeholder(text) == Some(text.len()) {
-        let source = compiler.source(text[1..text.len() - 1].trim())?;
+    let parts: Vec<TemplatePart<'_>> = template_parts(text).collect();
+    if let [TemplatePart::Placeholder(path)] = parts[..] {
+        let source = compiler.source(path)?;
         compiler.piece(Piece::Value(source));
         return Ok(());
     }
     compiler.literal("\"");
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, from) = rest.split_at(at);
-        compiler.text(before);
-        if from.starts_with("{{") || from.starts_with("}}") {
-            compiler.text(&from[..1]);
-            rest = &from[2..];
-            continue;
+    for part in parts {
+        match part {
+            TemplatePart::Text(text) => compiler.text(text),
+            TemplatePart::Placeholder(path) => {
+                let source = compiler.source(path)?;
+                compiler.piece(Piece::Text(source));
+            }
+            TemplatePart::Stray(rest) => return Err(stray(rest)),
         }
-        let length = placeholder(from).ok_or_else(|| stray(from))?;
-        let source = compiler.source(from[1..length - 1].trim())?;
-        compiler.piece(Piece::Text(source));
-        rest = &from[length..];
     }
-    compiler.text(rest);
     compiler.literal("\"");
     Ok(())
-}
-
-/// How many bytes the placeholder at the start of the text has with its braces, if there is one.
-fn placeholder(text: &str) -> Option<usize> {
-    let inside = text.strip_prefix('{')?;
-    if !inside.trim_start().starts_with('$') {
-        return None;
-    }
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, character) in inside.char_indices() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if character == '\\' => escaped = true,
-            Some(open) if character == open => quote = None,
-            Some(_) => {}
-            None if character == '}' => return Some(at + 2),
-            None if character == '\'' || character == '"' => quote = Some(character),
-            None => {}
-        }
-    }
-    None
 }
 
 fn stray(text: &str) -> ParseError {

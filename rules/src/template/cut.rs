@@ -35,6 +35,9 @@ struct Node {
 }
 
 impl PathTree {
+    /// The place of the whole text.
+    pub(super) const TOP: usize = 0;
+
     /// No paths.
     pub(super) fn new() -> Self {
         PathTree {
@@ -44,7 +47,7 @@ impl PathTree {
 
     /// Adds a path whose value goes into this slot.
     pub(super) fn add(&mut self, path: &[Step], slot: usize) {
-        let mut node = 0;
+        let mut node = Self::TOP;
         for step in path {
             let next = self.nodes.len();
             let child = match step {
@@ -61,7 +64,7 @@ impl PathTree {
 
     /// The place that a top-level member leads to.
     pub(super) fn top(&self, name: &str) -> Option<usize> {
-        self.nodes[0].members.get(name).copied()
+        self.nodes[Self::TOP].members.get(name).copied()
     }
 
     /// Fills the slots at a place with a decoded string; nothing is below one.

@@ -29,9 +29,13 @@ mod compile;
 mod cut;
 mod document;
 mod eventbridge;
+mod json_path;
 mod piece;
+mod placeholder;
 
 pub use document::EventDocument;
+pub use json_path::JsonPath;
+pub use placeholder::{TemplatePart, template_parts};
 
 use crate::error::{EventError, ParseError};
 use crate::filter::{Filter, Steps, UsedUp};

@@ -237,7 +237,8 @@ async fn publish(server: &Server, backlog: &Backlog) -> Result<(), Failure> {
             let to = (from + BACKLOG_BATCH).min(backlog.events);
             let kind = "application/cloudevents-batch+json";
             let body = Bytes::from(batch(backlog, from, to));
-            let sent = server.client.post("/v1/events", kind, body).await;
+            let request = server.client.request("POST", "/v1/events");
+            let sent = request.body(kind, body).send().await;
             sent.map_err(|error| {
                 Failure::new(format!(
                     "after {} s and {from} of {} events of the backlog: {error}",

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use edgebus_api::Subscription;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::Failure;
 use crate::build::{self, build_functions, repository};
-use crate::client::{self, Client};
+use crate::client::Client;
 use crate::output::{self, Progress};
 
 /// How long a bus may take until it is ready: a thousand functions compile on a small machine.
@@ -27,24 +28,6 @@ pub(super) async fn build(functions: &[&str], progress: &Progress) -> Result<Pat
     components
         .canonicalize()
         .map_err(|error| Failure::new(format!("{}: {error}", components.display())))
-}
-
-/// What is read of `/v1/subscriptions`.
-#[derive(serde::Deserialize)]
-struct Subscriptions {
-    subscriptions: Vec<Subscription>,
-}
-
-#[derive(serde::Deserialize)]
-struct Subscription {
-    rule: String,
-    oldest_pending: Option<String>,
-    since_start: SinceStart,
-}
-
-#[derive(serde::Deserialize)]
-struct SinceStart {
-    succeeded: u64,
 }
 
 /// A serving child process.
@@ -103,7 +86,7 @@ impl Server {
     async fn until_ready(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
         loop {
-            match self.client.get("/readyz").await {
+            match self.client.ready().await {
                 Ok(_) => return Ok(()),
                 Err(error) if began.elapsed() > READY_MAX => return Err(error.into()),
                 Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
@@ -121,8 +104,7 @@ impl Server {
 
     /// A counter of the bus's metrics, all label sets that contain `label` added up.
     pub(super) async fn counter(&self, name: &str, label: &str) -> Result<u64, Failure> {
-        let text = self.client.get("/metrics").await?;
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.client.metrics().await?;
         Ok(text
             .lines()
             .filter(|line| line.starts_with(name) && line.contains(label))
@@ -145,8 +127,7 @@ impl Server {
     }
 
     async fn subscriptions(&self) -> Result<Vec<Subscription>, Failure> {
-        let answer = self.client.get("/v1/subscriptions").await?;
-        Ok(client::read::<Subscriptions>(&answer)?.subscriptions)
+        Ok(self.client.subscriptions().await?.subscriptions)
     }
 
     /// Lets the bus stand still, so that it takes nothing from another that is measured.

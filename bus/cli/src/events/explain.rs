@@ -1,13 +1,12 @@
 //! `edgebus events explain`: what each rule of its bus makes of an event of the log.
 
-use serde::{Deserialize, Serialize};
+use edgebus_api::ExplainedEvent;
 use serde_json::value::RawValue;
 
 use super::log_path;
 use super::which::Which;
 use crate::client::{self, Client};
 use crate::connection::Connection;
-use crate::listing::text;
 use crate::output::{self, JSON_COLUMNS, Progress, json};
 use crate::story::{Explained, Stored};
 use crate::validate::Format;
@@ -45,17 +44,7 @@ pub(super) struct Arguments {
 }
 
 /// What the bus answers; its verdicts as they were sent.
-#[derive(Deserialize, Serialize)]
-struct Answer {
-    position: u64,
-    accepted_at: String,
-    event: Box<RawValue>,
-    subscriptions: Vec<String>,
-    rules: Vec<String>,
-    verdicts: Vec<Box<RawValue>>,
-    next: Option<String>,
-    more: u64,
-}
+type Answer = ExplainedEvent<Box<RawValue>>;
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
@@ -76,11 +65,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         .iter()
         .map(|verdict| serde_json::from_str(verdict.get()))
         .collect();
-    let event = output::parse(answer.event.get())?;
     let story = Explained {
-        kind: &text(&event, "/type"),
-        id: &text(&event, "/id"),
-        source: &text(&event, "/source"),
+        kind: &answer.event.kind,
+        id: &answer.event.id,
+        source: &answer.event.source,
         stored: Some(Stored {
             position: answer.position,
             bus: &arguments.which.bus,

@@ -9,15 +9,15 @@ use std::path::{Path as FilePath, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use edgebus_api::{EventPage, StoredEvent};
 use serde_json::value::RawValue;
 
 use super::{Between, Wanted};
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::connection::Connection;
 use crate::output::{self, Progress};
 use crate::query::Path;
-use crate::{Failure, OK, listing};
+use crate::{Failure, OK};
 use edgebus_http::wire;
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{Data, media_type};
@@ -45,13 +45,6 @@ pub(super) struct Arguments {
     /// Events to write at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Row<'a> {
-    position: u64,
-    #[serde(borrow)]
-    event: &'a RawValue,
 }
 
 /// What was written.
@@ -107,11 +100,8 @@ async fn write_all(
         let rows = left.min(PAGE_ROWS_MAX as u64).to_string();
         let path = path.clone().with("limit", &rows).with("after", &after);
         let answer = client.get(path.text()).await?;
-        let page = listing::page(&answer, "events")?;
-        for row in &page.rows {
-            let row: Row<'_> = serde_json::from_str(row.get()).map_err(|error| {
-                Failure::new(format!("the bus sent an event that can't be read: {error}"))
-            })?;
+        let page: EventPage<StoredEvent<Box<RawValue>>> = client::read(&answer)?;
+        for row in &page.events {
             let line = line(row.event.get(), row.position)?;
             out.write(&line)?;
             counts.events += 1;

@@ -1,15 +1,12 @@
 //! `edgebus events get`: one event, and the deliveries that it led to.
 
-use serde_json::Value;
+use edgebus_api::DeliveryQuery;
 
 use super::log_path;
 use super::which::Which;
 use crate::connection::Connection;
-use crate::listing;
 use crate::output::{self, Output};
-use crate::query::Path;
-use crate::story;
-use crate::{Failure, OK};
+use crate::{Failure, OK, client, story};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
@@ -27,7 +24,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let position = arguments.which.position(&client).await?.to_string();
+    let position = arguments.which.position(&client).await?;
     let bus = &arguments.which.bus;
     let answer = client
         .get(log_path(bus, &format!("/{position}")).text())
@@ -36,20 +33,18 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let stored = String::from_utf8_lossy(&answer);
     let deliveries = match arguments.output.format {
         output::Format::Table => {
-            let path = Path::new("/v1/deliveries")
-                .with("position", &position)
-                .with("bus", bus);
-            let answer = client.get(path.text()).await?;
-            let page = listing::page(&answer, "deliveries")?;
-            page.rows
-                .iter()
-                .map(|row| output::parse(row.get()))
-                .collect::<Result<Vec<Value>, Failure>>()?
+            let query = DeliveryQuery {
+                position: Some(position),
+                bus: Some(bus.clone()),
+                ..DeliveryQuery::default()
+            };
+            client.deliveries(&query).await?.deliveries
         }
         _ => Vec::new(),
     };
     output::one(arguments.output.format, &stored, || {
-        story::event(&stored, bus, &deliveries, output::paint())
+        let stored = client::read(&answer)?;
+        Ok(story::event(&stored, bus, &deliveries, output::paint()))
     })?;
     Ok(OK)
 }

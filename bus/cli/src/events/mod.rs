@@ -8,12 +8,15 @@ mod which;
 
 use std::path::Path as File;
 
+use edgebus_api::{EventPage, EventStreamQuery, StoredEvent};
+
 use super::Failure;
 use super::connection::Connection;
-use super::listing::{Listing, Paged, text, time};
+use super::listing::{self, Listing, Paged};
 use super::moment::{self, Moment};
-use super::output::{self, Column};
+use super::output::{self, Column, time};
 use super::query::{Path, encoded};
+use super::resource::{Resource, or_dash};
 
 /// Arguments of `events`.
 #[derive(clap::Args, Debug)]
@@ -72,6 +75,18 @@ impl Wanted {
         Ok(log_path(&self.bus, below)
             .with_some("type", self.kind.as_deref())
             .with_some("match", pattern.as_deref().map(str::trim)))
+    }
+}
+
+impl Wanted {
+    /// The same for a stream.
+    fn stream(&self) -> Result<EventStreamQuery, Failure> {
+        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
+        Ok(EventStreamQuery {
+            kind: self.kind.clone(),
+            pattern: pattern.map(|pattern| pattern.trim().to_owned()),
+            ..EventStreamQuery::default()
+        })
     }
 }
 
@@ -142,34 +157,28 @@ struct List {
     paged: Paged,
 }
 
-const COLUMNS: &[Column] = &[
-    Column::number("POSITION"),
-    Column::whole("ACCEPTED"),
-    Column::whole("TYPE"),
-    Column::words("SOURCE"),
-    Column::words("SUBJECT").optional(),
-    Column::words("ID").optional(),
-];
-
-fn cells(row: &serde_json::Value) -> Vec<String> {
-    vec![
-        text(row, "/position"),
-        time(row, "/accepted_at"),
-        text(row, "/event/type"),
-        text(row, "/event/source"),
-        text(row, "/event/subject"),
-        text(row, "/event/id"),
-    ]
-}
+/// A bus's log.
+#[rustfmt::skip]
+const EVENTS: &Resource<StoredEvent> = &Resource {
+    noun: "event",
+    member: "events",
+    page: listing::page::<EventPage<_>>,
+    columns: &[
+        (Column::number("POSITION"), |row| row.position.to_string()),
+        (Column::whole("ACCEPTED"), |row| time(&row.accepted_at)),
+        (Column::whole("TYPE"), |row| row.event.kind.clone()),
+        (Column::words("SOURCE"), |row| row.event.source.clone()),
+        (Column::words("SUBJECT").optional(), |row| or_dash(row.event.subject.clone())),
+        (Column::words("ID").optional(), |row| row.event.id.clone()),
+    ],
+};
 
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let listing = Listing {
         path: arguments.between.on(arguments.wanted.path("")?),
-        member: "events",
+        resource: EVENTS,
         pages: arguments.paged.pages(),
-        columns: COLUMNS,
-        cells,
         empty: nothing(&arguments.wanted, arguments.between.is_set()),
     };
     arguments.paged.run(&client, &listing).await

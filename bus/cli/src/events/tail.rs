@@ -1,14 +1,13 @@
 //! `edgebus events tail`: the newest events, one line each, and then those that come.
 
-use serde::Deserialize;
+use edgebus_api::{EventPage, EventStreamQuery, StoredEvent};
 use serde_json::value::RawValue;
 
 use super::{Wanted, nothing};
 use crate::client;
 use crate::connection::Connection;
+use crate::follow::{self, StreamItem};
 use crate::output::{self, Format, Output, Paint};
-use crate::query::Path;
-use crate::sse::{Following, StreamItem};
 use crate::{Failure, OK};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 
@@ -32,13 +31,6 @@ pub(super) struct Arguments {
     output: Output,
 }
 
-#[derive(Deserialize)]
-struct Last<'a> {
-    #[serde(borrow)]
-    events: Vec<&'a RawValue>,
-    newest: u64,
-}
-
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let printer = Printer {
@@ -52,7 +44,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let progress = output::Progress::of_request("reading");
     let answer = client.get(path.text()).await?;
     progress.finish();
-    let last: Last<'_> = client::read(&answer)?;
+    let last: EventPage<Box<RawValue>> = client::read(&answer)?;
     if arguments.count > 0 {
         printer.print(last.events.iter().map(|row| row.get()))?;
         if last.events.is_empty() && !arguments.follow {
@@ -62,12 +54,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     if !arguments.follow {
         return Ok(OK);
     }
-    let path: Path = arguments.wanted.path("/stream")?;
-    let path = path.with("after", &last.newest.to_string());
-    let mut following = Following::of_known(&client, path.text());
+    let query = EventStreamQuery {
+        after: last.newest,
+        ..arguments.wanted.stream()?
+    };
+    let mut following = client.bus(&arguments.wanted.bus).follow(&query)?.of_known();
     output::while_read(async {
         loop {
-            if let StreamItem::Message(message) = following.next().await? {
+            if let StreamItem::Message(message) = follow::next(&mut following).await? {
                 printer.print(std::iter::once(message.as_str()))?;
             }
         }
@@ -103,29 +97,9 @@ impl Printer {
     }
 }
 
-#[derive(Deserialize)]
-struct Row<'a> {
-    position: u64,
-    accepted_at: String,
-    #[serde(borrow)]
-    event: Own<'a>,
-}
-
-#[derive(Deserialize)]
-struct Own<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    source: String,
-    subject: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data_base64: Option<&'a RawValue>,
-}
-
 /// One event on one line, cut to the terminal's width.
 fn line(json: &str, paint: Paint, width: Option<u16>) -> Result<String, Failure> {
-    let row: Row<'_> = serde_json::from_str(json).map_err(|error| {
+    let row: StoredEvent = serde_json::from_str(json).map_err(|error| {
         Failure::new(format!("the bus sent an event that can't be read: {error}"))
     })?;
     let event = &row.event;
@@ -136,12 +110,12 @@ fn line(json: &str, paint: Paint, width: Option<u16>) -> Result<String, Failure>
         rest.push_str("  ");
         rest.push_str(&output::plain(subject));
     }
-    if let Some(data) = event.data {
+    if let Some(data) = &event.data {
         rest.push_str("  ");
         rest.push_str(&output::json::compact(data.get()));
-    } else if let Some(data) = event.data_base64 {
+    } else if let Some(data) = &event.data_base64 {
         rest.push_str("  base64:");
-        rest.push_str(data.get().trim_matches('"'));
+        rest.push_str(&output::plain(data));
     }
     if let Some(width) = width {
         let used = output::columns(&head) + output::columns(&kind);

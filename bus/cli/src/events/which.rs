@@ -3,13 +3,12 @@
 //! A log is read by position, so an id is looked for: first among the newest events, then from the log's
 //! beginning. Never here: another index than the bus's own.
 
-use crate::client::{Client, Error};
-use crate::listing::{self, Page};
-use crate::output::{self, Progress, plain};
-use crate::{Failure, query::Path};
-use edgebus_model::limits::PAGE_ROWS_MAX;
+use edgebus_api::{EventPage, EventQuery};
 
-use super::log_path;
+use crate::Failure;
+use crate::client::{Client, Error};
+use crate::output::{self, Progress, plain};
+use edgebus_api::PAGE_ROWS_MAX;
 
 /// Events with the id that are told apart.
 const FOUND_MAX: usize = 100;
@@ -72,7 +71,9 @@ impl Which {
     pub(super) fn refused(&self, error: Error) -> Failure {
         let typed = self.event.as_deref().filter(|typed| match &error {
             // The bus's words for an event that is not there, and for nothing else.
-            Error::Refused { detail, .. } => detail.ends_with(&format!("at position {typed}")),
+            Error::Refused { problem, .. } => {
+                problem.detail.ends_with(&format!("at position {typed}"))
+            }
             _ => false,
         });
         let hint = typed.map(|typed| format!("; if it is an id: --id {typed}"));
@@ -83,9 +84,12 @@ impl Which {
 
     /// Those among the newest events, as many as the bus looks through at once.
     async fn newest(&self, client: &Client, id: &str) -> Result<Vec<Found>, Failure> {
-        let path = self.wanted(id).with("last", &FOUND_MAX.to_string());
-        let answer = client.get(path.text()).await?;
-        self.read(&listing::page(&answer, "events")?, id)
+        let query = EventQuery {
+            last: Some(FOUND_MAX as u64),
+            ..self.wanted(id)
+        };
+        let page = client.bus(&self.bus).events(&query).await?;
+        Ok(self.found(page, id).collect())
     }
 
     /// Those in the whole log.
@@ -95,49 +99,50 @@ impl Which {
         id: &str,
         progress: &Progress,
     ) -> Result<Vec<Found>, Failure> {
-        let path = self.wanted(id).with("limit", &PAGE_ROWS_MAX.to_string());
-        let (mut found, mut after) = (Vec::new(), None::<String>);
+        let mut query = EventQuery {
+            limit: Some(PAGE_ROWS_MAX),
+            ..self.wanted(id)
+        };
+        let mut found = Vec::new();
         loop {
-            let path = path.clone().with_some("after", after.as_deref());
-            let answer = client.get(path.text()).await?;
-            let page = listing::page(&answer, "events")?;
-            found.extend(self.read(&page, id)?);
-            match page.next {
+            let mut page = client.bus(&self.bus).events(&query).await?;
+            let next = page.next.take();
+            found.extend(self.found(page, id));
+            match next.and_then(|next| next.parse().ok()) {
                 Some(next) if found.len() < FOUND_MAX => {
                     progress.detail(&format!("up to {next}"));
-                    after = Some(next);
+                    query.after = Some(next);
                 }
                 _ => return Ok(found),
             }
         }
     }
 
-    fn wanted(&self, id: &str) -> Path {
+    fn wanted(&self, id: &str) -> EventQuery {
         let mut pattern = serde_json::json!({ "id": [id] });
         if let Some(source) = &self.source {
             pattern["source"] = serde_json::json!([source]);
         }
-        log_path(&self.bus, "").with("match", &pattern.to_string())
+        EventQuery {
+            pattern: Some(pattern.to_string()),
+            ..EventQuery::default()
+        }
     }
 
-    /// The rows that are meant. A pattern takes an id that spells an IP address otherwise for the same.
-    fn read(&self, page: &Page<'_>, id: &str) -> Result<Vec<Found>, Failure> {
-        let mut found = Vec::new();
-        for row in &page.rows {
-            let row = output::parse(row.get())?;
-            let source = row.pointer("/event/source").and_then(|own| own.as_str());
-            let own = row.pointer("/event/id").and_then(|own| own.as_str());
-            if let Some(position) = row["position"].as_u64()
-                && own == Some(id)
-                && (self.source.is_none() || source == self.source.as_deref())
-            {
-                found.push(Found {
-                    position,
-                    source: source.unwrap_or_default().to_owned(),
-                });
-            }
-        }
-        Ok(found)
+    /// The events that are meant. A pattern takes an id that spells an IP address otherwise for the same.
+    fn found<'a>(&'a self, page: EventPage, id: &'a str) -> impl Iterator<Item = Found> + 'a {
+        let meant = page.events.into_iter().filter(move |stored| {
+            let own = &stored.event;
+            own.id == id
+                && self
+                    .source
+                    .as_ref()
+                    .is_none_or(|source| *source == own.source)
+        });
+        meant.map(|stored| Found {
+            position: stored.position,
+            source: stored.event.source,
+        })
     }
 
     /// The newest of them, if they are of one source: then it was published again after the bus had

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use edgebus_api::Function;
 
 use super::path_of;
+use crate::client;
 use crate::connection::Connection;
-use crate::listing::text;
 use crate::output::{self, Output, Progress, bytes};
 use crate::validate::files::component_of;
 use crate::{Failure, OK};
@@ -39,18 +39,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         "sending {}, and compiling it on the bus",
         bytes(component.len() as u64)
     ));
-    let answer = client
-        .put(&path_of(&arguments.name), "application/wasm", component)
-        .await?;
+    let request = client.request("PUT", path_of(&arguments.name));
+    let answer = request.body("application/wasm", component).send().await?;
     progress.finish();
     let row = String::from_utf8_lossy(&answer);
     output::one(arguments.output.format, &row, || {
-        let row: Value = output::parse(&row)?;
+        let function: Function = client::read(&answer)?;
         Ok(format!(
             "{} revision {}, digest {}",
-            output::plain(&text(&row, "/name")),
-            text(&row, "/revision"),
-            text(&row, "/digest")
+            output::plain(&function.name),
+            function.revision,
+            output::plain(&function.digest)
         ))
     })?;
     Ok(OK)

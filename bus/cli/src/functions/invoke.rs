@@ -1,19 +1,15 @@
 //! `edgebus functions invoke`: a deployed function on one event, in its sandbox, without effects.
 
 use bytes::Bytes;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use edgebus_api::{ExplainQuery, Outcome, Trial};
 
 use super::path_of;
-use crate::client::{self, Client};
+use crate::client::{self, Client, STRUCTURED};
 use crate::connection::Connection;
-use crate::listing::text;
 use crate::output::{self, Output, Progress};
-use crate::query::{Path, encoded};
+use crate::query::Path;
 use crate::{FAILURE, Failure, OK, event_file, story};
 use edgebus_http::wire;
-use edgebus_manifest::view::Verdict;
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Data, Event};
 
@@ -69,67 +65,41 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let path = Path::new(format!("{}/invoke", path_of(&arguments.name)));
     let path = path.with("bus", &bus);
     let progress = Progress::of_request("the function runs");
-    let answer = client
-        .post(path.text(), "application/cloudevents+json", body)
-        .await?;
+    let request = client.request("POST", path.text());
+    let answer = request.body(STRUCTURED, body).send().await?;
     progress.finish();
+    let trial: Trial = client::read(&answer)?;
     let answer = String::from_utf8_lossy(&answer);
     output::one(arguments.output.format, &answer, || {
-        story::trial(&answer, output::paint())
+        Ok(story::trial(&trial, output::paint()))
     })?;
-    let row = output::parse(&answer)?;
-    Ok(if row["outcome"] == "success" {
-        OK
-    } else {
-        FAILURE
+    Ok(match trial.outcome {
+        Outcome::Success => OK,
+        _ => FAILURE,
     })
-}
-
-/// What the bus makes of an event for one rule.
-#[derive(Deserialize)]
-struct Explained {
-    verdicts: Vec<Verdict>,
-}
-
-/// The event that a dead letter brings.
-#[derive(Deserialize)]
-struct Own<'a> {
-    #[serde(borrow)]
-    event: Option<&'a RawValue>,
 }
 
 /// The event as a delivery gives it to its function, and the bus that it is on. The rule is the one in
 /// force now.
 async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failure> {
-    let delivery = client
-        .get(&format!("/v1/deliveries/{}", encoded(id)))
-        .await?;
-    let row = output::parse(&String::from_utf8_lossy(&delivery))?;
-    let bus = text(&row, "/bus");
-    let place = format!(
-        "/v1/buses/{}/events/{}",
-        encoded(&bus),
-        text(&row, "/position")
-    );
-    let own: Own<'_> = client::read(&delivery)?;
-    let event = match own.event {
-        Some(event) => event.get().to_owned(),
-        None => story::event_of(&String::from_utf8_lossy(&client.get(&place).await?))?,
+    let unwritable = |error: serde_json::Error| Failure::new(error.to_string());
+    let delivery = client.delivery(id).await?;
+    let name = delivery.bus.unwrap_or_default();
+    let bus = client.bus(&name);
+    let event = match delivery.event {
+        Some(event) => event,
+        None => bus.event(delivery.position).await?.event,
     };
-    let event = Bytes::from(event);
-    let path = Path::new(format!("{place}/explain")).with("rule", &text(&row, "/rule"));
-    let answer = client.get(path.text()).await?;
-    let explained: Explained = client::read(&answer)?;
-    let subscription = text(&row, "/subscription");
-    let inputs = explained
-        .verdicts
-        .iter()
-        .flat_map(|verdict| &verdict.inputs);
-    let Some(made) = inputs
-        .into_iter()
-        .find(|made| made.subscription == subscription)
-    else {
-        return Ok((event, bus));
+    let event = Bytes::from(serde_json::to_vec(&event).map_err(unwritable)?);
+    let query = ExplainQuery {
+        rule: Some(delivery.rule.unwrap_or_default()),
+        ..ExplainQuery::default()
+    };
+    let explained = bus.explain(delivery.position, &query).await?;
+    let verdicts = explained.verdicts.iter();
+    let mut inputs = verdicts.flat_map(|verdict| &verdict.inputs);
+    let Some(made) = inputs.find(|made| made.subscription == delivery.subscription) else {
+        return Ok((event, name));
     };
     let Some(input) = &made.input else {
         let error = made.error.as_deref().unwrap_or("it makes none");
@@ -145,7 +115,7 @@ async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failu
     event.data_schema = None;
     let mut out = Vec::new();
     wire::encode(&mut out, &event);
-    Ok((Bytes::from(out), bus))
+    Ok((Bytes::from(out), name))
 }
 
 /// The event to send, out of a file.

@@ -5,14 +5,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use serde_json::{Value, json};
+use edgebus_api::{Attempt, AttemptEnded, Delivery, DeliveryQuery, DeliveryStreamQuery, Outcome};
+use serde_json::json;
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::connection::Connection;
-use crate::listing::{self, text};
+use crate::follow::{self, StreamItem};
 use crate::output::{self, Format, Output, Paint};
-use crate::query::Path;
-use crate::sse::{Following, StreamItem};
 use crate::{Failure, OK, story};
 
 /// Deliveries that the history is made of at most.
@@ -38,16 +37,11 @@ pub(super) struct Arguments {
     #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=1_000))]
     count: u64,
     /// Only attempts that ended so.
-    #[arg(long, value_name = "OUTCOME", value_parser = OUTCOMES)]
+    #[arg(long, value_name = "OUTCOME", value_parser = clap::builder::PossibleValuesParser::new(Outcome::WORDS))]
     outcome: Option<String>,
     #[command(flatten)]
     output: Output,
 }
-
-/// The classes of outcomes.
-const OUTCOMES: [&str; 9] = [
-    "success", "retry", "reject", "trap", "timeout", "memory", "limit", "conflict", "host",
-];
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
@@ -67,20 +61,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         return Ok(OK);
     }
-    let path = Path::new("/v1/deliveries/stream")
-        .with("function", &arguments.name)
-        .with("output", "true");
-    let mut following = Following::new(&client, path.text());
+    let mut attempts = client.follow_attempts(&DeliveryStreamQuery {
+        function: Some(arguments.name.clone()),
+        output: Some(true),
+        ..DeliveryStreamQuery::default()
+    })?;
     let mut count = arguments.count;
     output::while_read(async {
         loop {
-            match following.next().await? {
+            match follow::next(&mut attempts).await? {
                 StreamItem::Opened => {
                     logs.history(&client, count).await?;
                     // What ended while the stream was lost is told when it is back.
                     count = u64::MAX;
                 }
-                StreamItem::Message(message) => logs.live(&message)?,
+                StreamItem::Message(message) => logs.live(message)?,
             }
         }
     })
@@ -99,60 +94,58 @@ struct Logs<'a> {
 impl Logs<'_> {
     /// Tells the newest `count` attempts that were not told yet; how many those were.
     async fn history(&mut self, client: &Client, count: u64) -> Result<usize, Failure> {
-        let path = Path::new("/v1/deliveries")
-            .with("function", &self.arguments.name)
-            .with("last", &DELIVERIES_MAX.to_string())
-            .with("output", "true");
+        let query = DeliveryQuery {
+            function: Some(self.arguments.name.clone()),
+            last: Some(DELIVERIES_MAX),
+            output: Some(true),
+            ..DeliveryQuery::default()
+        };
         let progress = output::Progress::of_request("reading");
-        let answer = client.get(path.text()).await?;
+        let page = client.deliveries(&query).await?;
         progress.finish();
-        let page = listing::page(&answer, "deliveries")?;
         let mut ended = Vec::new();
-        for row in &page.rows {
-            let delivery = output::parse(row.get())?;
-            let attempts = delivery.get("attempts").and_then(Value::as_array);
-            for attempt in attempts.into_iter().flatten() {
-                let attempt = of_history(&delivery, attempt);
-                if self.wants(&attempt) {
-                    ended.push(attempt);
-                }
-            }
+        for delivery in &page.deliveries {
+            let attempts = delivery.attempts.iter().flatten();
+            let attempts = attempts.map(|attempt| Told::of_history(delivery, attempt));
+            ended.extend(attempts.filter(|told| self.wants(&told.attempt)));
         }
-        ended.sort_by_key(|attempt| text(attempt, "/started_at"));
+        ended.sort_by(|one, other| one.attempt.started_at.cmp(&other.attempt.started_at));
         let first = ended
             .len()
             .saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
         // Those before the first one are not wanted later either.
-        for attempt in &ended[..first] {
-            self.is_new(attempt);
+        for told in &ended[..first] {
+            self.is_new(&told.attempt);
         }
         let mut shown = 0;
-        for attempt in &ended[first..] {
-            if self.is_new(attempt) {
-                self.print(attempt)?;
+        for told in &ended[first..] {
+            if self.is_new(&told.attempt) {
+                self.print(told)?;
                 shown += 1;
             }
         }
         Ok(shown)
     }
 
-    fn live(&mut self, message: &str) -> Result<(), Failure> {
-        let attempt = output::parse(message)?;
-        if self.wants(&attempt) && self.is_new(&attempt) {
-            self.print(&attempt)?;
+    fn live(&mut self, message: String) -> Result<(), Failure> {
+        let told = Told {
+            attempt: client::read(message.as_bytes())?,
+            json: message,
+        };
+        if self.wants(&told.attempt) && self.is_new(&told.attempt) {
+            self.print(&told)?;
         }
         Ok(())
     }
 
-    fn wants(&self, attempt: &Value) -> bool {
+    fn wants(&self, attempt: &AttemptEnded) -> bool {
         let wanted = self.arguments.outcome.as_deref();
-        wanted.is_none_or(|wanted| text(attempt, "/outcome") == wanted)
+        wanted.is_none_or(|wanted| attempt.outcome.as_str() == wanted)
     }
 
     /// Whether an attempt was not told yet; from now on it was.
-    fn is_new(&mut self, attempt: &Value) -> bool {
-        let number = attempt.get("attempt").and_then(Value::as_u64).unwrap_or(0);
-        let key = (text(attempt, "/id"), number);
+    fn is_new(&mut self, attempt: &AttemptEnded) -> bool {
+        let key = (attempt.id.clone(), attempt.attempt);
         if !self.told.insert(key.clone()) {
             return false;
         }
@@ -165,29 +158,56 @@ impl Logs<'_> {
         true
     }
 
-    fn print(&self, attempt: &Value) -> Result<(), Failure> {
-        let json = attempt.to_string();
+    fn print(&self, told: &Told) -> Result<(), Failure> {
+        let json = &told.json;
         output::write(&match self.arguments.output.format {
-            Format::Table => story::log_lines(attempt, self.paint),
-            Format::Jsonl => output::json::compact(&json) + "\n",
-            Format::Json => output::json::indented(&json, output::JSON_COLUMNS) + "\n",
-            Format::Yaml => output::yaml_entry(&json)?,
+            Format::Table => story::log_lines(&told.attempt, self.paint),
+            Format::Jsonl => output::json::compact(json) + "\n",
+            Format::Json => output::json::indented(json, output::JSON_COLUMNS) + "\n",
+            Format::Yaml => output::yaml_entry(json)?,
         })
     }
 }
 
-/// An attempt of a delivery in the shape of the live stream's.
-fn of_history(delivery: &Value, attempt: &Value) -> Value {
-    let mut row = json!({
-        "attempt": attempt.get("number"),
-    });
-    for name in ["id", "bus", "position", "rule", "function"] {
-        row[name] = delivery.get(name).cloned().unwrap_or(Value::Null);
-    }
-    for name in ["started_at", "outcome", "message", "duration_us", "output"] {
-        if let Some(value) = attempt.get(name) {
-            row[name] = value.clone();
+/// An attempt, and what is printed of it for programs.
+struct Told {
+    attempt: AttemptEnded,
+    json: String,
+}
+
+impl Told {
+    /// An attempt of a delivery in the shape of the live stream's. Its event's type and age are not known.
+    fn of_history(delivery: &Delivery, attempt: &Attempt) -> Self {
+        let mut json = json!({
+            "attempt": attempt.number, "id": delivery.id, "bus": delivery.bus, "position": delivery.position,
+            "rule": delivery.rule, "function": delivery.target.function, "started_at": attempt.started_at,
+            "outcome": attempt.outcome, "duration_us": attempt.duration_us, "output": attempt.output,
+        });
+        if let Some(message) = &attempt.message {
+            json["message"] = json!(message);
+        }
+        let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+        Self {
+            attempt: AttemptEnded {
+                id: delivery.id.clone(),
+                bus: named(&delivery.bus),
+                position: delivery.position,
+                kind: String::new(),
+                rule: named(&delivery.rule),
+                function: named(&delivery.target.function),
+                attempt: attempt.number,
+                started_at: attempt.started_at.clone(),
+                outcome: attempt.outcome.clone(),
+                code: attempt.code.clone(),
+                message: attempt.message.clone(),
+                duration_us: attempt.duration_us,
+                age_ms: 0,
+                retry_at: None,
+                reason: None,
+                reason_code: None,
+                output: attempt.output.clone(),
+            },
+            json: json.to_string(),
         }
     }
-    row
 }

@@ -6,13 +6,14 @@ mod logs;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use serde_json::Value;
+use edgebus_api::{DeliveryQuery, Function, FunctionList, Stage};
 
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::listing::{self, Listing, Pages, Unfiltered, text, time};
-use super::output::{self, Column, Output, bytes, counted, plain};
-use super::query::{Path, encoded};
+use super::listing::{self, Unfiltered};
+use super::output::{self, Column, bytes, counted, plain, span, time};
+use super::query::encoded;
+use super::resource::{Named, Resource, or_dash};
 use super::story::Facts;
 use super::{Failure, OK};
 
@@ -35,7 +36,10 @@ enum Command {
   edgebus functions ls -o json")]
     Ls(Unfiltered),
     /// Show one function: its revision, its limits, what it is given.
-    Get(Get),
+    #[command(after_help = "Examples:
+  edgebus functions get triage
+  edgebus functions get triage -o yaml")]
+    Get(Named),
     /// Deploy a component under a name; what it is given stays as it was.
     Deploy(deploy::Arguments),
     /// Take a function away; the bus refuses while a rule names it.
@@ -48,7 +52,7 @@ enum Command {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
-        Command::Ls(arguments) => list(arguments).await,
+        Command::Ls(arguments) => FUNCTIONS.list(&arguments, NO_FUNCTIONS).await,
         Command::Get(arguments) => get(arguments).await,
         Command::Deploy(arguments) => deploy::run(arguments).await,
         Command::Rm(arguments) => remove(arguments).await,
@@ -62,135 +66,83 @@ fn path_of(name: &str) -> String {
     format!("/v1/functions/{}", encoded(name))
 }
 
-const COLUMNS: &[Column] = &[
-    Column::whole("NAME"),
-    Column::whole("STATE"),
-    Column::number("REVISION"),
-    Column::whole("DIGEST").optional(),
-    Column::whole("DEPLOYED").optional(),
-    Column::number("MEMORY").optional(),
-    Column::number("CPU").optional(),
-    Column::number("TIMEOUT").optional(),
-    Column::number("CONCURRENCY").optional(),
-    Column::note("REASON"),
-];
+/// What is deployed.
+#[rustfmt::skip]
+const FUNCTIONS: &Resource<Function> = &Resource {
+    noun: "function",
+    member: "functions",
+    page: listing::page::<FunctionList<_>>,
+    columns: &[
+        (Column::whole("NAME"), |row| row.name.clone()),
+        (Column::whole("STATE"), |row| row.state.to_string()),
+        (Column::number("REVISION"), |row| row.revision.to_string()),
+        (Column::whole("DIGEST").optional(), |row| row.digest.chars().take(DIGEST_DIGITS).collect()),
+        (Column::whole("DEPLOYED").optional(), |row| time(&row.deployed_at)),
+        (Column::number("MEMORY").optional(), |row| bytes(row.limits.memory_bytes)),
+        (Column::number("CPU").optional(), |row| span(row.limits.cpu_ms)),
+        (Column::number("TIMEOUT").optional(), |row| span(row.limits.timeout_ms)),
+        (Column::number("CONCURRENCY").optional(), |row| row.limits.concurrency.to_string()),
+        (Column::note("REASON"), |row| or_dash(row.reason.clone())),
+    ],
+};
+
+/// What to do when there is nothing.
+const NO_FUNCTIONS: &str =
+    "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm";
 
 /// Digits of a digest in a table.
 const DIGEST_DIGITS: usize = 12;
 
-fn cells(row: &Value) -> Vec<String> {
-    let limit = |name: &str| number(row, &format!("/limits/{name}"));
-    vec![
-        text(row, "/name"),
-        text(row, "/state"),
-        text(row, "/revision"),
-        text(row, "/digest").chars().take(DIGEST_DIGITS).collect(),
-        time(row, "/deployed_at"),
-        bytes(limit("memory_bytes")),
-        output::span(limit("cpu_ms")),
-        output::span(limit("timeout_ms")),
-        text(row, "/limits/concurrency"),
-        text(row, "/reason"),
-    ]
-}
-
-fn number(row: &Value, pointer: &str) -> u64 {
-    row.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
-}
-
-async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
-    let listing = Listing {
-        path: Path::new("/v1/functions"),
-        member: "functions",
-        pages: Pages::Whole("name"),
-        columns: COLUMNS,
-        cells,
-        empty: "nothing is deployed; deploy a component: edgebus functions deploy NAME FILE.wasm"
-            .to_owned(),
-    };
-    arguments.run(&listing).await
-}
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus functions get triage
-  edgebus functions get triage -o yaml")]
-struct Get {
-    #[command(flatten)]
-    connection: Connection,
-    /// Its name.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    output: Output,
-}
-
-async fn get(arguments: Get) -> Result<u8, Failure> {
+async fn get(arguments: Named) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let answer = client.get(&path_of(&arguments.name)).await?;
     let row = String::from_utf8_lossy(&answer);
     output::one(arguments.output.format, &row, || {
-        Ok(story(&output::parse(&row)?))
+        Ok(story(&client::read(&answer)?))
     })?;
     Ok(OK)
 }
 
-fn story(row: &Value) -> String {
+fn story(function: &Function) -> String {
     let paint = output::paint();
     let mut facts = Facts::new(paint);
-    facts.title("Function", &paint.strong(&plain(&text(row, "/name"))));
+    facts.title("Function", &paint.strong(&plain(&function.name)));
     facts.fact(
         "revision",
         &format!(
             "{}, deployed {}",
-            text(row, "/revision"),
-            time(row, "/deployed_at")
+            function.revision,
+            time(&function.deployed_at)
         ),
     );
-    facts.fact("digest", &text(row, "/digest"));
-    let state = match text(row, "/reason") {
-        reason if reason == "-" => text(row, "/state"),
-        reason => format!("{}: {}", text(row, "/state"), plain(&reason)),
+    facts.fact("digest", &plain(&function.digest));
+    let state = plain(function.state.as_str());
+    let state = match &function.reason {
+        None => state.into_owned(),
+        Some(reason) => format!("{state}: {}", plain(reason)),
     };
     facts.fact("state", &state);
     facts.title("Limits", "of each attempt");
-    let limit = |name: &str| number(row, &format!("/limits/{name}"));
-    facts.fact("memory", &bytes(limit("memory_bytes")));
-    facts.fact("cpu", &output::span(limit("cpu_ms")));
-    facts.fact("timeout", &output::span(limit("timeout_ms")));
-    facts.fact("at once", &format!("{} attempts", limit("concurrency")));
-    facts.fact(
-        "emits",
-        &format!("{} events, {}", limit("emits"), bytes(limit("emit_bytes"))),
-    );
-    facts.fact(
-        "state",
-        &format!(
-            "{} keys, {}",
-            limit("state_writes"),
-            bytes(limit("state_bytes"))
-        ),
-    );
-    facts.fact("output", &bytes(limit("output_bytes")));
-    let config = row.get("config").and_then(Value::as_object);
-    let words = |name: &str| {
-        let list = row.get(name).and_then(Value::as_array);
-        let words: Vec<&str> = list
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        plain(&words.join(", ")).into_owned()
-    };
+    let limits = &function.limits;
+    facts.fact("memory", &bytes(limits.memory_bytes));
+    facts.fact("cpu", &span(limits.cpu_ms));
+    facts.fact("timeout", &span(limits.timeout_ms));
+    facts.fact("at once", &format!("{} attempts", limits.concurrency));
+    let emits = bytes(limits.emit_bytes);
+    facts.fact("emits", &format!("{} events, {emits}", limits.emits));
+    let state = bytes(limits.state_bytes);
+    facts.fact("state", &format!("{} keys, {state}", limits.state_writes));
+    facts.fact("output", &bytes(limits.output_bytes));
     facts.title("Given", "");
-    for (key, value) in config.into_iter().flatten() {
-        let value = plain(value.as_str().unwrap_or("")).into_owned();
-        facts.fact("config", &format!("{} = {value}", plain(key)));
+    for (key, value) in &function.config {
+        facts.fact("config", &format!("{} = {}", plain(key), plain(value)));
     }
-    for (name, member) in [("secrets", "secrets"), ("http", "allow_http")] {
-        let words = words(member);
+    for (name, words) in [
+        ("secrets", &function.secrets),
+        ("http", &function.allow_http),
+    ] {
         if !words.is_empty() {
-            facts.fact(name, &words);
+            facts.fact(name, &plain(&words.join(", ")));
         }
     }
     facts.end()
@@ -230,7 +182,7 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
             arguments.connection.url
         ))?;
     }
-    client.delete(&path_of(&arguments.name)).await?;
+    client.remove_function(&arguments.name).await?;
     output::note(&format!("`{name}` is no longer deployed"));
     Ok(OK)
 }
@@ -241,16 +193,17 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
 /// # Errors
 /// The bus doesn't say.
 async fn pending(client: &Client, name: &str) -> Result<Option<String>, Failure> {
-    let path = Path::new("/v1/deliveries")
-        .with("stage", "pending")
-        .with("function", name)
-        .with("limit", &PENDING_MAX.to_string());
-    let answer = match client.get(path.text()).await {
-        Err(client::Error::Refused { status: 404, .. }) => return Ok(None),
-        answer => answer?,
+    let query = DeliveryQuery {
+        stage: Some(Stage::Pending),
+        function: Some(name.to_owned()),
+        limit: Some(PENDING_MAX as u64),
+        ..DeliveryQuery::default()
     };
-    let page = listing::page(&answer, "deliveries")?;
-    Ok(match page.rows.len() {
+    let page = match client.deliveries(&query).await {
+        Err(client::Error::Refused { status: 404, .. }) => return Ok(None),
+        page => page?,
+    };
+    Ok(match page.deliveries.len() {
         0 => None,
         PENDING_MAX => Some(format!("{PENDING_MAX} or more pending deliveries")),
         count => Some(counted(count, "pending delivery", "pending deliveries")),

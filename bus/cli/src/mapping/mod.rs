@@ -85,9 +85,8 @@ pub fn map_line(mapping: &Mapping, line: &[u8], line_number: u64) -> Result<Even
         ));
     }
     let value = whole(line, line_number)?;
-    let document = template::Document::new(value.get());
     let render = |attribute: &str, template: &Template| {
-        template.render(&document).map_err(|error| InputError {
+        template.render(value.get()).map_err(|error| InputError {
             pointer: format!("/{attribute}"),
             ..at_line(line_number, error)
         })

@@ -1,180 +1,111 @@
-//! Paths of members and indexes, and the cut that they make in JSON text.
+//! JSONPaths in mappings: the value that they name in a line, as it is written there.
 //!
-//! Never here: filters, wildcards and whatever else selects more than one value.
+//! Never here: what is made of the value.
 
 use std::fmt;
 use std::str::FromStr;
 
-use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
-use jsonpath_rust::parser::parse_json_path;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use edgebus_rules::{ApplyError, JsonPath};
 
 use super::{MappingError, TEXT_BYTES_MAX, shown};
 
-/// A JSONPath that names one place: members and indexes only, as `$.a.b[0]` or `$['a']`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MemberPath {
+/// A JSONPath that must select one value of a line.
+#[derive(Clone, Debug)]
+pub(super) struct ValuePath {
     text: String,
-    steps: Vec<Step>,
+    query: JsonPath,
 }
 
-/// One step down.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Step {
-    Member(String),
-    /// From the end where it is negative.
-    Index(i64),
-}
-
-impl FromStr for MemberPath {
+impl FromStr for ValuePath {
     type Err = MappingError;
 
     fn from_str(text: &str) -> Result<Self, MappingError> {
-        let query = parse_query(text)?;
-        Self::of(text, &query).ok_or_else(|| {
-            MappingError::new(
-                format!(
-                    "`{}` may select more than one value, and the data is one part of the line as it is written",
-                    shown(text)
-                ),
-                "name members and indexes only, as in `$.payload.items[0]`",
-            )
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(MappingError::new(
+                format!("the path is longer than {TEXT_BYTES_MAX} bytes"),
+                "write it as in `$.payload.action`",
+            ));
+        }
+        let query = JsonPath::parse(text).map_err(|error| {
+            let remedy = match text.starts_with('$') {
+                true => error.remedy,
+                false => "begin it with `$`, as in `$.payload.action`".to_owned(),
+            };
+            MappingError::new(format!("`{}` is {}", shown(text), error.reason), remedy)
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            query,
         })
     }
 }
 
-impl fmt::Display for MemberPath {
+impl fmt::Display for ValuePath {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)
     }
 }
 
-impl MemberPath {
-    /// The path of `query`, if it has members and indexes only.
-    pub(super) fn of(text: &str, query: &JpQuery) -> Option<Self> {
-        let steps = query.segments.iter().map(|segment| match segment {
-            Segment::Selector(Selector::Name(name)) => Some(Step::Member(name.clone())),
-            Segment::Selector(Selector::Index(index)) => Some(Step::Index(*index)),
-            _ => None,
-        });
-        Some(Self {
-            text: text.to_owned(),
-            steps: steps.collect::<Option<_>>()?,
-        })
-    }
-
-    /// The part of `json` that the path names, as it is written there. Of a member that is given
+impl ValuePath {
+    /// The part of `json` that the path selects, as it is written there. Of a member that is given
     /// twice, the last counts, as for most readers of JSON.
     ///
     /// # Errors
-    /// Which path found nothing.
+    /// The path selects nothing or several values, or the line can't be looked at.
     pub(super) fn cut<'j>(&self, json: &'j str) -> Result<&'j str, MappingError> {
-        let mut rest = json;
-        for step in &self.steps {
-            let below = match step {
-                Step::Member(name) => member(rest, name),
-                Step::Index(index) => item(rest, *index),
+        let values = self.query.values(json).map_err(|error| {
+            let remedy = match error {
+                ApplyError::Event(_) => "publish lines that nest as deep as an event may",
+                _ => "name members and indexes only, as in `$.payload.items[0]`",
             };
-            rest = below.ok_or_else(|| missing(&self.text))?;
+            let reason = format!("`{}` can't be looked up: {error}", shown(&self.text));
+            MappingError::new(reason, remedy)
+        })?;
+        match values.as_slice() {
+            [value] => Ok(value),
+            [] => Err(MappingError::new(
+                format!("`{}` selects nothing in this line", shown(&self.text)),
+                "use a path that every line has, or leave such lines out",
+            )),
+            many => Err(MappingError::new(
+                format!("`{}` selects {} values", shown(&self.text), many.len()),
+                "use a path that selects one",
+            )),
         }
-        Ok(rest)
     }
 }
 
-/// The refusal of a path that selects nothing.
-pub(super) fn missing(path: &str) -> MappingError {
-    MappingError::new(
-        format!("`{}` selects nothing in this line", shown(path)),
-        "use a path that every line has, or leave such lines out",
-    )
-}
+/// A JSONPath that names one place: members and indexes only, as `$.a.b[0]` or `$['a']`.
+#[derive(Clone, Debug)]
+pub struct MemberPath(ValuePath);
 
-/// Parses a JSONPath.
-pub(super) fn parse_query(text: &str) -> Result<JpQuery, MappingError> {
-    let refused = |reason: String| MappingError::new(reason, "write it as in `$.payload.action`");
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(refused(format!(
-            "the path is longer than {TEXT_BYTES_MAX} bytes"
-        )));
-    }
-    parse_json_path(text).map_err(|_| {
-        let reason = format!("`{}` is not a JSONPath", shown(text));
-        let dashed = text.contains('-') && !text.contains('[');
-        match text.split_once('.').filter(|_| dashed) {
-            Some((_, name)) => MappingError::new(
-                reason,
-                format!(
-                    "write a name with such characters in brackets, as in `$['{}']`",
-                    shown(name)
-                ),
+impl FromStr for MemberPath {
+    type Err = MappingError;
+
+    fn from_str(text: &str) -> Result<Self, MappingError> {
+        let path: ValuePath = text.parse()?;
+        if path.query.is_singular() {
+            return Ok(Self(path));
+        }
+        Err(MappingError::new(
+            format!(
+                "`{}` may select more than one value, and the data is one part of the line as it is written",
+                shown(text)
             ),
-            None => refused(reason),
-        }
-    })
-}
-
-fn member<'j>(json: &'j str, name: &str) -> Option<&'j str> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let found = reader.deserialize_map(Members { name });
-    found.ok().flatten().map(RawValue::get)
-}
-
-fn item(json: &str, index: i64) -> Option<&str> {
-    let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    let index = match usize::try_from(index) {
-        Ok(index) => index,
-        Err(_) => items
-            .len()
-            .checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?,
-    };
-    items.get(index).map(|item| item.get())
-}
-
-/// Finds the value of one member of an object.
-struct Members<'n> {
-    name: &'n str,
-}
-
-impl<'j> Visitor<'j> for Members<'_> {
-    type Value = Option<&'j RawValue>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(wanted) = map.next_key_seed(KeyIs(self.name))? {
-            if wanted {
-                found = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
+            "name members and indexes only, as in `$.payload.items[0]`",
+        ))
     }
 }
 
-/// Whether a key is the wanted one, without a copy of it.
-struct KeyIs<'n>(&'n str);
-
-impl<'j> DeserializeSeed<'j> for KeyIs<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'j>>(self, key: D) -> Result<bool, D::Error> {
-        key.deserialize_str(self)
+impl fmt::Display for MemberPath {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
     }
 }
 
-impl Visitor<'_> for KeyIs<'_> {
-    type Value = bool;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+impl MemberPath {
+    /// As [`ValuePath::cut`].
+    pub(super) fn cut<'j>(&self, json: &'j str) -> Result<&'j str, MappingError> {
+        self.0.cut(json)
     }
 }

@@ -116,10 +116,7 @@ fn templates_take_what_the_line_says() {
             "{$.a.b[*]}",
             "Some((7, 1)) /type: `$.a.b[*]` selects 6 values",
         ),
-        (
-            "{$.a.b[2:3]}",
-            "Some((7, 1)) /type: `$.a.b[2:3]` selects a number whose spelling a query can't keep",
-        ),
+        ("{$.a.b[2:3]}", "-1.50"),
         (
             "{$.none}",
             "Some((7, 1)) /type: `$.none` selects nothing in this line",
@@ -162,11 +159,11 @@ fn templates_take_what_the_line_says() {
         ),
         (
             "{$.}",
-            "template: `$.` is not a JSONPath; write it as in `$.payload.action`",
+            "template: `$.` is not a JSONPath query: it ends too early; write a query as in RFC 9535: $.data.labels[?@.name == 'bug']",
         ),
         (
             "{$.detail-type}",
-            "template: `$.detail-type` is not a JSONPath; write a name with such characters in brackets, as in `$['detail-type']`",
+            "template: `$.detail-type` is not a JSONPath query from `-type` on; write a name with such characters in brackets: ['detail-type']",
         ),
         (
             "",
@@ -182,7 +179,7 @@ fn templates_take_what_the_line_says() {
 fn the_data_is_cut_out_and_never_printed_anew() {
     let line = r#" {"a" : {"b":[ 1.0 , {"c":  "\u0041"} ]}, "\u0061\n": [ ] } "#;
     let table = [
-        ("$", line),
+        ("$", line.trim()),
         ("$.a", r#"{"b":[ 1.0 , {"c":  "\u0041"} ]}"#),
         ("$.a.b[0]", "1.0"),
         ("$['a']['b'][-1]", r#"{"c":  "\u0041"}"#),
@@ -196,7 +193,7 @@ fn the_data_is_cut_out_and_never_printed_anew() {
         ),
         (
             "a",
-            "path: `a` is not a JSONPath; write it as in `$.payload.action`",
+            "path: `a` is not a JSONPath query: it doesn't begin with `$`; begin it with `$`, as in `$.payload.action`",
         ),
     ];
     for (path, expected) in table {
@@ -241,7 +238,14 @@ fn a_bad_line_is_told_with_its_number() {
     assert!(error.reason.contains("larger than"), "{}", error.reason);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(map_line(&github(), deep.as_bytes(), 7).is_err());
-    assert!(rendered("{$..x}", &deep).contains("too deeply"));
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    for path in ["{$[0]}", "{$..x}"] {
+        assert!(
+            rendered(path, &deep).contains("64"),
+            "{}",
+            rendered(path, &deep)
+        );
+    }
 }
 
 proptest! {

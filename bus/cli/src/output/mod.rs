@@ -304,16 +304,3 @@ pub(super) fn one(
     }
     write(&text)
 }
-
-/// Reads what the API gave, to show parts of it. Events may hold numbers that no tree can; what is printed
-/// of their data is cut from the text.
-///
-/// # Errors
-/// It is not JSON.
-pub(super) fn parse(json: &str) -> Result<serde_json::Value, Failure> {
-    edgebus_rules::tree(json.as_bytes()).map_err(|error| {
-        Failure::new(format!(
-            "the bus gave an answer that can't be read: {error}; -o json shows it as it is"
-        ))
-    })
-}

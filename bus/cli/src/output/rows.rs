@@ -1,6 +1,5 @@
 //! Lists, page by page: each page is printed as it comes, so that a long list costs no memory.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::table::{Column, Pieces};
@@ -20,10 +19,10 @@ pub(crate) struct Rows {
 impl Rows {
     /// An empty list.
     #[must_use]
-    pub(crate) fn new(format: Format, columns: &'static [Column]) -> Self {
+    pub(crate) fn new(format: Format, columns: impl IntoIterator<Item = Column>) -> Self {
         Self {
             format,
-            table: Pieces::new(columns, width()),
+            table: Pieces::new(columns.into_iter().collect(), width()),
             printed: 0,
         }
     }
@@ -40,42 +39,37 @@ impl Rows {
     /// As [`write`], and rows that can't be shown in the format.
     pub(crate) fn page(
         &mut self,
-        rows: &[&RawValue],
-        cells: impl Fn(&Value) -> Vec<String>,
+        rows: &[impl AsRef<RawValue>],
+        cells: impl Fn(&str) -> Result<Vec<String>, Failure>,
     ) -> Result<(), Failure> {
         if rows.is_empty() {
             return Ok(());
         }
+        let count = rows.len() as u64;
+        let rows = rows.iter().map(|row| row.as_ref().get());
         let text = match self.format {
             Format::Table => {
-                let lines: Result<Vec<_>, Failure> = rows
-                    .iter()
-                    .map(|row| Ok(cells(&super::parse(row.get())?)))
-                    .collect();
+                let lines: Result<Vec<_>, Failure> = rows.map(cells).collect();
                 self.table.next(lines?) + "\n"
             }
             Format::Json => self.json(rows),
-            Format::Jsonl => rows
-                .iter()
-                .map(|row| json::compact(row.get()) + "\n")
-                .collect(),
+            Format::Jsonl => rows.map(|row| json::compact(row) + "\n").collect(),
             Format::Yaml => {
-                let entries: Result<String, Failure> =
-                    rows.iter().map(|row| yaml::entry(row.get())).collect();
+                let entries: Result<String, Failure> = rows.map(yaml::entry).collect();
                 entries?
             }
         };
-        self.printed += rows.len() as u64;
+        self.printed += count;
         write(&text)
     }
 
-    fn json(&self, rows: &[&RawValue]) -> String {
+    fn json<'r>(&self, rows: impl Iterator<Item = &'r str>) -> String {
         let mut out = String::new();
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in rows.enumerate() {
             let first = self.printed == 0 && index == 0;
             out.push_str(if first { "[\n" } else { ",\n" });
             let columns = super::JSON_COLUMNS - ENTRY_INDENT.len();
-            let laid_out = json::indented(row.get(), columns);
+            let laid_out = json::indented(row, columns);
             out.push_str(ENTRY_INDENT);
             out.push_str(&laid_out.replace('\n', &format!("\n{ENTRY_INDENT}")));
         }

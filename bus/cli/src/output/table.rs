@@ -88,7 +88,7 @@ impl Column {
 
 /// A table that is printed in pieces: the widths that one piece needed hold for the next ones.
 pub(crate) struct Pieces {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     /// What each column needed so far.
     needed: Vec<u16>,
     /// The columns that the last titles named.
@@ -106,10 +106,10 @@ struct Layout {
 impl Pieces {
     /// A table of these columns, to fit into `width_max`.
     #[must_use]
-    pub(crate) fn new(columns: &'static [Column], width_max: Option<u16>) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, width_max: Option<u16>) -> Self {
         Self {
-            columns,
             needed: columns.iter().map(|own| width_of(own.title)).collect(),
+            columns,
             shown: Vec::new(),
             width_max,
         }
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn columns_stand_below_each_other_over_all_pieces() {
-        let mut table = Pieces::new(COLUMNS, None);
+        let mut table = Pieces::new(COLUMNS.to_vec(), None);
         let first = table.next(vec![row("orders", 7), row("a-longer-name", 1_204)]);
         assert_eq!(
             first,
@@ -256,7 +256,7 @@ mod tests {
     fn rows_are_cut_to_the_width_and_what_a_terminal_obeys_is_shown() {
         const COLUMNS: &[Column] = &[Column::words("NAME"), Column::whole("AT")];
         let row = |name: &str, number: u32| vec![name.to_owned(), format!("12:30:{number:02}Z")];
-        let mut table = Pieces::new(COLUMNS, Some(20));
+        let mut table = Pieces::new(COLUMNS.to_vec(), Some(20));
         let text = table.next(vec![row(&"long ".repeat(20), 1), row("\x1b[31mred\n", 2)]);
         assert!(text.lines().all(|line| columns(line) <= 20), "{text}");
         assert_eq!(text.lines().count(), 3, "{text}");
@@ -276,7 +276,7 @@ mod tests {
     /// What a table of `width` columns looks like.
     fn check(width: Option<u16>, rows: &[[&str; 6]], expected: &str) {
         let rows = rows.iter().map(|row| row.map(str::to_owned).to_vec());
-        let text = Pieces::new(LETTERS, width).next(rows.collect());
+        let text = Pieces::new(LETTERS.to_vec(), width).next(rows.collect());
         assert_eq!(text, expected);
     }
 

@@ -1,11 +1,11 @@
 //! JSON text as YAML, members in their order.
 //!
-//! Whole numbers of 64 bits keep their value; all others go through a double, as YAML's readers do.
+//! Whole numbers of 64 bits keep their value; all others go through a double, as YAML's readers do. Texts that
+//! YAML 1.1 or 1.2 would read as something else (`no`, `1:20`, `0o7`) are quoted.
 
-use std::fmt;
+use std::fmt::Display;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde_transcode::Transcoder;
 
 use super::plain::is_unsafe;
 use crate::Failure;
@@ -15,7 +15,8 @@ use crate::Failure;
 /// # Errors
 /// The text is not JSON or nested too deeply for YAML.
 pub(crate) fn document(json: &str) -> Result<String, Failure> {
-    let text = print(&read(json)?)?;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let text = printed(serde_saphyr::to_string(&Transcoder::new(&mut reader)))?;
     Ok(if is_safe(&text) {
         text
     } else {
@@ -28,7 +29,8 @@ pub(crate) fn document(json: &str) -> Result<String, Failure> {
 /// # Errors
 /// As [`document`].
 pub(crate) fn entry(json: &str) -> Result<String, Failure> {
-    let text = print(&Tree::List(vec![read(json)?]))?;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let text = printed(serde_saphyr::to_string(&[Transcoder::new(&mut reader)]))?;
     Ok(if is_safe(&text) {
         text
     } else {
@@ -42,98 +44,8 @@ fn is_safe(text: &str) -> bool {
     !text.chars().any(|own| is_unsafe(own) && own != '\n')
 }
 
-fn read(json: &str) -> Result<Tree, Failure> {
-    serde_json::from_str(json)
-        .map_err(|error| Failure::new(format!("this can't be shown as YAML: {error}; try -o json")))
-}
-
-fn print(tree: &Tree) -> Result<String, Failure> {
-    serde_saphyr::to_string(tree)
-        .map_err(|error| Failure::new(format!("this can't be shown as YAML: {error}; try -o json")))
-}
-
-/// A JSON value with its members in order.
-enum Tree {
-    Null,
-    Boolean(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Double(f64),
-    Text(String),
-    List(Vec<Tree>),
-    Map(Vec<(String, Tree)>),
-}
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TreeVisitor;
-        impl<'de> Visitor<'de> for TreeVisitor {
-            type Value = Tree;
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("a JSON value")
-            }
-            fn visit_unit<E>(self) -> Result<Tree, E> {
-                Ok(Tree::Null)
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-                Ok(Tree::Boolean(value))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-                Ok(Tree::Unsigned(value))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-                Ok(Tree::Signed(value))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-                Ok(Tree::Double(value))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-                Ok(Tree::Text(value.to_owned()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    list.push(item);
-                }
-                Ok(Tree::List(list))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Tree::Map(members))
-            }
-        }
-        deserializer.deserialize_any(TreeVisitor)
-    }
-}
-
-impl Serialize for Tree {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Boolean(value) => serializer.serialize_bool(*value),
-            Self::Unsigned(value) => serializer.serialize_u64(*value),
-            Self::Signed(value) => serializer.serialize_i64(*value),
-            Self::Double(value) => serializer.serialize_f64(*value),
-            Self::Text(value) => serializer.serialize_str(value),
-            Self::List(list) => {
-                let mut seq = serializer.serialize_seq(Some(list.len()))?;
-                for item in list {
-                    seq.serialize_element(item)?;
-                }
-                seq.end()
-            }
-            Self::Map(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, value)?;
-                }
-                map.end()
-            }
-        }
-    }
+fn printed(text: Result<String, impl Display>) -> Result<String, Failure> {
+    text.map_err(|error| Failure::new(format!("this can't be shown as YAML: {error}; try -o json")))
 }
 
 #[cfg(test)]
@@ -141,15 +53,81 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_keep_their_order_and_text_its_type() {
-        let json = r#"{"b":1,"a":[true,null,-2,1.5,"no","12","line\nline"],"e":{},"l":[]}"#;
-        let yaml = document(json).unwrap();
+    fn members_keep_their_order_and_values_their_type() {
+        let texts = [
+            "no",
+            "on",
+            "Yes",
+            "y",
+            "n",
+            "null",
+            "~",
+            "true",
+            "12",
+            "1:20",
+            "0x1F",
+            "0o17",
+            "010",
+            "1_000",
+            "1e3",
+            ".inf",
+            "-",
+            "- a",
+            "a: b",
+            "a #b",
+            "#",
+            "",
+            " ",
+            " a ",
+            "@x",
+            "*x",
+            "&x",
+            "!x",
+            "%x",
+            "|",
+            ">",
+            "?",
+            "'",
+            "\"",
+            "{}",
+            "[]",
+            "2026-07-01",
+            "2026-07-01T12:00:00Z",
+            "<<",
+            "=",
+            "line\nline",
+            "\n",
+            "line\n",
+            " line\n  line\n\n",
+            "\ttab",
+            "a\\b",
+        ];
+        let quoted = serde_json::to_string(&texts[..]).unwrap();
+        let names: Vec<String> = texts
+            .iter()
+            .map(|text| format!("{}:1", serde_json::json!(text)))
+            .collect();
+        let whole = [
+            u64::MAX.to_string(),
+            i64::MIN.to_string(),
+            "9007199254740993".to_owned(),
+        ]
+        .join(",");
+        let json = format!(
+            r#"{{"b":{quoted},"a":[true,null,-2,1.5,{whole},[[]],[{{}}]],"c":{{{}}},"e":{{}},"l":[]}}"#,
+            names.join(",")
+        );
+        let yaml = document(&json).unwrap();
         assert!(yaml.find("b:") < yaml.find("a:"), "{yaml}");
         let back: serde_json::Value = serde_saphyr::from_str(&yaml).unwrap();
-        assert_eq!(
-            back,
-            serde_json::from_str::<serde_json::Value>(json).unwrap()
-        );
+        let wanted: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, wanted, "{yaml}");
+        // What other readers take for a boolean or a number is quoted.
+        for text in ["no", "on", "1:20", "0o17", "1_000"] {
+            assert!(!yaml.contains(&format!("- {text}\n")), "{text}: {yaml}");
+        }
+        assert!(document("[1").is_err() && document("").is_err());
+        assert!(document(&"[".repeat(100_000)).is_err());
     }
 
     #[test]

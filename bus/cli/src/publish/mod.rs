@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, BufReader};
 
-use super::client::Client;
+use super::client::{Client, STRUCTURED};
 use super::connection::Connection;
 use super::mapping::{self, Mapping, MemberPath, Template};
 use super::output::{self, Format, Output, Progress};
@@ -132,13 +132,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let event = single::event(&arguments)?;
     let mut body = Vec::new();
     wire::encode(&mut body, &event);
-    let answer = client
-        .post(
-            &path(&arguments.bus),
-            "application/cloudevents+json",
-            Bytes::from(body),
-        )
-        .await?;
+    let path = format!("/v1/buses/{}/events", arguments.bus);
+    let request = client.request("POST", path);
+    let answer = request.body(STRUCTURED, body).send().await?;
     let answer = String::from_utf8_lossy(&answer);
     output::one(arguments.output.format, &answer, || {
         Ok(answer.clone().into_owned())
@@ -150,10 +146,6 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// runs in the background has `/dev/null` there: both are character devices.
 fn may_have_lines() -> bool {
     std::fs::metadata("/dev/stdin").is_ok_and(|found| !found.file_type().is_char_device())
-}
-
-fn path(bus: &str) -> String {
-    format!("/v1/buses/{bus}/events")
 }
 
 fn mapping_of(arguments: &Arguments) -> Result<Option<Mapping>, Failure> {
@@ -238,7 +230,7 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
     let progress = Progress::on_terminal("publishing");
     let mut outbox = Outbox::new(
         client,
-        path(&arguments.bus),
+        &arguments.bus,
         arguments.batch,
         (!streams).then_some(FILE_PATIENCE),
         &progress,
@@ -473,8 +465,7 @@ mod tests {
     async fn what_was_read_before_the_input_broke_is_to_be_sent() {
         let client = Client::new("http://127.0.0.1:1").unwrap();
         let progress = Progress::on_terminal("publishing");
-        let path = path("default");
-        let mut outbox = Outbox::new(&client, path, 100, None, &progress, Format::Table);
+        let mut outbox = Outbox::new(&client, "default", 100, None, &progress, Format::Table);
         let each = Each {
             mapping: None,
             random_ids: false,

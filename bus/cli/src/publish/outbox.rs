@@ -8,12 +8,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use edgebus_api::{Accepted, AcceptedEach, Settled};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::Failure;
 use crate::client::{self, Client};
-use crate::output::{self, Column, Format, Progress, Rows, counted};
+use crate::output::{self, Format, Progress, Rows, counted};
 use edgebus_http::wire;
 use edgebus_model::Event;
 use edgebus_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
@@ -27,8 +28,6 @@ const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
 /// Skipped lines that are told one by one.
 const SKIPPED_TOLD: u64 = 20;
-/// A table of answers is never printed: people get the tally.
-const COLUMNS: &[Column] = &[];
 
 /// What a run came to.
 #[derive(Default)]
@@ -95,7 +94,8 @@ struct Waiting {
 /// Events that wait for their request, and the tally of those that were sent.
 pub(super) struct Outbox<'a> {
     client: &'a Client,
-    path: String,
+    /// The bus that they go to.
+    bus: String,
     batch_events: usize,
     /// How long a bus that is away is waited for; `None` waits without end.
     patience: Option<Duration>,
@@ -110,24 +110,11 @@ pub(super) struct Outbox<'a> {
     pub(super) counts: Counts,
 }
 
-#[derive(serde::Deserialize)]
-struct Results<'a> {
-    #[serde(borrow)]
-    results: Vec<&'a RawValue>,
-}
-
-#[derive(serde::Deserialize)]
-struct Accepted {
-    id: String,
-    position: u64,
-    duplicate: bool,
-}
-
 impl<'a> Outbox<'a> {
-    /// An empty one that posts to `path`, `batch_events` at a time.
+    /// An empty one that publishes on `bus`, `batch_events` at a time.
     pub(super) fn new(
         client: &'a Client,
-        path: String,
+        bus: &str,
         batch_events: u64,
         patience: Option<Duration>,
         progress: &'a Progress,
@@ -135,14 +122,14 @@ impl<'a> Outbox<'a> {
     ) -> Self {
         Self {
             client,
-            path,
+            bus: bus.to_owned(),
             batch_events: usize::try_from(batch_events).unwrap_or(BATCH_EVENTS_MAX),
             patience,
             skip_invalid: false,
             progress,
             queue: VecDeque::new(),
             bytes: 0,
-            rows: Rows::new(format, COLUMNS),
+            rows: Rows::new(format, []),
             format,
             counts: Counts::default(),
         }
@@ -212,27 +199,30 @@ impl<'a> Outbox<'a> {
 
     /// Takes the answer to the first `count` events: each was accepted or refused for itself.
     fn settle(&mut self, answer: &[u8], count: usize) -> Result<(), Failure> {
-        let results: Results<'_> = client::read(answer)?;
+        let results: AcceptedEach<Box<RawValue>> = client::read(answer)?;
         self.counts.requests += 1;
         let sent: Vec<Waiting> = self.queue.drain(..count).collect();
         self.bytes -= sent.iter().map(|waiting| waiting.json.len()).sum::<usize>();
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for (index, row) in results.results.iter().enumerate() {
-            if let Some(error) = client::refused_row(row.get().as_bytes(), index)? {
-                let place = sent.get(index).map(|waiting| waiting.place);
-                let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-                let failure = Failure::from(error);
-                refused.push(Failure {
-                    message: format!("{place}{}", failure.message),
-                    ..failure
-                });
-                continue;
+            match client::read(row.get().as_bytes())? {
+                Settled::Accepted(one) => {
+                    accepted.push(row);
+                    self.count(one);
+                }
+                Settled::Refused(one) => {
+                    let place = sent.get(index).map(|waiting| waiting.place);
+                    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+                    let failure = client::refused_entry(one.problem, index);
+                    refused.push(Failure {
+                        message: format!("{place}{}", failure.message),
+                        ..failure
+                    });
+                }
             }
-            accepted.push(*row);
-            self.count(client::read(row.get().as_bytes())?);
         }
         if self.format != Format::Table {
-            self.rows.page(&accepted, |_| Vec::new())?;
+            self.rows.page(&accepted, |_| Ok(Vec::new()))?;
         }
         self.progress.detail(&format!(
             "{} events",
@@ -303,15 +293,11 @@ impl<'a> Outbox<'a> {
     }
 
     async fn deliver(&self, body: Bytes) -> Result<Bytes, Failure> {
-        let content_type = "application/cloudevents-batch+json";
+        let bus = self.client.bus(&self.bus);
         let began = Instant::now();
         let (mut told, mut wait) = (false, *RETRY.start());
         loop {
-            let error = match self
-                .client
-                .post_lenient(&self.path, content_type, body.clone())
-                .await
-            {
+            let error = match bus.publish_lenient_json(body.clone()).await {
                 Ok(answer) => {
                     if told {
                         output::note("the bus is back");
@@ -325,8 +311,7 @@ impl<'a> Outbox<'a> {
                 return Err(error.into());
             }
             if !told {
-                let words = error.to_string();
-                let reason = words.split("; ").next().unwrap_or_default();
+                let reason = client::reason(&error);
                 output::note(&format!("{reason}; waiting until it is back"));
                 told = true;
             }
@@ -363,8 +348,7 @@ mod tests {
         let url = format!("http://{}", silent.local_addr().unwrap());
         let client = Client::new(&url).unwrap();
         let progress = Progress::on_terminal("publishing");
-        let path = "/v1/events".to_owned();
-        let mut outbox = Outbox::new(&client, path, 100, None, &progress, Format::Table);
+        let mut outbox = Outbox::new(&client, "default", 100, None, &progress, Format::Table);
         let event = Event {
             data: edgebus_model::Data::Json(vec![b'1'; BATCH_BYTES_MAX / 4].into()),
             ..Event::unreadable()

@@ -3,21 +3,18 @@
 //!
 //! Never here: another idea of matching. The verdict is `view`'s, as the bus's own are.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use edgebus_api::Rule;
 
 use crate::connection::Connection;
 use crate::events::pattern_text;
 use crate::output::{self, JSON_COLUMNS, json, plain};
 use crate::story::Explained;
 use crate::validate::{Checked, Format};
-use crate::{Failure, OK, event_file, listing, moment};
-use edgebus_manifest::view::{
-    self, FilterVerdict, Unjudged, Verdict, View, parse_filter, parse_pattern,
-};
+use crate::{Failure, OK, event_file, moment};
+use edgebus_http::verdict::{of_rule, of_trial};
+use edgebus_manifest::view::{self, Unjudged, Verdict, View, parse_filter, parse_pattern};
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Code, InputConfig, Name, RuleConfig, SubscriptionName, Target, TargetConfig};
 
@@ -59,15 +56,6 @@ pub(super) struct Arguments {
     output: Format,
 }
 
-/// A verdict on no rule, as the bus answers a trial.
-#[derive(Serialize)]
-struct Trial<'v> {
-    matched: bool,
-    explanation: &'v Option<edgebus_rules::Explanation>,
-    #[serde(rename = "where")]
-    filters: &'v [FilterVerdict],
-}
-
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let bytes = event_file::read(&arguments.event)?;
     let hint = "It needs specversion, id, source and type; rules look at the rest";
@@ -89,7 +77,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
                 .coded(Code::PatternInvalid),
         })?;
     if arguments.output == Format::Json {
-        let document = document(&verdict, arguments.name.is_some())?;
+        let document = document(verdict, arguments.name.is_some())?;
         return output::write(&format!("{}\n", json::indented(&document, JSON_COLUMNS)))
             .map(|()| OK);
     }
@@ -109,15 +97,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-fn document(verdict: &Verdict, named: bool) -> Result<String, Failure> {
-    let document = if named {
-        serde_json::to_string(verdict)
-    } else {
-        serde_json::to_string(&Trial {
-            matched: verdict.matched,
-            explanation: &verdict.explanation,
-            filters: &verdict.filters,
-        })
+fn document(verdict: Verdict, named: bool) -> Result<String, Failure> {
+    let document = match named {
+        true => serde_json::to_string(&of_rule(verdict)),
+        false => serde_json::to_string(&of_trial(verdict, false)),
     };
     document.map_err(|error| Failure::new(format!("the verdict can't be printed: {error}")))
 }
@@ -189,46 +172,25 @@ fn of_manifest(name: &str, file: &std::path::Path) -> Result<RuleConfig, Failure
     rules.find(|rule| rule.name.as_str() == name).ok_or(none)
 }
 
-/// A rule as the bus lists it, as far as a verdict needs it.
-#[derive(Deserialize)]
-struct Listed<'a> {
-    name: String,
-    bus: String,
-    #[serde(borrow, rename = "match")]
-    pattern: &'a RawValue,
-    #[serde(rename = "where")]
-    filters: Vec<String>,
-    #[serde(borrow)]
-    to: Vec<ListedTarget<'a>>,
-}
-
-#[derive(Deserialize)]
-struct ListedTarget<'a> {
-    function: String,
-    name: String,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    input_paths: Option<BTreeMap<String, String>>,
-    input_template: Option<String>,
-}
-
 async fn active(name: &str, connection: &Connection) -> Result<RuleConfig, Failure> {
     let client = connection.client()?;
-    let hint = format!(
-        "active rule `{}`; edgebus rules ls lists them, and --manifest takes one from a file",
-        plain(name)
-    );
-    let listed = listing::find(&client, "rules", "name", name, &hint).await?;
-    rule_of(&listed)
+    let mut rules = client.rules().await?.rules.into_iter();
+    let listed = rules.find(|rule: &Rule| rule.name == name);
+    let listed = listed.ok_or_else(|| {
+        Failure::new(format!(
+            "there is no active rule `{}`; edgebus rules ls lists them, and --manifest takes one from a file",
+            plain(name)
+        ))
+    })?;
+    rule_of(listed)
 }
 
-fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
+fn rule_of(listed: Rule) -> Result<RuleConfig, Failure> {
     let unread = |error: &dyn std::error::Error| {
         Failure::new(format!("the bus's rule can't be read: {error}"))
     };
-    let listed: Listed<'_> = serde_json::from_str(listed).map_err(|error| unread(&error))?;
     let rule = name(&listed.name)?;
-    let target = |target: ListedTarget<'_>| {
+    let target = |target: edgebus_api::Target| {
         let input = match (target.input, target.input_template) {
             (Some(input), _) => Some(view::input_config(input.get())),
             (None, Some(template)) => Some(InputConfig::EventBridge {
@@ -237,7 +199,7 @@ fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
             }),
             (None, None) => None,
         };
-        let to = Target::Function(name(&target.function)?);
+        let to = Target::Function(name(&target.target.function.unwrap_or_default())?);
         Ok(TargetConfig {
             name: SubscriptionName::new(&target.name).map_err(|error| unread(&error))?,
             input,
@@ -249,10 +211,7 @@ fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
         description: None,
         name: rule.clone(),
         bus: name(&listed.bus)?,
-        pattern: match listed.pattern.get() {
-            "null" => None,
-            pattern => Some(pattern.to_owned()),
-        },
+        pattern: listed.pattern.map(|pattern| pattern.get().to_owned()),
         filters: listed.filters,
         targets: listed
             .to
@@ -266,13 +225,15 @@ fn rule_of(listed: &str) -> Result<RuleConfig, Failure> {
 mod tests {
     use super::*;
 
+    const RETRY: &str = r#"{"attempts":3,"initial_ms":200,"factor":2.0,"max_ms":1000,"jitter":true,"max_age_ms":86400000}"#;
+
     #[test]
     fn a_rule_is_read_back_as_the_bus_lists_it() {
         let check = |target: &str| {
             let listed = format!(
-                r#"{{"name":"r","bus":"b","match":{{"n":[1.0]}},"where":["$.x"],"to":[{{"function":"f","name":"n"{target},"retry":{{}}}}]}}"#
+                r#"{{"name":"r","bus":"b","enabled":true,"match":{{"n":[1.0]}},"where":["$.x"],"to":[{{"function":"f","name":"n"{target},"retry":{RETRY},"dead_letter_ms":1}}]}}"#
             );
-            let rule = rule_of(&listed).unwrap();
+            let rule = rule_of(serde_json::from_str(&listed).unwrap()).unwrap();
             assert_eq!(rule.pattern.as_deref(), Some(r#"{"n":[1.0]}"#));
             assert_eq!(rule.filters, ["$.x"]);
             rule.targets[0].input.clone()
@@ -292,6 +253,5 @@ mod tests {
                 template: "<x>".to_owned(),
             })
         );
-        assert!(rule_of("{}").is_err());
     }
 }

@@ -1,10 +1,8 @@
 //! One attempt: when it ran, how it ended, the backtrace, and the function's output.
 
-use serde_json::Value;
-
 use super::super::output::{Paint, counted, duration, parse_time, plain, span, time};
 use super::facts::{Facts, safe_ends};
-use crate::listing::text;
+use edgebus_api::{Attempt, AttemptEnded, Outcome, Trial};
 
 /// Lines of output that a story shows of one attempt: half from the beginning, half from the end.
 const OUTPUT_LINES_MAX: usize = 40;
@@ -34,7 +32,7 @@ const PLUMBING_MAX: usize = 3;
 
 /// Attempts that all ended the same way, as a part of a story: the first one, and when the others were.
 /// Frames that are not the user's own are shown where `full` is.
-pub(super) fn write(facts: &mut Facts, attempts: &[&Value], accepted_at: &str, full: bool) {
+pub(super) fn write(facts: &mut Facts, attempts: &[Attempt], accepted_at: &str, full: bool) {
     let Some((attempt, others)) = attempts.split_first() else {
         return;
     };
@@ -42,18 +40,17 @@ pub(super) fn write(facts: &mut Facts, attempts: &[&Value], accepted_at: &str, f
     let (Some(first), Some(last)) = (others.first(), others.last()) else {
         return;
     };
-    let number = |attempt: &Value| text(attempt, "/number");
-    let started = |attempt: &Value| time(&text(attempt, "/started_at"));
+    let started = |attempt: &Attempt| time(&attempt.started_at);
     let words = match others.len() {
         1 => format!(
             "Attempt {} ended the same, {}",
-            number(first),
+            first.number,
             started(first)
         ),
         _ => format!(
             "Attempts {} to {} ended the same, {} to {}",
-            number(first),
-            number(last),
+            first.number,
+            last.number,
             started(first),
             started(last)
         ),
@@ -63,47 +60,67 @@ pub(super) fn write(facts: &mut Facts, attempts: &[&Value], accepted_at: &str, f
 }
 
 /// True if both ended in the same way and wrote the same.
-pub(super) fn same(one: &Value, other: &Value) -> bool {
-    ["outcome", "message", "output"]
-        .iter()
-        .all(|member| one.get(member) == other.get(member))
+pub(super) fn same(one: &Attempt, other: &Attempt) -> bool {
+    one.outcome == other.outcome && one.message == other.message && one.output == other.output
 }
 
-fn write_one(facts: &mut Facts, attempt: &Value, accepted_at: &str, full: bool) {
-    let started = text(attempt, "/started_at");
-    let since = parse_time(&started)
+/// How something ended that ran, and what it wrote.
+pub(super) struct End<'a> {
+    outcome: &'a Outcome,
+    message: Option<&'a str>,
+    output: Option<&'a str>,
+}
+
+impl<'a> From<&'a Attempt> for End<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
+        Self {
+            outcome: &attempt.outcome,
+            message: attempt.message.as_deref(),
+            output: attempt.output.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Trial> for End<'a> {
+    fn from(trial: &'a Trial) -> Self {
+        Self {
+            outcome: &trial.outcome,
+            message: trial.message.as_deref(),
+            output: Some(&trial.output),
+        }
+    }
+}
+
+fn write_one(facts: &mut Facts, attempt: &Attempt, accepted_at: &str, full: bool) {
+    let started = &attempt.started_at;
+    let since = parse_time(started)
         .zip(parse_time(accepted_at))
         .map(|(started, accepted)| {
             format!(", {} after acceptance", span(started.ms_since(accepted)))
         })
         .unwrap_or_default();
-    let ran = attempt
-        .get("duration_us")
-        .and_then(Value::as_u64)
-        .unwrap_or(0);
-    let number = text(attempt, "/number");
+    let ran = duration(attempt.duration_us);
     facts.title(
-        &format!("Attempt {number}"),
-        &format!("{}{since}, ran {}", time(&started), duration(ran)),
+        &format!("Attempt {}", attempt.number),
+        &format!("{}{since}, ran {ran}", time(started)),
     );
-    write_end(facts, attempt, full);
+    write_end(facts, &attempt.into(), full);
 }
 
 /// How it ended, and what was written.
-pub(super) fn write_end(facts: &mut Facts, attempt: &Value, full: bool) {
+pub(super) fn write_end(facts: &mut Facts, end: &End<'_>, full: bool) {
     let paint = facts.paint;
-    let class = text(attempt, "/outcome");
-    let message = attempt.get("message").and_then(Value::as_str).unwrap_or("");
-    let mut lines = message.lines();
+    let class = end.outcome.as_str();
+    let mut lines = end.message.unwrap_or("").lines();
     let first = plain(lines.next().unwrap_or("")).into_owned();
-    let words = words(&class);
+    let words = words(end.outcome);
     let told = match (words.is_empty(), first.is_empty()) {
         (true, _) => first,
         (false, true) => words.to_owned(),
         (false, false) => format!("{words}: {first}"),
     };
-    let name = format!("  {class:<10}");
-    let head = paint.outcome(&class, &name);
+    let name = format!("  {:<10}", plain(class));
+    let head = paint.outcome(class, &name);
     facts.line(&format!("{head}{told}"));
     let frames: Vec<(String, bool)> = lines
         .map(|frame| {
@@ -133,8 +150,7 @@ pub(super) fn write_end(facts: &mut Facts, attempt: &Value, full: bool) {
         let words = format!("… {frames} of the runtime; --full shows them");
         facts.line(&format!("              {}", paint.faint(&words)));
     }
-    let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
-    write_output(facts, output);
+    write_output(facts, end.output.unwrap_or(""));
 }
 
 /// A frame without the compiler's hashes of crates, as in `std[d123b7a1a2ed1472]::process::abort`.
@@ -176,39 +192,35 @@ fn write_output(facts: &mut Facts, output: &str) {
 }
 
 /// An outcome in words, where its class alone does not say it.
-fn words(class: &str) -> &'static str {
-    match class {
-        "success" => "the function returned success",
-        "retry" => "the function asked to be tried again",
-        "reject" => "the function said that trying again is useless",
+fn words(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "the function returned success",
+        Outcome::Retry => "the function asked to be tried again",
+        Outcome::Reject => "the function said that trying again is useless",
         _ => "",
     }
 }
 
 /// One attempt for a log: a line that says which and how it ended, and what the function wrote.
 #[must_use]
-pub(crate) fn log_lines(attempt: &Value, paint: Paint) -> String {
-    let class = text(attempt, "/outcome");
-    let ran = attempt
-        .get("duration_us")
-        .and_then(Value::as_u64)
-        .unwrap_or(0);
+pub(crate) fn log_lines(attempt: &AttemptEnded, paint: Paint) -> String {
+    let class = attempt.outcome.as_str();
     let mut out = format!(
         "{}  {}  {}  attempt {}  {}  {}",
-        paint.faint(&time(&text(attempt, "/started_at"))),
-        text(attempt, "/id"),
-        plain(&text(attempt, "/rule")),
-        text(attempt, "/attempt"),
-        paint.outcome(&class, &class),
-        paint.faint(&duration(ran)),
+        paint.faint(&time(&attempt.started_at)),
+        plain(&attempt.id),
+        plain(&attempt.rule),
+        attempt.attempt,
+        paint.outcome(class, &plain(class)),
+        paint.faint(&duration(attempt.duration_us)),
     );
-    let message = attempt.get("message").and_then(Value::as_str).unwrap_or("");
+    let message = attempt.message.as_deref().unwrap_or("");
     if let Some(first) = message.lines().next() {
         out.push_str("  ");
         out.push_str(&plain(first));
     }
     out.push('\n');
-    let output = attempt.get("output").and_then(Value::as_str).unwrap_or("");
+    let output = attempt.output.as_deref().unwrap_or("");
     for line in output.lines() {
         out.push_str("  ");
         out.push_str(&paint.faint(MARGIN));

@@ -1,6 +1,6 @@
-//! Formats the API's JSON about one thing for people.
+//! Formats what the API gave of one thing for people.
 //!
-//! Everything here is a pure function of that JSON, the time and the colours, so that each story has a
+//! Everything here is a pure function of its structs, the time and the colours, so that each story has a
 //! golden file. Never here: a request, a clock, a terminal.
 
 mod attempt;
@@ -15,7 +15,7 @@ mod verdict;
 
 pub(super) use attempt::log_lines;
 pub(super) use delivery::Story;
-pub(super) use event::{event, event_of};
+pub(super) use event::event;
 pub(super) use facts::Facts;
 pub(super) use policy::retry as retry_words;
 pub(super) use trial::trial;

@@ -31,7 +31,7 @@ fn check(name: &str, text: &str) {
 }
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"o-1004","source":"/shop","type":"com.example.order.placed","subject":"o-1004","datacontenttype":"application/json","correlationid":"c-7","data":{"id":"o-1004","customer":"kenji","total": 12000.00,"lines":[{"sku":"vase","quantity":1,"unit_cents":1200000},{"sku":"lamp","quantity":2,"unit_cents":6900}],"note":"ring \u001b[31m twice"}}"#;
-const RULE: &str = r#"{"name":"orders","bus":"default","match":{"type":["com.example.order.placed"],"data":{"total":[{"numeric":[">",100.00]}]}},"where":["$.data.lines[?@.quantity > 0]"],"to":[{"function":"enricher","name":"orders/enricher","retry":{"attempts":3,"initial_ms":200,"factor":2.0,"max_ms":1000,"jitter":true,"max_age_ms":86400000},"dead_letter_ms":1209600000}]}"#;
+const RULE: &str = r#"{"name":"orders","bus":"default","enabled":true,"match":{"type":["com.example.order.placed"],"data":{"total":[{"numeric":[">",100.00]}]}},"where":["$.data.lines[?@.quantity > 0]"],"to":[{"function":"enricher","name":"orders/enricher","retry":{"attempts":3,"initial_ms":200,"factor":2.0,"max_ms":1000,"jitter":true,"max_age_ms":86400000},"dead_letter_ms":1209600000}]}"#;
 
 fn attempt(
     number: u32,
@@ -68,6 +68,11 @@ fn tell(delivery: &str, event: Option<&str>, rule: Option<&str>, on: bool) -> St
     tell_full(delivery, event, rule, on, false)
 }
 
+/// Reads what the API would have sent.
+fn read<T: serde::de::DeserializeOwned>(json: &str) -> T {
+    serde_json::from_str(json).unwrap()
+}
+
 fn tell_full(
     delivery: &str,
     event: Option<&str>,
@@ -75,15 +80,16 @@ fn tell_full(
     on: bool,
     full: bool,
 ) -> String {
+    let (event, rule) = (event.map(read), rule.map(read));
     let story = Story {
-        delivery,
-        event,
-        rule,
+        delivery: &read(delivery),
+        event: event.as_ref(),
+        rule: rule.as_ref(),
         now: parse_time(NOW).unwrap(),
         full,
         paint: Paint { on },
     };
-    story.tell().unwrap()
+    story.tell()
 }
 
 const TRAP: &str = "panicked at src/lib.rs:17:5: no rate \u{1b}[2J for JPY\n  at __rustc::rust_panic\n  at std::panicking::panic_with_hook\n  at core::panicking::panic_fmt\n  at enricher::rate\n  at enricher::handle\n  at <edgebus_sdk::host::Guest as Export>::handle\n  at wit_bindgen::rt::run";
@@ -173,7 +179,8 @@ fn a_success_tells_its_event_as_it_was_published() {
 
 #[test]
 fn what_is_pending_tells_when_it_is_tried_again() {
-    let unconditional = r#"{"name":"orders","bus":"default","match":null,"where":[],"to":[]}"#;
+    let unconditional =
+        r#"{"name":"orders","bus":"default","enabled":true,"match":null,"where":[],"to":[]}"#;
     let long = (1..=60)
         .map(|line| format!("INFO line {line}\n"))
         .collect::<String>();
@@ -210,18 +217,23 @@ fn what_is_pending_tells_when_it_is_tried_again() {
 fn an_event_tells_its_deliveries() {
     let stored =
         format!(r#"{{"position":13,"accepted_at":"2026-11-21T06:30:16.000Z","event":{EVENT}}}"#);
-    let rows = [
-        json!({"id": "3-13", "subscription": "orders/enricher", "stage": "dead", "attempts_made": 3,
-               "last_attempt": {"outcome": "retry", "message": "config `RATE_JPY` is not set"}}),
-        json!({"id": "4-13", "subscription": "audit/archive", "stage": "succeeded", "attempts_made": 1,
-               "last_attempt": {"outcome": "success"}}),
-    ];
+    let row = |id: &str, subscription: &str, stage: &str, made: u64, last: Value| {
+        let row = json!({
+            "id": id, "subscription": subscription, "stage": stage, "attempts_made": made, "position": 13,
+            "accepted_at": "2026-11-21T06:30:16.000Z", "last_attempt": last,
+        });
+        read(&row.to_string())
+    };
+    let mut last = attempt(3, NOW, "retry", Some("config `RATE_JPY` is not set"), "");
+    let dead = row("3-13", "orders/enricher", "dead", 3, last);
+    last = attempt(1, NOW, "success", None, "");
+    let rows = [dead, row("4-13", "audit/archive", "succeeded", 1, last)];
     let paint = Paint { on: false };
-    check("event", &event(&stored, "default", &rows, paint).unwrap());
+    check("event", &event(&read(&stored), "default", &rows, paint));
     let bare = r#"{"position":1,"accepted_at":"2026-11-21T06:30:16.000Z","event":{"specversion":"1.0","id":"1","source":"/s","type":"t"}}"#;
     check(
         "event-unmatched",
-        &event(bare, "default", &[], paint).unwrap(),
+        &event(&read(bare), "default", &[], paint),
     );
 }
 
@@ -231,18 +243,22 @@ fn a_trial_tells_what_would_have_been() {
         r#"{{"function":"enricher","revision":2,"digest":"ab","committed":false,"outcome":"success","duration_us":311,"output":"INFO converted\n","emitted":[{{"bus":"default","subscriptions":["enriched-orders/order-totals"],"event":{EVENT}}}],"state":[{{"key":"total/kenji","value":"12"}},{{"key":"old","deleted":true}},{{"key_base64":"AP8=","value_base64":"/wA="}}]}}"#
     );
     let paint = Paint { on: false };
-    check("trial", &trial(&answer, paint).unwrap());
-    let failed = json!({"function": "enricher", "revision": 2, "outcome": "trap", "message": TRAP,
-                        "duration_us": 99, "output": "", "emitted": [], "state": []});
-    check("trial-failed", &trial(&failed.to_string(), paint).unwrap());
+    check("trial", &trial(&read(&answer), paint));
+    let failed = json!({"function": "enricher", "revision": 2, "digest": "ab", "committed": false,
+                        "outcome": "trap", "message": TRAP, "duration_us": 99, "output": "", "emitted": [], "state": []});
+    check("trial-failed", &trial(&read(&failed.to_string()), paint));
 }
 
 #[test]
 fn a_log_has_a_line_for_each_attempt() {
-    let attempt = json!({"id": "3-13", "rule": "orders", "attempt": 2, "outcome": "trap", "message": TRAP,
+    let attempt = json!({"id": "3-13", "bus": "default", "position": 13, "type": "t", "rule": "orders",
+                         "function": "enricher", "age_ms": 1, "attempt": 2, "outcome": "trap", "message": TRAP,
                          "started_at": "2026-11-21T06:30:16.000Z", "duration_us": 311,
                          "output": "INFO one\nINFO two\n"});
-    check("log", &log_lines(&attempt, Paint { on: false }));
+    check(
+        "log",
+        &log_lines(&read(&attempt.to_string()), Paint { on: false }),
+    );
 }
 
 /// Verdicts of rules, written as a manifest is, on the event of all stories.

@@ -1,57 +1,30 @@
 //! A trial of a function as a story.
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
-use super::super::output::{self, Paint, duration, plain};
+use super::super::output::{Paint, counted, duration, plain};
 use super::facts::Facts;
 use super::{attempt, event};
-use crate::Failure;
-use crate::listing::text;
-use crate::output::counted;
-
-#[derive(Deserialize)]
-struct Trial<'a> {
-    #[serde(borrow)]
-    emitted: Vec<Emitted<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Emitted<'a> {
-    bus: String,
-    subscriptions: Vec<String>,
-    #[serde(borrow)]
-    event: &'a RawValue,
-}
+use edgebus_api::Trial;
 
 /// What the bus said of a trial, for people.
-///
-/// # Errors
-/// It can't be read.
-pub(crate) fn trial(answer: &str, paint: Paint) -> Result<String, Failure> {
-    let row = output::parse(answer)?;
-    let raw: Trial<'_> = serde_json::from_str(answer)
-        .map_err(|error| Failure::new(format!("the trial can't be read: {error}")))?;
+#[must_use]
+pub(crate) fn trial(trial: &Trial, paint: Paint) -> String {
     let mut facts = Facts::new(paint);
-    let ran = row.get("duration_us").and_then(Value::as_u64).unwrap_or(0);
     facts.title(
         "Function",
         &format!(
             "{} revision {}, ran {}",
-            paint.strong(&plain(&text(&row, "/function"))),
-            text(&row, "/revision"),
-            duration(ran)
+            paint.strong(&plain(&trial.function)),
+            trial.revision,
+            duration(trial.duration_us)
         ),
     );
-    attempt::write_end(&mut facts, &row, false);
-    for emitted in raw.emitted {
-        let kind = text(&output::parse(emitted.event.get())?, "/type");
+    attempt::write_end(&mut facts, &trial.into(), false);
+    for emitted in &trial.emitted {
         facts.title(
             "Emits",
             &format!(
                 "{} to bus {}",
-                paint.strong(&plain(&kind)),
+                paint.strong(&plain(&emitted.event.kind)),
                 plain(&emitted.bus)
             ),
         );
@@ -60,27 +33,25 @@ pub(crate) fn trial(answer: &str, paint: Paint) -> Result<String, Failure> {
             labels => plain(&labels.join(", ")).into_owned(),
         };
         facts.fact("matched by", &takers);
-        event::write(&mut facts, emitted.event.get(), event::DATA_LINES_CUT)?;
+        event::write(&mut facts, &emitted.event, event::DATA_LINES_CUT);
     }
-    let state = row.get("state").and_then(Value::as_array);
-    let writes: Vec<&Value> = state.into_iter().flatten().collect();
-    if !writes.is_empty() {
-        let keys = counted(writes.len(), "key", "keys");
+    if !trial.state.is_empty() {
+        let keys = counted(trial.state.len(), "key", "keys");
         facts.title("State", &format!("{keys} written"));
     }
-    for write in writes {
-        let bytes = |name: &str| match write.get(name).and_then(Value::as_str) {
-            Some(text) => plain(text).into_owned(),
-            None => format!("base64:{}", text(write, &format!("/{name}_base64"))),
+    let shown = |text: Option<&String>, base64: Option<&String>| match (text, base64) {
+        (Some(text), _) => plain(text).into_owned(),
+        (None, base64) => format!("base64:{}", plain(base64.map_or("-", String::as_str))),
+    };
+    for write in &trial.state {
+        let key = shown(write.key.as_ref(), write.key_base64.as_ref());
+        let value = match write.deleted {
+            true => paint.bad("deleted"),
+            false => shown(write.value.as_ref(), write.value_base64.as_ref()),
         };
-        let value = if write.get("deleted").is_some() {
-            paint.bad("deleted")
-        } else {
-            bytes("value")
-        };
-        facts.line(&format!("  {} = {value}", bytes("key")));
+        facts.line(&format!("  {key} = {value}"));
     }
     facts.line("");
     facts.line(&paint.faint("Nothing of this was committed."));
-    Ok(facts.end())
+    facts.end()
 }

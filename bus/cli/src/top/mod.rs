@@ -11,7 +11,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::{Failure, OK, output};
+use super::{Failure, OK, client, output};
 use rates::Rates;
 use screen::Asked;
 
@@ -100,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
                 poll_error = None;
             }
             // It may come back: the last picture stays, with what is wrong.
-            Err(error) => poll_error = Some(error.to_string()),
+            Err(error) => poll_error = Some(client::words(&error)),
         }
     }
 }

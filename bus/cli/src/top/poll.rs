@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use serde::Deserialize;
+use edgebus_api::Subscription;
 
-use crate::client::{self, Client, Error};
+use crate::client::{Client, Error};
 
 /// What a bus said at one moment.
 #[derive(Clone, Debug)]
@@ -21,41 +21,13 @@ pub(super) struct Look {
     pub(super) refused: u64,
 }
 
-#[derive(Deserialize)]
-struct Listing {
-    subscriptions: Vec<Subscription>,
-}
-
-/// A subscription as the API shows it.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Subscription {
-    pub(super) name: String,
-    pub(super) in_memory: u64,
-    /// How long the oldest delivery that is still pending has waited, in milliseconds.
-    pub(super) oldest_age_ms: Option<u64>,
-    pub(super) since_start: SinceStart,
-}
-
-/// Counts since the bus started.
-#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct SinceStart {
-    pub(super) succeeded: u64,
-    pub(super) retried: u64,
-    pub(super) dead: u64,
-    pub(super) run_us: u64,
-}
-
 /// Asks the bus.
 ///
 /// # Errors
 /// It can't be reached, or its answer can't be read.
 pub(super) async fn look(client: &Client) -> Result<Look, Error> {
-    let listed = client.get("/v1/subscriptions").await?;
-    let listing: Listing = client::read(&listed)?;
-    let metrics = client.get("/metrics").await?;
-    let metrics = String::from_utf8_lossy(&metrics);
+    let listing = client.subscriptions().await?;
+    let metrics = client.metrics().await?;
     Ok(Look {
         at: Instant::now(),
         subscriptions: listing.subscriptions,

@@ -192,8 +192,18 @@ fn number(rate: f64) -> String {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::poll::{SinceStart, Subscription};
+    use edgebus_api::{SinceStart, Subscription};
+
     use super::*;
+
+    /// A subscription of which nothing is known.
+    fn subscription() -> Subscription {
+        let json = r#"{"id":1,"name":"","rule":"","bus":"default","active":true,"in_memory":0,"situation":"empty",
+            "reason":"","oldest_pending":null,"oldest_accepted_at":null,"pending":0,"waiting":0,"dead":0,
+            "since_start":{"succeeded":0,"retried":0,"dead":0,"run_us":0},"behind":0,"retry":{"attempts":3,
+            "initial_ms":200,"factor":2.0,"max_ms":1000,"jitter":true,"max_age_ms":86400000},"dead_letter_ms":1}"#;
+        serde_json::from_str(json).unwrap()
+    }
 
     fn look(at: Instant, rows: &[(&str, [u64; 4], Option<u64>)], accepted: u64) -> Look {
         let subscriptions = rows
@@ -209,6 +219,7 @@ mod tests {
                         dead: *dead,
                         run_us: *run_us,
                     },
+                    ..subscription()
                 },
             )
             .collect();

@@ -4,17 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use edgebus_api::{EventQuery, PAGE_ROWS_MAX};
 use edgebus_rules::Pattern;
-use serde::Deserialize;
 
 use super::Checked;
-use crate::client::{self, Client, Error};
+use crate::client::{Client, Error};
 use crate::output::{Progress, counted};
-use crate::query::Path;
 use crate::{Failure, output};
 use edgebus_manifest::view::parse_pattern;
 use edgebus_manifest::{Lint, Side};
-use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{Name, RuleConfig};
 
 /// Events of one bus that are looked through; of a longer log nothing is claimed.
@@ -94,45 +92,28 @@ fn typed(rule: &RuleConfig) -> Option<Pattern> {
     (!pattern.wanted_at("type").is_empty()).then_some(pattern)
 }
 
-#[derive(Deserialize)]
-struct Page {
-    events: Vec<Row>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    event: Typed,
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 /// The types of all events of a bus, each once. A bus that is not there yet has an empty log.
 async fn types(client: &Client, bus: &Name, progress: &Progress) -> Result<Seen, Failure> {
     let mut found = BTreeSet::new();
-    let (mut events, mut after) = (0_u64, None::<String>);
+    let mut events = 0_u64;
+    let mut query = EventQuery {
+        limit: Some(PAGE_ROWS_MAX),
+        ..EventQuery::default()
+    };
     loop {
-        let path = Path::new(format!("/v1/buses/{bus}/events"))
-            .with("limit", &PAGE_ROWS_MAX.to_string())
-            .with_some("after", after.as_deref());
-        let body = match client.get(path.text()).await {
-            Ok(body) => body,
+        let page = match client.bus(bus.as_str()).events(&query).await {
+            Ok(page) => page,
             Err(Error::Refused { status: 404, .. }) => return Ok(Some((found, events))),
             Err(error) => return Err(error.into()),
         };
-        let page: Page = client::read(&body)?;
         events += page.events.len() as u64;
         found.extend(page.events.into_iter().map(|row| row.event.kind));
         progress.detail(&format!("{events} events"));
         if events > EVENTS_MAX || found.len() > TYPES_MAX {
             return Ok(None);
         }
-        match page.next {
-            Some(next) => after = Some(next),
+        match page.next.and_then(|next| next.parse().ok()) {
+            Some(next) => query.after = Some(next),
             None => return Ok(Some((found, events))),
         }
     }

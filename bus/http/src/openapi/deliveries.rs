@@ -1,70 +1,28 @@
 //! Deliveries and dead letters, described.
 
+use edgebus_api::{self as api, schema};
 use serde_json::json;
 
-use super::events::{before, last, limit, since, streams};
+use super::events::streams;
+use super::examples::Example;
 use super::operation::Operation;
-use super::schema::{delivery_id, name, text, word};
-use super::shapes;
-use crate::live::EVERY_MAX;
 use crate::problem::Cause;
 use crate::serve::Limits;
 use edgebus_model::error::Kind;
 
-/// `function` and `rule`.
-fn of(operation: Operation, what: &str) -> Operation {
-    operation
-        .query(
-            "function",
-            name("A function."),
-            &format!("Only {what} of this function."),
-            json!("enricher"),
-        )
-        .query(
-            "rule",
-            name("A rule."),
-            &format!("Only {what} of this rule."),
-            json!("orders"),
-        )
-}
-
-/// `output`.
-fn output(operation: Operation, words: &str) -> Operation {
-    let shape = json!({"type": "boolean", "default": false});
-    operation.query("output", shape, words, json!(true))
-}
-
 fn page(operation: Operation) -> Operation {
-    let operation = operation
-        .query(
-            "subscription",
-            text("A subscription."),
-            "Only this one's: its name, or its number.",
-            json!("orders/enricher"),
-        )
-        .query(
-            "after",
-            delivery_id("A delivery."),
-            "A page's `next`.",
-            json!("3-6"),
-        )
+    operation
         .problem(
             Cause::Handle(Kind::NotFound),
             "There is no such subscription, function or rule.",
         )
-        .reads();
-    limit(since(of(operation, "deliveries")))
+        .reads()
 }
 
 fn one(operation: Operation) -> Operation {
     operation
-        .path(
-            "id",
-            delivery_id("A delivery."),
-            "The delivery's id.",
-            json!("3-13"),
-        )
-        .answers_shape(200, "The delivery with all its attempts.", "Delivery")
+        .path::<schema::DeliveryId>("id", "The delivery's id.", "3-13")
+        .answers_json::<api::Delivery>(200, "The delivery with all its attempts.")
         .reads()
 }
 
@@ -76,52 +34,22 @@ pub(crate) fn list(_: &Limits) -> Operation {
         "See what is pending, or what has ended",
     )
     .about("By subscription and position. Each row has its last attempt, without output. With `position` the deliveries that one event led to, in any stage, and neither `stage` nor `since`; with `last` the newest ones, oldest first, and those before them with `before`.")
-    .query(
-        "stage",
-        word("A stage.", &["pending", "succeeded", "dead"]),
-        "Which; without it those that are pending, with `last` those in any stage.",
-        json!("succeeded"),
-    )
-    .query(
-        "position",
-        json!({"type": "integer", "minimum": 0}),
-        "Only those of the event at this place in its bus's log.",
-        json!(6),
-    )
-    .query(
-        "bus",
-        name("A bus."),
-        "The bus of `position`; `default` unless named.",
-        json!("default"),
-    )
-    .answers_shape(200, "A page, or the newest deliveries.", "DeliveryPage")
+    .query::<api::DeliveryQuery>()
+    .answers_json::<api::DeliveryPage>(200, "A page, or the newest deliveries.")
     .problem(Cause::Handle(Kind::NotFound), "There is no such bus.");
-    let newest = "Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.";
-    let whole = "All attempts of each with their output, and a dead letter's whole event; naming it alone is true.";
-    page(output(backwards(operation, newest), whole))
-}
-
-/// `last` and `before`.
-fn backwards(operation: Operation, words: &str) -> Operation {
-    let place = text("A place.");
-    before(last(operation, words), place, json!("1763706616007.3-13"))
+    page(operation)
 }
 
 /// `GET /v1/deliveries/stream`.
 pub(crate) fn live(limits: &Limits) -> Operation {
-    let message = format!(
-        "event: attempt\ndata: {}\n\n",
-        shapes::example("AttemptEnded")
-    );
-    let operation = Operation::new("streamAttempts", "deliveries", "Follow attempts as they end")
+    let message = format!("event: attempt\ndata: {}\n\n", api::AttemptEnded::example());
+    Operation::new("streamAttempts", "deliveries", "Follow attempts as they end")
         .about("Server-sent events named `attempt`, one for each attempt whose settlement is durable. A live view, not a log: it begins now, and a reader that falls behind loses the oldest and is told how many in a comment.")
-        .query("every", json!({"type": "integer", "minimum": 1, "maximum": EVERY_MAX, "default": 1}), "Only one attempt of so many.", json!(1))
+        .query::<api::DeliveryStreamQuery>()
         .answers(200, "One attempt after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
-        .sends("AttemptEnded")
+        .sends::<api::AttemptEnded>()
         .problem(Cause::Handle(Kind::Busy { retry_after_ms: 1_000 }), streams(limits))
-        .everyday();
-    let words = "What the function wrote is sent as well; naming it alone is true.";
-    output(of(operation, "attempts"), words)
+        .everyday()
 }
 
 /// `GET /v1/deliveries/{id}`.
@@ -142,9 +70,9 @@ pub(crate) fn list_dead(_: &Limits) -> Operation {
         "See what ended without success",
     )
     .about("By subscription and position; with `last` the newest ones, oldest first, and those before them with `before`.")
-    .answers_shape(200, "A page, or the newest dead letters.", "DeadLetterPage");
-    let newest = "Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.";
-    page(backwards(operation, newest))
+    .query::<api::DeadLetterQuery>()
+    .answers_json::<api::DeadLetterPage>(200, "A page, or the newest dead letters.");
+    page(operation)
 }
 
 /// `GET /v1/dead-letters/{id}`.

@@ -1,18 +1,17 @@
 //! Publishing, and reading the log, described.
 
-use serde_json::{Value, json};
+use edgebus_api::{self as api, schema};
+use serde_json::json;
 
+use super::examples::{Example, order};
 use super::operation::{JSON, Operation};
-use super::schema::{name, reference, text, time};
-use super::shapes;
 use crate::explain::RULES_MAX;
-use crate::page;
 use crate::prefer;
 use crate::problem::Cause;
 use crate::serve::Limits;
 use edgebus_model::Code;
 use edgebus_model::error::Kind;
-use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PAGE_ROWS_MAX};
+use edgebus_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use edgebus_model::rule::DEFAULT_BUS;
 
 const PUBLISHING: &str = "The mode follows from Content-Type, as CloudEvents' HTTP binding has it: \
@@ -28,18 +27,8 @@ a result for each, even if none was stored.";
 /// `bus` in the path.
 pub(super) fn bus(operation: Operation) -> Operation {
     operation
-        .path("bus", name("A bus."), "The bus's name.", json!(DEFAULT_BUS))
+        .path::<schema::Name>("bus", "The bus's name.", DEFAULT_BUS)
         .problem(Cause::Handle(Kind::NotFound), "There is no such bus.")
-}
-
-/// `limit`.
-pub(super) fn limit(operation: Operation) -> Operation {
-    operation.query(
-        "limit",
-        json!({"type": "integer", "minimum": 1, "maximum": PAGE_ROWS_MAX, "default": page::ROWS_DEFAULT}),
-        "Rows of the page at most. A page that has grown past 4 MiB ends before.",
-        json!(10),
-    )
 }
 
 fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Operation {
@@ -51,42 +40,45 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
     let body = format!(
         "One event of at most {EVENT_BYTES_MAX} bytes in a body of at most {event_bytes_max}, or a batch of at most {BATCH_EVENTS_MAX} events in a body of at most {batch_bytes_max}."
     );
-    let batch = json!({
-        "type": "array",
-        "maxItems": BATCH_EVENTS_MAX,
-        "items": reference("Event"),
-    });
-    let mut second = shapes::order();
+    let mut second = order();
     second["id"] = json!("o-1002");
-    let operation = Operation::new(id, "events", summary)
+    let mut operation = Operation::new(id, "events", summary)
         .about(PUBLISHING)
         .header(
             "Prefer",
-            text("Preferences (RFC 7240)."),
+            json!({"type": "string", "description": "Preferences (RFC 7240)."}),
             "`handling=lenient`: a batch is taken event by event, and the answer says of each where it is or why it was not stored.",
             json!(prefer::LENIENT),
         )
-        .takes(
-            body.clone(),
-            "application/cloudevents+json",
-            reference("Event"),
-            &[("structured", shapes::order())],
-        )
+        .takes_json::<api::Event>(body.clone(), "application/cloudevents+json");
+    // openapi-python-client (0.29) makes code of a list beside a struct that Python refuses; what is in `allOf`
+    // it passes over, and publishes single events.
+    let batch = json!({"allOf": [{
+        "type": "array",
+        "maxItems": BATCH_EVENTS_MAX,
+        "items": operation.part::<api::Event>(),
+    }]});
+    let answers = json!({"oneOf": [
+        operation.part::<api::Accepted>(),
+        operation.part::<api::AcceptedBatch>(),
+        operation.part::<api::AcceptedEach>(),
+    ]});
+    let operation = operation
         .takes(
             body.clone(),
             "application/cloudevents-batch+json",
             batch,
-            &[("batch", json!([shapes::order(), second]))],
+            &[("batch", json!([order(), second]))],
         )
         .answers(
             202,
             "On stable storage.",
             JSON,
-            json!({"anyOf": [reference("Accepted"), reference("AcceptedBatch"), reference("AcceptedEach")]}),
+            answers,
             &[
-                ("one", shapes::example("Accepted")),
-                ("batch", shapes::example("AcceptedBatch")),
-                ("lenient", shapes::example("AcceptedEach")),
+                ("one", api::Accepted::example()),
+                ("batch", api::AcceptedBatch::example()),
+                ("lenient", api::AcceptedEach::example()),
             ],
         )
         .answers_header(
@@ -121,13 +113,13 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
 
 /// An event in binary mode, for the operations that take one event.
 pub(super) fn binary(operation: Operation, body: String) -> Operation {
-    let header = || text("Binary mode.");
+    let header = || json!({"type": "string", "description": "Binary mode."});
     operation
         .header("ce-specversion", header(), "Binary mode: always 1.0.", json!("1.0"))
         .header("ce-id", header(), "Binary mode: the event's id, percent-encoded.", json!("o-1001"))
         .header("ce-source", header(), "Binary mode: its source.", json!("/shop"))
         .header("ce-type", header(), "Binary mode: its type. Other attributes go in `ce-` headers as well.", json!("com.example.order.placed"))
-        .takes(body, "*/*", json!({"description": "Binary mode: the data as it is; Content-Type is `datacontenttype`."}), &[("binary", shapes::order()["data"].clone())])
+        .takes(body, "*/*", json!({"description": "Binary mode: the data as it is; Content-Type is `datacontenttype`."}), &[("binary", order()["data"].clone())])
 }
 
 /// `POST /v1/events`.
@@ -140,66 +132,23 @@ pub(crate) fn publish(limits: &Limits) -> Operation {
     bus(publishing("publishOnBus", "Publish on a bus", limits))
 }
 
-fn after() -> Value {
-    json!({"type": "integer", "minimum": 0, "default": 0})
-}
-
-/// `last`.
-pub(super) fn last(operation: Operation, words: &str) -> Operation {
-    let shape = json!({"type": "integer", "minimum": 1, "maximum": PAGE_ROWS_MAX});
-    operation.query("last", shape, words, json!(10))
-}
-
-/// `before`.
-pub(super) fn before(operation: Operation, shape: Value, example: Value) -> Operation {
-    let words = "With `last`: only those before this place, which a page's `older` told.";
-    operation.query("before", shape, words, example)
-}
-
-/// `since`.
-pub(super) fn since(operation: Operation) -> Operation {
-    operation.query(
-        "since",
-        time("A time."),
-        "Only of events accepted at this time or later.",
-        json!("2026-11-21T06:30:16Z"),
-    )
-}
-
 /// `type` and `match`.
 fn filtered(operation: Operation) -> Operation {
-    operation
-        .query(
-            "type",
-            text("A type."),
-            "Only events of exactly this type.",
-            json!("com.example.order.placed"),
-        )
-        .query(
-            "match",
-            json!({"type": "string", "contentMediaType": JSON}),
-            "Only events that this pattern matches, in the language of rules.",
-            json!(r#"{"data":{"country":["DE"]}}"#),
-        )
-        .coded_problem(
-            Cause::Handle(Kind::Invalid),
-            Code::PatternInvalid,
-            "The pattern can't be read.",
-        )
+    operation.coded_problem(
+        Cause::Handle(Kind::Invalid),
+        Code::PatternInvalid,
+        "The pattern can't be read.",
+    )
 }
 
 /// `GET /v1/buses/{bus}/events`.
 pub(crate) fn list(_: &Limits) -> Operation {
     let operation = Operation::new("listEvents", "events", "Read a bus's log, page by page")
         .about("Oldest first. With a filter a page looks at a bounded number of events, so that it may be empty and still have a `next`. With `last` it is the newest events, and those before them with `before`; neither `after` nor `limit` goes with it.")
-        .query("after", after(), "The position after which the page begins; a page's `next`.", json!(0))
-        .query("until", time("A time."), "Only events accepted before this time.", json!("2026-11-21T06:45:16Z"))
-        .answers_shape(200, "A page, or the newest events.", "EventPage")
+        .query::<api::EventQuery>()
+        .answers_json::<api::EventPage>(200, "A page, or the newest events.")
         .reads();
-    let newest = "Only the newest ones, so many at most: fewer where they weigh much, or where a filter passes over much.";
-    let operation = last(limit(operation), newest);
-    let place = json!({"type": "integer", "minimum": 0});
-    bus(filtered(since(before(operation, place, json!(7)))))
+    bus(filtered(operation))
 }
 
 /// When a stream is refused for want of a place.
@@ -209,13 +158,13 @@ pub(super) fn streams(limits: &Limits) -> String {
 
 /// `GET /v1/buses/{bus}/events/stream`.
 pub(crate) fn stream(limits: &Limits) -> Operation {
-    let message = format!("id: 6\ndata: {}\n\n", shapes::example("StoredEvent"));
+    let message = format!("id: 6\ndata: {}\n\n", api::StoredEvent::example());
     let operation = Operation::new("streamEvents", "events", "Follow a bus's log")
         .about("Server-sent events: what the log has after a position, and then what comes, until the server stops. The id of each is its position, so that a client that comes back with Last-Event-ID misses nothing. A quiet stream has a comment every 15 seconds.")
-        .query("after", after(), "The position after which it begins.", json!(0))
+        .query::<api::EventStreamQuery>()
         .header("Last-Event-ID", json!({"type": "integer", "minimum": 0}), "Goes before `after`.", json!(6))
         .answers(200, "One event after the other.", "text/event-stream", json!({"type": "string"}), &[("one", json!(message))])
-        .sends("StoredEvent")
+        .sends::<api::StoredEvent>()
         .problem(Cause::PositionAhead, "The log ends before the position.")
         .problem(Cause::Handle(Kind::Busy { retry_after_ms: 1_000 }), streams(limits))
         .reads();
@@ -225,12 +174,7 @@ pub(crate) fn stream(limits: &Limits) -> Operation {
 /// An event of the log in the path.
 fn one(operation: Operation) -> Operation {
     let operation = operation
-        .path(
-            "position",
-            json!({"type": "integer", "minimum": 0}),
-            "Its place in the bus's log.",
-            json!(6),
-        )
+        .path::<u64>("position", "Its place in the bus's log.", 6)
         .problem(
             Cause::Handle(Kind::NotFound),
             "The bus holds no event there.",
@@ -242,7 +186,7 @@ fn one(operation: Operation) -> Operation {
 /// `GET /v1/buses/{bus}/events/{position}`.
 pub(crate) fn get(_: &Limits) -> Operation {
     let operation = Operation::new("getEvent", "events", "Read one event");
-    one(operation.answers_shape(200, "The event.", "StoredEvent"))
+    one(operation.answers_json::<api::StoredEvent>(200, "The event."))
 }
 
 /// When there is no place for one more request that is judged.
@@ -265,19 +209,8 @@ pub(crate) fn explain(limits: &Limits) -> Operation {
         "See why rules took an event, or didn't",
     )
     .about(about)
-    .query(
-        "rule",
-        name("A rule."),
-        "Only this one's verdict.",
-        json!("orders"),
-    )
-    .query(
-        "after",
-        name("A rule."),
-        "Only verdicts of rules behind this one; an answer's `next`. Not with `rule`.",
-        json!("orders"),
-    )
-    .answers_shape(200, "The verdicts.", "ExplainedEvent")
+    .query::<api::ExplainQuery>()
+    .answers_json::<api::ExplainedEvent>(200, "The verdicts.")
     .coded_problem(
         Cause::Handle(Kind::Invalid),
         Code::EventInvalid,

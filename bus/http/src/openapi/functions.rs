@@ -1,17 +1,16 @@
 //! Functions and the manifest, described.
 
+use edgebus_api::{self as api, schema};
 use serde_json::{Value, json};
 
 use super::events::binary;
+use super::examples::{DIGEST, MANIFEST};
 use super::operation::{JSON, Operation};
-use super::schema::{name, object, reference, text};
-use super::shapes;
 use crate::manifest::TYPES;
 use crate::problem::Cause;
 use crate::serve::Limits;
 use edgebus_model::Code;
 use edgebus_model::error::Kind;
-use edgebus_model::rule::DEFAULT_BUS;
 
 const INVALID: Cause = Cause::Handle(Kind::Invalid);
 const BUSY: Cause = Cause::Handle(Kind::Busy {
@@ -19,12 +18,7 @@ const BUSY: Cause = Cause::Handle(Kind::Busy {
 });
 
 fn function(operation: Operation) -> Operation {
-    operation.path(
-        "name",
-        name("A function."),
-        "The function's name.",
-        json!("enricher"),
-    )
+    operation.path::<schema::Name>("name", "The function's name.", "enricher")
 }
 
 /// What a component can lack, for the operations that compile one.
@@ -51,7 +45,7 @@ fn compiles(operation: Operation) -> Operation {
 /// `GET /v1/functions`.
 pub(crate) fn list(_: &Limits) -> Operation {
     Operation::new("listFunctions", "functions", "See what is deployed")
-        .answers_shape(200, "The functions.", "FunctionList")
+        .answers_json::<api::FunctionList>(200, "The functions.")
         .everyday()
 }
 
@@ -62,7 +56,7 @@ pub(crate) fn get(_: &Limits) -> Operation {
         "functions",
         "See one function",
     ))
-    .answers_shape(200, "The function.", "Function")
+    .answers_json::<api::Function>(200, "The function.")
     .problem(
         Cause::Handle(Kind::NotFound),
         "No function is deployed under this name.",
@@ -80,8 +74,8 @@ pub(crate) fn deploy(limits: &Limits) -> Operation {
     let operation = Operation::new("deployFunction", "functions", "Deploy a component")
         .about("Compiles the component and puts it in the place of the one before, in one transaction. Limits, configuration and secrets stay what the manifest says. Attempts that run go on with the revision that they began with.")
         .takes(body, "application/wasm", shape, &[])
-        .answers_shape(200, "A later revision is deployed.", "Function")
-        .answers_shape(201, "The first revision is deployed; also for the same component again, which is no new revision.", "Function");
+        .answers_json::<api::Function>(200, "A later revision is deployed.")
+        .answers_json::<api::Function>(201, "The first revision is deployed; also for the same component again, which is no new revision.");
     compiles(function(operation))
         .problem(
             Cause::UnsupportedMedia,
@@ -119,9 +113,9 @@ pub(crate) fn invoke(limits: &Limits) -> Operation {
     );
     let operation = Operation::new("invokeFunction", "functions", "Try a function on an event")
         .about("Runs the deployed function once, in the sandbox, with its configuration, its secrets and its state as it is, and commits nothing: no state, no emitted event, no delivery. A failed outcome is an answer as well.")
-        .query("bus", name("A bus."), "The bus that the event counts as published on.", json!(DEFAULT_BUS))
-        .takes(body.clone(), "application/cloudevents+json", reference("Event"), &[("structured", shapes::order())])
-        .answers_shape(200, "What came of it.", "Trial")
+        .query::<api::InvokeQuery>()
+        .takes_json::<api::Event>(body.clone(), "application/cloudevents+json")
+        .answers_json::<api::Trial>(200, "What came of it.")
         .coded_problem(INVALID, Code::EventInvalid, "The body is no CloudEvent.")
         .problem(BUSY, format!("{} functions are being tried.", limits.trials_max));
     function(binary(operation, body))
@@ -140,10 +134,9 @@ pub(crate) fn stage(limits: &Limits) -> Operation {
         "The component's bytes, at most {}.",
         limits.component_bytes_max
     );
-    let digest = json!({"type": "string", "pattern": DIGEST, "description": "BLAKE3 of the component's bytes."});
     Operation::new("stageComponent", "functions", "Send a component ahead of a manifest")
         .about("Keeps the component in memory for a manifest that names its digest within ten minutes, so that functions and rules change in one transaction. Nothing is deployed; sending it again changes nothing.")
-        .path("digest", digest, "The component's digest.", json!("6b3c0f3ce1a1d2a1f6d2a2a9a3a3b1b0c7f1c8d1e9a4f0b2c3d4e5f60718293a"))
+        .path::<schema::AnyDigest>("digest", "The component's digest, BLAKE3 of its bytes.", DIGEST)
         .takes(body, "application/wasm", json!({"type": "string", "format": "binary"}), &[])
         .answers_empty(204, "It waits for its manifest.")
         .problem(INVALID, "This is no digest, or another component's.")
@@ -156,27 +149,13 @@ pub(crate) fn stage(limits: &Limits) -> Operation {
         .everyday()
 }
 
-/// How a component's digest may be written.
-const DIGEST: &str = "^(blake3:)?[0-9a-fA-F]{64}$";
-
-const MANIFEST: &str = "version: 1\nbuses: { audit: {} }\n";
-
 fn yaml() -> Value {
     json!({"type": "string", "description": "The manifest's text."})
 }
 
-/// The manifest with what was sent ahead of it.
-fn envelope() -> Value {
-    let digest = json!({"type": "string", "pattern": DIGEST});
-    let components = json!({
-        "type": "object",
-        "additionalProperties": digest,
-        "description": "Functions with the digests of their components, which are deployed or were sent ahead.",
-    });
-    object("A manifest with its components.")
-        .has("manifest", yaml())
-        .may("components", components)
-        .done()
+/// A header of one entity tag.
+fn tag() -> Value {
+    json!({"type": "string", "description": "An entity tag."})
 }
 
 /// `PUT /v1/manifest`.
@@ -187,23 +166,22 @@ pub(crate) fn apply(limits: &Limits) -> Operation {
     );
     let mut operation = Operation::new("applyManifest", "functions", "Apply a manifest, or plan it")
         .about("The whole manifest takes the place of the one before, in one transaction. A function whose component is a path, or not named, must be deployed already: only the command line reads files. Deliveries in flight end under the rules that matched them.")
-        .query("dry_run", json!({"type": "boolean", "default": false}), "Only says what would change.", json!(true))
-        .header("If-Match", text("An entity tag."), "Only if this is still the ETag: of a dry run, so that what is applied is what was shown. `*` is any.", json!("\"1\""));
+        .query::<api::ApplyQuery>()
+        .header("If-Match", tag(), "Only if this is still the ETag: of a dry run, so that what is applied is what was shown. `*` is any.", json!("\"1\""));
     for media_type in TYPES {
-        let (shape, example) = match media_type {
-            JSON => (envelope(), json!({"manifest": MANIFEST, "components": {}})),
-            _ => (yaml(), json!(MANIFEST)),
+        operation = match media_type {
+            JSON => operation.takes_json::<api::ManifestEnvelope>(body.clone(), media_type),
+            _ => operation.takes(
+                body.clone(),
+                media_type,
+                yaml(),
+                &[("one", json!(MANIFEST))],
+            ),
         };
-        operation = operation.takes(body.clone(), media_type, shape, &[("one", example)]);
     }
     compiles(operation)
-        .answers_shape(200, "What changed, or would.", "Plan")
-        .answers_header(
-            200,
-            "ETag",
-            text("An entity tag."),
-            "The plan's `version`, quoted.",
-        )
+        .answers_json::<api::Plan>(200, "What changed, or would.")
+        .answers_header(200, "ETag", tag(), "The plan's `version`, quoted.")
         .coded_problem(
             INVALID,
             Code::ManifestInvalid,
@@ -241,12 +219,7 @@ pub(crate) fn manifest(_: &Limits) -> Operation {
             yaml(),
             &[("one", json!(MANIFEST))],
         )
-        .answers_header(
-            200,
-            "ETag",
-            text("An entity tag."),
-            "The rule-set version, quoted.",
-        )
+        .answers_header(200, "ETag", tag(), "The rule-set version, quoted.")
         .problem(
             Cause::Handle(Kind::NotFound),
             "No manifest was applied yet.",

@@ -1,20 +1,19 @@
 //! The description of the API, OpenAPI 3.1, made from the table that the router is made from.
 //!
 //! A route is one line in `api::table`: method, path, handler, description. So every route has a description.
-//! Bounds come from the constants that the handlers check, problems from `problem`, codes from `model`. Tests
-//! check the rest: they call each route, compare its real answer with the schema, and compare its query
-//! parameters and media types with the description. Schemas are plain JSON, because bodies are written by hand
-//! and JSON Schema says more than builders of it do. Never here: what a handler does.
+//! Bodies and query parameters are described by the schemas of the structs in `api`, problems by `problem`,
+//! codes by `model`. Tests check the rest: they call each route, compare its real answer with the schema, and
+//! compare its query parameters and media types with the description. Never here: what a handler does.
 
 pub(super) mod deliveries;
 pub(super) mod events;
+mod examples;
 pub(super) mod functions;
 pub(super) mod node;
 mod operation;
 mod problems;
 pub(super) mod rules;
-mod schema;
-mod shapes;
+mod schemas;
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -120,8 +119,10 @@ const TAGS: [(&str, &str); 5] = [
 /// The whole document for a server with these limits.
 pub(super) fn document(routes: &[Route], limits: &Limits) -> Value {
     let mut paths: Map<String, Value> = Map::new();
+    let mut schemas: Map<String, Value> = Map::new();
     for route in routes {
-        let operation = (route.describe)(limits).document();
+        let (operation, named) = (route.describe)(limits).document();
+        schemas.extend(named);
         let methods = paths.entry(route.path).or_insert_with(|| json!({}));
         methods[route.method] = operation;
     }
@@ -148,7 +149,7 @@ pub(super) fn document(routes: &[Route], limits: &Limits) -> Value {
         "tags": tags,
         "paths": paths,
         "components": {
-            "schemas": shapes::all(),
+            "schemas": schemas,
             "examples": problems::examples(),
         },
     })

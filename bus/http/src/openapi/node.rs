@@ -1,5 +1,6 @@
 //! The description of health, version, metrics and of itself. Health responds even at the connection limit.
 
+use edgebus_api as api;
 use serde_json::json;
 
 use super::operation::{JSON, Operation};
@@ -55,12 +56,7 @@ pub(crate) fn ready(_: &Limits) -> Operation {
         "node",
         "Ask whether it should get requests",
     ))
-    .query(
-        "verbose",
-        json!({"type": "boolean", "default": false}),
-        "Says why not; naming it alone is true.",
-        json!(true),
-    )
+    .query::<api::ReadyQuery>()
     .answers(
         200,
         "It should.",
@@ -82,11 +78,8 @@ pub(crate) fn ready(_: &Limits) -> Operation {
 
 /// `GET /version`.
 pub(crate) fn version(_: &Limits) -> Operation {
-    strict(Operation::new("version", "node", "Ask what answers here")).answers_shape(
-        200,
-        "The release.",
-        "Version",
-    )
+    strict(Operation::new("version", "node", "Ask what answers here"))
+        .answers_json::<api::Version>(200, "The release.")
 }
 
 /// `GET /metrics`.

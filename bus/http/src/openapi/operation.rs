@@ -4,10 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use edgebus_api as api;
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
-use super::{problems, schema, shapes};
+use super::examples::Example;
+use super::problems;
+use super::schemas::Schemas;
 use crate::problem::Cause;
+use crate::query::Parameters;
 use edgebus_model::Code;
 use edgebus_model::error::Kind;
 
@@ -26,6 +31,7 @@ pub(crate) struct Operation {
     body: Option<(String, Map<String, Value>)>,
     answers: BTreeMap<u16, Value>,
     problems: Vec<(Cause, Code, String)>,
+    schemas: Schemas,
 }
 
 impl Operation {
@@ -40,6 +46,7 @@ impl Operation {
             body: None,
             answers: BTreeMap::new(),
             problems: Vec::new(),
+            schemas: Schemas::default(),
         }
         .problem(
             Cause::HeadersTooLarge,
@@ -85,18 +92,37 @@ impl Operation {
     }
 
     /// A part of the path.
-    pub(super) fn path(self, name: &str, shape: Value, words: &str, example: Value) -> Self {
-        self.parameter("path", name, shape, words, example)
+    pub(super) fn path<T: JsonSchema>(
+        mut self,
+        name: &str,
+        words: &str,
+        example: impl Into<Value>,
+    ) -> Self {
+        let shape = self.schemas.request::<T>();
+        self.parameter("path", name, shape, words, example.into())
     }
 
-    /// A parameter of the query.
-    pub(super) fn query(self, name: &str, shape: Value, words: &str, example: Value) -> Self {
-        self.parameter("query", name, shape, words, example)
+    /// The parameters of the query.
+    pub(super) fn query<T: Parameters>(self) -> Self {
+        T::list().iter().fold(self, |operation, own| {
+            let (shape, example) = (own.schema.clone(), own.example.clone());
+            operation.parameter("query", &own.name, shape, &own.description, example)
+        })
     }
 
     /// A header.
     pub(super) fn header(self, name: &str, shape: Value, words: &str, example: Value) -> Self {
         self.parameter("header", name, shape, words, example)
+    }
+
+    /// A body that is a struct of the API.
+    pub(super) fn takes_json<T: JsonSchema + Example>(
+        mut self,
+        words: impl Into<String>,
+        media_type: &str,
+    ) -> Self {
+        let shape = self.schemas.request::<T>();
+        self.takes(words, media_type, shape, &[(T::NAME, T::example())])
     }
 
     /// A body of this media type, with one example for each name; called again for each further type.
@@ -119,16 +145,19 @@ impl Operation {
         self
     }
 
-    /// An answer in JSON of a shape that has a name, with that shape's example.
-    pub(super) fn answers_shape(self, status: u16, words: &str, name: &str) -> Self {
-        let example = shapes::example(name);
-        self.answers(
-            status,
-            words,
-            JSON,
-            schema::reference(name),
-            &[(name, example)],
-        )
+    /// An answer that is a struct of the API, with its example.
+    pub(super) fn answers_json<T: JsonSchema + Example>(
+        mut self,
+        status: u16,
+        words: &str,
+    ) -> Self {
+        let shape = self.schemas.answer::<T>();
+        self.answers(status, words, JSON, shape, &[(T::NAME, T::example())])
+    }
+
+    /// The schema of a struct of the API that is a part of an answer.
+    pub(super) fn part<T: JsonSchema>(&mut self) -> Value {
+        self.schemas.answer::<T>()
     }
 
     /// An answer.
@@ -161,9 +190,10 @@ impl Operation {
     }
 
     /// What the data of each server-sent event is, which OpenAPI 3.1 has no word for.
-    pub(super) fn sends(mut self, name: &str) -> Self {
+    pub(super) fn sends<T: JsonSchema>(mut self) -> Self {
+        let shape = self.schemas.answer::<T>();
         if let Some(answer) = self.answers.get_mut(&200) {
-            answer["content"]["text/event-stream"]["x-sse-data"] = schema::reference(name);
+            answer["content"]["text/event-stream"]["x-sse-data"] = shape;
         }
         self
     }
@@ -241,13 +271,14 @@ impl Operation {
         )
     }
 
-    /// The operation as the document has it.
-    pub(super) fn document(self) -> Value {
+    /// The operation as the document has it, and the structs that it names.
+    pub(super) fn document(mut self) -> (Value, Map<String, Value>) {
+        let problem = self.schemas.answer::<api::Problem>();
         let mut answers: Map<String, Value> = Map::new();
         for (status, answer) in self.answers {
             answers.insert(status.to_string(), answer);
         }
-        for (status, answer) in problem_answers(&self.problems) {
+        for (status, answer) in problem_answers(&self.problems, &problem) {
             // A route that answers a status in its own way says so in its own words.
             answers.entry(status.to_string()).or_insert(answer);
         }
@@ -267,7 +298,7 @@ impl Operation {
             out["requestBody"] =
                 json!({"description": description, "required": true, "content": content});
         }
-        out
+        (out, self.schemas.components())
     }
 }
 
@@ -280,7 +311,7 @@ fn media(shape: Value, examples: &[(&str, Value)]) -> Value {
 }
 
 /// The problems by status, each with its code, its word and when it comes.
-fn problem_answers(problems: &[(Cause, Code, String)]) -> BTreeMap<u16, Value> {
+fn problem_answers(problems: &[(Cause, Code, String)], schema: &Value) -> BTreeMap<u16, Value> {
     let mut lines: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     let mut examples: BTreeMap<u16, Map<String, Value>> = BTreeMap::new();
     let mut waits: BTreeMap<u16, bool> = BTreeMap::new();
@@ -301,8 +332,7 @@ fn problem_answers(problems: &[(Cause, Code, String)]) -> BTreeMap<u16, Value> {
     let mut answers = BTreeMap::new();
     for (status, lines) in lines {
         let examples = examples.remove(&status).unwrap_or_default();
-        let content =
-            json!({PROBLEM: {"schema": schema::reference("Problem"), "examples": examples}});
+        let content = json!({PROBLEM: {"schema": schema, "examples": examples}});
         let mut answer = json!({"description": lines.join("\n"), "content": content});
         if waits.get(&status).is_some_and(|wait| *wait) {
             answer["headers"]["Retry-After"] = json!({

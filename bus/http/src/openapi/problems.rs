@@ -1,64 +1,27 @@
-//! Problems as the description shows them: their shape, and an example of each, printed by the same
-//! code that prints the real ones.
+//! Problems as the description shows them: an example of each, printed by the same code that prints the
+//! real ones.
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{code, list, number, object, reference, text};
 use crate::problem::{Cause, Problem};
 use edgebus_model::Code;
 use edgebus_model::error::{InputError, Kind};
 
-/// The shape of all problem documents.
-pub(super) fn schema() -> Value {
-    let kinds: Vec<String> = Cause::ALL.iter().map(|cause| cause.urn()).collect();
-    let status: Vec<u16> = {
-        let mut all: Vec<u16> = Cause::ALL.iter().map(|cause| cause.status()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    };
-    let kind =
-        json!({"type": "string", "enum": kinds, "description": "What went wrong, for programs."});
-    let status = json!({"type": "integer", "enum": status, "description": "The HTTP status."});
-    object("Why a request was not done (RFC 9457).")
-        .has("type", kind)
-        .has("code", code("What went wrong, more exactly."))
-        .has("title", text("The type in words."))
-        .has("status", status)
-        .has("detail", text("This occurrence in words."))
-        .may(
-            "instance",
-            text("The path that was asked; not there where the problem is one event's of a batch."),
-        )
-        .may(
-            "errors",
-            list("Every error of an invalid input.", reference("InputError")),
-        )
-        .done()
-}
-
-/// The shape of one error.
-pub(super) fn input_error() -> Value {
-    object("One error of an input.")
-        .has(
-            "pointer",
-            text("A JSON pointer into the input (RFC 6901); empty is the whole."),
-        )
-        .has("reason", text("What is wrong."))
-        .may("line", number("The line, where the input is text.", 1))
-        .may("column", number("The column.", 1))
-        .may("remedy", text("How to write it right."))
-        .done()
-}
-
-/// An error.
-pub(super) fn error_example() -> Value {
-    json!({"pointer": "/3/source", "reason": "is required"})
-}
-
 /// A problem.
 pub(super) fn example() -> Value {
     document(&sample(Cause::Handle(Kind::Invalid), Code::EventInvalid))
+}
+
+/// An event of a batch that was not stored.
+pub(super) fn refused() -> Value {
+    let error = InputError {
+        pointer: "/1/type".to_owned(),
+        place: None,
+        reason: "is required".to_owned(),
+        remedy: String::new(),
+    };
+    let problem = Problem::invalid("/1/type: is required", vec![error]).coded(Code::EventInvalid);
+    json!({"problem": problem.document(None)})
 }
 
 /// What the example of a problem is called.
@@ -97,7 +60,7 @@ pub(super) fn examples() -> Map<String, Value> {
 /// The problem as it would be printed.
 fn document(problem: &(Problem, &'static str)) -> Value {
     let (problem, path) = problem;
-    serde_json::from_slice(&problem.print(path)).unwrap_or_default()
+    json!(problem.document(Some(path)))
 }
 
 /// A problem that comes, and the path that is asked.
@@ -200,7 +163,7 @@ fn errors_of(code: Code) -> Vec<InputError> {
             "",
             None,
             "unknown query parameter `limt`",
-            "there are stage, position, bus, last, output, subscription, function, rule, since, after, limit",
+            "there are after, before, bus, function, last, limit, output, position, rule, since, stage, subscription",
         ),
         Code::EventInvalid => error("/source", None, "is required", ""),
         Code::FanOutTooLarge => error(

@@ -98,7 +98,7 @@ fn every_operation_is_told_whole() {
 fn every_problem_is_there_and_every_reference_leads_somewhere() {
     let document = whole();
     let examples = document["components"]["examples"].as_object().unwrap();
-    let kinds = &document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
+    let kinds = &document["components"]["schemas"]["ProblemType"]["enum"];
     for cause in Cause::ALL {
         let name = problems::example_name(cause, cause.code());
         let example = &examples[&name]["value"];

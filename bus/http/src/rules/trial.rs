@@ -3,19 +3,19 @@
 //! Errors are reported with pointers into the request. Valid rules are matched in the same way as active ones.
 //! Never here: matching of its own.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use edgebus_api::{self as api, RuleTest};
 use edgebus_rules::EventError;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::call::{Answer, Call, json};
-use super::super::json::{Object, string};
 use super::super::problem::Problem;
-use super::{FILTERS_MAX, errors_of, parsed};
-use edgebus_manifest::view::{self, Unjudged, Verdict, View};
+use super::super::verdict;
+use super::{errors_of, parsed};
+use edgebus_manifest::view::{self, Unjudged, View};
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Code, InputConfig, Name, RuleConfig, Target, TargetConfig, Timestamp};
 
@@ -23,43 +23,6 @@ use edgebus_model::{Code, InputConfig, Name, RuleConfig, Target, TargetConfig, T
 const NAME: &str = "test";
 /// Members of an event that is tried; a CloudEvent has far fewer.
 const MEMBERS_MAX: usize = 64;
-
-/// What `POST /v1/rules/test` takes. The event may be a part of one: only what the rule names counts.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Test<'a> {
-    #[serde(borrow, rename = "match")]
-    pattern: Option<&'a RawValue>,
-    #[serde(default, rename = "where")]
-    filters: Filters,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    input_paths: Option<BTreeMap<String, String>>,
-    input_template: Option<String>,
-    #[serde(borrow)]
-    event: &'a RawValue,
-}
-
-/// One filter or several.
-#[derive(Default)]
-struct Filters(Vec<String>);
-
-impl<'de> Deserialize<'de> for Filters {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany {
-            One(String),
-            Many(Vec<String>),
-        }
-        match Option::<OneOrMany>::deserialize(deserializer)? {
-            None => Ok(Self::default()),
-            Some(OneOrMany::One(filter)) => Ok(Self(vec![filter])),
-            Some(OneOrMany::Many(filters)) if filters.len() <= FILTERS_MAX => Ok(Self(filters)),
-            Some(OneOrMany::Many(_)) => Err(D::Error::custom("too many filters")),
-        }
-    }
-}
 
 /// The members of an event, each once.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
@@ -93,7 +56,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 /// `POST /v1/rules/test`: `{"match","where","input","event"}` → matched or not, with the explanation,
 /// and what a target would get.
 pub(crate) async fn test(call: Call) -> Answer {
-    call.query(&[])?;
+    call.query::<api::NoQuery>()?;
     let app = call.app.clone();
     let (bytes, reservation) = call
         .body(&["application/json"], app.limits.event_bytes_max)
@@ -104,11 +67,11 @@ pub(crate) async fn test(call: Call) -> Answer {
         drop(reservation);
         tried
     });
-    Ok(json(tried.await.map_err(Problem::denied)??))
+    Ok(json(&tried.await.map_err(Problem::denied)??))
 }
 
-fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
-    let test: Test<'_> = serde_json::from_slice(bytes).map_err(|error| malformed("", &error))?;
+fn tried(bytes: &[u8]) -> Result<api::RuleTrial, Problem> {
+    let test: RuleTest = serde_json::from_slice(bytes).map_err(|error| malformed("", &error))?;
     let rule = rule(&test)?;
     let Members(members) =
         serde_json::from_str(test.event.get()).map_err(|error| malformed("/event", &error))?;
@@ -120,12 +83,12 @@ fn tried(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
         Unjudged::Event(input_error) => event_error(&input_error),
         Unjudged::Rule(reason) => Problem::input_error("", reason, "").coded(Code::PatternInvalid),
     })?;
-    Ok(write(&verdict, rule.targets[0].input.is_some()))
+    Ok(verdict::of_trial(verdict, rule.targets[0].input.is_some()))
 }
 
 /// The rule that is tried, if nothing is wrong with it.
-fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
-    if let Some(pattern) = test.pattern {
+fn rule(test: &RuleTest) -> Result<RuleConfig, Problem> {
+    if let Some(pattern) = &test.pattern {
         parsed(pattern.get())?;
     }
     for (index, text) in test.filters.0.iter().enumerate() {
@@ -149,7 +112,10 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
         description: None,
         name: name(NAME),
         bus: name(DEFAULT_BUS),
-        pattern: test.pattern.map(|pattern| pattern.get().to_owned()),
+        pattern: test
+            .pattern
+            .as_ref()
+            .map(|pattern| pattern.get().to_owned()),
         filters: test.filters.0.clone(),
         targets: vec![TargetConfig {
             input,
@@ -159,8 +125,8 @@ fn rule(test: &Test<'_>) -> Result<RuleConfig, Problem> {
 }
 
 /// How the target's input is made, as the manifest writes it.
-fn input(test: &Test<'_>) -> Result<Option<InputConfig>, Problem> {
-    match (test.input, &test.input_paths, &test.input_template) {
+fn input(test: &RuleTest) -> Result<Option<InputConfig>, Problem> {
+    match (&test.input, &test.input_paths, &test.input_template) {
         (None, None, None) => Ok(None),
         (Some(input), None, None) => Ok(Some(view::input_config(input.get()))),
         (None, paths, Some(template)) => Ok(Some(InputConfig::EventBridge {
@@ -180,34 +146,6 @@ fn input(test: &Test<'_>) -> Result<Option<InputConfig>, Problem> {
         )
         .coded(Code::PatternInvalid)),
     }
-}
-
-fn write(verdict: &Verdict, with_input: bool) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut object = Object::new(&mut out);
-    object.boolean("matched", verdict.matched);
-    serde_json::to_writer(object.member("explanation"), &verdict.explanation)
-        .expect("a Vec takes every byte and an explanation is plain data");
-    object.array("where", &verdict.filters, |out, filter| {
-        let mut object = Object::new(out);
-        object.text("query", &filter.query);
-        object.boolean("held", filter.held);
-        if filter.used_up {
-            object.boolean("used_up", true);
-        }
-        object.end();
-    });
-    if with_input {
-        let made = verdict.inputs.first();
-        let value = made.and_then(|made| made.input.as_deref());
-        let value = value.map_or("null", RawValue::get);
-        object.member("input").extend_from_slice(value.as_bytes());
-        if let Some(error) = made.and_then(|made| made.error.as_deref()) {
-            string(object.member("input_error"), error);
-        }
-    }
-    object.end();
-    out
 }
 
 fn malformed(pointer: &str, error: &serde_json::Error) -> Problem {
@@ -231,7 +169,7 @@ mod tests {
 
     fn check(body: &str) -> Result<serde_json::Value, (u16, String)> {
         tried(body.as_bytes())
-            .map(|out| serde_json::from_slice(&out).unwrap())
+            .map(|out| serde_json::to_value(out).unwrap())
             .map_err(|problem| (problem.status(), problem.errors[0].pointer.clone()))
     }
 
@@ -260,13 +198,8 @@ mod tests {
     fn an_input_is_made_as_the_manifest_writes_it() {
         let event = r#""event":{"type":"a","data":{"n":1.50,"s":"x"}}"#;
         let made = |rule: &str| {
-            #[derive(serde::Deserialize)]
-            struct Made {
-                input: Box<serde_json::value::RawValue>,
-            }
-            let out = tried(format!("{{{rule},{event}}}").as_bytes()).unwrap();
-            let made: Made = serde_json::from_slice(&out).unwrap();
-            made.input.get().to_owned()
+            let made = tried(format!("{{{rule},{event}}}").as_bytes()).unwrap();
+            made.input.unwrap().get().to_owned()
         };
         let table = [
             (r#""input":"$.data.n""#, "1.50"),

@@ -24,6 +24,7 @@ use edgebus_model::limits::EVENT_BYTES_MAX;
 use edgebus_model::{Code, Event, EventError};
 
 pub use encode::encode;
+pub(crate) use encode::{Encoded, key};
 pub(crate) use percent::decode as percent_decode;
 
 /// Errors that are reported for one request; the rest appear once these are fixed.

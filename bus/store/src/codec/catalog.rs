@@ -142,7 +142,7 @@ pub(crate) fn read_subscription(from: &mut Reader<'_>, id: SubscriptionId) -> Op
 
 fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.bytes(target.name.as_str().as_bytes());
-    out.u8(kind_number(target.to.kind()));
+    out.u8(target.to.kind().number());
     out.bytes(target.to.name().as_str().as_bytes());
     out.u32(target.retry.attempts_max);
     out.u64(target.retry.backoff.initial_ms);
@@ -154,20 +154,10 @@ fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.option(target.input.as_ref(), write_input);
 }
 
-/// The number of a kind in records; it is never given to another.
-fn kind_number(kind: TargetKind) -> u8 {
-    match kind {
-        TargetKind::Function => 0,
-        TargetKind::Webhook => 1,
-        TargetKind::Bus => 2,
-        TargetKind::Queue => 3,
-    }
-}
-
 fn read_kind(from: &mut Reader<'_>) -> Option<TargetKind> {
     let number = from.u8()?;
-    let mut all = TargetKind::ALL.into_iter();
-    all.find(|kind| kind_number(*kind) == number)
+    let mut all = TargetKind::ALL.iter();
+    all.find(|kind| kind.number() == number).copied()
 }
 
 fn write_input(out: &mut Vec<u8>, input: &InputConfig) {

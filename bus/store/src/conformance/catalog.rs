@@ -140,7 +140,7 @@ fn names_and_kinds_are_checked() {
         over_rules.push(rule("again", "default", &["f"]));
         over_rules[1].targets[0].name = SubscriptionName::new("again").unwrap();
         assert!(denied(over_rules).contains("another of that name"));
-        for kind in TargetKind::ALL.into_iter().filter(|kind| !kind.is_built()) {
+        for kind in TargetKind::ALL.iter().filter(|kind| !kind.is_built()) {
             let mut other = rule("r", "default", &["f"]);
             other.targets[0].to = kind.named(name("x"));
             let reason = denied(vec![other]);

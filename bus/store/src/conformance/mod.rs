@@ -343,3 +343,30 @@ fn a_new_store_has_the_default_bus() {
         );
     }
 }
+
+#[test]
+fn every_step_is_tested() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    let mut tests = String::new();
+    for folder in ["conformance", "redb/tests"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            tests.push_str(&read(&entry.unwrap().path()));
+        }
+    }
+    let door = read(&root.join("lib.rs"));
+    let steps = door.split("pub enum Step {\n").nth(1).unwrap();
+    let steps = steps.split("\n}\n").next().unwrap();
+    let names = steps.lines().filter_map(|line| {
+        let name = line.strip_prefix("    ")?.split(['(', ' ', ',']).next()?;
+        name.starts_with(char::is_uppercase).then_some(name)
+    });
+    let names: Vec<&str> = names.collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(
+            tests.contains(&format!("Step::{name}")),
+            "no test of conformance/ or redb/tests/ makes a Step::{name}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! A query that takes values out of JSON text as they are written there.
+//!
+//! Never here: placeholders, and what is made of the values.
+
+use super::ApplyError;
+use super::cut::{Found, PathTree};
+use crate::error::{EventError, ParseError};
+use crate::filter::{Filter, Steps};
+use crate::limits::TRANSFORM_VALUES_MAX;
+use crate::tree::tree;
+
+/// A compiled JSONPath (RFC 9535) that takes values out of JSON text as they are written there: no number loses
+/// a digit, and no string its escapes.
+///
+/// ```
+/// use edgebus_rules::JsonPath;
+///
+/// let json = r#"{"id": 12345678901234567890123, "tags": [{"name": "a\\/b"}, {"name": 1.0}]}"#;
+/// let id = JsonPath::parse("$.id").expect("the path is valid");
+/// assert_eq!(id.values(json), Ok(vec!["12345678901234567890123"]));
+/// let names = JsonPath::parse("$.tags[*].name").expect("the path is valid");
+/// assert_eq!(names.values(json), Ok(vec![r#""a\\/b""#, "1.0"]));
+/// ```
+#[derive(Debug, Clone)]
+pub struct JsonPath {
+    query: Filter,
+    /// The one path of a singular query.
+    path: Option<PathTree>,
+}
+
+impl JsonPath {
+    /// Compiles a query.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub fn parse(text: &str) -> Result<JsonPath, ParseError> {
+        let query = Filter::parse(text)?;
+        let path = query.steps().map(|steps| {
+            let mut path = PathTree::new();
+            path.add(&steps, 0);
+            path
+        });
+        Ok(JsonPath { query, path })
+    }
+
+    /// Whether it has members and indexes only, and so selects one value at most: a singular query (RFC 9535,
+    /// 2.3.5.1).
+    #[must_use]
+    pub fn is_singular(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// The values that it selects in `json`, in the query's order, without white space around them. Of a member
+    /// that is given twice the last counts.
+    ///
+    /// # Errors
+    /// An [`ApplyError`] where the text isn't JSON or nests deeper than an event may (64 brackets), or where the query selects
+    /// too many values or takes too many steps.
+    pub fn values<'j>(&self, json: &'j str) -> Result<Vec<&'j str>, ApplyError> {
+        if let Some(path) = &self.path {
+            return cut(path, 1, json);
+        }
+        let tree = tree(json.as_bytes())?;
+        let places = self
+            .query
+            .select(&tree, TRANSFORM_VALUES_MAX, &mut Steps::of_event())?
+            .ok_or(ApplyError::TooManyValues)?;
+        let mut paths = PathTree::new();
+        for (slot, place) in places.iter().enumerate() {
+            paths.add(place, slot);
+        }
+        cut(&paths, places.len(), json)
+    }
+}
+
+/// The values that the slots are filled with.
+fn cut<'j>(paths: &PathTree, slots: usize, json: &'j str) -> Result<Vec<&'j str>, ApplyError> {
+    let mut found = vec![None; slots];
+    paths
+        .fill(PathTree::TOP, json.as_bytes(), &mut found)
+        .map_err(|syntax| EventError {
+            offset: syntax.offset,
+            part: None,
+            reason: syntax.reason.into_owned(),
+        })?;
+    let values = found.into_iter().flatten().map(|found| match found {
+        Found::Json(value) | Found::Text(value) => value,
+    });
+    Ok(values.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_cut_as_they_are_written() {
+        let json =
+            r#" {"a" : {"b":[ 1.0 , {"c":  "\u0041"} ]}, "\u0061\n": [ ], "x":1, "x":2e0 } "#;
+        let table: [(&str, &[&str]); 13] = [
+            ("$", &[json.trim()]),
+            ("$.a", &[r#"{"b":[ 1.0 , {"c":  "\u0041"} ]}"#]),
+            ("$.a.b[0]", &["1.0"]),
+            ("$['a']['b'][-1]", &[r#"{"c":  "\u0041"}"#]),
+            ("$.a.b[1].c", &[r#""\u0041""#]),
+            ("$['a\\n']", &["[ ]"]),
+            ("$.x", &["2e0"]),
+            ("$.b", &[]),
+            ("$.a[0]", &[]),
+            ("$.a.b[9]", &[]),
+            ("$.a.b[*]", &["1.0", r#"{"c":  "\u0041"}"#]),
+            ("$.a.b[?@.c == 'A'].c", &[r#""\u0041""#]),
+            ("$.a.b[?@.c == 'B'].c", &[]),
+        ];
+        for (path, wanted) in table {
+            let query = JsonPath::parse(path).expect(path);
+            assert_eq!(query.values(json).as_deref(), Ok(wanted), "{path}");
+            assert_eq!(query.is_singular(), !path.contains(['*', '?']), "{path}");
+        }
+    }
+
+    #[test]
+    fn text_nests_as_deep_as_an_event_may() {
+        for (depth, is_read) in [(64, true), (65, false)] {
+            let json = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            for path in ["$", "$[0]", "$[*]"] {
+                let values = JsonPath::parse(path).expect(path).values(&json);
+                assert_eq!(values.is_ok(), is_read, "{path}, {depth} deep");
+            }
+        }
+    }
+}
