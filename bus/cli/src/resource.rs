@@ -20,8 +20,11 @@ pub(super) struct Resource<R: 'static> {
     /// Reads an answer, each row as it was sent.
     pub(super) page: fn(&[u8]) -> Result<Page, Failure>,
     /// A table's columns, each with what stands there of a row.
-    pub(super) columns: &'static [(Column, fn(&R) -> String)],
+    pub(super) columns: &'static [(Column, Cell<R>)],
 }
+
+/// What stands in a column of one row.
+type Cell<R> = fn(&R) -> String;
 
 /// A text, or a dash where there is none.
 #[must_use]
