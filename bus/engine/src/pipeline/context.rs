@@ -125,6 +125,7 @@ impl Context {
         snapshot: Snapshot,
         secret: [u8; 32],
     ) -> Arc<Self> {
+        let foreground = Foreground::new(executor.processors());
         Arc::new(Self {
             store: newest.store.clone(),
             newest,
@@ -132,7 +133,7 @@ impl Context {
             executor,
             telemetry,
             health: Health::new(),
-            foreground: Foreground::default(),
+            foreground,
             snapshot: ArcSwap::from_pointee(snapshot),
             secret,
             positions: Mutex::new(HashMap::new()),

@@ -1,4 +1,4 @@
-//! What long attempts make room for: publishes, commits and short attempts that are in progress.
+//! What long attempts make room for: publishes and short attempts that are in progress.
 //!
 //! The operating system lets a thread that computes finish its slice of some milliseconds before one that wakes
 //! up gets the processor, whatever their priorities. A publish needs several such wake-ups, so with a busy
@@ -11,16 +11,20 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a busy thread makes room at most before it computes for one tick of the runtime. With a tick of 2 ms
-/// it has a fifth of a processor at least.
-const MAKES_ROOM_MAX: Duration = Duration::from_millis(8);
+/// it has a third of a processor at least.
+const MAKES_ROOM_MAX: Duration = Duration::from_millis(4);
+/// Publishes that need a processor at one time, at the least; on large machines half of the processors.
+const PUBLISHES_MIN: usize = 2;
 
 /// Counts the work in progress. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Foreground(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
-    in_progress: AtomicUsize,
+    processors: usize,
+    /// Many publishes wait for the disk at one time, and don't need a processor each.
+    publishes: AtomicUsize,
+    attempts: AtomicUsize,
     /// Busy threads that make room.
     waiting: AtomicUsize,
     lock: Mutex<()>,
@@ -28,23 +32,72 @@ struct Shared {
 }
 
 /// Work in progress until it is dropped.
-pub(super) struct InProgress(Arc<Shared>);
+pub(super) struct InProgress {
+    shared: Arc<Shared>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Publish,
+    Attempt,
+}
+
+impl Shared {
+    fn count(&self, kind: Kind) -> &AtomicUsize {
+        match kind {
+            Kind::Publish => &self.publishes,
+            Kind::Attempt => &self.attempts,
+        }
+    }
+
+    /// Processors that are needed.
+    fn needed(&self) -> usize {
+        let publishes = self.publishes.load(Ordering::SeqCst);
+        let publishes = publishes.min(PUBLISHES_MIN.max(self.processors / 2));
+        publishes + self.attempts.load(Ordering::SeqCst)
+    }
+}
 
 impl Foreground {
-    /// Counts work until what it returns is dropped.
-    pub(super) fn begin(&self) -> InProgress {
-        self.0.in_progress.fetch_add(1, Ordering::SeqCst);
-        InProgress(self.0.clone())
+    /// On a machine with so many processors.
+    pub(super) fn new(processors: usize) -> Self {
+        Self(Arc::new(Shared {
+            processors,
+            publishes: AtomicUsize::new(0),
+            attempts: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            less: Condvar::new(),
+        }))
     }
 
-    /// Waits while more than `in_progress_max` is in progress, and not for long.
-    pub(super) fn make_room(&self, in_progress_max: usize) {
-        self.wait(in_progress_max, MAKES_ROOM_MAX);
+    /// A publish is in progress until what it returns is dropped.
+    pub(super) fn publish(&self) -> InProgress {
+        self.begin(Kind::Publish)
     }
 
-    fn wait(&self, in_progress_max: usize, wait_max: Duration) {
+    /// A short attempt is in progress until what it returns is dropped.
+    pub(super) fn attempt(&self) -> InProgress {
+        self.begin(Kind::Attempt)
+    }
+
+    fn begin(&self, kind: Kind) -> InProgress {
+        self.0.count(kind).fetch_add(1, Ordering::SeqCst);
+        InProgress {
+            shared: self.0.clone(),
+            kind,
+        }
+    }
+
+    /// Waits while more than `needed_max` processors are needed, and not for long.
+    pub(super) fn make_room(&self, needed_max: usize) {
+        self.wait(needed_max, MAKES_ROOM_MAX);
+    }
+
+    fn wait(&self, needed_max: usize, wait_max: Duration) {
         let shared = &*self.0;
-        let crowded = || shared.in_progress.load(Ordering::SeqCst) > in_progress_max;
+        let crowded = || shared.needed() > needed_max;
         if !crowded() {
             return;
         }
@@ -62,10 +115,12 @@ impl Foreground {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.in_progress.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.0.less.notify_all();
+        let shared = &*self.shared;
+        shared.count(self.kind).fetch_sub(1, Ordering::SeqCst);
+        // While all processors are needed nobody goes on.
+        if shared.waiting.load(Ordering::SeqCst) > 0 && shared.needed() < shared.processors {
+            drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.less.notify_all();
         }
     }
 }
@@ -77,9 +132,9 @@ mod tests {
 
     #[test]
     fn a_busy_thread_waits_for_work_to_end_and_not_for_ever() {
-        let foreground = Foreground::default();
+        let foreground = Foreground::new(4);
         foreground.wait(0, Duration::MAX);
-        let (first, second) = (foreground.begin(), foreground.begin());
+        let (first, second) = (foreground.publish(), foreground.attempt());
         // There is a processor for each of them.
         foreground.wait(2, Duration::MAX);
         let waiting = std::thread::spawn({
@@ -98,5 +153,23 @@ mod tests {
         drop(first);
         foreground.wait(0, Duration::MAX);
         assert_eq!(foreground.0.waiting.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn many_publishes_need_no_processor_each() {
+        for (processors, publishes, attempts, needed) in [
+            (2, 1, 0, 1),
+            (2, 64, 0, 2),
+            (16, 64, 0, 8),
+            (16, 3, 4, 7),
+            (1, 1, 1, 2),
+        ] {
+            let foreground = Foreground::new(processors);
+            let publishes: Vec<_> = (0..publishes).map(|_| foreground.publish()).collect();
+            let attempts: Vec<_> = (0..attempts).map(|_| foreground.attempt()).collect();
+            assert_eq!(foreground.0.needed(), needed);
+            drop((publishes, attempts));
+            assert_eq!(foreground.0.needed(), 0);
+        }
     }
 }

@@ -52,7 +52,7 @@ impl Pipeline {
     /// # Errors
     /// As [`crate::bus::Bus::publish`].
     pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Appended>, Error> {
-        let _in_progress = self.context.foreground.begin();
+        let _in_progress = self.context.foreground.publish();
         let (snapshot, rules) = self.opened(bus, events.len())?;
         if events.is_empty() {
             return Ok(Vec::new());
@@ -74,7 +74,7 @@ impl Pipeline {
         bus: &str,
         events: Vec<Event>,
     ) -> Result<Vec<Result<Appended, Error>>, Error> {
-        let _in_progress = self.context.foreground.begin();
+        let _in_progress = self.context.foreground.publish();
         let (snapshot, rules) = self.opened(bus, events.len())?;
         let mut inline = Inline::new();
         let mut checked = Vec::with_capacity(events.len());

@@ -82,7 +82,6 @@ impl Level {
     }
 }
 
-#[derive(Default)]
 struct Shared {
     first: Level,
     second: Level,
@@ -166,8 +165,10 @@ impl Workers {
 
     fn with(executor: &Executor, clock: &Clock, foreground: &Foreground) -> std::io::Result<Self> {
         let shared = Shared {
+            first: Level::default(),
+            second: Level::default(),
+            ended: AtomicBool::new(false),
             foreground: foreground.clone(),
-            ..Shared::default()
         };
         let workers = Self {
             shared: Arc::new(shared),
@@ -189,7 +190,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// A thread of the first level, or one of the second that runs while no more than so much work is in progress.
+    /// A thread of the first level, or one of the second that runs while no more than so many processors are needed.
     fn thread(&self, name: &str, beside: Option<usize>) -> std::io::Result<()> {
         let shared = self.shared.clone();
         let timers = match &self.executor {
@@ -208,10 +209,13 @@ impl Workers {
                         &shared.second
                     }
                 };
-                while let Some((runnable, in_progress)) = level.next(&shared.ended) {
-                    if let Some(in_progress_max) = beside {
-                        shared.foreground.make_room(in_progress_max);
+                loop {
+                    if let Some(needed_max) = beside {
+                        shared.foreground.make_room(needed_max);
                     }
+                    let Some((runnable, in_progress)) = level.next(&shared.ended) else {
+                        return;
+                    };
                     // A panic goes to whoever awaits the task; an attempt catches its own before that.
                     runnable.run();
                     drop(in_progress);
@@ -258,7 +262,7 @@ impl Workers {
             if meter.second.load(Ordering::Relaxed) {
                 shared.second.push(runnable, None, &shared.ended);
             } else {
-                let in_progress = shared.foreground.begin();
+                let in_progress = shared.foreground.attempt();
                 shared
                     .first
                     .push(runnable, Some(in_progress), &shared.ended);
@@ -336,7 +340,7 @@ mod tests {
 
     fn started() -> Workers {
         let clock = Clock::system(edgebus_model::Timestamp(0));
-        Workers::with(&Executor::threads(), &clock, &Foreground::default()).unwrap()
+        Workers::with(&Executor::threads(), &clock, &Foreground::new(2)).unwrap()
     }
 
     /// Computes until `until`, giving up the thread at every look, as a guest does at each tick.

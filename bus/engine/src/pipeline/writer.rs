@@ -54,8 +54,8 @@ struct Item {
     /// When it began to wait.
     queued_at: Instant,
     reply: Reply,
-    /// Of a settlement, the number of its function: functions take turns.
-    function: usize,
+    /// Whose turn a settlement takes.
+    turn: Turn,
     _room: OwnedSemaphorePermit,
 }
 
@@ -85,6 +85,18 @@ pub(super) enum Committed {
 /// How many of the inbox's permits `bytes` take.
 fn share(bytes: usize) -> u32 {
     u32::try_from((bytes / 1024 + 1).min(INBOX_KIB_MAX / 4)).unwrap_or(1)
+}
+
+/// Who takes turns with settlements.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Turn {
+    /// All whose attempt used state: the versions of state are in the order of their settlements, over all
+    /// functions.
+    State,
+    /// A function, by its number.
+    Function(usize),
+    /// Steps that are no settlements have one turn.
+    Others,
 }
 
 /// Who waits for a step.
@@ -185,7 +197,7 @@ impl Writer {
             bytes,
             queued_at: self.clock.instant(),
             reply: Reply::Publish(reply),
-            function: 0,
+            turn: Turn::Others,
             _room: room,
         };
         match self.inbox.try_send(item) {
@@ -216,6 +228,10 @@ impl Writer {
             SettleEnd::Done(effects) => effects.writes.clone(),
             _ => Vec::new(),
         };
+        let turn = match &read {
+            Some(_) => Turn::State,
+            None => Turn::Function(ticket.held.function),
+        };
         let mut waiting = Some((settle, ticket));
         let send = |version| {
             let Some((mut settle, ticket)) = waiting.take() else {
@@ -230,7 +246,7 @@ impl Writer {
                 step,
                 bytes: weight.written,
                 queued_at: self.clock.instant(),
-                function: ticket.held.function,
+                turn,
                 reply: Reply::Settle(Box::new(ticket)),
                 _room: room,
             });
@@ -267,7 +283,7 @@ impl Writer {
             bytes: weight.written,
             queued_at: self.clock.instant(),
             reply,
-            function: 0,
+            turn: Turn::Others,
             _room: room,
         });
         Ok(())
@@ -302,8 +318,8 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
         let Some(first) = batch.first() else {
             return;
         };
-        let _in_progress = context.foreground.begin();
-        let waited = since(first.queued_at);
+        let oldest = batch.iter().map(|item| item.queued_at).min();
+        let waited = since(oldest.unwrap_or(first.queued_at));
         if let Some(reading) = clock.reading_due() {
             // Before everything else of the batch: its gaps count for that.
             steps.push(Step::Clock(reading));

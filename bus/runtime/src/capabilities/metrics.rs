@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Its interface in `wit/`.
@@ -18,6 +18,9 @@ pub const INTERFACE: &str = "edgebus:function/metrics";
 pub const NAMES_MAX: usize = 64;
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+
+/// The shortest value of a secret that is looked for in names, in bytes; as in the redaction of output.
+const SECRET_BYTES_MIN: usize = 4;
 
 /// Upper ends of the buckets of times, in nanoseconds and as they are shown, in seconds: those of the bus's own.
 const BUCKETS: [(u64, &str); 12] = [
@@ -42,6 +45,8 @@ const DROPPED: &str = "edgebus_function_metrics_dropped_total";
 /// The metrics of one attempt.
 pub struct Metrics<'a> {
     totals: &'a Totals,
+    /// No name may have one of their values in it.
+    secrets: Arc<BTreeMap<String, String>>,
     recorded: Recorded,
     /// Names that the totals don't have yet.
     new_names: usize,
@@ -58,9 +63,10 @@ pub struct Recorded {
 }
 
 impl<'a> Metrics<'a> {
-    pub(super) fn new(totals: &'a Totals) -> Self {
+    pub(super) fn new(totals: &'a Totals, secrets: Arc<BTreeMap<String, String>>) -> Self {
         Self {
             totals,
+            secrets,
             recorded: Recorded::default(),
             new_names: 0,
             told: false,
@@ -108,6 +114,13 @@ impl<'a> Metrics<'a> {
     /// # Errors
     /// Why there is none.
     fn admit(&mut self, name: &str) -> Result<(), String> {
+        // Neither is the name shown: it would get around the redaction of the output.
+        let is_secret = |value: &str| value.len() >= SECRET_BYTES_MIN && name.contains(value);
+        if self.secrets.values().any(|value| is_secret(value.trim())) {
+            return Err(
+                "a metric is not counted: its name has the value of a secret in it".to_owned(),
+            );
+        }
         if !is_name(name) {
             let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
             return Err(format!(
@@ -310,7 +323,7 @@ mod tests {
 
     /// One attempt that counts each of `names` once.
     fn attempt(totals: &Totals, names: &[&str], success: bool) -> Vec<String> {
-        let mut metrics = Metrics::new(totals);
+        let mut metrics = Metrics::new(totals, Arc::default());
         let told = names.iter().filter_map(|name| metrics.count(name, 1));
         let told = told.collect();
         totals.add(metrics.end(), success);
@@ -323,7 +336,7 @@ mod tests {
         assert_eq!(shown(&totals), "");
         attempt(&totals, &["orders", "orders", "other"], true);
         attempt(&totals, &["orders"], false);
-        let mut metrics = Metrics::new(&totals);
+        let mut metrics = Metrics::new(&totals, Arc::default());
         metrics.time("lookup", Duration::from_micros(300));
         metrics.time("lookup", Duration::from_micros(301));
         metrics.time("lookup", Duration::from_secs(40));
@@ -399,7 +412,10 @@ mod tests {
 
         // Two attempts side by side, which know nothing of each other's names.
         let totals = Totals::default();
-        let (mut one, mut other) = (Metrics::new(&totals), Metrics::new(&totals));
+        let (mut one, mut other) = (
+            Metrics::new(&totals, Arc::default()),
+            Metrics::new(&totals, Arc::default()),
+        );
         for name in fitting {
             assert_eq!(one.count(name, 1), None);
         }
@@ -408,5 +424,20 @@ mod tests {
         totals.add(other.end(), true);
         assert_eq!(totals.inside().names.len(), NAMES_MAX);
         assert_eq!(totals.inside().dropped, 1);
+    }
+
+    #[test]
+    fn the_value_of_a_secret_is_no_name() {
+        let totals = Totals::default();
+        let secrets = [("KEY".to_owned(), " sk_live_abc\n".to_owned())];
+        let mut metrics = Metrics::new(&totals, Arc::new(secrets.into()));
+        for name in ["sk_live_abc", "calls_sk_live_abc_1", "sk_live_abc\"\\"] {
+            let told = metrics.count(name, 1);
+            assert!(!told.unwrap_or_default().contains("sk_live"), "{name}");
+        }
+        assert_eq!(metrics.count("calls", 1), None);
+        let recorded = metrics.end();
+        assert_eq!(recorded.names.keys().collect::<Vec<_>>(), ["calls"]);
+        assert_eq!(recorded.dropped, 3);
     }
 }

@@ -86,8 +86,8 @@ impl<'a> Capabilities<'a> {
         Self {
             state: state::State::new(given.state, &given.function.limits),
             config: config::Config::new(&given.function.config),
+            metrics: metrics::Metrics::new(&given.kept.metrics, given.secrets.clone()),
             secrets: secrets::Secrets::new(given.secrets),
-            metrics: metrics::Metrics::new(&given.kept.metrics),
             kept: given.kept,
         }
     }
