@@ -337,6 +337,10 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
         let done = context.store.commit(&steps);
         #[cfg(test)]
         context.executor.show_commit(&steps, Some(&done));
+        #[cfg(test)]
+        if let Ok(outcomes) = &done {
+            check_versions(outcomes);
+        }
         match done {
             Ok(outcomes) => {
                 let took = since(began);
@@ -489,5 +493,15 @@ fn refuse(reply: Reply) {
             let _ = reply.send(Err(unknown()));
         }
         Reply::Settle(_) | Reply::Nobody => {}
+    }
+}
+
+/// Versions of state come to the store in the order in which they were given.
+#[cfg(test)]
+fn check_versions(outcomes: &[StepOutcome]) {
+    for outcome in outcomes {
+        let late =
+            matches!(outcome, StepOutcome::Denied(reason) if reason.contains("was given before"));
+        assert!(!late, "a settlement came out of turn: {outcome:?}");
     }
 }
