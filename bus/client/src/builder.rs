@@ -1,5 +1,6 @@
 //! Makes a client: address, credentials, timeout, trust.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,24 @@ use super::error::Error;
 use super::request::{Client, Inner};
 
 /// Settings of a client that is not made yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     url: String,
     bearer: Option<String>,
     timeout: Option<Duration>,
     roots: Vec<Vec<u8>>,
+}
+
+/// Whether there is a token, never the token.
+impl fmt::Debug for Builder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Builder")
+            .field("url", &self.url)
+            .field("bearer", &self.bearer.as_ref().map(|_| "…"))
+            .field("timeout", &self.timeout)
+            .field("roots", &self.roots.len())
+            .finish()
+    }
 }
 
 impl Builder {

@@ -59,7 +59,9 @@ const ACCEPTED: &str = r#"{"id":"1","position":6,"duplicate":false,"new":1}"#;
 #[tokio::test]
 async fn an_event_is_published_with_the_token() {
     let (url, asked) = once(answer("202 Accepted", "", ACCEPTED)).await;
-    let client = Client::builder(&url).bearer("secret").build().unwrap();
+    let builder = Client::builder(&url).bearer("secret");
+    assert!(!format!("{builder:?}").contains("secret"));
+    let client = builder.build().unwrap();
     let event = Event::new("1", "/s", "t").with_data(&[1]).unwrap();
     let accepted = client.bus("a/b").publish(&event).await.unwrap();
     assert_eq!((accepted.position, accepted.duplicate), (6, false));
