@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::builder::Builder;
 use super::error::Error;
-use edgebus_api::{Problem, ProblemType};
+use super::refusal;
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -217,8 +217,10 @@ impl Client {
     async fn refusal(&self, answer: Response<Incoming>) -> Result<Error, Error> {
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
+        let media_type = answer.headers().get(header::CONTENT_TYPE);
+        let is_text = media_type.is_some_and(|own| own.as_bytes().starts_with(b"text/plain"));
         let body = self.whole(answer.into_body()).await?;
-        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| nameless(status));
+        let problem = refusal::problem(status, is_text, &body);
         Ok(Error::Refused {
             status: status.as_u16(),
             problem: Box::new(problem),
@@ -236,19 +238,6 @@ impl Client {
             reason: root(reason),
             reached,
         }
-    }
-}
-
-/// The problem of an answer that has no problem document, as something between client and bus gives it.
-fn nameless(status: StatusCode) -> Problem {
-    Problem {
-        kind: ProblemType::Other("about:blank".to_owned()),
-        code: String::new(),
-        title: status.canonical_reason().unwrap_or("").to_owned(),
-        status: status.as_u16(),
-        detail: String::new(),
-        instance: None,
-        errors: Vec::new(),
     }
 }
 

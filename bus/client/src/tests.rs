@@ -117,7 +117,30 @@ async fn a_refusal_has_its_problem() {
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
     let nameless = check("<html>").await;
     assert_eq!(nameless.status(), Some(503));
-    assert_eq!(nameless.problem().unwrap().title, "Service Unavailable");
+    assert_eq!(
+        nameless.to_string(),
+        "the bus answered 503 Service Unavailable"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_of_others_has_its_reason() {
+    let check = async |status: &str, media_type: &str, body: &str| {
+        let headers = format!("content-type: {media_type}\r\n");
+        let (url, _asked) = once(answer(status, &headers, body)).await;
+        let error = Client::new(&url).unwrap().ready().await.unwrap_err();
+        error.to_string()
+    };
+    let proxy = r#"{"title":"Unauthorized","detail":"token expired"}"#;
+    assert_eq!(
+        check("401 Unauthorized", "application/json", proxy).await,
+        "the bus answered 401 Unauthorized: token expired"
+    );
+    let text = "text/plain; charset=utf-8";
+    assert_eq!(
+        check("503 Service Unavailable", text, "the store failed\n").await,
+        "the bus answered 503 Service Unavailable: the store failed"
+    );
 }
 
 #[tokio::test]
