@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a project gets of the repository: files, and folders with all that is in them.
+/// What a project gets of the repository: files, and folders with the sources that are in them.
 const EMBEDDED: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "guest-sdk", "wit"];
 
 fn main() -> io::Result<()> {
@@ -28,8 +28,19 @@ fn main() -> io::Result<()> {
     std::fs::write(PathBuf::from(out).join("sdk_files.rs"), text)
 }
 
+/// Whether a file or folder with this name goes along: not what editors, patches and systems leave behind.
+fn is_source(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default();
+    let source = ["rs", "toml", "wit"].iter().any(|wanted| ending == *wanted);
+    !name.starts_with('.') && (path.is_dir() || source || name.starts_with("LICENSE-"))
+}
+
 /// Adds the files at `path`, with `/` between its parts on every system.
 fn list(root: &Path, path: &str, files: &mut Vec<String>) -> io::Result<()> {
+    if !is_source(&root.join(path)) {
+        return Ok(());
+    }
     if root.join(path).is_file() {
         files.push(path.to_owned());
         return Ok(());

@@ -18,6 +18,45 @@ pub(crate) struct Syntax {
 
 type Scanned<T> = Result<T, Syntax>;
 
+/// Which of the brackets that are open are an object's.
+trait Brackets {
+    fn open(&mut self, object: bool);
+    fn close(&mut self);
+    /// Whether the innermost one is.
+    fn in_object(&self) -> bool;
+}
+
+/// At most 64 of them; the lowest bit is the innermost.
+struct Bits(u64);
+
+impl Brackets for Bits {
+    fn open(&mut self, object: bool) {
+        self.0 = (self.0 << 1) | u64::from(object);
+    }
+
+    fn close(&mut self) {
+        self.0 >>= 1;
+    }
+
+    fn in_object(&self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+impl Brackets for Vec<bool> {
+    fn open(&mut self, object: bool) {
+        self.push(object);
+    }
+
+    fn close(&mut self) {
+        self.pop();
+    }
+
+    fn in_object(&self) -> bool {
+        self.last() == Some(&true)
+    }
+}
+
 /// A place in a JSON text.
 #[derive(Debug)]
 pub(crate) struct Scanner<'t> {
@@ -252,9 +291,16 @@ impl<'t> Scanner<'t> {
     ///
     /// `room` is how many more brackets may be open at once (64 at most).
     pub(crate) fn skip_value(&mut self, room: usize) -> Scanned<()> {
+        self.skip(room.min(64), &mut Bits(0))
+    }
+
+    /// The same for a value that may nest as deep as it likes. Each open bracket takes a byte of memory.
+    pub(crate) fn skip_deep_value(&mut self) -> Scanned<()> {
+        self.skip(usize::MAX, &mut Vec::new())
+    }
+
+    fn skip(&mut self, room: usize, brackets: &mut impl Brackets) -> Scanned<()> {
         let mut open = 0;
-        // The lowest bit says whether the innermost open bracket is an object's.
-        let mut objects: u64 = 0;
         loop {
             let first = self.peek()?;
             match first {
@@ -266,13 +312,13 @@ impl<'t> Scanner<'t> {
                     self.number()?;
                 }
                 b'{' | b'[' => {
-                    if open >= room.min(64) {
+                    if open >= room {
                         return Err(self.too_deep());
                     }
                     let object = first == b'{';
                     self.at += 1;
                     open += 1;
-                    objects = (objects << 1) | u64::from(object);
+                    brackets.open(object);
                     if self.peek()? != if object { b'}' } else { b']' } {
                         if object {
                             self.skip_key()?;
@@ -283,7 +329,7 @@ impl<'t> Scanner<'t> {
                 _ => return Err(self.unexpected("a JSON value")),
             }
             while open > 0 {
-                let object = objects & 1 == 1;
+                let object = brackets.in_object();
                 match self.peek()? {
                     b',' => {
                         self.at += 1;
@@ -298,7 +344,7 @@ impl<'t> Scanner<'t> {
                     _ => return Err(self.unexpected("`,` or `]`")),
                 }
                 open -= 1;
-                objects >>= 1;
+                brackets.close();
             }
             if open == 0 {
                 return Ok(());

@@ -262,7 +262,12 @@ fn a_publish_that_fails_says_its_code() {
         check(&[&["publish", "--url", &url], more].concat(), 1, code);
     };
     publish(&[&whole[..], &["--bus", "nowhere"]].concat(), "EB0304");
-    publish(&[&whole[..], &["--bus", "no/where"]].concat(), "EB0305");
+    for strange in ["no/where", "no where", "?"] {
+        publish(&[&whole[..], &["--bus", strange]].concat(), "EB0301");
+    }
+    let elsewhere = format!("{url}/elsewhere");
+    let there = ["publish", "--url", &elsewhere];
+    check(&[&there[..], &whole].concat(), 1, "EB0305");
     publish(&[&event[..], &["--data", "{"]].concat(), "EB0504");
     publish(&[&event[..], &["--data", "@/nowhere"]].concat(), "EB0503");
     publish(&["--file", "/nowhere"], "EB0503");

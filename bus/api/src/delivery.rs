@@ -152,9 +152,9 @@ pub struct AttemptEnded {
     /// The rule.
     #[schemars(with = "Name")]
     pub rule: String,
-    /// The function.
-    #[schemars(with = "Name")]
-    pub function: String,
+    /// Who got the event.
+    #[serde(flatten)]
+    pub target: TargetName,
     /// The attempt's number.
     #[schemars(range(min = 1))]
     pub attempt: u64,

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::Failure;
-use super::output::plain_lines;
+use super::output::{plain, plain_lines};
 use edgebus_api::{InputError, Problem};
 use edgebus_model::Code;
 
@@ -20,6 +20,18 @@ pub(super) const STRUCTURED: &str = "application/cloudevents+json";
 /// [`Error::Unreadable`].
 pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(answer).map_err(|error| Error::Unreadable(error.to_string()))
+}
+
+/// The place where the next page of a log begins, as a page tells it; `None` at the end.
+///
+/// # Errors
+/// [`Error::Unreadable`]: it is no position. To end there would pass over the rest without a word.
+pub(super) fn next_after(next: Option<&str>) -> Result<Option<u64>, Error> {
+    let position = |next: &str| {
+        let unreadable = |_| Error::Unreadable(format!("`{}` is no position", plain(next)));
+        next.parse().map_err(unreadable)
+    };
+    next.map(position).transpose()
 }
 
 impl From<Error> for Failure {
@@ -121,6 +133,21 @@ fn line(error: &InputError, detail: &str) -> Option<String> {
                 remedy => format!(" ({remedy})"),
             };
             Some(format!("{place}{reason}{remedy}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_page_has_a_position_or_is_told() {
+        assert!(matches!(next_after(None), Ok(None)));
+        assert!(matches!(next_after(Some("17")), Ok(Some(17))));
+        for strange in ["", "17-1", "-1", "x\u{1b}"] {
+            let error = next_after(Some(strange)).unwrap_err();
+            assert!(matches!(error, Error::Unreadable(_)), "{error}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Makes a client: address, credentials, timeout, trust.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,24 @@ use super::error::Error;
 use super::request::{Client, Inner};
 
 /// Settings of a client that is not made yet.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder {
     url: String,
     bearer: Option<String>,
     timeout: Option<Duration>,
     roots: Vec<Vec<u8>>,
+}
+
+/// Whether there is a token, never the token.
+impl fmt::Debug for Builder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Builder")
+            .field("url", &self.url)
+            .field("bearer", &self.bearer.as_ref().map(|_| "…"))
+            .field("timeout", &self.timeout)
+            .field("roots", &self.roots.len())
+            .finish()
+    }
 }
 
 impl Builder {
@@ -34,7 +47,8 @@ impl Builder {
         }
     }
 
-    /// Sends this token with each request, as `Authorization: Bearer TOKEN`.
+    /// Sends this token with each request, as `Authorization: Bearer TOKEN`. With an `http` address it goes over the
+    /// network in the clear.
     #[must_use]
     pub fn bearer(self, token: impl Into<String>) -> Self {
         Self {
@@ -43,7 +57,8 @@ impl Builder {
         }
     }
 
-    /// Ends a request that has no whole answer after this time. Streams are not ended by it.
+    /// Ends a request that has no whole answer after this time, and a stream that is not open after it. A stream that
+    /// is open goes on.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self {
@@ -62,8 +77,8 @@ impl Builder {
     /// The client. It connects with its first request.
     ///
     /// # Errors
-    /// [`Error::Address`]: the address is no `http` or `https` one, the token can't stand in a header, or no
-    /// certificate can be trusted.
+    /// [`Error::Address`]: the address is no `http` or `https` one, or has a user or a query; the token can't stand in
+    /// a header; or no certificate can be trusted.
     pub fn build(self) -> Result<Client, Error> {
         let mut base = self.url.trim_end_matches('/').to_owned();
         if !base.is_empty() && !self.url.contains("://") {
@@ -75,6 +90,18 @@ impl Builder {
         };
         let uri = base.parse::<Uri>().ok();
         let uri = uri.filter(|uri| uri.authority().is_some());
+        let after = base.split_once("://").map_or("", |(_, after)| after);
+        let authority = after.split(['/', '?', '#']).next().unwrap_or(after);
+        if let Some((_, host)) = authority.rsplit_once('@') {
+            // What stands before it may be a password.
+            return Err(Error::Address {
+                url: host.to_owned(),
+                reason: "it can't have a user or a password".to_owned(),
+            });
+        }
+        if base.contains(['?', '#']) {
+            return Err(refused("it can't have a query or a fragment"));
+        }
         let secure = match uri.as_ref().and_then(Uri::scheme_str) {
             Some("http") => false,
             Some("https") => true,

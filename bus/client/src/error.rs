@@ -35,11 +35,11 @@ pub enum Error {
         after: Duration,
     },
     /// The bus refused.
-    #[error("the bus answered {status} {}: {}", .problem.title, .problem.detail)]
+    #[error("the bus answered {status}{}", said(.problem))]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Why. Where the answer has no problem document, the status in words.
+        /// Why. Where the answer has no problem document, the status in words, and a short text as it came.
         problem: Box<Problem>,
         /// How long the bus asks to be left alone.
         retry_after: Option<Duration>,
@@ -70,4 +70,16 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The title and the detail, where there are any.
+fn said(problem: &Problem) -> String {
+    let mut out = String::new();
+    for (before, text) in [(" ", &problem.title), (": ", &problem.detail)] {
+        if !text.is_empty() {
+            out.push_str(before);
+            out.push_str(text);
+        }
+    }
+    out
 }

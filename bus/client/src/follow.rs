@@ -148,7 +148,9 @@ impl<T> Follow<T> {
                 self.parser.last_id = Some(FIRST.to_owned());
                 Ok(Some(Followed::AnotherLog))
             }
-            Err(Error::Unreachable { .. }) if self.answered => Ok(self.again()),
+            Err(Error::Unreachable { .. } | Error::TimedOut { .. }) if self.answered => {
+                Ok(self.again())
+            }
             Err(Error::Refused { status, .. }) if self.answered && status >= 500 => {
                 Ok(self.again())
             }

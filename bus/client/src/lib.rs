@@ -14,6 +14,7 @@ mod builder;
 mod bus;
 mod error;
 mod follow;
+mod refusal;
 mod request;
 mod routes;
 mod sse;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Response, StatusCode};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Response};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::builder::Builder;
 use super::error::Error;
-use edgebus_api::{Problem, ProblemType};
+use super::refusal;
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -74,7 +74,8 @@ impl Client {
     }
 
     /// A request of any path, which may have a query and is sent as it is written here. The typed methods need
-    /// none; this is for answers that are to be kept as they came.
+    /// none; this is for answers that are to be kept as they came. A path with an empty segment, `.` or `..` is not
+    /// sent.
     #[must_use]
     pub fn request(&self, method: &str, path: impl Into<String>) -> Request<'_> {
         let (method, wrong) = match Method::from_bytes(method.as_bytes()) {
@@ -103,12 +104,17 @@ impl Client {
 impl Request<'_> {
     /// The same request with a header.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: &str) -> Self {
-        match HeaderValue::from_str(value) {
-            Ok(value) => {
-                self.headers.insert(name, value);
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        // The value may be a secret: it is not told.
+        let header = HeaderName::from_bytes(name.as_bytes()).ok();
+        match (header, HeaderValue::from_str(value)) {
+            (Some(header), Ok(value)) => {
+                self.headers.insert(header, value);
             }
-            Err(_) => self.wrong = Some(format!("the header {name} can't be `{value}`")),
+            (None, _) => self.wrong = Some(format!("`{name}` is no header")),
+            (_, Err(_)) => {
+                self.wrong = Some(format!("this value can't stand in the header {name}"))
+            }
         }
         self
     }
@@ -139,17 +145,8 @@ impl Request<'_> {
     /// # Errors
     /// Anything but a 2xx answer.
     pub async fn send(self) -> Result<Bytes, Error> {
-        let client = self.client.clone();
-        let Some(timeout) = client.0.timeout else {
-            return client.exchange(self).await;
-        };
-        match tokio::time::timeout(timeout, client.exchange(self)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Error::TimedOut {
-                url: client.0.base.clone(),
-                after: timeout,
-            }),
-        }
+        let client = self.client;
+        client.timed(client.exchange(self)).await
     }
 
     /// Sends it and reads the answer.
@@ -166,16 +163,33 @@ impl Request<'_> {
     /// # Errors
     /// Anything but a 2xx answer.
     pub(crate) async fn stream(self) -> Result<Incoming, Error> {
-        let client = self.client.clone();
-        let answer = client.answer(self).await?;
-        match answer.status().is_success() {
-            true => Ok(answer.into_body()),
-            false => Err(client.refusal(answer).await?),
-        }
+        let client = self.client;
+        let opening = async {
+            let answer = client.answer(self).await?;
+            match answer.status().is_success() {
+                true => Ok(answer.into_body()),
+                false => Err(client.refusal(answer).await?),
+            }
+        };
+        client.timed(opening).await
     }
 }
 
 impl Client {
+    /// Within the timeout, if there is one.
+    async fn timed<T>(&self, wanted: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some(timeout) = self.0.timeout else {
+            return wanted.await;
+        };
+        let ended = tokio::time::timeout(timeout, wanted).await;
+        ended.unwrap_or_else(|_| {
+            Err(Error::TimedOut {
+                url: self.0.base.clone(),
+                after: timeout,
+            })
+        })
+    }
+
     async fn exchange(&self, request: Request<'_>) -> Result<Bytes, Error> {
         let answer = self.answer(request).await?;
         match answer.status().is_success() {
@@ -187,6 +201,11 @@ impl Client {
     async fn answer(&self, request: Request<'_>) -> Result<Response<Incoming>, Error> {
         if let Some(wrong) = request.wrong {
             return Err(Error::Unwritable(wrong));
+        }
+        if let Some(wrong) = missed(&request.path) {
+            return Err(Error::Unwritable(format!(
+                "`{wrong}` in its path can't be a name"
+            )));
         }
         let url = format!("{}{}", self.0.base, request.path);
         let mut built = hyper::Request::builder()
@@ -210,6 +229,9 @@ impl Client {
         let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX);
         match body.collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Error::Unreadable(
+                format!("it is larger than {ANSWER_BYTES_MAX} bytes"),
+            )),
             Err(error) => Err(self.unreachable(&*error)),
         }
     }
@@ -217,8 +239,10 @@ impl Client {
     async fn refusal(&self, answer: Response<Incoming>) -> Result<Error, Error> {
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
+        let media_type = answer.headers().get(header::CONTENT_TYPE);
+        let is_text = media_type.is_some_and(|own| own.as_bytes().starts_with(b"text/plain"));
         let body = self.whole(answer.into_body()).await?;
-        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| nameless(status));
+        let problem = refusal::problem(status, is_text, &body);
         Ok(Error::Refused {
             status: status.as_u16(),
             problem: Box::new(problem),
@@ -239,16 +263,14 @@ impl Client {
     }
 }
 
-/// The problem of an answer that has no problem document, as something between client and bus gives it.
-fn nameless(status: StatusCode) -> Problem {
-    Problem {
-        kind: ProblemType::Other("about:blank".to_owned()),
-        code: String::new(),
-        title: status.canonical_reason().unwrap_or("").to_owned(),
-        status: status.as_u16(),
-        detail: String::new(),
-        instance: None,
-        errors: Vec::new(),
+/// A segment of a path that names nothing, and that servers and proxies read as a path of other segments. Names
+/// are encoded, so it is whole here.
+fn missed(path: &str) -> Option<&str> {
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    match path {
+        "" | "/" => None,
+        _ => segments.find(|segment| matches!(*segment, "" | "." | "..")),
     }
 }
 

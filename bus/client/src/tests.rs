@@ -59,7 +59,9 @@ const ACCEPTED: &str = r#"{"id":"1","position":6,"duplicate":false,"new":1}"#;
 #[tokio::test]
 async fn an_event_is_published_with_the_token() {
     let (url, asked) = once(answer("202 Accepted", "", ACCEPTED)).await;
-    let client = Client::builder(&url).bearer("secret").build().unwrap();
+    let builder = Client::builder(&url).bearer("secret");
+    assert!(!format!("{builder:?}").contains("secret"));
+    let client = builder.build().unwrap();
     let event = Event::new("1", "/s", "t").with_data(&[1]).unwrap();
     let accepted = client.bus("a/b").publish(&event).await.unwrap();
     assert_eq!((accepted.position, accepted.duplicate), (6, false));
@@ -115,7 +117,30 @@ async fn a_refusal_has_its_problem() {
     assert_eq!(retry_after, Some(Duration::from_secs(2)));
     let nameless = check("<html>").await;
     assert_eq!(nameless.status(), Some(503));
-    assert_eq!(nameless.problem().unwrap().title, "Service Unavailable");
+    assert_eq!(
+        nameless.to_string(),
+        "the bus answered 503 Service Unavailable"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_of_others_has_its_reason() {
+    let check = async |status: &str, media_type: &str, body: &str| {
+        let headers = format!("content-type: {media_type}\r\n");
+        let (url, _asked) = once(answer(status, &headers, body)).await;
+        let error = Client::new(&url).unwrap().ready().await.unwrap_err();
+        error.to_string()
+    };
+    let proxy = r#"{"title":"Unauthorized","detail":"token expired"}"#;
+    assert_eq!(
+        check("401 Unauthorized", "application/json", proxy).await,
+        "the bus answered 401 Unauthorized: token expired"
+    );
+    let text = "text/plain; charset=utf-8";
+    assert_eq!(
+        check("503 Service Unavailable", text, "the store failed\n").await,
+        "the bus answered 503 Service Unavailable: the store failed"
+    );
 }
 
 #[tokio::test]
@@ -139,6 +164,64 @@ async fn no_answer_is_told_apart() {
     }
     let token = Client::builder("localhost").bearer("a\nb").build();
     assert!(matches!(token, Err(Error::Address { .. })));
+    for bad in [
+        "http://u:secret@a",
+        "u:secret@a/b",
+        "http://a?b=c",
+        "http://a#b",
+    ] {
+        let error = Client::new(bad).unwrap_err().to_string();
+        assert!(
+            error.contains("it can't have") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_not_sent() {
+    let client = Client::new("http://127.0.0.1:1").unwrap();
+    let check = async |request: Request<'_>| match request.send().await {
+        Err(Error::Unwritable(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let get = |path: &str| client.request("GET", path);
+    assert_eq!(
+        check(get("/").header("a b", "1")).await,
+        "`a b` is no header"
+    );
+    let secret = check(get("/").header("x-key", "se\ncret")).await;
+    assert_eq!(secret, "this value can't stand in the header x-key");
+    for path in ["/v1//events", "/v1/functions/", "/v1/./a?b=//", "/v1/.."] {
+        check(get(path)).await;
+    }
+    for name in ["", ".", ".."] {
+        let error = client.remove_function(name).await.unwrap_err();
+        assert!(matches!(error, Error::Unwritable(_)), "{error}");
+        let error = client.bus(name).event(1).await.unwrap_err();
+        assert!(matches!(error, Error::Unwritable(_)), "{error}");
+    }
+    let sent = get("/v1/...?a=//b/../").send().await;
+    assert!(matches!(sent, Err(Error::Unreachable { .. })), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_open_ends() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::builder(&url).timeout(Duration::from_millis(1));
+    let client = client.build().unwrap();
+    let query = EventStreamQuery::default();
+    let mut follow = client.bus("default").follow(&query).unwrap();
+    let opened = follow.next().await;
+    assert!(matches!(opened, Err(Error::TimedOut { .. })), "{opened:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_no_answer() {
+    let (url, _asked) = once(answer("200 OK", "", &"x".repeat((64 << 20) + 1))).await;
+    let error = Client::new(&url).unwrap().metrics().await.unwrap_err();
+    assert!(matches!(error, Error::Unreadable(_)), "{error}");
 }
 
 #[tokio::test]

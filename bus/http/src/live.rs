@@ -122,7 +122,7 @@ fn shown(attempt: &AttemptEnded, output: bool) -> api::AttemptEnded {
         position: attempt.key.position.0,
         kind: attempt.kind.clone(),
         rule: attempt.rule.clone(),
-        function: attempt.function.clone(),
+        target: api::TargetName::of("function", &attempt.function),
         attempt: u64::from(attempt.attempt),
         started_at: attempt.started_at.to_string(),
         outcome: api::Outcome::from(outcome.class()),

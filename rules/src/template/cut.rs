@@ -3,12 +3,19 @@
 //! All paths of a template are looked up in one walk: at each level the text is scanned once, held
 //! to JSON's grammar, and only the parts that some path goes through are entered. What is found is
 //! a part of the text as it is written, so no number loses a digit and nothing large is copied.
-//! Of a member that is given twice the last counts. Recursion goes as deep as the event nests.
+//! Of a member that is given twice the last counts. Recursion goes as deep as the paths do; how deep the rest
+//! of the text may nest is the caller's to say, by [`Skip`].
 
 use crate::filter::Step;
 use crate::json::{Scanner, Syntax};
 use crate::limits::EVENT_DEPTH_MAX;
 use std::collections::BTreeMap;
+
+/// Consumes one value.
+pub(super) type Skip = fn(&mut Scanner<'_>) -> Result<(), Syntax>;
+
+/// A value as an event may have it.
+pub(super) const OF_EVENT: Skip = |scanner| scanner.skip_value(EVENT_DEPTH_MAX);
 
 /// A value that a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,20 +91,22 @@ impl PathTree {
         &self,
         place: usize,
         json: &'e [u8],
+        skip: Skip,
         found: &mut [Option<Found<'e>>],
     ) -> Result<(), Syntax> {
         // The scanner reports text that isn't UTF-8; what it takes can be borrowed as text.
         let mut scanner = Scanner::new(json)?;
         let text = std::str::from_utf8(json).unwrap_or_default();
-        let value = value(&mut scanner, text)?;
+        let value = value(&mut scanner, text, skip)?;
         scanner.finish()?;
-        self.walk(place, value, found)
+        self.walk(place, value, skip, found)
     }
 
     fn walk<'e>(
         &self,
         place: usize,
         json: &'e str,
+        skip: Skip,
         found: &mut [Option<Found<'e>>],
     ) -> Result<(), Syntax> {
         let node = &self.nodes[place];
@@ -105,12 +114,12 @@ impl PathTree {
             found[slot] = Some(Found::Json(json));
         }
         let below = match json.as_bytes().first() {
-            Some(b'{') if !node.members.is_empty() => node.members_of(json)?,
-            Some(b'[') if !node.elements.is_empty() => node.elements_of(json)?,
+            Some(b'{') if !node.members.is_empty() => node.members_of(json, skip)?,
+            Some(b'[') if !node.elements.is_empty() => node.elements_of(json, skip)?,
             _ => return Ok(()),
         };
         for (child, value) in below {
-            self.walk(child, value, found)?;
+            self.walk(child, value, skip, found)?;
         }
         Ok(())
     }
@@ -118,7 +127,11 @@ impl PathTree {
 
 impl Node {
     /// The values of an object's members that paths go through, the last of each name.
-    fn members_of<'e>(&self, json: &'e str) -> Result<BTreeMap<usize, &'e str>, Syntax> {
+    fn members_of<'e>(
+        &self,
+        json: &'e str,
+        skip: Skip,
+    ) -> Result<BTreeMap<usize, &'e str>, Syntax> {
         let mut below = BTreeMap::new();
         let mut scanner = Scanner::of_text(json);
         scanner.bump();
@@ -127,7 +140,7 @@ impl Node {
         }
         loop {
             let key = scanner.key()?;
-            let value = value(&mut scanner, json)?;
+            let value = value(&mut scanner, json, skip)?;
             if let Some(&child) = self.members.get(&*key) {
                 below.insert(child, value);
             }
@@ -138,13 +151,17 @@ impl Node {
     }
 
     /// The elements of an array that paths go through.
-    fn elements_of<'e>(&self, json: &'e str) -> Result<BTreeMap<usize, &'e str>, Syntax> {
+    fn elements_of<'e>(
+        &self,
+        json: &'e str,
+        skip: Skip,
+    ) -> Result<BTreeMap<usize, &'e str>, Syntax> {
         let mut elements = Vec::new();
         let mut scanner = Scanner::of_text(json);
         scanner.bump();
         if scanner.peek()? != b']' {
             loop {
-                elements.push(value(&mut scanner, json)?);
+                elements.push(value(&mut scanner, json, skip)?);
                 if !scanner.another(b']')? {
                     break;
                 }
@@ -165,9 +182,9 @@ impl Node {
 }
 
 /// Consumes one value and gives its text.
-fn value<'e>(scanner: &mut Scanner<'_>, text: &'e str) -> Result<&'e str, Syntax> {
+fn value<'e>(scanner: &mut Scanner<'_>, text: &'e str, skip: Skip) -> Result<&'e str, Syntax> {
     scanner.peek()?;
     let from = scanner.offset();
-    scanner.skip_value(EVENT_DEPTH_MAX)?;
+    skip(scanner)?;
     Ok(&text[from..scanner.offset()])
 }

@@ -4,7 +4,7 @@
 //! into a tree, only when a transform asks for that, and into a tree at most once, however many
 //! rules share it. Never here: a change to the event.
 
-use super::cut::{Found, PathTree};
+use super::cut::{Found, OF_EVENT, PathTree};
 use super::piece::quoted;
 use crate::error::EventError;
 use crate::event::Part;
@@ -95,7 +95,7 @@ impl<'a> EventDocument<'a> {
             match *part {
                 Part::Text { value, .. } => paths.fill_text(place, value, &mut found),
                 Part::Raw { json, .. } => paths
-                    .fill(place, json, &mut found)
+                    .fill(place, json, OF_EVENT, &mut found)
                     .map_err(|syntax| input_error(syntax, name))?,
             }
         }

@@ -3,9 +3,10 @@
 //! Never here: placeholders, and what is made of the values.
 
 use super::ApplyError;
-use super::cut::{Found, PathTree};
+use super::cut::{Found, OF_EVENT, PathTree, Skip};
 use crate::error::{EventError, ParseError};
 use crate::filter::{Filter, Steps};
+use crate::json::{Scanner, Syntax};
 use crate::limits::TRANSFORM_VALUES_MAX;
 use crate::tree::tree;
 
@@ -54,11 +55,12 @@ impl JsonPath {
     /// that is given twice the last counts.
     ///
     /// # Errors
-    /// An [`ApplyError`] where the text isn't JSON or nests deeper than an event may (64 brackets), or where the query selects
-    /// too many values or takes too many steps.
+    /// An [`ApplyError`] where the text isn't JSON, where a selected value nests deeper than an event may (64
+    /// brackets), or where the query selects too many values or takes too many steps. A query that isn't
+    /// [singular](JsonPath::is_singular) looks at everything, so no part of the text may nest deeper then.
     pub fn values<'j>(&self, json: &'j str) -> Result<Vec<&'j str>, ApplyError> {
         if let Some(path) = &self.path {
-            return cut(path, 1, json);
+            return cut(path, 1, json, |scanner| scanner.skip_deep_value());
         }
         let tree = tree(json.as_bytes())?;
         let places = self
@@ -69,24 +71,37 @@ impl JsonPath {
         for (slot, place) in places.iter().enumerate() {
             paths.add(place, slot);
         }
-        cut(&paths, places.len(), json)
+        cut(&paths, places.len(), json, OF_EVENT)
     }
 }
 
 /// The values that the slots are filled with.
-fn cut<'j>(paths: &PathTree, slots: usize, json: &'j str) -> Result<Vec<&'j str>, ApplyError> {
+fn cut<'j>(
+    paths: &PathTree,
+    slots: usize,
+    json: &'j str,
+    skip: Skip,
+) -> Result<Vec<&'j str>, ApplyError> {
     let mut found = vec![None; slots];
     paths
-        .fill(PathTree::TOP, json.as_bytes(), &mut found)
-        .map_err(|syntax| EventError {
-            offset: syntax.offset,
-            part: None,
-            reason: syntax.reason.into_owned(),
-        })?;
-    let values = found.into_iter().flatten().map(|found| match found {
-        Found::Json(value) | Found::Text(value) => value,
+        .fill(PathTree::TOP, json.as_bytes(), skip, &mut found)
+        .map_err(|syntax| error_at(0, syntax))?;
+    let values = found.into_iter().flatten().map(|found| {
+        let (Found::Json(value) | Found::Text(value)) = found;
+        let from = value.as_ptr().addr() - json.as_ptr().addr();
+        OF_EVENT(&mut Scanner::of_text(value)).map_err(|syntax| error_at(from, syntax))?;
+        Ok(value)
     });
-    Ok(values.collect())
+    values.collect()
+}
+
+/// An error in the part of a text that begins at `from`.
+fn error_at(from: usize, syntax: Syntax) -> EventError {
+    EventError {
+        offset: from + syntax.offset,
+        part: None,
+        reason: syntax.reason.into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -120,13 +135,24 @@ mod tests {
     }
 
     #[test]
-    fn text_nests_as_deep_as_an_event_may() {
-        for (depth, is_read) in [(64, true), (65, false)] {
-            let json = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-            for path in ["$", "$[0]", "$[*]"] {
-                let values = JsonPath::parse(path).expect(path).values(&json);
-                assert_eq!(values.is_ok(), is_read, "{path}, {depth} deep");
-            }
+    fn what_is_looked_at_nests_as_deep_as_an_event_may() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let read = |path: &str, json: &str| JsonPath::parse(path).expect(path).values(json).is_ok();
+        let table = [("$", 64), ("$[0]", 65), ("$[0][0]", 66), ("$[*]", 64)];
+        for (path, depth_max) in table {
+            assert!(read(path, &nested(depth_max)), "{path}");
+            assert!(!read(path, &nested(depth_max + 1)), "{path}");
         }
+        let beside = |deep: &str| format!(r#"{{"a":{{"deep":{deep}}},"b":[1]}}"#);
+        let deep = beside(&nested(100_000));
+        assert!(read("$.b", &deep) && read("$.b[0]", &deep) && read("$.a.none", &deep));
+        assert!(!read("$.a", &deep) && !read("$.b[*]", &deep));
+        // It is held to the grammar all the same.
+        assert!(!read("$.b", &beside(&format!("{}}}", "[".repeat(70)))));
+        let error = JsonPath::parse("$.a").expect("a path").values(&deep);
+        let Err(ApplyError::Event(error)) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(error.offset, r#"{"a":{"deep":"#.len() + 63);
     }
 }

@@ -6,7 +6,7 @@
 use edgebus_api::{EventPage, EventQuery};
 
 use crate::Failure;
-use crate::client::{Client, Error};
+use crate::client::{self, Client, Error};
 use crate::output::{self, Progress, plain};
 use edgebus_api::PAGE_ROWS_MAX;
 
@@ -108,7 +108,7 @@ impl Which {
             let mut page = client.bus(&self.bus).events(&query).await?;
             let next = page.next.take();
             found.extend(self.found(page, id));
-            match next.and_then(|next| next.parse().ok()) {
+            match client::next_after(next.as_deref())? {
                 Some(next) if found.len() < FOUND_MAX => {
                     progress.detail(&format!("up to {next}"));
                     query.after = Some(next);

@@ -194,7 +194,7 @@ impl Told {
                 position: delivery.position,
                 kind: String::new(),
                 rule: named(&delivery.rule),
-                function: named(&delivery.target.function),
+                target: delivery.target.clone(),
                 attempt: attempt.number,
                 started_at: attempt.started_at.clone(),
                 outcome: attempt.outcome.clone(),

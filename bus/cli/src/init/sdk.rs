@@ -76,6 +76,11 @@ mod tests {
         for folder in ["guest-sdk", "wit"] {
             list(&root, &root.join(folder), &mut on_disk);
         }
+        // What editors and patches leave behind does not count; a new kind of source does.
+        on_disk.retain(|path| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            !name.starts_with('.') && ![".orig", ".rej", "~"].iter().any(|end| name.ends_with(end))
+        });
         on_disk.sort();
         let embedded: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
         assert_eq!(embedded, on_disk);

@@ -55,7 +55,9 @@ impl ValuePath {
     pub(super) fn cut<'j>(&self, json: &'j str) -> Result<&'j str, MappingError> {
         let values = self.query.values(json).map_err(|error| {
             let remedy = match error {
-                ApplyError::Event(_) => "publish lines that nest as deep as an event may",
+                ApplyError::Event(_) => {
+                    "name members and indexes only, and a value that nests as deep as an event may: 64 brackets"
+                },
                 _ => "name members and indexes only, as in `$.payload.items[0]`",
             };
             let reason = format!("`{}` can't be looked up: {error}", shown(&self.text));

@@ -246,6 +246,8 @@ fn a_bad_line_is_told_with_its_number() {
             rendered(path, &deep)
         );
     }
+    let beside = format!("{{\"a\":{deep},\"b\":[1]}}");
+    assert_eq!(cut("$.b", &beside), "[1]");
 }
 
 proptest! {

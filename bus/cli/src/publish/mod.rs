@@ -20,6 +20,7 @@ use super::client::{Client, STRUCTURED};
 use super::connection::Connection;
 use super::mapping::{self, Mapping, MemberPath, Template};
 use super::output::{self, Format, Output, Progress};
+use super::query::encoded;
 use super::serve::Signals;
 use super::{Failure, OK};
 use document::Document;
@@ -132,7 +133,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let event = single::event(&arguments)?;
     let mut body = Vec::new();
     wire::encode(&mut body, &event);
-    let path = format!("/v1/buses/{}/events", arguments.bus);
+    let path = format!("/v1/buses/{}/events", encoded(&arguments.bus));
     let request = client.request("POST", path);
     let answer = request.body(STRUCTURED, body).send().await?;
     let answer = String::from_utf8_lossy(&answer);

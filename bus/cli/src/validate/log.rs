@@ -8,7 +8,7 @@ use edgebus_api::{EventQuery, PAGE_ROWS_MAX};
 use edgebus_rules::Pattern;
 
 use super::Checked;
-use crate::client::{Client, Error};
+use crate::client::{self, Client, Error};
 use crate::output::{Progress, counted};
 use crate::{Failure, output};
 use edgebus_manifest::view::parse_pattern;
@@ -112,7 +112,7 @@ async fn types(client: &Client, bus: &Name, progress: &Progress) -> Result<Seen,
         if events > EVENTS_MAX || found.len() > TYPES_MAX {
             return Ok(None);
         }
-        match page.next.and_then(|next| next.parse().ok()) {
+        match client::next_after(page.next.as_deref())? {
             Some(next) => query.after = Some(next),
             None => return Ok(Some((found, events))),
         }
