@@ -1,9 +1,11 @@
-//! Health, version and metrics. They are cheap, take no locks, and respond when everything else is refused.
+//! Health, version and metrics, which respond when everything else is refused, and the description of the API.
+//! Health and version are cheap and take no locks.
 
 use edgebus_api as api;
 use hyper::StatusCode;
 
 use super::call::{Answer, Call, json, text};
+use super::problem::Problem;
 use edgebus_engine::bus::Bus;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -62,10 +64,17 @@ fn word(well: bool, words: String) -> axum::response::Response {
     }
 }
 
-/// `GET /openapi.json`: the description of this API, made once.
+/// `GET /openapi.json`: the description of this API. It is made when it is first asked for: that takes some
+/// milliseconds and some mebibytes, which a bus that nobody asks is spared.
 pub(super) async fn openapi(call: Call) -> Answer {
     call.query::<api::NoQuery>()?;
-    Ok(text("application/json", call.app.description.clone()))
+    let app = &call.app;
+    let described = app.description.get_or_try_init(|| {
+        let limits = app.limits.clone();
+        app.judging.run(move || super::openapi::text(&limits))
+    });
+    let description = described.await.map_err(Problem::denied)?;
+    Ok(text("application/json", description.clone()))
 }
 
 /// `GET /version`.

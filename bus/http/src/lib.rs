@@ -43,7 +43,7 @@ use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::{Method, Request, Response};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tower::ServiceExt as _;
 
 use body::{ByteBudget, Reservation};
@@ -154,8 +154,8 @@ struct Shared {
     trials: Semaphore,
     /// Places for requests that evaluate or compile what they bring: explanations, trials of rules, patterns.
     judging: WorkLimiter,
-    /// The answer of `/openapi.json`.
-    description: Bytes,
+    /// The answer of `/openapi.json`, once somebody has asked for it.
+    description: OnceCell<Bytes>,
     /// True when the server stops.
     stopping: watch::Receiver<bool>,
 }
@@ -181,8 +181,6 @@ impl Service {
         limits: Limits,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let table = table();
-        let description = openapi::document(&table, &limits);
         let app = App(Arc::new(Shared {
             bus,
             metrics,
@@ -192,10 +190,10 @@ impl Service {
             trials: Semaphore::new(limits.trials_max),
             judging: WorkLimiter::new(limits.explanations_max),
             limits,
-            description: Bytes::from(format!("{description:#}\n")),
+            description: OnceCell::new(),
             stopping,
         }));
-        let router = router(table).with_state(app.clone());
+        let router = router(table()).with_state(app.clone());
         Self { app, router }
     }
 

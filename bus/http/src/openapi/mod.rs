@@ -17,6 +17,7 @@ mod schemas;
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::App;
@@ -115,6 +116,12 @@ const TAGS: [(&str, &str); 5] = [
     ),
     ("node", "Health, version, metrics, and this description."),
 ];
+
+/// The document of a server with these limits, as it is answered.
+pub(super) fn text(limits: &Limits) -> Bytes {
+    let document = document(&super::table(), limits);
+    Bytes::from(format!("{document:#}\n"))
+}
 
 /// The whole document for a server with these limits.
 pub(super) fn document(routes: &[Route], limits: &Limits) -> Value {
