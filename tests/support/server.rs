@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use edgebus_client::api::{Delivery, DeliveryQuery, Event, Function, Stage};
+use edgebus_client::api::{Delivery, DeliveryFilter, DeliveryQuery, Event, Function, Stage};
 use edgebus_client::{Client, Error};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -183,15 +183,18 @@ impl Server {
     pub(crate) fn deliveries(&self, stage: Stage) -> Vec<Delivery> {
         let mut query = DeliveryQuery {
             stage: Some(stage),
-            limit: Some(1_000),
+            filter: DeliveryFilter {
+                limit: Some(1_000),
+                ..DeliveryFilter::default()
+            },
             ..DeliveryQuery::default()
         };
         let mut all = Vec::new();
         loop {
             let page = done(self.client.deliveries(&query));
             all.extend(page.deliveries);
-            query.after = page.next;
-            if query.after.is_none() {
+            query.filter.after = page.next;
+            if query.filter.after.is_none() {
                 return all;
             }
         }

@@ -35,7 +35,7 @@ pub use listing::{Listing, Rows};
 pub use manifest::{ManifestEnvelope, Plan, PlannedChange};
 pub use problem::{InputError, Problem};
 pub use query::{
-    ApplyQuery, DeadLetterQuery, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX, EventQuery,
+    ApplyQuery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX, EventQuery,
     EventStreamQuery, ExplainQuery, InvokeQuery, NoQuery, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX,
     ReadyQuery,
 };

@@ -106,48 +106,19 @@ pub struct DeliveryQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Name>", example = &"default")]
     pub bus: Option<String>,
-    /// Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = PAGE_ROWS_MAX), example = 10)]
-    pub last: Option<u64>,
-    /// With `last`: only those before this place, which a page's `older` told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"1763706616007.3-13")]
-    pub before: Option<String>,
     /// All attempts of each with their output, and a dead letter's whole event; naming it alone is true.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false), example = true)]
     pub output: Option<bool>,
-    /// Only this one's: its name, or its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"orders/enricher")]
-    pub subscription: Option<String>,
-    /// Only deliveries of this function.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Name>", example = &"enricher")]
-    pub function: Option<String>,
-    /// Only deliveries of this rule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Name>", example = &"orders")]
-    pub rule: Option<String>,
-    /// Only of events accepted at this time or later.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Time>", example = &"2026-11-21T06:30:16Z")]
-    pub since: Option<String>,
-    /// A page's `next`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<DeliveryId>", example = &"3-6")]
-    pub after: Option<String>,
-    /// Rows of the page at most. A page that has grown past 4 MiB ends before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = PAGE_ROWS_MAX), extend("default" = PAGE_ROWS_DEFAULT), example = 10)]
-    pub limit: Option<u64>,
+    /// Which of them.
+    #[serde(flatten)]
+    pub filter: DeliveryFilter,
 }
 
-/// Which dead letters to read.
+/// What all listings of deliveries take; a listing of dead letters takes nothing else.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct DeadLetterQuery {
+pub struct DeliveryFilter {
     /// Only the newest ones, so many at most, and fewer where they weigh much; without `after` and `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = PAGE_ROWS_MAX), example = 10)]

@@ -11,7 +11,7 @@ use super::error::Error;
 use super::follow::Follow;
 use super::request::Client;
 use edgebus_api::{
-    ApplyQuery, AttemptEnded, DeadLetterPage, DeadLetterQuery, Delivery, DeliveryPage,
+    ApplyQuery, AttemptEnded, DeadLetterPage, Delivery, DeliveryFilter, DeliveryPage,
     DeliveryQuery, DeliveryStreamQuery, Event, Function, FunctionList, InvokeQuery,
     ManifestEnvelope, Plan, RuleList, RuleTest, RuleTrial, SubscriptionList, Trial, Version,
 };
@@ -213,8 +213,8 @@ impl Client {
     ///
     /// # Errors
     /// The bus refuses, or can't be reached.
-    pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, Error> {
-        let path = queried(&path(&["dead-letters"]), query)?;
+    pub async fn dead_letters(&self, filter: &DeliveryFilter) -> Result<DeadLetterPage, Error> {
+        let path = queried(&path(&["dead-letters"]), filter)?;
         self.request("GET", path).read().await
     }
 

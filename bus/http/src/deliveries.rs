@@ -27,34 +27,30 @@ pub(super) async fn list(call: Call) -> Answer {
     let stage = query.stage.as_ref().map(stage_of).transpose()?;
     excluded(&query)?;
     let app = &call.app;
-    let filter = filter(
-        query.subscription,
-        query.function,
-        query.rule,
-        query.since.as_deref(),
-    );
+    let asked = query.filter;
+    let filter = filter(&asked);
     let whole = query.output.unwrap_or(false);
-    let (older, page) = match (query.position, query.last) {
+    let (older, page) = match (query.position, asked.last) {
         (Some(position), _) => {
             let bus = name(query.bus.as_deref().unwrap_or(DEFAULT_BUS))?;
-            let (bus, filter, limit) = (bus.as_str(), &filter, page::limit(query.limit));
+            let (bus, filter, limit) = (bus.as_str(), &filter, page::limit(asked.limit));
             let fetch = |after: Option<String>, rows| async move {
                 app.bus
                     .deliveries_of(bus, Position(position), filter, after.as_deref(), rows)
                     .await
             };
             let row = |state: &DeliveryState| raw(&shown(app, state, whole));
-            (None, page::collect(limit, query.after, fetch, row).await?)
+            (None, page::collect(limit, asked.after, fetch, row).await?)
         }
         (None, Some(count)) => {
-            let before = query.before.as_deref();
+            let before = asked.before.as_deref();
             let (older, page) = newest(app, &filter, stage, before, (count, whole)).await?;
             (Some(older), page)
         }
         (None, None) => {
             let stage = stage.unwrap_or(DeliveryStage::Pending);
-            let limit = page::limit(query.limit);
-            let page = of_stage(app, &filter, stage, query.after, (limit, whole)).await?;
+            let limit = page::limit(asked.limit);
+            let page = of_stage(app, &filter, stage, asked.after, (limit, whole)).await?;
             (None, page)
         }
     };
@@ -68,16 +64,17 @@ pub(super) async fn list(call: Call) -> Answer {
 
 /// Refuses parameters that exclude each other.
 fn excluded(query: &api::DeliveryQuery) -> Result<(), Problem> {
+    let filter = &query.filter;
     let given = [
-        ("last", query.last.is_some()),
-        ("before", query.before.is_some()),
+        ("last", filter.last.is_some()),
+        ("before", filter.before.is_some()),
         ("stage", query.stage.is_some()),
-        ("since", query.since.is_some()),
-        ("after", query.after.is_some()),
-        ("limit", query.limit.is_some()),
+        ("since", filter.since.is_some()),
+        ("after", filter.after.is_some()),
+        ("limit", filter.limit.is_some()),
         ("bus", query.bus.is_some()),
     ];
-    let excluded: &[&str] = match (query.position, query.last) {
+    let excluded: &[&str] = match (query.position, filter.last) {
         (Some(_), _) => &["last", "before", "stage", "since"],
         (None, Some(_)) => &["after", "limit", "bus"],
         (None, None) => &["bus", "before"],
@@ -95,31 +92,26 @@ fn excluded(query: &api::DeliveryQuery) -> Result<(), Problem> {
 
 /// `GET /v1/dead-letters`: a page, or with `last` the newest ones, with `before` those before them.
 pub(super) async fn list_dead(call: Call) -> Answer {
-    let query: api::DeadLetterQuery = call.query()?;
+    let asked: api::DeliveryFilter = call.query()?;
     let app = &call.app;
-    let filter = filter(
-        query.subscription,
-        query.function,
-        query.rule,
-        query.since.as_deref(),
-    );
+    let filter = filter(&asked);
     let stage = DeliveryStage::Dead;
-    let (older, page) = match query.last {
+    let (older, page) = match asked.last {
         None => {
-            page::no_before(query.before.as_ref())?;
-            let limit = page::limit(query.limit);
-            let page = of_stage(app, &filter, stage, query.after, (limit, false)).await?;
+            page::no_before(asked.before.as_ref())?;
+            let limit = page::limit(asked.limit);
+            let page = of_stage(app, &filter, stage, asked.after, (limit, false)).await?;
             (None, page)
         }
         Some(count) => {
             page::without_last(
                 &[
-                    ("after", query.after.is_some()),
-                    ("limit", query.limit.is_some()),
+                    ("after", asked.after.is_some()),
+                    ("limit", asked.limit.is_some()),
                 ],
                 LAST_OR_PAGES,
             )?;
-            let before = query.before.as_deref();
+            let before = asked.before.as_deref();
             let (older, page) = newest(app, &filter, Some(stage), before, (count, false)).await?;
             (Some(older), page)
         }
@@ -141,17 +133,12 @@ fn stage_of(stage: &api::Stage) -> Result<DeliveryStage, Problem> {
     }
 }
 
-fn filter(
-    subscription: Option<String>,
-    function: Option<String>,
-    rule: Option<String>,
-    since: Option<&str>,
-) -> DeliveryFilter {
+fn filter(asked: &api::DeliveryFilter) -> DeliveryFilter {
     DeliveryFilter {
-        subscription,
-        function,
-        rule,
-        since: query::moment(since),
+        subscription: asked.subscription.clone(),
+        function: asked.function.clone(),
+        rule: asked.rule.clone(),
+        since: query::moment(asked.since.as_deref()),
     }
 }
 

@@ -57,7 +57,7 @@ macro_rules! parameters {
 
 parameters! {
     ApplyQuery,
-    DeadLetterQuery,
+    DeliveryFilter,
     DeliveryQuery,
     DeliveryStreamQuery,
     EventQuery,
@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn a_query_is_known_and_given_once() {
         let query = parsed("after=a%20b+c&limit=7&&output&stage=dead").unwrap();
-        assert_eq!(query.after.as_deref(), Some("a b c"));
-        assert_eq!((query.limit, query.output), (Some(7), Some(true)));
+        assert_eq!(query.filter.after.as_deref(), Some("a b c"));
+        assert_eq!((query.filter.limit, query.output), (Some(7), Some(true)));
         assert_eq!(query.stage, Some(api::Stage::Dead));
         assert_eq!(parsed("output=false").unwrap().output, Some(false));
         assert_eq!(parse::<api::NoQuery>(None).unwrap(), api::NoQuery {});
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_time_is_rfc_3339_from_1970_on() {
-        let time = |text| parsed(text).map(|query| moment(query.since.as_deref()));
+        let time = |text| parsed(text).map(|query| moment(query.filter.since.as_deref()));
         assert_eq!(
             time("since=1970-01-01T00:00:01Z").unwrap(),
             Some(Timestamp(1_000))
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_number_is_whole_and_within_its_bounds() {
-        assert_eq!(parsed("limit=1000").unwrap().limit, Some(1_000));
+        assert_eq!(parsed("limit=1000").unwrap().filter.limit, Some(1_000));
         for bad in [
             "limit=",
             "limit=0",

@@ -5,7 +5,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use edgebus_api::{Attempt, AttemptEnded, Delivery, DeliveryQuery, DeliveryStreamQuery, Outcome};
+use edgebus_api::{
+    Attempt, AttemptEnded, Delivery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, Outcome,
+};
 use serde_json::json;
 
 use crate::client::{self, Client};
@@ -95,9 +97,12 @@ impl Logs<'_> {
     /// Tells the newest `count` attempts that were not told yet; how many those were.
     async fn history(&mut self, client: &Client, count: u64) -> Result<usize, Failure> {
         let query = DeliveryQuery {
-            function: Some(self.arguments.name.clone()),
-            last: Some(DELIVERIES_MAX),
             output: Some(true),
+            filter: DeliveryFilter {
+                function: Some(self.arguments.name.clone()),
+                last: Some(DELIVERIES_MAX),
+                ..DeliveryFilter::default()
+            },
             ..DeliveryQuery::default()
         };
         let progress = output::Progress::of_request("reading");

@@ -6,7 +6,7 @@ mod logs;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use edgebus_api::{DeliveryQuery, Function, FunctionList, Stage};
+use edgebus_api::{DeliveryFilter, DeliveryQuery, Function, FunctionList, Stage};
 
 use super::client::{self, Client};
 use super::connection::Connection;
@@ -195,8 +195,11 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
 async fn pending(client: &Client, name: &str) -> Result<Option<String>, Failure> {
     let query = DeliveryQuery {
         stage: Some(Stage::Pending),
-        function: Some(name.to_owned()),
-        limit: Some(PENDING_MAX as u64),
+        filter: DeliveryFilter {
+            function: Some(name.to_owned()),
+            limit: Some(PENDING_MAX as u64),
+            ..DeliveryFilter::default()
+        },
         ..DeliveryQuery::default()
     };
     let page = match client.deliveries(&query).await {
