@@ -8,11 +8,8 @@
 use std::collections::BTreeMap;
 
 use edgebus_model::Outcome;
+use edgebus_runtime::capabilities::secrets::{VALUE_BYTES_MIN, values};
 
-/// Shorter values are found in too many innocent words.
-const VALUE_BYTES_MIN: usize = 4;
-/// A line of a value of several lines, as keys are, counts alone from this length on.
-const LINE_BYTES_MIN: usize = 16;
 /// What the runtime puts where it cut the output; a value may have been cut with it.
 const CUT_MARK: char = '…';
 
@@ -30,24 +27,6 @@ pub(super) fn redact(
     if let Some(message) = outcome.message_mut() {
         *message = cleaned(&values, std::mem::take(message));
     }
-}
-
-/// What to look for, with the name of its secret; the longest first, which may hold others.
-fn values(secrets: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    let mut values = Vec::new();
-    for (name, value) in secrets {
-        let value = value.trim();
-        if value.len() >= VALUE_BYTES_MIN {
-            values.push((value, name.as_str()));
-        }
-        if value.contains('\n') {
-            let lines = value.lines().map(str::trim);
-            let long = lines.filter(|line| line.len() >= LINE_BYTES_MIN);
-            values.extend(long.map(|line| (line, name.as_str())));
-        }
-    }
-    values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-    values
 }
 
 fn cleaned(values: &[(&str, &str)], text: String) -> String {

@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::secrets;
+
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/metrics";
 
@@ -18,9 +20,6 @@ pub const INTERFACE: &str = "edgebus:function/metrics";
 pub const NAMES_MAX: usize = 64;
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
-
-/// The shortest value of a secret that is looked for in names, in bytes; as in the redaction of output.
-const SECRET_BYTES_MIN: usize = 4;
 
 /// Upper ends of the buckets of times, in nanoseconds and as they are shown, in seconds: those of the bus's own.
 const BUCKETS: [(u64, &str); 12] = [
@@ -115,8 +114,8 @@ impl<'a> Metrics<'a> {
     /// Why there is none.
     fn admit(&mut self, name: &str) -> Result<(), String> {
         // Neither is the name shown: it would get around the redaction of the output.
-        let is_secret = |value: &str| value.len() >= SECRET_BYTES_MIN && name.contains(value);
-        if self.secrets.values().any(|value| is_secret(value.trim())) {
+        let hidden = secrets::values(&self.secrets);
+        if hidden.iter().any(|(value, _)| name.contains(value)) {
             return Err(
                 "a metric is not counted: its name has the value of a secret in it".to_owned(),
             );

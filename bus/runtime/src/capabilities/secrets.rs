@@ -2,13 +2,18 @@
 //!
 //! Granted: the names that the manifest lists. A name that is not granted has no value; asking for it is no
 //! error. An attempt sees the values that there were when it began, and leaves nothing behind. Never here: where
-//! a value comes from, and keeping one.
+//! a value comes from, keeping one, and taking it out of a text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/secrets";
+
+/// Shorter values are not looked for, in bytes: they stand in too many innocent words.
+pub const VALUE_BYTES_MIN: usize = 4;
+/// A line of a value of several lines, as keys are, counts alone from this length on.
+const LINE_BYTES_MIN: usize = 16;
 
 /// The secrets that one attempt may read.
 pub struct Secrets {
@@ -25,4 +30,24 @@ impl Secrets {
     pub fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).cloned()
     }
+}
+
+/// What must not be shown of `secrets`, each with the name of its secret: whole values, and the long lines of those of
+/// several lines. The longest first, which may hold others.
+#[must_use]
+pub fn values(secrets: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    let mut values = Vec::new();
+    for (name, value) in secrets {
+        let value = value.trim();
+        if value.len() >= VALUE_BYTES_MIN {
+            values.push((value, name.as_str()));
+        }
+        if value.contains('\n') {
+            let lines = value.lines().map(str::trim);
+            let long = lines.filter(|line| line.len() >= LINE_BYTES_MIN);
+            values.extend(long.map(|line| (line, name.as_str())));
+        }
+    }
+    values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+    values
 }
