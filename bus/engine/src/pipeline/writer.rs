@@ -27,9 +27,9 @@ use inboxes::Inboxes;
 
 mod inboxes;
 
-/// Steps that may wait for the writer, without settlements.
-const INBOX_STEPS_MAX: usize = 4_096;
-/// Settlements that may wait for it.
+/// Steps that may wait for the writer, without settlements: half of them in the channel, and half received.
+const INBOX_STEPS_MAX: usize = 8_192;
+/// Settlements that may wait for it, likewise.
 const INBOX_SETTLEMENTS_MAX: usize = 4_096;
 /// What the waiting steps may weigh, in KiB.
 const INBOX_KIB_MAX: usize = 64 << 10;
@@ -136,8 +136,8 @@ impl Writer {
         context: &Arc<Context>,
         scheduler: Scheduler,
     ) -> std::io::Result<(Self, Loop)> {
-        let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX);
-        let (settlements, settling) = mpsc::channel(INBOX_SETTLEMENTS_MAX);
+        let (inbox, items) = mpsc::channel(INBOX_STEPS_MAX / 2);
+        let (settlements, settling) = mpsc::channel(INBOX_SETTLEMENTS_MAX / 2);
         let work = run(Inboxes::new(items, settling), context.clone(), scheduler);
         let health = context.health.clone();
         let writing = context.executor.essential_loop("writer", health, work)?;
@@ -315,11 +315,10 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
     let mut replies = Vec::new();
     loop {
         let batch = inboxes.batch().await;
-        let Some(first) = batch.first() else {
+        let Some(oldest) = batch.iter().map(|item| item.queued_at).min() else {
             return;
         };
-        let oldest = batch.iter().map(|item| item.queued_at).min();
-        let waited = since(oldest.unwrap_or(first.queued_at));
+        let waited = since(oldest);
         if let Some(reading) = clock.reading_due() {
             // Before everything else of the batch: its gaps count for that.
             steps.push(Step::Clock(reading));

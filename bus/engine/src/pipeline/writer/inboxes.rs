@@ -123,7 +123,7 @@ impl Inbox {
         self.waiting.count > 0
     }
 
-    /// Takes in what has come.
+    /// Takes in what has come, as much as the channel holds at most.
     fn receive(&mut self) {
         while self.waiting.count < self.items.max_capacity()
             && let Ok(item) = self.items.try_recv()
