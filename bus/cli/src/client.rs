@@ -2,25 +2,12 @@
 //!
 //! Never here: a request; `edgebus-client` makes them, and repeats none.
 
-use serde::Deserialize;
-
 use super::Failure;
 use super::output::{plain, plain_lines};
 use edgebus_api::{InputError, Problem};
 use edgebus_model::Code;
 
-pub(super) use edgebus_client::{Client, Error};
-
-/// The media type of one event in JSON.
-pub(super) const STRUCTURED: &str = "application/cloudevents+json";
-
-/// Reads an answer.
-///
-/// # Errors
-/// [`Error::Unreadable`].
-pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(|error| Error::Unreadable(error.to_string()))
-}
+pub(super) use edgebus_client::{Client, Error, STRUCTURED, read};
 
 /// The place where the next page of a log begins, as a page tells it; `None` at the end.
 ///

@@ -5,14 +5,15 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::follow::Follow;
-use super::request::Client;
+use super::request::{Client, read};
 use super::routes::{path, queried};
 use edgebus_api::{
     Accepted, AcceptedBatch, AcceptedEach, DEFAULT_BUS, Event, EventPage, EventQuery,
     EventStreamQuery, ExplainQuery, ExplainedEvent, StoredEvent,
 };
 
-const STRUCTURED: &str = "application/cloudevents+json";
+/// The media type of one event in JSON.
+pub const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
 /// One bus of a node.
@@ -75,7 +76,7 @@ impl Bus<'_> {
     /// As [`Client::publish`].
     pub async fn publish_lenient(&self, events: &[Event]) -> Result<AcceptedEach, Error> {
         let answer = self.publish_lenient_json(written(events)?).await?;
-        serde_json::from_slice(&answer).map_err(|error| Error::Unreadable(error.to_string()))
+        read(&answer)
     }
 
     /// The same for a batch that is written in the JSON format already. The answer is an [`AcceptedEach`] as it

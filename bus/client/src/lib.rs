@@ -22,10 +22,10 @@ mod sse;
 pub use edgebus_api as api;
 
 pub use builder::Builder;
-pub use bus::Bus;
+pub use bus::{Bus, STRUCTURED};
 pub use error::Error;
 pub use follow::{Follow, Followed};
-pub use request::{Client, Request};
+pub use request::{Client, Request, read};
 pub use routes::Apply;
 pub use sse::Message;
 

@@ -11,8 +11,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client as Pool, connect::HttpConnector};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::builder::Builder;
 use super::error::Error;
@@ -154,8 +154,7 @@ impl Request<'_> {
     /// # Errors
     /// Anything but a 2xx answer of this type.
     pub async fn read<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let body = self.send().await?;
-        serde_json::from_slice(&body).map_err(|error| Error::Unreadable(error.to_string()))
+        read(&self.send().await?)
     }
 
     /// Sends it and gives the answer's body as it comes.
@@ -261,6 +260,14 @@ impl Client {
             reached,
         }
     }
+}
+
+/// Reads an answer that was kept as it came.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
 /// A segment of a path that names nothing, and that servers and proxies read as a path of other segments. Names

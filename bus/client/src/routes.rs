@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bus::STRUCTURED;
 use super::error::Error;
 use super::follow::Follow;
 use super::request::Client;
@@ -16,7 +17,6 @@ use edgebus_api::{
     ManifestEnvelope, Plan, RuleList, RuleTest, RuleTrial, SubscriptionList, Trial, Version,
 };
 
-const STRUCTURED: &str = "application/cloudevents+json";
 const WASM: &str = "application/wasm";
 
 /// What stays as it is in a path and in a query.

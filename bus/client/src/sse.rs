@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
+use super::request::read;
 
 /// The longest line and the longest message, in bytes: an event of the largest size, escaped.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -25,7 +26,7 @@ impl Message {
     /// # Errors
     /// [`Error::Unreadable`].
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_str(&self.data).map_err(|error| Error::Unreadable(error.to_string()))
+        read(self.data.as_bytes())
     }
 }
 
