@@ -231,9 +231,14 @@ fn a_stream_is_sent_while_it_goes_on_and_waits_for_a_restart() {
     drop(lines);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "3 new (#1 to #3)\n"
+    // The bus may have died between the commit of the first event and its answer. Then the event is
+    // sent again, and counted once.
+    let summary = String::from_utf8(output.stdout).unwrap();
+    let answered_in_time = "3 new (#1 to #3)\n";
+    let answer_was_lost = "2 new (#2 to #3), 1 duplicate\n";
+    assert!(
+        [answered_in_time, answer_was_lost].contains(&summary.as_str()),
+        "{summary}"
     );
     assert_eq!(events(&server).len(), 3);
 }
