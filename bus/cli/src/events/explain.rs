@@ -1,6 +1,6 @@
 //! `edgebus events explain`: what each rule of its bus makes of an event of the log.
 
-use edgebus_api::ExplainedEvent;
+use edgebus_api::{ExplainedEvent, RuleVerdict};
 use serde_json::value::RawValue;
 
 use super::log_path;
@@ -8,10 +8,9 @@ use super::which::Which;
 use crate::client::{self, Client};
 use crate::connection::Connection;
 use crate::output::{self, JSON_COLUMNS, Progress, json};
-use crate::story::{Explained, Stored};
+use crate::story::{Explained, Stored, verdict_of};
 use crate::validate::Format;
 use crate::{Failure, OK};
-use edgebus_manifest::view::Verdict;
 
 /// Bytes of verdicts after which no further ones are asked for.
 const BYTES_MAX: usize = 64 << 20;
@@ -60,11 +59,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         let document = json::indented(&document, JSON_COLUMNS);
         return output::write(&format!("{document}\n")).map(|()| OK);
     }
-    let verdicts: Result<Vec<Verdict>, _> = answer
+    let verdicts: Result<Vec<RuleVerdict>, _> = answer
         .verdicts
         .iter()
         .map(|verdict| serde_json::from_str(verdict.get()))
         .collect();
+    let verdicts = verdicts.map_err(unread)?.into_iter();
     let story = Explained {
         kind: &answer.event.kind,
         id: &answer.event.id,
@@ -74,7 +74,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
             bus: &arguments.which.bus,
             rules: &answer.rules,
         }),
-        verdicts: verdicts.map_err(unread)?,
+        verdicts: verdicts.map(verdict_of).collect(),
         all: arguments.all || arguments.rule.is_some(),
         paint: output::paint(),
     };
@@ -100,7 +100,7 @@ async fn whole(client: &Client, arguments: &Arguments, position: u64) -> Result<
     while let Some(next) = answer.next.clone().filter(|_| bytes < BYTES_MAX) {
         let path = log_path(bus, &below).with("after", &next);
         let mut more = page(client, path.text(), which).await?;
-        // Each page brings something, so that this comes to an end.
+        // Each page brings something, so the loop ends.
         if more.verdicts.is_empty() {
             break;
         }

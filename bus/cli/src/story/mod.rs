@@ -19,4 +19,4 @@ pub(super) use event::event;
 pub(super) use facts::Facts;
 pub(super) use policy::retry as retry_words;
 pub(super) use trial::trial;
-pub(super) use verdict::{Explained, Stored};
+pub(super) use verdict::{Explained, Stored, verdict_of};

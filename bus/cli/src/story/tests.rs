@@ -319,6 +319,21 @@ fn an_explanation_tells_what_matched_and_what_came_nearest() {
 }
 
 #[test]
+fn a_verdict_of_the_api_is_the_one_that_the_bus_made() {
+    let rules = "  numbers: { match: { type: [com.example.order.placed] }, where: '$.data.lines', to: [{ function: f, input: '$.data.total' }] }
+  nothing: { match: { subject: [o-1004] }, to: [{ function: f, input: '$.data.none' }] }
+  off: { enabled: false, to: [{ function: f }] }
+";
+    for verdict in verdicts(&format!("{rules}{RULES}")) {
+        let json = serde_json::to_string(&edgebus_http::verdict::of_rule(verdict.clone())).unwrap();
+        let again = verdict_of(serde_json::from_str(&json).unwrap());
+        let style = edgebus_rules::Style::Plain;
+        assert_eq!(again.render(style), verdict.render(style));
+        assert!(again.nearer(&verdict).is_eq());
+    }
+}
+
+#[test]
 fn what_a_typed_pattern_makes_of_an_event_has_no_rule() {
     let mut verdict = verdicts(RULES).remove(0);
     verdict.rule.clear();

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use edgebus_rules::Style;
+use edgebus_rules::{BranchExplanation, ConditionExplanation, Explanation, Style};
 
 use super::super::output::{Paint, plain};
 use super::facts::Facts;
-use edgebus_manifest::view::Verdict;
+use edgebus_api as api;
+use edgebus_manifest::view::{FilterVerdict, InputVerdict, Verdict};
 
 /// Rules whose conditions are shown unless all are asked for: those that came nearest.
 const NEAREST: usize = 3;
@@ -100,7 +101,7 @@ impl Explained<'_> {
         }
     }
 
-    /// Where a rule decides otherwise today than when the event came.
+    /// A note if the rule decides differently now than when the event came.
     fn changed(&self, verdict: &Verdict) -> Option<&'static str> {
         let stored = self.stored.as_ref()?;
         let got = stored.rules.contains(&verdict.rule);
@@ -114,6 +115,65 @@ impl Explained<'_> {
             _ => None,
         }
     }
+}
+
+/// A verdict of the API as `view` has it, which can put it in words.
+#[must_use]
+pub(crate) fn verdict_of(answer: api::RuleVerdict) -> Verdict {
+    let filter = |own: api::FilterVerdict| FilterVerdict {
+        query: own.query,
+        held: own.held,
+        used_up: own.used_up,
+    };
+    let input = |own: api::InputVerdict| InputVerdict {
+        subscription: own.subscription,
+        input: own.input,
+        error: own.error,
+    };
+    Verdict {
+        rule: answer.rule,
+        bus: answer.bus,
+        matched: answer.matched,
+        disabled: answer.disabled,
+        explanation: answer.explanation.map(explanation),
+        filters: answer.filters.into_iter().map(filter).collect(),
+        inputs: answer.inputs.into_iter().map(input).collect(),
+        // The bus does not say.
+        steps: 0,
+    }
+}
+
+fn explanation(answer: api::Explanation) -> Explanation {
+    let condition = |own: api::ConditionExplanation| ConditionExplanation {
+        path: own.path,
+        wanted: own.wanted,
+        wanted_in_words: own.wanted_in_words,
+        seen: own.seen,
+        seen_total: index(own.seen_total),
+        held: own.held,
+        held_by: own.held_by,
+        held_alternative: own.held_alternative.map(index),
+        hint: own.hint,
+    };
+    let branch = |own: api::BranchExplanation| BranchExplanation {
+        sub_rule: index(own.sub_rule),
+        matched: own.matched,
+        first_missed: own.first_missed.map(index),
+        array_inconsistent: own.array_inconsistent,
+        conditions: own.conditions.into_iter().map(condition).collect(),
+    };
+    Explanation {
+        matched: answer.matched,
+        sub_rules: index(answer.sub_rules),
+        branches: answer.branches.into_iter().map(branch).collect(),
+    }
+}
+
+/// A number of the API as one of this machine, small enough to count on from it.
+fn index(number: u64) -> usize {
+    usize::try_from(number)
+        .unwrap_or(usize::MAX)
+        .min(usize::MAX / 2)
 }
 
 /// How rules are rendered in these colours.

@@ -1,8 +1,7 @@
 //! What one rule makes of one event, with its reasons: for `rules explain`, `events explain`, `test` and
 //! `dev`, which must all say the same.
 //!
-//! Never here: speed. A rule is compiled for each verdict; matching itself goes another way and is held
-//! against this one by tests.
+//! Never here: speed. A rule is compiled for each verdict. Matching uses other code; tests compare both.
 
 use std::cmp::Ordering;
 
@@ -10,14 +9,13 @@ use edgebus_rules::{
     Context, Duplicates, EventDocument, EventError, Explanation, Nearness, RuleSet, Steps, Style,
     UsedUp, explain,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{View, compile_input, parse_pattern, stored_filter};
 use edgebus_model::{RuleConfig, TargetConfig, Timestamp};
 
 /// What a rule makes of an event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Verdict {
     /// The rule.
     pub rule: String,
@@ -26,34 +24,30 @@ pub struct Verdict {
     /// Whether the event goes to its targets.
     pub matched: bool,
     /// Whether the rule is off, so that it takes no event whatever else holds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     /// What the pattern made of it; `None` for a rule without one, which takes every event.
     pub explanation: Option<Explanation>,
     /// What each `where` filter made of it.
-    #[serde(rename = "where")]
     pub filters: Vec<FilterVerdict>,
     /// What the targets get that have an `input`; empty unless the rule matched.
     pub inputs: Vec<InputVerdict>,
     /// The steps that its filters took.
-    #[serde(skip)]
     pub steps: u64,
 }
 
 /// What a filter made of an event.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FilterVerdict {
     /// The JSONPath.
     pub query: String,
     /// Whether it selects something.
     pub held: bool,
     /// Whether the budget of steps ended before that was known, so that it doesn't hold.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub used_up: bool,
 }
 
 /// What a target would get.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct InputVerdict {
     /// The subscription's name.
     pub subscription: String,
@@ -69,7 +63,7 @@ pub enum Unjudged {
     /// The event's data can't be read.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// The rule can't be read, which the manifest's checks rule out for one that is active; in words.
+    /// The rule can't be read, in words. The manifest's checks rule this out for active rules.
     #[error("{0}")]
     Rule(String),
 }
@@ -141,8 +135,8 @@ fn hint_at_hidden_data(explanation: &mut Explanation, hidden: &str) {
     }
 }
 
-/// Whether a bus would take the event as far as this rule looks at it: one that repeats a key which a
-/// pattern mentions is refused when it is published, while a verdict goes by the last of them.
+/// Checks whether a bus would accept the event, as far as this rule reads it. A publish refuses an event that
+/// repeats a key which a pattern mentions; a verdict uses the last one.
 ///
 /// # Errors
 /// What publishing would answer; the rule can't be read.
@@ -261,7 +255,7 @@ impl Verdict {
     pub fn nearer(&self, other: &Self) -> Ordering {
         let held = |verdict: &Self| verdict.filters.iter().filter(|filter| filter.held).count();
         let pattern = |verdict: &Self| {
-            // No pattern at all is one that was met; of one that is there more is known.
+            // A rule without a pattern counts as one whose pattern matched.
             let none = Nearness {
                 matched: true,
                 held: 0,
@@ -330,7 +324,7 @@ impl Verdict {
             let name = printable(&made.subscription);
             let line = match &made.error {
                 Some(error) => format!("  input of {name} can't be made: {error}\n"),
-                // JSON has one word for no input and for an input of null.
+                // In JSON, no input and an input of null are both null.
                 None => {
                     let input = made.input.as_deref().map_or("null", RawValue::get);
                     format!("  input of {name}: {}\n", printable(input))
@@ -444,8 +438,7 @@ mod tests {
         }
         let input = InputConfig::Path("$.data.none".to_owned());
         let null = verdict(&rule(None, &[], Some(input)));
-        let again: Verdict = serde_json::from_str(&serde_json::to_string(&null).unwrap()).unwrap();
-        assert_eq!(again.render_inputs(), "  input of r/f: null\n");
+        assert_eq!(null.render_inputs(), "  input of r/f: null\n");
     }
 
     #[test]
@@ -586,17 +579,13 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_shown_and_survive_json() {
+    fn inputs_are_shown_digit_by_digit() {
         let input = InputConfig::Path("$.data.n".to_owned());
         let verdict = verdict(&rule(None, &[], Some(input)));
-        let json = serde_json::to_string(&verdict).unwrap();
-        let again: Verdict = serde_json::from_str(&json).unwrap();
+        let rendered = verdict.render(Style::Plain);
         assert!(
-            again
-                .render(Style::Plain)
-                .ends_with("input of r/f: 10000000000000000000001\n"),
-            "{}",
-            again.render(Style::Plain)
+            rendered.ends_with("input of r/f: 10000000000000000000001\n"),
+            "{rendered}"
         );
     }
 }
