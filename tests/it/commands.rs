@@ -76,8 +76,7 @@ pub(crate) fn publish(server: &Server, arguments: &[&str], input: &str) -> Said 
 
 /// The events of the log, in order.
 pub(crate) fn events(server: &Server) -> Vec<Value> {
-    let rows = server.list("/v1/buses/default/events", "events");
-    rows.into_iter().map(|row| row["event"].clone()).collect()
+    server.events().into_iter().map(|row| row.event).collect()
 }
 
 #[test]

@@ -1,10 +1,8 @@
-//! Compiling: bounded in time and memory whatever a component is like, done once, and gone afterwards; and
-//! the pool of instances where addresses are short.
+//! Compiling: bounded in time and memory for every component, done once, and no process left afterwards. And
+//! the pool of instances in a small address space.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-use serde_json::json;
 
 use crate::deliver::{manifest, play};
 use crate::support::http::Answer;
@@ -232,8 +230,8 @@ fn functions_run_however_few_addresses_there_are() {
         server.settle();
         let story = server.get(&format!("/v1/deliveries/1-{position}")).json();
         assert_eq!(story["attempts"][0]["outcome"], "trap", "{story}");
-        let dead = server.list("/v1/dead-letters", "dead_letters");
-        assert_eq!(dead.len(), 1, "{gibibytes} GiB: {}", json!(dead));
+        let dead = server.dead_letters();
+        assert_eq!(dead.len(), 1, "{gibibytes} GiB: {dead:?}");
         assert!(server.stop().success(), "{gibibytes} GiB");
     }
 }

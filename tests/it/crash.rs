@@ -210,12 +210,10 @@ fn kill_nine_in_the_middle_of_work_loses_and_doubles_nothing() {
     let server = home.serve();
     server.settle();
     let mut found = Found::default();
-    for row in server.list("/v1/buses/default/events", "events") {
-        found.log.insert(
-            row["position"].as_u64().unwrap(),
-            row["event"]["id"].as_str().unwrap().to_owned(),
-        );
-    }
+    let log = server.log().into_iter();
+    found
+        .log
+        .extend(log.map(|row| (row.position, row.event.id)));
     for stage in [Stage::Succeeded, Stage::Dead] {
         let rows = server.deliveries(stage);
         found.ended.extend(rows.iter().map(|row| row.position));

@@ -1,8 +1,8 @@
-//! What becomes of deliveries: success, retry, dead letter, emitted events, state, backlog.
+//! What happens to deliveries: success, retry, dead letter, emitted events, state, backlog.
 
 use std::collections::BTreeMap;
 
-use edgebus_client::api::Stage;
+use edgebus_client::api::{DeadReason, Stage};
 use serde_json::{Value, json};
 
 use crate::support::guests;
@@ -112,7 +112,7 @@ fn state_counts_each_event_once_however_attempts_collide() {
             .expect(202);
     }
     server.settle();
-    assert_eq!(server.list("/v1/dead-letters", "dead_letters").len(), 0);
+    assert_eq!(server.dead_letters().len(), 0);
     assert_eq!(server.deliveries(Stage::Succeeded).len(), 400);
     assert_eq!(counter(&server, "tell", "total"), 400);
 }
@@ -129,11 +129,8 @@ fn a_failed_attempt_leaves_no_state_and_no_events() {
         1,
         "only the attempt that succeeded counts"
     );
-    let log = server.list("/v1/buses/default/events", "events");
-    assert!(
-        log.iter().all(|row| row["event"]["type"] != "again"),
-        "{log:?}"
-    );
+    let log = server.log();
+    assert!(log.iter().all(|row| row.event.kind != "again"), "{log:?}");
 }
 
 #[test]
@@ -143,15 +140,15 @@ fn an_emitted_event_names_its_cause_and_a_loop_ends() {
     let server = home.serve();
     play(&server, "cause", "emit again");
     server.settle();
-    let log = server.list("/v1/buses/default/events", "events");
+    let log = server.events::<Value>();
     assert_eq!(log.len(), 2);
-    let emitted = &log[1]["event"];
+    let emitted = &log[1].event;
     assert_eq!(emitted["causationid"], "cause");
     assert_eq!(emitted["correlationid"], "cause");
     assert_eq!(emitted["source"], "/functions/play");
-    let dead = server.list("/v1/dead-letters", "dead_letters");
+    let dead = server.dead_letters();
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0]["reason"], "rejected");
+    assert_eq!(dead[0].reason, Some(DeadReason::Rejected));
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use std::process::Command;
 
+use edgebus_client::Client;
+use edgebus_client::api::{DeliveryQuery, EventQuery, Stage};
 use rustix::process::{Pid, Signal, test_kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::deliver;
 use crate::support::http;
 use crate::support::project::{Dev, Project, clean};
-use crate::support::server::{Home, binary, signal_to, wait_for};
+use crate::support::server::{Home, binary, done, signal_to, wait_for};
 
 const SOURCE: &str = "functions/hello/src/lib.rs";
 
@@ -17,9 +19,34 @@ fn hello(dev: &Dev, project: &Project) {
     dev.publish(&["--file", event.to_str().unwrap(), "--new-id"]);
 }
 
-fn list(dev: &Dev, path: &str, rows: &str) -> Vec<Value> {
-    let answer = http::try_request(dev.address, "GET", path, &[], b"").unwrap();
-    answer.expect(200).json()[rows].as_array().unwrap().clone()
+/// How many events the log has.
+fn events(dev: &Dev) -> usize {
+    let query = EventQuery {
+        limit: Some(1_000),
+        ..EventQuery::default()
+    };
+    done(client(dev).bus("default").events(&query)).events.len()
+}
+
+/// How many deliveries are in a stage.
+fn deliveries(dev: &Dev, stage: Stage) -> usize {
+    let mut query = DeliveryQuery {
+        stage: Some(stage),
+        ..DeliveryQuery::default()
+    };
+    let mut count = 0;
+    loop {
+        let page = done(client(dev).deliveries(&query));
+        count += page.deliveries.len();
+        query.filter.after = page.next;
+        if query.filter.after.is_none() {
+            return count;
+        }
+    }
+}
+
+fn client(dev: &Dev) -> Client {
+    Client::new(&format!("http://{}", dev.address)).unwrap()
 }
 
 /// The whole of a first day, in one project, because building it is what takes time.
@@ -45,7 +72,7 @@ fn a_function_is_changed_broken_and_fixed_while_it_serves() {
     a_broken_source(&mut dev, &project);
     a_broken_manifest(&mut dev, &project);
     publishing_goes_on_over_reloads(&mut dev, &project);
-    let events = list(&dev, "/v1/buses/default/events?limit=1000", "events").len();
+    let events = events(&dev);
     assert!(dev.stop().success());
     a_new_start_with_an_error(&project, events);
 }
@@ -94,12 +121,7 @@ fn a_broken_manifest(dev: &mut Dev, project: &Project) {
 
 /// Publishes without a pause while the function is built and exchanged twice.
 fn publishing_goes_on_over_reloads(dev: &mut Dev, project: &Project) {
-    let before = list(
-        dev,
-        "/v1/deliveries?stage=succeeded&limit=1000",
-        "deliveries",
-    )
-    .len();
+    let before = deliveries(dev, Stage::Succeeded);
     let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let address = dev.address;
     let publisher = std::thread::spawn(move || {
@@ -125,20 +147,9 @@ fn publishing_goes_on_over_reloads(dev: &mut Dev, project: &Project) {
     stop.send(()).unwrap();
     let count = publisher.join().unwrap();
     wait_for("every delivery to end", || {
-        list(dev, "/v1/deliveries?stage=pending", "deliveries").is_empty()
+        deliveries(dev, Stage::Pending) == 0
     });
-    let mut after = 0;
-    let mut next = String::new();
-    loop {
-        let path = format!("/v1/deliveries?stage=succeeded&limit=1000{next}");
-        let page = http::try_request(dev.address, "GET", &path, &[], b"").unwrap();
-        let page = page.expect(200).json();
-        after += page["deliveries"].as_array().unwrap().len();
-        match page["next"].as_str() {
-            Some(more) => next = format!("&after={more}"),
-            None => break,
-        }
-    }
+    let after = deliveries(dev, Stage::Succeeded);
     assert_eq!(after - before, count, "each event was handled once");
 }
 
@@ -147,7 +158,7 @@ fn a_new_start_with_an_error(project: &Project, events: usize) {
     let mut dev = project.dev(&["--no-build"]);
     dev.hears("edgebus.yaml:2:10: this version of the manifest is not known");
     dev.hears("still serving the last good version");
-    let kept = list(&dev, "/v1/buses/default/events?limit=1000", "events").len();
+    let kept = self::events(&dev);
     assert_eq!(kept, events, "the log is what it was");
     hello(&dev, project);
     dev.hears(r#"{"text":"Hi, dearest Ada!"}"#);

@@ -62,10 +62,10 @@ fn every_hostile_guest_is_bounded_and_leaves_its_story() {
         began.elapsed()
     );
     server.settle();
-    let dead = server.list("/v1/dead-letters", "dead_letters");
+    let dead = server.dead_letters();
     assert_eq!(dead.len(), table.len());
     for (index, (script, class, message, output)) in table.iter().enumerate() {
-        let id = dead[index]["id"].as_str().unwrap();
+        let id = &dead[index].id;
         let letter = server
             .get(&format!("/v1/dead-letters/{id}"))
             .expect(200)

@@ -7,8 +7,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use edgebus_client::api::{Delivery, DeliveryFilter, DeliveryQuery, Event, Function, Stage};
-use edgebus_client::{Client, Error};
+use edgebus_client::api::{
+    Delivery, DeliveryFilter, DeliveryQuery, Event, EventPage, Function, Stage, StoredEvent,
+};
+use edgebus_client::{Client, Error, read};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -150,31 +153,37 @@ impl Server {
         done(self.client.publish(&event)).position
     }
 
-    /// All rows of a listing, page by page.
-    pub(crate) fn list(&self, path: &str, rows: &str) -> Vec<Value> {
+    /// All events of the bus `default`, oldest first, each read as an `E`.
+    pub(crate) fn events<E: DeserializeOwned>(&self) -> Vec<StoredEvent<E>> {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
-            let page = self
-                .get(&format!(
-                    "{path}{}limit=1000{after}",
-                    if path.contains('?') { '&' } else { '?' }
-                ))
-                .expect(200)
-                .json();
-            all.extend(
-                page[rows]
-                    .as_array()
-                    .unwrap_or_else(|| panic!("no `{rows}` in {page}"))
-                    .iter()
-                    .cloned(),
-            );
-            match page["next"].as_str() {
+            let path = format!("/v1/buses/default/events?limit=1000{after}");
+            let answer = done(self.client.get(&path));
+            let page: EventPage<StoredEvent<E>> = read(&answer).unwrap();
+            all.extend(page.events);
+            match page.next {
                 Some(next) => after = format!("&after={next}"),
-                None => match page["next"].as_u64() {
-                    Some(next) => after = format!("&after={next}"),
-                    None => return all,
-                },
+                None => return all,
+            }
+        }
+    }
+
+    /// The same, with the events as structs.
+    pub(crate) fn log(&self) -> Vec<StoredEvent> {
+        self.events()
+    }
+
+    /// All dead letters.
+    pub(crate) fn dead_letters(&self) -> Vec<Delivery> {
+        let mut filter = DeliveryFilter::default();
+        let mut all = Vec::new();
+        loop {
+            let page = done(self.client.dead_letters(&filter));
+            all.extend(page.dead_letters);
+            filter.after = page.next;
+            if filter.after.is_none() {
+                return all;
             }
         }
     }
@@ -274,7 +283,7 @@ pub(crate) fn signal_to(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Asks until it is so; fails with the words after [`PATIENCE`].
+/// Waits until `so` is true. After [`PATIENCE`] it fails and says what it waited for.
 pub(crate) fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
