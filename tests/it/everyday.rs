@@ -11,7 +11,7 @@ use crate::support::guests;
 use crate::support::server::{Home, Server, binary, wait_for};
 
 /// Runs a command against a server; what follows `--` in a pipe goes in as input.
-fn told(server: &Server, arguments: &[&str]) -> Said {
+pub(super) fn told(server: &Server, arguments: &[&str]) -> Said {
     told_with(server, arguments, "")
 }
 
@@ -20,7 +20,7 @@ fn told_with(server: &Server, arguments: &[&str], input: &str) -> Said {
     run(&[arguments, &["--url", &url]].concat(), input)
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub(super) fn lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
@@ -202,13 +202,13 @@ fn a_log_is_filtered_on_the_bus() {
 }
 
 /// A command that goes on, whose lines are read as they come.
-struct Going {
+pub(super) struct Going {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Going {
-    fn start(server: &Server, arguments: &[&str]) -> Self {
+    pub(super) fn start(server: &Server, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .args(arguments)
             .args(["--url", &format!("http://{}", server.address)])
@@ -221,7 +221,7 @@ impl Going {
         Self { child, lines }
     }
 
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         self.lines
             .next()
             .unwrap_or_else(|| {
@@ -377,6 +377,25 @@ fn an_export_is_taken_back_unchanged() {
         none.err
     );
     told(&server, &["events", "export", "--file", "/nowhere/x"]).fails(1, &["/nowhere/x"]);
+}
+
+#[test]
+fn an_export_of_roots_leaves_emitted_events_out() {
+    let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 1"));
+    let server = home.serve();
+    play(&server, "published", "emit other");
+    server.settle();
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let said = told(&server, &[&["events", "export"], arguments].concat()).succeeds();
+        let events = lines(&said.out).into_iter();
+        events
+            .map(|event| event["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids(&[]).len(), 2);
+    assert_eq!(ids(&["--roots"]), ["published"]);
+    assert_eq!(ids(&["--roots", "--type", "other"]), Vec::<String>::new());
+    told(&server, &["events", "export", "--roots", "--match", "{}"]).fails(2, &["--roots"]);
 }
 
 #[test]

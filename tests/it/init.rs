@@ -23,7 +23,7 @@ fn it_says_what_it_made_and_what_to_type_next() {
     let said = init(home.path(), &["My Shop"]);
     assert!(said.status.success(), "{}", text(&said.stderr));
     let out = text(&said.stdout);
-    assert!(out.starts_with("my-shop is made, in My Shop\n"), "{out}");
+    assert!(out.starts_with("created my-shop in My Shop\n"), "{out}");
     let last = out.lines().last().unwrap();
     assert!(
         last.starts_with("  cd 'My Shop' && ") && last.ends_with("edgebus dev"),

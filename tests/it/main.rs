@@ -1,4 +1,4 @@
-//! Integration tests: the real binary over real HTTP, one file for each concern.
+//! Integration tests: the real binary over real HTTP, one file for each topic.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +24,7 @@ mod errors;
 mod everyday;
 mod explain;
 mod filters;
+mod follow;
 mod fsck;
 mod guests;
 mod help;

@@ -31,7 +31,7 @@ use edgebus_model::Digest;
 
 Exits with 78 if the manifest has errors. Nothing is changed unless all of it is.")]
 pub(super) struct Arguments {
-    /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
+    /// The manifest. `-` is standard input; then paths in it are relative to the working folder.
     #[arg(value_name = "FILE", default_value = validate::FILE)]
     file: PathBuf,
     #[command(flatten)]
@@ -120,7 +120,7 @@ fn envelope(checked: &Checked) -> ManifestEnvelope {
     }
 }
 
-/// Shows the plan: as text it is the command's data; else it is shown for the question alone.
+/// Shows the plan. As text it is the command's output; otherwise it is shown only for the question.
 fn show(arguments: &Arguments, plan: &Plan) {
     let print: fn(&str) = match arguments.output {
         Format::Text => |line| {
@@ -165,7 +165,7 @@ fn told(arguments: &Arguments, plan: &Plan, applied: bool, words: &str) {
 fn agreed() -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
-            "nothing was changed: stdin is not a terminal, pass --yes: add --yes to apply without asking, or --dry-run to see the plan only",
+            "stdin is not a terminal, so nothing was changed; add --yes to apply without the question, or --dry-run to only see the plan",
         ));
     }
     let mut errors = std::io::stderr();
@@ -178,8 +178,8 @@ fn agreed() -> Result<bool, Failure> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
-/// Sends the components that the bus does not have, none of which is deployed by that, and applies
-/// the plan if it still is the plan.
+/// Sends the components that the bus does not have, and applies the plan if it is still current. Sending a
+/// component does not deploy it.
 async fn carry_out(
     client: &Client,
     plan: &Plan,

@@ -24,23 +24,35 @@ pub(super) enum StreamItem {
 pub(super) async fn next<T: DeserializeOwned>(
     follow: &mut Follow<T>,
 ) -> Result<StreamItem, Failure> {
+    next_of("", follow).await
+}
+
+/// The same for one of several streams. Each note begins with `label`.
+///
+/// # Errors
+/// As [`next`].
+pub(super) async fn next_of<T: DeserializeOwned>(
+    label: &str,
+    follow: &mut Follow<T>,
+) -> Result<StreamItem, Failure> {
+    let note = |words: &str| output::note(&format!("{label}{words}"));
     loop {
         match follow.next().await? {
             Followed::Opened { again } => {
                 if again {
-                    output::note("the bus is back");
+                    note("the bus is back");
                 }
                 return Ok(StreamItem::Opened);
             }
             Followed::Message(message) => return Ok(StreamItem::Message(message.data)),
-            Followed::Missed(words) => output::note(&format!("note: {}", plain(&words))),
+            Followed::Missed(words) => note(&format!("note: {}", plain(&words))),
             Followed::Lost(words) => {
                 let words = plain(&words);
-                output::note(&format!("{words}; going on as soon as the bus is back"));
+                note(&format!("{words}; going on as soon as the bus is back"));
             }
-            Followed::AnotherLog => output::note(
-                "the bus has another log than before: its events are shown from the first on",
-            ),
+            Followed::AnotherLog => {
+                note("the bus has another log than before: its events are shown from the first on");
+            }
         }
     }
 }

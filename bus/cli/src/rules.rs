@@ -123,5 +123,5 @@ fn input(facts: &mut Facts, target: &Target) {
 pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: u64) {
     facts.fact("retry", &retry_words(retry));
     let kept = span(dead_letter_ms);
-    facts.fact("dead", &format!("letters are kept for {kept}"));
+    facts.fact("dead letters", &format!("kept for {kept}"));
 }

@@ -1,6 +1,7 @@
 //! `edgebus events export`: a log as JSON Lines of structured CloudEvents, each as it was published.
 //!
-//! The file is written under another name and renamed when it is complete, so that nobody uses half an export.
+//! The file is written under another name and renamed when it is complete, so that nobody uses an incomplete
+//! export.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -28,7 +29,9 @@ use edgebus_model::{Data, media_type};
   edgebus events export --type com.example.order.placed --since 7d --file orders.jsonl
   edgebus events export | edgebus publish --url http://127.0.0.1:8080 --file -
 
-An event keeps its id and source, so that publishing it where it is known already is a duplicate.")]
+An event keeps its id and source. Where it is known already, publishing it again is a duplicate.
+Elsewhere it is a new event: the rules there match it, and functions run for it. With --roots the
+functions emit their events again there; without it, those events would come twice.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
@@ -39,6 +42,9 @@ pub(super) struct Arguments {
     wanted: Wanted,
     #[command(flatten)]
     between: Between,
+    /// Only events that were published, without those that functions emitted.
+    #[arg(long, conflicts_with = "pattern")]
+    roots: bool,
     /// Begin after this position.
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
@@ -46,6 +52,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
+
+/// Matches events that no function emitted.
+const ROOTS: &str = r#"{"causationid": [{"exists": false}]}"#;
 
 /// What was written.
 #[derive(Default)]
@@ -57,7 +66,11 @@ struct Counts {
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let path = arguments.between.on(arguments.wanted.path("")?);
+    let mut wanted = arguments.wanted.clone();
+    if arguments.roots {
+        wanted.filter.pattern = Some(ROOTS.to_owned());
+    }
+    let path = arguments.between.on(wanted.path()?);
     let progress = Progress::on_terminal("exporting");
     let file = arguments.file.as_deref();
     let file = file.filter(|file| *file != FilePath::new("-"));
@@ -165,13 +178,13 @@ enum Out {
     },
 }
 
-/// A file that is not whole yet; dropping it takes it away.
+/// A file that is not complete yet. Dropping it removes the file.
 struct Half(Option<PathBuf>);
 
 impl Drop for Half {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // What can't be removed is named as half a file, at least.
+            // If it can't be removed, its name at least says that it is incomplete.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -216,7 +229,7 @@ impl Out {
         }
     }
 
-    /// Makes the file whole: flushed, and under its own name.
+    /// Completes the file: flushes it and gives it its final name.
     fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Standard(text) => output::write(&text),

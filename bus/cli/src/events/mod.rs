@@ -60,6 +60,20 @@ struct Wanted {
     /// The bus.
     #[arg(long, value_name = "BUS", default_value = edgebus_model::rule::DEFAULT_BUS)]
     bus: String,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Wanted {
+    /// The path of the bus's log, with the filters.
+    fn path(&self) -> Result<Path, Failure> {
+        Ok(self.filter.read()?.on(log_path(&self.bus, "")))
+    }
+}
+
+/// Which events of a log.
+#[derive(clap::Args, Clone, Debug)]
+struct Filter {
     /// Only events of this type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -68,25 +82,33 @@ struct Wanted {
     pattern: Option<String>,
 }
 
-impl Wanted {
-    /// A path below the bus's events, with the filters.
-    fn path(&self, below: &str) -> Result<Path, Failure> {
-        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
-        Ok(log_path(&self.bus, below)
-            .with_some("type", self.kind.as_deref())
-            .with_some("match", pattern.as_deref().map(str::trim)))
+impl Filter {
+    fn is_set(&self) -> bool {
+        self.kind.is_some() || self.pattern.is_some()
     }
-}
 
-impl Wanted {
-    /// The same for a stream.
-    fn stream(&self) -> Result<EventStreamQuery, Failure> {
+    /// The same with the text of the pattern. Standard input can be read only once.
+    fn read(&self) -> Result<Self, Failure> {
         let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
-        Ok(EventStreamQuery {
+        Ok(Self {
             kind: self.kind.clone(),
             pattern: pattern.map(|pattern| pattern.trim().to_owned()),
-            ..EventStreamQuery::default()
         })
+    }
+
+    /// A path with these filters.
+    fn on(&self, path: Path) -> Path {
+        path.with_some("type", self.kind.as_deref())
+            .with_some("match", self.pattern.as_deref())
+    }
+
+    /// The query of a stream with these filters.
+    fn stream(&self, after: Option<u64>) -> EventStreamQuery {
+        EventStreamQuery {
+            after,
+            kind: self.kind.clone(),
+            pattern: self.pattern.clone(),
+        }
     }
 }
 
@@ -176,18 +198,22 @@ const EVENTS: &Resource<StoredEvent> = &Resource {
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let listing = Listing {
-        path: arguments.between.on(arguments.wanted.path("")?),
+        path: arguments.between.on(arguments.wanted.path()?),
         resource: EVENTS,
         pages: arguments.paged.pages(),
-        empty: nothing(&arguments.wanted, arguments.between.is_set()),
+        empty: nothing(
+            &arguments.wanted.bus,
+            &arguments.wanted.filter,
+            arguments.between.is_set(),
+        ),
     };
     arguments.paged.run(&client, &listing).await
 }
 
 /// What to say where no event is found.
-fn nothing(wanted: &Wanted, between: bool) -> String {
-    let bus = output::plain(&wanted.bus);
-    if between || wanted.kind.is_some() || wanted.pattern.is_some() {
+fn nothing(bus: &str, filter: &Filter, between: bool) -> String {
+    let bus = output::plain(bus);
+    if between || filter.is_set() {
         return format!(
             "no event on bus `{bus}` is like that; all of them: edgebus events ls --bus {bus}"
         );

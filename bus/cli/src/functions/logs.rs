@@ -1,31 +1,46 @@
 //! `edgebus functions logs`: what a function wrote, attempt by attempt, newest last, and then live.
 //!
-//! History comes from the deliveries, the live part from their stream, which keeps nothing: whenever the
-//! stream is opened, the history is read behind it, and an attempt that was told already is passed over.
+//! History comes from the deliveries, the live part from their stream. The stream keeps nothing, so the
+//! history is read each time after it was opened. An attempt that was printed before is skipped.
 
 use std::collections::{HashSet, VecDeque};
 
 use edgebus_api::{
     Attempt, AttemptEnded, Delivery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, Outcome,
+    Stage,
 };
 use serde_json::json;
 
 use crate::client::{self, Client};
 use crate::connection::Connection;
 use crate::follow::{self, StreamItem};
+use crate::moment::{self, Moment};
 use crate::output::{self, Format, Output, Paint};
 use crate::{Failure, OK, story};
+use edgebus_model::Timestamp;
 
-/// Deliveries that the history is made of at most.
+/// Deliveries that are asked for at once. Without `--since` the history is made of so many.
 const DELIVERIES_MAX: u64 = 200;
-/// Attempts that are remembered as told.
+/// Attempts of the history at most.
+const ATTEMPTS_MAX: usize = 10_000;
+/// Bytes of these at most.
+const HISTORY_BYTES_MAX: usize = 64 << 20;
+/// How long before `--since` the events were accepted whose attempts are looked for, in milliseconds.
+const EARLIER_MS: u64 = 60_000;
+/// Attempts that are shown first if neither `--lines` nor `--since` is given.
+const LINES_DEFAULT: u64 = 20;
+/// Printed attempts that are remembered.
 const TOLD_MAX: usize = 10_000;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus functions logs triage
   edgebus functions logs triage -f --outcome trap
-  edgebus functions logs triage -n 100 -o jsonl")]
+  edgebus functions logs triage --since 2h30m
+  edgebus functions logs triage -n 100 -o jsonl
+
+--since finds all attempts for events that were accepted since then. For earlier events it reads the
+newest 200 pending deliveries and the newest 200 dead letters of the function.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
@@ -35,9 +50,12 @@ pub(super) struct Arguments {
     /// Go on with the attempts that end, until it is stopped with Ctrl-C.
     #[arg(long, short)]
     follow: bool,
-    /// How many ended attempts to begin with, of the newest 200 deliveries.
-    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=1_000))]
-    count: u64,
+    /// Only attempts that started at this time or later: RFC 3339, or how long ago, as in 15m.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// How many ended attempts to begin with. The default is all with --since; else 20 of the newest 200 deliveries.
+    #[arg(long = "lines", short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000))]
+    count: Option<u64>,
     /// Only attempts that ended so.
     #[arg(long, value_name = "OUTCOME", value_parser = clap::builder::PossibleValuesParser::new(Outcome::WORDS))]
     outcome: Option<String>,
@@ -50,11 +68,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     let mut logs = Logs {
         arguments: &arguments,
         paint: output::paint(),
+        since: arguments.since.map(|since| since.at(moment::now())),
         told: HashSet::new(),
         order: VecDeque::new(),
     };
+    let count = arguments.count.unwrap_or(match arguments.since {
+        None => LINES_DEFAULT,
+        Some(_) => u64::MAX,
+    });
     if !arguments.follow {
-        let shown = logs.history(&client, arguments.count).await?;
+        let history = logs.history(&client).await?;
+        let shown = logs.print_new(history, count)?;
         if shown == 0 {
             output::note(&format!(
                 "no such attempts of `{}`; what is deployed: edgebus functions ls; what is pending: edgebus deliveries ls",
@@ -68,14 +92,19 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         output: Some(true),
         ..DeliveryStreamQuery::default()
     })?;
-    let mut count = arguments.count;
+    let mut first = true;
     output::while_read(async {
         loop {
             match follow::next(&mut attempts).await? {
+                StreamItem::Opened if first => {
+                    let history = logs.history(&client).await?;
+                    logs.print_new(history, count)?;
+                    first = false;
+                }
+                // What ended while the stream was lost is printed when it is back.
                 StreamItem::Opened => {
-                    logs.history(&client, count).await?;
-                    // What ended while the stream was lost is told when it is back.
-                    count = u64::MAX;
+                    let newest = logs.newest(&client).await?;
+                    logs.print_new(newest, u64::MAX)?;
                 }
                 StreamItem::Message(message) => logs.live(message)?,
             }
@@ -87,16 +116,62 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 struct Logs<'a> {
     arguments: &'a Arguments,
     paint: Paint,
-    /// Which attempts were told, by delivery and number.
+    /// Only attempts that started then or later.
+    since: Option<Timestamp>,
+    /// Which attempts were printed, by delivery and number.
     told: HashSet<(String, u64)>,
     /// The same, oldest first.
     order: VecDeque<(String, u64)>,
 }
 
 impl Logs<'_> {
-    /// Tells the newest `count` attempts that were not told yet; how many those were.
-    async fn history(&mut self, client: &Client, count: u64) -> Result<usize, Failure> {
-        let query = DeliveryQuery {
+    /// The attempts that ended, as far as they are looked for, oldest first.
+    async fn history(&self, client: &Client) -> Result<Vec<Told>, Failure> {
+        let Some(since) = self.since else {
+            return self.newest(client).await;
+        };
+        let progress = output::Progress::of_request("reading");
+        let mut found = Found::default();
+        // The bus selects by the time at which the event was accepted, which is before its attempts.
+        let accepted = Timestamp(since.0.saturating_sub(EARLIER_MS));
+        let mut query = self.query();
+        query.filter.since = Some(accepted.to_string());
+        loop {
+            let older = self.read(client, &query, &mut found).await?;
+            query.filter.before = older;
+            if query.filter.before.is_none() {
+                break;
+            }
+            if found.is_full() {
+                output::note(&format!(
+                    "these are the newest {} attempts; there are more since {since}",
+                    found.attempts.len()
+                ));
+                break;
+            }
+        }
+        for stage in [Stage::Pending, Stage::Dead] {
+            let query = DeliveryQuery {
+                stage: Some(stage),
+                ..self.query()
+            };
+            self.read(client, &query, &mut found).await?;
+        }
+        progress.finish();
+        Ok(found.sorted())
+    }
+
+    /// Those of the newest deliveries.
+    async fn newest(&self, client: &Client) -> Result<Vec<Told>, Failure> {
+        let progress = output::Progress::of_request("reading");
+        let mut found = Found::default();
+        self.read(client, &self.query(), &mut found).await?;
+        progress.finish();
+        Ok(found.sorted())
+    }
+
+    fn query(&self) -> DeliveryQuery {
+        DeliveryQuery {
             output: Some(true),
             filter: DeliveryFilter {
                 function: Some(self.arguments.name.clone()),
@@ -104,27 +179,36 @@ impl Logs<'_> {
                 ..DeliveryFilter::default()
             },
             ..DeliveryQuery::default()
-        };
-        let progress = output::Progress::of_request("reading");
-        let page = client.deliveries(&query).await?;
-        progress.finish();
-        let mut ended = Vec::new();
+        }
+    }
+
+    /// Reads a page of deliveries, and gives the place of the page before.
+    async fn read(
+        &self,
+        client: &Client,
+        query: &DeliveryQuery,
+        found: &mut Found,
+    ) -> Result<Option<String>, Failure> {
+        let page = client.deliveries(query).await?;
         for delivery in &page.deliveries {
             let attempts = delivery.attempts.iter().flatten();
             let attempts = attempts.map(|attempt| Told::of_history(delivery, attempt));
-            ended.extend(attempts.filter(|told| self.wants(&told.attempt)));
+            for told in attempts.filter(|told| self.wants(&told.attempt)) {
+                found.bytes += told.json.len();
+                found.attempts.push(told);
+            }
         }
-        ended.sort_by(|one, other| one.attempt.started_at.cmp(&other.attempt.started_at));
-        let first = ended
-            .len()
-            .saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
-        // Those before the first one are not wanted later either.
-        for told in &ended[..first] {
-            self.is_new(&told.attempt);
-        }
+        Ok(page.older.flatten())
+    }
+
+    /// Prints the newest `count` attempts that were not printed yet, and returns how many those were.
+    fn print_new(&mut self, history: Vec<Told>, count: u64) -> Result<usize, Failure> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let first = history.len().saturating_sub(count);
         let mut shown = 0;
-        for told in &ended[first..] {
-            if self.is_new(&told.attempt) {
+        for (index, told) in history.iter().enumerate() {
+            // Those before the first one are not wanted later either.
+            if self.is_new(&told.attempt) && index >= first {
                 self.print(told)?;
                 shown += 1;
             }
@@ -144,11 +228,13 @@ impl Logs<'_> {
     }
 
     fn wants(&self, attempt: &AttemptEnded) -> bool {
-        let wanted = self.arguments.outcome.as_deref();
-        wanted.is_none_or(|wanted| attempt.outcome.as_str() == wanted)
+        let outcome = self.arguments.outcome.as_deref();
+        let started = || output::parse_time(&attempt.started_at);
+        outcome.is_none_or(|outcome| attempt.outcome.as_str() == outcome)
+            && self.since.is_none_or(|since| started() >= Some(since))
     }
 
-    /// Whether an attempt was not told yet; from now on it was.
+    /// Whether an attempt was not printed yet. From now on it counts as printed.
     fn is_new(&mut self, attempt: &AttemptEnded) -> bool {
         let key = (attempt.id.clone(), attempt.attempt);
         if !self.told.insert(key.clone()) {
@@ -171,6 +257,36 @@ impl Logs<'_> {
             Format::Json => output::json::indented(json, output::JSON_COLUMNS) + "\n",
             Format::Yaml => output::yaml_entry(json)?,
         })
+    }
+}
+
+/// Attempts of the history.
+#[derive(Default)]
+struct Found {
+    attempts: Vec<Told>,
+    bytes: usize,
+}
+
+impl Found {
+    fn is_full(&self) -> bool {
+        self.attempts.len() >= ATTEMPTS_MAX || self.bytes >= HISTORY_BYTES_MAX
+    }
+
+    /// Each attempt once, oldest first.
+    fn sorted(mut self) -> Vec<Told> {
+        let order = |told: &Told| {
+            let attempt = &told.attempt;
+            (
+                attempt.started_at.clone(),
+                attempt.id.clone(),
+                attempt.attempt,
+            )
+        };
+        self.attempts.sort_by_cached_key(order);
+        self.attempts.dedup_by(|one, other| {
+            (&one.attempt.id, one.attempt.attempt) == (&other.attempt.id, other.attempt.attempt)
+        });
+        self.attempts
     }
 }
 

@@ -35,18 +35,18 @@ enum Command {
   edgebus functions ls
   edgebus functions ls -o json")]
     Ls(Unfiltered),
-    /// Show one function: its revision, its limits, what it is given.
+    /// Show one function: its revision, limits, configuration and secrets.
     #[command(after_help = "Examples:
   edgebus functions get triage
   edgebus functions get triage -o yaml")]
     Get(Named),
-    /// Deploy a component under a name; what it is given stays as it was.
+    /// Deploy a component under a name; limits, configuration and secrets stay as they were.
     Deploy(deploy::Arguments),
-    /// Take a function away; the bus refuses while a rule names it.
+    /// Remove a function; the bus refuses while a rule names it.
     Rm(Remove),
     /// Show what a function wrote, attempt by attempt, and follow.
     Logs(logs::Arguments),
-    /// Try a deployed function once on an event, and commit nothing of what it does.
+    /// Run a deployed function once on an event, without effects.
     Invoke(invoke::Arguments),
 }
 
@@ -133,7 +133,10 @@ fn story(function: &Function) -> String {
     let state = bytes(limits.state_bytes);
     facts.fact("state", &format!("{} keys, {state}", limits.state_writes));
     facts.fact("output", &bytes(limits.output_bytes));
-    facts.title("Given", "");
+    let given = [&function.secrets, &function.allow_http];
+    if !function.config.is_empty() || given.iter().any(|words| !words.is_empty()) {
+        facts.title("Given", "");
+    }
     for (key, value) in &function.config {
         facts.fact("config", &format!("{} = {}", plain(key), plain(value)));
     }
@@ -161,7 +164,7 @@ struct Remove {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
-    /// Take it away although deliveries to it are pending; they become dead letters.
+    /// Remove it although deliveries to it are pending; they become dead letters.
     #[arg(long)]
     force: bool,
 }
@@ -178,7 +181,7 @@ async fn remove(arguments: Remove) -> Result<u8, Failure> {
     }
     if !arguments.yes {
         ask(&format!(
-            "take away the function `{name}` on {}?",
+            "remove the function `{name}` on {}?",
             arguments.connection.url
         ))?;
     }
@@ -219,14 +222,14 @@ const PENDING_MAX: usize = 1_000;
 /// Asks on the terminal.
 ///
 /// # Errors
-/// The answer was not yes, or nobody is there to give one.
+/// The answer was not yes, or standard input is not a terminal.
 fn ask(question: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
-            "{question} Nobody is there to answer; add --yes"
+            "{question} stdin is not a terminal, so nothing was changed; to go on without the question, add --yes"
         )));
     }
-    // A closed standard error leaves the question unread, and the answer still counts.
+    // If standard error is closed, nobody sees the question, but the answer still counts.
     let _ = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin()

@@ -1,8 +1,8 @@
 //! `edgebus init`: writes a complete project into a folder, and prints the next commands.
 //!
-//! In reading order: `template` is what a project consists of, `sdk` is what its functions are written
-//! with, `lock` pins what that is built of, `place` puts files into a folder or leaves it as it was.
-//! Never here: a build, a network access, a file that is overwritten.
+//! In reading order: `template` is what a project consists of, `sdk` has the SDK for its functions, `lock`
+//! pins the versions of dependencies, `place` writes files into a folder or leaves it as it was. Never here:
+//! a build, a network access, a file that is overwritten.
 
 mod lock;
 mod place;
@@ -27,7 +27,8 @@ const NAME_BYTES_MAX: usize = 64;
   edgebus init --template sensors --name greenhouse   in the new folder greenhouse
   edgebus init --sdk-only                             after a new version of edgebus")]
 pub(super) struct Arguments {
-    /// The folder of the project, which is made if it is missing; without it, a new one called as --name says, or this folder.
+    /// The folder of the project, created if it is missing. The default is a new folder with the name of
+    /// --name, or this folder.
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
     /// What the project starts with.
@@ -36,7 +37,7 @@ pub(super) struct Arguments {
     /// The project's name: lower-case letters, digits and `-`; without it, the folder's name.
     #[arg(long, value_parser = checked_name)]
     name: Option<String>,
-    /// Only put the SDK of this edgebus in place of the project's own.
+    /// Only replace the project's SDK by the SDK of this edgebus.
     #[arg(long, conflicts_with_all = ["template", "name"])]
     sdk_only: bool,
 }
@@ -99,7 +100,7 @@ fn tell(folder: &Path, template: Template, name: &str) {
     } else {
         folder.display().to_string()
     };
-    output::print(&format!("{name} is made, in {shown}"));
+    output::print(&format!("created {name} in {shown}"));
     for (path, what) in template.tour() {
         output::print(&format!("  {path:<31} {what}"));
     }

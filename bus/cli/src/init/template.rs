@@ -103,7 +103,7 @@ impl Template {
                     "a function, with its unit test",
                 ),
                 ("events/hello.json", "an event to publish"),
-                ("README.md", "the commands of a working day"),
+                ("README.md", "the most common commands"),
             ],
             Self::Sensors => &[
                 (
@@ -119,7 +119,7 @@ impl Template {
                     "a function that counts them",
                 ),
                 ("events/day.json", "a day of readings to publish"),
-                ("README.md", "the commands of a working day"),
+                ("README.md", "the most common commands"),
             ],
         }
     }

@@ -45,8 +45,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(10);
   edgebus publish --file webhooks.jsonl --type 'com.github.{$.event}' --source /github --data-path '$.payload'
   tail -f app.log.jsonl | edgebus publish --type 'app.{$.level}' --source /app --skip-invalid
 
-Without --data and --file, JSON is read from standard input unless that is a terminal or /dev/null. An
-event of a stream is sent after 100 ms at the latest. When the bus stops, publish waits until it is back.")]
+Without --data and --file, publish reads JSON from standard input, unless that is a terminal or
+/dev/null. It sends each event of a stream after at most 100 ms. If the bus stops, it waits until
+the bus is back.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
@@ -59,7 +60,8 @@ pub(super) struct Arguments {
     /// `source`; with lines, a template.
     #[arg(long, requires = "kind")]
     source: Option<String>,
-    /// `id`; with lines, a template. Without it, a random one; but lines of a file get ids made of the line's number, its bytes and the type, so that publishing the file again makes duplicates.
+    /// `id`; with lines, a template. The default is a random id. Lines of a file get ids from the line's
+    /// number, its bytes and the type, so that publishing the file again makes duplicates.
     #[arg(long, requires = "kind")]
     id: Option<String>,
     /// `subject`; with lines, a template.
@@ -74,22 +76,24 @@ pub(super) struct Arguments {
     /// The data of one event: JSON, or @FILE; @- is standard input.
     #[arg(long, conflicts_with_all = ["file", "data_path"])]
     data: Option<String>,
-    /// `datacontenttype` of --data; data of another type than JSON is taken as it is.
+    /// `datacontenttype` of --data. Data of a type other than JSON is sent as it is.
     #[arg(long, value_name = "TYPE", requires = "data")]
     content_type: Option<String>,
     /// The part of each line that is the data, as in `$.payload`; without it, the whole line.
     #[arg(long, value_name = "JSONPATH", requires = "kind")]
     data_path: Option<String>,
-    /// Read events from this file: a name that ends in .json is one event or an array of them; any other, and `-` for standard input, is JSON values, each on a line or over several.
+    /// Read events from this file. A file whose name ends in .json has one event or an array of events. Any
+    /// other file, and `-` for standard input, has JSON values, each on one line or on several.
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Give each event a new random id, so that none is a duplicate of an earlier run.
     #[arg(long, conflicts_with = "id")]
     new_id: bool,
-    /// Make ids of the lines of standard input as of those of a file: the same input again is duplicates.
+    /// Derive ids of the lines of standard input as for a file, so that the same input again makes
+    /// duplicates.
     #[arg(long, conflicts_with_all = ["id", "new_id"], requires = "kind")]
     stable_id: bool,
-    /// Pass over lines that are not JSON or can't become events; each is told on standard error.
+    /// Skip lines that are not JSON or can't become events. Each is reported on standard error.
     #[arg(long)]
     skip_invalid: bool,
     /// Events in one request.
@@ -143,8 +147,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-/// True if standard input is a pipe or a file. A terminal has somebody who would have to know, and what
-/// runs in the background has `/dev/null` there: both are character devices.
+/// True if standard input is a pipe or a file. A user at a terminal would not know that input is expected,
+/// and a background process has `/dev/null`. Both are character devices.
 fn may_have_lines() -> bool {
     std::fs::metadata("/dev/stdin").is_ok_and(|found| !found.file_type().is_char_device())
 }
@@ -292,7 +296,7 @@ async fn publish_many(arguments: &Arguments, client: &Client) -> Result<u8, Fail
     Ok(OK)
 }
 
-/// Says what may surprise about a run that went well.
+/// Prints notes on what may be unexpected after a successful run.
 fn hint(counts: &outbox::Counts, streams: bool) {
     if counts.new == 0 && counts.duplicates > 0 {
         output::note(
