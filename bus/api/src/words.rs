@@ -200,13 +200,13 @@ words! {
         OriginRefused = "urn:edgebus:problem:origin-refused",
         /// Not found.
         NotFound = "urn:edgebus:problem:not-found",
-        /// There is nothing at this path.
+        /// No route has this path.
         NoRoute = "urn:edgebus:problem:no-route",
-        /// The path has other methods.
+        /// The path has no such method.
         MethodNotAllowed = "urn:edgebus:problem:method-not-allowed",
-        /// The body came too slowly.
+        /// The body arrived too slowly.
         BodyTimeout = "urn:edgebus:problem:body-timeout",
-        /// It can't be done in the present state.
+        /// The request contradicts what is active or stored now.
         Conflict = "urn:edgebus:problem:conflict",
         /// The log ends before the position.
         PositionAhead = "urn:edgebus:problem:position-ahead",
@@ -222,9 +222,9 @@ words! {
         Corrupt = "urn:edgebus:problem:corrupt",
         /// The transfer coding is not supported.
         TransferCoding = "urn:edgebus:problem:transfer-coding",
-        /// The node is full for the moment.
+        /// The bus is busy.
         Busy = "urn:edgebus:problem:busy",
-        /// Not now: the bus starts or stops.
+        /// The bus is starting or stopping.
         Unavailable = "urn:edgebus:problem:unavailable",
         /// The outcome is unknown: repeat with the same source and id.
         Unknown = "urn:edgebus:problem:unknown",

@@ -14,9 +14,9 @@ use edgebus_engine::work_limiter::Denied;
 use edgebus_model::Code;
 use edgebus_model::error::{Error, InputError, Kind};
 
-/// How long a client of a full disk is told to wait, in seconds: space comes back when somebody frees some.
+/// `Retry-After` when the disk is full, in seconds: it takes a person to free space.
 const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
-/// How long a client is told to wait when the outcome is unknown or the bus is not ready.
+/// `Retry-After` when the outcome is unknown or the bus is not ready, in seconds.
 const RESTART_RETRY_SECONDS: u64 = 1;
 
 /// What went wrong, as far as HTTP tells it apart.
@@ -30,7 +30,7 @@ pub(crate) enum Cause {
     MethodNotAllowed,
     /// A media type, format or encoding that is not understood here.
     UnsupportedMedia,
-    /// The body came too slowly.
+    /// The body arrived too slowly.
     BodyTimeout,
     /// The connection broke before the body ended.
     BodyBroken,
@@ -95,26 +95,18 @@ impl Cause {
                 (StatusCode::BAD_REQUEST, "invalid", "The input is invalid")
             }
             Self::Handle(Kind::NotFound) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
-            Self::Handle(Kind::Conflict) => (
-                StatusCode::CONFLICT,
-                "conflict",
-                "It can't be done in the present state",
-            ),
+            Self::Handle(Kind::Conflict) => (StatusCode::CONFLICT, "conflict", "Conflict"),
             Self::Handle(Kind::Changed) => (
                 StatusCode::PRECONDITION_FAILED,
                 "changed",
                 "Another version is active",
             ),
-            Self::Handle(Kind::TooLarge) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "Larger than a limit",
-            ),
-            Self::Handle(Kind::Busy { .. }) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "The node is full for the moment",
-            ),
+            Self::Handle(Kind::TooLarge) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large")
+            }
+            Self::Handle(Kind::Busy { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "The bus is busy")
+            }
             Self::Handle(Kind::StorageFull) => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "storage-full",
@@ -133,17 +125,13 @@ impl Cause {
             Self::Handle(Kind::Unavailable) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
-                "Not now: starting or stopping",
+                "The bus is starting or stopping",
             ),
-            Self::NoRoute => (
-                StatusCode::NOT_FOUND,
-                "no-route",
-                "There is nothing at this path",
-            ),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "no-route", "No such path"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
-                "The path has other methods",
+                "Method not allowed",
             ),
             Self::UnsupportedMedia => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -153,12 +141,12 @@ impl Cause {
             Self::BodyTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
                 "body-timeout",
-                "The body came too slowly",
+                "The body arrived too slowly",
             ),
             Self::BodyBroken => (
                 StatusCode::BAD_REQUEST,
                 "body-broken",
-                "The body ended before its end",
+                "The body is incomplete",
             ),
             Self::HeadersTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -217,7 +205,7 @@ impl Cause {
         Some(seconds.saturating_add(rand::random_range(0..=seconds.min(3_600))))
     }
 
-    /// True where what is left of the request can't be read past, so that the connection must end.
+    /// True if the rest of the request can't be skipped, so that the connection must end.
     fn closes(self) -> bool {
         matches!(
             self,
@@ -283,7 +271,7 @@ impl Problem {
         Self::new(Cause::Handle(Kind::TooLarge), detail)
     }
 
-    /// The node is full: come back in about a second.
+    /// The bus is busy: repeat in about a second.
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new(
             Cause::Handle(Kind::Busy {
@@ -309,7 +297,7 @@ impl Problem {
         self
     }
 
-    /// The status, for the tests of the rooms that make problems.
+    /// The status, for tests.
     #[cfg(test)]
     pub(crate) fn status(&self) -> u16 {
         self.cause.status()
@@ -371,7 +359,7 @@ impl From<Error> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// Only carries the problem to the door of the room, which knows the path and prints it.
+    /// Carries the problem to the service, which knows the path and prints the document.
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.cause.shown().0;

@@ -2,13 +2,13 @@
 //! to fix it.
 //!
 //! A code is shown where the error is: `error[EB0201]: …` on the command line, `"code": "EB0302"` in a
-//! problem document, beside the outcome of an attempt. `edgebus explain CODE` prints the page, which
-//! is `docs/errors/CODE.md`. A code is never given to something else, and one that is no longer used
-//! keeps its page. Never here: words for one occurrence; those stand where the error arises.
+//! problem document, beside the outcome of an attempt. `edgebus explain CODE` prints the page, which is
+//! `docs/errors/CODE.md`. A code is never given to something else, and one that is no longer used keeps its
+//! page. Never here: the message of one occurrence. It is written where the error arises.
 
 macro_rules! codes {
     ($($name:ident = $code:literal $title:literal,)*) => {
-        /// What went wrong, as pages tell it apart.
+        /// What went wrong. Each code has a page.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Code {
             $(#[doc = concat!($code, ": ", $title, ".")] $name,)*
@@ -47,7 +47,7 @@ codes! {
     ComponentUnreadable = "EB0103" "A function's component can't be read",
     FunctionNotDeployed = "EB0104" "The manifest names a function that is not deployed",
     ListenNotLoopback = "EB0105" "The address is not a loopback address",
-    ListenRefused = "EB0106" "The address can't be listened on",
+    ListenRefused = "EB0106" "The bus can't listen at the address",
     ClockUnset = "EB0107" "The machine's clock is not set",
 
     StoreMissing = "EB0201" "There is no store in the folder",
@@ -59,22 +59,22 @@ codes! {
     RecordCorrupt = "EB0207" "A stored record is corrupt",
     LogFailed = "EB0208" "The log failed while it was written: the outcome is unknown",
     DiskNearlyFull = "EB0209" "The disk is nearly full",
-    NoLongerCompiles = "EB0210" "What is stored no longer compiles",
+    NoLongerCompiles = "EB0210" "A stored function or rule no longer compiles",
     FolderNotEmpty = "EB0211" "The folder for a new store holds other things",
 
     InputInvalid = "EB0301" "The request is invalid",
     EventInvalid = "EB0302" "An event is not a CloudEvent that can be stored",
-    PatternInvalid = "EB0303" "A pattern, filter or input can't be read",
+    PatternInvalid = "EB0303" "A pattern, filter or input is not valid",
     NotFound = "EB0304" "Not found",
-    NoRoute = "EB0305" "There is nothing at this path",
-    MethodNotAllowed = "EB0306" "The path has other methods",
-    Conflict = "EB0307" "It can't be done in the present state",
-    TooLarge = "EB0308" "Larger than a limit",
+    NoRoute = "EB0305" "No such path",
+    MethodNotAllowed = "EB0306" "Method not allowed",
+    Conflict = "EB0307" "Conflict",
+    TooLarge = "EB0308" "Too large",
     MediaUnsupported = "EB0309" "The body's type or encoding is not supported",
-    Busy = "EB0310" "The node is full for the moment",
-    Unavailable = "EB0311" "Not now: the bus starts or stops",
-    BodyTimeout = "EB0312" "The body came too slowly",
-    BodyBroken = "EB0313" "The body ended before its end",
+    Busy = "EB0310" "The bus is busy",
+    Unavailable = "EB0311" "The bus is starting or stopping",
+    BodyTimeout = "EB0312" "The body arrived too slowly",
+    BodyBroken = "EB0313" "The body is incomplete",
     HeadersTooLarge = "EB0314" "Too many header fields",
     Changed = "EB0315" "Another version is active",
     HostRefused = "EB0316" "The host is not allowed",
@@ -82,20 +82,20 @@ codes! {
     TransferCoding = "EB0318" "The transfer coding is not supported",
     PositionAhead = "EB0319" "The log ends before the position",
     FanOutTooLarge = "EB0320" "An event matches too many subscriptions",
-    IdReused = "EB0321" "The id is another event's",
+    IdReused = "EB0321" "Another event has this id",
 
     NoComponent = "EB0401" "This is not a WebAssembly component",
     ComponentUnfit = "EB0402" "The component is not a function of this bus",
     ComponentNotCompiled = "EB0403" "The component doesn't compile",
     ComponentTooLarge = "EB0404" "The component is too large",
-    RuntimeFailed = "EB0405" "The WebAssembly runtime can't do its work",
+    RuntimeFailed = "EB0405" "The WebAssembly runtime failed",
 
     OutcomeRetry = "EB0411" "Outcome `retry`: the function asked to be tried again",
     OutcomeReject = "EB0412" "Outcome `reject`: the function refused the event for good",
     OutcomeTrap = "EB0413" "Outcome `trap`: the function crashed",
     OutcomeTimeout = "EB0414" "Outcome `timeout`: the function took too long",
-    OutcomeMemory = "EB0415" "Outcome `memory`: the function wanted too much memory",
-    OutcomeLimit = "EB0416" "Outcome `limit`: the function went over a limit",
+    OutcomeMemory = "EB0415" "Outcome `memory`: the function needs too much memory",
+    OutcomeLimit = "EB0416" "Outcome `limit`: the function exceeded a limit",
     OutcomeConflict = "EB0417" "Outcome `conflict`: another attempt changed the state",
     OutcomeHost = "EB0418" "Outcome `host`: the attempt could not be made or was cut off",
 
@@ -107,14 +107,14 @@ codes! {
     DeadCorrupt = "EB0426" "Dead letter `corrupt`: the event could not be read back",
 
     BusUnreachable = "EB0501" "No bus answers at the address",
-    AddressInvalid = "EB0502" "The address of the bus can't be read",
+    AddressInvalid = "EB0502" "The address of the bus is not valid",
     FileUnreadable = "EB0503" "A file or the input can't be read",
-    LineUnfit = "EB0504" "What was given can't be published",
+    LineUnfit = "EB0504" "The input can't be published",
     AnswerUnreadable = "EB0505" "The bus gave an answer that can't be read",
     BuildFailed = "EB0506" "The functions can't be built",
     SystemRefused = "EB0507" "The system refuses what the process needs",
     StoppedAtOnce = "EB0508" "The bus was stopped before running attempts ended",
-    NotSettledInTime = "EB0509" "The demo or the measurement did not come to its end",
+    NotSettledInTime = "EB0509" "The demo or the benchmark did not finish",
 }
 
 impl Code {

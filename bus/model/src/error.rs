@@ -12,13 +12,13 @@ pub enum Kind {
     Invalid,
     /// Not found.
     NotFound,
-    /// It can't be done in the present state of things.
+    /// The request contradicts what is active or stored now.
     Conflict,
     /// Another version is active than the one that was asked for: look again.
     Changed,
     /// Larger than a limit.
     TooLarge,
-    /// The node is full for the moment: come back after so many milliseconds.
+    /// The bus is busy: repeat after this many milliseconds.
     Busy {
         /// When to come back.
         retry_after_ms: u64,

@@ -264,7 +264,7 @@ impl Operation {
             Cause::Handle(Kind::TooLarge),
             "The body is larger than the limit.",
         )
-        .problem(Cause::BodyTimeout, "The body came too slowly.")
+        .problem(Cause::BodyTimeout, "The body arrived too slowly.")
         .problem(
             Cause::BodyBroken,
             "The connection broke before the body ended.",
