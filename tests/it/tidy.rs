@@ -109,8 +109,8 @@ fn crates_depend_only_on_what_the_table_allows() {
     }
 }
 
-/// Room of the engine → the rooms of it that it may import.
-const ROOMS: [(&str, &[&str]); 6] = [
+/// Module of the engine → the other modules that it may import.
+const MODULES: [(&str, &[&str]); 6] = [
     ("clock", &[]),
     ("work_limiter", &[]),
     ("secrets", &[]),
@@ -120,7 +120,7 @@ const ROOMS: [(&str, &[&str]); 6] = [
     ("bus", &["pipeline", "telemetry"]),
 ];
 
-/// The rooms that one line names after `crate::`.
+/// The modules that one line names after `crate::`.
 fn imports(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (index, _) in line.match_indices("crate::") {
@@ -140,21 +140,21 @@ fn imports(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn rooms_of_the_engine_import_only_what_the_table_allows() {
+fn modules_of_the_engine_import_only_what_the_table_allows() {
     let mut wrong = Vec::new();
     for (path, text) in sources("bus/engine/src")
         .into_iter()
         .filter(|(path, _)| !is_test(path) && !path.ends_with("/lib.rs"))
     {
         let inside = path.strip_prefix("bus/engine/src/").unwrap();
-        let room = inside.split(['/', '.']).next().unwrap();
-        let known = ROOMS.iter().find(|(name, _)| *name == room);
+        let module = inside.split(['/', '.']).next().unwrap();
+        let known = MODULES.iter().find(|(name, _)| *name == module);
         let (_, allowed) =
-            known.unwrap_or_else(|| panic!("{path}: the room `{room}` is not in the table"));
+            known.unwrap_or_else(|| panic!("{path}: the module `{module}` is not in the table"));
         for line in without_tests(&text).filter(|line| !line.trim_start().starts_with("//")) {
             for name in imports(line) {
-                if name != room && !allowed.contains(&name.as_str()) {
-                    wrong.push(format!("{path}: {room} imports {name}: {}", line.trim()));
+                if name != module && !allowed.contains(&name.as_str()) {
+                    wrong.push(format!("{path}: {module} imports {name}: {}", line.trim()));
                 }
             }
         }
@@ -168,26 +168,29 @@ fn rooms_of_the_engine_import_only_what_the_table_allows() {
 }
 
 #[test]
-fn every_room_is_used() {
+fn every_module_of_the_engine_is_used() {
     let sources: Vec<(String, String)> = sources("bus")
         .into_iter()
         .filter(|(path, _)| !is_test(path))
         .collect();
-    for (room, _) in ROOMS {
-        let inside = format!("bus/engine/src/{room}");
-        let named = [format!("crate::{room}"), format!("edgebus_engine::{room}")];
+    for (module, _) in MODULES {
+        let inside = format!("bus/engine/src/{module}");
+        let named = [
+            format!("crate::{module}"),
+            format!("edgebus_engine::{module}"),
+        ];
         let used = sources
             .iter()
             .filter(|(path, _)| !path.starts_with(&inside))
             .any(|(_, text)| named.iter().any(|name| text.contains(name)));
-        assert!(used, "nothing uses the room `{room}` of the engine");
+        assert!(used, "nothing uses the module `{module}` of the engine");
     }
 }
 
 #[test]
-fn each_foreign_library_stays_in_its_room() {
+fn each_foreign_library_stays_in_its_place() {
     // Library → where its name may stand.
-    let rooms: [(&str, &[&str]); 16] = [
+    let places: [(&str, &[&str]); 16] = [
         ("redb::", &["bus/store/src/redb/"]),
         ("edgebus_store::redb", &["bus/edgebus/src/"]),
         ("wasmtime", &["bus/wasmtime/src/"]),
@@ -219,7 +222,7 @@ fn each_foreign_library_stays_in_its_room() {
         .into_iter()
         .filter(|(path, _)| !is_test(path))
     {
-        for (library, allowed) in &rooms {
+        for (library, allowed) in &places {
             let named = without_tests(&text)
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .any(|line| {
@@ -237,7 +240,7 @@ fn each_foreign_library_stays_in_its_room() {
 
 #[test]
 fn every_file_is_a_module() {
-    // A file that no `mod` names is not compiled, and the compiler says nothing of it.
+    // A file that no `mod` names is not compiled, and the compiler does not report it.
     let mut wrong = Vec::new();
     for folder in ["bus", "rules/src", "guest-sdk", "samples", "tests"] {
         for (path, _) in sources(folder) {
@@ -300,8 +303,8 @@ fn every_crate_inherits_the_lints() {
         .filter(|path| *path != root().join("Cargo.toml"))
         .collect();
     assert!(crates.len() >= 5, "{crates:?}");
-    // It can't be a member, for every build of all targets would link libFuzzer's main; so it says again
-    // what counts most.
+    // It can't be a member, because every build of all targets would link libFuzzer's main. So it repeats the
+    // most important lint.
     let outside = root().join("rules/fuzz/Cargo.toml");
     for path in crates {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -324,7 +327,7 @@ const TRUSTED: &str = "bus/wasmtime/src/trusted.rs";
 
 #[test]
 fn unsafe_code_has_one_file() {
-    // A lint that is forbidden can't be allowed again; where one file needs it, it is only denied.
+    // A forbidden lint can't be allowed again, so the crate with the one file only denies it.
     for (path, text) in sources("") {
         let root = path.ends_with("/src/lib.rs") || path.ends_with("/src/main.rs");
         let ours = !path.contains("/templates/") && !path.starts_with("rules/fuzz/");
