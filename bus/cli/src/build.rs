@@ -1,7 +1,8 @@
 //! Builds functions: runs the tools of their languages, keeps their output, and adds the WebAssembly target if
 //! it is missing. `demo` and `dev` share it.
 //!
-//! Never here: a network access of our own; `rustup`, `cargo` and what a manifest names do what they do.
+//! Never here: a network access of our own; `rustup`, `cargo` and the manifest's build commands may use the
+//! network.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -27,8 +28,8 @@ pub(super) fn failed(reason: String) -> Failure {
 }
 /// How much of a tool's words is kept, in bytes; compilers put the first error first.
 const WORDS_BYTES_MAX: usize = 256 << 10;
-/// How long the words of a tool that has ended are waited for, where a process of its own still holds
-/// the other end.
+/// How long to wait for the output of a tool that has ended, if a process that it started still holds the
+/// pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The folder of the repository that this binary was built from, if it is still there.
@@ -77,8 +78,8 @@ pub(super) async fn build_functions(
     Ok(target.join(TARGET).join("release"))
 }
 
-/// Runs a manifest's build command for `functions` in `folder` and gives what the tool had to say,
-/// without its progress.
+/// Runs a manifest's build command for `functions` in `folder`, and returns the tool's output without its
+/// progress.
 ///
 /// # Errors
 /// What the tool said.
@@ -185,7 +186,8 @@ async fn run(mut command: Command, name: &str, progress: &Progress) -> Result<St
     kept.end(name, status.map_err(lost)?)
 }
 
-/// What a tool should do about colour, unless that is said already: it sees no terminal, but we may.
+/// Whether a tool should print colours, unless the environment says so already. The tool sees no terminal,
+/// but we may have one.
 fn tool_colour() -> Option<OsString> {
     let silent = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let said = std::env::var_os("CARGO_TERM_COLOR").is_some();
@@ -312,7 +314,7 @@ mod tests {
         let long = long.unwrap();
         assert!(long.len() < WORDS_BYTES_MAX + 100);
         assert!(long.ends_with("bytes more"), "{}", &long[long.len() - 40..]);
-        // What is left behind holds nobody up.
+        // A process that is left behind does not block anything.
         assert_eq!(check("sleep 3 & echo gone").await, Ok("gone\n".to_owned()));
     }
 

@@ -12,7 +12,7 @@ pub(super) use edgebus_client::{Client, Error, STRUCTURED, read};
 /// The place where the next page of a log begins, as a page tells it; `None` at the end.
 ///
 /// # Errors
-/// [`Error::Unreadable`]: it is no position. To end there would pass over the rest without a word.
+/// [`Error::Unreadable`]: it is not a position. Ending there would silently skip the rest.
 pub(super) fn next_after(next: Option<&str>) -> Result<Option<u64>, Error> {
     let position = |next: &str| {
         let unreadable = |_| Error::Unreadable(format!("`{}` is no position", plain(next)));
@@ -27,7 +27,7 @@ impl From<Error> for Failure {
             Error::Unreachable { .. } | Error::TimedOut { .. } => Some(Code::BusUnreachable),
             Error::Address { .. } => Some(Code::AddressInvalid),
             Error::Unreadable(_) => Some(Code::AnswerUnreadable),
-            // The bus's own word; one of a newer bus may be unknown here.
+            // The bus's code. A newer bus may send one that is unknown here.
             Error::Refused { problem, .. } => Code::find(&problem.code),
             _ => None,
         };
@@ -84,7 +84,7 @@ fn refused(problem: &Problem) -> String {
 
 /// Why the event at `index` of a batch was refused.
 pub(super) fn refused_entry(mut problem: Problem, index: usize) -> Failure {
-    // Whoever wrote the event knows it by its line, not by its place in the request.
+    // The author of the event knows its line, not its place in the request.
     let within = format!("/{index}");
     for error in &mut problem.errors {
         if let Some(own) = error.pointer.strip_prefix(&within) {

@@ -165,7 +165,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed is the system's to clear.
+        // What can't be removed stays in the folder for temporary files.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
@@ -215,7 +215,7 @@ async fn watch(
 #[derive(Default)]
 struct Pending {
     left: HashMap<(String, u64), usize>,
-    /// Those that ended before their event was told.
+    /// Those that ended before their event was reported.
     early: HashMap<(String, u64), usize>,
 }
 

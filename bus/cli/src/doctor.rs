@@ -1,7 +1,7 @@
 //! `edgebus doctor`: checks what building and serving need, and says how to fix what is missing.
 //!
-//! Never here: a change to anything that was there before. The one file that it writes, to time a
-//! flush, has a name of its own and is removed.
+//! Never here: a change to anything that was there before. It writes one file, to time a flush, under a
+//! unique name, and removes it.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -25,7 +25,7 @@ use edgebus_store::Error;
 const FLUSHES: usize = 9;
 /// A flush that takes longer makes every publish wait for it.
 const FLUSH_SLOW: Duration = Duration::from_millis(20);
-/// A flush that is faster than any disk's answer was not done.
+/// No disk can flush faster than this, so the flush was not done.
 const FLUSH_HOLLOW: Duration = Duration::from_micros(5);
 /// No release is older than this: 2026-11-01.
 const NOW_MIN: Timestamp = Timestamp(1_793_491_200_000);
@@ -295,7 +295,7 @@ fn disk(folder: &Path, free: Option<(u64, u64)>) -> Vec<Check> {
     checks
 }
 
-/// Whether the address space has room for the pool of instances.
+/// Whether the address space is large enough for the pool of instances.
 fn instances(allocation: Result<(String, bool), String>) -> Check {
     const WHAT: &str = "instances";
     match allocation {

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let Some(text) = &arguments.code else {
         for code in Code::ALL {
-            // Nobody reads on: that is an end as good as another.
+            // Nobody reads the output any more, so the command ends.
             if !output::print(&format!("{code}  {}", code.title())) {
                 break;
             }

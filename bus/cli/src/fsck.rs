@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// The folder of the store.
     #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// Move corrupt records to quarantine, and make whole what depended on them.
+    /// Move corrupt records to quarantine, and repair what depended on them.
     #[arg(long)]
     quarantine: bool,
 }
@@ -140,7 +140,7 @@ fn list(store: &dyn Store) -> Result<u64, Error> {
     }
 }
 
-/// Opening counts as a start that has not stopped: a store that was stopped in order stays so.
+/// Opening the store marks it as running. A store that was stopped cleanly must stay marked so.
 fn keep_clean(store: &dyn Store) -> Result<(), Failure> {
     let marked = store.catalog().and_then(|catalog| {
         if catalog.clean {

@@ -59,7 +59,7 @@ const STORE_FAILED: u8 = 74;
 /// The configuration is wrong: `EX_CONFIG` of sysexits.h.
 const CONFIGURATION: u8 = 78;
 
-/// What a command could not do: its exit code and the words for standard error.
+/// Why a command failed: its exit code and the message for standard error.
 #[derive(Debug)]
 struct Failure {
     /// The exit code.
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// The end of a command whose reader went away: no words, and no error.
+    /// The end of a command whose output nobody reads any more: no message and no error.
     fn quiet() -> Self {
         Self {
             code: OK,
@@ -145,7 +145,7 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Make a project: a manifest, a function with its unit test, an event, and what to type next.
+    /// Create a project: a manifest, a function with its unit test, and an event.
     Init(init::Arguments),
     /// Build, serve and watch a project, and trace each event.
     Dev(dev::Arguments),
@@ -167,17 +167,17 @@ enum Command {
     Functions(functions::Arguments),
     /// List the active rules, or try one on an event.
     Rules(rules::Arguments),
-    /// Look at subscriptions: each rule with each of its targets, and its lag.
+    /// List and show subscriptions: each rule with each of its targets, and its lag.
     Subscriptions(subscriptions::Arguments),
     /// List deliveries and show each attempt.
     Deliveries(deliveries::Arguments),
-    /// Look at what ended without success.
+    /// List and show deliveries that ended without success.
     DeadLetters(dead_letters::Arguments),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
     /// Watch rates, lag and failures by subscription.
     Top(top::Arguments),
-    /// Look at what building and serving need: toolchain, folder, disk, port, clock.
+    /// Check what building and serving need: toolchain, folder, disk, port, clock.
     Doctor(doctor::Arguments),
     /// Check every record of a store that no bus has open.
     Fsck(fsck::Arguments),
@@ -260,7 +260,7 @@ fn with_runtime(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8
             Failure::new(format!("the system gives no threads: {error}")).coded(Code::SystemRefused)
         })?;
     let result = runtime.block_on(command);
-    // A blocking worker that still reads must not hold up the exit.
+    // A blocking thread that still reads must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     result
 }

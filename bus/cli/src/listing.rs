@@ -18,7 +18,7 @@ pub(super) struct Paging {
     /// Rows to print at most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: u64,
-    /// Go on after this place, which the page before has named.
+    /// Continue after this place, as the page before printed it.
     #[arg(long, value_name = "CURSOR")]
     pub(super) after: Option<String>,
     /// Print everything, page by page.

@@ -57,8 +57,8 @@ pub trait Program: Send + Sync {
     fn store_in_use(&self, folder: &Path) -> Result<Option<bool>, store::Error>;
 
     /// Opens the store and starts a bus on it; ready when this returns, or, with a manifest to be applied,
-    /// after [`Pipeline::begin`]. Works on its thread for as long as the store takes: not for one that
-    /// others wait for.
+    /// after [`Pipeline::begin`]. It blocks its thread for as long as the store takes, so don't call it on a
+    /// thread that others wait for.
     fn start<'a>(
         &'a self,
         settings: &'a Serve,

@@ -14,7 +14,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) struct Path(String);
 
 impl Path {
-    /// A path without parameters; what comes from people is a `segment`.
+    /// A path without parameters. Text from users must be [`encoded`].
     #[must_use]
     pub(super) fn new(path: impl Into<String>) -> Self {
         Self(path.into())

@@ -19,11 +19,11 @@ pub(super) struct Resource<R: 'static> {
     pub(super) member: &'static str,
     /// Reads an answer, each row as it was sent.
     pub(super) page: fn(&[u8]) -> Result<Page, Failure>,
-    /// A table's columns, each with what stands there of a row.
+    /// A table's columns, each with its text for a row.
     pub(super) columns: &'static [(Column, Cell<R>)],
 }
 
-/// What stands in a column of one row.
+/// The text of one row in one column.
 type Cell<R> = fn(&R) -> String;
 
 /// A text, or a dash where there is none.

@@ -24,10 +24,10 @@ use edgebus_model::Code;
 pub(super) use configuration::Configuration;
 pub(super) use signals::{Asked, Signals};
 
-/// How long a start that is to stop may take to get where it can stop in order. What it is at then is
-/// cut off, as a kill would, which the next start fixes.
+/// How long a start may take to reach a point where it can stop cleanly. After that it is cut off, as a kill
+/// would do; the next start recovers.
 const GIVE_UP: Duration = Duration::from_secs(2);
-/// How long the API may take to end what it is at.
+/// How long the API may take to finish its requests.
 const API_DRAIN: Duration = Duration::from_secs(6);
 
 /// Arguments of `serve`.
@@ -39,13 +39,14 @@ pub(super) struct Arguments {
     /// The folder of the store.
     #[arg(long, env = "EDGEBUS_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// The manifest to apply; without it, or if it did not change since it was applied from here, the active one stays.
+    /// The manifest to apply. Without it the active one stays; so it does if the file has not changed since
+    /// `serve` applied it.
     #[arg(long, env = "EDGEBUS_MANIFEST", value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Where to listen; loopback only.
     #[arg(long, env = "EDGEBUS_LISTEN", value_name = "ADDR", default_value_t = settings::LISTEN)]
     listen: SocketAddr,
-    /// Make a new store if the folder is missing or empty; one that is there is opened as it is.
+    /// Create a new store if the folder is missing or empty. An existing store is opened unchanged.
     #[arg(long)]
     create: bool,
     /// A folder with a file for each secret, read at the start and on SIGHUP; a secret without a file is taken from EDGEBUS_SECRET_<NAME>.
@@ -72,7 +73,7 @@ pub(super) struct Arguments {
         default_value_t = 256
     )]
     dedupe_mib: usize,
-    /// A name that requests may be for, beside IP addresses and localhost (for a proxy in front).
+    /// A host name that requests may use, beside IP addresses and localhost. For a proxy in front.
     #[arg(
         long = "allowed-host",
         env = "EDGEBUS_ALLOWED_HOSTS",
@@ -81,7 +82,7 @@ pub(super) struct Arguments {
         value_parser = api::allowed_host
     )]
     allowed_hosts: Vec<String>,
-    /// Connections from one address, which may be a proxy with all clients behind it.
+    /// Connections from one address. It may be a proxy with all clients behind it.
     #[arg(
         long,
         env = "EDGEBUS_CONNECTIONS_PER_ADDRESS",
@@ -89,7 +90,8 @@ pub(super) struct Arguments {
         default_value_t = 1_024
     )]
     connections_per_address: usize,
-    /// Instances of functions at the same time; fewer where the process has not enough addresses for them.
+    /// Instances of functions at the same time. There are fewer if the process has too small an address
+    /// space.
     #[arg(
         long,
         env = "EDGEBUS_INSTANCES",
@@ -107,8 +109,8 @@ pub(super) struct Arguments {
         value_parser = clap::value_parser!(u64).range(1..=3_600)
     )]
     compile_seconds: u64,
-    /// Memory that compiling one component may take, in MiB; 1024, or half of the machine's if that is less,
-    /// unless told otherwise.
+    /// Memory that compiling one component may take, in MiB. The default is 1024, or half of the machine's
+    /// memory if that is less.
     #[arg(
         long,
         env = "EDGEBUS_COMPILE_MIB",
@@ -155,7 +157,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
     serving.finish(&mut signals).await
 }
 
-/// Reads anew what can be read anew while the bus runs.
+/// Reads again what can change while the bus runs.
 async fn reload(bus: &Bus) {
     let changed = bus.reload_secrets().await;
     let names: Vec<&str> = changed.iter().map(|name| name.as_str()).collect();
@@ -216,7 +218,7 @@ async fn open(
     stop: impl Future<Output = ()>,
 ) -> Result<Option<(Running, bool)>, Failure> {
     let (own, told) = (settings.clone(), progress.clone());
-    // On a thread of its own: nothing of a start is in the way of health and signals.
+    // On its own thread, so that a start never blocks health and signals.
     let here = tokio::runtime::Handle::current();
     let mut starting =
         tokio::task::spawn_blocking(move || here.block_on(program.start(&own, telemetry, &told)));

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the API listens unless told otherwise.
+/// Where the API listens by default.
 pub const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
 
-/// Instances of functions at the same time, unless told otherwise.
+/// Instances of functions at the same time, by default.
 pub const INSTANCES_MAX: u32 = 512;
 
-/// How long compiling one component may take, unless told otherwise.
+/// How long compiling one component may take, by default.
 pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What `serve` needs to know.
@@ -21,7 +21,7 @@ pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(60);
 pub struct Serve {
     /// The folder of the store.
     pub data: PathBuf,
-    /// Make a new store if the folder is missing or empty; one that is there is never touched.
+    /// Create a new store if the folder is missing or empty. An existing store is opened unchanged.
     pub create: bool,
     /// Where the API listens; loopback only, until there are keys and TLS.
     pub listen: SocketAddr,

@@ -1,9 +1,9 @@
 //! Compares a scenario with the plain run: two buses, measured in turn, so that other load on the machine
 //! affects both.
 //!
-//! While one is measured, the other stands still (SIGSTOP). A turn is a warm-up, then the load at a fixed
-//! rate far below what the plain bus can do (latencies compare only at the same rate), with a prober of
-//! `/livez` beside it, then the load flat out. Never here: what a scenario is, and how it is shown.
+//! While one is measured, the other is stopped (SIGSTOP). A turn is a warm-up, then the load at a fixed rate
+//! far below what the plain bus can do (latencies compare only at the same rate), with a prober of `/livez`
+//! beside it, then the load flat out. Never here: what a scenario is, and how it is shown.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -102,7 +102,7 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
         None => plain.quarter(&settings.plan).await?,
     };
     for round in 1..=settings.rounds {
-        // Each goes first as often as the other, give or take one.
+        // Both go first about equally often.
         let pair = if round % 2 == 1 {
             [&mut plain, &mut loaded]
         } else {
@@ -122,7 +122,8 @@ pub(super) async fn run(scenario: Scenario, settings: &Settings) -> Result<Compa
         _ => 0,
     };
     progress.finish();
-    // Neither is stopped in order: attempts that sleep would hold it up, and both folders go anyway.
+    // Both are killed: an orderly stop would wait for attempts that sleep, and both folders are removed
+    // anyway.
     plain.server.kill().await;
     loaded.server.kill().await;
     Ok(Compared {
@@ -162,7 +163,7 @@ impl Bus {
         })
     }
 
-    /// Lets it calm down, takes down its memory, and lets it stand still.
+    /// Waits until it is idle, notes its memory, and stops it (SIGSTOP).
     async fn calm(&mut self) {
         tokio::time::sleep(CALM).await;
         self.side.memory_before = self.server.resident_bytes();
@@ -261,7 +262,7 @@ fn batch(backlog: &Backlog, from: u64, to: u64) -> String {
     for number in from..to {
         let comma = if number == from { "" } else { "," };
         let kind = TypeSuffix::of(backlog.kinds, number);
-        // Writing into a String can't fail.
+        // Writing to a String can't fail.
         let _ = match &backlog.script {
             Some(script) => write!(
                 body,

@@ -81,7 +81,8 @@ fn rows(scenario: Scenario, seen: &Compared) -> Vec<Row> {
     rows
 }
 
-/// What did not go as it should, added up over the rounds: refused, never sent, not settled, `/livez` failed.
+/// Sums of what went wrong in all rounds: requests that were refused or never sent, events not settled,
+/// `/livez` failures.
 fn troubles(side: &Side) -> [(&'static str, u64); 4] {
     let sum = |of: fn(&super::load::Measured) -> u64| {
         let both = side
@@ -117,7 +118,7 @@ fn as_text(scenario: Scenario, settings: &Settings, seen: &Compared, rows: &[Row
         format!("in batches of {}", plan.batch)
     };
     let mut out = String::new();
-    // Writing into a String can't fail.
+    // Writing to a String can't fail.
     let _ = writeln!(
         out,
         "{}; medians of {rounds} {}, plain and {} in turn",

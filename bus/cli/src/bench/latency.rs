@@ -20,7 +20,7 @@ pub(super) fn record(histogram: &mut Histogram<u64>, latency: Duration) {
     );
 }
 
-/// A connection that panicked took nothing along: what it wrote is whole.
+/// A connection that panicked left no partial value behind.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -151,7 +151,7 @@ pub(super) async fn run(
     let unsettled = drain(server, plan, pending).await?;
     let drained_after = began.elapsed().saturating_sub(took);
     if let Some(mut listener) = listener {
-        // What is settled has been told; give the last lines a moment to arrive.
+        // All settlements have been sent. Wait a moment for the last lines to arrive.
         let _ = tokio::time::timeout(Duration::from_millis(200), &mut listener).await;
         listener.abort();
     }

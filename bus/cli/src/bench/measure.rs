@@ -119,7 +119,7 @@ pub(super) enum Bound {
     RatioMin(f64),
     /// Less than so many times the plain run's.
     RatioBelow(f64),
-    /// Less than so many milliseconds, whatever the plain run's is.
+    /// Less than this many milliseconds, whatever the plain run's is.
     BelowMs(u32),
     /// At most so many MiB more than the plain run's.
     MoreMebibytesMax(u32),

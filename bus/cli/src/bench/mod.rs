@@ -1,9 +1,9 @@
 //! `edgebus bench`: a whole bus over HTTP, measured from outside.
 //!
-//! It starts a bus of its own in another process and a new folder, so that the processor time of server
-//! and client can be told apart. With a rate, events are due at fixed times and latency counts from the
-//! time when an event was due, whether or not the bus kept up (no coordinated omission). Flat out, each
-//! connection sends as soon as its last answer came, and latency counts from there.
+//! It starts its own bus in another process and a new folder, so that the processor time of server and client
+//! can be measured separately. With a rate, events are due at fixed times and latency counts from the time
+//! when an event was due, whether or not the bus kept up (no coordinated omission). Flat out, each connection
+//! sends as soon as its last answer came, and latency counts from there.
 //!
 //! With a scenario two such buses are measured in turn, a plain one and one with something beside the load,
 //! and each number is shown as its ratio to the plain run's.

@@ -1,8 +1,8 @@
 //! A prober: one connection that requests `/livez` at fixed times. It has a thread of its own, so that it
 //! measures the bus and not the load's client.
 //!
-//! A question is due whether or not the one before is answered: one that comes due while another waits
-//! counts as answered with it, after the rest of its wait. Never here: other requests.
+//! A request is due even if the one before is not answered yet. One that is due while another waits is
+//! answered with it; its latency is the rest of that wait. Never here: other requests.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ use crate::Failure;
 
 /// How often it asks.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// How long it waits for an answer before it connects anew.
+/// How long it waits for an answer before it connects again.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that it reads, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 << 10;

@@ -37,7 +37,7 @@ pub(super) fn show(plan: &Plan, seen: &Measured, json: bool) -> String {
     } else {
         format!("in batches of {}", plan.batch)
     };
-    // Writing into a String can't fail.
+    // Writing to a String can't fail.
     let _ = writeln!(
         out,
         "{} B events, {alone}, {} connections, {pace}, {seconds:.1} s{}",

@@ -83,7 +83,7 @@ pub(super) fn request(
 /// Appends one event of the plan's size: an order with lines, filled up by a note.
 fn event(out: &mut String, number: u64, plan: &Plan) {
     let start = out.len();
-    // Writing into a String can't fail.
+    // Writing to a String can't fail.
     let _ = write!(
         out,
         r#"{{"specversion":"1.0","id":"bench-{number}","source":"/bench","type":"{}{}","datacontenttype":"application/json","data":{{"kind":"order","number":{number},"customer":"c-{}","lines":[{{"sku":"A-{}","quantity":2,"cents":1999}},{{"sku":"B-{}","quantity":1,"cents":495}}],"note":""#,

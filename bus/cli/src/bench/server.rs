@@ -130,7 +130,7 @@ impl Server {
         Ok(self.client.subscriptions().await?.subscriptions)
     }
 
-    /// Lets the bus stand still, so that it takes nothing from another that is measured.
+    /// Stops the bus (SIGSTOP), so that it does not disturb the measurement of another one.
     pub(super) fn pause(&self) {
         self.signal(Signal::STOP);
     }
@@ -244,7 +244,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What can't be removed is left to whoever cleans the folder for temporary files.
+        // What can't be removed stays in the folder for temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -37,7 +37,7 @@ impl Keys {
                 })
             });
             let quit = keys.quit.clone();
-            // A thread of its own, because reading has no end: it goes with the process.
+            // Its own thread, because reading never ends. It ends with the process.
             let reading = std::thread::Builder::new().name("keys".to_owned());
             let reads = reading.spawn(move || {
                 let typed = std::io::stdin().lock().bytes();
@@ -78,7 +78,7 @@ impl Drop for Keys {
 fn one_by_one() -> Option<Termios> {
     let input = std::io::stdin();
     let before = tcgetattr(&input).ok()?;
-    // To change a terminal from its background would stop the process.
+    // A background process that changes the terminal is stopped.
     if tcgetpgrp(&input).ok()? != rustix::process::getpgrp() {
         return None;
     }

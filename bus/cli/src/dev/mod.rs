@@ -1,9 +1,9 @@
 //! `edgebus dev`: builds, serves and watches a project, and prints the trace of each event.
 //!
-//! In reading order: `trees` is what is on disk, `watch` says when it may have changed, `project` builds
-//! and finds what is to be applied; `nearest` and `story` are the words for events; `screen` and
-//! `keys` are the terminal. An error of the project never ends `dev`, and never takes what is active:
-//! a new configuration goes to the running bus, as `PUT /v1/manifest` does, or not at all.
+//! In reading order: `trees` is what is on disk, `watch` says when it may have changed, `project` builds and
+//! finds what is to be applied; `nearest` and `story` are the words for events; `screen` and `keys` are the
+//! terminal. An error of the project never ends `dev` and never changes what is active. A new configuration
+//! is applied whole to the running bus, as with `PUT /v1/manifest`, or not at all.
 
 mod keys;
 mod nearest;
@@ -74,7 +74,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
             arguments.manifest.display()
         )));
     }
-    // An address in use is told at once, not after the build.
+    // An address in use is reported at once, not after the build.
     drop(bind(arguments.listen).await?);
     let mut signals = Signals::install()?;
     let keys = Keys::read();
@@ -84,7 +84,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
         arguments.secrets.as_deref(),
         !arguments.no_build,
     );
-    // Before the store is opened: a build takes longest, and stopping it leaves nothing to do.
+    // Before the store is opened: a build takes longest, and if it is stopped there is nothing to clean up.
     let found = tokio::select! {
         found = project.look(&screen) => found,
         () = stop(&mut signals, &keys) => {
@@ -119,7 +119,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
     ));
     told(&screen, applied, &bus);
     introduce(&arguments, &project, serving.address, &store, &keys);
-    // What came in meanwhile is told now: the address is the first line.
+    // Events that came in meanwhile are shown only now, so that the address is the first line.
     let story = tokio::spawn(story::tell(bus.clone(), heard, screen.clone()));
     let stopped = {
         let work = work(&mut project, &bus, &screen);
@@ -173,14 +173,14 @@ async fn apply(
     });
     let changes: Vec<String> = plan.changes.iter().map(Change::headline).collect();
     let changes = if changes.is_empty() {
-        "nothing that the bus goes by has changed".to_owned()
+        "nothing changed".to_owned()
     } else {
         changes.join(", ")
     };
     Ok(format!("active{built}: {changes}"))
 }
 
-/// Shows what was applied, or an error and what goes on nevertheless.
+/// Shows what was applied, or an error and what is still being served.
 fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
     let words = match applied {
         Ok(line) => {
@@ -204,7 +204,7 @@ fn told(screen: &Screen, applied: Result<String, String>, bus: &Bus) {
     ));
 }
 
-/// What is served from where, and at last what to try.
+/// What is served from where, and then what to try.
 fn introduce(
     arguments: &Arguments,
     project: &Project,
@@ -259,7 +259,7 @@ fn introduce(
     });
 }
 
-/// The path without what says nothing in front.
+/// The path without a leading `./`.
 fn shown(path: &Path) -> String {
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
@@ -298,7 +298,7 @@ impl StoreFolder {
 impl Drop for StoreFolder {
     fn drop(&mut self) {
         if self.ephemeral {
-            // What can't be removed is the system's to clear.
+            // What can't be removed stays in the folder for temporary files.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

@@ -1,13 +1,13 @@
 //! For an event that no rule matched: the nearest rule, and the condition that failed.
 //!
-//! The verdicts are those of `view`. Never here: matching, and another idea of what is near.
+//! The verdicts are those of `view`. Never here: matching, and another definition of "nearest".
 
 use std::borrow::Borrow;
 
 use edgebus_manifest::view::{View, judge};
 use edgebus_model::{Event, RuleConfig, Timestamp};
 
-/// Rules that are weighed for one event.
+/// Rules that are compared for one event.
 const RULES_MAX: usize = 1_000;
 
 /// One line on why none of `rules` on `bus` matched `event`.

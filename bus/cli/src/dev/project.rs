@@ -18,13 +18,13 @@ use edgebus_model::Name;
 
 /// Folders in which the crate of a component is looked for.
 const CRATES_MAX: usize = 1_000;
-/// How often a look begins anew because folders to listen to came up under it.
+/// How often a check starts again because new folders to watch appeared during it.
 const LOOKS_MAX: usize = 3;
 
-/// A file that so many runs of a command in a row have changed is written by the command itself.
+/// If this many runs of a command in a row have changed a file, the command itself writes it.
 const RUNS_THAT_WRITE: u32 = 3;
 
-/// A project, and what became of its parts so far.
+/// A project, and the state of its parts.
 pub(super) struct Project {
     manifest: PathBuf,
     /// Where the bus has its secrets.
@@ -39,7 +39,7 @@ pub(super) struct Project {
     /// What commands write themselves of what they watch, as it was after the last run.
     written: BTreeMap<String, Digests>,
     last: Last,
-    /// What was said once and needs no repetition.
+    /// Notes that were printed and are not repeated.
     noted: BTreeSet<String>,
     /// How long the builds of the last look took; `None` if nothing was built.
     pub(super) built_in: Option<Duration>,
@@ -150,7 +150,7 @@ impl Project {
     }
 
     async fn prepare(&mut self, screen: &Screen) -> Result<Configuration, String> {
-        // While the manifest is invalid, what the last good one named is listened to still.
+        // While the manifest is invalid, the files of the last good one are still watched.
         self.watcher.set(&self.folders);
         let manifest = Checked::text_alone(&self.manifest).map_err(|failure| failure.message)?;
         self.summary = self.summarise(&manifest);
@@ -217,7 +217,7 @@ impl Project {
         }
     }
 
-    /// Listens where changes of these can happen, and gives the digest of what each job watches.
+    /// Watches the folders in which these can change, and returns the digest of what each job watches.
     fn listen(
         &mut self,
         manifest: &Manifest,
@@ -243,7 +243,7 @@ impl Project {
             }
             digests = looks.iter().map(Look::digests).collect();
             self.folders = folders;
-            // What happened before a folder was listened to shows at the next look.
+            // Changes from before a folder was watched show at the next check.
             if !self.watcher.set(&self.folders) {
                 break;
             }
@@ -265,7 +265,7 @@ impl Project {
             Some(Run {
                 error: Some(error), ..
             }) => return Err(error.clone()),
-            // One that never makes what the manifest says would be run for ever.
+            // Without this, a command that never makes its component would run for ever.
             Some(run) if !run.made || all_there() => return Ok(()),
             _ => {}
         }
@@ -299,7 +299,8 @@ impl Project {
         error.map_or(Ok(()), Err)
     }
 
-    /// The files that the command writes itself. One that has changed since its last run is somebody else's too.
+    /// The files that the command writes itself. A file that has changed since its last run was also written
+    /// by somebody else.
     fn written_by(&mut self, command: &str, now: &Digests) -> BTreeSet<PathBuf> {
         let Some(written) = self.written.get_mut(command) else {
             return BTreeSet::new();
@@ -325,7 +326,7 @@ impl Project {
         changed.map(|file| (file.clone(), count(file))).collect()
     }
 
-    /// Remembers what the command writes itself, so that no build asks for the next one, and says so.
+    /// Remembers what the command writes itself, so that no build triggers the next one, and prints a note.
     fn note_written(
         &mut self,
         command: &str,

@@ -51,7 +51,7 @@ pub(crate) struct Story {
     bus: Bus,
     /// The event under whose line the next line would stand.
     last: Option<(String, Position)>,
-    /// Buses and types of emitted events that nothing matched: why not is told once for each.
+    /// Buses and types of emitted events that no rule matched. The reason is shown once for each.
     unmatched: BTreeSet<(String, String)>,
 }
 
@@ -94,7 +94,8 @@ impl Story {
         text
     }
 
-    /// True for an emitted event of a type that was told of before: many functions emit what nobody takes.
+    /// True for an emitted event whose type was reported before: many functions emit events that no rule
+    /// matches.
     fn is_known(&mut self, event: &EventAccepted, stored: Option<&StoredEvent>) -> bool {
         let emitted = stored.is_some_and(|stored| stored.lineage.hops > 0);
         let kind = (event.bus.to_string(), event.kind.to_string());
@@ -133,7 +134,7 @@ impl Story {
         }
         let lines: Vec<&str> = attempt.output.lines().filter(|line| tells(line)).collect();
         let more = lines.len().saturating_sub(OUTPUT_LINES_MAX);
-        // The beginning and the end: a function that fails says why last.
+        // The beginning and the end: a function that fails gives the reason last.
         let first = if more == 0 {
             lines.len()
         } else {

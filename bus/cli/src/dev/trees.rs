@@ -1,7 +1,8 @@
 //! What is on disk under the paths that a build watches: which folders to listen to, and a digest of
 //! each file, so that a rewrite of the same text is no change. Links are followed, as a build follows them.
 //!
-//! Never here: folders that tools fill (`target` and the like): a build must not ask for the next one.
+//! Never here: folders that tools write (`target` and the like), because a build must not trigger the next
+//! one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +14,7 @@ const FILES_MAX: usize = 10_000;
 const FOLDERS_MAX: usize = 2_000;
 /// Links to links that are followed.
 const LINKS_MAX: usize = 16;
-/// A larger file goes by its size and its time, in bytes.
+/// Of a file that is larger than this, in bytes, only size and time are compared.
 const CONTENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Folders that tools fill, wherever they stand.

@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout};
 
 /// Changes that follow each other faster than this are one.
 const QUIET: Duration = Duration::from_millis(50);
-/// Changes that never end are looked at after this.
+/// If changes never stop, they are reported after this time.
 const UNQUIET_MAX: Duration = Duration::from_millis(500);
-/// How often is looked where the system doesn't tell.
+/// How often to check if the system doesn't report changes.
 const BLIND: Duration = Duration::from_secs(1);
 
 /// Listens to folders, each for itself.
@@ -35,7 +35,7 @@ impl Watcher {
         let woken = Arc::new(Notify::new());
         let waker = woken.clone();
         let system = notify::recommended_watcher(move |told: notify::Result<notify::Event>| {
-            // Reading is no change, and we read a lot.
+            // Reading a file is not a change, and we read many.
             let read = matches!(&told, Ok(event) if matches!(event.kind, EventKind::Access(_)));
             if !read {
                 waker.notify_one();

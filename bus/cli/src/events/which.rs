@@ -1,7 +1,7 @@
 //! Which event of a log is meant: by its position, or by its id.
 //!
-//! A log is read by position, so an id is looked for: first among the newest events, then from the log's
-//! beginning. Never here: another index than the bus's own.
+//! A log is read by position, so an id must be searched: first among the newest events, then from the log's
+//! beginning. Never here: an index of its own.
 
 use edgebus_api::{EventPage, EventQuery};
 

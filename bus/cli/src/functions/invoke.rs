@@ -80,14 +80,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     })
 }
 
-/// What the exit code is made of; the rest of the answer of a newer bus may be unknown here.
+/// The part that the exit code depends on. The rest of a newer bus's answer may be unknown here.
 #[derive(serde::Deserialize)]
 struct Ended {
     outcome: Outcome,
 }
 
-/// The event as a delivery gives it to its function, and the bus that it is on. The rule is the one in
-/// force now.
+/// The event as a delivery gives it to its function, and the event's bus. The rule is the active one.
 async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failure> {
     let unwritable = |error: serde_json::Error| Failure::new(error.to_string());
     let delivery = client.delivery(id).await?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Failure;
 
-/// Files in the way that are named; the rest is counted.
+/// Existing files that an error names; the rest is counted.
 const NAMED_MAX: usize = 10;
 
 /// Puts `files` (path and text) into `folder`, which is made if it is missing.
@@ -55,11 +55,11 @@ pub(super) fn replace(
     let target = folder.join(inner);
     let swapped = std::fs::rename(&target, &old).and_then(|()| {
         std::fs::rename(new.join(inner), &target).inspect_err(|_| {
-            // The way back is what just worked.
+            // This undoes a rename that just worked.
             let _ = std::fs::rename(&old, &target);
         })
     });
-    // What is left over bears a name that says so; it harms nothing.
+    // The name of a leftover folder says that it is one. It does no damage.
     let _ = std::fs::remove_dir_all(&new);
     let _ = std::fs::remove_dir_all(&old);
     swapped

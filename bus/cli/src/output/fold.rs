@@ -1,7 +1,7 @@
 //! Text for a terminal that is narrower than its lines: broken between words, each part below its beginning.
 //!
-//! Colours go on over a break. What is to be copied, commands and blocks of code, is left to the terminal,
-//! which knows that its lines are one. Never here: a cut.
+//! Colours continue after a break. Commands and blocks of code are not broken here: the terminal wraps them,
+//! so they can be copied as one line. Never here: cutting text off.
 
 use unicode_width::UnicodeWidthChar as _;
 
@@ -10,7 +10,7 @@ use super::plain::wrapped;
 /// The escape that begins a colour.
 const ESCAPE: char = '\x1b';
 
-/// `text` with lines of at most so many columns. Where a line goes on it is indented to `column`, or two
+/// `text` with lines of at most this many columns. Where a line goes on it is indented to `column`, or two
 /// more than its own beginning if that is further to the right.
 #[must_use]
 pub(crate) fn folded(text: &str, columns: usize, column: usize) -> String {
@@ -26,7 +26,7 @@ pub(crate) fn folded(text: &str, columns: usize, column: usize) -> String {
     out
 }
 
-/// A paragraph in lines of at most so many columns, those after the first one indented by `indent`.
+/// A paragraph in lines of at most this many columns, those after the first one indented by `indent`.
 #[must_use]
 pub(crate) fn wrapped_below(paragraph: &str, columns: usize, indent: usize) -> String {
     let first = wrapped(paragraph, columns, usize::MAX);
@@ -84,7 +84,7 @@ fn break_of(line: &str, room: usize) -> Option<usize> {
             return Some(blank.unwrap_or(at)).filter(|at| *at > 0);
         }
         match character {
-            // A break among the blanks in front would help nothing.
+            // A break among the leading blanks would not help.
             ' ' if text => blank = Some(at),
             ' ' => {}
             _ => text = true,

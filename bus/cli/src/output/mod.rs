@@ -46,7 +46,7 @@ pub(super) struct Progress {
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a request may take before it is worth a word.
+/// How long a request may take before progress is shown.
 const REQUEST_QUIET: Duration = Duration::from_millis(500);
 
 fn spinner() -> ProgressBar {
@@ -73,7 +73,7 @@ impl Progress {
         }
     }
 
-    /// Progress of a longer step that a script needs no word of: on a terminal only.
+    /// Progress of a longer step, shown on a terminal only: scripts don't need it.
     #[must_use]
     pub(super) fn on_terminal(step: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -88,8 +88,8 @@ impl Progress {
         }
     }
 
-    /// Progress of a request that is usually over at once: on a terminal only, and not before
-    /// [`REQUEST_QUIET`] is over, so that nothing flickers. Needs the runtime of commands.
+    /// Progress of a request that is usually short. It is shown on a terminal only, and only after
+    /// [`REQUEST_QUIET`], so that nothing flickers. Needs the runtime of commands.
     #[must_use]
     pub(super) fn of_request(step: &str) -> Self {
         if !std::io::stderr().is_terminal() {
@@ -146,7 +146,7 @@ impl Progress {
         }
     }
 
-    /// Lets something else be written meanwhile, so that neither stands in the other's line.
+    /// Writes something else meanwhile, on lines of its own.
     pub(super) fn aside(&self, write: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(write),
@@ -206,7 +206,7 @@ async fn reader_gone() {
     std::future::pending().await
 }
 
-/// Does `work`, whose output goes on without an end, as long as somebody reads it.
+/// Does `work`, whose output never ends, as long as somebody reads it.
 ///
 /// # Errors
 /// Those of `work`.

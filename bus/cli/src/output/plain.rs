@@ -1,8 +1,8 @@
 //! Makes text from outside safe to print: escapes control characters and invisible characters.
 //!
-//! Event types, ids, logs and messages come from whoever may publish or write a function. A control
-//! character steers the terminal; a bidirectional or invisible one makes a line read as what it is not.
-//! Never here: a decision on which text is shown.
+//! Event types, ids, logs and messages come from publishers and from authors of functions. A control
+//! character steers the terminal; a bidirectional or invisible one makes a line read as what it is not. Never
+//! here: a decision on which text is shown.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -45,7 +45,7 @@ pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
-/// `text`, or what fits into so many columns of it, with an ellipsis behind.
+/// `text`, or what fits into this many columns of it, with an ellipsis behind.
 #[must_use]
 pub(crate) fn fitted(text: &str, columns_max: usize) -> Cow<'_, str> {
     if columns(text) <= columns_max {
@@ -55,7 +55,7 @@ pub(crate) fn fitted(text: &str, columns_max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", text[..start].trim_end()))
 }
 
-/// `text` in lines of at most so many columns, broken between words where that can be; what goes beyond
+/// `text` in lines of at most this many columns, broken between words where that can be; what goes beyond
 /// `lines_max` lines is left out with an ellipsis.
 #[must_use]
 pub(crate) fn wrapped(text: &str, columns_max: usize, lines_max: usize) -> Vec<String> {
@@ -81,7 +81,7 @@ pub(crate) fn wrapped(text: &str, columns_max: usize, lines_max: usize) -> Vec<S
     lines
 }
 
-/// Where the part of `text` ends that fits into so many columns, in bytes; at least one character does.
+/// Where the part of `text` ends that fits into this many columns, in bytes; at least one character does.
 fn start_of(text: &str, columns_max: usize) -> usize {
     let mut used = 0;
     for (at, character) in text.char_indices() {
@@ -93,8 +93,8 @@ fn start_of(text: &str, columns_max: usize) -> usize {
     text.len()
 }
 
-/// Whole output on its last way: lines and colours are our own by now, an invisible character never is.
-/// It is escaped as JSON writes it, because the output may be JSON.
+/// The last step before output is written. Line breaks and colours are our own by now; an invisible character
+/// never is. It is escaped as in JSON, because the output may be JSON.
 #[must_use]
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_invisible) {
@@ -130,7 +130,7 @@ fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> Cow<'_, str> {
 pub(super) fn push_json_escape(out: &mut String, character: char) {
     let mut units = [0; 2];
     for unit in character.encode_utf16(&mut units) {
-        // Writing into a String can't fail.
+        // Writing to a String can't fail.
         let _ = write!(out, "\\u{unit:04x}");
     }
 }

@@ -1,7 +1,8 @@
 //! Tables: columns by name, no borders, numbers to the right, within the terminal's width.
 //!
-//! What identifies a row and what went wrong is never cut. Where a row is wider than the terminal, its
-//! note goes below it, then columns are left out from the right that matter less, then words are cut.
+//! What identifies a row and what went wrong is never cut. If a row is wider than the terminal, its note goes
+//! below it. If that is not enough, less important columns are left out from the right, and then words are
+//! cut.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ColumnConstraint, Row, Table, Width};

@@ -1,7 +1,7 @@
 //! Events on their way into requests: batches within the bus's limits, and what became of them.
 //!
-//! A bus that answered before and does not answer now is waited for: it may be starting anew. Never here:
-//! where events come from.
+//! If the bus answered before and does not answer now, the outbox waits: the bus may be restarting. Never
+//! here: where events come from.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,7 +19,7 @@ use edgebus_http::wire;
 use edgebus_model::Event;
 use edgebus_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 
-/// Room that a batch keeps for brackets and commas, in bytes.
+/// Bytes of a batch that are reserved for brackets and commas.
 const BATCH_SLACK: usize = 4 << 10;
 /// How long an event of a stream waits for others that go into the same request.
 const LINGER: Duration = Duration::from_millis(100);
@@ -99,7 +99,7 @@ pub(super) struct Outbox<'a> {
     batch_events: usize,
     /// How long a bus that is away is waited for; `None` waits without end.
     patience: Option<Duration>,
-    /// What is refused is passed over.
+    /// What is refused is skipped.
     skip_invalid: bool,
     progress: &'a Progress,
     queue: VecDeque<Waiting>,
@@ -135,7 +135,7 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// The same, but what can't be published is passed over if `skip_invalid` is true.
+    /// The same, but what can't be published is skipped if `skip_invalid` is true.
     pub(super) fn skipping(self, skip_invalid: bool) -> Self {
         Self {
             skip_invalid,
@@ -148,8 +148,8 @@ impl<'a> Outbox<'a> {
         self.queue.front().map(|first| first.since + LINGER)
     }
 
-    /// Takes an event, and sends the batch where it is full. The event is kept before anything is waited
-    /// for: this may be dropped, and [`Outbox::flush`] called.
+    /// Takes an event, and sends the batch if it is full. The event is in the queue before anything is
+    /// awaited, so this may be dropped and [`Outbox::flush`] called instead.
     pub(super) async fn add(&mut self, event: &Event, place: Place) -> Result<(), Failure> {
         let mut json = Vec::new();
         wire::encode(&mut json, event);
@@ -165,7 +165,7 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Sends what waits, if anything does. What waits is let go when the bus has answered: it may be
+    /// Sends what is in the queue. Events leave the queue only after the bus has answered, so this may be
     /// dropped and called again.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
         while !self.queue.is_empty() {
@@ -264,7 +264,7 @@ impl<'a> Outbox<'a> {
         Ok(())
     }
 
-    /// Passes over what can't be published, if that is asked for.
+    /// Skips what can't be published, if that is asked for.
     pub(super) fn unfit(&mut self, failure: Failure) -> Result<(), Failure> {
         if !self.skip_invalid {
             let hint = "--skip-invalid passes over it";

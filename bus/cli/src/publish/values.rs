@@ -1,7 +1,7 @@
 //! The JSON values of a stream of lines: one on each line, or one that goes on over several lines.
 //!
-//! A value that is no JSON is told with its line, and reading goes on behind it. Nothing is lost where
-//! the caller stops to wait for the next value and asks again later. Never here: what an event is.
+//! If a value is not JSON, the error names its line, and reading continues after it. The caller may stop
+//! waiting for the next value and ask again later; nothing is lost. Never here: what an event is.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 
@@ -31,7 +31,7 @@ pub(super) struct Values {
     /// Where the value that is being read begins in `text`.
     start: usize,
     /// Where it ends so far, with a part of a line at last; what is behind was read already and is to be
-    /// looked at anew.
+    /// looked at again.
     end: usize,
     /// Where the line that is being read begins in `text`.
     line_start: usize,
@@ -41,7 +41,7 @@ pub(super) struct Values {
     lines_before: u64,
     /// Objects and lists that are open at the end of the last whole line.
     nesting: Nesting,
-    /// The rest of a line that is too long is passed over.
+    /// The rest of a line that is too long is skipped.
     overlong: bool,
     /// Lines that don't begin a value are the rest of one that was given up.
     gives_up: bool,
@@ -371,7 +371,7 @@ mod tests {
             &[&broken(1, 6), "8 {}", "9  3"],
         )
         .await;
-        // The fault is in the first line, and its value goes on.
+        // The error is in the first line, and its value continues.
         check(
             b"{oops\n \"b\": [\n 2\n ]\n}\n{}\n",
             &[

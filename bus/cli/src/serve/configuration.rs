@@ -1,7 +1,7 @@
 //! The manifest file of a serving bus: read, compared with the one that was applied last, applied.
 //!
-//! A file that did not change since this command applied it is left alone, so that what came over the
-//! API since then stays. What was applied is noted beside the store: a digest and a time.
+//! A file that has not changed since this command applied it is not applied again, so that changes over the
+//! API stay. What was applied is noted beside the store: a digest and a time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ const NOTE: &str = "manifest.applied";
 /// A manifest file with the components that it names.
 pub(crate) struct Configuration {
     path: PathBuf,
-    /// What is no error and yet may not be meant, a line each.
+    /// Warnings, one line each.
     pub(crate) warnings: Vec<String>,
     pub(crate) text: String,
     pub(crate) components: BTreeMap<Name, Bytes>,

@@ -17,7 +17,7 @@ pub(crate) struct Signals {
 pub(crate) enum Asked {
     /// An orderly stop: SIGTERM, SIGINT.
     Stop,
-    /// SIGHUP: the terminal is gone, or what can be read anew is to be read.
+    /// SIGHUP: the terminal is gone, or the bus is to read its secrets again.
     Hangup,
 }
 
@@ -50,8 +50,8 @@ impl Signals {
         while self.next().await != Asked::Stop {}
     }
 
-    /// Resolves at the next signal that asks a command on a terminal to stop; one whose terminal is
-    /// gone is of no use to anybody.
+    /// Resolves at the next signal that asks a command on a terminal to stop; a command whose terminal is
+    /// gone is useless.
     pub(crate) async fn stop_or_hangup(&mut self) {
         self.next().await;
     }

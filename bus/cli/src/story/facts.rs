@@ -59,7 +59,7 @@ impl Facts {
     }
 }
 
-/// The lines of a text from elsewhere, made safe, at most `lines_max` and a word on the rest.
+/// The lines of a text from outside, made safe: at most `lines_max`, and a note on the rest.
 pub(super) fn safe_lines(text: &str, lines_max: usize) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
@@ -73,7 +73,7 @@ pub(super) fn safe_lines(text: &str, lines_max: usize) -> Vec<String> {
     lines
 }
 
-/// The first and the last lines of a text from elsewhere, made safe, with a word on those between.
+/// The first and the last lines of a text from outside, made safe, with a note on those between.
 pub(super) fn safe_ends(text: &str, lines_max: usize) -> Vec<String> {
     let count = text.lines().count();
     let more = count.saturating_sub(lines_max);

@@ -11,7 +11,7 @@ pub(crate) fn retry(retry: &RetryPolicy) -> String {
     if retry.attempts == 1 {
         return "1 attempt".to_owned();
     }
-    // Writing into a String can't fail.
+    // Writing to a String can't fail.
     let mut out = format!("{} attempts, {}", retry.attempts, span(retry.initial_ms));
     let _ = write!(out, " × {:?} up to {}", retry.factor, span(retry.max_ms));
     if retry.jitter {

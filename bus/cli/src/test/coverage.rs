@@ -1,6 +1,6 @@
 //! What of the rules no test reached: rules, sub-rules and alternatives that no event of a test met.
 //!
-//! Never here: a verdict. A part that nothing reached may be right, and is not known to be.
+//! Never here: a judgement. A part that no test reached may be right; nobody has checked it.
 
 use edgebus_rules::lint::{Coverage, CoverageReport};
 use edgebus_rules::{EventDocument, Filter, Steps};

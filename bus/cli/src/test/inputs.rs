@@ -1,4 +1,4 @@
-//! The inputs that a test expects, held against those that targets get.
+//! Compares the inputs that a test expects with those that targets get.
 //!
 //! Never here: how an input is made; that is what a running bus does with it.
 

@@ -11,7 +11,7 @@ pub(super) fn document(report: &Report) -> String {
     let time = seconds(report.micros);
     let suite = escaped(&report.file);
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    // Writing into a String can't fail.
+    // Writing to a String can't fail.
     let _ = writeln!(
         out,
         "<testsuites tests=\"{tests}\" failures=\"{failed}\" errors=\"0\" time=\"{time}\">\n  <testsuite name=\"{suite}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"0\" skipped=\"0\" time=\"{time}\">"

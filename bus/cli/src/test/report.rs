@@ -85,7 +85,7 @@ pub(super) fn text(report: &Report, coloured: bool) -> String {
         }
     };
     for ran in &report.results {
-        // Writing into a String can't fail.
+        // Writing to a String can't fail.
         let _ = if ran.failures.is_empty() {
             writeln!(out, "{} {}", paint("32", "ok  "), ran.name)
         } else {

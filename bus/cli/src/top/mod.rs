@@ -1,7 +1,7 @@
 //! `edgebus top`: rates, lag and failures by subscription, live.
 //!
 //! It asks a running bus every so often and shows the differences: `poll` asks, `rates` is the arithmetic,
-//! `screen` draws. Never here: anything kept by the bus for a watcher's sake.
+//! `screen` draws. Never here: data that the bus would keep only for `top`.
 
 mod poll;
 mod rates;
@@ -99,7 +99,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
                 before = after;
                 poll_error = None;
             }
-            // It may come back: the last picture stays, with what is wrong.
+            // The bus may come back, so the last picture stays, with the error.
             Err(error) => poll_error = Some(client::words(&error)),
         }
     }

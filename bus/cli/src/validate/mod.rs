@@ -44,16 +44,16 @@ pub(super) enum Format {
 
 Exits with 78 if there is an error.")]
 pub(super) struct Arguments {
-    /// The manifest; `-` is standard input, and paths in it begin in the working folder then.
+    /// The manifest. `-` is standard input; then paths in it are relative to the working folder.
     #[arg(value_name = "FILE", default_value = FILE)]
     file: PathBuf,
     /// Treat a warning as an error.
     #[arg(long)]
     deny_warnings: bool,
-    /// Pass over warnings of this name, as warning[NAME] shows it; may be given several times.
+    /// Ignore warnings of this name, as warning[NAME] shows it. May be given several times.
     #[arg(long, value_name = "WARNING", value_parser = lint)]
     allow: Vec<Lint>,
-    /// Warn of rules whose types never occurred in the log of the bus at this address.
+    /// Warn of rules whose event types never occurred in the log of the bus at this address.
     #[arg(long, value_name = "URL")]
     log: Option<String>,
     /// How to print what was found.
@@ -166,7 +166,7 @@ impl Checked {
             components: BTreeMap::new(),
             file_code: None,
         };
-        // Who runs tests asks whether they pass, and nothing else.
+        // For tests only their results matter.
         if checked.errors.is_empty() && purpose != Purpose::Test {
             let is_set =
                 |secret: &str| purpose == Purpose::Apply || value_of(secrets, secret).is_some();

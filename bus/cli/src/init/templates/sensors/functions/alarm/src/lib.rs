@@ -16,7 +16,7 @@ struct Reading {
     celsius: f64,
 }
 
-/// What is told of an alarm.
+/// The data of an alarm.
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Alarm {
     sensor: String,

@@ -7,13 +7,13 @@
 use edgebus_sdk::{Emit, Event, Failure, config, function, log, state};
 use serde::{Deserialize, Serialize};
 
-/// The part of an alarm that is looked at.
+/// The part of an alarm that this function reads.
 #[derive(Deserialize)]
 struct Alarm {
     sensor: String,
 }
 
-/// What is asked for.
+/// The data of a request for maintenance.
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Maintenance {
     sensor: String,
@@ -30,7 +30,7 @@ fn handle(event: Event<Alarm>) -> Result<Option<Emit>, Failure> {
     if alarms < most {
         return Ok(None);
     }
-    // Counting begins anew after each call for maintenance.
+    // Counting starts again after each call for maintenance.
     state::delete(&key);
     let subject = sensor.clone();
     let wanted = Emit::new("com.example.maintenance.wanted").subject(subject);
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sensor_is_counted_for_itself() {
+    fn each_sensor_is_counted_separately() {
         let harness = Harness::new().config("ALARMS", "2");
         assert_eq!(alarm("kiln"), Ok(None));
         assert_eq!(alarm("oven"), Ok(None));
