@@ -1,4 +1,4 @@
-//! What the HTTP face costs for one event: reading it off a request, and printing it.
+//! What HTTP costs for one event: reading it from a request, and printing it.
 
 use bytes::Bytes;
 use divan::Bencher;

@@ -1,4 +1,5 @@
-//! Reading a request's body: within a size, a time and a rate, and never more in flight than the node may hold.
+//! Reads a request's body within limits of size, time and rate, and of the bytes that the node holds for all
+//! clients.
 //!
 //! Never here: what the bytes mean.
 
@@ -24,7 +25,7 @@ const RATE_GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct ByteBudget(Arc<(AtomicUsize, usize)>);
 
 impl ByteBudget {
-    /// A gauge that admits `bytes_max` at once.
+    /// A budget of `bytes_max` at once.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self(Arc::new((AtomicUsize::new(0), bytes_max)))
     }
@@ -42,14 +43,14 @@ impl ByteBudget {
         }
     }
 
-    /// Holds `bytes`, if there is room.
+    /// Holds `bytes`, if that many are left.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Reservation> {
         let mut reservation = self.reservation();
         reservation.grow_to(bytes).then_some(reservation)
     }
 }
 
-/// Bytes that are held; they are let go when it is dropped.
+/// Bytes that are held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     byte_budget: ByteBudget,
@@ -57,7 +58,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Holds `bytes` in all; false if there is no room, and then nothing changes.
+    /// Holds `bytes` in all. False if there are not enough left; then nothing changes.
     fn grow_to(&mut self, bytes: usize) -> bool {
         let (held, bytes_max) = &*self.byte_budget.0;
         let more = bytes.saturating_sub(self.bytes);
@@ -75,7 +76,7 @@ impl Reservation {
 }
 
 impl Reservation {
-    /// The bytes that this is the charge of, which is let go with the last copy of them.
+    /// Bytes that are held until the last copy of them is dropped.
     pub(crate) fn with(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(ReservedBytes {
             bytes,
@@ -105,7 +106,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Refuses an encoded body: what it unpacks to is not bounded by what it is packed in.
+/// Refuses an encoded body, because its unpacked size has no bound.
 pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
@@ -118,8 +119,7 @@ pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Refuses a body in a transfer coding that nothing here undoes: hyper reads chunks, and leaves any coding
-/// before them as it is.
+/// Refuses a body in a transfer coding that nothing here decodes. hyper decodes chunks, but no other coding.
 pub(crate) fn check_transfer(headers: &HeaderMap) -> Result<(), Problem> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_known = |value: &HeaderValue| {
@@ -149,7 +149,8 @@ pub(crate) fn check_transfer(headers: &HeaderMap) -> Result<(), Problem> {
 /// Reads a body of at most `bytes_max`. The charge is held until the caller is done with the bytes.
 ///
 /// # Errors
-/// Too large (told by Content-Length before anything is read), too slow, broken off, or no room.
+/// The body is too large (by Content-Length, before anything is read), too slow or incomplete, or the node
+/// holds too many bytes.
 pub(crate) async fn read<B>(
     headers: &HeaderMap,
     mut body: B,
@@ -162,7 +163,8 @@ where
 {
     let too_large = || Problem::too_large(format!("the body may have {bytes_max} bytes at most"));
     let full = || Problem::busy("too many bytes are in flight");
-    // hyper has refused a length that is not a number; an HTTP/2 body that breaks its word is broken off.
+    // hyper has refused a length that is not a number. An HTTP/2 body of another length than announced is
+    // reset.
     let announced: Option<u64> = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok());

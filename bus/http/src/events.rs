@@ -190,7 +190,7 @@ pub(super) async fn list(call: Call) -> Answer {
         |next, rows| async move {
             let after = match next {
                 None => start,
-                // The bus's own `next`; one that is no position ends the page.
+                // The bus made this `next`. If it is not a position, the page ends.
                 Some(next) => match next.parse() {
                     Ok(after) => Position(after),
                     Err(_) => {

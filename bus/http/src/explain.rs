@@ -61,7 +61,7 @@ impl Got {
     fn of(app: &App, stored: &StoredEvent) -> Self {
         let (mut subscriptions, mut rules) = (Vec::new(), Vec::new());
         for id in &stored.subscriptions {
-            // Of one that left the manifest and has nothing pending any more the number is all that is left.
+            // Of a subscription that left the manifest and has nothing pending, only the number is left.
             let Some((own, _)) = app.bus.subscription(*id) else {
                 subscriptions.push(id.0.to_string());
                 continue;

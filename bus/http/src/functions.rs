@@ -1,4 +1,4 @@
-//! Functions: deploy a component, see what is deployed, take it away.
+//! Functions: deploy, show, remove and try them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -47,7 +47,7 @@ pub(super) async fn deploy(call: Call) -> Answer {
     let (component, reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
         .await?;
-    // The component outlives the request if its client goes, and is charged for as long as it is held.
+    // If the client leaves, the component outlives the request. It counts for as long as it is held.
     let component = reservation.with(component);
     let revision = app.bus.deploy(name.as_str(), component).await?;
     let mut response = json(&shown(&revision, &Availability::Ready));

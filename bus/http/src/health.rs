@@ -10,7 +10,7 @@ use edgebus_engine::bus::Bus;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// True for the paths that a full house still answers.
+/// True for the paths that respond even at the connection limit.
 pub(super) fn is_health(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/version" | "/metrics")
 }
@@ -18,7 +18,7 @@ pub(super) fn is_health(path: &str) -> bool {
 /// `GET /livez`: whether the process should go on.
 pub(super) async fn live(call: Call) -> Answer {
     call.query::<api::NoQuery>()?;
-    // A start that goes on is alive, however long it takes.
+    // A bus that is still starting is alive, however long it takes.
     let live = call.app.bus.bus().is_none_or(Bus::live);
     let words = if live {
         "ok\n"
@@ -64,8 +64,8 @@ fn word(well: bool, words: String) -> axum::response::Response {
     }
 }
 
-/// `GET /openapi.json`: the description of this API. It is made when it is first asked for: that takes some
-/// milliseconds and some mebibytes, which a bus that nobody asks is spared.
+/// `GET /openapi.json`: the description of this API. It is made at the first request for it, because it takes
+/// some milliseconds and some mebibytes.
 pub(super) async fn openapi(call: Call) -> Answer {
     call.query::<api::NoQuery>()?;
     let app = &call.app;

@@ -1,10 +1,10 @@
 //! Checks the `Host` and `Origin` of a request before anything else of it is used.
 //!
-//! The API has no keys, because it listens on loopback only. A browser on the same machine reaches
-//! loopback too: a web page whose own name is made to resolve to 127.0.0.1 (DNS rebinding) has the same
-//! origin as the API then, and may send every method. The browser still sends the page's name in `Host`
-//! and `Origin`, and that is what is refused here. An IP address can't be rebound, so each is let in.
-//! Never here: who the client is.
+//! The API has no keys, because it listens on loopback only. But a browser on the same machine can reach
+//! loopback. If a web page makes its own name resolve to 127.0.0.1 (DNS rebinding), it has the same origin as
+//! the API and may send any request. The browser still sends the page's name in `Host` and `Origin`, and such
+//! names are refused here. An IP address can't be rebound, so all IP addresses are accepted. Never here: who
+//! the client is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -54,7 +54,7 @@ pub(super) fn check(
         ));
     }
     if own.is_none() && (version == Version::HTTP_11 || uri.authority().is_none()) {
-        // HTTP/1.0 has no need of it, and no browser speaks that.
+        // HTTP/1.0 doesn't need it, and no browser uses HTTP/1.0.
         if version != Version::HTTP_10 {
             return Err(Problem::input_error(
                 "",
@@ -88,7 +88,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// A page may talk to the bus that it came from, and so may pages of the operator's own names.
+/// A page may use the bus that served it. So may pages from the names that the operator listed.
 fn check_origin(
     origin: &HeaderValue,
     asked: Option<Authority<'_>>,
@@ -207,7 +207,7 @@ impl Host<'_> {
         }
     }
 
-    /// Whether both name one machine, as far as their texts say.
+    /// Whether both name the same machine, as far as the texts show.
     fn is_same(self, other: Host<'_>) -> bool {
         match (self, other) {
             (Self::Name(own), Host::Name(other)) => own.eq_ignore_ascii_case(other),

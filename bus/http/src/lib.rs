@@ -130,7 +130,7 @@ pub async fn serve(
     let service = Service::new(bus.into(), metrics, limits.clone(), stopping);
     let shutdown = async move {
         shutdown.await;
-        // Streams of events have no end of their own.
+        // Streams of events never end by themselves.
         stop.send_replace(true);
     };
     serve::run(listener, limits, service, shutdown).await
@@ -264,7 +264,7 @@ impl serve::Handler for Service {
         async move {
             let mut response = service.answer(request, access).await;
             if access == Access::HealthOnly {
-                // An observer's place is for the next one.
+                // The connection's place is needed for the next request for health.
                 response
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -18,7 +18,7 @@ use edgebus_engine::bus::{AttemptEnded, TelemetryEvent};
 /// Bytes after which a frame is sent, although more is waiting.
 const FRAME_BYTES: usize = 64 << 10;
 
-/// The comment that tells a quiet stream from a broken line.
+/// The comment that shows that a quiet stream is still connected.
 const QUIET: &[u8] = b": quiet\n\n";
 
 /// `GET /v1/deliveries/stream`: one event for each attempt that ends, or
@@ -58,7 +58,7 @@ struct LiveStream {
 impl sse::Source for LiveStream {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         let mut out = Vec::new();
-        // Counted from the last piece, because much may happen that this reader does not want.
+        // Counted from the last piece that was sent, because most events may not be for this reader.
         let quiet_at = Instant::now() + KEEP_ALIVE;
         while out.is_empty() {
             let told = tokio::select! {

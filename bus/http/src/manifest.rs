@@ -146,7 +146,7 @@ pub(super) async fn stage(call: Call) -> Answer {
     let (component, _reservation) = call
         .body(&["application/wasm"], app.limits.component_bytes_max)
         .await?;
-    // A slice would keep the whole buffer that it came in, and with other bytes of the connection.
+    // A slice would keep the whole read buffer, with other bytes of the connection, in memory.
     let component = bytes::Bytes::copy_from_slice(&component);
     app.bus.stage(digest, component)?;
     let mut response = axum::response::Response::default();

@@ -19,7 +19,7 @@ use edgebus_model::error::Error;
 
 /// A page that has grown past this ends, whatever was asked for.
 pub(super) const BYTES_MAX: usize = 4 << 20;
-/// Rows that are asked of the bus at once: few at first, because each may weigh a mebibyte.
+/// Rows that are read from the bus at once: few at first, because each may have a mebibyte.
 const ROWS_AT_ONCE: std::ops::RangeInclusive<usize> = 16..=256;
 /// The next read grows while the last one was smaller than this.
 const BYTES_AT_ONCE: usize = 256 << 10;
@@ -95,7 +95,8 @@ where
             bytes += row.get().len();
             out.push(row);
         }
-        // Fewer than asked for: a filter passed over much, and the reader decides whether to go on.
+        // There are fewer rows than asked for, because a filter skipped many. The reader decides whether to
+        // continue.
         if page.next.is_none() || count < asked || left == 0 || bytes > BYTES_MAX {
             break page.next;
         }

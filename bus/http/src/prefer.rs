@@ -1,6 +1,6 @@
-//! What a client would rather have (RFC 7240): `Prefer: handling=lenient`, which takes a batch event by event.
+//! The client's preferences (RFC 7240). `Prefer: handling=lenient` stores a batch event by event.
 //!
-//! A preference that isn't known, or isn't one, is passed over, as the RFC has it. Never here: what is done
+//! A preference that isn't known, or isn't one, is skipped, as the RFC has it. Never here: what is done
 //! about one.
 
 use hyper::HeaderMap;

@@ -1,7 +1,7 @@
 //! Reads a query by the schema of its struct in `api`: which parameters there are, their types and bounds.
 //!
-//! `openapi` describes a route's parameters from the same list, so that what is described is what is taken.
-//! Never here: what a parameter means, or which of them exclude each other.
+//! `openapi` describes a route's parameters from the same list, so the description is always right. Never
+//! here: what a parameter means, or which of them exclude each other.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

@@ -20,7 +20,7 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where the pieces come from.
 pub(super) trait Source: Sized + Send + 'static {
-    /// Waits for the next piece; `None` ends the stream.
+    /// Waits for the next piece. `None` ends the stream.
     fn next(self) -> impl Future<Output = Option<(Bytes, Self)>> + Send;
 }
 

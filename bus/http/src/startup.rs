@@ -41,7 +41,7 @@ impl From<Bus> for Startup {
 }
 
 impl Startup {
-    /// Tells what the start tells to `next` as well.
+    /// Reports the start's progress to `next` too.
     #[must_use]
     pub fn progress(&self, next: Progress) -> Progress {
         let inner = self.0.clone();
@@ -87,6 +87,6 @@ impl Deref for Startup {
 
     fn deref(&self) -> &Bus {
         let bus = self.bus();
-        bus.expect("the door lets no request to a handler that needs the bus before it runs")
+        bus.expect("no request reaches a handler before the bus runs")
     }
 }

@@ -591,7 +591,7 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
     check(500, 100, 1, 100, Some("100")).await;
     check(500, 500, 1, 500, None).await;
     check(500, 500, 1 << 18, 16, Some("16")).await;
-    // A filter that passes over much ends the page, and the reader decides whether to go on.
+    // A filter that skips much ends the page, and the reader decides whether to go on.
     let few = |after: Option<String>, _| async move {
         assert_eq!(after, None);
         Ok(Page {

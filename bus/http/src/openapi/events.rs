@@ -52,7 +52,7 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
         )
         .takes_json::<api::Event>(body.clone(), "application/cloudevents+json");
     // openapi-python-client (0.29) makes code of a list beside a struct that Python refuses; what is in `allOf`
-    // it passes over, and publishes single events.
+    // it skips, and publishes single events.
     let batch = json!({"allOf": [{
         "type": "array",
         "maxItems": BATCH_EVENTS_MAX,

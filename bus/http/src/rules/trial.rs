@@ -61,7 +61,7 @@ pub(crate) async fn test(call: Call) -> Answer {
     let (bytes, reservation) = call
         .body(&["application/json"], app.limits.event_bytes_max)
         .await?;
-    // A rule that is tried may cost as much as all rules of a bus, which other requests must not wait for.
+    // Trying one rule may cost as much as matching all rules of a bus. Other requests must not wait for that.
     let tried = app.judging.run(move || {
         let tried = tried(&bytes);
         drop(reservation);

@@ -24,17 +24,17 @@ const NEVER: u64 = u64::MAX;
 pub(super) enum Verdict {
     /// It goes on.
     Keep,
-    /// It does nothing: say goodbye.
+    /// It is idle: close it cleanly.
     Idle,
-    /// The client is past a time limit: hang up.
+    /// The client exceeded a time limit: close it at once.
     Overdue,
 }
 
-/// What a connection waits for that waits for its client, in the order in which they give way to
-/// newcomers when every place is taken.
+/// What a connection waits for, if it waits for its client. When every place is taken, connections are closed
+/// in this order to make place for new ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Waits {
-    /// For a first request, or for the client to take its leave: nothing of the client's is lost.
+    /// For a first request, or for the client to close the connection: closing it loses nothing.
     First,
     /// For the next request.
     Next,
@@ -161,9 +161,9 @@ impl Activity {
         }
     }
 
-    /// Decides whether the client is still there, by what was seen of it while a request is open. A
-    /// client that sends no more may be waiting for its answer, or gone: nothing tells until it is
-    /// written to, so it gets a while.
+    /// Decides whether the client is still there, by what was seen of it while a request is open. A client
+    /// that sends no more may be waiting for its answer, or it may be gone. Only a write can show which, so
+    /// it gets some time.
     pub(super) fn client_left(&self, client_state: ClientState, limits: &Limits) -> bool {
         match client_state {
             ClientState::Gone => true,
@@ -259,7 +259,7 @@ impl Open {
         }
     }
 
-    /// The answer has nothing for its reader now: the wait is ours.
+    /// The answer has nothing to send now, so the client is not the one that is slow.
     pub(super) fn release(&mut self) {
         if self.held {
             self.held = false;

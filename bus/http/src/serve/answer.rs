@@ -16,7 +16,7 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 /// What an answer carries.
 pub(crate) struct Payload {
     kind: Kind,
-    /// Room that the answer takes until its reader has it.
+    /// Bytes that the answer holds until its reader has it.
     _held: Option<Arc<Reservation>>,
 }
 
@@ -42,7 +42,7 @@ impl Payload {
         }
     }
 
-    /// An answer from the router, with the room that it takes.
+    /// An answer from the router, with the bytes that it holds.
     pub(crate) fn stream(body: axum::body::Body, held: Option<Arc<Reservation>>) -> Self {
         Self {
             kind: Kind::Stream(body),

@@ -103,7 +103,7 @@ impl ConnectionLimiter {
 }
 
 impl Connections {
-    /// True if there is a free place, for which one who waits may have to go.
+    /// True if there is a free place. To get one, a connection that waits for its client may be closed.
     fn make_room(&mut self, access: Access, address: IpAddr, limits: &Limits) -> bool {
         let (own_guests, own_observers) = self.addresses.get(&address).copied().unwrap_or_default();
         let (all, all_max, own, own_max) = match access {
@@ -120,7 +120,7 @@ impl Connections {
                 HEALTH_ONLY_PER_ADDRESS_MAX,
             ),
         };
-        // Where an address has all that it may have, only one of its own can go.
+        // If an address has all places that it may have, only one of its own connections can be closed.
         let (is_full, own_is_full) = (all >= all_max, own >= own_max);
         if !is_full && !own_is_full {
             return true;
@@ -293,7 +293,7 @@ mod tests {
         second_client.try_write(b"GET").unwrap();
         assert!(connection_limiter.admit(address, &line().await.0).is_none());
         assert!(is_in(&second) && is_in(&busy));
-        // Who gave way gives nothing back a second time.
+        // A connection that was closed for another one must not free a second place.
         drop(tickets);
         let connections = connection_limiter.connections.lock().unwrap();
         assert_eq!(connections.full_access, 2);

@@ -1,4 +1,4 @@
-//! Every bound of the HTTP edge, as plain data. The defaults are RELIABILITY's.
+//! All limits of the HTTP server, as plain data with defaults.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Limits {
     pub idle_ms_max: u64,
     /// A client that takes nothing of its answer for this long is cut off, in milliseconds.
     pub stalled_ms_max: u64,
-    /// A client that sends no more and whose answer has not begun is given up after this long, in
-    /// milliseconds: it may be gone.
+    /// If a client sends no more and its answer has not begun, the connection is closed after this time, in
+    /// milliseconds: the client may be gone.
     pub half_closed_ms_max: u64,
     /// How long a connection that is refused more is read on, so that its client comes to see the
     /// answer, in milliseconds.

@@ -41,9 +41,9 @@ pub(super) use answer::Payload;
 pub(super) use connection_limiter::Access;
 pub use limits::Limits;
 
-/// How long accepting rests when the system has no more sockets to give.
+/// How long accepting pauses when the system has no more sockets.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// How often a lasting lack of sockets is told.
+/// How often a lasting lack of sockets is logged.
 const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 /// hyper takes no smaller bound for a read buffer.
 const READ_BYTES_MIN: usize = 8 << 10;
@@ -256,8 +256,8 @@ impl Connection {
         }
     }
 
-    /// Ends a connection whose client still sends: it has its answer, and reads it only once it has sent
-    /// all. What it sends is thrown away, within bounds.
+    /// Ends a connection whose client is still sending. The client has its answer, but reads it only after it
+    /// has sent everything. What it sends is discarded, within bounds.
     async fn take_leave(&mut self) {
         let line = Arc::clone(&self.line);
         line.activity.leave();

@@ -1,4 +1,4 @@
-//! Event data: kept byte for byte, and refused if rules could not read it exactly.
+//! Event data. It is kept byte for byte, and refused if rules could not read it exactly.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
