@@ -1,4 +1,4 @@
-//! The one place that names backends: opens the store, starts the runtime, and joins them to a bus.
+//! The only file that names backends. It opens the store, starts the runtime, and makes a bus of them.
 
 mod disk;
 
@@ -182,7 +182,8 @@ async fn start(
     })
 }
 
-/// This very program, for the child that compiles; a file that took its place since then is another one.
+/// The path of this running program, for the compiler process. A file that replaced it since then is a
+/// different program.
 fn own_program() -> Result<PathBuf, edgebus_runtime::Error> {
     if cfg!(target_os = "linux") {
         return Ok(PathBuf::from("/proc/self/exe"));

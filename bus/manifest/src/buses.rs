@@ -40,7 +40,7 @@ fn bus(at: &Cursor<'_>, name: Option<Name>, errors: &mut Errors) -> Option<BusCo
     let size = retention.and_then(|fields| fields.size_bytes("size", errors));
     let dedupe = fields.duration_ms("dedupe", errors);
     let differing = fields.choice("differing", errors);
-    // A value invalid keeps its default, for the manifest is refused anyway.
+    // An invalid value is replaced by the default, because the manifest is refused anyway.
     let mut bus = BusConfig::with_defaults(name?);
     bus.retention_age_ms = age.unwrap_or(bus.retention_age_ms);
     bus.retention_bytes = size.unwrap_or(bus.retention_bytes);

@@ -81,7 +81,7 @@ impl<'t> Cursor<'t> {
         }
     }
 
-    /// The keys of a mapping of `shape`; what does not belong is reported here.
+    /// The keys of a mapping of `shape`. Keys that it doesn't have are reported here.
     pub(super) fn fields(&self, shape: &'static Shape, errors: &mut Errors) -> Option<Fields<'t>> {
         let mut fields = Fields {
             spot: self.spot(),
@@ -284,7 +284,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// Asking for a key by another form than its own is a mistake of ours that every test would meet.
+    /// Reading a key in another form than its own is a bug that every test would find.
     fn other_form<T>(&self, key: &str) -> Option<T> {
         debug_assert!(false, "`{key}` of {} has another form", self.shape.what);
         None

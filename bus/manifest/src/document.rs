@@ -21,8 +21,8 @@ pub struct Document {
     /// What is wrong, in the order of the text.
     pub errors: Vec<InputError>,
     root: Option<Node>,
-    /// Where the entries of each section stand in it; made for the first question. A section may be as
-    /// long as the text, and as many questions come.
+    /// The places of the entries of each section, made at the first question. Without it, each question would
+    /// search a section that may be as long as the text.
     sections: OnceLock<Sections>,
 }
 

@@ -8,7 +8,7 @@ use edgebus_model::error::InputError;
 
 use super::tree::LineColumn;
 
-/// The most errors that are told at once.
+/// The most errors that are reported at once.
 pub const ERRORS_MAX: usize = 200;
 
 /// A JSON pointer with the place it has in the text.
@@ -62,7 +62,7 @@ impl Errors {
         self.refused.insert(at.place);
     }
 
-    /// True when no more errors are kept, so that nobody works on their words.
+    /// True when no more errors are kept, so that nobody needs to write their messages.
     pub(super) fn is_full(&self) -> bool {
         self.found.len() >= ERRORS_MAX
     }

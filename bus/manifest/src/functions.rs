@@ -136,7 +136,7 @@ fn read_build(fields: &Fields<'_>, errors: &mut Errors) -> Option<Build> {
     })
 }
 
-/// The limits; one invalid keeps its default, for the manifest is refused anyway.
+/// The limits. An invalid one is replaced by its default, because the manifest is refused anyway.
 fn read_limits(fields: &Fields<'_>, errors: &mut Errors) -> FunctionLimits {
     let mut limits = FunctionLimits::default();
     let mut size = |key: &str, into: &mut u64| {

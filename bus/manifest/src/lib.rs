@@ -1,10 +1,10 @@
 //! The manifest (`edgebus.yaml`): YAML text in, a checked model out, or every error of it at once.
 //!
-//! In reading order: `tree` is the text as nodes with places; `shape` is every key with its bounds;
-//! `cursor` and `scalar` take nodes apart; `buses`, `functions`, `rules`, `pattern` and `cases` are its
-//! sections; `document` keeps the places for who looks further, `lint` warns of what is no error;
-//! `plan` is what applying a manifest would change; `show` prints errors under the lines they are in;
-//! `schema` and `reference` are the shape for editors and for people.
+//! In reading order: `tree` is the text as nodes with places; `shape` is every key with its bounds; `cursor`
+//! and `scalar` take nodes apart; `buses`, `functions`, `rules`, `pattern` and `cases` are its sections;
+//! `document` keeps the places for later checks, `lint` has the warnings; `plan` is what applying a manifest
+//! would change; `show` prints errors under the lines they are in; `schema` and `reference` are the shape for
+//! editors and for people.
 //!
 //! Never here: files, the store, a clock. Unknown keys and values are errors with line, column and correction;
 //! nothing is ignored.

@@ -71,7 +71,7 @@ pub struct PendingCount {
     pub more: bool,
 }
 
-/// Counts what is pending; `None` if it doesn't.
+/// Counts pending deliveries. `None` if they can't be counted.
 pub type Counting<'c> = &'c mut dyn FnMut(PendingOf<'_>) -> Option<PendingCount>;
 
 impl ChangeKind {
@@ -393,7 +393,7 @@ impl<'m> Plan<'m, '_> {
                     let effect = format!("gets no new events; {pending}");
                     self.push(ChangeKind::Removed, Subject::Subscription, name, effect);
                 }
-                // It is told with the rule that has it now.
+                // It is shown with the rule that has it now.
                 (Some(_), None) | (None, None) => {}
             }
         }

@@ -261,7 +261,7 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, errors: &mut Errors) -> Op
     }
     let before = errors.count();
     let input = input::read(at, &fields, errors);
-    // An invalid input is no input, and the manifest is refused anyway.
+    // An invalid input counts as none, because the manifest is refused anyway.
     let input = input.filter(|_| errors.count() == before);
     let retry = fields.map("retry", errors);
     let retry = retry.map(|fields| retry_policy(&fields, errors));
@@ -294,7 +294,7 @@ fn to(fields: &Fields<'_>, known: &Declared<'_>, errors: &mut Errors) -> Option<
     Some(kind.named(name))
 }
 
-/// The policy; a value invalid keeps its default, for the manifest is refused anyway.
+/// The policy. An invalid value is replaced by its default, because the manifest is refused anyway.
 fn retry_policy(fields: &Fields<'_>, errors: &mut Errors) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
     let attempts = fields.count("attempts", errors);

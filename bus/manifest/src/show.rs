@@ -69,7 +69,7 @@ pub fn show_all(
     show_within(errors, warnings, text, file_name, style, None)
 }
 
-/// As [`show_all`], with lines of the manifest cut to a terminal that has so many columns.
+/// As [`show_all`], with lines of the manifest cut to a terminal that has this many columns.
 #[must_use]
 pub fn show_within(
     errors: &[InputError],
@@ -187,7 +187,7 @@ fn show_source(
 /// Columns of the bar beside a line, and the blanks around it.
 const MARGIN: usize = 3;
 
-/// How many of the first characters fit into so many columns.
+/// How many of the first characters fit into this many columns.
 fn taken(characters: impl Iterator<Item = char>, columns_max: usize) -> usize {
     let mut used = 0;
     characters

@@ -1,9 +1,9 @@
 //! YAML text as a tree of nodes that know their places. The only file that sees the YAML parser.
 //!
-//! Scalars keep their spelling and whether they were quoted, because `300`, `3.0e2` and `"300"` are
-//! three things in a pattern. Everything is bounded: size, depth, nodes. What an alias stands for counts as
-//! if it were written out, so that no document grows beyond the bounds when it is read. Never here: tags, which
-//! are refused, and any meaning of a key beside `<<`.
+//! Scalars keep their spelling and whether they were quoted, because `300`, `3.0e2` and `"300"` are three
+//! things in a pattern. Everything is bounded: size, depth, nodes. The content of an alias counts as if it
+//! were written out, so a document can't grow beyond the bounds. Never here: tags, which are refused, and any
+//! meaning of a key beside `<<`.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

@@ -1,7 +1,7 @@
 //! An event: a CloudEvent 1.0 with its data as opaque bytes.
 //!
-//! Data never goes through a parser and a printer here: what the publisher sent is what is stored
-//! and what every subscriber gets.
+//! Data is never parsed and printed again: the bytes that the publisher sent are stored and given to every
+//! function.
 
 use bytes::Bytes;
 
@@ -106,7 +106,7 @@ impl Event {
     pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
     /// The most extension attributes.
     pub const EXTENSIONS_MAX: usize = 32;
-    /// The longest name of one. CloudEvents advises 20, and what is sent in practice is longer.
+    /// The longest name of one. CloudEvents recommends 20; names in practice are longer.
     pub const NAME_BYTES_MAX: usize = 64;
 
     /// Whether an attribute can have this name.
@@ -117,7 +117,7 @@ impl Event {
     }
 
     /// True if `other` has the same type, subject and data, byte for byte. Time and extensions, which clients set
-    /// anew when they repeat an event, may differ.
+    /// again when they repeat an event, may differ.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -125,7 +125,7 @@ impl Event {
             && self.data.bytes() == other.data.bytes()
     }
 
-    /// What stands in for an event whose record is corrupt or gone, in a dead letter that says so.
+    /// A placeholder for an event whose record is corrupt or missing, for its dead letter.
     #[must_use]
     pub fn unreadable() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What one attempt of a function may use. The defaults are RELIABILITY's; every one can be set in the manifest.
+//! What one attempt of a function may use. Each limit has a default and can be set in the manifest.
 
 /// Bounds of a function's attempts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,8 +19,8 @@ pub struct FunctionLimits {
     pub state_writes_max: u32,
     /// Bytes of all state values that one attempt writes.
     pub state_bytes_max: u64,
-    /// Captured output in bytes; of more than this the beginning and the end are kept, and a line says how much
-    /// is missing between them.
+    /// Bytes of output that are kept. If there is more, the beginning and the end are kept, and a line says
+    /// how much is missing.
     pub output_bytes_max: u64,
 }
 

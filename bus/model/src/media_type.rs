@@ -31,7 +31,7 @@ pub(crate) fn check(media_type: &str) -> Result<(), String> {
     }
     while !rest.is_empty() {
         let parameter = cut_at(&mut rest, b';').trim();
-        // One that is empty is passed over, as in HTTP.
+        // One that is empty is skipped, as in HTTP.
         if parameter.is_empty() {
             continue;
         }

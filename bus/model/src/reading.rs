@@ -1,4 +1,4 @@
-//! What a clock stores for the next start: its own time beside the machine's clocks, and the gaps in it.
+//! What the log's clock stores for the next start: its own time, the machine's clocks, and the gaps.
 //!
 //! Never here: reading a clock.
 

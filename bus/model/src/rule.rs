@@ -18,13 +18,13 @@ pub struct BusConfig {
     pub differing: Differing,
 }
 
-/// What becomes of an event whose (source, id) is known with another type, subject or data.
+/// What happens to an event whose (source, id) is known with another type, subject or data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Differing {
     /// It is refused, and its publisher is told where the first one is.
     #[default]
     Refuse,
-    /// It is a duplicate as any other: what it says is dropped.
+    /// It counts as a duplicate, and its content is dropped.
     Duplicate,
 }
 
@@ -63,7 +63,7 @@ pub struct RuleConfig {
     pub filters: Vec<String>,
     /// Where matching events go; never empty.
     pub targets: Vec<TargetConfig>,
-    /// Whether events are matched. What a rule that is off has pending is still delivered.
+    /// Whether events are matched. If the rule is off, its pending deliveries still run.
     pub enabled: bool,
     /// What it is for, in the words of who wrote it.
     pub description: Option<String>,

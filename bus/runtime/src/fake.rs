@@ -1,6 +1,6 @@
 //! A runtime for tests of the pipeline: its components are short scripts, so no WebAssembly is needed.
 //!
-//! A script is run line by line, for each attempt anew; after the last line the attempt succeeds.
+//! Each attempt runs the script line by line. After the last line it succeeds.
 //!
 //! | line | what happens |
 //! |---|---|

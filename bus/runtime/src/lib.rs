@@ -1,8 +1,8 @@
 //! The runtime's interface: runs a component, returns outcomes.
 //!
-//! What a guest may ask of the bus is in [`capabilities`], a file for each capability; this room knows no store.
-//! One fresh instance for each attempt, dropped whole after it.
-//! Never here: retries, settlement, anything that outlives the attempt.
+//! What a guest may ask of the bus is in [`capabilities`], a file for each capability; this crate knows no
+//! store. One fresh instance for each attempt, dropped whole after it. Never here: retries, settlement,
+//! anything that outlives the attempt.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ use edgebus_model::{Digest, Event, FunctionLimits, Outcome};
 use capabilities::Capabilities;
 pub use error::Error;
 
-/// A boxed future: the door is used through `dyn`.
+/// A boxed future, because the trait is used through `dyn`.
 pub type Call<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Compiles components.
@@ -122,7 +122,7 @@ pub struct Emitted {
     pub data: Option<Bytes>,
 }
 
-/// Why the host said no to a guest.
+/// Why the host refused a call of a guest.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ServiceError {
     /// A bound of the attempt was passed; the attempt ends with [`Outcome::Limit`], whatever the guest does with the error.

@@ -1,4 +1,4 @@
-//! Is a component a function? If not: what it lacks, and how to build it right.
+//! Checks whether a component is a function. If not, says what it lacks and how to build it.
 
 use ::wasmtime::Engine;
 use ::wasmtime::component::types::ComponentItem;

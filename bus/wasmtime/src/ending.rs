@@ -35,7 +35,7 @@ impl From<ServiceError> for Stop {
     }
 }
 
-/// The outcome of an attempt whose guest ended with `error`, and said `words` of it.
+/// The outcome of an attempt whose guest ended with `error`; `words` is its own message.
 pub(super) fn outcome(
     error: &Error,
     memory_denied: bool,

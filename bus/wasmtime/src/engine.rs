@@ -1,9 +1,9 @@
-//! The engine: what compiled code is like, and how much of the machine its instances take.
+//! The engine: the settings of compiled code, and the memory and addresses of its instances.
 //!
 //! A pool of instances reserves addresses for the largest memory of each, some 4 GiB, so that code needs no
-//! bounds checks. Not every machine has so many: a kernel with 39 bits of addresses gives 512 GiB, `ulimit -v`
-//! gives what it says. So [`build`] tries what it would like best and takes less until it fits: fewer
-//! instances, then smaller memories with bounds checks, then no pool at all.
+//! bounds checks. Not every machine has that many: a kernel with 39 bits of addresses gives 512 GiB, and
+//! `ulimit -v` may give less. So [`build`] tries the best pool first and then smaller ones: fewer instances,
+//! then smaller memories with bounds checks, then no pool at all.
 //!
 //! Compiled code depends on the [`Layout`] alone, which is passed to the process that compiles.
 

@@ -29,7 +29,7 @@ pub(super) struct Compiled {
     pub(super) ready: FunctionPre<Guest>,
     /// Slots of the pool that one instance takes.
     pub(super) slots: u32,
-    /// Keeps the compiler knowing of this function as long as somebody has it.
+    /// Keeps this function known to the compiler for as long as somebody uses it.
     pub(super) _known: Arc<InProgress>,
 }
 
@@ -214,7 +214,7 @@ async fn drive(
     }
 }
 
-/// Why the guest stands still.
+/// What the guest waits for.
 enum Step {
     Ended(Answered),
     Asked(HostCall),
@@ -237,7 +237,7 @@ async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, host_calls: &
     .await
 }
 
-/// The guest's events in the door's words, if they are within the limits.
+/// The guest's events as the runtime's type, if they are within the limits.
 fn emitted(events: Vec<wire::NewEvent>, limits: &FunctionLimits) -> Result<Vec<Emitted>, Outcome> {
     let count_max = limits.emits_max;
     if events.len() > usize::try_from(count_max).unwrap_or(usize::MAX) {

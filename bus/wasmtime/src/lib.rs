@@ -53,9 +53,9 @@ pub const INSTANCES_MAX: u32 = 512;
 /// How the runtime is made.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where compiled code is kept; `None` compiles anew after each start.
+    /// Where compiled code is kept; `None` compiles again after each start.
     pub cache_dir: Option<PathBuf>,
-    /// Authenticates what is kept there: code that was not written under this key is compiled anew.
+    /// Authenticates what is kept there: code that was not written under this key is compiled again.
     pub cache_key: [u8; 32],
     /// All compiled code that is kept, in bytes; the least recently used goes first.
     pub cache_bytes_max: u64,

@@ -1,4 +1,4 @@
-//! How much processor time a guest had.
+//! Measures the processor time of a guest.
 //!
 //! The clock is the operating system's processor time of the thread that polls the guest. It is read when
 //! a poll begins and when it ends, and at each epoch tick that the guest notices. So neither the time that

@@ -1,8 +1,8 @@
 //! What a function writes, bounded: log lines, standard output and standard error in one order.
 //!
 //! The beginning and the end are kept, and how much is left out between them: the beginning says what the
-//! attempt did, the end why it ended. What a panic says of itself is kept apart too, so that it is there
-//! whatever else was written.
+//! attempt did, the end why it ended. The message of a panic is also kept separately, so that it is never cut
+//! off.
 
 use std::collections::VecDeque;
 

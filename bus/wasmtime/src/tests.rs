@@ -1,4 +1,4 @@
-//! Tests with real guests: the door's suite, every hostile guest, and the code cache.
+//! Tests with real guests: the conformance suite, every hostile guest, and the code cache.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

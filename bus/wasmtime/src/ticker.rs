@@ -1,5 +1,5 @@
-//! The thread that makes busy guests stop and look: it raises the engine's epoch every [`TICK`] while
-//! attempts run, and sleeps when none does.
+//! The thread that interrupts busy guests: it raises the engine's epoch every [`TICK`] while attempts run,
+//! and sleeps when none runs.
 //!
 //! It measures nothing: how much processor time a guest had is read from the thread's own clock
 //! (`meter`), when the guest sees that the epoch went on.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ::wasmtime::Engine;
 
-/// How long a guest runs before it lets others have the worker.
+/// How long a guest runs before others get the worker.
 pub(super) const TICK: Duration = Duration::from_millis(2);
 /// Ticks without an attempt before the thread sleeps: waking it for each of many short attempts would
 /// cost more than they do.

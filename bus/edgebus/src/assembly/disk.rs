@@ -16,7 +16,7 @@ use edgebus_store::redb::BALLAST_FILE;
 pub(super) struct Folder {
     folder: PathBuf,
     levels: Levels,
-    /// Set once the ballast could not be made, so that it is told once.
+    /// Set once the ballast could not be made, so that it is reported once.
     told: AtomicBool,
 }
 

@@ -1,5 +1,5 @@
-//! Patterns that can match and are yet likely to be slips: a key that is nearly the name of an attribute,
-//! and a plain value with a `*` in it.
+//! Patterns that can match but are probably mistakes: a key that is nearly the name of an attribute, and a
+//! plain value with a `*` in it.
 //!
 //! Never here: what can't match (`patterns`).
 

@@ -45,7 +45,7 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warni
     found
 }
 
-/// What is read and kept, and has no effect yet, so that nobody relies on it.
+/// Keys that are read and stored but have no effect yet. The warning keeps users from relying on them.
 fn not_applied(document: &Document, found: &mut Vec<InputError>) {
     for bus in &document.manifest.buses {
         let usual = BusConfig::with_defaults(bus.name.clone());
@@ -224,7 +224,7 @@ fn typed_attributes(document: &Document, rule: &RuleConfig, found: &mut Vec<Inpu
     }
 }
 
-/// Where there are tests, a rule in none of them is an oversight; without tests it is a choice.
+/// If the manifest has tests, a rule in none of them is probably forgotten. Without tests it is a choice.
 fn untested_rules(document: &Document, found: &mut Vec<InputError>) {
     let manifest = &document.manifest;
     if manifest.tests.is_empty() {

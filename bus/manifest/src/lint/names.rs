@@ -1,4 +1,4 @@
-//! The names of warnings, by which `edgebus validate --allow` passes them over.
+//! The names of warnings, for `edgebus validate --allow`.
 //!
 //! Never here: what a warning says.
 
@@ -84,7 +84,7 @@ impl Lint {
     }
 }
 
-/// What is no error and yet may not be meant.
+/// A warning: valid, but probably not meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning {
     /// What it is about.

@@ -1,5 +1,5 @@
-//! What the patterns alone show: what of them can never be met, and rules that match only what another
-//! one matches as well. The proofs are the `rules` crate's; where it is not sure, nothing is said.
+//! Warnings from the patterns alone: parts that can never be met, and rules that match only events that
+//! another rule matches too. The `rules` crate gives the proofs. Without a proof there is no warning.
 //!
 //! Never here: events.
 
@@ -55,7 +55,7 @@ pub(super) fn check(document: &Document, found: &mut Vec<InputError>, twice: &mu
         let never = pattern
             .as_ref()
             .is_some_and(|pattern| never(document, rule, pattern, found));
-        // What can't match gets nothing twice.
+        // A rule that can't match gets no event twice.
         if !never {
             alive.push((rule, pattern));
         }

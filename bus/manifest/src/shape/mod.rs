@@ -1,8 +1,7 @@
 //! Every key that a manifest may have, once: with type, default, bounds, an example and its meaning.
 //!
-//! The parser takes keys, bounds and words from here, `schema` makes the JSON Schema of it, and
-//! `reference` the tables of docs/manifest.md, so that none of them can say what another doesn't.
-//! Never here: reading a value.
+//! The parser takes keys, bounds and words from here. `schema` makes the JSON Schema from it, and `reference`
+//! the tables of docs/manifest.md. So they always agree. Never here: reading a value.
 
 pub(super) mod buses;
 pub(super) mod cases;
@@ -51,7 +50,7 @@ pub(super) enum Absent {
 pub(super) enum Form {
     /// The version of the format.
     Version,
-    /// Text of 1 to so many bytes.
+    /// Text of 1 to this many bytes.
     Text(Words),
     /// A name that is declared in this section.
     Name(&'static str),
@@ -119,7 +118,7 @@ pub(super) struct Count {
     pub(super) most: usize,
 }
 
-/// As many as the manifest has room for: its size and its number of values are bounded as a whole.
+/// No bound of its own: the size of the manifest and its number of values are bounded as a whole.
 pub(super) const ANY: Count = Count {
     least: 0,
     most: super::tree::NODES_MAX,

@@ -1,8 +1,8 @@
-//! An event as rules see it: attributes and extensions at the top, `data` beside them; inputs made from
-//! that sight for targets; and verdicts of rules with their reasons.
+//! An event as rules see it: attributes and extensions at the top, and `data` beside them. From this view
+//! come the inputs of targets and the verdicts of rules with their reasons.
 //!
-//! Matching, explaining and input transforms all look through here, so that they see the same. Never
-//! here: a change to the event's bytes, a tree that nobody asked for.
+//! Matching, explanations and input transforms all use it, so they see the same. Never here: a change to the
+//! event's bytes, a tree that nobody asked for.
 
 mod verdict;
 
@@ -62,7 +62,7 @@ impl<'e> View<'e> {
             .iter()
             .map(|(_, value)| {
                 let start = scratch.len();
-                // Writing into a String can't fail.
+                // Writing to a String can't fail.
                 let _ = match value {
                     Attribute::Text(_) => Ok(()),
                     Attribute::Integer(number) => write!(scratch, "{number}"),

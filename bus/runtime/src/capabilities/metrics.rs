@@ -76,8 +76,8 @@ impl<'a> Metrics<'a> {
         self.recorded
     }
 
-    /// Adds `delta` to the counter `name`. If that is dropped, and nothing was before it: why, in a line for the
-    /// attempt's output.
+    /// Adds `delta` to the counter `name`. If this is the first call that is dropped, returns the reason as a
+    /// line for the attempt's output.
     pub fn count(&mut self, name: &str, delta: u64) -> Option<String> {
         self.record(name, |named| {
             named.count = Some(named.count.unwrap_or(0).saturating_add(delta));
@@ -108,10 +108,10 @@ impl<'a> Metrics<'a> {
         None
     }
 
-    /// Makes room for a name that is new to this attempt.
+    /// Adds a name that is new to this attempt.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why the name can't be added.
     fn admit(&mut self, name: &str) -> Result<(), String> {
         // Neither is the name shown: it would get around the redaction of the output.
         let hidden = secrets::values(&self.secrets);

@@ -1,4 +1,4 @@
-//! What a guest may ask of the bus: a file for each capability, all with the same parts.
+//! The capabilities of guests, one file each, all with the same parts.
 //!
 //! A file names its interface of `wit/`, bounds what one attempt may do with it, does the host's work for each
 //! call, and says what an attempt leaves behind. What it needs of the bus comes in through [`Given`]: what the
@@ -130,8 +130,8 @@ impl Later {
     }
 }
 
-/// What capabilities keep of one function between its attempts: in memory, for as long as it is deployed with the same
-/// component, and no longer than the process lives.
+/// What capabilities keep of one function between its attempts. It is in memory, and lost when the process
+/// ends or the function gets another component.
 #[derive(Default, Debug)]
 pub struct Kept {
     metrics: metrics::Totals,

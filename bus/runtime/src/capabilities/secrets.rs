@@ -1,8 +1,8 @@
 //! `edgebus:function/secrets`: secrets that the manifest lists for the function.
 //!
 //! Granted: the names that the manifest lists. A name that is not granted has no value; asking for it is no
-//! error. An attempt sees the values that there were when it began, and leaves nothing behind. Never here: where
-//! a value comes from, keeping one, and taking it out of a text.
+//! error. An attempt sees the values that there were when it began, and leaves nothing behind. Never here:
+//! where a value comes from, where it is kept, and redaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/secrets";
 
-/// Shorter values are not looked for, in bytes: they stand in too many innocent words.
+/// Values of fewer bytes are not redacted: they occur in too many ordinary words.
 pub const VALUE_BYTES_MIN: usize = 4;
 /// A line of a value of several lines, as keys are, counts alone from this length on.
 const LINE_BYTES_MIN: usize = 16;

@@ -1,7 +1,7 @@
-//! The bus's side of the process that compiles: starts it, talks to it, and says what its end means.
+//! The bus's side of the compiler process: starts it, talks to it, and interprets its end.
 //!
-//! The child is this same program (`inside.rs` is what it does). It is killed when its time is over and
-//! when nobody waits for it any more.
+//! The child is this same program (`inside.rs` is what it does). It is killed when its time is over, or when
+//! nobody waits for it any more.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -87,7 +87,7 @@ fn start(
     let mut command = Command::new(program);
     command
         .args(job.words())
-        // Secrets are in the environment, and a compiler needs none of it but where its libraries are.
+        // The environment contains secrets. A compiler only needs the path of its libraries.
         .env_clear()
         .envs(
             std::env::var_os("LD_LIBRARY_PATH")
@@ -124,7 +124,7 @@ async fn talk(child: &mut Child, component: &Bytes) -> std::io::Result<Ended> {
 
 async fn first_bytes(mut from: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
-    // What can't be read tells nothing; it is read to its end, so that the child never waits.
+    // Errors are ignored. Standard error is read to its end, so that the child never blocks.
     drop(
         (&mut from)
             .take(ERRORS_BYTES_MAX)

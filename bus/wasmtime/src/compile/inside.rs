@@ -1,9 +1,9 @@
 //! The process that compiles one component and ends: what a child of the bus does.
 //!
-//! Its input may be built to run for ever, to use all memory or to crash the compiler. So it limits itself
-//! before it reads anything, and gives way: to others on the processor, and to the bus when memory runs out. It
-//! opens no file of the bus and has nothing of its environment. It ends when the bus does, which it notices by
-//! its standard input.
+//! Its input may make the compiler run for ever, use all memory or crash. So the process limits itself before
+//! it reads anything. It has a low priority, and when memory runs out, the system kills it before the bus. It
+//! opens no file of the bus and has nothing of its environment. It ends when the bus does, which it notices
+//! by its standard input.
 
 use std::ffi::OsString;
 use std::fs;

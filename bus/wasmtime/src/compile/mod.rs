@@ -1,9 +1,9 @@
-//! Compiles components in processes of their own, and keeps what came of it.
+//! Compiles each component in its own process, and keeps the compiled code.
 //!
-//! What a component's author wrote decides how long the compiler takes and how much memory it needs, and
-//! nothing in a compiler stops at a limit. So each compilation has a process (`child.rs` is the bus's side
-//! of it, `inside.rs` the other) that the system bounds: it can be killed at any moment, and all of its memory
-//! comes back. A few run at once, and a bounded number waits.
+//! The component decides how long the compiler takes and how much memory it needs, and a compiler has no
+//! limits of its own. So each compilation has a process (`child.rs` is the bus's side, `inside.rs` the other)
+//! that the system limits. It can be killed at any moment, and all its memory is freed. A few run at once,
+//! and a bounded number waits.
 //!
 //! A component that is asked for several times is compiled once, and is one function as long as anybody has
 //! it. Code that was compiled before comes from `cache.rs`. Never here: code that another program compiled.
@@ -147,7 +147,7 @@ impl Compiler {
 
     /// The function that `component` is: the one that there is, or one whose code was kept, or compiled now.
     ///
-    /// Dropping the future ends its compilation; whoever waits for the same one begins anew.
+    /// Dropping the future ends its compilation; whoever waits for the same one starts again.
     pub(super) async fn function(
         &self,
         digest: Digest,
@@ -246,7 +246,7 @@ impl Inside {
     /// The function of the code that was kept, if there is some.
     fn kept(&self, digest: Digest, known: Arc<InProgress>) -> Option<Compiled> {
         let code = self.cache.as_ref()?.read(digest)?;
-        // Whatever is wrong with it is found again, and told, when it is compiled.
+        // An error of the kept code is ignored: the component is compiled again, which reports errors.
         self.finish(&code, known).ok()
     }
 
@@ -318,7 +318,7 @@ async fn on_thread<T: Send + 'static>(
 /// Linux keeps a nice value for each thread, against POSIX: so this is about the caller only.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
-    // Compiling at the usual priority is no error worth a word.
+    // Compiling at the usual priority is not worth an error.
     let _ = rustix::process::getpriority_process(None)
         .and_then(|nice| rustix::process::setpriority_process(None, nice.saturating_add(NICENESS)));
 }
