@@ -5,7 +5,7 @@
 pub struct Context {
     /// The delivery's id, as the bus's API shows it.
     pub delivery: String,
-    /// The same on all attempts of one delivery, and not to be guessed: pass it on to other services.
+    /// The same for all attempts of one delivery, and impossible to guess. Pass it on to other services.
     pub idempotency_key: String,
     /// Which attempt this is; counts from 1.
     pub attempt: u32,

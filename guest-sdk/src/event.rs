@@ -107,7 +107,7 @@ impl<T: DeserializeOwned> FromData for T {
     }
 }
 
-/// Reads the data a second time to learn where it goes wrong; the way without errors pays nothing for it.
+/// Reads the data a second time to find the place of the error. Without an error this costs nothing.
 fn describe<T: DeserializeOwned>(text: &[u8], payload: &Payload) -> Failure {
     if matches!(payload, Payload::Absent) {
         return Failure::reject("the event has no data");

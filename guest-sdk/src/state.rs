@@ -3,7 +3,7 @@
 //! An attempt reads one state and its own writes: whatever it has read, values and lists of keys, was true at
 //! one moment. The bus commits the writes together with the completion of the delivery, and only if nothing
 //! that was read has changed meanwhile: reading, computing and writing counts each event exactly once. A
-//! failure counts only then, too; otherwise the attempt is made again. Keys have 1 to 512 bytes; by default an
+//! failure also counts only then; otherwise the attempt runs again. Keys have 1 to 512 bytes; by default an
 //! attempt writes at most 256 keys and 1 MiB of values, reads 1,024 keys and lists 10,000, and ends when it
 //! passes that.
 

@@ -1,7 +1,7 @@
 //! Tests of a function without a bus: state, configuration, secrets and log in this thread's memory.
 //!
-//! Make a [`Harness`], call the function as any other, look at what it returned and at the harness. Nothing is
-//! rolled back if the function fails, because a test wants to see how far it came.
+//! Make a [`Harness`], call the function like any other, and check what it returned and what the harness has.
+//! Nothing is rolled back if the function fails, so a test can see how far it got.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! Which elements of which arrays enclose a value, and whether values can be chosen together.
+//! The arrays and elements around a value, and whether values can be chosen together.
 //!
 //! The values chosen for a sub-rule must never come from different elements of one array. Searching
 //! all combinations would take the product of the arrays' lengths. Instead the search walks down
@@ -191,7 +191,7 @@ impl<'f, V> Wanted<'f, V> {
     }
 }
 
-/// The event spells paths in so many ways that the search was given up.
+/// The event spells paths in too many ways, so the search stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManySpellings;
 

@@ -1,4 +1,4 @@
-//! What is wrong, where, and how to write it right.
+//! Errors: what is wrong, where, and what to write instead.
 //!
 //! This crate returns two kinds of error: a [`ParseError`] in a pattern or a filter, which an operator wrote, and an
 //! [`EventError`] in an event, which a publisher sent. They are separate types because different people fix

@@ -2,11 +2,11 @@
 //! transforms take out of an event.
 //!
 //! A query is compiled once, into a plan. Its length, its nesting and its descendant segments are bounded
-//! before it is parsed. The parser is our own: jsonpath-rust's grammar takes what RFC 9535 refuses (`@.n in [1]`
-//! reads a member called `n in `) and refuses numbers beyond 2^53. So is the evaluation, in which every step
-//! counts: the library gathers every node with its path as text, and works out absolute queries and compiles
-//! regexes again for each node. It stays as what the tests compare with. A query is never completed or
-//! corrected.
+//! before it is parsed. The parser is our own, because jsonpath-rust accepts what RFC 9535 refuses (it reads
+//! `@.n in [1]` as a member called `n in `) and refuses numbers beyond 2^53. The evaluation is our own too,
+//! because every step must be counted. The library collects every node with its path as text, and evaluates
+//! absolute queries and compiles regexes again for each node. Tests still compare with it. A query is never
+//! completed or corrected.
 
 mod compare;
 mod compile;

@@ -1,9 +1,9 @@
 //! Strict JSON (RFC 8259), read once from left to right.
 //!
-//! One scanner serves patterns and events, so that both mean the same by a string, a number and a
-//! error's offset. It borrows what it can and copies only strings with escapes. It never skips
-//! unread: what nobody asked for is still held to the grammar, because text that is accepted here
-//! is stored and handed to others as JSON. It never recurses; callers bound their own depth.
+//! One scanner serves patterns and events, so that both mean the same by a string, a number and a error's
+//! offset. It borrows what it can and copies only strings with escapes. It checks everything, also parts that
+//! nobody asked for, because text that is accepted here is stored and given to others as JSON. It never
+//! recurses; callers bound their own depth.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Every bound of this crate, in one place, because a bound nobody finds is a bound nobody keeps.
+//! All limits of this crate, in one place.
 //!
 //! A refusal names the limit it met. Nothing here is a setting: a pattern that one bus accepts,
 //! every bus accepts.
@@ -59,7 +59,7 @@ pub(crate) const FILTER_REGEX_COMPILED_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const FILTER_EVENT_REGEX_COMPILED_BYTES_MAX: usize = 64 * 1024;
 /// Steps that compiling a regex takes that an event brings.
 pub(crate) const FILTER_EVENT_REGEX_STEPS: usize = 50_000;
-/// Bytes of the states that a regex of a query has made for one event; past that it begins anew.
+/// Bytes of the states that a regex of a query has made for one event; past that it starts again.
 pub(crate) const REGEX_CACHE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of a template or a constant, as JSON.

@@ -1,7 +1,7 @@
 //! The plain matcher: tries every rule, condition by condition.
 //!
-//! It is the oracle that a faster one has to agree with, so it follows the specification as it reads: flatten
-//! the event, then for each sub-rule look whether values can be chosen for all of its paths. Cost follows the
+//! The fast matcher must agree with it, so it follows the specification literally: it flattens the event,
+//! then checks for each sub-rule whether values can be chosen for all its paths. The cost grows with the
 //! number of rules. It keeps nothing between events. Only an invalid event is an error.
 
 mod lists;

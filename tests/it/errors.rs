@@ -1,4 +1,4 @@
-//! Error codes: each is used, has a page, and is said where its error is.
+//! Error codes: each is used, has a page, and is shown with its error.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Filters that cost much: they end, their answers come, and whatever else the bus does goes on meanwhile.
+//! Costly filters: they end, their answers come, and the bus keeps doing everything else meanwhile.
 
 use std::thread;
 use std::time::{Duration, Instant};

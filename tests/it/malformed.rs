@@ -15,11 +15,11 @@ const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 const EVENT: &str = r#"{"specversion":"1.0","id":"i","source":"/t","type":"t","data":1}"#;
 
-/// The one judgement: whatever was sent, an answer is never a failure of the server, and there are no
-/// answers at all only if the connection ended.
+/// The only check: whatever was sent, no answer is a server error, and an answer is missing only if the
+/// connection ended.
 fn check(answer: &Result<Answer, Silence>) -> Result<(), String> {
     match answer {
-        // Deployments beyond those that compile are turned away for the moment, which is no failure.
+        // Deployments are refused while others compile. That is not a failure.
         Ok(answer) if answer.status == 503 && answer.text().contains("problem:busy") => Ok(()),
         Ok(answer) if answer.status >= 500 => Err(format!("{}: {}", answer.status, answer.text())),
         Err(Silence::Waiting) => Err("no answer, and the connection hangs".to_owned()),
@@ -559,7 +559,7 @@ fn mutate(random: &mut Splitmix, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Half of the inputs keep a frame that fits, so that what is wrong reaches the rooms behind it.
+/// Half of the inputs keep a valid frame, so that the error reaches the code behind it.
 fn input(random: &mut Splitmix, number: u64) -> Vec<u8> {
     let (mut head, mut body) = valid(random, number);
     let inside = !body.is_empty() && random.below(2) == 0;

@@ -121,7 +121,7 @@ fn health_answers_during_a_start_and_signals_end_it() {
         let status = starting.ends();
         assert!(status.success(), "{signal:?}: {status}");
     }
-    // Nothing of it is half made, and the store was closed in order.
+    // Nothing is left incomplete, and the store was closed cleanly.
     home.write_manifest("version: 1\nbuses: { other: {} }\n");
     let server = home.serve();
     assert_eq!(server.functions(), []);
@@ -149,7 +149,7 @@ fn a_manifest_file_is_taken_only_when_it_changed() {
         first.contains("edgebus.yaml is applied: 1 change\n  + bus one"),
         "{first}"
     );
-    // Over the API another one becomes active, and the file leaves it alone.
+    // Another manifest is applied over the API, and the file does not replace it.
     let server = telling(&home, "2.log");
     let second = told(&home, "2.log");
     assert!(

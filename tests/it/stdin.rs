@@ -27,7 +27,7 @@ fn lines_on_standard_input_are_events_of_their_own() {
         (&log[1]["type"], &log[1]["data"]["m"]),
         (&json!("app.info"), &json!(2))
     );
-    // A stream that says the same again has a new event each time, unless it is asked for stable ids.
+    // A stream with equal lines has a new event for each, unless --stable-id is given.
     let tick = ["--type", "tick", "--source", "/cron"];
     for position in [3, 4] {
         let said = publish(&server, &tick, "{\"tick\":true}\n").succeeds();
@@ -135,7 +135,7 @@ fn an_event_that_the_bus_refuses_costs_no_other_event() {
     let said = publish(&server, &skipping, &lines("b")).succeeds();
     assert_eq!(said.out, "2 new (#4 to #5), 1 line skipped\n");
     assert!(said.err.contains("skipped: line 2: "), "{}", said.err);
-    // What comes behind the first request is read only if what is refused is passed over.
+    // What comes behind the first request is read only if what is refused is skipped.
     let one = ["--batch", "1", "-o", "jsonl"];
     let said = publish(&server, &[&skipping[..], &one].concat(), &lines("c")).succeeds();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What people see on a terminal of 80 columns: what identifies and what went wrong is whole.
+//! What people see on a terminal of 80 columns: names, ids and errors are never cut.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::support::guests;
 use crate::support::python::succeeded;
 use crate::support::server::{Home, Server, binary};
 
-/// Runs a command on a terminal of so many columns and prints what it shows.
+/// Runs a command on a terminal of this many columns and prints what it shows.
 const ON_TERMINAL: &str = r#"
 import fcntl, os, pty, struct, subprocess, sys, termios
 master, slave = pty.openpty()

@@ -1,5 +1,5 @@
-//! What the integration tests stand on: the real binary in a folder of its own, a plain HTTP client,
-//! the guests compiled from source, and projects that `edgebus init` makes.
+//! Support for the integration tests: the real binary in a new folder, a plain HTTP client, guests compiled
+//! from source, and projects made by `edgebus init`.
 
 pub(crate) mod bombs;
 pub(crate) mod canned;

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::server::{PATIENCE, binary, signal_to};
 
-/// How long a build may take where nothing is compiled yet, on a machine with other work.
+/// How long the first build may take, on a busy machine.
 const BUILD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
 
 /// The folder of a project.

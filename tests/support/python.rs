@@ -1,6 +1,6 @@
 //! Python with a package from PyPI, in an environment of its own under the target folder.
 //!
-//! Nothing is skipped in silence: where Python or PyPI is missing, the test fails and says so.
+//! No test is skipped silently: without Python or PyPI, the test fails and says so.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

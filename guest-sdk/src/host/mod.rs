@@ -1,6 +1,6 @@
-//! Where the interfaces lead: to the bus inside a component, to this thread's memory in a native test.
+//! The other side of the interfaces: the bus in a component, this thread's memory in a native test.
 //!
-//! The file of each capability has both sides of it, under the same names.
+//! The file of each capability has both, under the same names.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod guest;

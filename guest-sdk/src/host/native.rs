@@ -1,5 +1,5 @@
-//! The test's side: a bus in this thread's memory, so that tests beside each other don't meet. Each capability
-//! keeps its own part of it.
+//! The side of tests: a bus in this thread's memory, so that concurrent tests don't share one. Each
+//! capability keeps its own part of it.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
 //! Hits known beforehand, for the two numbers of events that `BENCHMARKS.md` names.
 //!
 //! They were counted from the events by a program of thirty lines that knows nothing of this crate.
-//! Whoever changes what `lots` or `scale` generate counts anew.
+//! Whoever changes what `lots` or `scale` generate counts again.
 
 /// Numbers of events whose hits are known: a few for `cargo test` and for the caches, and the default.
 pub(crate) const EVENTS: [usize; 2] = [200, 20_000];

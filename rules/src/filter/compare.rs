@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 /// Bytes of strings that count as one step.
 const BYTES_A_STEP: usize = 64;
 
-/// The steps that going through so many bytes of a string takes, beyond the one for the string.
+/// The steps that going through this many bytes of a string takes, beyond the one for the string.
 pub(super) fn steps_of_text(bytes: usize) -> usize {
     bytes / BYTES_A_STEP
 }

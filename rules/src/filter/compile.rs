@@ -1,5 +1,5 @@
 //! From the tree of a query to its plan: every expression checked for its types (RFC 9535, 2.4.3), every
-//! regex compiled, and what is the same for a whole event put aside.
+//! regex compiled, and the parts that are the same for a whole event separated.
 //!
 //! Never here: an event.
 

@@ -1,8 +1,8 @@
 //! From the text of a query to its tree: RFC 9535's grammar, rule by rule, and nothing beside it.
 //!
-//! A text that the grammar doesn't have is refused where it stops being a query, with how to write what
-//! was meant where that is known. The text's length, its brackets and its `..` are bounded before (`filter.rs`), so
-//! that a descent here is bounded too. Never here: whether types fit, and an event.
+//! An invalid text is refused at the place where it stops being a query. If the intended meaning is known,
+//! the error says how to write it. The text's length, its brackets and its `..` are bounded before
+//! (`filter.rs`), so that a descent here is bounded too. Never here: whether types fit, and an event.
 
 mod literal;
 

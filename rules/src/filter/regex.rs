@@ -1,10 +1,10 @@
 //! The regexes of `match` and `search`: I-Regexp (RFC 9485), in time linear in the string, and counted.
 //!
-//! Of an engine's ways to match, this is the one whose work can be counted while it goes on: a
-//! deterministic automaton that is made state by state, when a string needs the state, in a bounded
-//! cache. A character is a small piece of a step; what making states costs is seen in the memory that they
-//! take. Other engines may turn to an automaton with thousands of states at once for each character,
-//! out of sight. Never here: the event.
+//! Of an engine's ways to match, this is the one whose work can be counted while it goes on: a deterministic
+//! automaton that is made state by state, when a string needs the state, in a bounded cache. A character is a
+//! small piece of a step; what making states costs is seen in the memory that they take. Other engines may
+//! switch to an automaton that processes thousands of states for each character, and can't be counted. Never
+//! here: the event.
 
 use super::plan::Extent;
 use super::steps::{Steps, UsedUp};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 const BYTES_A_STEP: usize = 8;
 /// Bytes of new states that count as one step: some 4 ns each.
 const STATE_BYTES_A_STEP: usize = 4;
-/// After so many bytes of a string, the states that were made are counted.
+/// After this many bytes of a string, the states that were made are counted.
 const CHUNK_BYTES: usize = 32;
 
 /// A compiled regex.

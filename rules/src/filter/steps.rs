@@ -1,4 +1,4 @@
-//! Steps: what the work of queries is counted in, so that it ends.
+//! Steps: the unit in which the work of queries is counted and bounded.
 //!
 //! A step is one node looked at, one comparison, or some bytes of a string. All queries of an event take
 //! theirs from one budget, whatever rules they belong to. Never here: a clock; the same event takes the

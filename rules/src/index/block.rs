@@ -201,7 +201,7 @@ fn pass_member(head: &[u8; MEMBER], outlines: u64) -> Option<usize> {
     (head[next] == b'"').then_some(next)
 }
 
-/// From here on a string is long enough for the library's wider search.
+/// For strings longer than this, the library's wider search is faster.
 const LONG: usize = 64;
 
 /// The first quote or backslash from `at` on.

@@ -1,9 +1,9 @@
-//! Whether bytes are JSON at all: every byte of an event that nobody has vouched for.
+//! Checks that bytes are JSON: every byte of an event that is not trusted.
 //!
-//! The same look finds out whether keys are unique and without dots, so that the walk may end early.
-//! What the fast check doesn't pass is read by the scanner that the plain matcher reads with, so both
-//! refuse the same texts, with the same words, wherever the error is. Should that scanner ever pass what
-//! the fast check doesn't, not all keys were seen, and nothing is vouched for but that it is JSON.
+//! The same look finds out whether keys are unique and without dots, so that the walk may end early. If the
+//! fast check fails, the plain matcher's scanner reads the text, so both refuse the same texts with the same
+//! messages. If that scanner accepts a text that the fast check refused, not all keys were seen; then only
+//! the syntax is trusted.
 
 use super::Trust;
 use super::block::solid;

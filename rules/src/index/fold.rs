@@ -1,4 +1,4 @@
-//! Letter case folded away, so that whatever ignores case can be found by look-up.
+//! Folds letter case, so that conditions that ignore case can be found by look-up.
 //!
 //! `equals-ignore-case` lets each character of a pattern stand as it is, in its lower, or in its
 //! upper form. A folding that gives all three the same text, character by character, gives a pattern

@@ -1,4 +1,4 @@
-//! Whether a text is JSON, as fast as can be; why it isn't, others say.
+//! Checks quickly whether a text is JSON. If not, other code finds the error.
 //!
 //! The same grammar as the crate's scanner (RFC 8259, strictly), but it only answers yes or no:
 //! sixty-four bytes of strings and thirty-two of a number at a step. A yes is always true; after a

@@ -9,7 +9,7 @@ use wide::u8x16;
 
 /// So many keys of an object are compared one by one; more are sorted at its end.
 const COMPARED_MAX: usize = 16;
-/// Keys of less than so many bytes are taken in one piece.
+/// Keys of less than this many bytes are taken in one piece.
 const SHORT: usize = 16;
 
 /// The first keys of an object. Compared all at once, vacant places too: a loop that ends early is

@@ -1,4 +1,4 @@
-//! One match: the four rooms one after the other, and the keys that come out.
+//! One match: the four stages in order, and the keys of the rules that match.
 
 use super::check;
 use super::confirm::{Findings, MatchContext};
@@ -16,7 +16,7 @@ impl<K: Clone> RuleIndex<K> {
     /// The keys of the rules that match an event given by its top-level members: each once, in the
     /// order in which the keys were first added.
     ///
-    /// The scratch keeps buffers between matches, so that none is allocated anew; it may be used
+    /// The scratch keeps buffers between matches, so that none is allocated again; it may be used
     /// with any index.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 /// What is known of the bytes of an event. Whoever takes an event in finds out with [`Trust::of`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Nobody has looked: every byte is checked, and what isn't JSON is refused.
+    /// Nothing is known: every byte is checked, and an event that isn't JSON is refused.
     Unchecked,
     /// The caller vouches that every raw text is JSON (RFC 8259) in UTF-8 and nests no deeper than
     /// the limit, because this crate or another strict parser has accepted it before. What rules

@@ -229,7 +229,7 @@ impl Prober<'_> {
         Ok(())
     }
 
-    /// Looks up all runs of so many bytes, each of those that lead somewhere once.
+    /// Looks up all runs of this many bytes, each of those that lead somewhere once.
     fn grams(
         &mut self,
         seed: Seed,

@@ -1,4 +1,4 @@
-//! What the walk found in an event: values at the paths of rules, without a copy of any.
+//! The values that the walk found at the paths of rules. None of them is copied.
 //!
 //! A value is a place in the caller's bytes; only strings with escapes are decoded, into one buffer
 //! that is kept. All of it lives in the caller's scratch, so that a match allocates nothing once the

@@ -1,10 +1,9 @@
 //! From bytes to values: one walk over an event that trusts it to be JSON.
 //!
-//! The walk follows the trie; whatever lies beside it is skipped, containers sixty-four bytes at a
-//! step. It holds to no more of the grammar than it needs to find its way. Text that isn't JSON
-//! gives some error or some values, but never a panic, a read out of bounds, or more than linear
-//! work; who can't vouch for the text has it checked first (`check.rs`). Recursion goes as deep as
-//! `EVENT_DEPTH_MAX`.
+//! The walk follows the trie; whatever lies beside it is skipped, containers sixty-four bytes at a step. It
+//! checks only as much of the grammar as it needs. Text that isn't JSON gives some error or some values, but
+//! never a panic, a read out of bounds, or more than linear work. Text that is not trusted is checked first
+//! (`check.rs`). Recursion goes as deep as `EVENT_DEPTH_MAX`.
 
 use super::block;
 use super::order;

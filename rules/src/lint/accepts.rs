@@ -1,7 +1,7 @@
-//! Whether a pattern has use for a certain string at a certain place.
+//! Whether a pattern can match an event with a certain string at a certain path.
 //!
-//! So it can be told which rules wait for a `type` that never comes. *False* is certain; *true* says only that
-//! this place is not in the way.
+//! This shows which rules want a `type` that never occurs. *False* is certain. *True* only means that this
+//! string does not prevent a match.
 
 use super::relation::{Budget, is_empty};
 use crate::pattern::{Condition, Pattern};

@@ -1,9 +1,9 @@
 //! What can be said of patterns without an event, and of patterns and many events.
 //!
-//! Four questions: what of a pattern can never be met (`dead`), whether one pattern matches only what
-//! another matches as well (`shadow`), what a set of events has reached (`coverage`), and whether a string
-//! has a chance (`accepts`). Each claim is a proof, and errs on the side of saying nothing; `relation` is
-//! where proofs come from. Never here: advice on what is merely unusual.
+//! Four questions: what of a pattern can never be met (`dead`), whether one pattern matches only what another
+//! matches as well (`shadow`), what a set of events has reached (`coverage`), and whether a string has a
+//! chance (`accepts`). Each finding is proven; without a proof nothing is reported. The proofs come from
+//! `relation`. Never here: advice on what is merely unusual.
 //!
 //! ```
 //! use edgebus_rules::lint::{Coverage, Overlap, Scope, Shape, dead_ends, overlap};

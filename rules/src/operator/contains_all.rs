@@ -1,9 +1,9 @@
 //! `{"contains-all": ["bug", {"prefix": "p"}]}`: an array in which each listed alternative is met by
 //! some value.
 //!
-//! An extension of ours. It asks something of the values of one array together, so `matches` is met by
-//! no value alone; the room above forms the arrays and asks `matches_list`. One value may meet several
-//! of the alternatives, and other values don't matter.
+//! An extension of ours. It tests the values of one array together, so `matches` is false for every single
+//! value. The matcher forms the arrays and calls `matches_list`. One value may meet several of the
+//! alternatives, and other values don't matter.
 
 use super::{Operator, literals_and_operators};
 use crate::pattern::document::Node;

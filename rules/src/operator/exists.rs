@@ -1,7 +1,7 @@
 //! `{"exists": true}` and `{"exists": false}`: whether there is a value at all.
 //!
 //! Only scalars are values: `{}` and `[]` are absent, `null` is present. Absence can't be seen in
-//! one value, so `matches` says only what a value does; the rooms above ask `by_absence`.
+//! one value, so `matches` says only what a value does; the modules above ask `by_absence`.
 
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};

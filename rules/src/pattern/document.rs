@@ -1,7 +1,7 @@
 //! A pattern's text as a tree that remembers where everything stood.
 //!
 //! Patterns are small and read once, so unlike events they get a tree; each node keeps its byte
-//! offset for the errors that later rooms find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+//! offset for the errors that later modules find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
 
 use crate::json::{Scanner, Syntax};
 use crate::limits::PATTERN_DEPTH_MAX;

@@ -96,7 +96,7 @@ fn sum(lines: &[Line]) -> Result<(u64, u64), Failure> {
     Ok((items, cents))
 }
 
-/// A missing rate can be added while the delivery is tried again; a currency that is no code never can.
+/// A missing rate can be added while the delivery is retried. An invalid currency code can't become valid.
 fn rate(currency: &str) -> Result<u64, Failure> {
     if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Err(Failure::reject(format!("`{currency}` is no currency")));

@@ -1,9 +1,9 @@
-//! Triage of GitHub issues and pull requests: what is it, how urgent is it, who should look?
+//! Triage of GitHub issues and pull requests: kind, urgency, and who should look at it.
 //!
 //! Takes `com.github.issues` and `com.github.pull_request`, whose data is the webhook's payload, and emits
-//! `com.example.triage.labelled` with labels, a priority and the reasons. Nothing is emitted for actions
-//! that change nothing to decide, and for those who know their way around the project (unless something
-//! burns). Repeated attempts decide the same, since nothing but the event is looked at.
+//! `com.example.triage.labelled` with labels, a priority and the reasons. It emits nothing for actions that
+//! don't change the triage, and nothing for members of the project unless the issue is urgent. Repeated
+//! attempts decide the same, because only the event counts.
 //!
 //! Config: `LABEL` is what everything undecided gets, `needs-triage` if it is not set.
 

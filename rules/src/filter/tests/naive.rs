@@ -1,5 +1,5 @@
 //! The plainest way to evaluate a query: RFC 9535 word for word over jsonpath-rust's tree, node list by node
-//! list. Nothing is counted, kept or put aside.
+//! list. Nothing is counted or cached.
 
 use super::super::plan::{Extent, Step};
 use crate::operator::regex::{Anchors, translate};

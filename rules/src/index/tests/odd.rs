@@ -1,4 +1,4 @@
-//! What few would write: names, texts, numbers, layouts and parts at the edges of what is read at a step.
+//! Unusual input: names, texts, numbers, layouts and parts around the sizes that are read in one step.
 
 use super::generate::{self, Random};
 

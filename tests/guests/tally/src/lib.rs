@@ -1,5 +1,5 @@
-//! Counts the events of each rule in its state, and tells the counts when it is asked, for tests that
-//! nothing is missing or doubled.
+//! Counts the events of each rule in its state, and logs the counts on request. Tests use it to check that no
+//! event is missing or counted twice.
 
 #![forbid(unsafe_code)]
 
