@@ -207,7 +207,7 @@ fn a_json_file_is_one_event_or_an_array() {
     summary(from_file(&lines, &[]), "2 new (#");
     from_file("{\n  \"id\": 1,\n}\n", &[]).fails(1, &["event.json", "line 3 column 1"]);
     from_file(&pretty(&json!([event("f"), {"id": "g"}])), &[])
-        .fails(1, &["event 2 is no CloudEvent", "1 new (#8"]);
+        .fails(1, &["event 2 is not a CloudEvent", "1 new (#8"]);
     assert_eq!(events(&server).len(), 8);
 }
 
@@ -228,7 +228,8 @@ fn what_can_not_be_published_is_said_with_its_line() {
     publish(&server, &lines, "{\"a\":1}\n{\"b\":1}\n").fails(1, &["line 2: /type", "$.a"]);
     let one = [&["--batch", "1"], &lines[..]].concat();
     publish(&server, &one, "{\"a\":1}\n{}\n").fails(1, &["line 2: ", "1 new (#3"]);
-    publish(&server, &[], "{\"id\":\"x\"}\n").fails(1, &["line 1 is no CloudEvent", "--data-path"]);
+    publish(&server, &[], "{\"id\":\"x\"}\n")
+        .fails(1, &["line 1 is not a CloudEvent", "--data-path"]);
     publish(&server, &["--type", "t"], "").fails(2, &["--source"]);
     publish(
         &server,

@@ -181,7 +181,7 @@ fn ephemeral(home: &Home) -> Dev {
 fn failures_say_what_is_next() {
     let home = Home::new(&deliver::manifest("timeout: 5s", "attempts: 2"));
     let mut dev = ephemeral(&home);
-    let store = dev.hears("(removed in the end)");
+    let store = dev.hears("(removed at the end)");
     let store = store.split_whitespace().nth(1).unwrap().to_owned();
     assert!(std::path::Path::new(&store).is_dir());
     let play = |script: &str| json!({ "do": script }).to_string();
@@ -213,7 +213,7 @@ fn failures_say_what_is_next() {
 fn a_hangup_ends_it_and_its_builds() {
     let home = Home::new("version: 1\n");
     let mut dev = ephemeral(&home);
-    let store = dev.hears("(removed in the end)");
+    let store = dev.hears("(removed at the end)");
     let store = store.split_whitespace().nth(1).unwrap().to_owned();
     assert!(dev.end_by(Signal::HUP).success());
     assert!(!std::path::Path::new(&store).exists(), "{store}");

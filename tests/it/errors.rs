@@ -151,7 +151,7 @@ fn explain_prints_the_page_and_lists_them_all() {
     let none = run(&["explain", "EB9999"]);
     assert_eq!((none.code, none.out.as_str()), (2, ""), "{}", none.err);
     assert!(
-        none.err.contains("`edgebus explain` lists them all"),
+        none.err.contains("`edgebus explain` lists all codes"),
         "{}",
         none.err
     );

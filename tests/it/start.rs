@@ -240,7 +240,7 @@ fn a_hangup_reads_the_secrets_anew_and_kills_nobody() {
     wait_for("the new secret", || says("KEY").contains("7 bytes"));
     let log = told(&home, "log");
     assert!(
-        log.contains("the secrets were read anew; 1 of the functions got other values"),
+        log.contains("the secrets were read again; 1 of the functions got new values"),
         "{log}"
     );
     server.signal(Signal::HUP);

@@ -128,7 +128,7 @@ fn an_event_that_the_bus_refuses_costs_no_other_event() {
         1,
         &[
             "error[EB0321]: line 2: the bus answered 409",
-            "--skip-invalid passes over it",
+            "--skip-invalid skips it",
             "2 new (#2 to #3)",
         ],
     );

@@ -98,8 +98,8 @@ pub(super) async fn build_with(
     run(shell, command, progress).await
 }
 
-/// What tells cargo to build into another folder than `target`: a variable, or a configuration file of
-/// `folder`, of one above it, or of the user.
+/// What makes cargo build into another folder than `target`: a variable, or a configuration file of `folder`,
+/// of one above it, or of the user.
 pub(super) fn target_dir(folder: &Path) -> Option<String> {
     let variables = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
     let set = variables
@@ -176,7 +176,7 @@ async fn run(mut command: Command, name: &str, progress: &Progress) -> Result<St
             },
             status = child.wait() => {
                 let rest = async { while let Ok(true) = kept.read(&mut words, progress).await {} };
-                // The rest is what is there; a process that was left behind may hold the end open.
+                // Read what is there. A process that was left behind may keep the pipe open.
                 let _ = tokio::time::timeout(LAST_WORDS, rest).await;
                 break status;
             }
@@ -243,7 +243,7 @@ impl Words {
     }
 }
 
-/// The lines in which cargo and rustup tell how far they are.
+/// The progress lines of cargo and rustup.
 const PROGRESS: [&str; 16] = [
     "Adding",
     "Blocking",
@@ -263,7 +263,7 @@ const PROGRESS: [&str; 16] = [
     "info:",
 ];
 
-/// `text` without the lines that only tell progress.
+/// `text` without progress lines.
 fn without_progress(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {

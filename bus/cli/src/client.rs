@@ -9,13 +9,13 @@ use edgebus_model::Code;
 
 pub(super) use edgebus_client::{Client, Error, STRUCTURED, read};
 
-/// The place where the next page of a log begins, as a page tells it; `None` at the end.
+/// The position after which the next page of a log begins, from a page's `next`. `None` at the end.
 ///
 /// # Errors
 /// [`Error::Unreadable`]: it is not a position. Ending there would silently skip the rest.
 pub(super) fn next_after(next: Option<&str>) -> Result<Option<u64>, Error> {
     let position = |next: &str| {
-        let unreadable = |_| Error::Unreadable(format!("`{}` is no position", plain(next)));
+        let unreadable = |_| Error::Unreadable(format!("`{}` is not a position", plain(next)));
         next.parse().map_err(unreadable)
     };
     next.map(position).transpose()
@@ -100,7 +100,7 @@ pub(super) fn refused_entry(mut problem: Problem, index: usize) -> Failure {
     }
 }
 
-/// An error on a line of its own; `None` if the problem's detail said it already.
+/// An error on its own line. `None` if the problem's detail says it already.
 fn line(error: &InputError, detail: &str) -> Option<String> {
     let InputError {
         pointer, reason, ..

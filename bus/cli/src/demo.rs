@@ -30,9 +30,9 @@ const DELIVERIES_MAX: Duration = Duration::from_secs(60);
   edgebus demo
   edgebus demo --keep          leave it running, to look around with the other commands
 
-The store is in a temporary folder, and removed in the end.")]
+The store is in a temporary folder and is removed at the end.")]
 pub(super) struct Arguments {
-    /// Leave the bus running until it is stopped with Ctrl-C.
+    /// Keep the bus running until it is stopped with Ctrl-C.
     #[arg(long)]
     keep: bool,
     /// Where to listen; a free port is taken if this one is not free.
@@ -71,7 +71,7 @@ pub(super) async fn run(program: ThisProgram, arguments: Arguments) -> Result<u8
         built_after.as_secs_f64()
     ));
     output::print(&format!(
-        "  store      {} (removed in the end)",
+        "  store      {} (removed at the end)",
         folder.path.display()
     ));
     output::print(&format!(
@@ -257,10 +257,10 @@ fn next_steps(keep: bool, url: &str, samples: &Path, dead: Option<&str>) {
     output::print("Try next:");
     if !keep {
         output::print(&format!(
-            "  {program} demo --keep    the same, and the bus stays for these commands:"
+            "  {program} demo --keep    the same, but the bus keeps running for these commands:"
         ));
     } else {
-        output::print("  (the bus goes on here; stop it with Ctrl-C)");
+        output::print("  (the bus keeps running; stop it with Ctrl-C)");
     }
     // The usual address needs no flag.
     let at = if !keep || url == format!("http://{}", settings::LISTEN) {

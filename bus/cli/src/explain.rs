@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let code = Code::find(text).ok_or_else(|| {
         Failure::usage(format!(
-            "`{}` is no error code of this release; `edgebus explain` lists them all",
+            "`{}` is not an error code of this release; `edgebus explain` lists all codes",
             text.escape_debug()
         ))
     })?;

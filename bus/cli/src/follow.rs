@@ -48,7 +48,7 @@ pub(super) async fn next_of<T: DeserializeOwned>(
             Followed::Missed(words) => note(&format!("note: {}", plain(&words))),
             Followed::Lost(words) => {
                 let words = plain(&words);
-                note(&format!("{words}; going on as soon as the bus is back"));
+                note(&format!("{words}; continuing as soon as the bus is back"));
             }
             Followed::AnotherLog => {
                 note("the bus has another log than before: its events are shown from the first on");

@@ -66,7 +66,7 @@ struct Failure {
     code: u8,
     /// What went wrong and what to do.
     message: String,
-    /// Which page tells more; wrong usage has the help instead.
+    /// The page that explains the error. Wrong usage has the help instead.
     page: Option<Code>,
 }
 
@@ -101,7 +101,7 @@ impl Failure {
         }
     }
 
-    /// The same failure with the page that tells more.
+    /// The same failure with the page that explains it.
     fn coded(self, code: Code) -> Self {
         Self {
             page: Some(code),
@@ -163,7 +163,7 @@ enum Command {
     Publish(Box<publish::Arguments>),
     /// List, follow, export and explain events.
     Events(events::Arguments),
-    /// Deploy, inspect, try and tail the logs of functions.
+    /// Deploy, inspect and try functions, and tail their logs.
     Functions(functions::Arguments),
     /// List the active rules, or try one on an event.
     Rules(rules::Arguments),

@@ -30,7 +30,7 @@ pub struct Running {
 pub struct NotStarted {
     /// What went wrong, for people.
     pub message: String,
-    /// Which page tells more.
+    /// The page that explains it.
     pub code: Code,
 }
 

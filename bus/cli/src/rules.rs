@@ -33,7 +33,7 @@ enum Command {
   edgebus rules get outside-bugs
   edgebus rules get outside-bugs -o json")]
     Get(Named),
-    /// Say what one rule makes of an event from a file, and why.
+    /// Say whether one rule matches an event from a file, and why.
     Explain(explain::Arguments),
 }
 

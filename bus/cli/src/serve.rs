@@ -163,7 +163,7 @@ async fn reload(bus: &Bus) {
     let names: Vec<&str> = changed.iter().map(|name| name.as_str()).collect();
     tracing::info!(
         functions = %names.join(", "),
-        "SIGHUP: the secrets were read anew; {} of the functions got other values",
+        "SIGHUP: the secrets were read again; {} of the functions got new values",
         names.len()
     );
 }

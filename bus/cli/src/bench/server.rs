@@ -16,7 +16,7 @@ use crate::output::{self, Progress};
 
 /// How long a bus may take until it is ready: a thousand functions compile on a small machine.
 const READY_MAX: Duration = Duration::from_secs(120);
-/// How often a condition of the bus is looked at again.
+/// How often a condition of the bus is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Builds the functions of tests/guests named and gives the folder of their components.

@@ -22,7 +22,7 @@ pub(super) struct Settlements {
 }
 
 /// Positions without their counterpart that are kept at most; the oldest go first, because flat out most
-/// settlements are never told.
+/// settlements are not sampled.
 const UNJOINED_MAX: usize = 100_000;
 
 impl Settlements {

@@ -38,7 +38,7 @@ const FREE_BYTES_MIN: u64 = 64 << 20;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus init hello && cd hello && edgebus dev
-  edgebus dev --ephemeral --listen 127.0.0.1:0        a new store on a free port, gone in the end
+  edgebus dev --ephemeral --listen 127.0.0.1:0        a new store on a free port, removed at the end
   edgebus dev --manifest samples/edgebus.yaml --no-build")]
 pub(super) struct Arguments {
     /// The manifest; paths in it are relative to its folder.
@@ -49,10 +49,10 @@ pub(super) struct Arguments {
         default_value = "edgebus.yaml"
     )]
     manifest: PathBuf,
-    /// The folder of the store, which is made if it is missing; without it, `.edgebus/data` beside the manifest.
+    /// The folder of the store, created if it is missing. The default is `.edgebus/data` beside the manifest.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Keep the store in a temporary folder, and remove it in the end.
+    /// Keep the store in a temporary folder, and remove it at the end.
     #[arg(long, conflicts_with = "data")]
     ephemeral: bool,
     /// Where to listen; loopback only.
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     /// A folder with a file for each secret; a secret without a file is taken from EDGEBUS_SECRET_<NAME>.
     #[arg(long, env = "EDGEBUS_SECRETS_DIR", value_name = "DIR")]
     secrets: Option<PathBuf>,
-    /// Build nothing; components are taken as they are, and again when they change.
+    /// Build nothing; use components as they are, and again when they change.
     #[arg(long)]
     no_build: bool,
 }
@@ -224,7 +224,7 @@ fn introduce(
         count(summary.rules, "rule")
     ));
     let kept = if arguments.ephemeral {
-        " (removed in the end)"
+        " (removed at the end)"
     } else {
         ""
     };

@@ -96,7 +96,7 @@ struct Job {
 }
 
 impl Project {
-    /// The project of this manifest; nothing is looked at yet.
+    /// The project of this manifest. Nothing is read yet.
     pub(super) fn new(manifest: &Path, secrets: Option<&Path>, builds: bool) -> Self {
         let folder = match manifest.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -138,7 +138,7 @@ impl Project {
         };
         if let Some(why) = self.watcher.blind() {
             let note = format!(
-                "note: not every change is told ({why}), so files are looked at once a second"
+                "note: the system does not report every change ({why}), so files are checked once a second"
             );
             self.note_once(screen, note);
         }
@@ -196,7 +196,7 @@ impl Project {
             }
             for path in watched.iter().filter(|path| !path.exists()) {
                 let note = format!(
-                    "note: {} is not there, and `build.watch` of function `{}` names it",
+                    "note: {} does not exist, but `build.watch` of function `{}` names it",
                     path.display(),
                     function.name
                 );
@@ -238,7 +238,7 @@ impl Project {
                 folders.extend(homes(&component));
             }
             if looks.iter().any(|look| look.cut) {
-                let note = "note: `build.watch` names more files than are looked at, so not every change is seen: name the folders of the sources alone";
+                let note = "note: `build.watch` names too many files, so some changes are not seen: name the folders of the sources alone";
                 self.note_once(screen, note.to_owned());
             }
             digests = looks.iter().map(Look::digests).collect();
@@ -346,7 +346,7 @@ impl Project {
             };
             own.insert(file.clone(), *digest);
             let note = format!(
-                "note: `{command}` writes {} itself, which `build.watch` names; what it writes there asks for no build",
+                "note: `{command}` writes {} itself, which `build.watch` names; these writes start no build",
                 file.display()
             );
             self.note_once(screen, note);
@@ -417,7 +417,7 @@ rules:
   r: { match: { type: [t] }, to: [{ function: a }, { function: b }] }
 ";
 
-    /// A component of the least: what `serve` looks at before the bus does.
+    /// The smallest file that `serve` takes for a component before the bus checks it.
     const HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
 
     struct Home {

@@ -115,7 +115,7 @@ impl Story {
         let margin = margin(stored.as_ref());
         let here = (attempt.bus.to_string(), position);
         let mut text = String::new();
-        // Others have been told in between.
+        // Other events were printed in between.
         if self.last.as_ref() != Some(&here) {
             text = head(&margin, &attempt.bus, &attempt.kind, position);
             text.push('\n');
@@ -187,7 +187,7 @@ fn data(data: &Data) -> Option<String> {
     match data {
         Data::Absent => None,
         Data::Json(bytes) => {
-            // Line breaks of a pretty-printed text would tell nothing.
+            // Line breaks of pretty-printed JSON don't help here.
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(DATA_CHARACTERS_MAX * 8)]);
             let words: Vec<&str> = text.split_whitespace().collect();
             Some(cut(&words.join(" "), DATA_CHARACTERS_MAX))
@@ -213,7 +213,7 @@ fn outcome(attempt: &AttemptEnded, stored: Option<&StoredEvent>) -> String {
             paint(RED, &text)
         }
         (None, Some(at)) => {
-            // By the bus's own clock, which told the age as well.
+            // By the bus's clock, which also measured the age.
             let wait = stored.map_or(0, |stored| {
                 at.ms_since(stored.accepted_at)
                     .saturating_sub(attempt.age_ms)

@@ -25,7 +25,7 @@ const FILLED_BY_TOOLS: [&str; 4] = ["target", "node_modules", "__pycache__", "di
 pub(super) struct Look {
     /// Every folder in which a change may happen.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// More files or folders than are looked at.
+    /// There are more files or folders than are checked.
     pub(super) cut: bool,
     files: BTreeSet<PathBuf>,
     /// Folders by number, so that links that lead around in a ring end.

@@ -25,7 +25,7 @@ pub(super) struct Watcher {
     /// With the folder's number on its disk: one of the same name may have taken its place.
     watched: BTreeMap<PathBuf, (u64, u64)>,
     woken: Arc<Notify>,
-    /// Why not every change is told.
+    /// Why some changes are not reported.
     blind: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Watcher {
         new
     }
 
-    /// Why changes are looked for once a second instead of being told, if that is so.
+    /// Why changes are checked once a second, if the system does not report them.
     pub(super) fn blind(&self) -> Option<&str> {
         self.blind.as_deref()
     }

@@ -36,7 +36,7 @@ enum Command {
     Ls(List),
     /// Show one event and what became of it.
     Get(get::Arguments),
-    /// Say what each rule makes of one event, and why.
+    /// Say which rules match one event, and why.
     Explain(explain::Arguments),
     /// Show the newest events, and follow.
     Tail(tail::Arguments),
@@ -215,7 +215,7 @@ fn nothing(bus: &str, filter: &Filter, between: bool) -> String {
     let bus = output::plain(bus);
     if between || filter.is_set() {
         return format!(
-            "no event on bus `{bus}` is like that; all of them: edgebus events ls --bus {bus}"
+            "no event on bus `{bus}` matches; to list all events: edgebus events ls --bus {bus}"
         );
     }
     format!(

@@ -32,7 +32,7 @@ are ordered by the time at which they were accepted.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Go on with the events that come, until it is stopped with Ctrl-C.
+    /// Continue with new events, until stopped with Ctrl-C.
     #[arg(long, short)]
     follow: bool,
     /// How many of the newest events to begin with.

@@ -10,7 +10,7 @@ use crate::client::{self, Client, Error};
 use crate::output::{self, Progress, plain};
 use edgebus_api::PAGE_ROWS_MAX;
 
-/// Events with the id that are told apart.
+/// Events with the id that are compared.
 const FOUND_MAX: usize = 100;
 /// Events that a message names.
 const NAMED_MAX: usize = 5;

@@ -44,7 +44,7 @@ pub(super) struct Arguments {
         default_value = "/invoke"
     )]
     source: String,
-    /// The bus that the function is told, and that what it emits would go to.
+    /// The bus that the function sees, and to which its events would go.
     #[arg(long, value_name = "BUS", default_value = DEFAULT_BUS)]
     bus: String,
     #[command(flatten)]

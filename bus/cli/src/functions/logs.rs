@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// The function's name.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Go on with the attempts that end, until it is stopped with Ctrl-C.
+    /// Continue with new attempts, until stopped with Ctrl-C.
     #[arg(long, short)]
     follow: bool,
     /// Only attempts that started at this time or later: RFC 3339, or how long ago, as in 15m.
@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         let shown = logs.print_new(history, count)?;
         if shown == 0 {
             output::note(&format!(
-                "no such attempts of `{}`; what is deployed: edgebus functions ls; what is pending: edgebus deliveries ls",
+                "no such attempts of `{}`; to list functions: edgebus functions ls; to list pending deliveries: edgebus deliveries ls",
                 output::plain(&arguments.name)
             ));
         }

@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-/// Where the first line of the manifest tells editors to look.
+/// The path of the schema that the manifest's first line names for editors.
 const SCHEMA: &str = ".edgebus/edgebus.schema.json";
 
 fn renew_sdk(folder: &Path) -> Result<u8, Failure> {

@@ -3,15 +3,15 @@
 //! The files are real ones, in `templates/`; where one would mean something to cargo or git in this
 //! repository its name ends in `.in` there.
 
-/// What stands in a file where the project's name goes.
+/// The placeholder for the project's name in a template.
 const NAME: &str = "{{project}}";
 
 /// The templates.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Template {
-    /// One function that greets whoever an event names.
+    /// One function that greets the person that an event names.
     Rust,
-    /// Two functions in a row: alarms from sensor readings, and maintenance after too many of them.
+    /// Two functions in a chain: alarms from sensor readings, and maintenance after too many alarms.
     Sensors,
 }
 

@@ -38,7 +38,7 @@ const STORY_COLUMN: usize = 12;
 /// Progress of a step that can take more than a second: a spinner on a terminal, plain lines elsewhere.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
-    /// Whether steps are told where there is no terminal.
+    /// Whether steps are printed if there is no terminal.
     tells: bool,
     /// Shows the bar later, if it is still wanted then.
     waking: Option<tokio::task::JoinHandle<()>>,
@@ -124,12 +124,12 @@ impl Progress {
         }
     }
 
-    /// What a start tells goes here: a new step is said, and how far it is shown.
+    /// Receives the progress of a start: prints each new step, and shows its detail.
     #[must_use]
     pub(super) fn of_start(self: &Arc<Self>) -> edgebus_model::Progress {
         let (shown, last) = (self.clone(), Mutex::new(""));
         edgebus_model::Progress::new(move |step, detail| {
-            // Held for a comparison; a teller that panicked took nothing along.
+            // Held for a comparison only; a thread that panicked left no partial value.
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
             if *last != step {
                 *last = step;
@@ -270,7 +270,7 @@ pub(super) enum Format {
 /// The flag that chooses the format.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct Output {
-    /// How to print: for people, or as the API gives it.
+    /// Output format: text for people, or the API's data.
     #[arg(
         short = 'o',
         long = "output",

@@ -98,7 +98,7 @@ pub(crate) struct Pieces {
     width_max: Option<u16>,
 }
 
-/// Which columns stand in a row, how wide each is, and which one goes below.
+/// Which columns are in a row, how wide each is, and which one goes below.
 struct Layout {
     shown: Vec<(usize, u16)>,
     below: Option<usize>,

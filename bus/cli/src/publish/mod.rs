@@ -423,7 +423,7 @@ impl Each<'_> {
                     format!("{}{colon}{}", input_error.pointer, input_error.reason)
                 }).collect();
                 unfit(format!(
-                    "{place} is no CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
+                    "{place} is not a CloudEvent: {}; or map it: --type TEMPLATE --source TEMPLATE --data-path JSONPATH",
                     if errors.is_empty() { error.message } else { errors.join("; ") }
                 ))
             })?,

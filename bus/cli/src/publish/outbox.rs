@@ -26,7 +26,7 @@ const LINGER: Duration = Duration::from_millis(100);
 /// The time between two attempts to reach a bus that is away: at first, and at last.
 const RETRY: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(2);
-/// Skipped lines that are told one by one.
+/// Skipped lines that are reported one by one.
 const SKIPPED_TOLD: u64 = 20;
 
 /// What a run came to.
@@ -267,7 +267,7 @@ impl<'a> Outbox<'a> {
     /// Skips what can't be published, if that is asked for.
     pub(super) fn unfit(&mut self, failure: Failure) -> Result<(), Failure> {
         if !self.skip_invalid {
-            let hint = "--skip-invalid passes over it";
+            let hint = "--skip-invalid skips it";
             return Err(Failure {
                 message: format!("{}; {hint}", failure.message),
                 ..failure
@@ -277,7 +277,7 @@ impl<'a> Outbox<'a> {
         match self.counts.skipped {
             ..=SKIPPED_TOLD => output::note(&format!("skipped: {}", failure.message)),
             number if number == SKIPPED_TOLD + 1 => {
-                output::note("more lines are skipped; they are counted, and told no more");
+                output::note("more lines are skipped; from here on they are only counted");
             }
             _ => {}
         }

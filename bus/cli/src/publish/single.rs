@@ -90,7 +90,7 @@ fn data(typed: &str, content_type: &str) -> Result<Data, Failure> {
     Ok(Data::Json(Bytes::from(bytes)))
 }
 
-/// What the file holds; the bus tells how large data may be.
+/// The content of the file. The bus checks its size.
 fn read(file: &str) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file == "-" {

@@ -14,7 +14,7 @@ const LINES_PARSED: u64 = 16;
 /// What some programs put in front of UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A value as it stands in the input, or why it is none.
+/// A value as it is in the input, or why it is not one.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Value {
     /// The line on which it begins, counted from 1.
@@ -250,7 +250,7 @@ fn without_line_break(mut json: Vec<u8>) -> Vec<u8> {
     json
 }
 
-/// How deep the end of a text is in JSON, as far as its quotes and brackets tell.
+/// The nesting depth at the end of a text, by its quotes and brackets.
 #[derive(Default)]
 struct Nesting {
     depth: i64,

@@ -74,7 +74,8 @@ impl Configuration {
         ))
     }
 
-    /// Applies it to a bus that has just started on the store in `data`, and tells what changed, in lines.
+    /// Applies it to a bus that has just started on the store in `data`, and returns lines that say what
+    /// changed.
     ///
     /// # Errors
     /// The bus refuses it; what was active stays.
@@ -89,7 +90,7 @@ impl Configuration {
         // Without the note the next start applies the file again, which is right and not needed.
         let note = data.join(NOTE);
         if let Err(error) = write(&note, &format!("{}\n{now}\n", self.digest().to_hex())) {
-            tracing::warn!(file = %note.display(), %error, "that the manifest was applied can't be noted");
+            tracing::warn!(file = %note.display(), %error, "can't write the note that the manifest was applied");
         }
         let changes = match plan.changes.len() {
             0 => "nothing differs from the active one".to_owned(),

@@ -191,7 +191,7 @@ fn write_output(facts: &mut Facts, output: &str) {
     }
 }
 
-/// An outcome in words, where its class alone does not say it.
+/// An outcome in words, if its class alone is not clear.
 fn words(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Success => "the function returned success",

@@ -87,8 +87,8 @@ fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<InputError>> {
             let member = found.pointer.trim_start_matches('/');
             found.reason = match member {
                 "" if found.reason.starts_with("is ") => format!("{label} {}", found.reason),
-                "" => format!("{label} is no CloudEvent: {}", found.reason),
-                member => format!("{label} is no CloudEvent: `{member}` {}", found.reason),
+                "" => format!("{label} is not a CloudEvent: {}", found.reason),
+                member => format!("{label} is not a CloudEvent: `{member}` {}", found.reason),
             };
             if found.remedy.is_empty() {
                 EVENT_REMEDY.clone_into(&mut found.remedy);
@@ -97,7 +97,7 @@ fn decode(json: &Bytes, label: &str) -> Result<Event, Vec<InputError>> {
         };
         if error.errors.is_empty() {
             vec![input_error(
-                format!("{label} is no CloudEvent: {error}"),
+                format!("{label} is not a CloudEvent: {error}"),
                 EVENT_REMEDY,
             )]
         } else {

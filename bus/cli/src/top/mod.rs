@@ -24,13 +24,13 @@ use screen::Asked;
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
-    /// Time between two looks, in seconds.
+    /// Time between two updates, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     every: f64,
-    /// What comes first.
+    /// The order of the rows.
     #[arg(long, value_enum, default_value_t = Sort::Rate)]
     sort: Sort,
-    /// Take one look (two, so that there are rates), print it and end.
+    /// Print the rates once and end.
     #[arg(long)]
     once: bool,
 }

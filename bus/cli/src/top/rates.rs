@@ -179,7 +179,7 @@ fn order(left: &Row, right: &Row, sort: Sort) -> std::cmp::Ordering {
     }
 }
 
-/// A rate with as many digits as it has to tell.
+/// A rate with a useful number of digits.
 fn number(rate: f64) -> String {
     match rate {
         0.0 => "0".to_owned(),

@@ -78,7 +78,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
         .map(|(bus, _)| bus)
     {
         output::note(&format!(
-            "the log of bus `{bus}` is too long to look through, so nothing is said of its types"
+            "the log of bus `{bus}` is too long to search, so its types are not checked"
         ));
     }
     checked.warnings.sort_by_key(|warning| warning.error.place);

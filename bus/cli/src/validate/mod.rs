@@ -105,7 +105,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
 /// What the manifest is read for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// To be looked at: a component that has yet to be built is no error.
+    /// To be checked only: a component that is not built yet is not an error.
     Look,
     /// To be applied by this process: every component and secret must be there.
     Run,

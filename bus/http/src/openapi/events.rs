@@ -90,7 +90,7 @@ fn publishing(id: &'static str, summary: &'static str, limits: &Limits) -> Opera
         .coded_problem(
             Cause::Handle(Kind::Invalid),
             Code::EventInvalid,
-            "An event is no CloudEvent, or its data can't be read by a rule; nothing was stored.",
+            "An event is not a CloudEvent, or its data can't be read by a rule; nothing was stored.",
         )
         .coded_problem(
             Cause::Handle(Kind::Invalid),

@@ -116,7 +116,7 @@ pub(crate) fn invoke(limits: &Limits) -> Operation {
         .query::<api::InvokeQuery>()
         .takes_json::<api::Event>(body.clone(), "application/cloudevents+json")
         .answers_json::<api::Trial>(200, "What came of it.")
-        .coded_problem(INVALID, Code::EventInvalid, "The body is no CloudEvent.")
+        .coded_problem(INVALID, Code::EventInvalid, "The body is not a CloudEvent.")
         .problem(BUSY, format!("{} functions are being tried.", limits.trials_max));
     function(binary(operation, body))
         .problem(

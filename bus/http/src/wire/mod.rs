@@ -97,7 +97,7 @@ pub fn decode_structured(json: &Bytes) -> Result<Event, Error> {
     let mut errors = Errors::default();
     match envelope::decode_one(json, &mut errors) {
         Some(event) if errors.list.is_empty() => Ok(event),
-        _ => Err(Error::invalid("this is no CloudEvent", errors.list).coded(Code::EventInvalid)),
+        _ => Err(Error::invalid("this is not a CloudEvent", errors.list).coded(Code::EventInvalid)),
     }
 }
 
