@@ -39,7 +39,7 @@ pub fn list_keys(prefix: &str, after: Option<&str>, limit: u32) -> Vec<String> {
     host::list_keys(prefix, after, limit)
 }
 
-/// Puts `new` under `key` if the value is `expected`, where `None` means no value; tells whether it was.
+/// Puts `new` under `key` if the value is `expected`, where `None` means no value. Returns whether it was.
 pub fn compare_and_set(key: &str, expected: Option<&[u8]>, new: Option<&[u8]>) -> bool {
     host::compare_and_set(key, expected, new)
 }

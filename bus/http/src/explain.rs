@@ -18,7 +18,7 @@ use edgebus_model::{Code, Name, RuleConfig};
 
 /// Rules of one answer.
 pub(super) const RULES_MAX: usize = 1_000;
-/// Bytes of the event that one answer looks at, all its rules together.
+/// Bytes of the event that one answer reads, for all its rules together.
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 /// An answer whose filters have taken more steps than this ends.
 const STEPS_MAX: u64 = 5_000_000;
@@ -147,8 +147,8 @@ fn explain(
     })
 }
 
-/// No verdict on an event of the log: its data was taken in when no rule looked at it, or the rule was
-/// applied by another release.
+/// There is no verdict on an event of the log: no rule read its data when it was published, or another
+/// release applied the rule.
 fn refused(rule: &RuleConfig, error: &Unjudged) -> Problem {
     let code = match error {
         Unjudged::Event(_) => Code::EventInvalid,

@@ -19,7 +19,7 @@ const STORAGE_FULL_RETRY_SECONDS: u64 = 30;
 /// `Retry-After` when the outcome is unknown or the bus is not ready, in seconds.
 const RESTART_RETRY_SECONDS: u64 = 1;
 
-/// What went wrong, as far as HTTP tells it apart.
+/// What went wrong, as HTTP distinguishes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cause {
     /// What the handle answered.
@@ -238,7 +238,7 @@ impl Problem {
         }
     }
 
-    /// The same problem with a code that tells more than its cause does.
+    /// The same problem with a code that is more exact than its cause.
     pub(crate) fn coded(self, code: Code) -> Self {
         Self { code, ..self }
     }
@@ -406,7 +406,7 @@ mod tests {
         check(Cause::PositionAhead, 409, false);
     }
 
-    /// What the list has to be, told by a match that does not compile where a cause is missing.
+    /// The complete list. This match does not compile if a cause is missing.
     #[test]
     fn the_list_of_causes_is_whole() {
         let after = |cause: Cause| match cause {

@@ -62,7 +62,7 @@ fn target(target: &TargetConfig) -> api::Target {
     }
 }
 
-/// A pattern as the manifest takes it; its errors are told below `/match`.
+/// A pattern as in the manifest. Its errors point below `/match`.
 pub(super) fn parsed(pattern: &str) -> Result<Pattern, Problem> {
     parse_pattern(pattern).map_err(|all| errors_of("the pattern can't be read", "/match", all))
 }

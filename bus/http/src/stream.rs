@@ -49,7 +49,7 @@ pub(super) async fn open(call: Call) -> Answer {
         rows: 1,
         _place: place,
     };
-    // A bus that isn't there is told with a status, before the stream begins.
+    // A missing bus is reported with a status, before the stream begins.
     let first = cursor.read().await?;
     Ok(sse::answer(
         Some(first).filter(|bytes| !bytes.is_empty()),
@@ -82,7 +82,7 @@ impl Cursor {
             write_message(&mut out, stored.position, &json);
         }
         if page.seen > self.after && out.is_empty() {
-            // Nothing was wanted: a reader that comes back need not look at it again.
+            // No event matched. A reader that comes back need not read them again.
             out.extend_from_slice(format!("id: {}\n\n", page.seen).as_bytes());
         }
         self.after = page.seen;

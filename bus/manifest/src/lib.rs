@@ -108,7 +108,7 @@ fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
     })
 }
 
-/// What a section declares; the names also of what is invalid, so that one error is not told twice.
+/// What a section declares. The names include invalid entries, so that one error is not reported twice.
 struct Section<T> {
     items: Vec<T>,
     names: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Errors: a coarse kind that says what to do next, a code whose page tells more, and a message for people.
+//! Errors: a coarse kind that says what to do next, a code with a page, and a message for people.
 //!
 //! The store and the runtime have kinds of their own, in one shape ([`Failed`]). The handle's error also lists
 //! what is wrong with an input.

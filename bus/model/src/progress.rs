@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 type Listener = dyn Fn(&'static str, &str) + Send + Sync;
 
-/// Is told a step's name and how far it is, as in `("compiling functions", "2 of 5: triage")`.
+/// Called with a step's name and its progress, as in `("compiling functions", "2 of 5: triage")`.
 #[derive(Clone)]
 pub struct Progress(Arc<Listener>);
 

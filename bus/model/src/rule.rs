@@ -21,7 +21,7 @@ pub struct BusConfig {
 /// What happens to an event whose (source, id) is known with another type, subject or data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Differing {
-    /// It is refused, and its publisher is told where the first one is.
+    /// It is refused, and the answer names the position of the first one.
     #[default]
     Refuse,
     /// It counts as a duplicate, and its content is dropped.

@@ -299,7 +299,7 @@ async fn check_metrics(subject: &dyn Subject) {
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
-    // What can't be counted is told, and ends nothing.
+    // A count that is dropped is reported, and does not end the attempt.
     let script = "tick 9\ntick 9\ntick a";
     let invoked = run(subject, script, 1, limits, &mut bus).await;
     assert_eq!(invoked.outcome, Outcome::Success);

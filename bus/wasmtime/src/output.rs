@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// Bytes of a panic's own words that are kept.
 const PANIC_BYTES_MAX: usize = 2 << 10;
-/// Bytes of a line that are looked at for the beginning of a panic.
+/// Bytes of a line that are searched for the beginning of a panic.
 const LINE_BYTES_MAX: usize = 512;
 /// Room for the line that says how much was left out.
 const GAP_BYTES_MAX: usize = 48;
@@ -146,7 +146,7 @@ fn join(head: &str, tail: &str, dropped: usize, bytes_max: usize) -> String {
     format!("{kept_head}{newline}… {left_out} bytes left out …\n{kept_tail}")
 }
 
-/// What a function said of its own end.
+/// A function's own message about its end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) enum LastWords {
     /// A panic: where it was, and its message, perhaps of several lines.

@@ -12,7 +12,7 @@
 use edgebus_sdk::{Emit, Event, Failure, config, function, log};
 use serde::{Deserialize, Serialize};
 
-/// The part of a webhook's payload that is looked at.
+/// The part of a webhook's payload that this function reads.
 #[derive(Deserialize)]
 pub struct Payload {
     action: String,

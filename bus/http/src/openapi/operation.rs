@@ -203,7 +203,7 @@ impl Operation {
         self.coded_problem(cause, cause.code(), when)
     }
 
-    /// A way in which it is refused that has a code of its own.
+    /// A refusal with its own code.
     pub(super) fn coded_problem(
         mut self,
         cause: Cause,

@@ -29,7 +29,7 @@ pub(super) fn example_name(cause: Cause, code: Code) -> String {
     format!("{}-{code}", cause.slug())
 }
 
-/// The codes that problems have which tell more than their cause.
+/// Codes of problems that are more exact than their cause.
 const FINER: [(Cause, Code); 10] = [
     (INVALID, Code::EventInvalid),
     (INVALID, Code::FanOutTooLarge),

@@ -180,7 +180,8 @@ impl Activity {
         }
     }
 
-    /// True while a request is open whose client can be looked at: over HTTP/2 a client says more.
+    /// True while a request is open and the socket shows whether its client is there. Not over HTTP/2, where
+    /// a client sends other frames.
     pub(super) fn is_busy(&self) -> bool {
         self.open.load(Relaxed) > 0 && !self.http2.load(Relaxed)
     }

@@ -23,7 +23,7 @@ pub(crate) enum Access {
 
 /// Places that one address may have among those for observers.
 const HEALTH_ONLY_PER_ADDRESS_MAX: usize = 4;
-/// Connections that are looked at for one that gives way.
+/// Connections that are checked to find one to close.
 const LOOKED_AT_MAX: usize = 8;
 
 /// The connections that are open.
@@ -92,7 +92,7 @@ impl ConnectionLimiter {
         })
     }
 
-    /// Lets one connection give way that waits for its client: the system has no more sockets.
+    /// Closes one connection that waits for its client, because the system has no more sockets.
     pub(super) fn give_up_one(&self) {
         let mut connections = self
             .connections

@@ -108,7 +108,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often a connection is looked at: each time limit is kept to within a quarter of the shortest.
+    /// How often a connection is checked: each time limit is exact to a quarter of the shortest one.
     pub(super) fn tick(&self) -> Duration {
         let shortest = self
             .first_byte_ms_max

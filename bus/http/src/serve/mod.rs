@@ -53,7 +53,7 @@ const SEND_BYTES_MAX: usize = 64 << 10;
 const WINDOW_BYTES: u32 = 256 << 10;
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
-/// Requests that an HTTP/2 client may reset before they were looked at (rapid reset).
+/// Requests that an HTTP/2 client may reset before they were read (rapid reset).
 const RESETS_MAX: usize = 20;
 
 /// Answers one request.

@@ -129,7 +129,7 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// The parser's words without its place, which is told apart.
+/// The parser's message without its place, which is given separately.
 pub(super) fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let words = text.split(" at line ").next().unwrap_or(&text);

@@ -49,7 +49,7 @@ pub struct Metrics<'a> {
     recorded: Recorded,
     /// Names that the totals don't have yet.
     new_names: usize,
-    /// True once the function was told that something is dropped.
+    /// True once a line has said that something was dropped.
     told: bool,
 }
 

@@ -137,7 +137,7 @@ fn end_with_parent() {
     std::process::exit(1);
 }
 
-/// Limits this process. What the system refuses to limit stays as it was: the bus looks at the time, too.
+/// Limits this process. A limit that the system refuses is skipped, because the bus also watches the time.
 fn confine(job: &Job) {
     let seconds = job.time_max.as_secs().saturating_add(1);
     limit(Resource::Cpu, seconds);

@@ -93,7 +93,7 @@ pub(super) struct Compiler {
     bounds: child::Bounds,
 }
 
-/// One component; whoever is in first makes it, and the others wait at the gate.
+/// One component. The first one who asks compiles it; the others wait.
 #[derive(Default)]
 pub(super) struct InProgress {
     /// Held while it is made. It has the last answer for those that waited meanwhile.
