@@ -501,6 +501,7 @@ mod tests {
             host_failures: 0,
             claims: 0,
             order_key: None,
+            redriven: None,
             attempts: Vec::new(),
         })
     }
