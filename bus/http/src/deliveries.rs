@@ -139,6 +139,7 @@ fn filter(asked: &api::DeliveryFilter) -> DeliveryFilter {
         function: asked.function.clone(),
         rule: asked.rule.clone(),
         since: query::moment(asked.since.as_deref()),
+        ..DeliveryFilter::default()
     }
 }
 

@@ -4,6 +4,7 @@
 mod availability;
 mod clock;
 mod corrupt;
+mod jobs;
 mod metrics;
 mod newest;
 mod portions;
