@@ -61,6 +61,9 @@ impl CatalogState {
             Step::Append(_)
             | Step::Settle(_)
             | Step::Claim { .. }
+            | Step::StartJob(_)
+            | Step::Advance(_)
+            | Step::ControlJob { .. }
             | Step::Clock(_)
             | Step::Quarantine { .. }
             | Step::NoteCheck { .. }

@@ -18,6 +18,7 @@ mod conformance;
 pub mod counts;
 pub mod error;
 mod integrity;
+pub mod job;
 pub mod memory;
 pub mod page;
 pub mod redb;
@@ -29,15 +30,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use edgebus_model::{
-    Attempt, BusConfig, BusId, ClockReading, Data, DeadLetter, DeadReason, Delivery, DeliveryKey,
-    Digest, Event, FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running,
-    Subscription, SubscriptionId, Succeeded, Timestamp,
+    Attempt, BusConfig, BusId, ClockReading, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest,
+    Event, FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position, Revision,
+    RuleConfig, Running, Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
-pub use integrity::{Corruption, Moved, Quarantined, RecordId};
+pub use integrity::{Checked, Corruption, Moved, Quarantined, RecordId, Verified, hollow_event};
+pub use job::{Advance, Advanced, JobEffect, JobEnd, StartJob};
 pub use page::{Direction, Page, Rows};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
@@ -155,6 +157,16 @@ pub trait Store: Send + Sync + 'static {
         from: Option<DeliveryKey>,
         page: Page,
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error>;
+
+    /// One job; `None` if there never was one of this number, or it ended long ago.
+    /// # Errors
+    /// As every read.
+    fn job(&self, id: JobId) -> Result<Option<Job>, Error>;
+
+    /// A page of jobs, in the order of their numbers.
+    /// # Errors
+    /// As every read.
+    fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error>;
 
     /// How much a bus's log holds.
     /// # Errors
@@ -322,6 +334,20 @@ pub enum Step {
     Retire(Vec<SubscriptionId>),
     /// Make a change of the catalog that [`Store::plan`] planned.
     Change(Arc<Change>),
+    /// Make a job; denied while [`Job::UNENDED_MAX`] have not ended. Of those that have, [`Job::ENDED_KEPT`] are
+    /// kept.
+    StartJob(Box<StartJob>),
+    /// Move a job, together with what that leads to; stale if it is not at that place or does not run.
+    Advance(Box<Advance>),
+    /// Tell a job something; denied if it has ended, stale if there is none of this number.
+    ControlJob {
+        /// Which one.
+        job: JobId,
+        /// What it is told.
+        control: JobControl,
+        /// When.
+        now: Timestamp,
+    },
     /// Leave a reading of the clock for the next start. From here on its gaps lengthen the dedupe windows.
     Clock(ClockReading),
     /// Move those of the records to quarantine that are corrupt, and make whole what depended on them. At
@@ -451,23 +477,6 @@ pub struct Deploy {
     pub now: Timestamp,
 }
 
-/// The event in a dead letter whose own event could not be read back: every attribute empty and no
-/// data, so that it is no CloudEvent and nothing can mistake it for one.
-#[must_use]
-pub fn hollow_event() -> Event {
-    Event {
-        id: String::new(),
-        source: String::new(),
-        kind: String::new(),
-        subject: None,
-        time: None,
-        data_content_type: None,
-        data_schema: None,
-        extensions: Vec::new(),
-        data: Data::Absent,
-    }
-}
-
 /// What came of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepOutcome {
@@ -477,7 +486,8 @@ pub enum StepOutcome {
     Settled(Vec<(BusId, Appended)>),
     /// Of a claim: the delivery as it is now, with its raised fence and one more claim.
     Claimed(Box<Pending>),
-    /// Of a settlement or claim: the delivery is gone or another attempt's; nothing was written.
+    /// Of a settlement or claim: the delivery is gone or another attempt's. Of an advance: the job is elsewhere or does
+    /// not run. Of a control: there is no such job. Nothing was written.
     Stale,
     /// Of a settlement: state that the attempt saw has changed; nothing was written.
     Conflict,
@@ -491,7 +501,11 @@ pub enum StepOutcome {
         /// Counts changes of buses, functions and rules from 1.
         version: u64,
     },
-    /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
+    /// Of a new job, or a control: the job as it is now.
+    Job(Box<Job>),
+    /// Of an advance: it took place.
+    Advanced(Box<Advanced>),
+    /// Of a change of the catalog, of a new job or a control: it can't be done, and why. Of an append or settlement: it
     /// names a bus or subscription that does not exist, or gives its writes a version that is not a new one,
     /// which is a caller's mistake. Nothing was written.
     Denied(String),
@@ -575,24 +589,4 @@ pub struct Catalog {
     /// Every subscription that is active or was not retired yet; one that has something pending or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,
-}
-
-/// How far the check of a running store is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Checked {
-    /// Records that were looked at.
-    pub records: u64,
-    /// Records that there are, about.
-    pub of: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
-}
-
-/// What a full check saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Verified {
-    /// Records that were read.
-    pub records: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
 }

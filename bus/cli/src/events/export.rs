@@ -169,7 +169,7 @@ fn line(event: &str, position: u64) -> Result<String, Failure> {
 }
 
 /// Where the lines go.
-enum Out {
+pub(crate) enum Out {
     Standard(String),
     File {
         writer: BufWriter<File>,
@@ -179,7 +179,7 @@ enum Out {
 }
 
 /// A file that is not complete yet. Dropping it removes the file.
-struct Half(Option<PathBuf>);
+pub(crate) struct Half(Option<PathBuf>);
 
 impl Drop for Half {
     fn drop(&mut self) {
@@ -194,7 +194,11 @@ impl Drop for Half {
 const STANDARD_BYTES: usize = 64 << 10;
 
 impl Out {
-    fn new(target: Option<&FilePath>) -> Result<Self, Failure> {
+    /// Standard output, or a file that is made under another name first.
+    ///
+    /// # Errors
+    /// The file can't be made.
+    pub(crate) fn new(target: Option<&FilePath>) -> Result<Self, Failure> {
         let Some(target) = target else {
             return Ok(Self::Standard(String::new()));
         };
@@ -214,7 +218,11 @@ impl Out {
         })
     }
 
-    fn write(&mut self, line: &str) -> Result<(), Failure> {
+    /// Writes a line with its end.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn write(&mut self, line: &str) -> Result<(), Failure> {
         match self {
             Self::Standard(text) => {
                 text.push_str(line);
@@ -230,7 +238,10 @@ impl Out {
     }
 
     /// Completes the file: flushes it and gives it its final name.
-    fn finish(self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Standard(text) => output::write(&text),
             Self::File {

@@ -167,16 +167,34 @@ fn delivery(
     let successes = told.attempts.iter().filter(|own| own.1 == Some(true));
     let state = store.delivery(key).map_err(|error| error.to_string())?;
     let made = match state {
-        // A subscription that left the manifest is let go when all of its deliveries have succeeded; they are
-        // not told by key from there on.
+        // A subscription that left the manifest is let go when all of its deliveries have succeeded or were purged;
+        // they are not told by key from there on.
         None if !seen.active.contains(&key.subscription) && (told.ended || seen.cut) => {
-            ends.settled.insert(key);
+            let last = told.attempts.last();
+            let failed = last.is_some_and(|last| last.1 == Some(false));
+            // Of what a commit purged that nobody saw, the last attempt tells how it ended.
+            if !told.purged && !(told.unsure && failed) {
+                ends.settled.insert(key);
+            }
             return Ok(());
         }
         None => return Err("it is nowhere".to_owned()),
         Some(DeliveryState::Pending(_)) => return Err("it is still pending".to_owned()),
+        Some(DeliveryState::Succeeded(settled)) if settled.discarded.is_some() => {
+            if !told.purged && !seen.cut {
+                return Err("it is discarded, and no job let go of it".to_owned());
+            }
+            return Ok(());
+        }
         Some(DeliveryState::Succeeded(settled)) => {
             ends.settled.insert(key);
+            let deaths = settled.delivery.redriven.map_or(0, |again| again.deaths);
+            if deaths != told.redriven && !seen.cut {
+                let times = told.redriven;
+                return Err(format!(
+                    "it died {deaths} times and was redriven {times} times"
+                ));
+            }
             if successes.count() == 0 {
                 return Err("it succeeded, and no attempt did".to_owned());
             }
@@ -184,6 +202,13 @@ fn delivery(
         }
         Some(DeliveryState::Dead(letter)) => {
             ends.dead.insert(key);
+            let (deaths, times) = (letter.deaths(), told.redriven);
+            // A letter whose record was corrupt begins to count anew.
+            if deaths != times + 1 && !seen.cut && !seen.corrupt.contains(&key.position) {
+                return Err(format!(
+                    "it died {deaths} times and was redriven {times} times"
+                ));
+            }
             let last = letter
                 .delivery
                 .attempts

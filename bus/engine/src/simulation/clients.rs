@@ -14,8 +14,10 @@ use crate::clock::Clock;
 use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
-use edgebus_model::{Data, Event};
-use edgebus_store::{Settle, SettleEnd};
+use edgebus_model::{
+    Data, DeliveryKey, Event, JobControl, JobId, JobSpec, JobState, LetterSelection,
+};
+use edgebus_store::{Page, Settle, SettleEnd};
 
 /// What all clients of one life use.
 #[derive(Clone)]
@@ -191,6 +193,87 @@ impl Clients {
         for _ in 0..changes {
             self.sleep(random.below(400)).await;
             self.apply(random.below(16)).await;
+        }
+    }
+
+    /// Redrives and purges dead letters, and tells these jobs to stand still, go on or end.
+    pub(super) async fn jobs(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(400)).await;
+            let limit = random.once_in(2).then(|| 1 + random.below(4));
+            let selection = LetterSelection {
+                limit,
+                ..LetterSelection::default()
+            };
+            let spec = if random.once_in(4) {
+                JobSpec::Purge(selection)
+            } else {
+                JobSpec::Redrive(selection)
+            };
+            let rate = random.once_in(3).then_some(20);
+            let Ok(job) = self.pipeline.start_job(spec, rate, 0).await else {
+                continue;
+            };
+            self.ledger.count("jobs");
+            let told = match random.below(6) {
+                0 | 1 => [JobControl::Pause, JobControl::Resume],
+                2 => [JobControl::Rate(Some(5)), JobControl::Cancel],
+                _ => continue,
+            };
+            for control in told {
+                self.sleep(random.below(200)).await;
+                // It may have ended.
+                let _ = self.pipeline.control_job(job.id, control).await;
+            }
+        }
+    }
+
+    /// Waits until no job runs; those that stand still are ended.
+    async fn end_jobs(&self) {
+        while self.pipeline.live() {
+            let page = Page::forward(9_999, usize::MAX);
+            let jobs = self.pipeline.store().jobs_page(None, page);
+            let jobs = jobs.map_or_else(|_| Vec::new(), |page| page.rows);
+            for job in jobs.iter().filter(|job| job.state == JobState::Paused) {
+                let _ = self.pipeline.control_job(job.id, JobControl::Cancel).await;
+            }
+            if jobs.iter().all(|job| job.state.has_ended()) {
+                return;
+            }
+            self.sleep(50).await;
+        }
+    }
+
+    /// Dead letters that can be redriven.
+    fn letters(&self) -> Vec<DeliveryKey> {
+        let snapshot = self.pipeline.snapshot();
+        let mut keys = Vec::new();
+        for own in snapshot.subscriptions.values().filter(|own| own.active) {
+            let letters = self.pipeline.store().dead_letters(own.id, None, 99_999);
+            let whole = letters.unwrap().into_iter().filter(|own| !own.is_hollow());
+            keys.extend(whole.map(|letter| letter.delivery.key));
+        }
+        keys
+    }
+
+    /// Redrives everything that is dead, while nothing else goes on; none may be forgotten.
+    pub(super) async fn redrive_all(self) {
+        self.end_jobs().await;
+        let letters = self.letters();
+        let spec = JobSpec::Redrive(LetterSelection::default());
+        let Ok(job) = self.pipeline.start_job(spec, None, 0).await else {
+            return self.ledger.seen().broke("no job can be made");
+        };
+        self.end_jobs().await;
+        let mut seen = self.ledger.seen();
+        for key in letters {
+            let by: Option<JobId> = seen
+                .deliveries
+                .get(&name(key))
+                .and_then(|told| told.redriven_by);
+            if by != Some(job.id) {
+                seen.broke(format!("job {} forgot the dead letter {key}", job.id));
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::books::Books;
-use edgebus_model::{DeliveryKey, Position, SubscriptionId, Timestamp};
-use edgebus_store::{Settle, SettleEnd, Step, StepOutcome};
+use edgebus_model::{DeliveryKey, JobId, JobPlace, Position, SubscriptionId, Timestamp};
+use edgebus_store::{Advance, JobEffect, Settle, SettleEnd, Step, StepOutcome};
 
 /// What was seen; shared by all who see something.
 #[derive(Clone, Default)]
@@ -52,6 +52,10 @@ pub(super) struct Seen {
     pub(super) books: Books,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
+    /// Jobs that came to their end by themselves.
+    ended_jobs: BTreeSet<JobId>,
+    /// Where each job is, as its last step that took place left it.
+    places: BTreeMap<JobId, JobPlace>,
 }
 
 /// An event and the answers that its publisher got.
@@ -89,6 +93,15 @@ pub(super) struct DeliveryLog {
     zombie: bool,
     /// When its first attempt began.
     pub(super) first: Option<Timestamp>,
+    /// How often it was redriven, and by which job the last time.
+    pub(super) redriven: u32,
+    pub(super) redriven_by: Option<JobId>,
+    /// The fence that it died under, while it is a dead letter.
+    dead: Option<u32>,
+    /// A job let go of it.
+    pub(super) purged: bool,
+    /// A job may have redriven it in a commit that nobody saw.
+    pub(super) unsure: bool,
 }
 
 impl Ledger {
@@ -143,7 +156,7 @@ impl Seen {
         if told.running {
             wrong.push("two attempts run at the same time".to_owned());
         }
-        if told.ended && !told.zombie {
+        if told.ended && !told.zombie && !told.unsure {
             wrong.push("an attempt began after the delivery's end was durable".to_owned());
         }
         if let Some(due_at) = told.due_at.filter(|due_at| *due_at > now && !told.zombie) {
@@ -152,7 +165,7 @@ impl Seen {
         let begun = told.begun.entry((life, number)).or_default();
         *begun += 1;
         let conflicts = told.conflicts.get(&life).copied().unwrap_or(0);
-        if *begun > 1 + conflicts && !told.zombie {
+        if *begun > 1 + conflicts && !told.zombie && !told.unsure {
             wrong.push(format!("attempt {number} began {begun} times in one life"));
         }
         told.running = true;
@@ -219,6 +232,14 @@ impl Seen {
             self.failed = true;
             // What of it is there, nobody saw.
             self.cut = true;
+            for step in steps {
+                if let Step::Advance(advance) = step {
+                    self.places.remove(&advance.job);
+                    for effect in &advance.effects {
+                        self.told_of(effect).unsure = true;
+                    }
+                }
+            }
             return;
         };
         // Nobody commits a conflict.
@@ -229,6 +250,53 @@ impl Seen {
         for (step, outcome) in steps.iter().zip(outcomes) {
             if let Step::Settle(settle) = step {
                 self.settles(settle, outcome);
+            }
+            if let Step::Advance(advance) = step {
+                self.advances(advance, outcome);
+            }
+        }
+    }
+
+    fn told_of(&mut self, effect: &JobEffect) -> &mut DeliveryLog {
+        let (JobEffect::Redrive { key, .. } | JobEffect::Purge { key, .. }) = effect;
+        self.deliveries.entry(name(*key)).or_default()
+    }
+
+    /// A job moved: from where it was, and what it made pending had ended.
+    fn advances(&mut self, advance: &Advance, outcome: &StepOutcome) {
+        let StepOutcome::Advanced(advanced) = outcome else {
+            return;
+        };
+        *self.counts.entry("steps of jobs").or_default() += 1;
+        let (job, from) = (advance.job, advance.from);
+        let before = self.places.insert(job, advance.to);
+        if before.is_some_and(|before| before != from) {
+            self.broke(format!(
+                "job {job} moved from {from:?}, and was at {before:?}"
+            ));
+        }
+        if advanced.job.state.has_ended() && !self.ended_jobs.insert(job) {
+            self.broke(format!("job {job} ended twice"));
+        }
+        for effect in &advance.effects {
+            if let JobEffect::Purge { fence, .. } = effect {
+                let told = self.told_of(effect);
+                told.purged |= told.dead == Some(*fence);
+            }
+        }
+        for (due_at, key) in &advanced.pending {
+            *self.counts.entry("redriven").or_default() += 1;
+            let told = self.deliveries.entry(name(*key)).or_default();
+            let had_ended = told.ended || told.unsure;
+            told.ended = false;
+            told.due_at = Some(*due_at);
+            told.begun.clear();
+            told.conflicts.clear();
+            told.dead = None;
+            told.redriven += 1;
+            told.redriven_by = Some(job);
+            if !had_ended && !self.cut {
+                self.broke(format!("delivery {key} was redriven before its end"));
             }
         }
     }
@@ -243,7 +311,7 @@ impl Seen {
                 told.settled += 1;
                 let later = told.fence.is_none_or(|fence| settle.fence > fence);
                 told.fence = Some(settle.fence);
-                if told.ended || !later {
+                if (told.ended && !told.unsure) || !later {
                     self.broke(format!(
                         "delivery {name}: a second settlement had an effect"
                     ));
@@ -261,7 +329,11 @@ impl Seen {
                         // A failure of the host spends no attempt: the next one has the same number.
                         told.begun.clear();
                     }
-                    SettleEnd::Done(_) | SettleEnd::Dead { .. } => told.ended = true,
+                    SettleEnd::Done(_) => told.ended = true,
+                    SettleEnd::Dead { .. } => {
+                        told.ended = true;
+                        told.dead = Some(settle.fence + 1);
+                    }
                 }
             }
             StepOutcome::Conflict | StepOutcome::Denied(_) => {

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) events_in_request: u64,
     /// Lives before the last one, which is quiet.
     pub(super) lives: Vec<LifePlan>,
+    /// In the quiet end every dead letter is redriven.
+    pub(super) redrives: bool,
 }
 
 /// One function.
@@ -96,6 +98,8 @@ pub(super) struct LifePlan {
     pub(super) zombies: u64,
     /// An event's record is corrupt while the process is down.
     pub(super) corruption: bool,
+    /// Jobs that somebody makes.
+    pub(super) jobs: u64,
 }
 
 /// How a process ends.
@@ -149,6 +153,8 @@ impl Plan {
         }
         let lives = random.below(4);
         let redb = random.once_in(8);
+        // Apart, so that runs without jobs are what they were.
+        let of_jobs = &mut Random::new(seed ^ 0x0B5);
         Self {
             seed,
             redb,
@@ -171,7 +177,17 @@ impl Plan {
                 4 + usize::try_from(random.below(12)).unwrap()
             },
             events_in_request: if wide { 1 } else { 1 + random.below(6) },
-            lives: (0..lives).map(|_| life(random, redb)).collect(),
+            lives: (0..lives)
+                .map(|_| LifePlan {
+                    jobs: if of_jobs.once_in(2) {
+                        1 + of_jobs.below(6)
+                    } else {
+                        0
+                    },
+                    ..life(random, redb)
+                })
+                .collect(),
+            redrives: of_jobs.once_in(2),
         }
     }
 
@@ -326,5 +342,6 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         changes: sometimes(random, 4),
         zombies: sometimes(random, 24),
         corruption: random.once_in(12),
+        jobs: 0,
     }
 }

@@ -18,8 +18,8 @@ use crate::pipeline::tasks::{Executor, simulated::Simulated};
 use crate::pipeline::{Parts, Pipeline, space};
 use crate::telemetry::Telemetry;
 use edgebus_model::error::Error;
-use edgebus_model::{BusId, Name};
-use edgebus_store::Store;
+use edgebus_model::{BusId, Job, JobState, Name};
+use edgebus_store::{Page, Store};
 
 /// Steps after which a life that was to end otherwise is over.
 const STEPS_MAX: u64 = 2_000_000;
@@ -319,6 +319,10 @@ impl Life {
         self.client("operator", operator);
         let zombie = clients.clone().zombie(self.seeded(), plan.zombies);
         self.client("zombie", zombie);
+        if plan.jobs > 0 {
+            let jobs = clients.clone().jobs(self.seeded(), plan.jobs);
+            self.client("jobs of somebody", jobs);
+        }
         for _ in 0..run.plan.publishers {
             let publisher = clients.clone().publisher(self.seeded());
             self.client("publisher", publisher);
@@ -403,6 +407,13 @@ impl Life {
         if !self.settle(run, &clients, &*store) {
             return End::Kill;
         }
+        if run.plan.redrives {
+            let redriving = clients.clone().redrive_all();
+            self.client("redrive of all", redriving);
+            if !self.settle(run, &clients, &*store) {
+                return End::Kill;
+            }
+        }
         for _ in 0..PROBES {
             if !self.probe(run, &clients, &*store) {
                 return End::Kill;
@@ -422,7 +433,10 @@ impl Life {
             looks += 1;
             late = clock.instant() > patience || !pipeline.live();
             let idle = || {
-                working.load(Ordering::SeqCst) == 0 && run.ledger.seen().rests() && {
+                let jobs = || store.jobs_page(None, Page::forward(9_999, usize::MAX));
+                let moves = |job: &Job| job.state == JobState::Running;
+                let rests = working.load(Ordering::SeqCst) == 0 && run.ledger.seen().rests();
+                rests && jobs().is_ok_and(|page| !page.rows.iter().any(moves)) && {
                     let snapshot = pipeline.snapshot();
                     snapshot.subscriptions.keys().all(|id| {
                         let pending = store.deliveries(*id, None, 1);

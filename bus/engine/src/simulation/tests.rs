@@ -160,6 +160,14 @@ found! {
     forgotten_emits_are_found EmittedForgotten
     a_pause_without_end_is_found PauseForEver
     two_states_in_one_attempt_are_found StatesMixed
+    a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
+}
+
+#[test]
+fn a_step_of_a_job_that_is_applied_twice_is_found() {
+    injected::inject(Some(Bug::AdvanceTwice));
+    store("advance twice", &edgebus_store::job::injected::TWICE);
+    injected::inject(None);
 }
 
 #[test]

@@ -421,6 +421,7 @@ impl Reader {
             attempts_made: delivery.attempts_made,
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
+            age_from: delivery.age_from(),
             event: Arc::new(edgebus_model::Event::unreadable()),
             lineage: Lineage::default(),
             conflicts: 0,

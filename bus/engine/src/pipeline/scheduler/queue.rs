@@ -21,6 +21,8 @@ pub(in crate::pipeline) struct Job {
     /// Those of them that spent none of the policy's attempts.
     pub(in crate::pipeline) host_failures: u32,
     pub(in crate::pipeline) accepted_at: Timestamp,
+    /// From when on its age counts.
+    pub(in crate::pipeline) age_from: Timestamp,
     pub(in crate::pipeline) event: Arc<Event>,
     pub(in crate::pipeline) lineage: Lineage,
     /// Times that this attempt had to be run again because state had changed under it.
@@ -53,6 +55,7 @@ impl Job {
             attempts_made: delivery.attempts_made,
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
+            age_from: delivery.age_from(),
             weight: event.size(),
             event,
             lineage: stored.lineage,

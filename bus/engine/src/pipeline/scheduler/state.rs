@@ -250,6 +250,7 @@ impl State {
                 attempts_made: 0,
                 host_failures: 0,
                 accepted_at: now,
+                age_from: now,
                 event: new.event.clone(),
                 lineage: new.lineage,
                 conflicts: 0,

@@ -120,6 +120,7 @@ impl World {
             attempts_made: 0,
             host_failures: 0,
             accepted_at: Timestamp(0),
+            age_from: Timestamp(0),
             weight: event.size(),
             event,
             lineage: Lineage::default(),
