@@ -61,6 +61,7 @@ impl CatalogState {
             Step::Append(_)
             | Step::Settle(_)
             | Step::Claim { .. }
+            | Step::Deliver { .. }
             | Step::Clock(_)
             | Step::Quarantine { .. }
             | Step::NoteCheck { .. }

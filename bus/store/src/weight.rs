@@ -63,6 +63,8 @@ impl Step {
                         SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
                     }
             }
+            // The event is read, and two rows are written.
+            Self::Deliver { keys, .. } => keys.len() * 3,
             Self::Claim { .. }
             | Self::ApplyManifest(_)
             | Self::Deploy(_)

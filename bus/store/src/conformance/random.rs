@@ -14,6 +14,7 @@ enum Act {
     },
     Settle {
         subscription: u8,
+        replay: u8,
         position: u8,
         fence_off: u8,
         seen: Sight,
@@ -23,6 +24,11 @@ enum Act {
         subscription: u8,
         position: u8,
         fence_off: u8,
+    },
+    Deliver {
+        subscription: u8,
+        replay: u8,
+        positions: Vec<u8>,
     },
     Apply {
         rules: u8,
@@ -77,11 +83,15 @@ fn end() -> impl Strategy<Value = End> {
 
 fn act() -> impl Strategy<Value = Act> {
     let ids = prop::collection::vec(0..40_u8, 0..6);
+    let positions = prop::collection::vec(0..16_u8, 0..6);
     let stale = || prop_oneof![9 => Just(0_u8), 1 => Just(1)];
     prop_oneof![
         8 => (any::<bool>(), ids, 0..8_u8).prop_map(|(side, ids, to)| Act::Append { side, ids, to }),
-        12 => (0..3_u8, 1..16_u8, stale(), sight(), end()).prop_map(|(subscription, position, fence_off, seen, end)| {
-            Act::Settle { subscription, position, fence_off, seen, end }
+        12 => (0..3_u8, 0..3_u8, 1..16_u8, stale(), sight(), end()).prop_map(|(subscription, replay, position, fence_off, seen, end)| {
+            Act::Settle { subscription, replay, position, fence_off, seen, end }
+        }),
+        3 => (0..4_u8, 0..3_u8, positions).prop_map(|(subscription, replay, positions)| {
+            Act::Deliver { subscription, replay, positions }
         }),
         3 => (0..3_u8, 1..16_u8, stale()).prop_map(|(subscription, position, fence_off)| {
             Act::Claim { subscription, position, fence_off }
@@ -99,11 +109,14 @@ const FUNCTIONS: [&str; 3] = ["f", "g", "h"];
 
 /// Makes the step; what it must know of the store (fences, versions) it asks the model.
 fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
-    let delivery = |subscription: u8, position: u8, off: u8| {
-        let key = key(
+    let numbered = |subscription: u8, replay: u8, position: u8| DeliveryKey {
+        replay: u32::from(replay),
+        ..key(
             SubscriptionId(u32::from(subscription) + 1),
             u64::from(position),
-        );
+        )
+    };
+    let delivery = |key: DeliveryKey, off: u8| {
         let fence = match model.delivery(key).unwrap() {
             Some(DeliveryState::Pending(row)) => row.fence,
             _ => 0,
@@ -132,12 +145,14 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
         }),
         Act::Settle {
             subscription,
+            replay,
             position,
             fence_off,
             seen,
             end,
         } => {
-            let (key, fence) = delivery(*subscription, *position, *fence_off);
+            let key = numbered(*subscription, *replay, *position);
+            let (key, fence) = delivery(key, *fence_off);
             Step::Settle(Box::new(Settle {
                 key,
                 fence,
@@ -153,8 +168,22 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             position,
             fence_off,
         } => {
-            let (key, fence) = delivery(*subscription, *position, *fence_off);
+            let key = numbered(*subscription, 0, *position);
+            let (key, fence) = delivery(key, *fence_off);
             Step::Claim { key, fence, now }
+        }
+        Act::Deliver {
+            subscription,
+            replay,
+            positions,
+        } => {
+            let keys = positions.iter();
+            Step::Deliver {
+                keys: keys
+                    .map(|position| numbered(*subscription, *replay, *position))
+                    .collect(),
+                now,
+            }
         }
         Act::Apply { rules, window_ms } => {
             let all = [
