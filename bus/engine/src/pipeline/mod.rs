@@ -409,6 +409,15 @@ impl Pipeline {
         self.writer.apply(Step::Settle(Box::new(settle))).await
     }
 
+    /// Delivers events again, as a replay does.
+    pub(crate) async fn deliver_again(
+        &self,
+        keys: Vec<edgebus_model::DeliveryKey>,
+    ) -> Result<edgebus_store::StepOutcome, Error> {
+        let now = self.clock().now();
+        self.writer.apply(Step::Deliver { keys, now }).await
+    }
+
     /// Deliveries in memory, attempts in flight, and bytes that are leased.
     pub(crate) fn in_use(&self) -> (usize, usize, u64) {
         let scheduler = &self.scheduler;

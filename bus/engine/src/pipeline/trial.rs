@@ -86,6 +86,7 @@ impl Pipeline {
             attempts_made: 0,
             host_failures: 0,
             accepted_at: self.clock().now(),
+            ingested_at: self.clock().now(),
             event: Arc::new(event),
             lineage: Lineage::default(),
             conflicts: 0,

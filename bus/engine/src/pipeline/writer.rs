@@ -78,7 +78,7 @@ pub(super) enum Committed {
         Box<edgebus_store::Settle>,
         StepOutcome,
     ),
-    /// Deliveries that were made whole after a corrupt record: they wait until these times.
+    /// Deliveries that were made whole after a corrupt record, or made by a replay: they wait until these times.
     Pending(Vec<(Timestamp, DeliveryKey)>),
 }
 
@@ -378,6 +378,7 @@ pub(super) fn stamp(steps: &mut [Step], clock: &Clock) {
         match step {
             Step::Append(append) => append.now = now,
             Step::Settle(settle) => settle.now = now,
+            Step::Deliver { now: made, .. } => *made = now,
             _ => {}
         }
     }
@@ -442,6 +443,12 @@ fn answer(
                 match step {
                     Step::Settle(settle) => {
                         committed.push(Committed::Settled(None, settle, outcome.clone()));
+                    }
+                    Step::Deliver { now, .. } => {
+                        if let StepOutcome::Delivered(keys) = &outcome {
+                            let places = keys.iter().map(|key| (now, *key));
+                            committed.push(Committed::Pending(places.collect()));
+                        }
                     }
                     // Whoever planned a change lets go of it after the answer, so that this thread doesn't.
                     other => drop(other),

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
-use edgebus_model::{Data, Event};
+use edgebus_model::{BusId, Data, DeliveryKey, Event, Position};
 use edgebus_store::{Settle, SettleEnd};
 
 /// What all clients of one life use.
@@ -191,6 +191,30 @@ impl Clients {
         for _ in 0..changes {
             self.sleep(random.below(400)).await;
             self.apply(random.below(16)).await;
+        }
+    }
+
+    /// Delivers events again under the numbers of replays, some of them more than once.
+    pub(super) async fn replayer(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(400)).await;
+            let last = self.pipeline.last_position(BusId(1)).0;
+            let snapshot = self.pipeline.snapshot();
+            let mut all: Vec<_> = snapshot.subscriptions.keys().copied().collect();
+            all.sort_unstable();
+            if last == 0 || all.is_empty() {
+                continue;
+            }
+            let replay = 1 + u32::try_from(random.below(3)).unwrap();
+            let (subscription, first) = (random.pick(&all), 1 + random.below(last));
+            let until = last.min(first + random.below(20));
+            let keys = (first..=until).map(|position| DeliveryKey {
+                subscription,
+                replay,
+                position: Position(position),
+            });
+            // Whoever hears nothing asks again, or not.
+            let _ = self.pipeline.deliver_again(keys.collect()).await;
         }
     }
 

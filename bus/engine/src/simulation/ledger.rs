@@ -50,6 +50,10 @@ pub(super) struct Seen {
     pub(super) corrupt: BTreeSet<Position>,
     /// State of functions as the commits so far leave it.
     pub(super) books: Books,
+    /// Deliveries of replays that the store was asked for.
+    pub(super) replays_asked: BTreeSet<DeliveryKey>,
+    /// Those that it made.
+    pub(super) replayed: BTreeSet<DeliveryKey>,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
 }
@@ -210,6 +214,9 @@ impl Seen {
             {
                 self.settlements.push((**settle).clone());
             }
+            if let Step::Deliver { keys, .. } = step {
+                self.replays_asked.extend(keys);
+            }
         }
     }
 
@@ -229,6 +236,9 @@ impl Seen {
         for (step, outcome) in steps.iter().zip(outcomes) {
             if let Step::Settle(settle) = step {
                 self.settles(settle, outcome);
+            }
+            if let StepOutcome::Delivered(keys) = outcome {
+                self.replays(keys);
             }
         }
     }
@@ -268,6 +278,16 @@ impl Seen {
                 *told.conflicts.entry(life).or_default() += 1;
             }
             _ => {}
+        }
+    }
+
+    /// Replays made deliveries, each once.
+    fn replays(&mut self, keys: &[DeliveryKey]) {
+        *self.counts.entry("replayed").or_default() += keys.len() as u64;
+        for key in keys {
+            if !self.replayed.insert(*key) {
+                self.broke(format!("delivery {key} was made twice"));
+            }
         }
     }
 

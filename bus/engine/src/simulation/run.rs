@@ -319,6 +319,8 @@ impl Life {
         self.client("operator", operator);
         let zombie = clients.clone().zombie(self.seeded(), plan.zombies);
         self.client("zombie", zombie);
+        let replayer = clients.clone().replayer(self.seeded(), plan.replays);
+        self.client("replayer", replayer);
         for _ in 0..run.plan.publishers {
             let publisher = clients.clone().publisher(self.seeded());
             self.client("publisher", publisher);

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::backlog::Request;
-use super::queue::{Interrupted, Job};
+use super::queue::{Interrupted, Job, QueueId};
 use super::state::{Action, State};
 use edgebus_model::{DeliveryKey, Timestamp};
 
@@ -98,7 +98,7 @@ impl State {
             return;
         }
         let available = |job: &Job| {
-            let queue = self.queues.get(&job.key.subscription);
+            let queue = self.queues.get(&QueueId::of(job.key));
             queue.is_some_and(|queue| self.functions[queue.function].limits.available)
         };
         let waiting = &self.suspects.waiting;
@@ -117,7 +117,7 @@ impl State {
         let Some(key) = self.suspects.running else {
             return;
         };
-        let Some(queue) = self.queues.get_mut(&key.subscription) else {
+        let Some(queue) = self.queues.get_mut(&QueueId::of(key)) else {
             return;
         };
         if self.functions[queue.function].limits.available {

@@ -139,7 +139,7 @@ fn input(
         return Ok(job.event.clone());
     };
     let view = View::new(&job.event);
-    let ingested_at = job.accepted_at.to_string();
+    let ingested_at = job.ingested_at.to_string();
     let context = edgebus_rules::Context {
         rule_name: subscription.rule.as_str(),
         rule_arn: None,
