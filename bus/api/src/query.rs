@@ -143,6 +143,10 @@ pub struct DeliveryFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>", example = &"2026-11-21T06:30:16Z")]
     pub since: Option<String>,
+    /// Only deliveries of the replay of this number. Without it `last` and `position` give live ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 7)]
+    pub replay: Option<u64>,
     /// A page's `next`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DeliveryId>", example = &"3-6")]
