@@ -186,6 +186,11 @@ impl Context {
         self.keyed(b"delivery", key, 0)
     }
 
+    /// The name of a replay.
+    pub(super) fn replay_name(&self, number: u32) -> String {
+        format!("replay-{number}")
+    }
+
     /// The id of the `index`th event that a delivery emits, the same however often its attempt runs.
     pub(super) fn emitted_id(&self, key: DeliveryKey, index: usize) -> String {
         self.keyed(b"emitted", key, index as u64)

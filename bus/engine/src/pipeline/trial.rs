@@ -168,6 +168,7 @@ impl Run {
                 bus: self.bus.clone(),
                 position: 0,
                 accepted_at_ms: self.job.accepted_at.0,
+                replay: None,
             },
             limits: revision.config.limits,
         }
