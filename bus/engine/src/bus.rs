@@ -4,6 +4,7 @@
 
 mod apply;
 mod deliveries;
+mod jobs;
 mod log;
 mod planning;
 mod pool;
@@ -31,8 +32,9 @@ use staging::Staging;
 pub use crate::pipeline::{Availability, Situation, Trial};
 pub use crate::telemetry::{AttemptEnded, EventAccepted, SubscriptionCounters, TelemetryEvent};
 pub use apply::{Application, Plan};
-pub use deliveries::{DeliveryFilter, DeliveryPlace, delivery_of, place_of};
+pub use deliveries::{DeliveryFilter, DeliveryPlace, Selected, delivery_of, place_of};
 pub use edgebus_store::{Counts, DeliveryState, StoredEvent};
+pub use jobs::{LetterFilter, LetterJob, Preview};
 pub use log::{EventFilter, EventPage, LastEvents};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use rulebook::Rulebook;
@@ -102,6 +104,8 @@ pub enum DeliveryStage {
     Succeeded,
     /// Ended without.
     Dead,
+    /// A job let go of it.
+    Discarded,
 }
 
 /// A subscription with its numbers.

@@ -142,6 +142,7 @@ fn filter(asked: &api::DeliveryFilter) -> DeliveryFilter {
         replay: asked
             .replay
             .map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
+        ..DeliveryFilter::default()
     }
 }
 

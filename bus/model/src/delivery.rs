@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{
-    Backoff, Code, Event, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp,
+    Backoff, Code, Event, JobId, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp,
 };
 
 /// Names a delivery: an event pending for a subscription, live (replay 0) or under a replay's number.
@@ -98,6 +98,21 @@ pub struct Pending {
     pub claims: u8,
     /// The fingerprint of what keeps it in order with others; `None` where nothing does.
     pub order_key: Option<u64>,
+    /// Set if it was a dead letter before.
+    pub redriven: Option<Redriven>,
+}
+
+/// What is known of a delivery that was a dead letter and is pending again, or was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redriven {
+    /// How often it had died until then.
+    pub deaths: u32,
+    /// Why it died the last of these times.
+    pub reason: DeadReason,
+    /// When it became pending again: the age limit counts from here.
+    pub at: Timestamp,
+    /// The job that did it.
+    pub job: JobId,
 }
 
 impl Pending {
@@ -113,6 +128,41 @@ impl Pending {
             host_failures: 0,
             claims: 0,
             order_key: None,
+            redriven: None,
+        }
+    }
+
+    /// From when on its age counts: its acceptance, or the last time that it was redriven.
+    #[must_use]
+    pub fn age_from(&self) -> Timestamp {
+        self.redriven.map_or(self.accepted_at, |again| again.at)
+    }
+
+    /// The job that made this delivery pending: its last redrive, or its replay.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        let replay = (self.key.replay > 0).then_some(JobId(self.key.replay));
+        self.redriven.map(|again| again.job).or(replay)
+    }
+
+    /// A dead letter's delivery as it is pending again, due at once: attempts begin anew, under a fence that none
+    /// before had.
+    #[must_use]
+    pub fn redriven(self, reason: DeadReason, now: Timestamp, job: JobId) -> Self {
+        Self {
+            due_at: Some(now),
+            fence: self.fence.saturating_add(1),
+            order_key: self.order_key,
+            redriven: Some(Redriven {
+                deaths: self
+                    .redriven
+                    .map_or(0, |again| again.deaths)
+                    .saturating_add(1),
+                reason,
+                at: now,
+                job,
+            }),
+            ..Self::new(self.key, self.accepted_at)
         }
     }
 
@@ -166,6 +216,8 @@ pub struct Delivery {
     pub claims: u8,
     /// As [`Pending::order_key`].
     pub order_key: Option<u64>,
+    /// As [`Pending::redriven`].
+    pub redriven: Option<Redriven>,
     /// The attempts that ended, oldest first, at most [`Delivery::ATTEMPTS_KEPT`].
     pub attempts: Vec<Attempt>,
 }
@@ -189,6 +241,7 @@ impl Delivery {
             host_failures: pending.host_failures,
             claims: pending.claims,
             order_key: pending.order_key,
+            redriven: pending.redriven,
             attempts,
         }
     }
@@ -205,6 +258,7 @@ impl Delivery {
             host_failures: self.host_failures,
             claims: self.claims,
             order_key: self.order_key,
+            redriven: self.redriven,
         }
     }
 
@@ -221,7 +275,7 @@ impl Delivery {
     }
 }
 
-/// A delivery that ended in success.
+/// A delivery that ended in success, or that a job let go of without one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Succeeded {
     /// The delivery as it ended, its last attempt included.
@@ -230,6 +284,34 @@ pub struct Succeeded {
     pub settled_at: Timestamp,
     /// How many events it emitted.
     pub emitted: u32,
+    /// Set if it is no success: a job let go of it.
+    pub discarded: Option<Discarded>,
+}
+
+/// Which job let go of a delivery, and what it was then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Discarded {
+    /// The job.
+    pub job: JobId,
+    /// What the job did.
+    pub reason: DiscardReason,
+}
+
+/// How a delivery ended that never succeeded and is no dead letter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiscardReason {
+    /// It was a dead letter, and somebody purged it.
+    Purged,
+}
+
+impl DiscardReason {
+    /// One stable word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Purged => "purged",
+        }
+    }
 }
 
 /// Why a delivery ended without success.
@@ -308,6 +390,21 @@ pub struct DeadLetter {
     pub lineage: Lineage,
 }
 
+impl DeadLetter {
+    /// How often it has died, this time included.
+    #[must_use]
+    pub fn deaths(&self) -> u32 {
+        let before = self.delivery.redriven.map_or(0, |again| again.deaths);
+        before.saturating_add(1)
+    }
+
+    /// True if there is no event to run on: it could not be read back intact when this died.
+    #[must_use]
+    pub fn is_hollow(&self) -> bool {
+        self.event.id.is_empty()
+    }
+}
+
 /// How an attempt ended, as the life of a delivery sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AttemptEnd<'a> {
@@ -319,8 +416,8 @@ pub struct AttemptEnd<'a> {
     pub host_failures: u32,
     /// True if this attempt is one of those.
     pub spared: bool,
-    /// When the event was accepted.
-    pub accepted_at: Timestamp,
+    /// From when on the delivery's age counts, as [`Pending::age_from`].
+    pub age_from: Timestamp,
 }
 
 /// What comes after an attempt.
@@ -357,7 +454,7 @@ pub fn next(ending: AttemptEnd<'_>, policy: &RetryPolicy, now: Timestamp, random
         asked_ms.unwrap_or_else(|| policy.backoff.delay_ms(spent, random))
     };
     let due = now.plus_ms(delay_ms);
-    if due.ms_since(ending.accepted_at) > policy.age_ms_max {
+    if due.ms_since(ending.age_from) > policy.age_ms_max {
         return Next::Dead(DeadReason::AgeExceeded);
     }
     Next::Retry(due)
@@ -446,7 +543,7 @@ mod tests {
                 attempts_made,
                 host_failures: 0,
                 spared: false,
-                accepted_at: Timestamp(1_000),
+                age_from: Timestamp(1_000),
             };
             let got = next(ending, &policy, Timestamp(now), 0);
             assert_eq!(
@@ -474,6 +571,35 @@ mod tests {
         ] {
             assert!(text.parse::<DeliveryKey>().is_err(), "{text} was taken");
         }
+    }
+
+    #[test]
+    fn a_redriven_delivery_begins_anew() {
+        let died = Pending {
+            fence: 7,
+            attempts_made: 5,
+            host_failures: 1,
+            ..Pending::new("3-9".parse().unwrap(), Timestamp(10))
+        };
+        assert_eq!((died.age_from(), died.job()), (Timestamp(10), None));
+        let again = died.redriven(DeadReason::Rejected, Timestamp(500), JobId(2));
+        assert_eq!(
+            (again.fence, again.attempts_made, again.host_failures),
+            (8, 0, 0)
+        );
+        assert_eq!(
+            (again.accepted_at, again.age_from()),
+            (Timestamp(10), Timestamp(500))
+        );
+        assert_eq!(
+            (again.due_at, again.job()),
+            (Some(Timestamp(500)), Some(JobId(2)))
+        );
+        let third = again.redriven(DeadReason::AgeExceeded, Timestamp(900), JobId(4));
+        let known = third.redriven.unwrap();
+        assert_eq!((known.deaths, known.reason), (2, DeadReason::AgeExceeded));
+        let replayed = Pending::new("3-9-r6".parse().unwrap(), Timestamp(10));
+        assert_eq!(replayed.job(), Some(JobId(6)));
     }
 
     #[test]
@@ -517,7 +643,7 @@ mod tests {
                 attempts_made,
                 host_failures,
                 spared,
-                accepted_at: Timestamp(0),
+                age_from: Timestamp(0),
             };
             next(ending, &policy, Timestamp(now), u64::MAX)
         };

@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod error;
 pub mod event;
 pub mod function;
+pub mod job;
 pub mod limits;
 pub mod media_type;
 pub mod name;
@@ -25,11 +26,15 @@ pub mod uri;
 
 pub use code::Code;
 pub use delivery::{
-    Attempt, AttemptEnd, DeadLetter, DeadReason, Delivery, DeliveryKey, Next, Pending, Running,
-    Succeeded,
+    Attempt, AttemptEnd, DeadLetter, DeadReason, Delivery, DeliveryKey, DiscardReason, Discarded,
+    Next, Pending, Redriven, Running, Succeeded,
 };
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};
+pub use job::{
+    Job, JobControl, JobId, JobPlace, JobProgress, JobResults, JobSpec, JobState, LetterSelection,
+    SkipReason, Skipped,
+};
 pub use limits::FunctionLimits;
 pub use name::{Name, NameError};
 pub use outcome::{Outcome, TimeoutKind};

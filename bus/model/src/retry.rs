@@ -24,7 +24,7 @@ pub struct RetryPolicy {
     pub attempts_max: u32,
     /// The delay between them.
     pub backoff: Backoff,
-    /// A delivery this old is not tried again, in milliseconds from its acceptance.
+    /// A delivery this old is not tried again, in milliseconds from its acceptance, or from its last redrive.
     pub age_ms_max: u64,
 }
 

@@ -62,6 +62,9 @@ impl CatalogState {
             | Step::Settle(_)
             | Step::Claim { .. }
             | Step::Deliver { .. }
+            | Step::StartJob(_)
+            | Step::Advance(_)
+            | Step::ControlJob { .. }
             | Step::Clock(_)
             | Step::Quarantine { .. }
             | Step::NoteCheck { .. }

@@ -18,6 +18,7 @@ mod conformance;
 pub mod counts;
 pub mod error;
 mod integrity;
+pub mod job;
 pub mod memory;
 pub mod page;
 pub mod redb;
@@ -30,14 +31,15 @@ use bytes::Bytes;
 
 use edgebus_model::{
     Attempt, BusConfig, BusId, ClockReading, Data, DeadLetter, DeadReason, Delivery, DeliveryKey,
-    Digest, Event, FunctionConfig, Lineage, Name, Pending, Position, Revision, RuleConfig, Running,
-    Subscription, SubscriptionId, Succeeded, Timestamp,
+    Digest, Event, FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position,
+    Revision, RuleConfig, Running, Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
 pub use integrity::{Corruption, Moved, Quarantined, RecordId};
+pub use job::{Advance, Advanced, JobEffect, JobEnd, StartJob};
 pub use page::{Direction, Page, Rows};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
@@ -155,6 +157,16 @@ pub trait Store: Send + Sync + 'static {
         from: Option<DeliveryKey>,
         page: Page,
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error>;
+
+    /// One job; `None` if there never was one of this number, or it ended long ago.
+    /// # Errors
+    /// As every read.
+    fn job(&self, id: JobId) -> Result<Option<Job>, Error>;
+
+    /// A page of jobs, in the order of their numbers.
+    /// # Errors
+    /// As every read.
+    fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error>;
 
     /// How much a bus's log holds.
     /// # Errors
@@ -331,6 +343,20 @@ pub enum Step {
     Retire(Vec<SubscriptionId>),
     /// Make a change of the catalog that [`Store::plan`] planned.
     Change(Arc<Change>),
+    /// Make a job; denied while [`Job::UNENDED_MAX`] have not ended. Of those that have, [`Job::ENDED_KEPT`] are
+    /// kept.
+    StartJob(Box<StartJob>),
+    /// Move a job, together with what that leads to; stale if it is not at that place or does not run.
+    Advance(Box<Advance>),
+    /// Tell a job something; denied if it has ended, stale if there is none of this number.
+    ControlJob {
+        /// Which one.
+        job: JobId,
+        /// What it is told.
+        control: JobControl,
+        /// When.
+        now: Timestamp,
+    },
     /// Leave a reading of the clock for the next start. From here on its gaps lengthen the dedupe windows.
     Clock(ClockReading),
     /// Move those of the records to quarantine that are corrupt, and make whole what depended on them. At
@@ -488,7 +514,8 @@ pub enum StepOutcome {
     Claimed(Box<Pending>),
     /// Of events that are delivered again: the deliveries that were made.
     Delivered(Vec<DeliveryKey>),
-    /// Of a settlement or claim: the delivery is gone or another attempt's; nothing was written.
+    /// Of a settlement or claim: the delivery is gone or another attempt's. Of an advance: the job is elsewhere or does
+    /// not run. Of a control: there is no such job. Nothing was written.
     Stale,
     /// Of a settlement: state that the attempt saw has changed; nothing was written.
     Conflict,
@@ -502,7 +529,11 @@ pub enum StepOutcome {
         /// Counts changes of buses, functions and rules from 1.
         version: u64,
     },
-    /// Of a change of the catalog: it can't be done, and why. Of an append or settlement: it
+    /// Of a new job, or a control: the job as it is now.
+    Job(Box<Job>),
+    /// Of an advance: it took place.
+    Advanced(Box<Advanced>),
+    /// Of a change of the catalog, of a new job or a control: it can't be done, and why. Of an append or settlement: it
     /// names a bus or subscription that does not exist, or gives its writes a version that is not a new one,
     /// which is a caller's mistake. Nothing was written.
     Denied(String),

@@ -2,7 +2,7 @@
 //!
 //! Never here: bytes of events.
 
-use super::{Append, Effects, NewEvent, Seen, SettleEnd, Step};
+use super::{Advance, Append, Effects, NewEvent, Seen, SettleEnd, Step};
 
 impl NewEvent {
     /// Rows that it writes: its own and a delivery for each subscription.
@@ -49,6 +49,12 @@ impl Effects {
     }
 }
 
+impl Advance {
+    /// Rows that each effect reads and writes at most: a dead letter with its attempts, its event, the pending row
+    /// and its due time.
+    const EFFECT_ROWS: usize = 8;
+}
+
 impl Step {
     /// Rows that it reads and writes, about; of a change of the catalog one, for it can't be made smaller.
     #[must_use]
@@ -65,7 +71,10 @@ impl Step {
             }
             // The event is read, and two rows are written.
             Self::Deliver { keys, .. } => keys.len() * 3,
+            Self::Advance(advance) => 1 + advance.effects.len() * Advance::EFFECT_ROWS,
             Self::Claim { .. }
+            | Self::StartJob(_)
+            | Self::ControlJob { .. }
             | Self::ApplyManifest(_)
             | Self::Deploy(_)
             | Self::Remove { .. }

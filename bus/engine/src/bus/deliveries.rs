@@ -3,8 +3,10 @@
 //!
 //! Never here: a change of any of them.
 
+use std::sync::Arc;
+
 use super::{Bus, Cancel, DeliveryStage, DeliveryState, Page, ReadEnd, SubscriptionStatus, log};
-use crate::pipeline::{Situation, Snapshot};
+use crate::pipeline::{Letters, Situation, Snapshot};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
@@ -34,14 +36,23 @@ pub struct DeliveryFilter {
     pub since: Option<Timestamp>,
     /// Of the replay of this number; `None` is all in pages, and the live ones among the newest.
     pub replay: Option<u32>,
+    /// Of dead letters these alone; made by [`Bus::letters_of`].
+    pub letters: Selected,
 }
+
+/// Dead letters that are selected; all, unless something is said.
+#[derive(Clone, Debug, Default)]
+pub struct Selected(pub(super) Option<Arc<Letters>>);
 
 /// The place of a delivery among those of all buses: when its event was accepted, and its key.
 pub type DeliveryPlace = (Timestamp, DeliveryKey);
 
 impl DeliveryFilter {
     /// The subscriptions that it wants, in the order of their numbers.
-    fn subscriptions(&self, snapshot: &Snapshot) -> Result<Vec<(SubscriptionId, BusId)>, Error> {
+    pub(super) fn subscriptions(
+        &self,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<(SubscriptionId, BusId)>, Error> {
         let none = |what: &str, name: &str, route: &str| {
             let name = name.escape_debug();
             Error::new(
@@ -72,6 +83,16 @@ impl DeliveryFilter {
             .collect();
         wanted.sort_unstable();
         Ok(wanted)
+    }
+
+    /// True of a dead letter that is selected, and of everything else.
+    fn selects(letters: Option<&Letters>, state: &DeliveryState) -> bool {
+        match (letters, state) {
+            (Some(letters), DeliveryState::Dead(letter)) => {
+                letters.wants(letter, Timestamp(u64::MAX))
+            }
+            _ => true,
+        }
     }
 
     fn wants(&self, own: &Subscription) -> bool {
@@ -115,8 +136,11 @@ impl Bus {
         wanted.retain(|(id, _)| after.is_none_or(|after| *id >= after.subscription));
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         let (since, replay) = (filter.since, filter.replay);
+        let letters = filter.letters.0.clone();
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
+            let selects =
+                |state: &DeliveryState| DeliveryFilter::selects(letters.as_deref(), state);
             let mut items = Vec::new();
             let (mut bytes, mut rounds) = (0, 0);
             // Subscriptions of one bus begin at one place.
@@ -139,10 +163,11 @@ impl Bus {
                     rounds += 1;
                     let left = limit - items.len();
                     let page = store::Page::forward(left, PAGE_BYTES_MAX.saturating_sub(bytes));
-                    let mut found = rows(store, stage, id, after, page)?;
+                    let mut found = rows(store, stage.into(), id, after, page)?;
                     if let Some(replay) = replay {
                         let past = |state: &DeliveryState| delivery_of(state).key.replay > replay;
-                        let by_key = stage != DeliveryStage::Succeeded;
+                        let by_key =
+                            !matches!(stage, DeliveryStage::Succeeded | DeliveryStage::Discarded);
                         if by_key && found.rows.last().is_some_and(past) {
                             found.next = None;
                         }
@@ -151,7 +176,7 @@ impl Bus {
                             .retain(|state| delivery_of(state).key.replay == replay);
                     }
                     bytes += found.bytes;
-                    items.extend(found.rows);
+                    items.extend(found.rows.into_iter().filter(selects));
                     let Some(next) = found.next else { break };
                     let full = items.len() >= limit || bytes >= PAGE_BYTES_MAX;
                     if full || rounds >= ROUNDS_MAX {
@@ -182,6 +207,7 @@ impl Bus {
         let wanted = filter.subscriptions(&self.snapshot())?;
         let count = count.clamp(1, PAGE_ROWS_MAX);
         let (since, replay) = (filter.since, filter.replay);
+        let letters = filter.letters.0.clone();
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
             let mut newest = Newest {
@@ -189,6 +215,7 @@ impl Bus {
                 replay: replay.unwrap_or(0),
                 before,
                 since,
+                letters,
                 count,
                 full: false,
                 dropped: false,
@@ -205,8 +232,8 @@ impl Bus {
                     Some(since) => log::before(store, cancel, bus, end, Timestamp(since))?,
                     None => Position(0),
                 };
-                for stage in stages(stage) {
-                    newest.read((store, cancel), *stage, id, (begin, end))?;
+                for reading in readings(stage) {
+                    newest.read((store, cancel), reading, id, (begin, end))?;
                 }
             }
             Ok((newest.rows, newest.dropped))
@@ -366,22 +393,43 @@ fn of_replay(subscription: SubscriptionId, replay: Option<u32>, position: Positi
     }
 }
 
-fn stages(stage: Option<DeliveryStage>) -> &'static [DeliveryStage] {
+/// The rows of one table, or those of them that are in one stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    Pending,
+    /// With what jobs let go of, without it, or that alone.
+    Settled(Option<Settled>),
+    Dead,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Settled {
+    Succeeded,
+    Discarded,
+}
+
+impl From<DeliveryStage> for Reading {
+    fn from(stage: DeliveryStage) -> Self {
+        match stage {
+            DeliveryStage::Pending => Self::Pending,
+            DeliveryStage::Succeeded => Self::Settled(Some(Settled::Succeeded)),
+            DeliveryStage::Dead => Self::Dead,
+            DeliveryStage::Discarded => Self::Settled(Some(Settled::Discarded)),
+        }
+    }
+}
+
+/// What is read for one stage, or for all.
+fn readings(stage: Option<DeliveryStage>) -> Vec<Reading> {
     match stage {
-        None => &[
-            DeliveryStage::Pending,
-            DeliveryStage::Succeeded,
-            DeliveryStage::Dead,
-        ],
-        Some(DeliveryStage::Pending) => &[DeliveryStage::Pending],
-        Some(DeliveryStage::Succeeded) => &[DeliveryStage::Succeeded],
-        Some(DeliveryStage::Dead) => &[DeliveryStage::Dead],
+        None => vec![Reading::Pending, Reading::Settled(None), Reading::Dead],
+        Some(stage) => vec![stage.into()],
     }
 }
 
 fn rows(
     store: &dyn Store,
-    stage: DeliveryStage,
+    reading: Reading,
     id: SubscriptionId,
     from: Option<DeliveryKey>,
     page: store::Page,
@@ -396,16 +444,21 @@ fn rows(
             bytes: page.bytes,
         }
     }
-    Ok(match stage {
-        DeliveryStage::Pending => of(
+    Ok(match reading {
+        Reading::Pending => of(
             store.deliveries_page(id, from, page)?,
             DeliveryState::Pending,
         ),
-        DeliveryStage::Succeeded => of(
-            store.settled_page(id, from, page)?,
-            DeliveryState::Succeeded,
-        ),
-        DeliveryStage::Dead => of(
+        Reading::Settled(of_which) => {
+            let mut page = store.settled_page(id, from, page)?;
+            page.rows.retain(|row| match of_which {
+                None => true,
+                Some(Settled::Succeeded) => row.discarded.is_none(),
+                Some(Settled::Discarded) => row.discarded.is_some(),
+            });
+            of(page, DeliveryState::Succeeded)
+        }
+        Reading::Dead => of(
             store.dead_letters_page(id, from, page)?,
             DeliveryState::Dead,
         ),
@@ -421,6 +474,7 @@ struct Newest {
     replay: u32,
     before: Option<DeliveryPlace>,
     since: Option<Timestamp>,
+    letters: Option<Arc<Letters>>,
     count: usize,
     /// What is older than all of the rows is not held.
     full: bool,
@@ -435,7 +489,7 @@ impl Newest {
     fn read(
         &mut self,
         (store, cancel): (&dyn Store, &Cancel),
-        stage: DeliveryStage,
+        reading: Reading,
         id: SubscriptionId,
         (begin, end): (Position, Position),
     ) -> Result<(), ReadEnd> {
@@ -444,8 +498,8 @@ impl Newest {
         loop {
             cancel.check()?;
             let page = store::Page::backward(ROWS_AT_ONCE, BYTES_AT_ONCE);
-            let page = rows(store, stage, id, Some(from), page)?;
-            let over = self.look(page.rows, begin, stage != DeliveryStage::Succeeded);
+            let page = rows(store, reading, id, Some(from), page)?;
+            let over = self.look(page.rows, begin, !matches!(reading, Reading::Settled(_)));
             match page.next {
                 Some(next) if !over => from = next,
                 _ => return Ok(()),
@@ -469,6 +523,12 @@ impl Newest {
                 continue;
             }
             over = self.is_over(place.0);
+            if !DeliveryFilter::selects(self.letters.as_deref(), &state) {
+                if over {
+                    break;
+                }
+                continue;
+            }
             self.rows.push(state);
             if over {
                 break;
@@ -513,7 +573,7 @@ pub fn place_of(state: &DeliveryState) -> DeliveryPlace {
 }
 
 /// What a row weighs in memory, about, in bytes.
-fn weight(state: &DeliveryState) -> usize {
+pub(super) fn weight(state: &DeliveryState) -> usize {
     let attempts = delivery_of(state).attempts.iter();
     let attempts: usize = attempts.map(|attempt| 256 + attempt.output.len()).sum();
     let event = match state {
@@ -538,6 +598,7 @@ mod tests {
             host_failures: 0,
             claims: 0,
             order_key: None,
+            redriven: None,
             attempts: Vec::new(),
         })
     }
@@ -555,6 +616,7 @@ mod tests {
                 replay: 0,
                 before,
                 since: None,
+                letters: None,
                 count,
                 full: false,
                 dropped: false,
@@ -602,6 +664,7 @@ mod tests {
             replay: 0,
             before: None,
             since: None,
+            letters: None,
             count: 1,
             full: false,
             dropped: false,

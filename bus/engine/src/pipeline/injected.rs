@@ -42,6 +42,10 @@ pub(crate) enum Bug {
     StatesMixed,
     /// A pause for want of space never ends.
     PauseForEver,
+    /// A job's step is sent twice.
+    AdvanceTwice,
+    /// Some dead letters that are selected are passed over.
+    LetterForgotten,
 }
 
 thread_local! {

@@ -25,6 +25,7 @@ mod ingest;
 #[cfg(test)]
 pub(crate) mod injected;
 mod invoke;
+mod jobs;
 mod matching;
 mod overlay;
 mod portions;
@@ -55,6 +56,7 @@ use tokio::sync::watch;
 pub use change::FunctionSource;
 pub(crate) use change::changed;
 pub use functions::Availability;
+pub(crate) use jobs::{Letters, no_job};
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 #[cfg(test)]
@@ -124,7 +126,9 @@ pub struct Pipeline {
     writer: Writer,
     scheduler: Scheduler,
     attempts: Arc<Attempts>,
-    /// The writer's and the scheduler's; taken and joined when the pipeline stops.
+    /// Has jobs looked at that were made or told something.
+    jobs: jobs::Wake,
+    /// The writer's, the scheduler's and the jobs'; taken and joined when the pipeline stops.
     loops: Mutex<Vec<Loop>>,
     stop: watch::Sender<bool>,
     /// Where events are matched whose filters take long.
@@ -186,6 +190,15 @@ impl Pipeline {
         };
         let compiler = Compiler::new(context.clone(), parts.runtime, scheduler.clone());
         let scheduling = scheduler.start(parts.limits, stages).map_err(no_thread)?;
+        let (stop, jobs) = (watch::Sender::new(false), jobs::Wake::default());
+        let moving = jobs::start(
+            &context,
+            writer.clone(),
+            &jobs,
+            space.subscribe(),
+            stop.subscribe(),
+        )
+        .map_err(no_thread)?;
         let pipeline = Arc::new(Self {
             context,
             compiler,
@@ -195,8 +208,9 @@ impl Pipeline {
             writer,
             scheduler,
             attempts,
-            loops: Mutex::new(vec![writing, scheduling]),
-            stop: watch::Sender::new(false),
+            jobs,
+            loops: Mutex::new(vec![writing, scheduling, moving]),
+            stop,
             matching: WorkLimiter::new(matching::PLACES_MAX),
             changing: tokio::sync::Mutex::new(()),
         });

@@ -123,7 +123,7 @@ pub(super) fn failed(
         attempts_made: job.attempts_made + 1,
         host_failures: job.host_failures + u32::from(spared),
         spared,
-        accepted_at: job.accepted_at,
+        age_from: job.age_from,
     };
     let now = context.clock.now();
     // The machine's time off makes nothing older.

@@ -4,6 +4,7 @@
 mod availability;
 mod clock;
 mod corrupt;
+mod jobs;
 mod metrics;
 mod newest;
 mod portions;
@@ -886,6 +887,8 @@ impl Store for Bad {
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
         dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::DeadLetter, DeliveryKey>;
+        job(id: edgebus_model::JobId) -> Option<edgebus_model::Job>;
+        jobs_page(from: Option<edgebus_model::JobId>, page: Page) -> Rows<edgebus_model::Job, edgebus_model::JobId>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;
         counts(subscription: SubscriptionId) -> edgebus_store::Counts;
         state_view() -> Box<dyn edgebus_store::StateView + '_>;

@@ -87,6 +87,7 @@ impl Pipeline {
             host_failures: 0,
             accepted_at: self.clock().now(),
             ingested_at: self.clock().now(),
+            age_from: self.clock().now(),
             event: Arc::new(event),
             lineage: Lineage::default(),
             conflicts: 0,

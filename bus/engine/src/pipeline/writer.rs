@@ -78,7 +78,8 @@ pub(super) enum Committed {
         Box<edgebus_store::Settle>,
         StepOutcome,
     ),
-    /// Deliveries that were made whole after a corrupt record, or made by a replay: they wait until these times.
+    /// Deliveries that were made whole after a corrupt record, or that a job made pending: they wait until these
+    /// times.
     Pending(Vec<(Timestamp, DeliveryKey)>),
 }
 
@@ -289,12 +290,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Moves a job by one step whose rows weigh so many bytes, and returns what came of it, after the flush.
+    ///
+    /// # Errors
+    /// As [`Writer::apply`].
+    pub(super) async fn advance(
+        &self,
+        step: edgebus_store::Advance,
+        bytes: usize,
+    ) -> Result<StepOutcome, Error> {
+        let weight = Weight {
+            written: bytes,
+            held: size_of_val(step.effects.as_slice()),
+        };
+        self.outcome(Step::Advance(Box::new(step)), weight).await
+    }
+
     /// Applies one step and returns its outcome, after the flush.
     ///
     /// # Errors
     /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
     pub(super) async fn apply(&self, step: Step) -> Result<StepOutcome, Error> {
-        let (reply, answer) = oneshot::channel();
         let bytes = match &step {
             Step::Change(change) => change.component_bytes(),
             _ => 0,
@@ -303,6 +319,11 @@ impl Writer {
             written: bytes,
             held: bytes,
         };
+        self.outcome(step, weight).await
+    }
+
+    async fn outcome(&self, step: Step, weight: Weight) -> Result<StepOutcome, Error> {
+        let (reply, answer) = oneshot::channel();
         self.send(step, weight, Reply::Outcome(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
@@ -379,6 +400,8 @@ pub(super) fn stamp(steps: &mut [Step], clock: &Clock) {
             Step::Append(append) => append.now = now,
             Step::Settle(settle) => settle.now = now,
             Step::Deliver { now: made, .. } => *made = now,
+            Step::StartJob(start) => start.now = now,
+            Step::Advance(advance) => advance.now = now,
             _ => {}
         }
     }
@@ -455,6 +478,9 @@ fn answer(
                 }
                 if let StepOutcome::Quarantined(moved) = &outcome {
                     committed.push(Committed::Pending(moved.pending.clone()));
+                }
+                if let StepOutcome::Advanced(advanced) = &outcome {
+                    committed.push(Committed::Pending(advanced.pending.clone()));
                 }
                 let _ = reply.send(Ok(outcome));
             }

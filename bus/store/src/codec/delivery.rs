@@ -5,12 +5,18 @@ use std::sync::Arc;
 use super::event::{read_event, read_lineage, write_event, write_lineage};
 use super::{Reader, Writer};
 use edgebus_model::{
-    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, Outcome, Pending, Running, Succeeded,
-    TimeoutKind, Timestamp,
+    Attempt, DeadLetter, DeadReason, Delivery, DeliveryKey, DiscardReason, Discarded, JobId,
+    Outcome, Pending, Redriven, Running, Succeeded, TimeoutKind, Timestamp,
 };
 
 /// Writes the row that scheduling reads.
 pub(crate) fn write_pending(out: &mut Vec<u8>, pending: &Pending) {
+    write_first(out, pending);
+    write_redriven(out, pending.redriven);
+}
+
+/// What the row of a delivery begins with in each stage of its life.
+fn write_first(out: &mut Vec<u8>, pending: &Pending) {
     out.u64(pending.accepted_at.0);
     out.option(pending.due_at, |out, due| out.u64(due.0));
     out.u32(pending.fence);
@@ -22,6 +28,35 @@ pub(crate) fn write_pending(out: &mut Vec<u8>, pending: &Pending) {
 
 /// Reads what [`write_pending`] wrote. Earlier formats kept the attempts in this row.
 pub(crate) fn read_pending(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Pending> {
+    let first = read_first(from, key)?;
+    let redriven = read_redriven(from)?;
+    Some(Pending { redriven, ..first })
+}
+
+/// Writes at a row's end what only a delivery has that was a dead letter: rows of others are as in the first releases
+/// of record format 3.
+fn write_redriven(out: &mut Vec<u8>, redriven: Option<Redriven>) {
+    if let Some(again) = redriven {
+        out.u32(again.deaths);
+        out.u8(reason_byte(again.reason));
+        out.u64(again.at.0);
+        out.u32(again.job.0);
+    }
+}
+
+fn read_redriven(from: &mut Reader<'_>) -> Option<Option<Redriven>> {
+    if from.is_at_end() {
+        return Some(None);
+    }
+    Some(Some(Redriven {
+        deaths: from.u32()?,
+        reason: read_reason(from)?,
+        at: Timestamp(from.u64()?),
+        job: JobId(from.u32()?),
+    }))
+}
+
+fn read_first(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Pending> {
     if from.format() < 3 {
         return None;
     }
@@ -34,6 +69,7 @@ pub(crate) fn read_pending(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Pe
         host_failures: from.u32()?,
         claims: from.u8()?,
         order_key: from.option(Reader::u64)?,
+        redriven: None,
     })
 }
 
@@ -54,12 +90,12 @@ pub(crate) fn read_running(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Ru
 
 /// A delivery that ended, with the attempt that ended it; those before it are rows of their own.
 fn write_ended(out: &mut Vec<u8>, delivery: &Delivery) {
-    write_pending(out, &delivery.pending());
+    write_first(out, &delivery.pending());
     out.option(delivery.attempts.last(), write_attempt);
 }
 
 fn read_ended(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Delivery> {
-    let pending = read_pending(from, key)?;
+    let pending = read_first(from, key)?;
     let last = from.option(read_attempt)?;
     Some(Delivery::new(pending, last.into_iter().collect()))
 }
@@ -68,20 +104,52 @@ pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
     write_ended(out, &settled.delivery);
     out.u64(settled.settled_at.0);
     out.u32(settled.emitted);
+    // Most rows end here, as in the first releases of record format 3.
+    if settled.delivery.redriven.is_some() || settled.discarded.is_some() {
+        out.option(settled.discarded, |out, discarded| {
+            out.u32(discarded.job.0);
+            out.u8(match discarded.reason {
+                DiscardReason::Purged => 0,
+            });
+        });
+        write_redriven(out, settled.delivery.redriven);
+    }
 }
 
 /// Reads a success with its last attempt alone.
 pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Succeeded> {
-    Some(Succeeded {
+    let mut settled = Succeeded {
         delivery: read_ended(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,
-    })
+        discarded: None,
+    };
+    if !from.is_at_end() {
+        settled.discarded = from.option(|from| {
+            Some(Discarded {
+                job: JobId(from.u32()?),
+                reason: match from.u8()? {
+                    0 => DiscardReason::Purged,
+                    _ => return None,
+                },
+            })
+        })?;
+        settled.delivery.redriven = read_redriven(from)?;
+    }
+    Some(settled)
 }
 
 pub(crate) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {
     write_ended(out, &letter.delivery);
-    out.u8(match letter.reason {
+    out.u8(reason_byte(letter.reason));
+    out.u64(letter.died_at.0);
+    write_lineage(out, &letter.lineage);
+    write_event(out, &letter.event);
+    write_redriven(out, letter.delivery.redriven);
+}
+
+pub(super) fn reason_byte(reason: DeadReason) -> u8 {
+    match reason {
         DeadReason::Rejected => 0,
         DeadReason::AttemptsExhausted => 1,
         DeadReason::AgeExceeded => 2,
@@ -89,32 +157,35 @@ pub(crate) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {
         DeadReason::FanOutLimit => 4,
         DeadReason::FunctionMissing => 5,
         DeadReason::Corrupt => 6,
-    });
-    out.u64(letter.died_at.0);
-    write_lineage(out, &letter.lineage);
-    write_event(out, &letter.event);
+    }
+}
+
+pub(super) fn read_reason(from: &mut Reader<'_>) -> Option<DeadReason> {
+    Some(match from.u8()? {
+        0 => DeadReason::Rejected,
+        1 => DeadReason::AttemptsExhausted,
+        2 => DeadReason::AgeExceeded,
+        3 => DeadReason::HopLimit,
+        4 => DeadReason::FanOutLimit,
+        5 => DeadReason::FunctionMissing,
+        6 => DeadReason::Corrupt,
+        _ => return None,
+    })
 }
 
 /// Reads a dead letter with its last attempt alone.
 pub(crate) fn read_dead(from: &mut Reader<'_>, key: DeliveryKey) -> Option<DeadLetter> {
     let delivery = read_ended(from, key)?;
-    read_rest(from, delivery)
+    let mut letter = read_rest(from, delivery)?;
+    letter.delivery.redriven = read_redriven(from)?;
+    Some(letter)
 }
 
 /// What stands behind the delivery of a dead letter.
 pub(super) fn read_rest(from: &mut Reader<'_>, delivery: Delivery) -> Option<DeadLetter> {
     Some(DeadLetter {
         delivery,
-        reason: match from.u8()? {
-            0 => DeadReason::Rejected,
-            1 => DeadReason::AttemptsExhausted,
-            2 => DeadReason::AgeExceeded,
-            3 => DeadReason::HopLimit,
-            4 => DeadReason::FanOutLimit,
-            5 => DeadReason::FunctionMissing,
-            6 => DeadReason::Corrupt,
-            _ => return None,
-        },
+        reason: read_reason(from)?,
         died_at: Timestamp(from.u64()?),
         lineage: read_lineage(from)?,
         event: Arc::new(read_event(from)?),

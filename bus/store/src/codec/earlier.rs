@@ -33,6 +33,7 @@ pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Su
         delivery: read_delivery(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,
+        discarded: None,
     })
 }
 

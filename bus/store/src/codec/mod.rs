@@ -9,6 +9,7 @@ pub(super) mod catalog;
 pub(super) mod delivery;
 pub(super) mod earlier;
 pub(super) mod event;
+pub(super) mod job;
 #[cfg(test)]
 mod tests;
 
@@ -52,7 +53,9 @@ pub(super) enum Table {
     Components = 11,
     /// Sealed blocks of fingerprints.
     Dedupe = 12,
-    // 13 to 18 are kept for cursors, windows, held events, keys, schemas and slots.
+    /// Work that the bus does itself, each with its place.
+    Jobs = 13,
+    // 14 to 18 are kept for windows, held events, keys, schemas and slots.
     /// Ended attempts that were not the last of their delivery.
     Attempts = 19,
     /// Deliveries whose attempt was noted before it began, and has not ended.
@@ -66,8 +69,9 @@ pub(super) enum Table {
 }
 
 impl Table {
-    /// Every table, in the order of its number.
-    pub(super) const ALL: [Self; 17] = [
+    /// Every table, in the order in which a check reads them: a stored place names a table by its index here, so a new
+    /// one comes last.
+    pub(super) const ALL: [Self; 18] = [
         Self::Meta,
         Self::Catalog,
         Self::Heads,
@@ -85,6 +89,7 @@ impl Table {
         Self::Counters,
         Self::Quarantine,
         Self::DedupeLevels,
+        Self::Jobs,
     ];
 
     /// The tables of a store of format 1.
@@ -123,6 +128,7 @@ impl Table {
             Self::Counters => "counters",
             Self::Quarantine => "quarantine",
             Self::DedupeLevels => "dedupe-levels",
+            Self::Jobs => "jobs",
         }
     }
 }
@@ -167,6 +173,12 @@ impl CorruptRecord {
                 let _ = write!(name, "{}-{}", number(12..16), number(4..12));
                 if number(16..20) > 0 {
                     let _ = write!(name, "-r{}", number(16..20));
+                }
+            }
+            (Table::Jobs, 4 | 5) => {
+                let _ = write!(name, "{}", number(0..4));
+                if key.len() == 5 {
+                    name.push_str(" results");
                 }
             }
             (Table::Counters, 5) => {

@@ -44,6 +44,7 @@ fn success_moves_the_delivery_into_the_history() {
             ),
             settled_at: NOW.plus_ms(5),
             emitted: 0,
+            discarded: None,
         };
         assert_eq!(history, std::slice::from_ref(&expected));
         let state = subject.store.delivery(key(S1, 1)).unwrap();

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod deliver;
+mod jobs;
 mod life;
 mod log;
 mod pages;

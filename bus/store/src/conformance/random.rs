@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use edgebus_model::{JobControl, JobId, JobPlace, JobSpec, LetterSelection, Skipped};
+
 use super::*;
 
 /// One random step, in small numbers so that steps meet each other.
@@ -29,6 +31,17 @@ enum Act {
         subscription: u8,
         replay: u8,
         positions: Vec<u8>,
+    },
+    StartJob(bool),
+    Advance {
+        job: u8,
+        from_off: bool,
+        effects: Vec<(u8, u8, u8, bool)>,
+        ends: bool,
+    },
+    Control {
+        job: u8,
+        which: u8,
     },
     Apply {
         rules: u8,
@@ -84,6 +97,13 @@ fn end() -> impl Strategy<Value = End> {
 fn act() -> impl Strategy<Value = Act> {
     let ids = prop::collection::vec(0..40_u8, 0..6);
     let positions = prop::collection::vec(0..16_u8, 0..6);
+    let effect = (
+        0..3_u8,
+        1..16_u8,
+        prop_oneof![9 => Just(0_u8), 1 => Just(1)],
+        any::<bool>(),
+    );
+    let effects = prop::collection::vec(effect, 0..8);
     let stale = || prop_oneof![9 => Just(0_u8), 1 => Just(1)];
     prop_oneof![
         8 => (any::<bool>(), ids, 0..8_u8).prop_map(|(side, ids, to)| Act::Append { side, ids, to }),
@@ -96,6 +116,11 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..3_u8, 1..16_u8, stale()).prop_map(|(subscription, position, fence_off)| {
             Act::Claim { subscription, position, fence_off }
         }),
+        1 => any::<bool>().prop_map(Act::StartJob),
+        4 => (1..4_u8, prop::bool::weighted(0.1), effects, prop::bool::weighted(0.1)).prop_map(
+            |(job, from_off, effects, ends)| Act::Advance { job, from_off, effects, ends }
+        ),
+        1 => (1..4_u8, 0..4_u8).prop_map(|(job, which)| Act::Control { job, which }),
         1 => (0..8_u8, 100..3_000_u16).prop_map(|(rules, window_ms)| Act::Apply { rules, window_ms }),
         1 => (0..3_u8).prop_map(Act::Deploy),
         1 => (0..3_u8).prop_map(Act::Remove),
@@ -185,6 +210,9 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 now,
             }
         }
+        Act::StartJob(_) | Act::Advance { .. } | Act::Control { .. } => {
+            return job_step(act, model, now);
+        }
         Act::Apply { rules, window_ms } => {
             let all = [
                 rule("r1", "default", &["f"]),
@@ -211,6 +239,68 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             expected: None,
         },
         Act::Reopen | Act::Pass(_) | Act::StepBack(_) => return None,
+    })
+}
+
+/// The step of an act that is about a job.
+fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
+    Some(match act {
+        Act::StartJob(purge) => {
+            let all = LetterSelection::default();
+            super::jobs::start(if *purge {
+                JobSpec::Purge(all)
+            } else {
+                JobSpec::Redrive(all)
+            })
+        }
+        Act::Advance {
+            job,
+            from_off,
+            effects,
+            ends,
+        } => {
+            let id = JobId(u32::from(*job));
+            let known = model.job(id).unwrap();
+            let place = known.map_or(JobPlace::Start, |job| job.place);
+            let off = JobPlace::Delivery(key(S1, 99));
+            let effects = effects.iter().map(|(subscription, position, off, purge)| {
+                let key = key(
+                    SubscriptionId(u32::from(*subscription) + 1),
+                    u64::from(*position),
+                );
+                let fence = match model.delivery(key).unwrap() {
+                    Some(DeliveryState::Dead(row)) => row.delivery.fence,
+                    _ => 0,
+                };
+                let fence = fence + u32::from(*off);
+                if *purge {
+                    JobEffect::Purge { key, fence }
+                } else {
+                    JobEffect::Redrive { key, fence }
+                }
+            });
+            Step::Advance(Box::new(Advance {
+                job: id,
+                from: if *from_off { off } else { place },
+                to: JobPlace::Delivery(key(S1, now.0 % 7)),
+                looked: 1,
+                skipped: Skipped::default(),
+                effects: effects.collect(),
+                end: ends.then_some(JobEnd::Done),
+                now,
+            }))
+        }
+        Act::Control { job, which } => Step::ControlJob {
+            job: JobId(u32::from(*job)),
+            control: [
+                JobControl::Pause,
+                JobControl::Resume,
+                JobControl::Resume,
+                JobControl::Rate(Some(3)),
+            ][usize::from(*which)],
+            now,
+        },
+        _ => return None,
     })
 }
 
@@ -314,6 +404,8 @@ pub(crate) fn everything(store: &dyn Store) -> Vec<String> {
             store.dead_letters(id, None, 1_000).unwrap()
         ));
     }
+    let jobs = store.jobs_page(None, Page::forward(1_000, usize::MAX));
+    all.push(format!("{:?}", jobs.unwrap().rows));
     all.push(format!("{:?}", store.totals()));
     let running = store.running_page(None, Page::forward(1_000, usize::MAX));
     for row in running.unwrap().rows {

@@ -8,6 +8,7 @@ mod corrupt;
 mod deliver;
 #[cfg(any(test, feature = "testing"))]
 pub mod injected;
+mod jobs;
 mod pages;
 mod steps;
 
@@ -28,8 +29,8 @@ use super::{
     RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use edgebus_model::{
-    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Name, Pending,
-    Position, Running, SubscriptionId, Succeeded, Timestamp,
+    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Job, JobId, Name,
+    Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -81,6 +82,10 @@ struct Data {
     state: Arc<BTreeMap<(Name, Vec<u8>), Versioned>>,
     /// The last version given to any state write.
     state_version: u64,
+    /// Jobs that have not ended, and those that ended lately.
+    jobs: BTreeMap<JobId, Job>,
+    /// The last number that a job was given.
+    job_last: u32,
     /// Descendants of each published event that has some.
     descendants: BTreeMap<EventRef, u32>,
     /// Rows that a test declared corrupt.
@@ -116,6 +121,8 @@ impl MemoryStore {
             dead_letters: BTreeMap::new(),
             state: Arc::default(),
             state_version: 0,
+            jobs: BTreeMap::new(),
+            job_last: 0,
             descendants: BTreeMap::new(),
             corrupt: BTreeSet::new(),
             aside: BTreeMap::new(),
@@ -386,6 +393,16 @@ impl Store for MemoryStore {
         let reading = (|key| data.is_intact(&Row::DeadLetter(key)), weight);
         let rows = &data.dead_letters;
         Ok(of_subscription(rows, subscription, from, page, reading))
+    }
+
+    fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        Ok(self.alive()?.jobs.get(&id).cloned())
+    }
+
+    fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error> {
+        let data = self.alive()?;
+        let rows = in_direction(&data.jobs, Bound::Unbounded, Bound::Unbounded, from, page);
+        Ok(fill(rows, page, |job| job.id, |_| 1))
     }
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {

@@ -54,6 +54,9 @@ impl Data {
                 StepOutcome::Marked
             }
             Step::Quarantine { records, now } => self.quarantine(records, *now),
+            Step::StartJob(start) => self.start_job(start),
+            Step::Advance(advance) => self.advance(advance),
+            Step::ControlJob { job, control, now } => self.control_job(*job, *control, *now),
             Step::NoteCheck { .. } => StepOutcome::Marked,
             Step::MarkClean(clean) => {
                 self.clean = *clean;
@@ -216,16 +219,21 @@ impl Data {
                     delivery: ended,
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
+                    discarded: None,
                 };
                 let place = self.place_of(settle.key);
                 self.settled.insert(place, row);
+                self.count_result(&pending, true);
             }
             SettleEnd::Retry { due_at } => {
                 ended.due_at = Some(*due_at);
                 self.due.insert((*due_at, settle.key));
                 self.deliveries.insert(settle.key, ended);
             }
-            SettleEnd::Dead { reason } => self.dead_letter(ended, *reason, settle.now),
+            SettleEnd::Dead { reason } => {
+                self.dead_letter(ended, *reason, settle.now);
+                self.count_result(&pending, false);
+            }
         }
         StepOutcome::Settled(emitted)
     }

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::corruption_log::CorruptionLog;
+use super::jobs;
 use super::steps::Work;
 use super::tables::{ReadTx, Tables, delivery_range, event_key};
 use crate::catalog_state::CatalogState;
@@ -52,6 +53,7 @@ pub(super) fn write_genesis(tables: &mut Tables<'_>, identity: &Identity) -> Res
         out.flag(true);
     })?;
     tables.put(Table::Meta, COUNTER, |out| out.u64(0))?;
+    tables.put(Table::Meta, jobs::LAST, |out| out.u32(0))?;
     let (nothing, genesis) = (CatalogState::default(), CatalogState::genesis());
     let difference = Difference::between(&nothing, &genesis);
     write_known(tables, &genesis, &difference)
@@ -328,6 +330,11 @@ pub(super) fn write_again(work: &mut Work<'_, '_>, table: Table, key: &[u8]) -> 
             let version = work.state_version();
             work.tables
                 .put(Table::Meta, COUNTER, |out| out.u64(version))
+        }
+        (Table::Meta, jobs::LAST) => {
+            let known = work.jobs().clone();
+            work.tables
+                .put(Table::Meta, jobs::LAST, |out| known.write(out))
         }
         (Table::Catalog, _) => {
             // Not by `catalog_state`, which would borrow the tables as well.

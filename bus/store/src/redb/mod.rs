@@ -19,6 +19,7 @@ mod device;
 mod fingerprint;
 #[cfg(any(test, feature = "testing"))]
 pub mod injected;
+mod jobs;
 mod migrate;
 mod open;
 mod pages;
@@ -52,7 +53,7 @@ use self::fingerprint::Fingerprints;
 use self::steps::{Memory, Pending, Work};
 use self::tables::{ReadTx, Tables, engine};
 use super::catalog_state::CatalogState;
-use super::codec::{Table, Writer};
+use super::codec::{CorruptRecord, Table, Writer};
 use super::{Counts, Error, Kind, RecordId, Step, StepOutcome};
 use edgebus_model::Progress;
 
@@ -170,9 +171,14 @@ impl RedbStore {
             } else {
                 (rows, identity)
             };
+            let mut note = |corruption: &CorruptRecord| corrupt.note(corruption);
             for table in Table::ALL {
-                rows.check(table)?;
+                // A store of a release without jobs has no such table; this open makes it.
+                if table != Table::Jobs || jobs::are_known(&rows)? {
+                    rows.check(table)?;
+                }
             }
+            let jobs = jobs::Known::load(&rows, &mut note)?;
             progress.tell("reading what was published lately", "");
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let memory = Memory {
@@ -184,6 +190,7 @@ impl RedbStore {
                     .map(|reading| reading.gaps)
                     .unwrap_or_default(),
                 prints: Fingerprints::new(&identity.secret),
+                jobs: jobs.unwrap_or_default(),
             };
             let checks = check::Checks::load(&rows, !was_clean && !walked)?;
             drop(rows);
@@ -198,6 +205,8 @@ impl RedbStore {
                 out.u64(epoch);
                 out.flag(false);
             })?;
+            tables.touch(Table::Jobs)?;
+            tables.put(Table::Meta, jobs::LAST, |out| memory.jobs.write(out))?;
             drop(tables);
             transaction.commit().map_err(engine)?;
             Ok(Self {

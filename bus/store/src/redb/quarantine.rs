@@ -11,6 +11,7 @@
 //! | `state` | reading the key is an error until it is written again |
 //! | `dedupe`, `dedupe-levels` | answered from the log |
 //! | `counters` | counted again, or written again from memory where that would take long |
+//! | `jobs` | the job is gone; what it did stays. Of results alone: they count from 0 |
 //! | `meta`, `catalog`, `heads` | written again from memory |
 //!
 //! A record that is whole but stands under a key with one flipped bit is put back under its own. Never

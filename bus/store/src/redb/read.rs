@@ -18,7 +18,7 @@ use crate::{
     RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use edgebus_model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Name, Pending, Position, Running,
+    BusId, DeadLetter, Delivery, DeliveryKey, Digest, Job, JobId, Name, Pending, Position, Running,
     SubscriptionId, Succeeded, Timestamp,
 };
 
@@ -256,6 +256,14 @@ impl Store for RedbStore {
     ) -> Result<Rows<DeadLetter, DeliveryKey>, Error> {
         let of = (subscription, from);
         self.owned_page(Table::DeadLetters, of, page, delivery::read_dead)
+    }
+
+    fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.one_job(id)
+    }
+
+    fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error> {
+        self.page_of_jobs(from, page)
     }
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {

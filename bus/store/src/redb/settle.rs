@@ -74,11 +74,13 @@ impl Work<'_, '_> {
                     delivery: Delivery::new(pending, vec![settle.attempt.clone()]),
                     settled_at: settle.now,
                     emitted: u32::try_from(effects.emits.len()).unwrap_or(u32::MAX),
+                    discarded: None,
                 };
                 let place = settled_key(bus, settle.key);
                 self.tables.put(Table::Settled, &place, |out| {
                     delivery::write_settled(out, &row);
                 })?;
+                self.count_result(&before, true)?;
             }
             SettleEnd::Retry { due_at } => {
                 pending.due_at = Some(*due_at);
@@ -94,6 +96,7 @@ impl Work<'_, '_> {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
                 self.dead_letter(ended, *reason, settle.now)?;
+                self.count_result(&before, false)?;
             }
         }
         Ok(StepOutcome::Settled(emitted))

@@ -12,7 +12,7 @@ use super::corruption_log::CorruptionLog;
 use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::tables::{Row, Tables, delivery_key, event_key, stages};
-use super::{check, dedupe, quarantine};
+use super::{check, dedupe, jobs, quarantine};
 use crate::catalog_state::CatalogState;
 use crate::codec::{CorruptRecord, Reader, Table, Writer, delivery, event};
 use crate::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
@@ -31,6 +31,7 @@ pub(super) struct Memory {
     /// The last version given to any state write.
     pub(super) state_version: u64,
     pub(super) counters: Counters,
+    pub(super) jobs: jobs::Known,
     pub(super) prints: Fingerprints,
 }
 
@@ -42,6 +43,7 @@ pub(super) struct Pending {
     pub(super) gaps: Option<Vec<Gap>>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
+    pub(super) jobs: Option<jobs::Known>,
     pub(super) quarantine: quarantine::Done,
 }
 
@@ -87,6 +89,9 @@ impl Memory {
             self.state_version = version;
         }
         self.counters.absorb(pending.counters);
+        if let Some(jobs) = pending.jobs {
+            self.jobs = jobs;
+        }
     }
 }
 
@@ -119,6 +124,9 @@ impl Work<'_, '_> {
                 Ok(StepOutcome::Marked)
             }
             Step::Quarantine { records, now } => self.quarantine(records, *now),
+            Step::StartJob(start) => self.start_job(start),
+            Step::Advance(advance) => self.advance(advance),
+            Step::ControlJob { job, control, now } => self.control_job(*job, *control, *now),
         }
     }
 
@@ -142,6 +150,10 @@ impl Work<'_, '_> {
         if let Some(version) = self.pending.state_version {
             let put = |out: &mut Vec<u8>| out.u64(version);
             self.tables.put(Table::Meta, super::catalog::COUNTER, put)?;
+        }
+        if let Some(jobs) = &self.pending.jobs {
+            self.tables
+                .put(Table::Meta, jobs::LAST, |out| jobs.write(out))?;
         }
         self.pending.counters.write(&mut self.tables)?;
         Ok((self.pending, self.tables.take_recorded()))

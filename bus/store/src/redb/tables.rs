@@ -140,8 +140,8 @@ pub(super) fn state_key(function: &Name, key: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The highest number of a table.
-const TABLES: usize = Table::DedupeLevels as usize;
+/// How many tables there are.
+const TABLES: usize = Table::ALL.len();
 
 /// A row's key and record, copied.
 pub(super) type OwnedRow = (Vec<u8>, Vec<u8>);

@@ -14,7 +14,7 @@ use super::row_counts::{self, RowCounts};
 use super::tables::{
     ReadTx, delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
-use super::{catalog, counters, dedupe};
+use super::{catalog, counters, dedupe, jobs};
 use crate::codec::{
     CorruptRecord, Reader, Table, Writer, catalog as rows_of, delivery, event, unseal,
 };
@@ -423,6 +423,7 @@ pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Optio
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
         Table::Descendants => from.u32().map(|_| ()),
         Table::Dedupe | Table::DedupeLevels => dedupe::read_row(key, from),
+        Table::Jobs => jobs::read_row(key, from),
         Table::Quarantine => aside::read_row(key, from),
         Table::Catalog => match key.first()? {
             b'b' => rows_of::read_bus(from).map(|_| ()),

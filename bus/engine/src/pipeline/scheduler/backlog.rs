@@ -427,6 +427,7 @@ impl Reader {
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
             ingested_at: delivery.accepted_at,
+            age_from: delivery.age_from(),
             event: Arc::new(edgebus_model::Event::unreadable()),
             lineage: Lineage::default(),
             conflicts: 0,

@@ -60,6 +60,8 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) accepted_at: Timestamp,
     /// When the event was accepted.
     pub(in crate::pipeline) ingested_at: Timestamp,
+    /// From when on its age counts.
+    pub(in crate::pipeline) age_from: Timestamp,
     pub(in crate::pipeline) event: Arc<Event>,
     pub(in crate::pipeline) lineage: Lineage,
     /// Times that this attempt had to be run again because state had changed under it.
@@ -93,6 +95,7 @@ impl Job {
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
             ingested_at: stored.accepted_at,
+            age_from: delivery.age_from(),
             weight: event.size(),
             event,
             lineage: stored.lineage,

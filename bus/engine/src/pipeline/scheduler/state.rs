@@ -264,6 +264,7 @@ impl State {
                 host_failures: 0,
                 accepted_at: now,
                 ingested_at: now,
+                age_from: now,
                 event: new.event.clone(),
                 lineage: new.lineage,
                 conflicts: 0,

@@ -121,6 +121,7 @@ impl World {
             host_failures: 0,
             accepted_at: Timestamp(0),
             ingested_at: Timestamp(0),
+            age_from: Timestamp(0),
             weight: event.size(),
             event,
             lineage: Lineage::default(),

@@ -137,7 +137,7 @@ impl World {
             attempts_made,
             host_failures: 0,
             spared: false,
-            accepted_at,
+            age_from: accepted_at,
         };
         delivery::next(ending, &policy, now, 0)
     }

@@ -99,7 +99,13 @@ fn image(blocks: bool) -> Image {
     store
         .commit(&claims.map(claim).collect::<Vec<_>>())
         .unwrap();
-    store.commit(&[Step::MarkClean(true)]).unwrap();
+    let job = Step::StartJob(Box::new(StartJob {
+        spec: JobSpec::Redrive(LetterSelection::default()),
+        rate: None,
+        of: 24,
+        now: Timestamp(3),
+    }));
+    store.commit(&[job, Step::MarkClean(true)]).unwrap();
     let seen = look(&store).unwrap();
     let keys = Table::ALL.map(|table| keys_of(&store, table));
     drop(store);

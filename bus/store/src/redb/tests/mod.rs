@@ -5,6 +5,7 @@ mod catalog_rows;
 mod counting;
 mod flips;
 mod frozen;
+mod jobs;
 mod levels;
 mod opening;
 mod power;

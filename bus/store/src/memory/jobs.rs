@@ -1,0 +1,146 @@
+//! Jobs of the store in memory.
+
+use super::{Data, Row};
+use crate::job::{self, hindrance};
+use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome};
+use edgebus_model::{
+    DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, Pending, SkipReason, Skipped,
+    Timestamp,
+};
+
+impl Data {
+    fn unended(&self) -> usize {
+        self.jobs
+            .values()
+            .filter(|job| !job.state.has_ended())
+            .count()
+    }
+
+    fn trim_jobs(&mut self) {
+        let ended = self.jobs.values().filter(|job| job.state.has_ended());
+        let ended: Vec<JobId> = ended.map(|job| job.id).collect();
+        for id in &ended[..ended.len().saturating_sub(Job::ENDED_KEPT)] {
+            self.jobs.remove(id);
+        }
+    }
+
+    pub(super) fn start_job(&mut self, start: &StartJob) -> StepOutcome {
+        if let Some(reason) = job::refusal(self.unended(), self.job_last) {
+            return StepOutcome::Denied(reason);
+        }
+        self.job_last += 1;
+        let job = job::started(start, JobId(self.job_last));
+        self.jobs.insert(job.id, job.clone());
+        StepOutcome::Job(Box::new(job))
+    }
+
+    pub(super) fn control_job(
+        &mut self,
+        id: JobId,
+        control: JobControl,
+        now: Timestamp,
+    ) -> StepOutcome {
+        let Some(mut job) = self.jobs.get(&id).cloned() else {
+            return StepOutcome::Stale;
+        };
+        let had_ended = job.state.has_ended();
+        if let Err(reason) = job::control(&mut job, control, now) {
+            return StepOutcome::Denied(reason);
+        }
+        if had_ended
+            && !job.state.has_ended()
+            && let Some(reason) = job::refusal(self.unended(), 0)
+        {
+            return StepOutcome::Denied(reason);
+        }
+        self.jobs.insert(id, job.clone());
+        self.trim_jobs();
+        StepOutcome::Job(Box::new(job))
+    }
+
+    pub(super) fn advance(&mut self, step: &Advance) -> StepOutcome {
+        let job = self.jobs.get(&step.job);
+        let Some(mut job) = job.filter(|job| job::fits(job, step)).cloned() else {
+            return StepOutcome::Stale;
+        };
+        let (mut done, mut skipped, mut pending) = (0, Skipped::default(), Vec::new());
+        for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
+            let made = match *effect {
+                JobEffect::Redrive { key, fence } => self
+                    .redrive((key, fence), step.now, job.id)
+                    .map(|place| pending.push(place)),
+                JobEffect::Purge { key, fence } => self.purge((key, fence), step.now, job.id),
+            };
+            match made {
+                Ok(()) => done += 1,
+                Err(reason) => skipped.add(reason, 1),
+            }
+        }
+        job::advance(&mut job, step, done, &skipped);
+        self.jobs.insert(job.id, job.clone());
+        self.trim_jobs();
+        StepOutcome::Advanced(Box::new(Advanced { job, pending }))
+    }
+
+    fn letter(&self, key: DeliveryKey) -> Result<&DeadLetter, SkipReason> {
+        let letter = self.dead_letters.get(&key).ok_or(SkipReason::Gone)?;
+        let intact = self.is_intact(&Row::DeadLetter(key));
+        intact.then_some(letter).ok_or(SkipReason::Corrupt)
+    }
+
+    fn redrive(
+        &mut self,
+        (key, fence): (DeliveryKey, u32),
+        now: Timestamp,
+        job: JobId,
+    ) -> Result<(Timestamp, DeliveryKey), SkipReason> {
+        let letter = self.letter(key)?;
+        if let Some(reason) = hindrance(&self.known, letter, fence) {
+            return Err(reason);
+        }
+        let place = self.place_of(key);
+        if self.deliveries.contains_key(&key) || self.settled.contains_key(&place) {
+            return Err(SkipReason::Gone);
+        }
+        let again = letter.delivery.pending().redriven(letter.reason, now, job);
+        self.dead_letters.remove(&key);
+        // An event that was moved aside is written again.
+        self.aside.remove(&Row::Event(place.0, key.position));
+        self.deliveries
+            .insert(key, Delivery::new(again, Vec::new()));
+        self.due.insert((now, key));
+        Ok((now, key))
+    }
+
+    fn purge(
+        &mut self,
+        (key, fence): (DeliveryKey, u32),
+        now: Timestamp,
+        id: JobId,
+    ) -> Result<(), SkipReason> {
+        let letter = self.letter(key)?;
+        if letter.delivery.fence != fence {
+            return Err(SkipReason::Gone);
+        }
+        let ended = letter.delivery.pending();
+        self.dead_letters.remove(&key);
+        let place = self.place_of(key);
+        let known = self.known.subscriptions.contains_key(&key.subscription);
+        if known && !self.aside.contains_key(&Row::Event(place.0, key.position)) {
+            let row = job::purged(ended, now, id);
+            self.settled.insert(place, row);
+        }
+        Ok(())
+    }
+
+    pub(super) fn count_result(&mut self, of: &Pending, succeeded: bool) {
+        if let Some(job) = of.job().and_then(|id| self.jobs.get_mut(&id)) {
+            let results = &mut job.results;
+            *(if succeeded {
+                &mut results.succeeded
+            } else {
+                &mut results.died
+            }) += 1;
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! Jobs in the tables: the row of each, what became of what it made pending, and what an advance writes.
+//!
+//! Never here: what a job looks at next.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::RedbStore;
+use super::steps::Work;
+use super::tables::{ReadTx, attempt_key, delivery_key, due_key, event_key, settled_key, stages};
+use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
+use crate::job::{self, hindrance};
+use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
+use edgebus_model::{
+    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResults, Pending, SkipReason,
+    Skipped, Timestamp,
+};
+
+/// Meta: the last number that a job was given.
+pub(super) const LAST: &[u8] = b"jobs";
+
+/// What the writer knows of jobs.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// Whether each that is kept has ended.
+    ended: BTreeMap<JobId, bool>,
+    /// The last number that was given.
+    last: u32,
+}
+
+impl Known {
+    /// Reads which jobs there are; `None` for a store of a release without jobs.
+    pub(super) fn load(
+        rows: &ReadTx,
+        store: &mut dyn FnMut(&crate::codec::CorruptRecord),
+    ) -> Result<Option<Self>, Error> {
+        let Some(last) = rows.get(Table::Meta, LAST, |from| from.u32())? else {
+            return Ok(None);
+        };
+        let mut known = Self {
+            ended: BTreeMap::new(),
+            last: last?,
+        };
+        rows.scan(
+            Table::Jobs,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            |key, record| {
+                if let Some(id) = of_key(key) {
+                    match unseal(Table::Jobs, key, record, |from| codec::read_job(from, id)) {
+                        Ok(job) => {
+                            known.ended.insert(id, job.state.has_ended());
+                        }
+                        Err(corruption) => store(&corruption),
+                    }
+                    known.last = known.last.max(id.0);
+                }
+                true
+            },
+        )?;
+        Ok(Some(known))
+    }
+
+    fn unended(&self) -> usize {
+        self.ended.values().filter(|ended| !**ended).count()
+    }
+
+    /// Jobs that ended and are not kept any longer.
+    fn surplus(&self) -> Vec<JobId> {
+        let ended = self.ended.iter().filter(|(_, ended)| **ended);
+        let ended: Vec<JobId> = ended.map(|(id, _)| *id).collect();
+        let surplus = ended.len().saturating_sub(Job::ENDED_KEPT);
+        ended[..surplus].to_vec()
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.u32(self.last);
+    }
+}
+
+/// False of a store that no release with jobs has opened.
+pub(super) fn are_known(rows: &ReadTx) -> Result<bool, Error> {
+    Ok(rows.get(Table::Meta, LAST, |_| Some(()))?.is_some())
+}
+
+fn job_key(id: JobId) -> [u8; 4] {
+    id.0.to_be_bytes()
+}
+
+/// The key of what became of what the job made pending.
+fn results_key(id: JobId) -> [u8; 5] {
+    let [a, b, c, d] = job_key(id);
+    [a, b, c, d, b'r']
+}
+
+/// The job of a key, if the row is a job's own.
+fn of_key(key: &[u8]) -> Option<JobId> {
+    Some(JobId(u32::from_be_bytes(key.try_into().ok()?)))
+}
+
+/// Decodes a row for the full check.
+pub(super) fn read_row(key: &[u8], from: &mut Reader<'_>) -> Option<()> {
+    match of_key(key) {
+        Some(id) => codec::read_job(from, id).map(|_| ()),
+        None => codec::read_results(from).map(|_| ()),
+    }
+}
+
+impl Work<'_, '_> {
+    pub(super) fn jobs(&self) -> &Known {
+        self.pending.jobs.as_ref().unwrap_or(&self.memory.jobs)
+    }
+
+    fn jobs_mut(&mut self) -> &mut Known {
+        let known = &self.memory.jobs;
+        self.pending.jobs.get_or_insert_with(|| known.clone())
+    }
+
+    fn read_job(&mut self, id: JobId) -> Result<Option<Job>, Error> {
+        self.intact(Table::Jobs, &job_key(id), |from| codec::read_job(from, id))
+    }
+
+    fn results(&mut self, id: JobId) -> Result<JobResults, Error> {
+        let row = self.intact(Table::Jobs, &results_key(id), codec::read_results)?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// Writes the job, and lets go of those that ended long ago if it ends with this.
+    fn put_job(&mut self, job: &Job) -> Result<(), Error> {
+        self.tables.put(Table::Jobs, &job_key(job.id), |out| {
+            codec::write_job(out, job);
+        })?;
+        let ended = job.state.has_ended();
+        if self.jobs().ended.get(&job.id) == Some(&ended) {
+            return Ok(());
+        }
+        let known = self.jobs_mut();
+        known.ended.insert(job.id, ended);
+        let surplus = known.surplus();
+        for id in surplus {
+            self.jobs_mut().ended.remove(&id);
+            self.tables.remove(Table::Jobs, &job_key(id))?;
+            self.tables.remove(Table::Jobs, &results_key(id))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_job(&mut self, start: &StartJob) -> Result<StepOutcome, Error> {
+        let known = self.jobs();
+        if let Some(reason) = job::refusal(known.unended(), known.last) {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        let id = JobId(known.last + 1);
+        self.jobs_mut().last = id.0;
+        let job = job::started(start, id);
+        self.put_job(&job)?;
+        Ok(StepOutcome::Job(Box::new(job)))
+    }
+
+    pub(super) fn control_job(
+        &mut self,
+        id: JobId,
+        control: JobControl,
+        now: Timestamp,
+    ) -> Result<StepOutcome, Error> {
+        let Some(mut job) = self.read_job(id)? else {
+            return Ok(StepOutcome::Stale);
+        };
+        let had_ended = job.state.has_ended();
+        if let Err(reason) = job::control(&mut job, control, now) {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        if had_ended
+            && !job.state.has_ended()
+            && let Some(reason) = job::refusal(self.jobs().unended(), 0)
+        {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        self.put_job(&job)?;
+        job.results = self.results(id)?;
+        Ok(StepOutcome::Job(Box::new(job)))
+    }
+
+    pub(super) fn advance(&mut self, step: &Advance) -> Result<StepOutcome, Error> {
+        let job = self.read_job(step.job)?;
+        let Some(mut job) = job.filter(|job| job::fits(job, step)) else {
+            return Ok(StepOutcome::Stale);
+        };
+        let (mut done, mut skipped, mut pending) = (0, Skipped::default(), Vec::new());
+        for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
+            let made = match *effect {
+                JobEffect::Redrive { key, fence } => self
+                    .redrive((key, fence), step.now, job.id)?
+                    .map(|place| pending.push(place)),
+                JobEffect::Purge { key, fence } => self.purge((key, fence), step.now, job.id)?,
+            };
+            match made {
+                Ok(()) => done += 1,
+                Err(reason) => skipped.add(reason, 1),
+            }
+        }
+        job::advance(&mut job, step, done, &skipped);
+        self.put_job(&job)?;
+        job.results = self.results(job.id)?;
+        Ok(StepOutcome::Advanced(Box::new(Advanced { job, pending })))
+    }
+
+    /// The dead letter under this key, or why there is none.
+    fn letter(&mut self, key: DeliveryKey) -> Result<Result<DeadLetter, SkipReason>, Error> {
+        let row = delivery_key(key);
+        let read = |from: &mut Reader<'_>| delivery::read_dead(from, key);
+        if let Some(letter) = self.intact(Table::DeadLetters, &row, read)? {
+            return Ok(Ok(letter));
+        }
+        let corrupt = self.tables.has(Table::DeadLetters, &row)?;
+        Ok(Err(if corrupt {
+            SkipReason::Corrupt
+        } else {
+            SkipReason::Gone
+        }))
+    }
+
+    /// Makes a dead letter pending again: its place among what waits, or why that can't be.
+    fn redrive(
+        &mut self,
+        (key, fence): (DeliveryKey, u32),
+        now: Timestamp,
+        job: JobId,
+    ) -> Result<Result<(Timestamp, DeliveryKey), SkipReason>, Error> {
+        let letter = match self.letter(key)? {
+            Ok(letter) => letter,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Some(reason) = hindrance(self.known(), &letter, fence) {
+            return Ok(Err(reason));
+        }
+        let known = self.known().subscriptions.get(&key.subscription);
+        let Some(bus) = known.map(|known| known.bus) else {
+            return Ok(Err(SkipReason::SubscriptionEnded));
+        };
+        for (table, row) in stages(bus, key) {
+            // What is in two places is for the check to make right.
+            if table != Table::DeadLetters && self.tables.has(table, &row)? {
+                return Ok(Err(SkipReason::Gone));
+            }
+        }
+        self.put_back(bus, &letter)?;
+        self.forget_letter(key)?;
+        let again = letter.delivery.pending().redriven(letter.reason, now, job);
+        self.put_pending(&again)?;
+        self.tables.put(Table::Due, &due_key(now, key), |_| {})?;
+        self.counts(key.subscription).waiting += 1;
+        Ok(Ok((now, key)))
+    }
+
+    /// Writes a dead letter's event back at its place, if the log no longer has it.
+    fn put_back(&mut self, bus: BusId, letter: &DeadLetter) -> Result<(), Error> {
+        let key = letter.delivery.key;
+        let row = event_key(bus, key.position);
+        if self.tables.has(Table::Events, &row)? {
+            return Ok(());
+        }
+        let new = NewEvent {
+            event: letter.event.clone(),
+            lineage: letter.lineage,
+            // A replay's delivery is not the event's own.
+            subscriptions: (key.replay == 0)
+                .then_some(key.subscription)
+                .into_iter()
+                .collect(),
+            rules_version: 0,
+        };
+        let accepted_at = letter.delivery.accepted_at;
+        let bytes = self.tables.put_weighed(Table::Events, &row, |out| {
+            event::write_stored(out, &new, accepted_at);
+        })?;
+        let counts = self.pending.counters.bus(&self.memory.counters, bus);
+        counts.events += 1;
+        counts.bytes += bytes as u64;
+        Ok(())
+    }
+
+    /// Lets go of a dead letter, and keeps that its delivery ended so for as long as the log has the event.
+    fn purge(
+        &mut self,
+        (key, fence): (DeliveryKey, u32),
+        now: Timestamp,
+        id: JobId,
+    ) -> Result<Result<(), SkipReason>, Error> {
+        let letter = match self.letter(key)? {
+            Ok(letter) if letter.delivery.fence == fence => letter,
+            Ok(_) => return Ok(Err(SkipReason::Gone)),
+            Err(reason) => return Ok(Err(reason)),
+        };
+        self.forget_letter(key)?;
+        let known = self.known().subscriptions.get(&key.subscription);
+        let Some(bus) = known.map(|known| known.bus) else {
+            return Ok(Ok(()));
+        };
+        if self
+            .tables
+            .has(Table::Events, &event_key(bus, key.position))?
+        {
+            let row = job::purged(letter.delivery.pending(), now, id);
+            self.tables
+                .put(Table::Settled, &settled_key(bus, key), |out| {
+                    delivery::write_settled(out, &row);
+                })?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes a dead letter and its attempts out.
+    fn forget_letter(&mut self, key: DeliveryKey) -> Result<(), Error> {
+        self.tables.remove(Table::DeadLetters, &delivery_key(key))?;
+        let counts = self.counts(key.subscription);
+        counts.dead = counts.dead.saturating_sub(1);
+        let (from, to) = (attempt_key(key, 0), attempt_key(key, u32::MAX));
+        let mut places: Vec<Vec<u8>> = Vec::new();
+        self.tables.scan(Table::Attempts, &from, &to, |place, _| {
+            places.push(place.to_vec());
+            true
+        })?;
+        for place in places {
+            self.tables.remove(Table::Attempts, &place)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what became of a delivery that a job made pending.
+    pub(super) fn count_result(&mut self, of: &Pending, succeeded: bool) -> Result<(), Error> {
+        let Some(id) = of.job().filter(|id| self.jobs().ended.contains_key(id)) else {
+            return Ok(());
+        };
+        let mut results = self.results(id)?;
+        let count = if succeeded {
+            &mut results.succeeded
+        } else {
+            &mut results.died
+        };
+        *count = count.saturating_add(1);
+        self.tables.put(Table::Jobs, &results_key(id), |out| {
+            codec::write_results(out, results);
+        })
+    }
+}
+
+impl RedbStore {
+    /// One job with its results.
+    pub(super) fn one_job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.checked(|| {
+            let rows = self.snapshot()?;
+            let job = self.row(&rows, Table::Jobs, &job_key(id), |from| {
+                codec::read_job(from, id)
+            })?;
+            let Some(mut job) = job else {
+                return Ok(None);
+            };
+            self.add_results(&rows, &mut job)?;
+            Ok(Some(job))
+        })
+    }
+
+    fn add_results(&self, rows: &ReadTx, job: &mut Job) -> Result<usize, Error> {
+        let key = results_key(job.id);
+        if let Some(row) = rows.get(Table::Jobs, &key, codec::read_results)? {
+            match row {
+                Ok(results) => job.results = results,
+                Err(corruption) => self.corrupt.note(&corruption),
+            }
+        }
+        Ok(0)
+    }
+
+    /// A page of jobs.
+    pub(super) fn page_of_jobs(
+        &self,
+        from: Option<JobId>,
+        page: Page,
+    ) -> Result<Rows<Job, JobId>, Error> {
+        let mut filled = Rows::none();
+        if page.rows_max == 0 {
+            return Ok(filled);
+        }
+        self.checked(|| {
+            let rows = self.snapshot()?;
+            let from = from.map(job_key);
+            let behind = from.map(|key| [&key[..], &[u8::MAX]].concat());
+            let mut range = (Bound::Unbounded, Bound::Unbounded);
+            match page.direction {
+                crate::Direction::Forward => {
+                    if let Some(behind) = &behind {
+                        range.0 = Bound::Excluded(&behind[..]);
+                    }
+                }
+                crate::Direction::Backward => {
+                    if let Some(from) = &from {
+                        range.1 = Bound::Excluded(&from[..]);
+                    }
+                }
+            }
+            let mut failed = None;
+            rows.scan_in(Table::Jobs, range, page.direction, |key, record| {
+                let Some(id) = of_key(key) else {
+                    return true;
+                };
+                filled.bytes = filled.bytes.saturating_add(record.len());
+                match unseal(Table::Jobs, key, record, |from| codec::read_job(from, id)) {
+                    Ok(mut job) => {
+                        failed = self.add_results(&rows, &mut job).err();
+                        filled.rows.push(job);
+                    }
+                    Err(corruption) => {
+                        self.corrupt.note(&corruption);
+                        return true;
+                    }
+                }
+                let full = page.is_full(filled.rows.len(), filled.bytes);
+                if full {
+                    filled.next = Some(id);
+                }
+                failed.is_none() && !full
+            })?;
+            failed.map_or(Ok(()), Err)
+        })?;
+        Ok(filled)
+    }
+}
