@@ -61,7 +61,6 @@ impl CatalogState {
             Step::Append(_)
             | Step::Settle(_)
             | Step::Claim { .. }
-            | Step::Deliver { .. }
             | Step::StartJob(_)
             | Step::Advance(_)
             | Step::ControlJob { .. }

@@ -318,15 +318,6 @@ pub enum Step {
         /// When.
         now: Timestamp,
     },
-    /// Deliver events again, under a replay's number. A delivery is left out if it was made before, if its event
-    /// can't be read, or if its subscription is not active. One that is made is due at once, and its age
-    /// counts from now.
-    Deliver {
-        /// Which deliveries; of a live one nothing is made.
-        keys: Vec<DeliveryKey>,
-        /// When.
-        now: Timestamp,
-    },
     /// Make the manifest's buses, functions and rules the active ones, as a whole.
     ApplyManifest(Box<ApplyManifest>),
     /// Deploy a component under a name, beside the manifest.
@@ -512,8 +503,6 @@ pub enum StepOutcome {
     Settled(Vec<(BusId, Appended)>),
     /// Of a claim: the delivery as it is now, with its raised fence and one more claim.
     Claimed(Box<Pending>),
-    /// Of events that are delivered again: the deliveries that were made.
-    Delivered(Vec<DeliveryKey>),
     /// Of a settlement or claim: the delivery is gone or another attempt's. Of an advance: the job is elsewhere or does
     /// not run. Of a control: there is no such job. Nothing was written.
     Stale,

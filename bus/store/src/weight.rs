@@ -69,8 +69,6 @@ impl Step {
                         SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
                     }
             }
-            // The event is read, and two rows are written.
-            Self::Deliver { keys, .. } => keys.len() * 3,
             Self::Advance(advance) => 1 + advance.effects.len() * Advance::EFFECT_ROWS,
             Self::Claim { .. }
             | Self::StartJob(_)

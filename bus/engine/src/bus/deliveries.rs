@@ -115,7 +115,7 @@ fn goes_to(own: &Subscription, name: &str) -> bool {
     function.is_some_and(|function| function.as_str() == name)
 }
 
-fn is_called(own: &Subscription, text: &str) -> bool {
+pub(super) fn is_called(own: &Subscription, text: &str) -> bool {
     own.name().as_str() == text || own.id.0.to_string() == text
 }
 

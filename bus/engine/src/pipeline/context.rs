@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::tasks::Executor;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
-use edgebus_model::{BusId, DeliveryKey, Position};
+use edgebus_model::{BusId, DeliveryKey, Job, JobId, JobSpec, Position};
 use edgebus_store::Store;
 
 /// Where the pipeline stands.
@@ -188,7 +188,14 @@ impl Context {
 
     /// The name of a replay.
     pub(super) fn replay_name(&self, number: u32) -> String {
-        format!("replay-{number}")
+        match self.store.job(JobId(number)) {
+            Ok(Some(Job {
+                spec: JobSpec::Replay(spec),
+                ..
+            })) => spec.name(number),
+            // It ended so long ago that nothing else is known of it.
+            _ => format!("replay-{number}"),
+        }
     }
 
     /// The id of the `index`th event that a delivery emits, the same however often its attempt runs.

@@ -56,7 +56,7 @@ use tokio::sync::watch;
 pub use change::FunctionSource;
 pub(crate) use change::changed;
 pub use functions::Availability;
-pub(crate) use jobs::{Letters, no_job};
+pub(crate) use jobs::{Budget, Letters, Replay, no_job};
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 #[cfg(test)]
@@ -421,15 +421,6 @@ impl Pipeline {
         settle: edgebus_store::Settle,
     ) -> Result<edgebus_store::StepOutcome, Error> {
         self.writer.apply(Step::Settle(Box::new(settle))).await
-    }
-
-    /// Delivers events again, as a replay does.
-    pub(crate) async fn deliver_again(
-        &self,
-        keys: Vec<edgebus_model::DeliveryKey>,
-    ) -> Result<edgebus_store::StepOutcome, Error> {
-        let now = self.clock().now();
-        self.writer.apply(Step::Deliver { keys, now }).await
     }
 
     /// Deliveries in memory, attempts in flight, and bytes that are leased.

@@ -81,6 +81,8 @@ pub(super) enum Committed {
     /// Deliveries that were made whole after a corrupt record, or that a job made pending: they wait until these
     /// times.
     Pending(Vec<(Timestamp, DeliveryKey)>),
+    /// Deliveries that a job ended without an attempt.
+    Ended(Vec<DeliveryKey>),
 }
 
 /// How many of the inbox's permits `bytes` take.
@@ -399,7 +401,6 @@ pub(super) fn stamp(steps: &mut [Step], clock: &Clock) {
         match step {
             Step::Append(append) => append.now = now,
             Step::Settle(settle) => settle.now = now,
-            Step::Deliver { now: made, .. } => *made = now,
             Step::StartJob(start) => start.now = now,
             Step::Advance(advance) => advance.now = now,
             _ => {}
@@ -467,12 +468,6 @@ fn answer(
                     Step::Settle(settle) => {
                         committed.push(Committed::Settled(None, settle, outcome.clone()));
                     }
-                    Step::Deliver { now, .. } => {
-                        if let StepOutcome::Delivered(keys) = &outcome {
-                            let places = keys.iter().map(|key| (now, *key));
-                            committed.push(Committed::Pending(places.collect()));
-                        }
-                    }
                     // Whoever planned a change lets go of it after the answer, so that this thread doesn't.
                     other => drop(other),
                 }
@@ -481,6 +476,9 @@ fn answer(
                 }
                 if let StepOutcome::Advanced(advanced) = &outcome {
                     committed.push(Committed::Pending(advanced.pending.clone()));
+                    if !advanced.ended.is_empty() {
+                        committed.push(Committed::Ended(advanced.ended.clone()));
+                    }
                 }
                 let _ = reply.send(Ok(outcome));
             }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
-use edgebus_model::{BusId, Data, DeliveryKey, Event, Position};
+use edgebus_model::{BusId, Data, Event, JobSpec, Position, ReplayPurpose, ReplaySpec, SkipSpec};
 use edgebus_store::{Settle, SettleEnd};
 
 /// What all clients of one life use.
@@ -194,27 +194,47 @@ impl Clients {
         }
     }
 
-    /// Delivers events again under the numbers of replays, some of them more than once.
+    /// Asks for replays and seeks.
     pub(super) async fn replayer(self, mut random: Random, times: u64) {
         for _ in 0..times {
             self.sleep(random.below(400)).await;
             let last = self.pipeline.last_position(BusId(1)).0;
             let snapshot = self.pipeline.snapshot();
-            let mut all: Vec<_> = snapshot.subscriptions.keys().copied().collect();
+            let active = snapshot.subscriptions.values().filter(|own| own.active);
+            let mut all: Vec<_> = active.map(|own| own.id).collect();
             all.sort_unstable();
             if last == 0 || all.is_empty() {
                 continue;
             }
-            let replay = 1 + u32::try_from(random.below(3)).unwrap();
             let (subscription, first) = (random.pick(&all), 1 + random.below(last));
-            let until = last.min(first + random.below(20));
-            let keys = (first..=until).map(|position| DeliveryKey {
-                subscription,
-                replay,
-                position: Position(position),
-            });
-            // Whoever hears nothing asks again, or not.
-            let _ = self.pipeline.deliver_again(keys.collect()).await;
+            let seeks = random.once_in(3);
+            let spec = if seeks && random.once_in(2) {
+                JobSpec::Skip(SkipSpec {
+                    subscription,
+                    before: Position(first),
+                })
+            } else {
+                JobSpec::Replay(ReplaySpec {
+                    name: None,
+                    purpose: match seeks {
+                        true => ReplayPurpose::Seek,
+                        false => ReplayPurpose::Replay,
+                    },
+                    bus: BusId(1),
+                    first: Position(first),
+                    last: Position(last.min(first + random.below(12))),
+                    subscriptions: match random.once_in(2) {
+                        true => vec![subscription],
+                        false => Vec::new(),
+                    },
+                    kind: None,
+                    pattern: None,
+                    as_matched: seeks || random.once_in(2),
+                })
+            };
+            let rate = random.once_in(3).then_some(20);
+            // Who hears nothing does not know whether there is a job.
+            let _ = self.pipeline.start_job(spec, rate, 12).await;
         }
     }
 

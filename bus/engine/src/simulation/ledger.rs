@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::books::Books;
 use edgebus_model::{DeliveryKey, Position, SubscriptionId, Timestamp};
-use edgebus_store::{Settle, SettleEnd, Step, StepOutcome};
+use edgebus_store::{Advanced, JobEffect, Settle, SettleEnd, Step, StepOutcome};
 
 /// What was seen; shared by all who see something.
 #[derive(Clone, Default)]
@@ -54,6 +54,8 @@ pub(super) struct Seen {
     pub(super) replays_asked: BTreeSet<DeliveryKey>,
     /// Those that it made.
     pub(super) replayed: BTreeSet<DeliveryKey>,
+    /// Deliveries that were to be skipped.
+    pub(super) skips_asked: BTreeSet<DeliveryKey>,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
 }
@@ -214,8 +216,25 @@ impl Seen {
             {
                 self.settlements.push((**settle).clone());
             }
-            if let Step::Deliver { keys, .. } = step {
-                self.replays_asked.extend(keys);
+            if let Step::Advance(advance) = step {
+                for effect in &advance.effects {
+                    match *effect {
+                        JobEffect::Deliver {
+                            subscription,
+                            position,
+                        } => {
+                            self.replays_asked.insert(DeliveryKey {
+                                subscription,
+                                replay: advance.job.0,
+                                position,
+                            });
+                        }
+                        JobEffect::Skip { key } => {
+                            self.skips_asked.insert(key);
+                        }
+                        JobEffect::Redrive { .. } | JobEffect::Purge { .. } => {}
+                    }
+                }
             }
         }
     }
@@ -237,8 +256,8 @@ impl Seen {
             if let Step::Settle(settle) = step {
                 self.settles(settle, outcome);
             }
-            if let StepOutcome::Delivered(keys) = outcome {
-                self.replays(keys);
+            if let StepOutcome::Advanced(advanced) = outcome {
+                self.replays(advanced);
             }
         }
     }
@@ -282,11 +301,23 @@ impl Seen {
     }
 
     /// Replays made deliveries, each once.
-    fn replays(&mut self, keys: &[DeliveryKey]) {
-        *self.counts.entry("replayed").or_default() += keys.len() as u64;
-        for key in keys {
+    fn replays(&mut self, advanced: &Advanced) {
+        for (_, key) in &advanced.pending {
+            if key.replay == 0 {
+                continue;
+            }
+            *self.counts.entry("replayed").or_default() += 1;
             if !self.replayed.insert(*key) {
                 self.broke(format!("delivery {key} was made twice"));
+            }
+        }
+        for key in &advanced.ended {
+            *self.counts.entry("skipped").or_default() += 1;
+            let told = self.deliveries.entry(name(*key)).or_default();
+            // What was being read when it was skipped runs for nothing.
+            told.zombie = true;
+            if std::mem::replace(&mut told.ended, true) {
+                self.broke(format!("delivery {key} had ended when it was skipped"));
             }
         }
     }

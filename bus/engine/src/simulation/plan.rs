@@ -94,7 +94,7 @@ pub(super) struct LifePlan {
     pub(super) changes: u64,
     /// Settlements of attempts that were thought dead.
     pub(super) zombies: u64,
-    /// Events that are delivered again, so many times some of them.
+    /// Replays and seeks that are asked for.
     pub(super) replays: u64,
     /// An event's record is corrupt while the process is down.
     pub(super) corruption: bool,
@@ -328,6 +328,6 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         changes: sometimes(random, 4),
         zombies: sometimes(random, 24),
         corruption: random.once_in(12),
-        replays: sometimes(random, 12),
+        replays: sometimes(random, 4),
     }
 }

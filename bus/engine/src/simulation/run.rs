@@ -19,7 +19,7 @@ use crate::pipeline::{Parts, Pipeline, space};
 use crate::telemetry::Telemetry;
 use edgebus_model::error::Error;
 use edgebus_model::{BusId, Name};
-use edgebus_store::Store;
+use edgebus_store::{Page, Store};
 
 /// Steps after which a life that was to end otherwise is over.
 const STEPS_MAX: u64 = 2_000_000;
@@ -423,14 +423,22 @@ impl Life {
         let done = || {
             looks += 1;
             late = clock.instant() > patience || !pipeline.live();
+            let moves = || {
+                let jobs = store.jobs_page(None, Page::forward(10_000, usize::MAX));
+                let mut jobs = jobs.map_or(Vec::new(), |page| page.rows).into_iter();
+                jobs.any(|job| !job.state.has_ended())
+            };
             let idle = || {
-                working.load(Ordering::SeqCst) == 0 && run.ledger.seen().rests() && {
-                    let snapshot = pipeline.snapshot();
-                    snapshot.subscriptions.keys().all(|id| {
-                        let pending = store.deliveries(*id, None, 1);
-                        pending.is_ok_and(|pending| pending.is_empty())
-                    })
-                }
+                working.load(Ordering::SeqCst) == 0
+                    && run.ledger.seen().rests()
+                    && {
+                        let snapshot = pipeline.snapshot();
+                        snapshot.subscriptions.keys().all(|id| {
+                            let pending = store.deliveries(*id, None, 1);
+                            pending.is_ok_and(|pending| pending.is_empty())
+                        })
+                    }
+                    && !moves()
             };
             late || (looks.is_multiple_of(32) && idle())
         };

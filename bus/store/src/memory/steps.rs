@@ -40,7 +40,6 @@ impl Data {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
             Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
-            Step::Deliver { keys, now } => self.deliver(keys, *now),
             Step::ApplyManifest(_) | Step::Deploy(_) | Step::Remove { .. } | Step::Retire(_) => {
                 let has = |digest| self.components.contains_key(&digest);
                 match self.known.after(step, has) {

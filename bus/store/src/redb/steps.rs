@@ -111,7 +111,6 @@ impl Work<'_, '_> {
             Step::Append(append) => self.append(append),
             Step::Settle(settle) => self.settle(settle),
             Step::Claim { key, fence, now } => self.claim(*key, *fence, *now),
-            Step::Deliver { keys, now } => self.deliver(keys, *now),
             Step::ApplyManifest(_) | Step::Deploy(_) | Step::Remove { .. } | Step::Retire(_) => {
                 self.change_now(step)
             }

@@ -336,6 +336,7 @@ impl Scheduling {
                     self.settled(*ticket, *settle, outcome);
                 }
             }
+            Committed::Ended(keys) => self.state.let_go(&keys),
             Committed::Pending(places) => {
                 for place in places {
                     self.state.note_retry(place);

@@ -6,7 +6,7 @@
 //! function's rings as long as it has deliveries in memory. So the next attempt is found in constant time, and a
 //! commit costs nothing for queues that it doesn't touch.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::backlog::Request;
@@ -272,6 +272,43 @@ impl State {
                 weight,
             };
             self.push(job, false);
+        }
+    }
+
+    /// Deliveries were ended without an attempt: those that wait in memory go. What runs finds out by itself.
+    pub(super) fn let_go(&mut self, keys: &[DeliveryKey]) {
+        let gone: HashSet<DeliveryKey> = keys.iter().copied().collect();
+        let queues: BTreeSet<QueueId> = keys.iter().map(|key| QueueId::of(*key)).collect();
+        self.drop_suspects(&gone);
+        for id in queues {
+            let Some(queue) = self.queues.get_mut(&id) else {
+                continue;
+            };
+            let before = queue.ready.len();
+            let (mut bytes, mut dropped) = (0, Vec::new());
+            queue.ready.retain(|job| {
+                let goes = gone.contains(&job.key);
+                if goes {
+                    bytes += job.weight;
+                    dropped.push(job.key);
+                }
+                !goes
+            });
+            queue.bytes = queue.bytes.saturating_sub(bytes);
+            self.ready -= before - queue.ready.len();
+            self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
+            if queue.queued && queue.ready.is_empty() {
+                queue.queued = false;
+                self.functions[queue.function].drop_out(id);
+            }
+            for key in dropped {
+                self.suspect_ended(key);
+            }
+            self.want(id);
+        }
+        for key in keys {
+            // One that runs is forgotten with its settlement, which is stale.
+            self.held.remove(key);
         }
     }
 

@@ -6,7 +6,7 @@
 //! those that were interrupted again. A start reads them first of all, from the rows of what was claimed and
 //! did not end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::backlog::Request;
 use super::queue::{Interrupted, Job, QueueId};
@@ -134,6 +134,12 @@ impl State {
             self.suspects.running = None;
             self.suspects.waiting.push_back(job);
         }
+    }
+
+    /// Lets go of those that wait and were ended by somebody else.
+    pub(super) fn drop_suspects(&mut self, gone: &HashSet<DeliveryKey>) {
+        let waiting = &mut self.suspects.waiting;
+        waiting.retain(|job| !gone.contains(&job.key));
     }
 
     /// A delivery ended; if it was the suspect on its way, the next one goes.
