@@ -33,6 +33,7 @@ mod manifest;
 mod openapi;
 mod operate;
 mod publish;
+mod redrive;
 mod start;
 mod stdin;
 mod store_file;

@@ -264,10 +264,44 @@ fn asks() -> Vec<Ask> {
     ]
 }
 
+/// Requests about dead letters and jobs, after the others: they change what is there.
+#[rustfmt::skip]
+fn asks_of_jobs() -> Vec<Ask> {
+    let json = "application/json";
+    let get = |id, path: &str| ask(id, path, "", b"", 200);
+    let none = |id, path: &str| ask(id, path, "", b"", 404);
+    vec![
+        get("listDeadLetters", "/v1/dead-letters?reason=rejected&type=t&until=2026-01-01T00:00:00Z"),
+        get("listDeadLetters", "/v1/dead-letters?last=3&match=%7B%22type%22%3A%5B%22none%22%5D%7D"),
+        get("listDeadLetters", "/v1/dead-letters?whole"),
+        ask("listDeadLetters", "/v1/dead-letters?match=%7B", "", b"", 400),
+        ask("redriveDeadLetters", "/v1/dead-letters/redrive?dry_run=true", json, br#"{"all":true}"#, 200),
+        ask("redriveDeadLetters", "/v1/dead-letters/redrive", json, b"{}", 400),
+        ask("redriveDeadLetters", "/v1/dead-letters/redrive", json, br#"{"match":{"data":1}}"#, 400),
+        ask("redriveDeadLetters", "/v1/dead-letters/redrive", json, br#"{"all":true,"rate":1}"#, 202),
+        ask("purgeDeadLetters", "/v1/dead-letters/purge", json, br#"{"rule":"none"}"#, 404),
+        ask("purgeDeadLetters", "/v1/dead-letters/purge?dry_run", json, br#"{"ids":["1-3"]}"#, 200),
+        ask("purgeDeadLetters", "/v1/dead-letters/purge", json, br#"{"ids":["1-999"]}"#, 202),
+        get("listJobs", "/v1/jobs?limit=1"),
+        get("listJobs", "/v1/jobs?after=2"),
+        ask("listJobs", "/v1/jobs?after=x", "", b"", 400),
+        // It does one a second, so that it still runs.
+        ask("changeJob", "/v1/jobs/1", json, br#"{"state":"paused","rate":5}"#, 200),
+        ask("changeJob", "/v1/jobs/1", json, br#"{"state":"cancelled"}"#, 200),
+        ask("changeJob", "/v1/jobs/1", json, br#"{"state":"running"}"#, 409),
+        ask("changeJob", "/v1/jobs/1", json, br#"{"state":"done"}"#, 400),
+        ask("changeJob", "/v1/jobs/99", json, br#"{"rate":0}"#, 404),
+        get("getJob", "/v1/jobs/1"),
+        none("getJob", "/v1/jobs/99"),
+        ask("getJob", "/v1/jobs/x", "", b"", 400),
+    ]
+}
+
 /// The concrete path of each operation, for requests that are to be refused.
 fn places(description: &Description) -> BTreeMap<String, String> {
     let mut places: BTreeMap<String, String> = asks()
         .into_iter()
+        .chain(asks_of_jobs())
         .map(|ask| {
             (
                 ask.id.to_owned(),
@@ -309,7 +343,7 @@ fn every_route_answers_as_it_is_described() {
     let (_home, server) = lively();
     let description = Description::of(&server);
     places(&description);
-    for ask in asks() {
+    for ask in asks().into_iter().chain(asks_of_jobs()) {
         let mut all = description.operations().into_iter();
         let (method, ..) = all
             .find(|(_, _, own)| own["operationId"] == ask.id)
@@ -481,7 +515,7 @@ fn a_path_has_the_methods_that_are_described() {
             .replace("{bus}", "default")
             .replace("{id}", "1-1")
             .replace(['{', '}'], "");
-        let answer = http::try_request(server.address, "PATCH", &place, &[], b"")
+        let answer = http::try_request(server.address, "OPTIONS", &place, &[], b"")
             .unwrap()
             .expect(405);
         description.fits(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventOrKey};
 use super::target::TargetName;
-use super::words::{DeadReason, Outcome, Stage};
+use super::words::{DeadReason, DiscardReason, Outcome, Stage};
 use crate::schema::{Code, DeliveryId, Name, TextOrNull, Time};
 
 /// A page of deliveries.
@@ -43,7 +43,7 @@ pub struct Delivery<E = Event> {
     /// Its id: SUBSCRIPTION-POSITION, and -rREPLAY behind it for a replayed one.
     #[schemars(with = "DeliveryId")]
     pub id: String,
-    /// `pending` has more attempts to come, `succeeded` and `dead` have ended.
+    /// `pending` has more attempts to come; the others have ended.
     pub stage: Stage,
     /// The bus; not there where the subscription left the manifest and has nothing pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +74,25 @@ pub struct Delivery<E = Event> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub host_failures: Option<u64>,
+    /// How often it has died; not there where it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub deaths: Option<u64>,
+    /// When it last became pending again after it had died; its attempts and its age count from there. RFC 3339 in
+    /// UTC, with milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub redriven_at: Option<String>,
+    /// Why it had died then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub died_of: Option<DeadReason>,
+    /// Discarded: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<DiscardReason>,
+    /// The job that last made it pending, or that discarded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub job: Option<u64>,
     /// On its own, or with `output`: those that ended, oldest first; of more than 16 the first and the
     /// latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +104,7 @@ pub struct Delivery<E = Event> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub due_at: Option<String>,
-    /// Succeeded: when. RFC 3339 in UTC, with milliseconds.
+    /// Succeeded or discarded: when. RFC 3339 in UTC, with milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub settled_at: Option<String>,

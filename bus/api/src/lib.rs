@@ -14,6 +14,7 @@
 mod delivery;
 mod event;
 mod function;
+mod job;
 mod listing;
 mod manifest;
 mod problem;
@@ -31,13 +32,17 @@ pub use event::{
     Refused, Settled, StoredEvent,
 };
 pub use function::{Function, FunctionLimits, FunctionList, Trial, Version, WouldEmit, WouldWrite};
+pub use job::{
+    Job, JobChange, JobPage, JobResults, LETTERS_NAMED_MAX, LetterPreview, LetterSelection,
+    RATE_MAX, SelectedLetters, Skip,
+};
 pub use listing::{Listing, Rows};
 pub use manifest::{ManifestEnvelope, Plan, PlannedChange};
 pub use problem::{InputError, Problem};
 pub use query::{
-    ApplyQuery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX, EventQuery,
-    EventStreamQuery, ExplainQuery, InvokeQuery, NoQuery, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX,
-    ReadyQuery,
+    ApplyQuery, DeadLetterQuery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX,
+    EventQuery, EventStreamQuery, ExplainQuery, InvokeQuery, JobQuery, LetterQuery, NoQuery,
+    PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, ReadyQuery,
 };
 pub use rule::{FILTERS_MAX, Filters, RetryPolicy, Rule, RuleList, RuleTest, Target};
 pub use subscription::{SinceStart, Subscription, SubscriptionList};
@@ -47,7 +52,8 @@ pub use verdict::{
     InputVerdict, RuleTrial, RuleVerdict,
 };
 pub use words::{
-    ChangeKind, ChangedThing, DeadReason, FunctionState, Outcome, ProblemType, Situation, Stage,
+    ChangeKind, ChangedThing, DeadReason, DiscardReason, FunctionState, JobKind, JobState, Outcome,
+    ProblemType, Situation, SkipReason, Stage,
 };
 
 /// The bus that events go to where none is named.

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::words::Stage;
+use super::words::{DeadReason, Stage};
 use crate::schema::{DeliveryId, JsonText, Name, Time};
 
 /// Rows that a page has at most.
@@ -115,7 +115,7 @@ pub struct DeliveryQuery {
     pub filter: DeliveryFilter,
 }
 
-/// What all listings of deliveries take; a listing of dead letters takes nothing else.
+/// What all listings of deliveries take.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DeliveryFilter {
@@ -152,6 +152,89 @@ pub struct DeliveryFilter {
     #[schemars(with = "Option<DeliveryId>", example = &"3-6")]
     pub after: Option<String>,
     /// Rows of the page at most. A page that has grown past 4 MiB ends before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = PAGE_ROWS_MAX), extend("default" = PAGE_ROWS_DEFAULT), example = 10)]
+    pub limit: Option<u64>,
+}
+
+/// Which dead letters to read.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeadLetterQuery {
+    /// Only the newest ones, so many at most: fewer where they weigh much, or where a filter passes over much;
+    /// without `after` and `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = PAGE_ROWS_MAX), example = 10)]
+    pub last: Option<u64>,
+    /// With `last`: only those before this place, which a page's `older` told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1763706616007.3-13")]
+    pub before: Option<String>,
+    /// Only this one's: its name, or its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"orders/enricher")]
+    pub subscription: Option<String>,
+    /// Only those of this function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Name>", example = &"enricher")]
+    pub function: Option<String>,
+    /// Only those of this rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Name>", example = &"orders")]
+    pub rule: Option<String>,
+    /// Only those that died for this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"attempts-exhausted")]
+    pub reason: Option<DeadReason>,
+    /// Only those that died at this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>", example = &"2026-11-21T06:30:16Z")]
+    pub since: Option<String>,
+    /// Only those that died before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>", example = &"2026-11-21T06:45:16Z")]
+    pub until: Option<String>,
+    /// Only those of events of exactly this type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"com.example.order.placed")]
+    pub kind: Option<String>,
+    /// Only those of events that this pattern matches, in the language of rules.
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<JsonText>", example = &r#"{"data":{"country":["DE"]}}"#)]
+    pub pattern: Option<String>,
+    /// A page's `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DeliveryId>", example = &"3-6")]
+    pub after: Option<String>,
+    /// Rows of the page at most. A page that has grown past 4 MiB ends before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = PAGE_ROWS_MAX), extend("default" = PAGE_ROWS_DEFAULT), example = 10)]
+    pub limit: Option<u64>,
+    /// Each with its whole event and all its attempts in full, as for one dead letter; naming it alone is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false), example = true)]
+    pub whole: Option<bool>,
+}
+
+/// How to redrive or purge dead letters.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LetterQuery {
+    /// Only says what would be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false), example = true)]
+    pub dry_run: Option<bool>,
+}
+
+/// Which jobs to read.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct JobQuery {
+    /// A page's `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"17")]
+    pub after: Option<String>,
+    /// Rows of the page at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = PAGE_ROWS_MAX), extend("default" = PAGE_ROWS_DEFAULT), example = 10)]
     pub limit: Option<u64>,

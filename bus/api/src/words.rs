@@ -92,6 +92,48 @@ words! {
         Succeeded = "succeeded",
         /// It ended without success: a dead letter.
         Dead = "dead",
+        /// It ended without success, and a job let go of it.
+        Discarded = "discarded",
+    }
+
+    /// How a delivery was let go of.
+    DiscardReason {
+        /// It was a dead letter, and somebody purged it.
+        Purged = "purged",
+    }
+
+    /// What a job does.
+    JobKind {
+        /// It makes dead letters pending again.
+        Redrive = "redrive",
+        /// It lets go of dead letters.
+        Purge = "purge",
+    }
+
+    /// Where a job stands.
+    JobState {
+        /// It moves.
+        Running = "running",
+        /// It stands still until it is resumed.
+        Paused = "paused",
+        /// It came to its end.
+        Done = "done",
+        /// Somebody ended it.
+        Cancelled = "cancelled",
+        /// It can't go on.
+        Failed = "failed",
+    }
+
+    /// Why a job passed something over.
+    SkipReason {
+        /// It is gone, or something else happened to it meanwhile.
+        Gone = "gone",
+        /// Its event can't be read, so that there is nothing to run on.
+        Corrupt = "corrupt",
+        /// Its subscription left the manifest.
+        SubscriptionEnded = "subscription-ended",
+        /// The function of its subscription is not deployed.
+        FunctionMissing = "function-missing",
     }
 
     /// How an attempt ended.

@@ -83,12 +83,13 @@ impl DeliveryFilterArgs {
     }
 }
 
-/// A stage of a delivery's life: still to be tried, ended in success, ended without.
+/// A stage of a delivery's life: still to be tried, ended in success, ended without, let go of.
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Pending,
     Succeeded,
     Dead,
+    Discarded,
 }
 
 #[derive(clap::Args, Debug)]
@@ -99,7 +100,7 @@ enum Stage {
 struct List {
     #[command(flatten)]
     connection: Connection,
-    /// Pending, succeeded, or dead.
+    /// Pending, succeeded, dead, or discarded by a job.
     #[arg(long, value_enum, default_value_t = Stage::Pending)]
     stage: Stage,
     #[command(flatten)]
@@ -164,6 +165,9 @@ async fn list(arguments: List) -> Result<u8, Failure> {
             }
             Stage::Dead => {
                 "no such dead letters; what is pending: edgebus deliveries ls".to_owned()
+            }
+            Stage::Discarded => {
+                "no job discarded a delivery; what is pending: edgebus deliveries ls".to_owned()
             }
         },
     };

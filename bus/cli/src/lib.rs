@@ -22,6 +22,7 @@ mod follow;
 mod fsck;
 mod functions;
 mod init;
+mod jobs;
 mod listing;
 pub mod mapping;
 mod moment;
@@ -171,8 +172,10 @@ enum Command {
     Subscriptions(subscriptions::Arguments),
     /// List deliveries and show each attempt.
     Deliveries(deliveries::Arguments),
-    /// Look at what ended without success.
+    /// Look at what ended without success, try it again, or let go of it.
     DeadLetters(dead_letters::Arguments),
+    /// Look at what the bus does by itself, and pause, resume or cancel it.
+    Jobs(jobs::Arguments),
     /// Measure a bus over HTTP: events a second and latencies.
     Bench(bench::Arguments),
     /// Watch rates, lag and failures by subscription.
@@ -214,6 +217,7 @@ pub fn main(program: ThisProgram) -> ExitCode {
         Command::Subscriptions(arguments) => with_runtime(subscriptions::run(arguments)),
         Command::Deliveries(arguments) => with_runtime(deliveries::run(arguments)),
         Command::DeadLetters(arguments) => with_runtime(dead_letters::run(arguments)),
+        Command::Jobs(arguments) => with_runtime(jobs::run(arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Top(arguments) => with_runtime(top::run(arguments)),
         Command::Doctor(arguments) => with_runtime(doctor::run(program, arguments)),

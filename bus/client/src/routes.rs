@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::bus::STRUCTURED;
@@ -12,9 +13,10 @@ use super::error::Error;
 use super::follow::Follow;
 use super::request::Client;
 use edgebus_api::{
-    ApplyQuery, AttemptEnded, DeadLetterPage, Delivery, DeliveryFilter, DeliveryPage,
-    DeliveryQuery, DeliveryStreamQuery, Event, Function, FunctionList, InvokeQuery,
-    ManifestEnvelope, Plan, RuleList, RuleTest, RuleTrial, SubscriptionList, Trial, Version,
+    ApplyQuery, AttemptEnded, DeadLetterPage, DeadLetterQuery, Delivery, DeliveryPage,
+    DeliveryQuery, DeliveryStreamQuery, Event, Function, FunctionList, InvokeQuery, Job, JobChange,
+    JobPage, JobQuery, LetterPreview, LetterQuery, LetterSelection, ManifestEnvelope, Plan,
+    RuleList, RuleTest, RuleTrial, SubscriptionList, Trial, Version,
 };
 
 const WASM: &str = "application/wasm";
@@ -213,8 +215,8 @@ impl Client {
     ///
     /// # Errors
     /// The bus refuses, or can't be reached.
-    pub async fn dead_letters(&self, filter: &DeliveryFilter) -> Result<DeadLetterPage, Error> {
-        let path = queried(&path(&["dead-letters"]), filter)?;
+    pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage, Error> {
+        let path = queried(&path(&["dead-letters"]), query)?;
         self.request("GET", path).read().await
     }
 
@@ -226,6 +228,82 @@ impl Client {
         self.request("GET", path(&["dead-letters", id]))
             .read()
             .await
+    }
+
+    /// Makes a job that tries dead letters again.
+    ///
+    /// # Errors
+    /// The selection can't be read or names what is not there, or the bus can't be reached.
+    pub async fn redrive(&self, which: &LetterSelection) -> Result<Job, Error> {
+        self.letters("redrive", which, &LetterQuery::default())
+            .await
+    }
+
+    /// Makes a job that lets go of dead letters.
+    ///
+    /// # Errors
+    /// As [`Client::redrive`].
+    pub async fn purge(&self, which: &LetterSelection) -> Result<Job, Error> {
+        self.letters("purge", which, &LetterQuery::default()).await
+    }
+
+    /// Says what a redrive would take; nothing changes.
+    ///
+    /// # Errors
+    /// As [`Client::redrive`].
+    pub async fn preview_redrive(&self, which: &LetterSelection) -> Result<LetterPreview, Error> {
+        let query = LetterQuery {
+            dry_run: Some(true),
+        };
+        self.letters("redrive", which, &query).await
+    }
+
+    /// Says what a purge would take; nothing changes.
+    ///
+    /// # Errors
+    /// As [`Client::redrive`].
+    pub async fn preview_purge(&self, which: &LetterSelection) -> Result<LetterPreview, Error> {
+        let query = LetterQuery {
+            dry_run: Some(true),
+        };
+        self.letters("purge", which, &query).await
+    }
+
+    async fn letters<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        which: &LetterSelection,
+        query: &LetterQuery,
+    ) -> Result<T, Error> {
+        let path = queried(&path(&["dead-letters", what]), query)?;
+        self.request("POST", path).json(which).read().await
+    }
+
+    /// A page of jobs, the newest first.
+    ///
+    /// # Errors
+    /// The bus refuses, or can't be reached.
+    pub async fn jobs(&self, query: &JobQuery) -> Result<JobPage, Error> {
+        let path = queried(&path(&["jobs"]), query)?;
+        self.request("GET", path).read().await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// There is none, or the bus can't be reached.
+    pub async fn job(&self, id: u64) -> Result<Job, Error> {
+        let path = path(&["jobs", &id.to_string()]);
+        self.request("GET", path).read().await
+    }
+
+    /// Pauses, resumes or cancels a job, or gives it another rate.
+    ///
+    /// # Errors
+    /// There is none, it has ended, or the bus can't be reached.
+    pub async fn change_job(&self, id: u64, change: &JobChange) -> Result<Job, Error> {
+        let path = path(&["jobs", &id.to_string()]);
+        self.request("PATCH", path).json(change).read().await
     }
 
     /// Whether the process should go on.

@@ -11,8 +11,10 @@ use super::call::{Answer, Call, name, raw};
 use super::page::{BYTES_MAX, Collected, Row};
 use super::problem::{Cause, Problem};
 use super::wire::{self, Encoded};
-use super::{App, page, query, target};
-use edgebus_engine::bus::{DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, place_of};
+use super::{App, jobs, page, query, rules, target};
+use edgebus_engine::bus::{
+    DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, LetterFilter, place_of,
+};
 use edgebus_model::error::Kind;
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{Attempt, DeadLetter, Delivery, DeliveryKey, Event, Position, Timestamp};
@@ -92,15 +94,16 @@ fn excluded(query: &api::DeliveryQuery) -> Result<(), Problem> {
 
 /// `GET /v1/dead-letters`: a page, or with `last` the newest ones, with `before` those before them.
 pub(super) async fn list_dead(call: Call) -> Answer {
-    let asked: api::DeliveryFilter = call.query()?;
+    let asked: api::DeadLetterQuery = call.query()?;
     let app = &call.app;
-    let filter = filter(&asked);
+    let filter = letters(app, &asked).await?;
+    let whole = asked.whole.unwrap_or(false);
     let stage = DeliveryStage::Dead;
     let (older, page) = match asked.last {
         None => {
             page::no_before(asked.before.as_ref())?;
             let limit = page::limit(asked.limit);
-            let page = of_stage(app, &filter, stage, asked.after, (limit, false)).await?;
+            let page = of_stage(app, &filter, stage, asked.after, (limit, whole)).await?;
             (None, page)
         }
         Some(count) => {
@@ -112,7 +115,7 @@ pub(super) async fn list_dead(call: Call) -> Answer {
                 LAST_OR_PAGES,
             )?;
             let before = asked.before.as_deref();
-            let (older, page) = newest(app, &filter, Some(stage), before, (count, false)).await?;
+            let (older, page) = newest(app, &filter, Some(stage), before, (count, whole)).await?;
             (Some(older), page)
         }
     };
@@ -124,11 +127,35 @@ pub(super) async fn list_dead(call: Call) -> Answer {
     page::held(app, &page)
 }
 
+/// The dead letters that a query asks for.
+async fn letters(app: &App, asked: &api::DeadLetterQuery) -> Result<DeliveryFilter, Problem> {
+    if let Some(text) = asked.pattern.clone() {
+        let parsed = move || rules::parsed(&text).map(drop);
+        app.judging.run(parsed).await.map_err(Problem::denied)??;
+    }
+    let filter = LetterFilter {
+        of: DeliveryFilter {
+            subscription: asked.subscription.clone(),
+            function: asked.function.clone(),
+            rule: asked.rule.clone(),
+            ..DeliveryFilter::default()
+        },
+        reason: asked.reason.as_ref().map(jobs::reason).transpose()?,
+        since: query::moment(asked.since.as_deref()),
+        until: query::moment(asked.until.as_deref()),
+        kind: asked.kind.clone(),
+        pattern: asked.pattern.clone(),
+        ..LetterFilter::default()
+    };
+    Ok(app.bus.letters_of(&filter)?)
+}
+
 fn stage_of(stage: &api::Stage) -> Result<DeliveryStage, Problem> {
     match stage {
         api::Stage::Pending => Ok(DeliveryStage::Pending),
         api::Stage::Succeeded => Ok(DeliveryStage::Succeeded),
         api::Stage::Dead => Ok(DeliveryStage::Dead),
+        api::Stage::Discarded => Ok(DeliveryStage::Discarded),
         api::Stage::Other(_) => Err(Problem::input_error("", "there is no such stage", "")),
     }
 }
@@ -263,13 +290,26 @@ fn shown<'s>(app: &App, state: &'s DeliveryState, whole: bool) -> api::Delivery<
             due_at: delivery.due_at.map(|due_at| due_at.to_string()),
             ..of_delivery(app, delivery, api::Stage::Pending, whole)
         },
-        DeliveryState::Succeeded(settled) => api::Delivery {
-            settled_at: Some(settled.settled_at.to_string()),
-            emitted: Some(u64::from(settled.emitted)),
-            ..of_delivery(app, &settled.delivery, api::Stage::Succeeded, whole)
+        DeliveryState::Succeeded(settled) => match settled.discarded {
+            None => api::Delivery {
+                settled_at: Some(settled.settled_at.to_string()),
+                emitted: Some(u64::from(settled.emitted)),
+                ..of_delivery(app, &settled.delivery, api::Stage::Succeeded, whole)
+            },
+            Some(discarded) => api::Delivery {
+                settled_at: Some(settled.settled_at.to_string()),
+                discarded: Some(api::DiscardReason::from(discarded.reason.word())),
+                job: Some(u64::from(discarded.job.0)),
+                ..of_delivery(app, &settled.delivery, api::Stage::Discarded, whole)
+            },
         },
         DeliveryState::Dead(letter) => of_letter(app, letter, whole),
     }
+}
+
+/// A delivery as lists show it.
+pub(super) fn row<'s>(app: &App, state: &'s DeliveryState) -> impl Serialize + use<'s> {
+    shown(app, state, false)
 }
 
 fn of_letter<'s>(app: &App, letter: &'s DeadLetter, whole: bool) -> api::Delivery<OfLetter<'s>> {
@@ -277,6 +317,7 @@ fn of_letter<'s>(app: &App, letter: &'s DeadLetter, whole: bool) -> api::Deliver
         reason: Some(api::DeadReason::from(letter.reason.word())),
         reason_code: Some(letter.reason.code().as_str().to_owned()),
         died_at: Some(letter.died_at.to_string()),
+        deaths: Some(u64::from(letter.deaths())),
         event: Some(match whole {
             true => OfLetter::Whole(&letter.event),
             false => OfLetter::Key(&letter.event),
@@ -321,6 +362,13 @@ fn of_delivery<'s>(
         accepted_at: delivery.accepted_at.to_string(),
         attempts_made: u64::from(delivery.attempts_made),
         host_failures: Some(u64::from(delivery.host_failures)).filter(|count| *count > 0),
+        deaths: delivery.redriven.map(|again| u64::from(again.deaths)),
+        redriven_at: delivery.redriven.map(|again| again.at.to_string()),
+        died_of: delivery
+            .redriven
+            .map(|again| api::DeadReason::from(again.reason.word())),
+        discarded: None,
+        job: delivery.pending().job().map(|job| u64::from(job.0)),
         attempts,
         last_attempt,
         due_at: None,

@@ -15,6 +15,7 @@ mod explain;
 mod functions;
 mod health;
 mod host;
+mod jobs;
 mod live;
 mod manifest;
 mod openapi;
@@ -49,7 +50,7 @@ use tower::ServiceExt as _;
 use body::{ByteBudget, Reservation};
 use edgebus_engine::work_limiter::WorkLimiter;
 use edgebus_model::rule::DEFAULT_BUS;
-use openapi::{self as describe, Route, delete, get, post, put};
+use openapi::{self as describe, Route, delete, get, patch, post, put};
 use problem::{Cause, Problem};
 use serve::{Access, Inward, Payload};
 
@@ -86,6 +87,11 @@ fn table() -> Vec<Route> {
         get("/v1/deliveries/{id}", deliveries::get, describe::deliveries::get),
         get("/v1/dead-letters", deliveries::list_dead, describe::deliveries::list_dead),
         get("/v1/dead-letters/{id}", deliveries::get_dead, describe::deliveries::get_dead),
+        post("/v1/dead-letters/redrive", jobs::redrive, describe::jobs::redrive),
+        post("/v1/dead-letters/purge", jobs::purge, describe::jobs::purge),
+        get("/v1/jobs", jobs::list, describe::jobs::list),
+        get("/v1/jobs/{id}", jobs::get, describe::jobs::get),
+        patch("/v1/jobs/{id}", jobs::change, describe::jobs::change),
         get("/livez", health::live, describe::node::live),
         get("/readyz", health::ready, describe::node::ready),
         get("/version", health::version, describe::node::version),

@@ -57,13 +57,15 @@ macro_rules! parameters {
 
 parameters! {
     ApplyQuery,
-    DeliveryFilter,
+    DeadLetterQuery,
     DeliveryQuery,
     DeliveryStreamQuery,
     EventQuery,
     EventStreamQuery,
     ExplainQuery,
     InvokeQuery,
+    JobQuery,
+    LetterQuery,
     NoQuery,
     ReadyQuery,
 }
@@ -248,7 +250,7 @@ mod tests {
         let errors = parsed("stage=none").unwrap_err().errors;
         assert_eq!(
             errors[0].reason,
-            "query parameter `stage` must be pending, succeeded or dead"
+            "query parameter `stage` must be pending, succeeded, dead or discarded"
         );
         let errors = parse::<api::NoQuery>(Some("x=1")).unwrap_err().errors;
         assert_eq!(errors[0].remedy, "there are none here");

@@ -2,7 +2,7 @@
 //!
 //! Never here: how a store finds them, or what it does with what depended on them.
 
-use edgebus_model::{DeliveryKey, Timestamp};
+use edgebus_model::{Data, DeliveryKey, Event, Timestamp};
 
 /// Names a record of a store. Only the store that gave it can read it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -67,4 +67,41 @@ pub struct Quarantined {
     pub moved_at: Timestamp,
     /// The record's length in bytes; `None` of one that was missing.
     pub bytes: Option<u64>,
+}
+
+/// How far the check of a running store is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Records that there are, about.
+    pub of: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
+}
+
+/// What a full check saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
+}
+
+/// The event in a dead letter whose own event could not be read back: every attribute empty and no
+/// data, so that it is no CloudEvent and nothing can mistake it for one.
+#[must_use]
+pub fn hollow_event() -> Event {
+    Event {
+        id: String::new(),
+        source: String::new(),
+        kind: String::new(),
+        subject: None,
+        time: None,
+        data_content_type: None,
+        data_schema: None,
+        extensions: Vec::new(),
+        data: Data::Absent,
+    }
 }

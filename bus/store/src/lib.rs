@@ -30,15 +30,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use edgebus_model::{
-    Attempt, BusConfig, BusId, ClockReading, Data, DeadLetter, DeadReason, Delivery, DeliveryKey,
-    Digest, Event, FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position,
-    Revision, RuleConfig, Running, Subscription, SubscriptionId, Succeeded, Timestamp,
+    Attempt, BusConfig, BusId, ClockReading, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest,
+    Event, FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position, Revision,
+    RuleConfig, Running, Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
-pub use integrity::{Corruption, Moved, Quarantined, RecordId};
+pub use integrity::{Checked, Corruption, Moved, Quarantined, RecordId, Verified, hollow_event};
 pub use job::{Advance, Advanced, JobEffect, JobEnd, StartJob};
 pub use page::{Direction, Page, Rows};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
@@ -477,23 +477,6 @@ pub struct Deploy {
     pub now: Timestamp,
 }
 
-/// The event in a dead letter whose own event could not be read back: every attribute empty and no
-/// data, so that it is no CloudEvent and nothing can mistake it for one.
-#[must_use]
-pub fn hollow_event() -> Event {
-    Event {
-        id: String::new(),
-        source: String::new(),
-        kind: String::new(),
-        subject: None,
-        time: None,
-        data_content_type: None,
-        data_schema: None,
-        extensions: Vec::new(),
-        data: Data::Absent,
-    }
-}
-
 /// What came of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepOutcome {
@@ -606,24 +589,4 @@ pub struct Catalog {
     /// Every subscription that is active or was not retired yet; one that has something pending or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,
-}
-
-/// How far the check of a running store is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Checked {
-    /// Records that were looked at.
-    pub records: u64,
-    /// Records that there are, about.
-    pub of: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
-}
-
-/// What a full check saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Verified {
-    /// Records that were read.
-    pub records: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
 }

@@ -156,7 +156,7 @@ fn line(event: &str, position: u64) -> Result<String, Failure> {
 }
 
 /// Where the lines go.
-enum Out {
+pub(crate) enum Out {
     Standard(String),
     File {
         writer: BufWriter<File>,
@@ -166,7 +166,7 @@ enum Out {
 }
 
 /// A file that is not whole yet; dropping it takes it away.
-struct Half(Option<PathBuf>);
+pub(crate) struct Half(Option<PathBuf>);
 
 impl Drop for Half {
     fn drop(&mut self) {
@@ -181,7 +181,11 @@ impl Drop for Half {
 const STANDARD_BYTES: usize = 64 << 10;
 
 impl Out {
-    fn new(target: Option<&FilePath>) -> Result<Self, Failure> {
+    /// Standard output, or a file that is made under another name first.
+    ///
+    /// # Errors
+    /// The file can't be made.
+    pub(crate) fn new(target: Option<&FilePath>) -> Result<Self, Failure> {
         let Some(target) = target else {
             return Ok(Self::Standard(String::new()));
         };
@@ -201,7 +205,11 @@ impl Out {
         })
     }
 
-    fn write(&mut self, line: &str) -> Result<(), Failure> {
+    /// Writes a line with its end.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn write(&mut self, line: &str) -> Result<(), Failure> {
         match self {
             Self::Standard(text) => {
                 text.push_str(line);
@@ -217,7 +225,10 @@ impl Out {
     }
 
     /// Makes the file whole: flushed, and under its own name.
-    fn finish(self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Standard(text) => output::write(&text),
             Self::File {

@@ -18,6 +18,8 @@ use super::output::{self, Column, time};
 use super::query::{Path, encoded};
 use super::resource::{Resource, or_dash};
 
+pub(super) use export::Out;
+
 /// Arguments of `events`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:

@@ -172,6 +172,57 @@ impl Drop for Progress {
     }
 }
 
+/// How far something long is that the bus does: a bar on a terminal, nothing elsewhere.
+pub(super) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// A bar of what is called so.
+    #[must_use]
+    pub(super) fn new(step: &str) -> Self {
+        Self(std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0).with_prefix(step.to_owned());
+            let style = ProgressStyle::with_template(
+                "{spinner} {prefix} [{bar:24}] {pos}/{len} ({elapsed}) {wide_msg}",
+            );
+            let bar = match style {
+                Ok(style) => bar.with_style(style.progress_chars("=> ")),
+                Err(_) => bar,
+            };
+            bar.enable_steady_tick(TICK);
+            bar
+        }))
+    }
+
+    /// So much is done, of so much.
+    pub(super) fn at(&self, done: u64, of: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(of.max(done));
+            bar.set_position(done);
+        }
+    }
+
+    /// What stands behind it.
+    pub(super) fn detail(&self, text: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    /// Ends it, leaving nothing on the screen.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    /// A command that fails leaves no bar beside its words.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// Prints a line on standard error.
 pub(super) fn note(text: &str) {
     // A closed standard error is nothing that a command could report.

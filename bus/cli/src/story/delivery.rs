@@ -48,6 +48,7 @@ impl Story<'_> {
                 self.paint.outcome(stage, &state)
             ),
         );
+        self.tell_redrive(&mut facts);
         self.tell_event(&mut facts);
         self.tell_rule(&mut facts);
         let attempts = delivery.attempts.as_deref().unwrap_or_default();
@@ -70,6 +71,27 @@ impl Story<'_> {
         }
         self.tell_next(&mut facts);
         facts.end()
+    }
+
+    /// That it was a dead letter before, and how often.
+    fn tell_redrive(&self, facts: &mut Facts) {
+        let delivery = self.delivery;
+        let Some(deaths) = delivery.deaths else {
+            return;
+        };
+        if deaths > 1 || delivery.redriven_at.is_some() {
+            let times = if deaths == 1 { "time" } else { "times" };
+            facts.fact("died", &format!("{deaths} {times}"));
+        }
+        if let Some(at) = &delivery.redriven_at {
+            let of = delivery.died_of.as_ref();
+            let of = of.map_or_else(String::new, |of| {
+                format!(", had died: {}", plain(of.as_str()))
+            });
+            let job = delivery.job.filter(|_| delivery.discarded.is_none());
+            let job = job.map_or_else(String::new, |job| format!(" by job {job}"));
+            facts.fact("redriven", &format!("{}{job}{of}", time(at)));
+        }
     }
 
     fn tell_event(&self, facts: &mut Facts) {
@@ -134,6 +156,15 @@ impl Story<'_> {
                 );
             }
             Stage::Dead => self.tell_death(facts),
+            Stage::Discarded => {
+                let how = delivery.discarded.as_ref();
+                let how = how.map_or("discarded", |how| how.as_str());
+                let settled_at = time(delivery.settled_at.as_deref().unwrap_or("-"));
+                let job = delivery
+                    .job
+                    .map_or_else(String::new, |job| format!(" by job {job}"));
+                facts.title("Discarded", &format!("{settled_at}, {}{job}", plain(how)));
+            }
             _ => match &delivery.due_at {
                 Some(due_at) => {
                     let left = parse_time(due_at).map_or(0, |due| due.ms_since(self.now));
@@ -185,5 +216,13 @@ impl Story<'_> {
             plain(function),
             plain(&delivery.id)
         ));
+        // Of a corrupt one there may be no event, or nobody knows whether it ran.
+        if delivery.reason != Some(DeadReason::Corrupt) {
+            facts.line("  when the cause is gone, try it again:");
+            facts.line(&format!(
+                "    edgebus dead-letters redrive {} --wait",
+                plain(&delivery.id)
+            ));
+        }
     }
 }

@@ -135,6 +135,27 @@ fn a_dead_letter_tells_each_attempt() {
     check("dead-letter-coloured", &coloured.replace('\x1b', "ESC"));
 }
 
+/// A delivery that was a dead letter says how often it died, and what a job did with it.
+#[test]
+fn a_delivery_tells_that_it_was_redriven_or_purged() {
+    let died = |more: Value| {
+        let mut died = json!({
+            "deaths": 2, "redriven_at": "2026-11-21T06:32:00.000Z", "died_of": "attempts-exhausted", "job": 17,
+        });
+        if let (Some(own), Value::Object(more)) = (died.as_object_mut(), more) {
+            own.extend(more);
+        }
+        died
+    };
+    let again = died(json!({"due_at": "2026-11-21T06:35:20.000Z"}));
+    let again = delivery("pending", &[], again);
+    check("redriven", &tell(&again, Some(EVENT), Some(RULE), false));
+    let purged =
+        died(json!({"job": 18, "discarded": "purged", "settled_at": "2026-11-21T06:33:00.000Z"}));
+    let purged = delivery("discarded", &[], purged);
+    check("purged", &tell(&purged, Some(EVENT), None, false));
+}
+
 #[test]
 fn attempts_that_ended_the_same_are_told_once() {
     let output = "thread 'main' panicked at src/lib.rs:17:5:\nno rate for JPY\n";

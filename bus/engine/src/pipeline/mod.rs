@@ -21,6 +21,7 @@ mod checking;
 mod context;
 mod foreground;
 mod functions;
+mod gauges;
 mod ingest;
 #[cfg(test)]
 pub(crate) mod injected;
@@ -172,7 +173,12 @@ impl Pipeline {
         let weak = Arc::downgrade(&context);
         context.telemetry.watch_functions(move || {
             let context = weak.upgrade();
-            context.map_or_else(String::new, |own| functions::metrics(&own.snapshot()))
+            context.map_or_else(String::new, |own| {
+                let snapshot = own.snapshot();
+                let mut text = functions::metrics(&snapshot);
+                text.push_str(&gauges::dead_letters(&*own.store, &snapshot));
+                text
+            })
         });
         let scheduler = Scheduler::new();
         let (writer, writing) = Writer::start(&context, scheduler.clone()).map_err(no_thread)?;

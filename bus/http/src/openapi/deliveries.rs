@@ -70,7 +70,7 @@ pub(crate) fn list_dead(_: &Limits) -> Operation {
         "See what ended without success",
     )
     .about("By subscription and position; with `last` the newest ones, oldest first, and those before them with `before`.")
-    .query::<api::DeliveryFilter>()
+    .query::<api::DeadLetterQuery>()
     .answers_json::<api::DeadLetterPage>(200, "A page, or the newest dead letters.");
     page(operation)
 }

@@ -100,6 +100,13 @@ examples! {
         "age_ms": 1,
     });
     ManifestEnvelope: json!({"manifest": MANIFEST, "components": {}});
+    Job: job();
+    JobPage: json!({"jobs": [job()], "next": null});
+    JobChange: json!({"state": "paused"});
+    LetterSelection: json!({
+        "subscription": "orders/enricher", "reason": "attempts-exhausted", "since": AT,
+        "match": {"data": {"country": ["DE"]}}, "rate": 50,
+    });
 }
 
 /// A manifest.
@@ -173,9 +180,24 @@ fn delivery(more: Value) -> Value {
     let delivery = json!({
         "id": "3-13", "stage": "dead", "bus": "default", "subscription": "orders/enricher", "rule": "orders",
         "function": "enricher", "position": 13, "accepted_at": AT, "attempts_made": 3,
-        "reason": "attempts-exhausted", "reason_code": "EB0421", "died_at": AT,
+        "reason": "attempts-exhausted", "reason_code": "EB0421", "died_at": AT, "deaths": 1,
     });
     with(delivery, more)
+}
+
+fn job() -> Value {
+    json!({
+        "id": 17, "kind": "redrive", "state": "running",
+        "selection": {"subscriptions": ["orders/enricher"], "reason": "attempts-exhausted"},
+        "rate": 50, "looked": 120, "of": 480, "done": 118, "skipped": 1,
+        "skips": [{"reason": "corrupt", "count": 1}],
+        "results": {"succeeded": 101, "waiting": 17, "died": 0}, "created_at": AT, "changed_at": AT,
+    })
+}
+
+/// What a redrive would take.
+pub(super) fn preview() -> Value {
+    json!({"selected": 480, "looked": 512, "whole": true, "dead_letters": [row()]})
 }
 
 /// A delivery as lists show it.

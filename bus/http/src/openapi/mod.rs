@@ -9,6 +9,7 @@ pub(super) mod deliveries;
 pub(super) mod events;
 mod examples;
 pub(super) mod functions;
+pub(super) mod jobs;
 pub(super) mod node;
 mod operation;
 mod problems;
@@ -86,6 +87,19 @@ where
     route(("put", MethodFilter::PUT), path, handler, describe)
 }
 
+/// A route that is told what to change.
+pub(super) fn patch<H, T>(
+    path: &'static str,
+    handler: H,
+    describe: fn(&Limits) -> Operation,
+) -> Route
+where
+    H: Handler<T, App>,
+    T: 'static,
+{
+    route(("patch", MethodFilter::PATCH), path, handler, describe)
+}
+
 /// A route that takes something away.
 pub(super) fn delete<H, T>(
     path: &'static str,
@@ -106,13 +120,17 @@ prints its page. A query parameter that a route doesn't know is refused, and so 
 twice. A GET route answers HEAD as well. The bus listens on loopback only, and there are no keys yet.";
 
 /// The groups that operations are in, in reading order.
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("events", "Publish events and read the log."),
     ("functions", "Deploy components; the manifest."),
     ("rules", "The active rules, and trying one."),
     (
         "deliveries",
         "What is pending, what happened, and what ended without success.",
+    ),
+    (
+        "jobs",
+        "What the bus does by itself: redrives and purges of dead letters.",
     ),
     ("node", "Health, version, metrics, and this description."),
 ];

@@ -229,7 +229,9 @@ impl Runner {
         }
         let clock = self.context.clock.clone();
         let began = clock.instant();
-        let moving = self.running.get(&id)?;
+        let Some(moving) = self.running.get(&id) else {
+            return Some(Duration::ZERO);
+        };
         let rate = moving.job.rate;
         let moved = match self.step(moving) {
             Ok(Some(moved)) => moved,
@@ -261,8 +263,9 @@ impl Runner {
         match outcome {
             StepOutcome::Advanced(advanced) => {
                 let job = advanced.job;
-                if job.state == JobState::Running {
-                    let moving = self.running.get_mut(&id)?;
+                if job.state == JobState::Running
+                    && let Some(moving) = self.running.get_mut(&id)
+                {
                     let done = job.progress.done.saturating_sub(moving.job.progress.done);
                     moving.next = clock.instant() + pause(rate, done);
                     moving.waited = Duration::ZERO;

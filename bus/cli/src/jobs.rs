@@ -1,0 +1,371 @@
+//! `edgebus jobs`: what the bus does by itself, how far that is, and telling it to pause, go on or end.
+
+use std::time::Duration;
+
+use edgebus_api::{Job, JobChange, JobPage, JobState, SelectedLetters};
+
+use super::client::Client;
+use super::connection::Connection;
+use super::listing::{self, Listing, Pages, Unfiltered};
+use super::output::{self, Bar, Column, Format, Output, counted, plain, time};
+use super::query::Path;
+use super::resource::Resource;
+use super::story::Facts;
+use super::{FAILURE, Failure, OK, client};
+
+/// How often a job that is waited for is asked for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Arguments of `jobs`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus jobs ls
+  edgebus jobs get 17 --wait
+  edgebus jobs pause 17")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List jobs, the newest first.
+    #[command(after_help = "Examples:
+  edgebus jobs ls
+  edgebus jobs ls --limit 5 -o json
+
+Jobs that have ended are listed as long as they are among the last 1,000 of those.")]
+    Ls(Unfiltered),
+    /// Tell one job: what it is about, how far it is, and what became of what it did.
+    #[command(after_help = "Examples:
+  edgebus jobs get 17
+  edgebus jobs get 17 --wait")]
+    Get(One),
+    /// Stop a job where it is, until it is resumed.
+    #[command(after_help = "Example:
+  edgebus jobs pause 17")]
+    Pause(One),
+    /// Let a job go on that is paused, or that has failed.
+    #[command(after_help = "Examples:
+  edgebus jobs resume 17
+  edgebus jobs resume 17 --rate 100 --wait")]
+    Resume(Resume),
+    /// End a job. What it has done stays.
+    #[command(after_help = "Example:
+  edgebus jobs cancel 17")]
+    Cancel(One),
+}
+
+#[derive(clap::Args, Debug)]
+struct One {
+    #[command(flatten)]
+    connection: Connection,
+    /// Its number, as in 17.
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+    id: u64,
+    /// Return when it no longer runs, and show meanwhile how far it is.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+struct Resume {
+    #[command(flatten)]
+    one: One,
+    /// Things that it does in a second at most from now on; 0 is as fast as it can.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=edgebus_api::RATE_MAX))]
+    rate: Option<u64>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Ls(arguments) => list(arguments).await,
+        Command::Get(one) => tell(one, None, None).await,
+        Command::Pause(one) => tell(one, Some(JobState::Paused), None).await,
+        Command::Resume(Resume { one, rate }) => tell(one, Some(JobState::Running), rate).await,
+        Command::Cancel(one) => tell(one, Some(JobState::Cancelled), None).await,
+    }
+}
+
+/// What the bus does by itself.
+#[rustfmt::skip]
+const JOBS: &Resource<Job> = &Resource {
+    noun: "job",
+    member: "jobs",
+    page: listing::page::<JobPage<_>>,
+    columns: &[
+        (Column::number("ID"), |row| row.id.to_string()),
+        (Column::whole("KIND"), |row| row.kind.to_string()),
+        (Column::whole("STATE"), |row| row.state.to_string()),
+        (Column::number("DONE"), |row| row.done.to_string()),
+        (Column::number("SKIPPED"), |row| row.skipped.to_string()),
+        (Column::whole("PROGRESS"), progress),
+        (Column::whole("CREATED").optional(), |row| time(&row.created_at)),
+        (Column::note("ABOUT"), |row| about(row.selection.as_ref())),
+    ],
+};
+
+async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
+    let listing = Listing {
+        path: Path::new("/v1/jobs"),
+        resource: JOBS,
+        pages: Pages::Forward,
+        empty: "no jobs; to try dead letters again: edgebus dead-letters redrive".to_owned(),
+    };
+    arguments.run(&listing).await
+}
+
+async fn tell(one: One, state: Option<JobState>, rate: Option<u64>) -> Result<u8, Failure> {
+    let client = one.connection.client()?;
+    let mut job = match state {
+        None => client.job(one.id).await?,
+        state => {
+            client
+                .change_job(one.id, &JobChange { state, rate })
+                .await?
+        }
+    };
+    if one.wait {
+        job = wait(&client, job).await?;
+    }
+    show(&job, one.output.format)?;
+    Ok(exit(&job))
+}
+
+/// The exit code of a job: a failed one is a failure.
+pub(super) fn exit(job: &Job) -> u8 {
+    match job.state {
+        JobState::Failed => FAILURE,
+        _ => OK,
+    }
+}
+
+/// Returns the job as it is when it no longer runs; shows how far it is on a terminal.
+///
+/// # Errors
+/// The bus refuses, or can't be reached.
+pub(super) async fn wait(client: &Client, mut job: Job) -> Result<Job, Failure> {
+    let bar = Bar::new(&format!("{} {}", job.kind, job.id));
+    while job.state == JobState::Running {
+        bar.at(job.looked, job.of);
+        bar.detail(&format!("{} done, {} skipped", job.done, job.skipped));
+        tokio::time::sleep(LOOK_EVERY).await;
+        job = client.job(job.id).await?;
+    }
+    bar.finish();
+    Ok(job)
+}
+
+/// How far the deliveries of a job are that is done.
+pub(super) async fn settled(
+    client: &Client,
+    mut job: Job,
+    quiet: Duration,
+) -> Result<Job, Failure> {
+    let bar = Bar::new("verifying");
+    let mut changed = tokio::time::Instant::now();
+    while let Some(results) = job.results
+        && results.waiting > 0
+        && changed.elapsed() < quiet
+    {
+        bar.at(results.succeeded + results.died, job.done);
+        bar.detail(&format!(
+            "{} succeeded, {} died again",
+            results.succeeded, results.died
+        ));
+        tokio::time::sleep(LOOK_EVERY).await;
+        job = client.job(job.id).await?;
+        if job.results != Some(results) {
+            changed = tokio::time::Instant::now();
+        }
+    }
+    bar.finish();
+    Ok(job)
+}
+
+/// Prints a job.
+///
+/// # Errors
+/// The output can't be written.
+pub(super) fn show(job: &Job, format: Format) -> Result<(), Failure> {
+    let json =
+        serde_json::to_string(job).map_err(|error| client::Error::Unreadable(error.to_string()))?;
+    output::one(format, &json, || Ok(story(job)))
+}
+
+fn progress(job: &Job) -> String {
+    match job.state {
+        JobState::Done => "100 %".to_owned(),
+        _ if job.of == 0 => "-".to_owned(),
+        // Ended or not, it has not looked at everything.
+        _ => format!("{} %", (job.looked.saturating_mul(100) / job.of).min(99)),
+    }
+}
+
+/// What a job is about, in a few words.
+fn about(selection: Option<&SelectedLetters>) -> String {
+    let Some(selection) = selection else {
+        return "-".to_owned();
+    };
+    let mut words = Vec::new();
+    match selection.ids.as_slice() {
+        [] => {}
+        [one] => words.push(plain(one).into_owned()),
+        [first, rest @ ..] => words.push(format!("{} and {} more", plain(first), rest.len())),
+    }
+    let subscriptions = selection.subscriptions.iter();
+    words.extend(subscriptions.map(|name| plain(name).into_owned()));
+    if let Some(reason) = &selection.reason {
+        words.push(plain(reason.as_str()).into_owned());
+    }
+    for (word, value) in [
+        ("type", &selection.kind),
+        ("match", &selection.pattern),
+        ("since", &selection.since),
+        ("until", &selection.until),
+    ] {
+        if let Some(value) = value {
+            words.push(format!("{word} {}", plain(value)));
+        }
+    }
+    if let Some(limit) = selection.limit {
+        words.push(format!("at most {limit}"));
+    }
+    match words.is_empty() {
+        true => "all dead letters".to_owned(),
+        false => words.join(", "),
+    }
+}
+
+fn story(job: &Job) -> String {
+    let paint = output::paint();
+    let mut facts = Facts::new(paint);
+    let state = plain(job.state.as_str());
+    facts.title(
+        "Job",
+        &format!("{}  {}, {state}", job.id, plain(job.kind.as_str())),
+    );
+    if let Some(failure) = &job.failure {
+        facts.fact("failed", &plain(failure));
+        facts.fact("", &paint.faint(&format!("edgebus jobs resume {}", job.id)));
+    }
+    facts.fact("about", &about(job.selection.as_ref()));
+    facts.fact(
+        "progress",
+        &format!(
+            "{}, {} of about {} looked at",
+            progress(job),
+            job.looked,
+            job.of
+        ),
+    );
+    facts.fact("done", &job.done.to_string());
+    if job.skipped > 0 {
+        let skips = job.skips.iter();
+        let skips: Vec<String> = skips
+            .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
+            .collect();
+        facts.fact("skipped", &format!("{}: {}", job.skipped, skips.join(", ")));
+    }
+    if let Some(results) = job.results {
+        facts.fact("results", &results_words(&results));
+    }
+    match job.rate {
+        Some(rate) => facts.fact("rate", &format!("{rate} a second at most")),
+        None => facts.fact("rate", "as fast as it can"),
+    }
+    facts.fact("created", &time(&job.created_at));
+    facts.fact("changed", &time(&job.changed_at));
+    facts.end()
+}
+
+/// What became of the deliveries of a job.
+pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
+    format!(
+        "{} succeeded, {} waiting, {} died again",
+        results.succeeded, results.waiting, results.died
+    )
+}
+
+/// What a job did, in a line.
+pub(super) fn done_words(job: &Job) -> String {
+    let count = usize::try_from(job.done).unwrap_or(usize::MAX);
+    let what = counted(count, "dead letter", "dead letters");
+    let verb = match job.kind {
+        edgebus_api::JobKind::Purge => "purged",
+        _ => "redriven",
+    };
+    let skipped = match job.skipped {
+        0 => String::new(),
+        _ => {
+            let skips = job.skips.iter();
+            let skips: Vec<String> = skips
+                .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
+                .collect();
+            format!(", {} skipped ({})", job.skipped, skips.join(", "))
+        }
+    };
+    format!("{what} {verb}{skipped}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(more: serde_json::Value) -> Job {
+        let mut job = json!({
+            "id": 17, "kind": "redrive", "state": "running", "selection": {}, "looked": 30, "of": 40, "done": 20,
+            "skipped": 0, "created_at": "2026-11-21T06:30:16.000Z", "changed_at": "2026-11-21T06:30:17.000Z",
+        });
+        if let (Some(own), serde_json::Value::Object(more)) = (job.as_object_mut(), more) {
+            own.extend(more);
+        }
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn a_job_is_told_in_few_words() {
+        let table = [
+            (
+                json!({}),
+                "75 %",
+                "all dead letters",
+                "20 dead letters redriven",
+            ),
+            (
+                json!({"of": 30, "kind": "purge", "done": 1, "selection": {"ids": ["1-2"]}}),
+                "99 %",
+                "1-2",
+                "1 dead letter purged",
+            ),
+            (
+                json!({
+                    "state": "done", "skipped": 3,
+                    "skips": [{"reason": "gone", "count": 1}, {"reason": "corrupt", "count": 2}],
+                    "selection": {"ids": ["1-2", "1-3", "1-4"], "reason": "rejected", "limit": 9},
+                }),
+                "100 %",
+                "1-2 and 2 more, rejected, at most 9",
+                "20 dead letters redriven, 3 skipped (1 gone, 2 corrupt)",
+            ),
+            (
+                json!({
+                    "of": 0, "looked": 0,
+                    "selection": {"subscriptions": ["a/b"], "type": "t", "since": "2026-11-21T06:30:16.000Z"},
+                }),
+                "-",
+                "a/b, type t, since 2026-11-21T06:30:16.000Z",
+                "20 dead letters redriven",
+            ),
+        ];
+        for (more, percent, words, done) in table {
+            let job = job(more);
+            assert_eq!(progress(&job), percent);
+            assert_eq!(about(job.selection.as_ref()), words);
+            assert_eq!(done_words(&job), done);
+        }
+    }
+}

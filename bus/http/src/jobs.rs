@@ -1,0 +1,346 @@
+//! Jobs: listing, finding and telling them; and the redrive and purge of dead letters, which are jobs.
+
+use edgebus_api as api;
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, LOCATION};
+
+use super::call::{Answer, Call, json, raw};
+use super::problem::Problem;
+use super::{App, deliveries, page, query, rules};
+use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
+use edgebus_model::{
+    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
+};
+
+/// The longest body of a request here, in bytes: a pattern, or the ids of 1,000 dead letters.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+/// Dead letters that a dry run shows.
+const SHOWN: usize = 10;
+const JSON: [&str; 1] = ["application/json"];
+
+/// `GET /v1/jobs`.
+pub(super) async fn list(call: Call) -> Answer {
+    let query: api::JobQuery = call.query()?;
+    let app = &call.app;
+    let fetch =
+        |after: Option<String>, rows| async move { app.bus.jobs(after.as_deref(), rows).await };
+    let row = |job: &Job| raw(&shown(app, job));
+    let page = page::collect(page::limit(query.limit), query.after, fetch, row).await?;
+    let page = api::JobPage {
+        jobs: page.rows,
+        next: page.next,
+    };
+    page::held(app, &page)
+}
+
+/// `GET /v1/jobs/{id}`.
+pub(super) async fn get(call: Call) -> Answer {
+    call.query::<api::NoQuery>()?;
+    let job = call.app.bus.job(id(&call)?).await?;
+    Ok(json(&shown(&call.app, &job)))
+}
+
+/// `PATCH /v1/jobs/{id}`.
+pub(super) async fn change(call: Call) -> Answer {
+    call.query::<api::NoQuery>()?;
+    let (id, app) = (id(&call)?, call.app.clone());
+    let (bytes, _reservation) = call.body(&JSON, BODY_BYTES_MAX).await?;
+    let change: api::JobChange = read(&bytes)?;
+    let controls = controls(&change)?;
+    let mut job = None;
+    for control in controls {
+        job = Some(app.bus.control_job(id, control).await?);
+    }
+    let job = match job {
+        Some(job) => job,
+        None => app.bus.job(id).await?,
+    };
+    Ok(json(&shown(&app, &job)))
+}
+
+/// What a change says, the rate first: a job that is resumed begins with it.
+fn controls(change: &api::JobChange) -> Result<Vec<JobControl>, Problem> {
+    let mut controls = Vec::new();
+    if let Some(rate) = change.rate {
+        controls.push(JobControl::Rate(self::rate("/rate", rate, 0)?));
+    }
+    if let Some(state) = &change.state {
+        controls.push(match state {
+            api::JobState::Running => JobControl::Resume,
+            api::JobState::Paused => JobControl::Pause,
+            api::JobState::Cancelled => JobControl::Cancel,
+            _ => {
+                return Err(Problem::input_error(
+                    "/state",
+                    "a job is told `running`, `paused` or `cancelled`",
+                    "",
+                ));
+            }
+        });
+    }
+    if controls.is_empty() {
+        return Err(Problem::input_error(
+            "",
+            "nothing is told",
+            "write {\"state\": \"paused\"}, or {\"rate\": 100}",
+        ));
+    }
+    Ok(controls)
+}
+
+/// A rate as jobs have it; 0 is none, where that is allowed.
+fn rate(pointer: &str, rate: u64, least: u64) -> Result<Option<u32>, Problem> {
+    if !(least..=api::RATE_MAX).contains(&rate) {
+        let reason = format!("must be a whole number from {least} to {}", api::RATE_MAX);
+        return Err(Problem::input_error(pointer, reason, ""));
+    }
+    Ok(u32::try_from(rate).ok().filter(|rate| *rate > 0))
+}
+
+fn id(call: &Call) -> Result<JobId, Problem> {
+    call.path("id")
+        .parse()
+        .map_err(|()| Problem::input_error("", "a job's id is a whole number from 1 on", ""))
+}
+
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::input_error("", format!("the body can't be read: {error}"), ""))
+}
+
+/// `POST /v1/dead-letters/redrive`.
+pub(super) async fn redrive(call: Call) -> Answer {
+    letters(call, LetterJob::Redrive).await
+}
+
+/// `POST /v1/dead-letters/purge`.
+pub(super) async fn purge(call: Call) -> Answer {
+    letters(call, LetterJob::Purge).await
+}
+
+async fn letters(call: Call, what: LetterJob) -> Answer {
+    let query: api::LetterQuery = call.query()?;
+    let app = call.app.clone();
+    let (bytes, _reservation) = call.body(&JSON, BODY_BYTES_MAX).await?;
+    let asked: api::LetterSelection = read(&bytes)?;
+    let filter = selection(&asked)?;
+    let rate = match asked.rate {
+        Some(given) => rate("/rate", given, 1)?,
+        None => None,
+    };
+    if query.dry_run.unwrap_or(false) {
+        let preview = app.bus.preview_letters(&filter, SHOWN).await?;
+        let rows = preview.sample.iter();
+        let answer = api::LetterPreview {
+            selected: preview.selected,
+            looked: preview.looked,
+            whole: preview.whole,
+            dead_letters: rows.map(|row| deliveries::row(&app, row)).collect(),
+        };
+        return page::held(&app, &answer);
+    }
+    let job = app.bus.start_letter_job(what, &filter, rate).await?;
+    let mut response = json(&shown(&app, &job));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    if let Ok(path) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+    Ok(response)
+}
+
+/// Which dead letters a request selects.
+fn selection(asked: &api::LetterSelection) -> Result<LetterFilter, Problem> {
+    let mut keys = Vec::with_capacity(asked.ids.len());
+    for (at, text) in asked.ids.iter().enumerate() {
+        let key: DeliveryKey = text.parse().map_err(|()| {
+            let pointer = format!("/ids/{at}");
+            Problem::input_error(pointer.as_str(), "is no dead letter's id, as in 3-13", "")
+        })?;
+        keys.push(key);
+    }
+    if keys.len() > LetterSelection::KEYS_MAX {
+        let reason = format!("more than {} are named", LetterSelection::KEYS_MAX);
+        return Err(Problem::input_error(
+            "/ids",
+            reason,
+            "select them by subscription, reason, time, type or match",
+        ));
+    }
+    if asked.limit == Some(0) {
+        return Err(Problem::input_error("/limit", "must be 1 or more", ""));
+    }
+    let narrowed = !keys.is_empty()
+        || asked.subscription.is_some()
+        || asked.function.is_some()
+        || asked.rule.is_some()
+        || asked.reason.is_some()
+        || asked.since.is_some()
+        || asked.until.is_some()
+        || asked.kind.is_some()
+        || asked.pattern.is_some()
+        || asked.limit.is_some();
+    if !narrowed && asked.all != Some(true) {
+        return Err(Problem::input_error(
+            "",
+            "nothing says which dead letters",
+            "write {\"all\": true} for all of them",
+        ));
+    }
+    let pattern = match asked.pattern.as_ref().map(|own| own.get()) {
+        None | Some("null") => None,
+        Some(text) => {
+            rules::parsed(text)?;
+            Some(text.to_owned())
+        }
+    };
+    Ok(LetterFilter {
+        keys,
+        of: DeliveryFilter {
+            subscription: asked.subscription.clone(),
+            function: asked.function.clone(),
+            rule: asked.rule.clone(),
+            ..DeliveryFilter::default()
+        },
+        reason: asked.reason.as_ref().map(reason).transpose()?,
+        since: moment("/since", asked.since.as_deref())?,
+        until: moment("/until", asked.until.as_deref())?,
+        kind: asked.kind.clone(),
+        pattern,
+        limit: asked.limit,
+    })
+}
+
+/// The reason that a word says.
+pub(super) fn reason(word: &api::DeadReason) -> Result<DeadReason, Problem> {
+    let mut all = DeadReason::ALL.into_iter();
+    all.find(|own| own.word() == word.as_str()).ok_or_else(|| {
+        let words = DeadReason::ALL.map(DeadReason::word).join(", ");
+        Problem::input_error("/reason", format!("there are {words}"), "")
+    })
+}
+
+fn moment(pointer: &str, text: Option<&str>) -> Result<Option<edgebus_model::Timestamp>, Problem> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    match query::moment(Some(text)) {
+        Some(moment) => Ok(Some(moment)),
+        None => Err(Problem::input_error(
+            pointer,
+            "must be a time in RFC 3339, from 1970 on",
+            "write it as in 2026-11-21T06:30:16Z",
+        )),
+    }
+}
+
+/// A job as the API shows it.
+fn shown(app: &App, job: &Job) -> api::Job {
+    let progress = &job.progress;
+    let results = &job.results;
+    let (selection, results) = match &job.spec {
+        JobSpec::Redrive(selection) => {
+            let ended = results.succeeded.saturating_add(results.died);
+            let results = api::JobResults {
+                succeeded: results.succeeded,
+                waiting: progress.done.saturating_sub(ended),
+                died: results.died,
+            };
+            (selected(app, selection), Some(results))
+        }
+        JobSpec::Purge(selection) => (selected(app, selection), None),
+    };
+    api::Job {
+        id: u64::from(job.id.0),
+        kind: api::JobKind::from(job.spec.word()),
+        state: api::JobState::from(job.state.word()),
+        failure: match &job.state {
+            JobState::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        selection: Some(selection),
+        rate: job.rate.map(u64::from),
+        looked: progress.looked,
+        of: progress.of,
+        done: progress.done,
+        skipped: progress.skipped.total(),
+        skips: progress
+            .skipped
+            .iter()
+            .map(|(reason, count)| api::Skip {
+                reason: api::SkipReason::from(reason.word()),
+                count,
+            })
+            .collect(),
+        results,
+        created_at: job.created_at.to_string(),
+        changed_at: job.changed_at.to_string(),
+    }
+}
+
+fn selected(app: &App, selection: &LetterSelection) -> api::SelectedLetters {
+    api::SelectedLetters {
+        ids: selection.keys.iter().map(ToString::to_string).collect(),
+        subscriptions: app.bus.subscription_names(&selection.subscriptions),
+        reason: selection
+            .reason
+            .map(|reason| api::DeadReason::from(reason.word())),
+        since: selection.since.map(|since| since.to_string()),
+        until: selection.until.map(|until| until.to_string()),
+        kind: selection.kind.clone(),
+        pattern: selection.pattern.clone(),
+        limit: selection.limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edgebus_model::{DiscardReason, SkipReason};
+
+    #[test]
+    fn the_words_of_the_api_are_those_of_the_model() {
+        assert_eq!(
+            api::SkipReason::WORDS,
+            SkipReason::ALL.map(SkipReason::word)
+        );
+        assert_eq!(api::DiscardReason::WORDS, [DiscardReason::Purged.word()]);
+        let all = LetterSelection::default();
+        let specs = [JobSpec::Redrive(all.clone()), JobSpec::Purge(all)];
+        assert_eq!(api::JobKind::WORDS, specs.map(|spec| spec.word()));
+        let failed = JobState::Failed {
+            reason: String::new(),
+        };
+        let states = [
+            JobState::Running,
+            JobState::Paused,
+            JobState::Done,
+            JobState::Cancelled,
+            failed,
+        ];
+        assert_eq!(api::JobState::WORDS, states.map(|state| state.word()));
+    }
+
+    #[test]
+    fn a_selection_says_what_is_wrong_with_it() {
+        let reasons = |json: &str| {
+            let asked: api::LetterSelection = read(json.as_bytes())?;
+            selection(&asked)
+        };
+        assert!(reasons(r#"{"all":true}"#).is_ok());
+        assert!(reasons(r#"{"ids":["3-13"],"match":null}"#).is_ok());
+        let bad = [
+            ("{}", ""),
+            (r#"{"all":false}"#, ""),
+            (r#"{"ids":["3-13","x"]}"#, "/ids/1"),
+            (r#"{"limit":0}"#, "/limit"),
+            (r#"{"reason":"tired"}"#, "/reason"),
+            (r#"{"since":"now"}"#, "/since"),
+            (r#"{"match":{"data":1}}"#, "/match/data"),
+            (r#"{"x":1}"#, ""),
+        ];
+        for (json, pointer) in bad {
+            let errors = reasons(json).unwrap_err().errors;
+            assert_eq!(errors[0].pointer, pointer, "{json}");
+        }
+    }
+}

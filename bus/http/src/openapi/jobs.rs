@@ -1,0 +1,123 @@
+//! Jobs, described.
+
+use edgebus_api as api;
+use serde_json::json;
+
+use super::operation::{JSON, Operation};
+use crate::jobs::BODY_BYTES_MAX;
+use crate::problem::Cause;
+use crate::serve::Limits;
+use edgebus_model::Code;
+use edgebus_model::error::Kind;
+
+const NO_JOB: &str = "There is no such job; the last 1,000 that ended are kept.";
+
+fn one(operation: Operation) -> Operation {
+    operation
+        .path::<u64>("id", "The job's number.", 17)
+        .answers_json::<api::Job>(200, "The job.")
+        .problem(Cause::Handle(Kind::NotFound), NO_JOB)
+}
+
+/// `GET /v1/jobs`.
+pub(crate) fn list(_: &Limits) -> Operation {
+    Operation::new("listJobs", "jobs", "See jobs, the newest first")
+        .about("All that have not ended, and the last 1,000 that have.")
+        .query::<api::JobQuery>()
+        .answers_json::<api::JobPage>(200, "A page.")
+        .reads()
+}
+
+/// `GET /v1/jobs/{id}`.
+pub(crate) fn get(_: &Limits) -> Operation {
+    one(Operation::new(
+        "getJob",
+        "jobs",
+        "See one job: how far it is, and what became of what it did",
+    ))
+    .reads()
+}
+
+/// `PATCH /v1/jobs/{id}`.
+pub(crate) fn change(_: &Limits) -> Operation {
+    let operation = Operation::new(
+        "changeJob",
+        "jobs",
+        "Pause, resume or cancel a job, or give it another rate",
+    )
+    .about("A job that is paused or has failed goes on where it is. What a job did before it was cancelled stays.")
+    .takes_json::<api::JobChange>("What to tell it.", JSON)
+    .problem(
+        Cause::Handle(Kind::Conflict),
+        "The job is done or was cancelled, or too many others have not ended.",
+    )
+    .problem(
+        Cause::UnsupportedMedia,
+        "Content-Type is not application/json.",
+    );
+    one(operation).reads_body().writes()
+}
+
+fn of_letters(operation: Operation) -> Operation {
+    let mut operation = operation;
+    let shape = operation.part::<api::LetterPreview>();
+    let body = format!("Which dead letters, at most {BODY_BYTES_MAX} bytes.");
+    operation
+        .query::<api::LetterQuery>()
+        .takes_json::<api::LetterSelection>(body, JSON)
+        .answers_json::<api::Job>(202, "The job, which has begun.")
+        .answers(
+            200,
+            "With `dry_run`: what would be taken now.",
+            JSON,
+            shape,
+            &[("LetterPreview", super::examples::preview())],
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read; each error has its pointer.",
+        )
+        .problem(
+            Cause::Handle(Kind::NotFound),
+            "There is no such subscription, function or rule.",
+        )
+        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.")
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/json.",
+        )
+        .answers_header(
+            202,
+            "location",
+            json!({"type": "string"}),
+            "The job's path.",
+        )
+        .reads_body()
+        .reads()
+        .writes()
+}
+
+/// `POST /v1/dead-letters/redrive`.
+pub(crate) fn redrive(_: &Limits) -> Operation {
+    of_letters(
+        Operation::new(
+            "redriveDeadLetters",
+            "deliveries",
+            "Try dead letters again",
+        )
+        .about("A job makes each selected dead letter pending, due at once. The delivery keeps its id and its idempotency key; its attempts and its age begin anew, under the policy and the function that are active now. Those that die after this request are not taken. One whose event can't be read, whose subscription left the manifest or whose function is not deployed is skipped and stays."),
+    )
+}
+
+/// `POST /v1/dead-letters/purge`.
+pub(crate) fn purge(_: &Limits) -> Operation {
+    of_letters(
+        Operation::new(
+            "purgeDeadLetters",
+            "deliveries",
+            "Let go of dead letters",
+        )
+        .about("A job takes each selected dead letter out, with its attempts and its copy of the event. The delivery is `discarded` then, as long as the log has the event. Nothing brings a dead letter back that was purged."),
+    )
+}
