@@ -42,7 +42,7 @@ pub use outcome::{Outcome, TimeoutKind};
 pub use position::{BusId, EventRef, Position, SubscriptionId};
 pub use progress::Progress;
 pub use reading::ClockReading;
-pub use replay::{ReplayPurpose, ReplaySpec, SkipSpec};
+pub use replay::{ReplayPurpose, ReplaySpec, SkipSpec, StartPosition};
 pub use retry::{Backoff, RetryPolicy};
 pub use rule::{BusConfig, Differing, InputConfig, RuleConfig, Subscription};
 pub use target::{SubscriptionName, SubscriptionNameError, Target, TargetConfig, TargetKind};

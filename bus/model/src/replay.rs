@@ -2,7 +2,7 @@
 //!
 //! Both are work of a job: the replay's number is the job's. Never here: how the log is read, or what matches.
 
-use super::{BusId, Name, Position, SubscriptionId};
+use super::{BusId, Name, Position, SubscriptionId, Timestamp};
 
 /// A range of a bus's log that is delivered again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +49,18 @@ impl ReplaySpec {
     pub fn goes_to(&self, id: SubscriptionId) -> bool {
         self.subscriptions.is_empty() || self.subscriptions.binary_search(&id).is_ok()
     }
+}
+
+/// Where the new subscriptions of a rule begin.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum StartPosition {
+    /// With what is accepted from now on.
+    #[default]
+    Now,
+    /// With the oldest event of the log.
+    Earliest,
+    /// With the first event that was accepted at this time or later.
+    Time(Timestamp),
 }
 
 /// Who asked for a replay.

@@ -140,6 +140,16 @@ pub(super) fn refusal(unended: usize, last: u32) -> Option<String> {
     (last == u32::MAX).then(|| "every number of a job is given".to_owned())
 }
 
+/// Why a replay can't begin with its subscriptions, if they are not there: the change that was to make them was denied.
+pub(super) fn without_subscription(known: &CatalogState, spec: &JobSpec) -> Option<String> {
+    let JobSpec::Replay(spec) = spec else {
+        return None;
+    };
+    let gone = |id: &&SubscriptionId| !known.subscriptions.contains_key(id);
+    let gone = spec.subscriptions.iter().find(gone)?;
+    Some(format!("there is no subscription number {}", gone.0))
+}
+
 /// True if the advance fits the job.
 pub(super) fn fits(job: &Job, advance: &Advance) -> bool {
     let fits = job.state == JobState::Running && job.place == advance.from;

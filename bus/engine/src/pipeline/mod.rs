@@ -54,8 +54,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use change::FunctionSource;
 pub(crate) use change::changed;
+pub use change::{FunctionSource, Starts};
 pub use functions::Availability;
 pub(crate) use jobs::{Budget, Letters, Replay, no_job};
 pub use matching::matches;

@@ -28,6 +28,9 @@ impl Data {
         if let Some(reason) = job::refusal(self.unended(), self.job_last) {
             return StepOutcome::Denied(reason);
         }
+        if let Some(reason) = job::without_subscription(&self.known, &start.spec) {
+            return StepOutcome::Denied(reason);
+        }
         self.job_last += 1;
         let job = job::started(start, JobId(self.job_last));
         self.jobs.insert(job.id, job.clone());

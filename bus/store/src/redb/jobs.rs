@@ -150,7 +150,10 @@ impl Work<'_, '_> {
         if let Some(reason) = job::refusal(known.unended(), known.last) {
             return Ok(StepOutcome::Denied(reason));
         }
-        let id = JobId(known.last + 1);
+        if let Some(reason) = job::without_subscription(self.known(), &start.spec) {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        let id = JobId(self.jobs().last + 1);
         self.jobs_mut().last = id.0;
         let job = job::started(start, id);
         self.put_job(&job)?;

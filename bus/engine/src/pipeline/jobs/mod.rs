@@ -31,6 +31,7 @@ use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
 pub(crate) use letters::Letters;
 pub(crate) use replay::Replay;
+pub(super) use replay::first_at;
 
 /// Rows that one step looks at.
 const ROWS_MAX: usize = 256;
@@ -72,7 +73,7 @@ struct Moved {
 pub(super) struct Wake(Arc<Notify>);
 
 impl Wake {
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.0.notify_one();
     }
 }

@@ -13,13 +13,16 @@ use super::super::snapshot::Snapshot;
 use super::{Budget, Moved};
 use edgebus_manifest::view;
 use edgebus_model::{
-    DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec, Skipped,
-    SubscriptionId,
+    BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec,
+    Skipped, SubscriptionId, Timestamp,
 };
 use edgebus_store::{Advance, Error, JobEffect, JobEnd, Page, Store, StoredEvent};
 
 /// How long after an apply events may still come that were matched with the rules before, in milliseconds.
 const OTHER_RULES_MS: u64 = 2_000;
+
+/// How long a change may take from its commit until it is active, in milliseconds.
+const INSTALLED_MS: u64 = 60_000;
 
 /// A replay whose pattern is compiled.
 #[derive(Debug)]
@@ -82,6 +85,9 @@ impl Replay {
             return Ok(None);
         }
         let snapshot = context.snapshot();
+        if self.comes_too_early(context, &snapshot, job) {
+            return Ok(None);
+        }
         let budget = Budget {
             effects: budget.effects.min(room),
             ..budget
@@ -115,6 +121,14 @@ impl Replay {
                 now: context.clock.now(),
             },
         }))
+    }
+
+    /// True as long as the change that made its subscriptions is committed and not active yet.
+    fn comes_too_early(&self, context: &Context, snapshot: &Snapshot, job: &Job) -> bool {
+        let known = |id: &SubscriptionId| snapshot.subscriptions.contains_key(id);
+        self.spec.purpose == ReplayPurpose::Start
+            && context.clock.now() < job.created_at.plus_ms(INSTALLED_MS)
+            && !self.spec.subscriptions.iter().all(known)
     }
 
     /// True if it ends where its subscriptions have the events live.
@@ -241,4 +255,21 @@ impl Replay {
         to.dedup();
         Ok(to)
     }
+}
+
+/// The position of the first event that was accepted at this time or later, by bisection; behind the newest one if
+/// there is none.
+pub(crate) fn first_at(store: &dyn Store, bus: BusId, time: Timestamp) -> Result<Position, Error> {
+    let newest = store.events_page(bus, Position(u64::MAX), Page::backward(1, usize::MAX))?;
+    let (mut low, mut high) = (0, newest.rows.first().map_or(0, |row| row.position.0));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // A corrupt record is passed over, so the event may be a later one.
+        let next = store.events_page(bus, Position(middle), Page::one())?;
+        match next.rows.first() {
+            Some(stored) if stored.accepted_at < time => low = stored.position.0.min(high),
+            _ => high = middle,
+        }
+    }
+    Ok(Position(low + 1))
 }
