@@ -34,6 +34,7 @@ mod openapi;
 mod operate;
 mod publish;
 mod redrive;
+mod replays;
 mod start;
 mod stdin;
 mod store_file;

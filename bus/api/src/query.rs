@@ -226,6 +226,16 @@ pub struct LetterQuery {
     pub dry_run: Option<bool>,
 }
 
+/// How to replay or seek.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReplayQuery {
+    /// Only counts: nothing is delivered or skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false), example = true)]
+    pub dry_run: Option<bool>,
+}
+
 /// Which jobs to read.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
