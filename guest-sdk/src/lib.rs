@@ -77,6 +77,7 @@ mod failure;
 mod host;
 pub mod log;
 pub mod metrics;
+pub mod replay;
 pub mod secrets;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]

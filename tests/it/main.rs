@@ -35,6 +35,7 @@ mod openapi;
 mod operate;
 mod publish;
 mod redrive;
+mod replays;
 mod start;
 mod stdin;
 mod store_file;

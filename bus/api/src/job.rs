@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::delivery::Delivery;
 use super::listing::{Listing, Rows};
-use super::words::{DeadReason, JobKind, JobState, SkipReason};
+use super::words::{DeadReason, JobKind, JobState, ReplayPurpose, SkipReason};
 use crate::schema::{DeliveryId, Name, ObjectOrNull, Time};
 
 /// A page of jobs.
@@ -44,9 +44,15 @@ pub struct Job {
     /// Failed: why. Resumed, it tries again where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Which dead letters it takes.
+    /// Of a redrive and a purge: which dead letters it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectedLetters>,
+    /// Of a replay: which events it delivers again, and to whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayedRange>,
+    /// Of a skip: whose deliveries it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<SkippedRange>,
     /// Things that it does in a second at most; not there if it is as fast as it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -55,7 +61,7 @@ pub struct Job {
     pub looked: u64,
     /// Rows that there are to look at, about.
     pub of: u64,
-    /// What it has done: dead letters redriven, or purged.
+    /// What it has done: dead letters redriven or purged, deliveries made or skipped.
     pub done: u64,
     /// What was selected and passed over.
     pub skipped: u64,
@@ -73,6 +79,44 @@ pub struct Job {
     pub changed_at: String,
 }
 
+/// Which events a replay delivers again, and to whom; what is not there does not narrow it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReplayedRange {
+    /// What its deliveries and the events that they emit are marked with.
+    pub name: String,
+    /// `replay` if somebody asked for it, `seek` if a subscription was moved back, `start` if a new rule begins in
+    /// the past.
+    pub purpose: ReplayPurpose,
+    /// The bus.
+    #[schemars(with = "Name")]
+    pub bus: String,
+    /// The first position.
+    pub from: u64,
+    /// The last position; not there where it goes on to the events that its subscriptions get live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// To these subscriptions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<String>,
+    /// Events of this type.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Events that this pattern matches, as text.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// True: to those who got each event when it was accepted.
+    pub as_matched: bool,
+}
+
+/// Whose deliveries are skipped.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SkippedRange {
+    /// The subscription.
+    pub subscription: String,
+    /// Those of events before this position.
+    pub before: u64,
+}
+
 /// What became of the deliveries that a job made pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobResults {
@@ -80,7 +124,7 @@ pub struct JobResults {
     pub succeeded: u64,
     /// They have more attempts to come.
     pub waiting: u64,
-    /// They are dead letters again.
+    /// They are dead letters, of a redrive again.
     pub died: u64,
 }
 

@@ -19,6 +19,7 @@ mod listing;
 mod manifest;
 mod problem;
 mod query;
+mod replay;
 mod rule;
 pub mod schema;
 mod subscription;
@@ -34,7 +35,7 @@ pub use event::{
 pub use function::{Function, FunctionLimits, FunctionList, Trial, Version, WouldEmit, WouldWrite};
 pub use job::{
     Job, JobChange, JobPage, JobResults, LETTERS_NAMED_MAX, LetterPreview, LetterSelection,
-    RATE_MAX, SelectedLetters, Skip,
+    RATE_MAX, ReplayedRange, SelectedLetters, Skip, SkippedRange,
 };
 pub use listing::{Listing, Rows};
 pub use manifest::{ManifestEnvelope, Plan, PlannedChange};
@@ -42,8 +43,9 @@ pub use problem::{InputError, Problem};
 pub use query::{
     ApplyQuery, DeadLetterQuery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX,
     EventQuery, EventStreamQuery, ExplainQuery, InvokeQuery, JobQuery, LetterQuery, NoQuery,
-    PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, ReadyQuery,
+    PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, ReadyQuery, ReplayQuery,
 };
+pub use replay::{ReplayCount, ReplayCountOf, ReplayRequest, Seek, SeekRequest};
 pub use rule::{FILTERS_MAX, Filters, RetryPolicy, Rule, RuleList, RuleTest, Target};
 pub use subscription::{SinceStart, Subscription, SubscriptionList};
 pub use target::TargetName;
@@ -53,7 +55,7 @@ pub use verdict::{
 };
 pub use words::{
     ChangeKind, ChangedThing, DeadReason, DiscardReason, FunctionState, JobKind, JobState, Outcome,
-    ProblemType, Situation, SkipReason, Stage,
+    ProblemType, ReplayPurpose, Situation, SkipReason, Stage,
 };
 
 /// The bus that events go to where none is named.

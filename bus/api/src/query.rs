@@ -143,6 +143,10 @@ pub struct DeliveryFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>", example = &"2026-11-21T06:30:16Z")]
     pub since: Option<String>,
+    /// Only deliveries of the replay of this number. Without it `last` and `position` give live ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 7)]
+    pub replay: Option<u64>,
     /// A page's `next`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<DeliveryId>", example = &"3-6")]
@@ -217,6 +221,16 @@ pub struct DeadLetterQuery {
 #[serde(default)]
 pub struct LetterQuery {
     /// Only says what would be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false), example = true)]
+    pub dry_run: Option<bool>,
+}
+
+/// How to replay or seek.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReplayQuery {
+    /// Only counts: nothing is delivered or skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = false), example = true)]
     pub dry_run: Option<bool>,

@@ -100,6 +100,8 @@ words! {
     DiscardReason {
         /// It was a dead letter, and somebody purged it.
         Purged = "purged",
+        /// It was pending, and its subscription was moved forward.
+        Skipped = "skipped",
     }
 
     /// What a job does.
@@ -108,6 +110,20 @@ words! {
         Redrive = "redrive",
         /// It lets go of dead letters.
         Purge = "purge",
+        /// It delivers events again.
+        Replay = "replay",
+        /// It ends live deliveries without an attempt.
+        Skip = "skip",
+    }
+
+    /// Who asked for a replay.
+    ReplayPurpose {
+        /// Somebody did.
+        Replay = "replay",
+        /// A subscription was moved back.
+        Seek = "seek",
+        /// A new rule begins in the past.
+        Start = "start",
     }
 
     /// Where a job stands.

@@ -56,16 +56,21 @@ pub(super) struct DeliveryFilterArgs {
     /// Of events accepted at this time or later: RFC 3339, or how long ago, as in 15m.
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
+    /// Of the replay of this number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    replay: Option<u32>,
 }
 
 impl DeliveryFilterArgs {
     /// The path with these filters.
     pub(super) fn on(&self, path: Path) -> Path {
         let since = self.since.map(|since| since.rfc_3339(moment::now()));
+        let replay = self.replay.map(|number| number.to_string());
         path.with_some("subscription", self.subscription.as_deref())
             .with_some("function", self.function.as_deref())
             .with_some("rule", self.rule.as_deref())
             .with_some("since", since.as_deref())
+            .with_some("replay", replay.as_deref())
     }
 
     /// True if some may be left out.
@@ -74,6 +79,7 @@ impl DeliveryFilterArgs {
             || self.function.is_some()
             || self.rule.is_some()
             || self.since.is_some()
+            || self.replay.is_some()
     }
 }
 

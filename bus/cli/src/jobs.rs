@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgebus_api::{Job, JobChange, JobPage, JobState, SelectedLetters};
+use edgebus_api::{Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters};
 
 use super::client::Client;
 use super::connection::Connection;
@@ -103,7 +103,7 @@ const JOBS: &Resource<Job> = &Resource {
         (Column::number("SKIPPED"), |row| row.skipped.to_string()),
         (Column::whole("PROGRESS"), progress),
         (Column::whole("CREATED").optional(), |row| time(&row.created_at)),
-        (Column::note("ABOUT"), |row| about(row.selection.as_ref())),
+        (Column::note("ABOUT"), about),
     ],
 };
 
@@ -172,7 +172,7 @@ pub(super) async fn settled(
     {
         bar.at(results.succeeded + results.died, job.done);
         bar.detail(&format!(
-            "{} succeeded, {} died again",
+            "{} succeeded, {} died",
             results.succeeded, results.died
         ));
         tokio::time::sleep(LOOK_EVERY).await;
@@ -205,10 +205,38 @@ fn progress(job: &Job) -> String {
 }
 
 /// What a job is about, in a few words.
-fn about(selection: Option<&SelectedLetters>) -> String {
-    let Some(selection) = selection else {
-        return "-".to_owned();
-    };
+fn about(job: &Job) -> String {
+    match (&job.selection, &job.replay, &job.skip) {
+        (Some(selection), ..) => about_letters(selection),
+        (_, Some(replay), _) => about_replay(replay),
+        (.., Some(skip)) => {
+            format!("{} before {}", plain(&skip.subscription), skip.before)
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+fn about_replay(replay: &ReplayedRange) -> String {
+    let to = replay.to.map_or_else(String::new, |to| format!(" to {to}"));
+    let bus = plain(&replay.bus);
+    let mut words = vec![
+        plain(&replay.name).into_owned(),
+        format!("{bus} {}{to}", replay.from),
+    ];
+    let subscriptions = replay.subscriptions.iter();
+    words.extend(subscriptions.map(|name| plain(name).into_owned()));
+    for (word, value) in [("type", &replay.kind), ("match", &replay.pattern)] {
+        if let Some(value) = value {
+            words.push(format!("{word} {}", plain(value)));
+        }
+    }
+    if replay.as_matched {
+        words.push("as matched".to_owned());
+    }
+    words.join(", ")
+}
+
+fn about_letters(selection: &SelectedLetters) -> String {
     let mut words = Vec::new();
     match selection.ids.as_slice() {
         [] => {}
@@ -251,7 +279,7 @@ fn story(job: &Job) -> String {
         facts.fact("failed", &plain(failure));
         facts.fact("", &paint.faint(&format!("edgebus jobs resume {}", job.id)));
     }
-    facts.fact("about", &about(job.selection.as_ref()));
+    facts.fact("about", &about(job));
     facts.fact(
         "progress",
         &format!(
@@ -270,7 +298,18 @@ fn story(job: &Job) -> String {
         facts.fact("skipped", &format!("{}: {}", job.skipped, skips.join(", ")));
     }
     if let Some(results) = job.results {
-        facts.fact("results", &results_words(&results));
+        let words = results_words(&results);
+        facts.fact(
+            "results",
+            match job.kind {
+                edgebus_api::JobKind::Redrive => &words,
+                _ => words.trim_end_matches(" again"),
+            },
+        );
+    }
+    if job.replay.is_some() {
+        let listed = format!("edgebus deliveries ls --replay {} --stage dead", job.id);
+        facts.fact("", &paint.faint(&listed));
     }
     match job.rate {
         Some(rate) => facts.fact("rate", &format!("{rate} a second at most")),
@@ -364,7 +403,7 @@ mod tests {
         for (more, percent, words, done) in table {
             let job = job(more);
             assert_eq!(progress(&job), percent);
-            assert_eq!(about(job.selection.as_ref()), words);
+            assert_eq!(about(&job), words);
             assert_eq!(done_words(&job), done);
         }
     }

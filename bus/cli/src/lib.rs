@@ -30,6 +30,7 @@ mod output;
 pub mod program;
 mod publish;
 mod query;
+mod replays;
 mod resource;
 mod rules;
 mod schema;
@@ -174,6 +175,8 @@ enum Command {
     Deliveries(deliveries::Arguments),
     /// List, redrive and purge deliveries that ended without success.
     DeadLetters(dead_letters::Arguments),
+    /// Deliver events of the log again.
+    Replays(replays::Arguments),
     /// List jobs: work that the bus does itself. Pause, resume or cancel them.
     Jobs(jobs::Arguments),
     /// Measure a bus over HTTP: events a second and latencies.
@@ -217,6 +220,7 @@ pub fn main(program: ThisProgram) -> ExitCode {
         Command::Subscriptions(arguments) => with_runtime(subscriptions::run(arguments)),
         Command::Deliveries(arguments) => with_runtime(deliveries::run(arguments)),
         Command::DeadLetters(arguments) => with_runtime(dead_letters::run(arguments)),
+        Command::Replays(arguments) => with_runtime(replays::run(arguments)),
         Command::Jobs(arguments) => with_runtime(jobs::run(arguments)),
         Command::Bench(arguments) => with_runtime(bench::run(arguments)),
         Command::Top(arguments) => with_runtime(top::run(arguments)),

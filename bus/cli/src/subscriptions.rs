@@ -1,18 +1,20 @@
 //! `edgebus subscriptions`: the lag and the policy of each rule's targets.
 
-use edgebus_api::{Subscription, SubscriptionList};
+use edgebus_api::{SeekRequest, Subscription, SubscriptionList};
 
+use super::connection::Connection;
 use super::listing::{self, Unfiltered};
-use super::output::{self, Column, parse_time, plain, span, time};
+use super::output::{self, Column, Output, parse_time, plain, span, time};
 use super::resource::{Named, Resource, or_dash};
 use super::story::Facts;
-use super::{Failure, moment, rules};
+use super::{Failure, OK, moment, replays, rules};
 
 /// Arguments of `subscriptions`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   edgebus subscriptions ls
-  edgebus subscriptions get outside-bugs/triage")]
+  edgebus subscriptions get outside-bugs/triage
+  edgebus subscriptions seek outside-bugs/triage --to 2h --dry-run")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -35,12 +37,93 @@ BEHIND counts the bus's events from the oldest pending delivery to the newest.")
   edgebus subscriptions get outside-bugs/triage -o yaml"
     )]
     Get(Named),
+    /// Move a subscription back or forward: skip what is pending before a place, deliver again what is behind it.
+    Seek(Seek),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(group = clap::ArgGroup::new("place").required(true), after_help = "Examples:
+  edgebus subscriptions seek outside-bugs/triage --to 2h --dry-run
+  edgebus subscriptions seek outside-bugs/triage --to-position 1042
+  edgebus subscriptions seek outside-bugs/triage --to-end
+
+What is pending before the place ends without another attempt, as `discarded`. What the subscription got from the place
+on, and is no longer pending, is delivered again by a replay.")]
+struct Seek {
+    #[command(flatten)]
+    connection: Connection,
+    /// Its name; RULE/FUNCTION where the manifest gives none.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// To the first event accepted at this time or later: RFC 3339, or how long ago, as in 2h.
+    #[arg(long, value_name = "TIME", group = "place")]
+    to: Option<moment::Moment>,
+    /// To the event at this position.
+    #[arg(long, value_name = "N", group = "place")]
+    to_position: Option<u64>,
+    /// To the oldest event.
+    #[arg(long, group = "place")]
+    to_start: bool,
+    /// Behind the newest event.
+    #[arg(long, group = "place")]
+    to_end: bool,
+    /// Count what it would do, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+async fn seek(arguments: Seek) -> Result<u8, Failure> {
+    let client = arguments.connection.client()?;
+    let to = SeekRequest {
+        to: arguments.to.map(|time| time.rfc_3339(moment::now())),
+        to_position: arguments.to_position,
+        to_start: arguments.to_start,
+        to_end: arguments.to_end,
+    };
+    let done = client.seek(&arguments.name, &to, arguments.dry_run).await?;
+    let json = replays::json(&done)?;
+    output::one(arguments.output.format, &json, || Ok(sought(&done)))?;
+    Ok(OK)
+}
+
+/// What a seek does, or would do.
+fn sought(done: &edgebus_api::Seek) -> String {
+    let name = plain(&done.subscription);
+    if let (Some(skipped), Some(replayed)) = (done.skipped, done.replayed) {
+        let more = match done.more {
+            Some(true) => " at least; there was no time to count all",
+            _ => "",
+        };
+        return format!(
+            "{name} would go on at {}: {skipped} pending skipped, {replayed} delivered again{more}; nothing was changed\n",
+            done.position
+        );
+    }
+    let mut out = format!("{name} goes on at {}\n", done.position);
+    for (job, what) in [
+        (&done.skip, "skips what is pending before it"),
+        (&done.replay, "delivers again what is behind it"),
+    ] {
+        if let Some(job) = job {
+            let id = job.id;
+            out.push_str(&format!(
+                "job {id} {what}; see: edgebus jobs get {id} --wait\n"
+            ));
+        }
+    }
+    if done.skip.is_none() && done.replay.is_none() {
+        out.push_str("nothing is pending before it, and nothing is behind it\n");
+    }
+    out
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Ls(arguments) => SUBSCRIPTIONS.list(&arguments, NO_SUBSCRIPTIONS).await,
         Command::Get(arguments) => SUBSCRIPTIONS.get(&arguments, story).await,
+        Command::Seek(arguments) => seek(arguments).await,
     }
 }
 

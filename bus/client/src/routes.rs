@@ -16,7 +16,8 @@ use edgebus_api::{
     ApplyQuery, AttemptEnded, DeadLetterPage, DeadLetterQuery, Delivery, DeliveryPage,
     DeliveryQuery, DeliveryStreamQuery, Event, Function, FunctionList, InvokeQuery, Job, JobChange,
     JobPage, JobQuery, LetterPreview, LetterQuery, LetterSelection, ManifestEnvelope, Plan,
-    RuleList, RuleTest, RuleTrial, SubscriptionList, Trial, Version,
+    ReplayCount, ReplayQuery, ReplayRequest, RuleList, RuleTest, RuleTrial, Seek, SeekRequest,
+    SubscriptionList, Trial, Version,
 };
 
 const WASM: &str = "application/wasm";
@@ -277,6 +278,39 @@ impl Client {
     ) -> Result<T, Error> {
         let path = queried(&path(&["dead-letters", what]), query)?;
         self.request("POST", path).json(which).read().await
+    }
+
+    /// Makes a job that delivers events again.
+    ///
+    /// # Errors
+    /// The range can't be, it names what is not there, or the bus can't be reached.
+    pub async fn replay(&self, which: &ReplayRequest) -> Result<Job, Error> {
+        let request = self.request("POST", path(&["replays"]));
+        request.json(which).read().await
+    }
+
+    /// Counts what a replay would deliver; nothing changes.
+    ///
+    /// # Errors
+    /// As [`Client::replay`].
+    pub async fn count_replay(&self, which: &ReplayRequest) -> Result<ReplayCount, Error> {
+        let query = ReplayQuery {
+            dry_run: Some(true),
+        };
+        let path = queried(&path(&["replays"]), &query)?;
+        self.request("POST", path).json(which).read().await
+    }
+
+    /// Moves a subscription back or forward; with `dry_run` only says what that would do.
+    ///
+    /// # Errors
+    /// There is no such subscription or place, or the bus can't be reached.
+    pub async fn seek(&self, name: &str, to: &SeekRequest, dry_run: bool) -> Result<Seek, Error> {
+        let query = ReplayQuery {
+            dry_run: dry_run.then_some(true),
+        };
+        let path = queried(&path(&["subscriptions", name, "seek"]), &query)?;
+        self.request("POST", path).json(to).read().await
     }
 
     /// A page of jobs, the newest first.

@@ -8,6 +8,7 @@ mod jobs;
 mod log;
 mod planning;
 mod pool;
+mod replays;
 mod rulebook;
 mod staging;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use edgebus_store::{Counts, DeliveryState, StoredEvent};
 pub use jobs::{LetterFilter, LetterJob, Preview};
 pub use log::{EventFilter, EventPage, LastEvents};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
+pub use replays::{Border, ReplayCount, ReplayRequest, Seek, SeekCount, SeekTo};
 pub use rulebook::Rulebook;
 
 /// Requests that read the store at once; the pipeline's own reads have all other threads.

@@ -166,6 +166,9 @@ fn filter(asked: &api::DeliveryFilter) -> DeliveryFilter {
         function: asked.function.clone(),
         rule: asked.rule.clone(),
         since: query::moment(asked.since.as_deref()),
+        replay: asked
+            .replay
+            .map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
         ..DeliveryFilter::default()
     }
 }

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::{App, deliveries, page, query, rules};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
 use edgebus_model::{
-    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
+    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection, ReplaySpec,
 };
 
 /// The longest body of a request here, in bytes: a pattern, or the ids of 1,000 dead letters.
@@ -89,7 +89,7 @@ fn controls(change: &api::JobChange) -> Result<Vec<JobControl>, Problem> {
 }
 
 /// A rate as jobs have it; 0 is none, where that is allowed.
-fn rate(pointer: &str, rate: u64, least: u64) -> Result<Option<u32>, Problem> {
+pub(super) fn rate(pointer: &str, rate: u64, least: u64) -> Result<Option<u32>, Problem> {
     if !(least..=api::RATE_MAX).contains(&rate) {
         let reason = format!("must be a whole number from {least} to {}", api::RATE_MAX);
         return Err(Problem::input_error(pointer, reason, ""));
@@ -103,7 +103,8 @@ fn id(call: &Call) -> Result<JobId, Problem> {
         .map_err(|()| Problem::input_error("", "a job's id is a whole number from 1 on", ""))
 }
 
-fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a body.
+pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::input_error("", format!("the body can't be read: {error}"), ""))
 }
@@ -234,21 +235,16 @@ fn moment(pointer: &str, text: Option<&str>) -> Result<Option<edgebus_model::Tim
 }
 
 /// A job as the API shows it.
-fn shown(app: &App, job: &Job) -> api::Job {
+/// A job as the API shows it.
+pub(super) fn shown(app: &App, job: &Job) -> api::Job {
     let progress = &job.progress;
-    let results = &job.results;
-    let (selection, results) = match &job.spec {
-        JobSpec::Redrive(selection) => {
-            let ended = results.succeeded.saturating_add(results.died);
-            let results = api::JobResults {
-                succeeded: results.succeeded,
-                waiting: progress.done.saturating_sub(ended),
-                died: results.died,
-            };
-            (selected(app, selection), Some(results))
-        }
-        JobSpec::Purge(selection) => (selected(app, selection), None),
+    let ended = job.results.succeeded.saturating_add(job.results.died);
+    let results = api::JobResults {
+        succeeded: job.results.succeeded,
+        waiting: progress.done.saturating_sub(ended),
+        died: job.results.died,
     };
+    let makes_pending = matches!(job.spec, JobSpec::Redrive(_) | JobSpec::Replay(_));
     api::Job {
         id: u64::from(job.id.0),
         kind: api::JobKind::from(job.spec.word()),
@@ -257,7 +253,23 @@ fn shown(app: &App, job: &Job) -> api::Job {
             JobState::Failed { reason } => Some(reason.clone()),
             _ => None,
         },
-        selection: Some(selection),
+        selection: match &job.spec {
+            JobSpec::Redrive(selection) | JobSpec::Purge(selection) => {
+                Some(selected(app, selection))
+            }
+            JobSpec::Replay(_) | JobSpec::Skip(_) => None,
+        },
+        replay: match &job.spec {
+            JobSpec::Replay(spec) => Some(replayed(app, job, spec)),
+            _ => None,
+        },
+        skip: match &job.spec {
+            JobSpec::Skip(spec) => Some(api::SkippedRange {
+                subscription: app.bus.subscription_names(&[spec.subscription]).concat(),
+                before: spec.before.0,
+            }),
+            _ => None,
+        },
         rate: job.rate.map(u64::from),
         looked: progress.looked,
         of: progress.of,
@@ -271,9 +283,23 @@ fn shown(app: &App, job: &Job) -> api::Job {
                 count,
             })
             .collect(),
-        results,
+        results: makes_pending.then_some(results),
         created_at: job.created_at.to_string(),
         changed_at: job.changed_at.to_string(),
+    }
+}
+
+fn replayed(app: &App, job: &Job, spec: &ReplaySpec) -> api::ReplayedRange {
+    api::ReplayedRange {
+        name: spec.name(job.id.0),
+        purpose: api::ReplayPurpose::from(spec.purpose.word()),
+        bus: app.bus.bus_name(spec.bus),
+        from: spec.first.0,
+        to: Some(spec.last.0).filter(|last| *last < u64::MAX),
+        subscriptions: app.bus.subscription_names(&spec.subscriptions),
+        kind: spec.kind.clone(),
+        pattern: spec.pattern.clone(),
+        as_matched: spec.as_matched,
     }
 }
 
@@ -303,7 +329,10 @@ mod tests {
             api::SkipReason::WORDS,
             SkipReason::ALL.map(SkipReason::word)
         );
-        assert_eq!(api::DiscardReason::WORDS, [DiscardReason::Purged.word()]);
+        assert_eq!(
+            api::DiscardReason::WORDS,
+            [DiscardReason::Purged.word(), DiscardReason::Skipped.word()]
+        );
         let all = LetterSelection::default();
         let specs = [JobSpec::Redrive(all.clone()), JobSpec::Purge(all)];
         assert_eq!(api::JobKind::WORDS, specs.map(|spec| spec.word()));

@@ -23,6 +23,7 @@ mod page;
 mod prefer;
 mod problem;
 mod query;
+mod replays;
 mod rules;
 mod serve;
 mod sse;
@@ -82,6 +83,7 @@ fn table() -> Vec<Route> {
         get("/v1/rules", rules::list, describe::rules::list),
         post("/v1/rules/test", rules::test, describe::rules::test),
         get("/v1/subscriptions", subscriptions::list, describe::rules::subscriptions),
+        post("/v1/subscriptions/{name}/seek", replays::seek, describe::jobs::seek),
         get("/v1/deliveries", deliveries::list, describe::deliveries::list),
         get("/v1/deliveries/stream", live::open, describe::deliveries::live),
         get("/v1/deliveries/{id}", deliveries::get, describe::deliveries::get),
@@ -89,6 +91,7 @@ fn table() -> Vec<Route> {
         get("/v1/dead-letters/{id}", deliveries::get_dead, describe::deliveries::get_dead),
         post("/v1/dead-letters/redrive", jobs::redrive, describe::jobs::redrive),
         post("/v1/dead-letters/purge", jobs::purge, describe::jobs::purge),
+        post("/v1/replays", replays::start, describe::jobs::replay),
         get("/v1/jobs", jobs::list, describe::jobs::list),
         get("/v1/jobs/{id}", jobs::get, describe::jobs::get),
         patch("/v1/jobs/{id}", jobs::change, describe::jobs::change),

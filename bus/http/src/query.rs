@@ -68,6 +68,7 @@ parameters! {
     LetterQuery,
     NoQuery,
     ReadyQuery,
+    ReplayQuery,
 }
 
 /// The parameters that a struct's schema names.

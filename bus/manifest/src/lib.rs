@@ -46,10 +46,10 @@ pub use schema::schema;
 pub use show::{Style, show, show_all, show_within};
 pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgebus_model::error::InputError;
-use edgebus_model::{BusConfig, RuleConfig};
+use edgebus_model::{BusConfig, Name, RuleConfig, StartPosition};
 
 use cursor::{Cursor, Fields};
 use errors::Errors;
@@ -69,6 +69,8 @@ pub struct Manifest {
     pub functions: Vec<FunctionDeclaration>,
     /// The rules; each names a bus and functions that are here.
     pub rules: Vec<RuleConfig>,
+    /// Rules whose new subscriptions begin in the past.
+    pub starts: BTreeMap<Name, StartPosition>,
     /// The tests; each names rules and a bus that are here.
     pub tests: Vec<TestCase>,
 }
@@ -96,7 +98,8 @@ fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
         buses: &buses.names,
         functions: &functions.names,
     };
-    let rules = rules::read(fields.get("rules"), &known, errors);
+    let mut starts = BTreeMap::new();
+    let rules = rules::read(fields.get("rules"), &known, &mut starts, errors);
     let declared = cases::Declared::of(&buses.names, &rules.names, &rules.items);
     let tests = cases::read(fields.get("tests"), &declared, errors);
     Some(Manifest {
@@ -104,6 +107,7 @@ fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
         buses: buses.items,
         functions: functions.items,
         rules: rules.items,
+        starts,
         tests,
     })
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{BusConfig, Name, RuleConfig, SubscriptionName, TargetConfig};
+use edgebus_model::{BusConfig, Name, RuleConfig, StartPosition, SubscriptionName, TargetConfig};
 
 use super::Manifest;
 use super::functions::{ComponentSource, FunctionDeclaration};
@@ -142,6 +142,7 @@ pub fn plan(
         pending,
         before: subscriptions(old),
         after: subscriptions(new),
+        starts: (&old.starts, &new.starts),
     };
     plan.buses(old, new);
     plan.functions(old, new, replaced);
@@ -190,6 +191,11 @@ struct Plan<'m, 'c> {
     pending: Counting<'c>,
     before: Subscriptions<'m>,
     after: Subscriptions<'m>,
+    /// Where new subscriptions of rules begin.
+    starts: (
+        &'m BTreeMap<Name, StartPosition>,
+        &'m BTreeMap<Name, StartPosition>,
+    ),
 }
 
 impl<'m> Plan<'m, '_> {
@@ -327,12 +333,11 @@ impl<'m> Plan<'m, '_> {
         for (name, (before, after)) in paired(&old.rules, &new.rules, |rule| &rule.name) {
             match (before, after) {
                 (None, after) => {
-                    self.push(
-                        ChangeKind::Added,
-                        Subject::Rule,
-                        name,
-                        "applies to new events only",
-                    );
+                    let effect = match self.starts.1.get(name) {
+                        None => "applies to new events only".to_owned(),
+                        Some(start) => format!("gets {} first, then new events", past(*start)),
+                    };
+                    self.push(ChangeKind::Added, Subject::Rule, name, effect);
                     if let Some(rule) = after {
                         self.taken_over(rule);
                     }
@@ -363,8 +368,16 @@ impl<'m> Plan<'m, '_> {
             ("where", before.filters != now.filters),
             ("enabled", before.enabled != now.enabled),
         ]);
-        let described = changed([("description", before.description != now.description)]);
-        if aspects.is_empty() && !described.is_empty() {
+        let (was, is) = self.starts;
+        let other_start = was.get(&now.name) != is.get(&now.name);
+        let described = changed([
+            ("description", before.description != now.description),
+            ("from", other_start),
+        ]);
+        if aspects.is_empty() && other_start {
+            let effect = "counts for subscriptions that are new; nothing is replayed".to_owned();
+            self.push_changed(Subject::Rule, &now.name, described, effect);
+        } else if aspects.is_empty() && !described.is_empty() {
             let effect = "are words alone; no delivery changes".to_owned();
             self.push_changed(Subject::Rule, &now.name, described, effect);
         }
@@ -381,12 +394,13 @@ impl<'m> Plan<'m, '_> {
                 (Some(was), Some(is)) => self.subscription(was, is, false),
                 (None, Some(is)) => match elsewhere {
                     Some((_, was)) => self.subscription(was, is, true),
-                    None => self.push(
-                        ChangeKind::Added,
-                        Subject::Subscription,
-                        name,
-                        "gets events from now on, none that are in the log",
-                    ),
+                    None => {
+                        let effect = match self.starts.1.get(&now.name) {
+                            None => "gets events from now on, none that are in the log".to_owned(),
+                            Some(start) => format!("gets {} first, then new events", past(*start)),
+                        };
+                        self.push(ChangeKind::Added, Subject::Subscription, name, effect);
+                    }
                 },
                 (Some(_), None) if !stays => {
                     let pending = self.pending_effect(PendingOf::Subscription(name), "still run");
@@ -434,6 +448,15 @@ impl<'m> Plan<'m, '_> {
             "concerns dead letters; no delivery changes".to_owned()
         };
         self.push_changed(Subject::Subscription, &after.name, aspects, effect);
+    }
+}
+
+/// What of the past a new subscription gets.
+fn past(start: StartPosition) -> String {
+    match start {
+        StartPosition::Now => "nothing of the past".to_owned(),
+        StartPosition::Earliest => "all that the log has, by a replay,".to_owned(),
+        StartPosition::Time(time) => format!("what came since {time}, by a replay,"),
     }
 }
 

@@ -3,13 +3,14 @@
 //! The pattern and the filters are checked by the `rules` crate; its errors get places in the manifest
 //! here. Never here: what a pattern means.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use edgebus_rules as engine;
 
 use edgebus_model::rule::DEFAULT_BUS;
 use edgebus_model::{
-    Backoff, Name, RetryPolicy, RuleConfig, SubscriptionName, Target, TargetConfig, TargetKind,
+    Backoff, Name, RetryPolicy, RuleConfig, StartPosition, SubscriptionName, Target, TargetConfig,
+    TargetKind, Timestamp,
 };
 
 pub use edgebus_model::target::DEAD_LETTER_MS_DEFAULT;
@@ -39,6 +40,7 @@ pub(super) struct Declared<'n> {
 pub(super) fn read(
     section: Option<&Cursor<'_>>,
     known: &Declared<'_>,
+    starts: &mut BTreeMap<Name, StartPosition>,
     errors: &mut Errors,
 ) -> Section<RuleConfig> {
     let mut rules = Section {
@@ -51,7 +53,12 @@ pub(super) fn read(
         rules.names.insert(named.key.to_owned());
         let name = name_of(named.key, &named.key_spot, errors);
         let rule = rule(&named.value, name, known, &mut names, errors);
-        rules.items.extend(rule);
+        if let Some((rule, start)) = rule {
+            if start != StartPosition::Now {
+                starts.insert(rule.name.clone(), start);
+            }
+            rules.items.push(rule);
+        }
     }
     rules
 }
@@ -62,7 +69,7 @@ fn rule(
     known: &Declared<'_>,
     names: &mut HashSet<SubscriptionName>,
     errors: &mut Errors,
-) -> Option<RuleConfig> {
+) -> Option<(RuleConfig, StartPosition)> {
     let fields = at.fields(&RULE, errors)?;
     let bus = match fields.get("bus") {
         Some(at) => known_name(at, "bus", known.buses, errors),
@@ -85,7 +92,9 @@ fn rule(
     let description = fields.get("description");
     let description =
         description.and_then(|at| at.filled_text(fields.words("description"), errors));
-    Some(RuleConfig {
+    let start = fields.get("from");
+    let start = start.and_then(|at| start_position(at, fields.words("from"), errors));
+    let rule = RuleConfig {
         enabled: enabled.unwrap_or(true),
         description: description.map(str::to_owned),
         name: name?,
@@ -96,7 +105,25 @@ fn rule(
         },
         filters: filters.unwrap_or_default(),
         targets: targets?,
-    })
+    };
+    Some((rule, start.unwrap_or_default()))
+}
+
+fn start_position(at: &Cursor<'_>, words: Words, errors: &mut Errors) -> Option<StartPosition> {
+    let text = at.filled_text(words, errors)?;
+    let start = match text {
+        "now" => Some(StartPosition::Now),
+        "earliest" => Some(StartPosition::Earliest),
+        time => Timestamp::of_rfc_3339(time).map(StartPosition::Time),
+    };
+    if start.is_none() {
+        errors.add(
+            &at.spot(),
+            format!("`from` can't be `{}`", shown(text)),
+            "write `now`, `earliest`, or a time in RFC 3339, as in 2026-11-21T06:30:16Z",
+        );
+    }
+    start
 }
 
 /// A name that must be one of `catalog_state`.

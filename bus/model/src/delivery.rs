@@ -302,6 +302,8 @@ pub struct Discarded {
 pub enum DiscardReason {
     /// It was a dead letter, and somebody purged it.
     Purged,
+    /// It was pending, and its subscription was moved forward.
+    Skipped,
 }
 
 impl DiscardReason {
@@ -310,6 +312,7 @@ impl DiscardReason {
     pub fn word(self) -> &'static str {
         match self {
             Self::Purged => "purged",
+            Self::Skipped => "skipped",
         }
     }
 }

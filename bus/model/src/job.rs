@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DeadReason, DeliveryKey, EventRef, SubscriptionId, Timestamp};
+use super::{DeadReason, DeliveryKey, EventRef, ReplaySpec, SkipSpec, SubscriptionId, Timestamp};
 
 /// A job's number. Numbers count from 1, and none is given again. It is also the number of a replay, as in
 /// [`DeliveryKey::replay`].
@@ -35,6 +35,10 @@ pub enum JobSpec {
     Redrive(LetterSelection),
     /// Lets go of dead letters.
     Purge(LetterSelection),
+    /// Delivers events again.
+    Replay(ReplaySpec),
+    /// Ends live deliveries without an attempt.
+    Skip(SkipSpec),
 }
 
 impl JobSpec {
@@ -44,6 +48,8 @@ impl JobSpec {
         match self {
             Self::Redrive(_) => "redrive",
             Self::Purge(_) => "purge",
+            Self::Replay(_) => "replay",
+            Self::Skip(_) => "skip",
         }
     }
 }

@@ -7,6 +7,15 @@ use std::fmt;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Reads a time in RFC 3339; `None` if it is none, or before 1970.
+    #[must_use]
+    pub fn of_rfc_3339(text: &str) -> Option<Self> {
+        let form = &time::format_description::well_known::Rfc3339;
+        let moment = time::OffsetDateTime::parse(text, form).ok()?;
+        let ms = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()?;
+        Some(Self(ms))
+    }
+
     /// The time `ms` milliseconds later; stops at the end of time instead of wrapping.
     #[must_use]
     pub fn plus_ms(self, ms: u64) -> Self {
@@ -48,6 +57,9 @@ mod tests {
             Timestamp(1_795_242_616_007).to_string(),
             "2026-11-21T06:30:16.007Z"
         );
+        let read = Timestamp::of_rfc_3339("2026-11-21T07:30:16.007+01:00");
+        assert_eq!(read, Some(Timestamp(1_795_242_616_007)));
+        assert_eq!(Timestamp::of_rfc_3339("1969-12-31T00:00:00Z"), None);
         assert_eq!(Timestamp(5).ms_since(Timestamp(9)), 0);
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::capabilities::{self, Capabilities, Capability, Given, Kept, state};
+use super::capabilities::{self, Capabilities, Capability, Given, Kept, replay, state};
 use super::error::Kind;
 use super::{Call, Context, Emitted, Function, Invocation, Invoked, Runtime, ServiceError};
 use edgebus_model::{
@@ -59,6 +59,7 @@ impl MemoryBus {
             secrets: Arc::new(pair("TOKEN", "s3cret")),
             state: &mut source,
             kept: &self.kept,
+            replay: invocation.context.replay.clone(),
         });
         let invoked = function.invoke(invocation, &mut capabilities).await;
         let effects = capabilities.end();
@@ -168,6 +169,7 @@ pub fn invocation(script: &str, attempt: u32, limits: FunctionLimits) -> Invocat
             bus: "default".to_owned(),
             position: 17,
             accepted_at_ms: 1_795_243_816_000,
+            replay: None,
         },
         limits,
     }
@@ -281,7 +283,25 @@ async fn check_capability(capability: Capability, subject: &dyn Subject) {
             check(subject, "log a\nlog b\nok", ok(), 0, "INFO a\nINFO b\n").await;
         }
         Capability::Metrics => check_metrics(subject).await,
+        Capability::Replay => check_replay(subject).await,
     }
+}
+
+async fn check_replay(subject: &dyn Subject) {
+    check(subject, "replay", Outcome::Success, 0, "INFO live\n").await;
+    let component = subject.component("replay");
+    let function = subject
+        .runtime()
+        .prepare(Digest::of(&component), component)
+        .await
+        .expect("the script is a component");
+    let mut invocation = invocation("replay", 1, FunctionLimits::default());
+    invocation.context.replay = Some(replay::Info {
+        name: "repair".to_owned(),
+        number: 4,
+    });
+    let invoked = MemoryBus::default().run(&*function, invocation).await;
+    assert_eq!(invoked.output, "INFO repair 4\n");
 }
 
 async fn check_metrics(subject: &dyn Subject) {

@@ -24,6 +24,7 @@
 //! | `log MESSAGE` | logs a line |
 //! | `show` | logs the event's data |
 //! | `config KEY`, `secret NAME` | logs the value |
+//! | `replay` | logs the name and number of the delivery's replay, or `live` |
 //! | `tick NAME` | adds 1 to the counter of the metric NAME |
 //! | `took NAME MS` | adds a time to the metric NAME |
 //! | `hang` | waits for an hour: the wall-clock limit ends it |
@@ -81,6 +82,7 @@ enum Line {
     Show,
     Config(String),
     Secret(String),
+    Replay,
     Tick(String),
     Took(String, Duration),
     Hang,
@@ -149,6 +151,7 @@ fn parse(line: &str) -> Result<Line, Error> {
         "show" => Line::Show,
         "config" => Line::Config(text()),
         "secret" => Line::Secret(text()),
+        "replay" => Line::Replay,
         "hang" => Line::Hang,
         "memory" => Line::Memory,
         "spin" => Line::Spin,
@@ -321,6 +324,11 @@ impl Attempt<'_> {
                 other => self.log(&format!("{other:?}")),
             },
             Line::Config(key) => self.log(&format!("{:?}", capabilities.config.get(&key))),
+            Line::Replay => {
+                let current = capabilities.replay.current();
+                let told = current.map(|own| format!("{} {}", own.name, own.number));
+                self.log(told.as_deref().unwrap_or("live"));
+            }
             Line::Secret(name) => self.log(&format!("{:?}", capabilities.secrets.get(&name))),
             Line::Tick(name) => self.warn(capabilities.metrics.count(&name, 1)),
             Line::Took(name, time) => self.warn(capabilities.metrics.time(&name, time)),

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use edgebus_model::{Digest, Event, FunctionLimits, Outcome};
 
-use capabilities::Capabilities;
+use capabilities::{Capabilities, replay};
 pub use error::Error;
 
 /// A boxed future, because the trait is used through `dyn`.
@@ -87,6 +87,8 @@ pub struct Context {
     pub position: u64,
     /// When the event was accepted, in milliseconds since 1970.
     pub accepted_at_ms: u64,
+    /// The replay that the delivery belongs to; a guest asks for it.
+    pub replay: Option<replay::Info>,
 }
 
 /// What came of an attempt.

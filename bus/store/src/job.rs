@@ -8,7 +8,8 @@
 use super::catalog_state::CatalogState;
 use edgebus_model::{
     DeadLetter, Delivery, DeliveryKey, DiscardReason, Discarded, Job, JobControl, JobId, JobPlace,
-    JobSpec, JobState, Pending, SkipReason, Skipped, Succeeded, Target, Timestamp,
+    JobSpec, JobState, Pending, Position, SkipReason, Skipped, SubscriptionId, Succeeded, Target,
+    Timestamp,
 };
 
 /// Makes a job, which runs from then on.
@@ -86,6 +87,18 @@ pub enum JobEffect {
         /// As for a redrive.
         fence: u32,
     },
+    /// Makes an event pending again, under the job's number, due at once. Its age counts from then.
+    Deliver {
+        /// To whom.
+        subscription: SubscriptionId,
+        /// Which event.
+        position: Position,
+    },
+    /// Ends a pending delivery without an attempt; an attempt that runs has no effect any more.
+    Skip {
+        /// Which one.
+        key: DeliveryKey,
+    },
 }
 
 /// What came of an advance.
@@ -95,6 +108,8 @@ pub struct Advanced {
     pub job: Job,
     /// Deliveries that wait now, with their due times.
     pub pending: Vec<(Timestamp, DeliveryKey)>,
+    /// Deliveries that are no longer pending.
+    pub ended: Vec<DeliveryKey>,
 }
 
 /// The new job, which is number `id`.
@@ -123,6 +138,16 @@ pub(super) fn refusal(unended: usize, last: u32) -> Option<String> {
         ));
     }
     (last == u32::MAX).then(|| "every number of a job is given".to_owned())
+}
+
+/// Why a replay can't begin with its subscriptions, if they are not there: the change that was to make them was denied.
+pub(super) fn without_subscription(known: &CatalogState, spec: &JobSpec) -> Option<String> {
+    let JobSpec::Replay(spec) = spec else {
+        return None;
+    };
+    let gone = |id: &&SubscriptionId| !known.subscriptions.contains_key(id);
+    let gone = spec.subscriptions.iter().find(gone)?;
+    Some(format!("there is no subscription number {}", gone.0))
 }
 
 /// True if the advance fits the job.
@@ -169,16 +194,41 @@ pub(super) fn hindrance(
     if letter.delivery.fence != fence {
         return Some(SkipReason::Gone);
     }
-    let subscription = known.subscriptions.get(&letter.delivery.key.subscription);
+    cannot_run(known, letter.delivery.key.subscription)
+        .or_else(|| letter.is_hollow().then_some(SkipReason::Corrupt))
+}
+
+/// Why no delivery of a subscription can run, if none can.
+pub(super) fn cannot_run(known: &CatalogState, id: SubscriptionId) -> Option<SkipReason> {
+    let subscription = known.subscriptions.get(&id);
     let Some(subscription) = subscription.filter(|own| own.active) else {
         return Some(SkipReason::SubscriptionEnded);
     };
-    if let Target::Function(function) = &subscription.target.to
-        && !known.functions.contains_key(function)
-    {
-        return Some(SkipReason::FunctionMissing);
+    match &subscription.target.to {
+        Target::Function(function) if !known.functions.contains_key(function) => {
+            Some(SkipReason::FunctionMissing)
+        }
+        _ => None,
     }
-    letter.is_hollow().then_some(SkipReason::Corrupt)
+}
+
+/// What is kept of a pending delivery that was skipped.
+pub(super) fn skipped(before: Pending, now: Timestamp, job: JobId) -> Succeeded {
+    let ended = Pending {
+        due_at: None,
+        claims: 0,
+        fence: before.fence.saturating_add(1),
+        ..before
+    };
+    Succeeded {
+        delivery: Delivery::new(ended, Vec::new()),
+        settled_at: now,
+        emitted: 0,
+        discarded: Some(Discarded {
+            job,
+            reason: DiscardReason::Skipped,
+        }),
+    }
 }
 
 /// What is kept of a dead letter that was purged.

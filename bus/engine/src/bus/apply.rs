@@ -137,11 +137,12 @@ impl Bus {
             .whole(async move {
                 let (pipeline, text) = (bus.pipeline.clone(), application.text);
                 let applied = pipeline
-                    .apply_manifest(
+                    .apply_manifest_from(
                         text,
                         manifest.buses,
                         functions,
                         manifest.rules,
+                        manifest.starts,
                         application.expected,
                     )
                     .await?;

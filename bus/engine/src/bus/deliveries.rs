@@ -34,6 +34,8 @@ pub struct DeliveryFilter {
     pub rule: Option<String>,
     /// Of events that were accepted at this time or later.
     pub since: Option<Timestamp>,
+    /// Of the replay of this number; `None` is all in pages, and the live ones among the newest.
+    pub replay: Option<u32>,
     /// Of dead letters these alone; made by [`Bus::letters_of`].
     pub letters: Selected,
 }
@@ -113,7 +115,7 @@ fn goes_to(own: &Subscription, name: &str) -> bool {
     function.is_some_and(|function| function.as_str() == name)
 }
 
-fn is_called(own: &Subscription, text: &str) -> bool {
+pub(super) fn is_called(own: &Subscription, text: &str) -> bool {
     own.name().as_str() == text || own.id.0.to_string() == text
 }
 
@@ -133,7 +135,8 @@ impl Bus {
         let mut wanted = filter.subscriptions(&self.snapshot())?;
         wanted.retain(|(id, _)| after.is_none_or(|after| *id >= after.subscription));
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
-        let (since, letters) = (filter.since, filter.letters.0.clone());
+        let (since, replay) = (filter.since, filter.replay);
+        let letters = filter.letters.0.clone();
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
             let selects =
@@ -150,14 +153,28 @@ impl Bus {
                         _ => log::before(store, cancel, bus, pipeline.last_position(bus), since)?,
                     };
                     start = Some((bus, position));
-                    after = after.max(Some(live(id, position)));
+                    after = after.max(Some(of_replay(id, replay, position)));
+                } else if replay.is_some() {
+                    // Where rows are in the order of their keys, a replay's stand together.
+                    after = after.max(Some(of_replay(id, replay, Position(0))));
                 }
                 loop {
                     cancel.check()?;
                     rounds += 1;
                     let left = limit - items.len();
                     let page = store::Page::forward(left, PAGE_BYTES_MAX.saturating_sub(bytes));
-                    let found = rows(store, stage.into(), id, after, page)?;
+                    let mut found = rows(store, stage.into(), id, after, page)?;
+                    if let Some(replay) = replay {
+                        let past = |state: &DeliveryState| delivery_of(state).key.replay > replay;
+                        let by_key =
+                            !matches!(stage, DeliveryStage::Succeeded | DeliveryStage::Discarded);
+                        if by_key && found.rows.last().is_some_and(past) {
+                            found.next = None;
+                        }
+                        found
+                            .rows
+                            .retain(|state| delivery_of(state).key.replay == replay);
+                    }
                     bytes += found.bytes;
                     items.extend(found.rows.into_iter().filter(selects));
                     let Some(next) = found.next else { break };
@@ -189,11 +206,13 @@ impl Bus {
     ) -> Result<(Vec<DeliveryState>, bool), Error> {
         let wanted = filter.subscriptions(&self.snapshot())?;
         let count = count.clamp(1, PAGE_ROWS_MAX);
-        let (since, letters) = (filter.since, filter.letters.0.clone());
+        let (since, replay) = (filter.since, filter.replay);
+        let letters = filter.letters.0.clone();
         let pipeline = self.pipeline.clone();
         self.read(move |store, cancel| {
             let mut newest = Newest {
                 rows: Vec::new(),
+                replay: replay.unwrap_or(0),
                 before,
                 since,
                 letters,
@@ -203,11 +222,12 @@ impl Bus {
             };
             for (id, bus) in wanted {
                 let mut end = pipeline.last_position(bus);
-                if let Some((accepted_at, _)) = before {
+                if let Some((accepted_at, _)) = before.filter(|_| replay.is_none()) {
                     let past = accepted_at.plus_ms(log::DISORDER_MS + 1);
                     end = log::before(store, cancel, bus, end, past)?;
                 }
                 // Times near each other may be out of order; the rows themselves are looked at.
+                let since = since.filter(|_| replay.is_none());
                 let begin = match since.map(|since| since.0.saturating_sub(log::DISORDER_MS)) {
                     Some(since) => log::before(store, cancel, bus, end, Timestamp(since))?,
                     None => Position(0),
@@ -236,7 +256,12 @@ impl Bus {
         let after = after.map(key).transpose()?;
         let wanted = filter.subscriptions(&self.snapshot())?;
         let stored = self.event(bus, position).await?;
-        let mut pending_for = stored.subscriptions;
+        let replay = filter.replay;
+        let mut pending_for = match replay {
+            None => stored.subscriptions,
+            // A replay may have taken it to others than got it then.
+            Some(_) => wanted.iter().map(|(id, _)| *id).collect(),
+        };
         pending_for.retain(|id| {
             wanted.binary_search_by_key(id, |(id, _)| *id).is_ok()
                 && after.is_none_or(|after| *id > after.subscription)
@@ -245,11 +270,11 @@ impl Bus {
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
         self.read(move |store, cancel| {
             let next = (pending_for.len() > limit)
-                .then(|| live(pending_for[limit - 1], position).to_string());
+                .then(|| of_replay(pending_for[limit - 1], replay, position).to_string());
             let mut items = Vec::new();
             for id in pending_for.into_iter().take(limit) {
                 cancel.check()?;
-                items.extend(store.delivery(live(id, position))?);
+                items.extend(store.delivery(of_replay(id, replay, position))?);
             }
             Ok(Page { items, next })
         })
@@ -301,6 +326,8 @@ impl Bus {
                 if !subscription.active && oldest.is_none() {
                     continue;
                 }
+                // A replay's deliveries stand behind the live ones, and it is no lag that their events are old.
+                let oldest = oldest.filter(|oldest| oldest.key.replay == 0);
                 let newest = pipeline.last_position(subscription.bus).0;
                 let described = description.get(&subscription.id);
                 let (situation, in_memory) = described.copied().unwrap_or((Situation::Empty, 0));
@@ -355,6 +382,14 @@ fn live(subscription: SubscriptionId, position: Position) -> DeliveryKey {
         subscription,
         replay: 0,
         position,
+    }
+}
+
+/// The key of an event's delivery under a replay's number; without one of the live delivery.
+fn of_replay(subscription: SubscriptionId, replay: Option<u32>, position: Position) -> DeliveryKey {
+    DeliveryKey {
+        replay: replay.unwrap_or(0),
+        ..live(subscription, position)
     }
 }
 
@@ -435,6 +470,8 @@ fn rows(
 struct Newest {
     /// In the order in which their events were accepted.
     rows: Vec<DeliveryState>,
+    /// 0 for live ones.
+    replay: u32,
     before: Option<DeliveryPlace>,
     since: Option<Timestamp>,
     letters: Option<Arc<Letters>>,
@@ -446,7 +483,7 @@ struct Newest {
 }
 
 impl Newest {
-    /// Looks at the live rows of a subscription in one stage whose positions are after the first and up to
+    /// Looks at the live rows of a subscription, or at a replay's, in one stage whose positions are after the first and up to
     /// the second of the range, newest first. Rows that are passed over cost time alone; reading ends where
     /// all that follow are older than what is held, although times may be out of order.
     fn read(
@@ -456,12 +493,13 @@ impl Newest {
         id: SubscriptionId,
         (begin, end): (Position, Position),
     ) -> Result<(), ReadEnd> {
-        let mut from = live(id, Position(end.0.saturating_add(1)));
+        let end = Position(end.0.saturating_add(1));
+        let mut from = of_replay(id, Some(self.replay), end);
         loop {
             cancel.check()?;
             let page = store::Page::backward(ROWS_AT_ONCE, BYTES_AT_ONCE);
             let page = rows(store, reading, id, Some(from), page)?;
-            let over = self.look(page.rows, begin);
+            let over = self.look(page.rows, begin, !matches!(reading, Reading::Settled(_)));
             match page.next {
                 Some(next) if !over => from = next,
                 _ => return Ok(()),
@@ -470,16 +508,18 @@ impl Newest {
     }
 
     /// Looks at rows of a subscription, newest first, that go on where the last ones ended. True if nothing
-    /// behind them is wanted.
-    fn look(&mut self, rows: Vec<DeliveryState>, begin: Position) -> bool {
+    /// behind them is wanted. They are in the order of their keys if `by_key`, else of their positions.
+    fn look(&mut self, rows: Vec<DeliveryState>, begin: Position, by_key: bool) -> bool {
         let mut over = false;
         for state in rows {
             let place = place_of(&state);
-            over = place.1.position <= begin;
+            let other = place.1.replay != self.replay;
+            // By their keys a replay's rows stand together; else they are among those of their positions.
+            over = (by_key && other) || place.1.position <= begin;
             if over {
                 break;
             }
-            if place.1.replay != 0 || !self.wants(place) {
+            if other || !self.wants(place) {
                 continue;
             }
             over = self.is_over(place.0);
@@ -573,6 +613,7 @@ mod tests {
         loop {
             let mut newest = Newest {
                 rows: Vec::new(),
+                replay: 0,
                 before,
                 since: None,
                 letters: None,
@@ -582,7 +623,7 @@ mod tests {
             };
             let backward: Vec<_> = log.iter().rev().cloned().collect();
             for rows in backward.chunks(at_once) {
-                if newest.look(rows.to_vec(), Position(0)) {
+                if newest.look(rows.to_vec(), Position(0), true) {
                     break;
                 }
             }
@@ -620,6 +661,7 @@ mod tests {
     fn reading_ends_where_all_that_follows_is_older() {
         let mut newest = Newest {
             rows: Vec::new(),
+            replay: 0,
             before: None,
             since: None,
             letters: None,
@@ -628,9 +670,9 @@ mod tests {
             dropped: false,
         };
         let begin = Position(0);
-        assert!(!newest.look(vec![accepted(9, 60_000)], begin));
-        assert!(!newest.look(vec![accepted(8, 56_000)], begin));
-        assert!(newest.look(vec![accepted(7, 54_000)], begin));
+        assert!(!newest.look(vec![accepted(9, 60_000)], begin, true));
+        assert!(!newest.look(vec![accepted(8, 56_000)], begin, true));
+        assert!(newest.look(vec![accepted(7, 54_000)], begin, true));
         assert!(newest.dropped);
     }
 }

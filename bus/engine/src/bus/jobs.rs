@@ -10,8 +10,8 @@ use crate::pipeline::{Letters, no_job};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{
-    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection, SubscriptionId,
-    Timestamp,
+    BusId, DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection,
+    SubscriptionId, Timestamp,
 };
 use edgebus_store as store;
 
@@ -279,6 +279,14 @@ impl Bus {
     /// [`Kind::NotFound`]; [`Kind::Conflict`] if it has ended; and what writing can meet.
     pub async fn control_job(&self, id: JobId, control: JobControl) -> Result<Job, Error> {
         self.pipeline.control_job(id, control).await
+    }
+
+    /// The name of a bus; its number where there is none.
+    #[must_use]
+    pub fn bus_name(&self, id: BusId) -> String {
+        let snapshot = self.snapshot();
+        let own = snapshot.bus(id);
+        own.map_or_else(|| id.0.to_string(), |own| own.name.to_string())
     }
 
     /// The names of these subscriptions; the number alone of one that is gone.

@@ -23,6 +23,9 @@ pub(crate) struct Pool {
     run_max: Duration,
 }
 
+/// So long before its end work is told that it is late.
+const LATE: Duration = Duration::from_secs(3);
+
 /// Tells running work whether it is still wanted.
 #[derive(Debug)]
 pub(crate) struct Cancel {
@@ -112,6 +115,11 @@ impl Cancel {
             return Err(Cancelled);
         }
         Ok(())
+    }
+
+    /// True if there is little time left: whoever can say something by now says it.
+    pub(crate) fn is_late(&self) -> bool {
+        Instant::now() + LATE >= self.deadline
     }
 }
 

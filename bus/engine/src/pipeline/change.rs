@@ -14,14 +14,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::functions::{self, Availability, Compilation};
+use super::jobs;
 use super::snapshot::{Deployed, Snapshot};
 use super::tasks::Executor;
 use super::{Pipeline, Secrets, read_error};
 use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{
-    BusConfig, Code, Digest, FunctionConfig, Name, Revision, RuleConfig, SubscriptionId, Target,
+    BusConfig, Code, Digest, FunctionConfig, JobSpec, Name, Position, ReplayPurpose, ReplaySpec,
+    Revision, RuleConfig, StartPosition, Subscription, SubscriptionId, Target, Timestamp,
 };
-use edgebus_store::{ApplyManifest, Catalog, Deploy, Step, StepOutcome};
+use edgebus_store::{ApplyManifest, Catalog, Deploy, Page, StartJob, Step, StepOutcome};
 
 /// Where a function of a manifest comes from.
 #[derive(Clone, Debug)]
@@ -64,6 +66,25 @@ impl Pipeline {
         buses: Vec<BusConfig>,
         functions: Vec<(Name, FunctionSource, FunctionConfig)>,
         rules: Vec<RuleConfig>,
+        expected: Option<u64>,
+    ) -> Result<u64, Error> {
+        let starts = Starts::new();
+        self.apply_manifest_from(source, buses, functions, rules, starts, expected)
+            .await
+    }
+
+    /// As [`Pipeline::apply_manifest`]. The new subscriptions of the rules in `starts` begin in the past: a replay of
+    /// it is made in the transaction of the change.
+    ///
+    /// # Errors
+    /// As [`Pipeline::apply_manifest`]; [`Kind::Invalid`] for a start in the future.
+    pub async fn apply_manifest_from(
+        &self,
+        source: String,
+        buses: Vec<BusConfig>,
+        functions: Vec<(Name, FunctionSource, FunctionConfig)>,
+        rules: Vec<RuleConfig>,
+        starts: Starts,
         expected: Option<u64>,
     ) -> Result<u64, Error> {
         check_version(&self.snapshot(), expected)?;
@@ -109,7 +130,7 @@ impl Pipeline {
             expected: Some(last.version),
             now: self.context.clock.now(),
         }));
-        let version = self.change(last, step, known).await?;
+        let version = self.change_from(last, step, known, starts).await?;
         self.try_again(&seen);
         Ok(version)
     }
@@ -195,14 +216,28 @@ impl Pipeline {
         step: Step,
         known: Compilations,
     ) -> Result<u64, Error> {
+        self.change_from(last, step, known, Starts::new()).await
+    }
+
+    async fn change_from(
+        &self,
+        last: Arc<Snapshot>,
+        step: Step,
+        known: Compilations,
+        starts: Starts,
+    ) -> Result<u64, Error> {
+        let now = self.context.clock.now();
         let planning = Planning {
+            starts,
+            now,
             store: self.store().clone(),
             secrets: self.secrets.clone(),
             last: last.clone(),
             known,
         };
         let (planned, step) = blocking(&self.context.executor, move || planning.plan(step)).await?;
-        match self.writer.apply(step.clone()).await? {
+        let more: Vec<Step> = planned.replays.iter().cloned().collect();
+        match self.writer.apply_with(step.clone(), more).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
             other => {
@@ -222,6 +257,7 @@ impl Pipeline {
             catalog,
             snapshot,
             queues,
+            replays,
         } = planned;
         // Before an event can be matched to it, a subscription has its queue.
         self.scheduler.subscribe(queues);
@@ -250,6 +286,10 @@ impl Pipeline {
             self.compiler.again(digest, &compilation);
         }
         self.scheduler.changed();
+        // Only now are events matched for the subscriptions that replays begin for.
+        if !replays.is_empty() {
+            self.jobs.wake();
+        }
     }
 }
 
@@ -290,8 +330,24 @@ fn digest_of(active: &Snapshot, name: &Name) -> Result<Digest, Error> {
     })
 }
 
+fn in_the_future(rule: &Name, time: Timestamp) -> Error {
+    let error = InputError {
+        pointer: format!("/rules/{rule}/from"),
+        place: None,
+        reason: format!("{time} is in the future: nothing was accepted then"),
+        remedy: "name a time that is past, or leave `from` out".to_owned(),
+    };
+    let message = "the manifest can't be applied; nothing was changed";
+    Error::invalid(message, vec![error]).coded(Code::ManifestInvalid)
+}
+
+/// Rules whose new subscriptions begin in the past.
+pub type Starts = BTreeMap<Name, StartPosition>;
+
 /// What a plan is made from.
 struct Planning {
+    starts: Starts,
+    now: Timestamp,
     store: Arc<dyn edgebus_store::Store>,
     secrets: Secrets,
     last: Arc<Snapshot>,
@@ -305,6 +361,8 @@ struct Planned {
     /// The subscriptions that get a queue, or another target, each with that and whether the store has
     /// deliveries of it.
     queues: Vec<(SubscriptionId, Target, bool)>,
+    /// Replays of the past for subscriptions that are new.
+    replays: Vec<Step>,
 }
 
 impl Planning {
@@ -322,12 +380,64 @@ impl Planning {
                 Error::invalid(message, vec![error]).coded(Code::PatternInvalid)
             })?;
         let queues = self.queues(&snapshot);
+        let replays = self.replays(&snapshot)?;
         let planned = Planned {
             catalog,
             snapshot,
             queues,
+            replays,
         };
         Ok((planned, step))
+    }
+
+    /// Replays of the past for subscriptions that never were before, one for each rule.
+    fn replays(&self, next: &Snapshot) -> Result<Vec<Step>, Error> {
+        let mut replays = Vec::new();
+        for (rule, start) in &self.starts {
+            let is_new = |own: &&Arc<Subscription>| {
+                own.active && own.rule == *rule && !self.last.subscriptions.contains_key(&own.id)
+            };
+            let new = next.subscriptions.values().filter(is_new);
+            let mut new: Vec<_> = new.map(|own| (own.id, own.bus)).collect();
+            new.sort_unstable();
+            let Some((_, bus)) = new.first().copied() else {
+                continue;
+            };
+            let first = match start {
+                StartPosition::Now => continue,
+                // Nothing leaves the log yet; retention raises this.
+                StartPosition::Earliest => Position(1),
+                StartPosition::Time(time) if *time > self.now => {
+                    return Err(in_the_future(rule, *time));
+                }
+                StartPosition::Time(time) => {
+                    jobs::first_at(&*self.store, bus, *time).map_err(read_error)?
+                }
+            };
+            let spec = JobSpec::Replay(ReplaySpec {
+                name: None,
+                purpose: ReplayPurpose::Start,
+                bus,
+                first,
+                last: Position(u64::MAX),
+                subscriptions: new.iter().map(|(id, _)| *id).collect(),
+                kind: None,
+                pattern: None,
+                as_matched: false,
+            });
+            let newest =
+                self.store
+                    .events_page(bus, Position(u64::MAX), Page::backward(1, usize::MAX));
+            let newest = newest.map_err(read_error)?.rows.pop();
+            let of = newest.map_or(0, |newest| newest.position.0);
+            replays.push(Step::StartJob(Box::new(StartJob {
+                spec,
+                rate: None,
+                of: of.saturating_add(1).saturating_sub(first.0),
+                now: self.now,
+            })));
+        }
+        Ok(replays)
     }
 
     fn queues(&self, next: &Snapshot) -> Vec<(SubscriptionId, Target, bool)> {

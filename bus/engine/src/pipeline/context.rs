@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::tasks::Executor;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
-use edgebus_model::{BusId, DeliveryKey, Position};
+use edgebus_model::{BusId, DeliveryKey, Job, JobId, JobSpec, Position};
 use edgebus_store::Store;
 
 /// Where the pipeline stands.
@@ -184,6 +184,18 @@ impl Context {
     /// The key that a handler gets: the same on all attempts of one delivery, and not to be guessed.
     pub(super) fn idempotency_key(&self, key: DeliveryKey) -> String {
         self.keyed(b"delivery", key, 0)
+    }
+
+    /// The name of a replay.
+    pub(super) fn replay_name(&self, number: u32) -> String {
+        match self.store.job(JobId(number)) {
+            Ok(Some(Job {
+                spec: JobSpec::Replay(spec),
+                ..
+            })) => spec.name(number),
+            // It ended so long ago that nothing else is known of it.
+            _ => format!("replay-{number}"),
+        }
     }
 
     /// The id of the `index`th event that a delivery emits, the same however often its attempt runs.

@@ -46,6 +46,8 @@ pub(crate) enum Bug {
     AdvanceTwice,
     /// Some dead letters that are selected are passed over.
     LetterForgotten,
+    /// Some events of a replay are passed over.
+    ReplaySkips,
 }
 
 thread_local! {

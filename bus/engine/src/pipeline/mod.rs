@@ -54,10 +54,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use change::FunctionSource;
 pub(crate) use change::changed;
+pub use change::{FunctionSource, Starts};
 pub use functions::Availability;
-pub(crate) use jobs::{Letters, no_job};
+pub(crate) use jobs::{Budget, Letters, Replay, no_job};
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 #[cfg(test)]

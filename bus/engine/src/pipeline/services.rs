@@ -24,6 +24,7 @@ pub(super) async fn call(
         secrets: secrets.clone(),
         state: reading,
         kept: &deployed.kept,
+        replay: invocation.context.replay.clone(),
     });
     let mut invoked = function.invoke(invocation, &mut capabilities).await;
     redact(&secrets, &mut invoked.output, &mut invoked.outcome);

@@ -21,6 +21,9 @@ use edgebus_store::{Effects, NewEvent, Seen, Settle, SettleEnd, StepOutcome};
 /// Conflicts over state after which an attempt counts as failed.
 pub(super) const CONFLICTS_MAX: u8 = 64;
 
+/// The extension with the name of the replay that led to an event; EventBridge calls it `replay-name`.
+const REPLAY_NAME: &str = "replayname";
+
 /// The longest message of an outcome, in bytes; guests choose the words of a retry or a rejection.
 pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
@@ -255,7 +258,7 @@ fn emitted_event(
     index: usize,
     emitted: Emitted,
 ) -> Result<Event, String> {
-    let mut extensions: Vec<(String, Attribute)> = Vec::with_capacity(emitted.extensions.len() + 2);
+    let mut extensions: Vec<(String, Attribute)> = Vec::with_capacity(emitted.extensions.len() + 3);
     for (name, value) in emitted.extensions {
         if matches!(
             name.as_str(),
@@ -263,7 +266,10 @@ fn emitted_event(
         ) {
             return Err(format!("the host sets `{name}`; leave it out"));
         }
-        extensions.push((name, Attribute::Text(value)));
+        // A function that passes extensions on may have got it; what is true is said below.
+        if name != REPLAY_NAME {
+            extensions.push((name, Attribute::Text(value)));
+        }
     }
     let cause = &job.event;
     let of_cause = |wanted: &str| {
@@ -277,6 +283,12 @@ fn emitted_event(
         of_cause("correlationid").unwrap_or_else(|| Attribute::Text(cause.id.clone()));
     extensions.push(("causationid".to_owned(), Attribute::Text(cause.id.clone())));
     extensions.push(("correlationid".to_owned(), correlation));
+    // What a replay leads to can be told from what is live, however long the chain.
+    let replay = match job.key.replay {
+        0 => of_cause(REPLAY_NAME),
+        number => Some(Attribute::Text(context.replay_name(number))),
+    };
+    extensions.extend(replay.map(|name| (REPLAY_NAME.to_owned(), name)));
     for name in ["traceparent", "tracestate"] {
         if let Some(value) = of_cause(name) {
             extensions.push((name.to_owned(), value));

@@ -9,6 +9,7 @@ mod metrics;
 mod newest;
 mod portions;
 mod renaming;
+mod replays;
 mod state;
 mod weekly;
 

@@ -86,6 +86,7 @@ impl Pipeline {
             attempts_made: 0,
             host_failures: 0,
             accepted_at: self.clock().now(),
+            ingested_at: self.clock().now(),
             age_from: self.clock().now(),
             event: Arc::new(event),
             lineage: Lineage::default(),
@@ -168,6 +169,7 @@ impl Run {
                 bus: self.bus.clone(),
                 position: 0,
                 accepted_at_ms: self.job.accepted_at.0,
+                replay: None,
             },
             limits: revision.config.limits,
         }

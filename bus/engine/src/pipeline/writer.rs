@@ -48,6 +48,8 @@ pub(super) struct Writer {
 /// A step on its way, and who waits for what comes of it.
 struct Item {
     step: Step,
+    /// Steps of the same transaction, whose outcomes nobody waits for.
+    more: Vec<Step>,
     /// What it writes, in bytes and in rows.
     bytes: usize,
     rows: usize,
@@ -81,6 +83,8 @@ pub(super) enum Committed {
     /// Deliveries that were made whole after a corrupt record, or that a job made pending: they wait until these
     /// times.
     Pending(Vec<(Timestamp, DeliveryKey)>),
+    /// Deliveries that a job ended without an attempt.
+    Ended(Vec<DeliveryKey>),
 }
 
 /// How many of the inbox's permits `bytes` take.
@@ -195,6 +199,7 @@ impl Writer {
         let item = Item {
             rows: append.rows(),
             step: Step::Append(append),
+            more: Vec::new(),
             bytes,
             queued_at: self.clock.instant(),
             reply: Reply::Publish(reply),
@@ -245,6 +250,7 @@ impl Writer {
             inbox.send(Item {
                 rows: step.rows(),
                 step,
+                more: Vec::new(),
                 bytes: weight.written,
                 queued_at: self.clock.instant(),
                 turn,
@@ -277,10 +283,21 @@ impl Writer {
     }
 
     async fn send(&self, step: Step, weight: Weight, reply: Reply) -> Result<(), Error> {
+        self.send_with(step, Vec::new(), weight, reply).await
+    }
+
+    async fn send_with(
+        &self,
+        step: Step,
+        more: Vec<Step>,
+        weight: Weight,
+        reply: Reply,
+    ) -> Result<(), Error> {
         let (room, inbox) = self.place(&self.inbox, weight).await?;
         inbox.send(Item {
             rows: step.rows(),
             step,
+            more,
             bytes: weight.written,
             queued_at: self.clock.instant(),
             reply,
@@ -322,6 +339,30 @@ impl Writer {
         self.outcome(step, weight).await
     }
 
+    /// The same, with further steps behind it in the same transaction. They see what it did, and what comes of them
+    /// is told to nobody.
+    ///
+    /// # Errors
+    /// As [`Writer::apply`].
+    pub(super) async fn apply_with(
+        &self,
+        step: Step,
+        more: Vec<Step>,
+    ) -> Result<StepOutcome, Error> {
+        let bytes = match &step {
+            Step::Change(change) => change.component_bytes(),
+            _ => 0,
+        };
+        let weight = Weight {
+            written: bytes,
+            held: bytes,
+        };
+        let (reply, answer) = oneshot::channel();
+        let reply = Reply::Outcome(reply);
+        self.send_with(step, more, weight, reply).await?;
+        answer.await.unwrap_or_else(|_| Err(unknown()))
+    }
+
     async fn outcome(&self, step: Step, weight: Weight) -> Result<StepOutcome, Error> {
         let (reply, answer) = oneshot::channel();
         self.send(step, weight, Reply::Outcome(reply)).await?;
@@ -349,6 +390,10 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
         for item in batch {
             steps.push(item.step);
             replies.push(item.reply);
+            for step in item.more {
+                steps.push(step);
+                replies.push(Reply::Nobody);
+            }
         }
         stamp(&mut steps, clock);
         let began = clock.instant();
@@ -474,6 +519,9 @@ fn answer(
                 }
                 if let StepOutcome::Advanced(advanced) = &outcome {
                     committed.push(Committed::Pending(advanced.pending.clone()));
+                    if !advanced.ended.is_empty() {
+                        committed.push(Committed::Ended(advanced.ended.clone()));
+                    }
                 }
                 let _ = reply.send(Ok(outcome));
             }

@@ -6,8 +6,11 @@ use super::books::Books;
 use super::functions::COUNTED;
 use super::ledger::{Ledger, Seen, name};
 use super::plan::Plan;
-use edgebus_model::{BusId, Data, DeadReason, Delivery, DeliveryKey, Name, Outcome, Position};
-use edgebus_store::{DeliveryState, Store, StoredEvent};
+use edgebus_model::{
+    BusId, Data, DeadReason, Delivery, DeliveryKey, JobSpec, JobState, Name, Outcome, Position,
+    ReplayPurpose,
+};
+use edgebus_store::{DeliveryState, Page, Store, StoredEvent};
 
 /// The one bus of the simulation.
 const BUS: BusId = BusId(1);
@@ -20,6 +23,7 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
     seen.active = there.iter().map(|own| own.id).collect();
     events(&mut seen, &log);
     let ends = deliveries(plan, &mut seen, &log, store);
+    jobs(plan, &mut seen, &log, store);
     emitted(&mut seen, &log, &ends);
     counted(plan, &mut seen, &ends, store);
     let names = plan.functions.iter();
@@ -130,6 +134,16 @@ fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Sto
             }
         }
     }
+    // A replay's deliveries are named by no event. What a commit that failed asked for may be there or not.
+    let asked: Vec<_> = seen.replays_asked.iter().copied().collect();
+    for key in asked {
+        let made = seen.replayed.contains(&key);
+        if (made || !matches!(store.delivery(key), Ok(None)))
+            && let Err(what) = delivery(plan, seen, store, key, &mut ends)
+        {
+            seen.broke(format!("delivery {key}: {what}"));
+        }
+    }
     // An event whose record is corrupt is not in the log, and its deliveries have ended all the same.
     let corrupt: Vec<_> = seen.corrupt.iter().copied().collect();
     let all: Vec<_> = seen.rules.keys().copied().collect();
@@ -173,7 +187,7 @@ fn delivery(
             let last = told.attempts.last();
             let failed = last.is_some_and(|last| last.1 == Some(false));
             // Of what a commit purged that nobody saw, the last attempt tells how it ended.
-            if !told.purged && !(told.unsure && failed) {
+            if !told.purged && !told.skipped && !(told.unsure && failed) {
                 ends.settled.insert(key);
             }
             return Ok(());
@@ -181,10 +195,13 @@ fn delivery(
         None => return Err("it is nowhere".to_owned()),
         Some(DeliveryState::Pending(_)) => return Err("it is still pending".to_owned()),
         Some(DeliveryState::Succeeded(settled)) if settled.discarded.is_some() => {
-            if !told.purged && !seen.cut {
+            if told.skipped {
+                spent(&settled.delivery)
+            } else if told.purged || seen.cut {
+                return Ok(());
+            } else {
                 return Err("it is discarded, and no job let go of it".to_owned());
             }
-            return Ok(());
         }
         Some(DeliveryState::Succeeded(settled)) => {
             ends.settled.insert(key);
@@ -242,6 +259,62 @@ fn delivery(
         return Err("it ended without a commit".to_owned());
     }
     Ok(())
+}
+
+/// Jobs are done, and have looked at everything once; a replay has delivered what it was to deliver.
+fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
+    // Rules that are in each manifest: their subscriptions always are active.
+    let manifests = seen.versions.values();
+    let manifests = manifests.map(|number| {
+        let rules = plan.rules_of(*number).into_iter();
+        rules.map(|rule| rule.name.clone()).collect::<BTreeSet<_>>()
+    });
+    let stay = manifests.reduce(|known, next| &known & &next);
+    let stay = stay.unwrap_or_default();
+    let page = store.jobs_page(None, Page::forward(10_000, usize::MAX));
+    for job in page.unwrap().rows {
+        let id = job.id;
+        if job.state != JobState::Done {
+            seen.broke(format!("job {id} is {}", job.state.word()));
+        }
+        let JobSpec::Replay(spec) = &job.spec else {
+            continue;
+        };
+        let range = |position: &Position| (spec.first..=spec.last).contains(position);
+        let length = spec.last.0 + 1 - spec.first.0;
+        let corrupt = seen.corrupt.iter().any(range);
+        if job.progress.looked != length && !corrupt {
+            let looked = job.progress.looked;
+            seen.broke(format!("job {id} looked at {looked} of {length} events"));
+        }
+        let made = seen.replayed.iter().filter(|key| key.replay == id.0);
+        let made = made.count() as u64;
+        if job.progress.done != made && !seen.cut {
+            let done = job.progress.done;
+            seen.broke(format!("job {id} counts {done}, {made} were made"));
+        }
+        if !spec.as_matched || spec.purpose != ReplayPurpose::Replay {
+            continue;
+        }
+        for stored in log.iter().filter(|stored| range(&stored.position)) {
+            for subscription in &stored.subscriptions {
+                let key = DeliveryKey {
+                    subscription: *subscription,
+                    replay: id.0,
+                    position: stored.position,
+                };
+                let wanted = spec.goes_to(*subscription)
+                    && seen
+                        .rules
+                        .get(subscription)
+                        .is_some_and(|rule| stay.contains(rule))
+                    && seen.active.contains(subscription);
+                if wanted && matches!(store.delivery(key), Ok(None)) {
+                    seen.broke(format!("job {id} passed {key} over"));
+                }
+            }
+        }
+    }
 }
 
 /// Attempts that count: those that failed for want of the host have a budget of their own.

@@ -15,7 +15,8 @@ use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
 use edgebus_model::{
-    Data, DeliveryKey, Event, JobControl, JobId, JobSpec, JobState, LetterSelection,
+    BusId, Data, DeliveryKey, Event, JobControl, JobId, JobSpec, JobState, LetterSelection,
+    Position, ReplayPurpose, ReplaySpec, SkipSpec,
 };
 use edgebus_store::{Page, Settle, SettleEnd};
 
@@ -274,6 +275,50 @@ impl Clients {
             if by != Some(job.id) {
                 seen.broke(format!("job {} forgot the dead letter {key}", job.id));
             }
+        }
+    }
+
+    /// Asks for replays and seeks.
+    pub(super) async fn replayer(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(400)).await;
+            let last = self.pipeline.last_position(BusId(1)).0;
+            let snapshot = self.pipeline.snapshot();
+            let active = snapshot.subscriptions.values().filter(|own| own.active);
+            let mut all: Vec<_> = active.map(|own| own.id).collect();
+            all.sort_unstable();
+            if last == 0 || all.is_empty() {
+                continue;
+            }
+            let (subscription, first) = (random.pick(&all), 1 + random.below(last));
+            let seeks = random.once_in(3);
+            let spec = if seeks && random.once_in(2) {
+                JobSpec::Skip(SkipSpec {
+                    subscription,
+                    before: Position(first),
+                })
+            } else {
+                JobSpec::Replay(ReplaySpec {
+                    name: None,
+                    purpose: match seeks {
+                        true => ReplayPurpose::Seek,
+                        false => ReplayPurpose::Replay,
+                    },
+                    bus: BusId(1),
+                    first: Position(first),
+                    last: Position(last.min(first + random.below(12))),
+                    subscriptions: match random.once_in(2) {
+                        true => vec![subscription],
+                        false => Vec::new(),
+                    },
+                    kind: None,
+                    pattern: None,
+                    as_matched: seeks || random.once_in(2),
+                })
+            };
+            let rate = random.once_in(3).then_some(20);
+            // Who hears nothing does not know whether there is a job.
+            let _ = self.pipeline.start_job(spec, rate, 12).await;
         }
     }
 

@@ -50,6 +50,12 @@ pub(super) struct Seen {
     pub(super) corrupt: BTreeSet<Position>,
     /// State of functions as the commits so far leave it.
     pub(super) books: Books,
+    /// Deliveries of replays that the store was asked for.
+    pub(super) replays_asked: BTreeSet<DeliveryKey>,
+    /// Those that it made.
+    pub(super) replayed: BTreeSet<DeliveryKey>,
+    /// Deliveries that were to be skipped.
+    pub(super) skips_asked: BTreeSet<DeliveryKey>,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
     /// Jobs that came to their end by themselves.
@@ -100,6 +106,8 @@ pub(super) struct DeliveryLog {
     dead: Option<u32>,
     /// A job let go of it.
     pub(super) purged: bool,
+    /// A job skipped it.
+    pub(super) skipped: bool,
     /// A job may have redriven it in a commit that nobody saw.
     pub(super) unsure: bool,
 }
@@ -223,6 +231,26 @@ impl Seen {
             {
                 self.settlements.push((**settle).clone());
             }
+            if let Step::Advance(advance) = step {
+                for effect in &advance.effects {
+                    match *effect {
+                        JobEffect::Deliver {
+                            subscription,
+                            position,
+                        } => {
+                            self.replays_asked.insert(DeliveryKey {
+                                subscription,
+                                replay: advance.job.0,
+                                position,
+                            });
+                        }
+                        JobEffect::Skip { key } => {
+                            self.skips_asked.insert(key);
+                        }
+                        JobEffect::Redrive { .. } | JobEffect::Purge { .. } => {}
+                    }
+                }
+            }
         }
     }
 
@@ -257,11 +285,6 @@ impl Seen {
         }
     }
 
-    fn told_of(&mut self, effect: &JobEffect) -> &mut DeliveryLog {
-        let (JobEffect::Redrive { key, .. } | JobEffect::Purge { key, .. }) = effect;
-        self.deliveries.entry(name(*key)).or_default()
-    }
-
     /// A job moved: from where it was, and what it made pending had ended.
     fn advances(&mut self, advance: &Advance, outcome: &StepOutcome) {
         let StepOutcome::Advanced(advanced) = outcome else {
@@ -279,12 +302,27 @@ impl Seen {
             self.broke(format!("job {job} ended twice"));
         }
         for effect in &advance.effects {
-            if let JobEffect::Purge { fence, .. } = effect {
-                let told = self.told_of(effect);
+            if let JobEffect::Purge { key, fence } = effect {
+                let told = self.deliveries.entry(name(*key)).or_default();
                 told.purged |= told.dead == Some(*fence);
             }
         }
+        let redriven: BTreeSet<DeliveryKey> = advance
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                JobEffect::Redrive { key, .. } => Some(*key),
+                _ => None,
+            })
+            .collect();
         for (due_at, key) in &advanced.pending {
+            if !redriven.contains(key) {
+                *self.counts.entry("replayed").or_default() += 1;
+                if !self.replayed.insert(*key) {
+                    self.broke(format!("delivery {key} was made twice"));
+                }
+                continue;
+            }
             *self.counts.entry("redriven").or_default() += 1;
             let told = self.deliveries.entry(name(*key)).or_default();
             let had_ended = told.ended || told.unsure;
@@ -297,6 +335,16 @@ impl Seen {
             told.redriven_by = Some(job);
             if !had_ended && !self.cut {
                 self.broke(format!("delivery {key} was redriven before its end"));
+            }
+        }
+        for key in &advanced.ended {
+            *self.counts.entry("skipped").or_default() += 1;
+            let told = self.deliveries.entry(name(*key)).or_default();
+            // What was being read when it was skipped runs for nothing.
+            told.zombie = true;
+            told.skipped = true;
+            if std::mem::replace(&mut told.ended, true) {
+                self.broke(format!("delivery {key} had ended when it was skipped"));
             }
         }
     }
@@ -342,7 +390,6 @@ impl Seen {
             _ => {}
         }
     }
-
     /// Somebody who was thought dead settles a delivery.
     pub(super) fn zombie(&mut self, key: DeliveryKey, there: bool) {
         self.deliveries.entry(name(key)).or_default().zombie = there;

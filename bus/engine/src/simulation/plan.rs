@@ -96,6 +96,8 @@ pub(super) struct LifePlan {
     pub(super) changes: u64,
     /// Settlements of attempts that were thought dead.
     pub(super) zombies: u64,
+    /// Replays and seeks that are asked for.
+    pub(super) replays: u64,
     /// An event's record is corrupt while the process is down.
     pub(super) corruption: bool,
     /// Jobs that somebody makes.
@@ -343,5 +345,6 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         zombies: sometimes(random, 24),
         corruption: random.once_in(12),
         jobs: 0,
+        replays: sometimes(random, 4),
     }
 }

@@ -323,6 +323,8 @@ impl Life {
             let jobs = clients.clone().jobs(self.seeded(), plan.jobs);
             self.client("jobs of somebody", jobs);
         }
+        let replayer = clients.clone().replayer(self.seeded(), plan.replays);
+        self.client("replayer", replayer);
         for _ in 0..run.plan.publishers {
             let publisher = clients.clone().publisher(self.seeded());
             self.client("publisher", publisher);

@@ -161,6 +161,7 @@ found! {
     a_pause_without_end_is_found PauseForEver
     two_states_in_one_attempt_are_found StatesMixed
     a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
+    a_replay_that_passes_events_over_is_found ReplaySkips
 }
 
 #[test]
@@ -221,6 +222,14 @@ fn state_that_nobody_checks_is_found() {
     // It is checked twice: before the writer's inbox, and in the transaction.
     injected::inject(Some(Bug::StateUnchecked));
     store("no versions", &memory::NO_VERSIONS);
+    injected::inject(None);
+}
+
+#[test]
+fn a_step_of_a_job_that_counts_twice_is_found() {
+    // The second one is refused, unless the store takes an advance wherever its job is.
+    injected::inject(Some(Bug::AdvanceTwice));
+    store("an advance twice", &edgebus_store::job::injected::TWICE);
     injected::inject(None);
 }
 

@@ -102,6 +102,11 @@ examples! {
     ManifestEnvelope: json!({"manifest": MANIFEST, "components": {}});
     Job: job();
     JobPage: json!({"jobs": [job()], "next": null});
+    ReplayRequest: json!({
+        "since": AT, "subscriptions": ["orders/enricher"], "match": {"data": {"country": ["DE"]}}, "rate": 50,
+    });
+    SeekRequest: json!({"to": AT});
+    Seek: json!({"subscription": "orders/enricher", "position": 13, "replay": replay()});
     JobChange: json!({"state": "paused"});
     LetterSelection: json!({
         "subscription": "orders/enricher", "reason": "attempts-exhausted", "since": AT,
@@ -192,6 +197,26 @@ fn job() -> Value {
         "rate": 50, "looked": 120, "of": 480, "done": 118, "skipped": 1,
         "skips": [{"reason": "corrupt", "count": 1}],
         "results": {"succeeded": 101, "waiting": 17, "died": 0}, "created_at": AT, "changed_at": AT,
+    })
+}
+
+fn replay() -> Value {
+    json!({
+        "id": 18, "kind": "replay", "state": "running",
+        "replay": {
+            "name": "replay-18", "purpose": "seek", "bus": "default", "from": 13, "to": 492,
+            "subscriptions": ["orders/enricher"], "as_matched": true,
+        },
+        "looked": 0, "of": 480, "done": 0, "skipped": 0,
+        "results": {"succeeded": 0, "waiting": 0, "died": 0}, "created_at": AT, "changed_at": AT,
+    })
+}
+
+/// What a replay would deliver.
+pub(super) fn replay_count() -> Value {
+    json!({
+        "bus": "default", "from": 13, "to": 492, "events": 480, "deliveries": 120,
+        "subscriptions": [{"subscription": "orders/enricher", "deliveries": 120}], "more": false,
     })
 }
 

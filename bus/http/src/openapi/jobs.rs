@@ -121,3 +121,73 @@ pub(crate) fn purge(_: &Limits) -> Operation {
         .about("A job takes each selected dead letter out, with its attempts and its copy of the event. The delivery is `discarded` then, as long as the log has the event. Nothing brings a dead letter back that was purged."),
     )
 }
+
+/// What replays and seeks have in common.
+fn delivers(operation: Operation) -> Operation {
+    operation
+        .query::<api::ReplayQuery>()
+        .problem(
+            Cause::Handle(Kind::Invalid),
+            "A time is in the future, a position is behind the newest event, or the range ends before it begins.",
+        )
+        .problem(
+            Cause::Handle(Kind::Conflict),
+            "A position is before the oldest event, which the answer names; or 100 jobs have not ended.",
+        )
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/json.",
+        )
+        .reads_body()
+        .reads()
+        .writes()
+}
+
+/// `POST /v1/replays`.
+pub(crate) fn replay(_: &Limits) -> Operation {
+    let most = crate::replays::BODY_BYTES_MAX;
+    let mut operation = Operation::new("startReplay", "jobs", "Deliver events of the log again")
+        .about("A job makes new deliveries under its number, in the order of the log, at most 1,000 of them pending at a time. Their effects take place once for each event, subscription and replay. The range is fixed with this request. A time before the oldest event begins with the oldest.")
+        .takes_json::<api::ReplayRequest>(format!("Which events, and to whom, at most {most} bytes."), JSON)
+        .answers_json::<api::Job>(202, "The job, which has begun.");
+    let shape = operation.part::<api::ReplayCount>();
+    let example = [("ReplayCount", super::examples::replay_count())];
+    let operation = operation
+        .answers(
+            200,
+            "With `dry_run`: what it would deliver.",
+            JSON,
+            shape,
+            &example,
+        )
+        .answers_header(
+            202,
+            "location",
+            json!({"type": "string"}),
+            "The job's path.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read; each error has its pointer.",
+        )
+        .problem(
+            Cause::Handle(Kind::NotFound),
+            "There is no such bus, rule or subscription.",
+        );
+    delivers(operation)
+}
+
+/// `POST /v1/subscriptions/{name}/seek`.
+pub(crate) fn seek(_: &Limits) -> Operation {
+    let operation = Operation::new("seekSubscription", "jobs", "Move a subscription back or forward")
+        .about("What is pending before the place is skipped: it ends without an attempt, and stays among what is `discarded`. Events from the place on that the subscription got, and whose delivery is no longer pending, are delivered again by a replay. Each of the two is a job; neither is made where there is nothing to do.")
+        .path::<String>("name", "The subscription's name, with `%2F` for its `/`, or its number.", "orders%2Fenricher")
+        .takes_json::<api::SeekRequest>("Where it goes on.", JSON)
+        .answers_json::<api::Seek>(200, "The jobs; with `dry_run` what they would do.")
+        .problem(
+            Cause::Handle(Kind::NotFound),
+            "There is no such subscription, or it left the manifest.",
+        );
+    delivers(operation)
+}

@@ -13,7 +13,7 @@ use edgebus_model::RuleConfig;
 use edgebus_model::error::InputError;
 
 /// Extension attributes that are in use and near the name of another one.
-const EXTENSIONS: [&str; 8] = [
+const EXTENSIONS: [&str; 9] = [
     "dataref",
     "sequence",
     "traceparent",
@@ -22,6 +22,7 @@ const EXTENSIONS: [&str; 8] = [
     "expirytime",
     "correlationid",
     "causationid",
+    "replayname",
 ];
 /// Warnings of one kind for one rule.
 const WARNINGS_MAX: usize = 20;

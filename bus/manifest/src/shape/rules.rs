@@ -55,6 +55,13 @@ pub(in super::super) const RULE: Shape = Shape {
             about: "JSONPath queries (RFC 9535) that must all select something, looked at after `match`. All queries of all rules may take 5,000,000 steps for an event; past that none holds.",
         },
         Key {
+            name: "from",
+            form: Form::Text(words("`from`", 64)),
+            absent: Absent::Is("now"),
+            example: "earliest",
+            about: "Where subscriptions begin that are new with this manifest: `now`, `earliest` (all that the log has), or a time in RFC 3339. The past comes as a replay, once; a subscription that was there before gets nothing by it.",
+        },
+        Key {
             name: "to",
             form: Form::List(&Form::Map(&TARGET), TARGETS),
             absent: Absent::Error,

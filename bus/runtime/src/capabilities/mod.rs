@@ -8,6 +8,7 @@
 pub mod config;
 pub mod log;
 pub mod metrics;
+pub mod replay;
 pub mod secrets;
 pub mod state;
 
@@ -29,16 +30,19 @@ pub enum Capability {
     Log,
     /// Counts and times that the bus shows.
     Metrics,
+    /// Whether the delivery is a replay's.
+    Replay,
 }
 
 impl Capability {
     /// All of them, in the order of the world in `wit/`.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::State,
         Self::Config,
         Self::Secrets,
         Self::Log,
         Self::Metrics,
+        Self::Replay,
     ];
 
     /// The interface that a guest imports, without its version.
@@ -50,6 +54,7 @@ impl Capability {
             Self::Secrets => secrets::INTERFACE,
             Self::Log => log::INTERFACE,
             Self::Metrics => metrics::INTERFACE,
+            Self::Replay => replay::INTERFACE,
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct Given<'a> {
     pub state: &'a mut dyn state::Source,
     /// What capabilities keep of the function between its attempts.
     pub kept: &'a Arc<Kept>,
+    /// The replay that the delivery belongs to.
+    pub replay: Option<replay::Info>,
 }
 
 /// The capabilities of one attempt, with all that it did so far.
@@ -76,6 +83,8 @@ pub struct Capabilities<'a> {
     pub secrets: secrets::Secrets,
     /// See [`metrics`].
     pub metrics: metrics::Metrics<'a>,
+    /// See [`replay`].
+    pub replay: replay::Replay,
     kept: &'a Arc<Kept>,
 }
 
@@ -88,6 +97,7 @@ impl<'a> Capabilities<'a> {
             config: config::Config::new(&given.function.config),
             metrics: metrics::Metrics::new(&given.kept.metrics, given.secrets.clone()),
             secrets: secrets::Secrets::new(given.secrets),
+            replay: replay::Replay::new(given.replay),
             kept: given.kept,
         }
     }

@@ -110,6 +110,7 @@ pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
             out.u32(discarded.job.0);
             out.u8(match discarded.reason {
                 DiscardReason::Purged => 0,
+                DiscardReason::Skipped => 1,
             });
         });
         write_redriven(out, settled.delivery.redriven);
@@ -130,6 +131,7 @@ pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Su
                 job: JobId(from.u32()?),
                 reason: match from.u8()? {
                     0 => DiscardReason::Purged,
+                    1 => DiscardReason::Skipped,
                     _ => return None,
                 },
             })

@@ -1,6 +1,7 @@
 //! Jobs as bytes. The job's number is the row's key; what became of what it made pending is a row beside it.
 
 use super::delivery::{read_reason, reason_byte};
+use super::replay::{read_replay, read_skip, write_replay, write_skip};
 use super::{Reader, Writer};
 use edgebus_model::{
     BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, JobProgress, JobResults, JobSpec, JobState,
@@ -108,6 +109,14 @@ fn write_spec(out: &mut Vec<u8>, spec: &JobSpec) {
             out.u8(1);
             write_selection(out, selection);
         }
+        JobSpec::Replay(spec) => {
+            out.u8(2);
+            write_replay(out, spec);
+        }
+        JobSpec::Skip(spec) => {
+            out.u8(3);
+            write_skip(out, *spec);
+        }
     }
 }
 
@@ -115,6 +124,8 @@ fn read_spec(from: &mut Reader<'_>) -> Option<JobSpec> {
     Some(match from.u8()? {
         0 => JobSpec::Redrive(read_selection(from)?),
         1 => JobSpec::Purge(read_selection(from)?),
+        2 => JobSpec::Replay(read_replay(from)?),
+        3 => JobSpec::Skip(read_skip(from)?),
         _ => return None,
     })
 }

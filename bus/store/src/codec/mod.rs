@@ -10,6 +10,7 @@ pub(super) mod delivery;
 pub(super) mod earlier;
 pub(super) mod event;
 pub(super) mod job;
+mod replay;
 #[cfg(test)]
 mod tests;
 

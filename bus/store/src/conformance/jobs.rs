@@ -76,7 +76,7 @@ fn with_letters(subject: Subject, count: u64, spec: JobSpec) -> Subject {
     subject
 }
 
-fn is_whole(subject: &Subject) {
+pub(super) fn is_whole(subject: &Subject) {
     let mut lines = Vec::new();
     subject.store.verify(&mut |line| lines.push(line)).unwrap();
     assert!(lines.is_empty(), "{lines:?}");

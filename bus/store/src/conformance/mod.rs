@@ -3,6 +3,7 @@
 //! The suite sees a store only through its door, and a way to stop and start it.
 
 mod catalog;
+mod deliver;
 mod jobs;
 mod life;
 mod log;

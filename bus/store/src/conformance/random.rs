@@ -16,6 +16,7 @@ enum Act {
     },
     Settle {
         subscription: u8,
+        replay: u8,
         position: u8,
         fence_off: u8,
         seen: Sight,
@@ -26,11 +27,11 @@ enum Act {
         position: u8,
         fence_off: u8,
     },
-    StartJob(bool),
+    StartJob(u8),
     Advance {
         job: u8,
         from_off: bool,
-        effects: Vec<(u8, u8, u8, bool)>,
+        effects: Vec<(u8, u8, u8, u8)>,
         ends: bool,
     },
     Control {
@@ -94,19 +95,19 @@ fn act() -> impl Strategy<Value = Act> {
         0..3_u8,
         1..16_u8,
         prop_oneof![9 => Just(0_u8), 1 => Just(1)],
-        any::<bool>(),
+        0..4_u8,
     );
     let effects = prop::collection::vec(effect, 0..8);
     let stale = || prop_oneof![9 => Just(0_u8), 1 => Just(1)];
     prop_oneof![
         8 => (any::<bool>(), ids, 0..8_u8).prop_map(|(side, ids, to)| Act::Append { side, ids, to }),
-        12 => (0..3_u8, 1..16_u8, stale(), sight(), end()).prop_map(|(subscription, position, fence_off, seen, end)| {
-            Act::Settle { subscription, position, fence_off, seen, end }
+        12 => (0..3_u8, 0..3_u8, 1..16_u8, stale(), sight(), end()).prop_map(|(subscription, replay, position, fence_off, seen, end)| {
+            Act::Settle { subscription, replay, position, fence_off, seen, end }
         }),
         3 => (0..3_u8, 1..16_u8, stale()).prop_map(|(subscription, position, fence_off)| {
             Act::Claim { subscription, position, fence_off }
         }),
-        1 => any::<bool>().prop_map(Act::StartJob),
+        1 => (0..4_u8).prop_map(Act::StartJob),
         4 => (1..4_u8, prop::bool::weighted(0.1), effects, prop::bool::weighted(0.1)).prop_map(
             |(job, from_off, effects, ends)| Act::Advance { job, from_off, effects, ends }
         ),
@@ -124,11 +125,7 @@ const FUNCTIONS: [&str; 3] = ["f", "g", "h"];
 
 /// Makes the step; what it must know of the store (fences, versions) it asks the model.
 fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
-    let delivery = |subscription: u8, position: u8, off: u8| {
-        let key = key(
-            SubscriptionId(u32::from(subscription) + 1),
-            u64::from(position),
-        );
+    let delivery = |key: DeliveryKey, off: u8| {
         let fence = match model.delivery(key).unwrap() {
             Some(DeliveryState::Pending(row)) => row.fence,
             _ => 0,
@@ -157,12 +154,14 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
         }),
         Act::Settle {
             subscription,
+            replay,
             position,
             fence_off,
             seen,
             end,
         } => {
-            let (key, fence) = delivery(*subscription, *position, *fence_off);
+            let key = numbered(*subscription, *replay, *position);
+            let (key, fence) = delivery(key, *fence_off);
             Step::Settle(Box::new(Settle {
                 key,
                 fence,
@@ -178,7 +177,8 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             position,
             fence_off,
         } => {
-            let (key, fence) = delivery(*subscription, *position, *fence_off);
+            let key = numbered(*subscription, 0, *position);
+            let (key, fence) = delivery(key, *fence_off);
             Step::Claim { key, fence, now }
         }
         Act::StartJob(_) | Act::Advance { .. } | Act::Control { .. } => {
@@ -213,15 +213,26 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
     })
 }
 
+fn numbered(subscription: u8, replay: u8, position: u8) -> DeliveryKey {
+    DeliveryKey {
+        replay: u32::from(replay),
+        ..key(
+            SubscriptionId(u32::from(subscription) + 1),
+            u64::from(position),
+        )
+    }
+}
+
 /// The step of an act that is about a job.
 fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
     Some(match act {
-        Act::StartJob(purge) => {
+        Act::StartJob(which) => {
             let all = LetterSelection::default();
-            super::jobs::start(if *purge {
-                JobSpec::Purge(all)
-            } else {
-                JobSpec::Redrive(all)
+            super::jobs::start(match which {
+                0 => JobSpec::Purge(all),
+                1 => JobSpec::Redrive(all),
+                2 => super::deliver::replay(),
+                _ => super::deliver::skip(),
             })
         }
         Act::Advance {
@@ -234,20 +245,22 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             let known = model.job(id).unwrap();
             let place = known.map_or(JobPlace::Start, |job| job.place);
             let off = JobPlace::Delivery(key(S1, 99));
-            let effects = effects.iter().map(|(subscription, position, off, purge)| {
-                let key = key(
-                    SubscriptionId(u32::from(*subscription) + 1),
-                    u64::from(*position),
-                );
+            let effects = effects.iter().map(|(subscription, position, off, what)| {
+                // Also what replays made.
+                let key = numbered(*subscription, position % 3, *position);
                 let fence = match model.delivery(key).unwrap() {
                     Some(DeliveryState::Dead(row)) => row.delivery.fence,
                     _ => 0,
                 };
                 let fence = fence + u32::from(*off);
-                if *purge {
-                    JobEffect::Purge { key, fence }
-                } else {
-                    JobEffect::Redrive { key, fence }
+                match what {
+                    0 => JobEffect::Purge { key, fence },
+                    1 => JobEffect::Redrive { key, fence },
+                    2 => JobEffect::Skip { key },
+                    _ => JobEffect::Deliver {
+                        subscription: key.subscription,
+                        position: key.position,
+                    },
                 }
             });
             Step::Advance(Box::new(Advance {

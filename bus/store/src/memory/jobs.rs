@@ -28,6 +28,9 @@ impl Data {
         if let Some(reason) = job::refusal(self.unended(), self.job_last) {
             return StepOutcome::Denied(reason);
         }
+        if let Some(reason) = job::without_subscription(&self.known, &start.spec) {
+            return StepOutcome::Denied(reason);
+        }
         self.job_last += 1;
         let job = job::started(start, JobId(self.job_last));
         self.jobs.insert(job.id, job.clone());
@@ -63,13 +66,30 @@ impl Data {
         let Some(mut job) = job.filter(|job| job::fits(job, step)).cloned() else {
             return StepOutcome::Stale;
         };
-        let (mut done, mut skipped, mut pending) = (0, Skipped::default(), Vec::new());
+        let (mut done, mut skipped) = (0, Skipped::default());
+        let (mut pending, mut ended) = (Vec::new(), Vec::new());
         for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
             let made = match *effect {
                 JobEffect::Redrive { key, fence } => self
                     .redrive((key, fence), step.now, job.id)
                     .map(|place| pending.push(place)),
                 JobEffect::Purge { key, fence } => self.purge((key, fence), step.now, job.id),
+                JobEffect::Deliver {
+                    subscription,
+                    position,
+                } => {
+                    let replay = job.id.0;
+                    let key = DeliveryKey {
+                        subscription,
+                        replay,
+                        position,
+                    };
+                    self.deliver_again(key, step.now)
+                        .map(|place| pending.push(place))
+                }
+                JobEffect::Skip { key } => {
+                    self.skip(key, step.now, job.id).map(|()| ended.push(key))
+                }
             };
             match made {
                 Ok(()) => done += 1,
@@ -79,7 +99,11 @@ impl Data {
         job::advance(&mut job, step, done, &skipped);
         self.jobs.insert(job.id, job.clone());
         self.trim_jobs();
-        StepOutcome::Advanced(Box::new(Advanced { job, pending }))
+        StepOutcome::Advanced(Box::new(Advanced {
+            job,
+            pending,
+            ended,
+        }))
     }
 
     fn letter(&self, key: DeliveryKey) -> Result<&DeadLetter, SkipReason> {

@@ -5,6 +5,7 @@
 //! and start a bus. Never here: durability, checksums, an upper bound on memory.
 
 mod corrupt;
+mod deliver;
 #[cfg(any(test, feature = "testing"))]
 pub mod injected;
 mod jobs;

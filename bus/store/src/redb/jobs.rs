@@ -150,7 +150,10 @@ impl Work<'_, '_> {
         if let Some(reason) = job::refusal(known.unended(), known.last) {
             return Ok(StepOutcome::Denied(reason));
         }
-        let id = JobId(known.last + 1);
+        if let Some(reason) = job::without_subscription(self.known(), &start.spec) {
+            return Ok(StepOutcome::Denied(reason));
+        }
+        let id = JobId(self.jobs().last + 1);
         self.jobs_mut().last = id.0;
         let job = job::started(start, id);
         self.put_job(&job)?;
@@ -186,13 +189,30 @@ impl Work<'_, '_> {
         let Some(mut job) = job.filter(|job| job::fits(job, step)) else {
             return Ok(StepOutcome::Stale);
         };
-        let (mut done, mut skipped, mut pending) = (0, Skipped::default(), Vec::new());
+        let (mut done, mut skipped) = (0, Skipped::default());
+        let (mut pending, mut ended) = (Vec::new(), Vec::new());
         for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
             let made = match *effect {
                 JobEffect::Redrive { key, fence } => self
                     .redrive((key, fence), step.now, job.id)?
                     .map(|place| pending.push(place)),
                 JobEffect::Purge { key, fence } => self.purge((key, fence), step.now, job.id)?,
+                JobEffect::Deliver {
+                    subscription,
+                    position,
+                } => {
+                    let replay = job.id.0;
+                    let key = DeliveryKey {
+                        subscription,
+                        replay,
+                        position,
+                    };
+                    self.deliver_again(key, step.now)?
+                        .map(|place| pending.push(place))
+                }
+                JobEffect::Skip { key } => {
+                    self.skip(key, step.now, job.id)?.map(|()| ended.push(key))
+                }
             };
             match made {
                 Ok(()) => done += 1,
@@ -202,7 +222,11 @@ impl Work<'_, '_> {
         job::advance(&mut job, step, done, &skipped);
         self.put_job(&job)?;
         job.results = self.results(job.id)?;
-        Ok(StepOutcome::Advanced(Box::new(Advanced { job, pending })))
+        Ok(StepOutcome::Advanced(Box::new(Advanced {
+            job,
+            pending,
+            ended,
+        })))
     }
 
     /// The dead letter under this key, or why there is none.

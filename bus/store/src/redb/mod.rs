@@ -14,6 +14,7 @@ mod check;
 mod corruption_log;
 mod counters;
 mod dedupe;
+mod deliver;
 mod device;
 mod fingerprint;
 #[cfg(any(test, feature = "testing"))]

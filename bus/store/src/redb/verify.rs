@@ -25,6 +25,8 @@ use edgebus_model::{BusId, DeliveryKey, Position};
 pub(super) const IDLE: &str = "is of no waiting delivery";
 /// What a delivery that is in two stages of its life is called.
 pub(super) const TWICE: &str = "has ended already";
+/// What a replayed delivery without an event is called.
+const WITHOUT_EVENT: &str = "is of no event";
 /// The first position of a log; retention will raise it.
 const FIRST: u64 = 1;
 
@@ -362,6 +364,9 @@ fn delivery_row(
             return Ok(());
         }
     };
+    if row.key.replay > 0 {
+        replayed_row(rows, row.key, lost)?;
+    }
     if let Some(due) = row.due_at {
         let waiting = due_key(due, row.key);
         if rows.get(Table::Due, &waiting, |_| Some(()))?.is_none() {
@@ -373,6 +378,32 @@ fn delivery_row(
         lost(CorruptRecord::new(Table::Running, key, MISSING));
     } else if row.claims == 0 && running {
         lost(CorruptRecord::new(Table::Running, key, IDLE));
+    }
+    Ok(())
+}
+
+/// A replay's pending delivery, which no event names: its event is there, and it has not ended as well.
+fn replayed_row(
+    rows: &ReadTx,
+    key: DeliveryKey,
+    lost: &mut dyn FnMut(CorruptRecord),
+) -> Result<(), Error> {
+    let subscription = catalog::numbered(b's', key.subscription.0);
+    let known = rows.get(Table::Catalog, &subscription, |from| {
+        rows_of::read_subscription(from, key.subscription)
+    })?;
+    let Some(Ok(known)) = known else {
+        return Ok(());
+    };
+    let (bus, own) = (known.bus, delivery_key(key));
+    let event = event_key(bus, key.position);
+    if rows.get(Table::Events, &event, |_| Some(()))?.is_none()
+        && !aside::holds(rows, Table::Events, &event)?
+    {
+        lost(CorruptRecord::new(Table::Deliveries, &own, WITHOUT_EVENT));
+    }
+    if places(rows, bus, key)? > 1 {
+        lost(CorruptRecord::new(Table::Deliveries, &own, TWICE));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod config;
 mod log;
 mod metrics;
+mod replay;
 mod secrets;
 mod state;
 mod wasi;
@@ -71,6 +72,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<(), ::wasmtime::Error> 
             Capability::Secrets => world::secrets::add_to_linker::<_, Own>(linker, own)?,
             Capability::Log => world::log::add_to_linker::<_, Own>(linker, own)?,
             Capability::Metrics => world::metrics::add_to_linker::<_, Own>(linker, own)?,
+            Capability::Replay => world::replay::add_to_linker::<_, Own>(linker, own)?,
         }
     }
     wasmtime_wasi::p2::add_to_linker_async(linker)

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use edgebus_sdk::{Context, Emit, Event, Failure, config, function, log, metrics, secrets, state};
+use edgebus_sdk::{
+    Context, Emit, Event, Failure, config, function, log, metrics, replay, secrets, state,
+};
 use serde::Deserialize;
 
 /// The event's data.
@@ -57,6 +59,10 @@ fn obey(
         "print" => println!("{argument}"),
         "print-part" => print!("{argument}"),
         "hang" => std::thread::sleep(Duration::from_secs(3_600)),
+        "replay" => match replay::current() {
+            Some(own) => log::info!("{} {}", own.name, own.number),
+            None => log::info!("live"),
+        },
         "config" => log::info!("{:?}", config::get(argument)),
         "secret" => log::info!("{:?}", secrets::get(argument)),
         // Its value never leaves the bus: what a function writes is redacted.

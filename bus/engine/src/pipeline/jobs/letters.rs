@@ -169,6 +169,8 @@ impl<'j> Next<'j> {
             JobSpec::Redrive(_) if letter.is_hollow() => self.skipped.add(SkipReason::Corrupt, 1),
             JobSpec::Redrive(_) => self.effects.push(JobEffect::Redrive { key, fence }),
             JobSpec::Purge(_) => self.effects.push(JobEffect::Purge { key, fence }),
+            // They have steps of their own.
+            JobSpec::Replay(_) | JobSpec::Skip(_) => {}
         }
     }
 

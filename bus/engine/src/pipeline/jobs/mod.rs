@@ -9,6 +9,8 @@
 //! here: a change of a delivery, which the store makes and checks.
 
 mod letters;
+mod replay;
+mod skip;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,10 +26,12 @@ use super::space::Space;
 use super::tasks::Loop;
 use super::writer::Writer;
 use edgebus_model::error::{Error, Kind};
-use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState};
+use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, SkipSpec};
 use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
 pub(crate) use letters::Letters;
+pub(crate) use replay::Replay;
+pub(super) use replay::first_at;
 
 /// Rows that one step looks at.
 const ROWS_MAX: usize = 256;
@@ -41,18 +45,21 @@ const REST_MAX: Duration = Duration::from_millis(200);
 const REST_FULL: Duration = Duration::from_secs(1);
 /// How long the loop rests when no job runs.
 const IDLE: Duration = Duration::from_secs(3_600);
+/// How long a job waits that has nothing to do now; twice as long each time, up to the second.
+const WAIT: Duration = Duration::from_millis(10);
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Jobs that are read at once.
 const JOBS_AT_ONCE: usize = 256;
 
 /// What a step may do.
 #[derive(Clone, Copy, Debug)]
-struct Budget {
+pub(crate) struct Budget {
     /// Things that are done.
-    effects: usize,
+    pub(crate) effects: usize,
     /// Rows that are looked at.
-    rows: usize,
+    pub(crate) rows: usize,
     /// Bytes of them.
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The next step of a job, and what its rows weighed, in bytes.
@@ -66,7 +73,7 @@ struct Moved {
 pub(super) struct Wake(Arc<Notify>);
 
 impl Wake {
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.0.notify_one();
     }
 }
@@ -104,11 +111,15 @@ struct Moving {
     prepared: Prepared,
     /// Its next turn is not before this.
     next: Instant,
+    /// How long it waited last, if it had nothing to do.
+    waited: Duration,
 }
 
 /// What a job needs beside what is stored of it.
 enum Prepared {
     Letters(Box<Letters>),
+    Replay(Box<Replay>),
+    Skip(SkipSpec),
     /// It can't be moved, and why.
     Unfit(String),
 }
@@ -119,6 +130,10 @@ impl Prepared {
             JobSpec::Redrive(selection) | JobSpec::Purge(selection) => {
                 Letters::new(selection.clone()).map(|own| Self::Letters(Box::new(own)))
             }
+            JobSpec::Replay(spec) => {
+                Replay::new(spec.clone()).map(|own| Self::Replay(Box::new(own)))
+            }
+            JobSpec::Skip(spec) => Ok(Self::Skip(*spec)),
         };
         prepared.unwrap_or_else(Self::Unfit)
     }
@@ -176,6 +191,7 @@ impl Runner {
                     let moving = known.unwrap_or_else(|| Moving {
                         prepared: Prepared::of(&job.spec),
                         next: self.context.clock.instant(),
+                        waited: Duration::ZERO,
                         job: job.clone(),
                     });
                     found.insert(job.id, Moving { job, ..moving });
@@ -219,7 +235,13 @@ impl Runner {
         };
         let rate = moving.job.rate;
         let moved = match self.step(moving) {
-            Ok(moved) => moved,
+            Ok(Some(moved)) => moved,
+            Ok(None) => {
+                let moving = self.running.get_mut(&id)?;
+                moving.waited = (moving.waited * 2).clamp(WAIT, WAIT_MAX);
+                moving.next = began + moving.waited;
+                return Some(Duration::ZERO);
+            }
             Err(error) => {
                 // One corrupt record ends this job; an engine that can't read ends the bus.
                 self.context.reading_failed("what a job is about", &error);
@@ -247,6 +269,7 @@ impl Runner {
                 {
                     let done = job.progress.done.saturating_sub(moving.job.progress.done);
                     moving.next = clock.instant() + pause(rate, done);
+                    moving.waited = Duration::ZERO;
                     moving.job = job;
                 } else {
                     tell(&job);
@@ -259,7 +282,8 @@ impl Runner {
         Some(took.min(REST_MAX))
     }
 
-    fn step(&self, moving: &Moving) -> Result<Moved, edgebus_store::Error> {
+    /// The job's next step; `None` if it has nothing to do now.
+    fn step(&self, moving: &Moving) -> Result<Option<Moved>, edgebus_store::Error> {
         let job = &moving.job;
         let budget = Budget {
             effects: effects_max(job.rate),
@@ -267,11 +291,13 @@ impl Runner {
             bytes: BYTES_MAX,
         };
         match &moving.prepared {
-            Prepared::Letters(letters) => letters.step(&self.context, job, budget),
-            Prepared::Unfit(reason) => Ok(Moved {
+            Prepared::Letters(letters) => letters.step(&self.context, job, budget).map(Some),
+            Prepared::Replay(replay) => replay.step(&self.context, job, budget),
+            Prepared::Skip(spec) => skip::step(&self.context, *spec, job, budget).map(Some),
+            Prepared::Unfit(reason) => Ok(Some(Moved {
                 step: ended(job, JobEnd::Failed(reason.clone())),
                 bytes: 0,
-            }),
+            })),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
 
 use super::inbox::{Inbox, Message};
-use super::queue::{DueCursor, Interrupted, Job};
+use super::queue::{DueCursor, Interrupted, Job, QueueId};
 use crate::pipeline::context::{Context, Health};
 use crate::pipeline::recover;
 use crate::pipeline::settle::{self, AttemptResult};
@@ -31,7 +31,7 @@ const ROWS_MAX: usize = 4_096;
 /// What the scheduler wants to be read.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
-    /// A subscription's first attempts after `cursor`.
+    /// A subscription's first attempts at live deliveries after `cursor`.
     Page {
         id: SubscriptionId,
         cursor: Position,
@@ -39,11 +39,11 @@ pub(super) enum Request {
         /// What the events may weigh; the one that passes it still belongs to the page.
         bytes_max: usize,
     },
-    /// Due times after a place, of all subscriptions or of one.
+    /// Due times after a place, of all queues or of one.
     Due {
         after: Option<DueCursor>,
         until: Timestamp,
-        only: Option<SubscriptionId>,
+        only: Option<QueueId>,
         rows_max: usize,
     },
     /// Deliveries that a process died in, after `after`.
@@ -73,7 +73,7 @@ pub(super) enum Answer {
     Failed(Request),
     /// Of [`Request::Due`]: the places, the last one looked at, whether the end was reached, and the next due time after it.
     Due {
-        only: Option<SubscriptionId>,
+        only: Option<QueueId>,
         rows: Vec<DueCursor>,
         last: Option<DueCursor>,
         whole: bool,
@@ -218,6 +218,11 @@ impl Reader {
             let limit = Page::forward(ROWS_AT_ONCE.min(rows_max), usize::MAX);
             let page = self.context.store.pending_page(id, Some(after), limit)?;
             for delivery in &page.rows {
+                // Replayed ones stand behind all live ones, have a due time, and come by that.
+                if delivery.key.replay > 0 {
+                    whole = true;
+                    break 'pages;
+                }
                 last = delivery.key.position;
                 // Those that wait for a retry come when they are due, and those that a process died in are
                 // read first of all.
@@ -251,7 +256,7 @@ impl Reader {
         &self,
         after: Option<DueCursor>,
         until: Timestamp,
-        only: Option<SubscriptionId>,
+        only: Option<QueueId>,
         rows_max: usize,
     ) -> Result<Answer, Error> {
         let store = &self.context.store;
@@ -263,7 +268,7 @@ impl Reader {
             whole = page.len() < ROWS_AT_ONCE;
             rows.extend(
                 page.into_iter()
-                    .filter(|(_, key)| only.is_none_or(|id| id == key.subscription)),
+                    .filter(|(_, key)| only.is_none_or(|id| id == QueueId::of(*key))),
             );
             if whole {
                 break;
@@ -421,6 +426,7 @@ impl Reader {
             attempts_made: delivery.attempts_made,
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
+            ingested_at: delivery.accepted_at,
             age_from: delivery.age_from(),
             event: Arc::new(edgebus_model::Event::unreadable()),
             lineage: Lineage::default(),

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use super::backlog::{Answer, Request};
-use super::queue::{DueCursor, Job};
+use super::queue::{DueCursor, Job, QueueId};
 use super::state::{Action, READY_BYTES_MAX, State};
 #[cfg(test)]
 use crate::pipeline::injected::{self, Bug};
@@ -35,7 +35,7 @@ pub(super) struct Due {
     /// Until when a page that is being read goes.
     reading: Option<Timestamp>,
     /// Queues whose page could not be read, and when it is asked for again; each stands here once.
-    resting: Vec<(Timestamp, SubscriptionId)>,
+    resting: Vec<(Timestamp, QueueId)>,
     /// Retries that are being read.
     loading: HashSet<DeliveryKey>,
 }
@@ -96,9 +96,9 @@ impl State {
     }
 
     /// Lets a queue wait for a page if it lags and runs low.
-    pub(super) fn want(&mut self, id: SubscriptionId) {
+    pub(super) fn want(&mut self, id: QueueId) {
         // Below this a queue that lags is filled again.
-        let low = (self.ready_max / 4).max(1);
+        let low = (self.ready_max_of(id) / 4).max(1);
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
@@ -109,17 +109,18 @@ impl State {
     }
 
     /// The next page of a queue.
-    fn fill(&mut self, id: SubscriptionId, now: Timestamp) -> Fill {
+    fn fill(&mut self, id: QueueId, now: Timestamp) -> Fill {
         let taken = self.ready_bytes + self.reserved_bytes;
+        let ready_max = self.ready_max_of(id);
         let Some(queue) = self.queues.get(&id) else {
             return Fill::NotNow;
         };
-        let room = self.room(queue, 1);
+        let room = self.room(id, queue, 1);
         let Some(queue) = self.queues.get_mut(&id) else {
             return Fill::NotNow;
         };
         queue.hungry = false;
-        let rows_max = self.ready_max.saturating_sub(queue.held());
+        let rows_max = ready_max.saturating_sub(queue.held());
         // Retries that are being read may turn out to wait for a later one: the scan comes after them.
         let due = queue.due_passed.filter(|_| queue.loading == 0);
         let available = self.functions[queue.function].limits.available;
@@ -154,7 +155,7 @@ impl State {
         let bytes_max = bytes_max.max(1);
         self.reserved_bytes += bytes_max;
         Fill::Asked(Request::Page {
-            id,
+            id: id.subscription,
             cursor: queue.cursor,
             rows_max,
             bytes_max,
@@ -163,7 +164,7 @@ impl State {
 
     /// A delivery waits for a retry that is due at `place.0`.
     pub(super) fn note_retry(&mut self, place: DueCursor) {
-        let id = place.1.subscription;
+        let id = QueueId::of(place.1);
         // A page that is under way may have passed the place before the retry stood there.
         let read = self.due.cursor.is_some_and(|cursor| place <= cursor)
             || self.due.reading.is_some_and(|until| place.0 <= until);
@@ -183,17 +184,18 @@ impl State {
         if self.due.cursor.is_none() {
             return;
         }
-        let (replay, position) = (0, Position(0));
         let key = DeliveryKey {
             subscription,
-            replay,
-            position,
+            replay: 0,
+            position: Position(0),
         };
-        self.pass(subscription, (Timestamp(0), key));
+        for id in QueueId::both(subscription) {
+            self.pass(id, (Timestamp(0), key));
+        }
     }
 
     /// Leaves a due retry to the store, until its queue has room.
-    fn pass(&mut self, id: SubscriptionId, place: DueCursor) {
+    fn pass(&mut self, id: QueueId, place: DueCursor) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.due_passed = Some(queue.due_passed.map_or(place, |known| known.min(place)));
             self.want(id);
@@ -258,7 +260,7 @@ impl State {
         match request {
             Request::Page { id, bytes_max, .. } => {
                 self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
-                self.read_again(id, again);
+                self.read_again(QueueId::live(id), again);
             }
             Request::Due {
                 only: Some(id),
@@ -289,7 +291,7 @@ impl State {
         }
     }
 
-    fn read_again(&mut self, id: SubscriptionId, at: Timestamp) {
+    fn read_again(&mut self, id: QueueId, at: Timestamp) {
         self.fills = self.fills.saturating_sub(1);
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.filling = false;
@@ -299,6 +301,7 @@ impl State {
     }
 
     fn take_page(&mut self, id: SubscriptionId, jobs: Vec<Job>, last: Position, whole: bool) {
+        let id = QueueId::live(id);
         self.fills = self.fills.saturating_sub(1);
         #[cfg(test)]
         if jobs.is_empty() && injected::is(Bug::FillingStuck) {
@@ -327,7 +330,7 @@ impl State {
     fn take_due(&mut self, rows: Vec<DueCursor>, actions: &mut Vec<Action>) {
         let mut wanted = Vec::new();
         for place in rows {
-            let id = place.1.subscription;
+            let id = QueueId::of(place.1);
             if self.skips(place) {
                 continue;
             }
@@ -336,7 +339,7 @@ impl State {
             };
             // Behind one that was passed over, so that retries keep their order.
             let in_order = queue.due_passed.is_none() && !queue.due_reading;
-            if in_order && self.room(queue, 1) {
+            if in_order && self.room(id, queue, 1) {
                 self.wanted(place, &mut wanted);
             } else {
                 self.pass(id, place);
@@ -348,7 +351,7 @@ impl State {
     /// The same for one queue, which reads on where it passed over the first.
     fn take_due_of(
         &mut self,
-        id: SubscriptionId,
+        id: QueueId,
         rows: Vec<DueCursor>,
         last: Option<DueCursor>,
         whole: bool,
@@ -369,7 +372,7 @@ impl State {
                 continue;
             }
             let queue = self.queues.get(&id);
-            if queue.is_some_and(|queue| self.room(queue, 1)) {
+            if queue.is_some_and(|queue| self.room(id, queue, 1)) {
                 self.wanted(place, &mut wanted);
             } else {
                 self.pass(id, place);
@@ -383,7 +386,7 @@ impl State {
     /// later retry instead, so its place is kept.
     fn skips(&mut self, place: DueCursor) -> bool {
         if self.due.loading.contains(&place.1) {
-            self.pass(place.1.subscription, place);
+            self.pass(QueueId::of(place.1), place);
             return true;
         }
         self.held.contains(&place.1)
@@ -391,7 +394,7 @@ impl State {
 
     fn wanted(&mut self, place: DueCursor, wanted: &mut Vec<DueCursor>) {
         self.due.loading.insert(place.1);
-        if let Some(queue) = self.queues.get_mut(&place.1.subscription) {
+        if let Some(queue) = self.queues.get_mut(&QueueId::of(place.1)) {
             queue.loading += 1;
         }
         wanted.push(place);
@@ -420,7 +423,7 @@ impl State {
         self.reserved_bytes = self.reserved_bytes.saturating_sub(bytes_max);
         for (_, key) in asked {
             self.due.loading.remove(key);
-            if let Some(queue) = self.queues.get_mut(&key.subscription) {
+            if let Some(queue) = self.queues.get_mut(&QueueId::of(*key)) {
                 queue.loading = queue.loading.saturating_sub(1);
             }
         }
@@ -429,10 +432,10 @@ impl State {
             self.admit(job, false);
         }
         for place in left {
-            self.pass(place.1.subscription, *place);
+            self.pass(QueueId::of(place.1), *place);
         }
         for (_, key) in asked {
-            self.want(key.subscription);
+            self.want(QueueId::of(*key));
         }
     }
 }

@@ -295,12 +295,15 @@ impl Scheduling {
             }
             Message::Pause(why, paused) => self.state.pause(why, paused),
             Message::Describe(reply) => {
-                let rows =
-                    self.state.queues.iter().map(|(id, queue)| {
-                        (*id, (self.state.situation(*id, now), queue.ready.len()))
-                    });
+                let mut rows = Description::new();
+                for (id, queue) in &self.state.queues {
+                    let id = id.subscription;
+                    let row = rows.entry(id).or_insert((Situation::Empty, 0));
+                    row.0 = self.state.situation(id, now);
+                    row.1 += queue.ready.len();
+                }
                 // Whoever asked may have gone away.
-                let _ = reply.send(rows.collect());
+                let _ = reply.send(rows);
             }
             Message::Stop => self.state.stopping = true,
             Message::End => self.ended = true,
@@ -333,6 +336,7 @@ impl Scheduling {
                     self.settled(*ticket, *settle, outcome);
                 }
             }
+            Committed::Ended(keys) => self.state.let_go(&keys),
             Committed::Pending(places) => {
                 for place in places {
                     self.state.note_retry(place);

@@ -1,15 +1,51 @@
-//! One subscription's deliveries: those in memory, and how far the store has been read for them.
+//! One subscription's deliveries: those in memory, and how far the store has been read for them. The live ones
+//! have a queue, and those of replays another, so that neither waits for the other.
 //!
 //! Never here: other subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use edgebus_model::{BusId, DeliveryKey, Event, Lineage, Pending, Position, Timestamp};
+use edgebus_model::{
+    BusId, DeliveryKey, Event, Lineage, Pending, Position, SubscriptionId, Timestamp,
+};
 use edgebus_store::StoredEvent;
 
 /// A place in the order of due times.
 pub(in crate::pipeline) type DueCursor = (Timestamp, DeliveryKey);
+
+/// Names a queue: a subscription's live deliveries, or those of all its replays.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct QueueId {
+    pub(super) subscription: SubscriptionId,
+    pub(super) replayed: bool,
+}
+
+impl QueueId {
+    /// The queue of a delivery.
+    pub(super) fn of(key: DeliveryKey) -> Self {
+        Self {
+            subscription: key.subscription,
+            replayed: key.replay > 0,
+        }
+    }
+
+    /// A subscription's queue of live deliveries.
+    pub(super) fn live(subscription: SubscriptionId) -> Self {
+        Self {
+            subscription,
+            replayed: false,
+        }
+    }
+
+    /// Both queues of a subscription, the live one first.
+    pub(super) fn both(subscription: SubscriptionId) -> [Self; 2] {
+        [false, true].map(|replayed| Self {
+            subscription,
+            replayed,
+        })
+    }
+}
 
 /// A delivery in memory, with its event.
 #[derive(Clone, Debug)]
@@ -20,7 +56,10 @@ pub(in crate::pipeline) struct Job {
     pub(in crate::pipeline) attempts_made: u32,
     /// Those of them that spent none of the policy's attempts.
     pub(in crate::pipeline) host_failures: u32,
+    /// From when its age counts: when the event was accepted, or when a replay made the delivery.
     pub(in crate::pipeline) accepted_at: Timestamp,
+    /// When the event was accepted.
+    pub(in crate::pipeline) ingested_at: Timestamp,
     /// From when on its age counts.
     pub(in crate::pipeline) age_from: Timestamp,
     pub(in crate::pipeline) event: Arc<Event>,
@@ -55,6 +94,7 @@ impl Job {
             attempts_made: delivery.attempts_made,
             host_failures: delivery.host_failures,
             accepted_at: delivery.accepted_at,
+            ingested_at: stored.accepted_at,
             age_from: delivery.age_from(),
             weight: event.size(),
             event,
@@ -65,14 +105,15 @@ impl Job {
     }
 }
 
-/// One subscription's queue.
+/// One queue of a subscription.
 pub(super) struct Queue {
     /// The function's number in the scheduler.
     pub(super) function: usize,
     pub(super) ready: VecDeque<Job>,
     /// The weight of what is ready, in bytes.
     pub(super) bytes: usize,
-    /// The last position that came into memory; later ones are still in the store alone.
+    /// The last position that came into memory; later ones are still in the store alone. Of live deliveries:
+    /// a replay's all have a due time, and come by that.
     pub(super) cursor: Position,
     /// True while the store holds pending deliveries past the cursor.
     pub(super) behind: bool,

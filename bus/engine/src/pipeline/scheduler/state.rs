@@ -2,18 +2,18 @@
 //! lock, and nothing here waits, reads the store or runs a function.
 //!
 //! A function stands in the ring as long as it has deliveries in memory and its own limits allow another
-//! attempt; one that lacks places or memory is parked until some are given back. A subscription stands in its
-//! function's ring as long as it has deliveries in memory. So the next attempt is found in constant time, and a
+//! attempt; one that lacks places or memory is parked until some are given back. A queue stands in one of its
+//! function's rings as long as it has deliveries in memory. So the next attempt is found in constant time, and a
 //! commit costs nothing for queues that it doesn't touch.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use super::backlog::Request;
 use super::budget::{Budget, Limits, Short};
 use super::due::Due;
 use super::function::FunctionQueue;
-use super::queue::{Interrupted, Job, Queue};
+use super::queue::{Interrupted, Job, Queue, QueueId};
 use super::situation::Situation;
 use super::suspects::Suspects;
 #[cfg(test)]
@@ -29,8 +29,8 @@ pub(super) const READY_BYTES_MAX: usize = 64 << 20;
 const READY_BYTES_HARD_MAX: usize = 80 << 20;
 /// Deliveries that the weight of one event is shared by.
 const SHARES_MAX: usize = 4;
-/// Attempts that one subscription begins before the next one of its function.
-const RUN_LENGTH: u32 = 16;
+/// A subscription's replayed deliveries have this share of the memory that its live ones may have.
+const REPLAYED_SHARE: usize = 4;
 /// Parked functions that are tried again when an attempt gives back what it had.
 const UNPARKED_MAX: usize = 4;
 
@@ -67,7 +67,7 @@ pub enum Pause {
 
 /// All that the scheduler knows.
 pub(super) struct State {
-    pub(super) queues: HashMap<SubscriptionId, Queue>,
+    pub(super) queues: HashMap<QueueId, Queue>,
     pub(super) functions: Vec<FunctionQueue>,
     numbers: HashMap<Target, usize>,
     /// Functions that may begin an attempt, in turn.
@@ -75,7 +75,7 @@ pub(super) struct State {
     /// Functions that lack places or memory.
     parked: VecDeque<usize>,
     /// Queues that wait for a page.
-    pub(super) hungry: VecDeque<SubscriptionId>,
+    pub(super) hungry: VecDeque<QueueId>,
     pub(super) budget: Budget,
     pub(super) ready: usize,
     pub(super) ready_bytes: usize,
@@ -117,7 +117,7 @@ impl State {
         }
     }
 
-    /// Makes the queue of a subscription, if there is none; one that is there goes to `target` from now on.
+    /// Makes the queues of a subscription, if there are none; those that are there go to `target` from now on.
     /// One that is `behind` begins in the store.
     pub(super) fn subscribe(&mut self, id: SubscriptionId, target: &Target, behind: bool) {
         let function = match self.numbers.get(target) {
@@ -129,20 +129,24 @@ impl State {
                 number
             }
         };
-        if self.queues.contains_key(&id) {
-            return self.retarget(id, function);
+        let [live, replays] = QueueId::both(id);
+        if self.queues.contains_key(&live) {
+            self.retarget(live, function);
+            self.retarget(replays, function);
+            return;
         }
-        self.queues
-            .insert(id, Queue::new(function, Position(0), behind));
+        let queue = |behind| Queue::new(function, Position(0), behind);
+        self.queues.insert(live, queue(behind));
+        self.queues.insert(replays, queue(false));
         if behind {
             // Due times that were read while it had no queue are behind the cursor.
             self.look_again(id);
         }
-        self.want(id);
+        self.want(live);
     }
 
-    /// Lets a subscription's queue go to another function. Attempts that run end where they began.
-    fn retarget(&mut self, id: SubscriptionId, number: usize) {
+    /// Lets a queue go to another function. Attempts that run end where they began.
+    fn retarget(&mut self, id: QueueId, number: usize) {
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
@@ -150,20 +154,19 @@ impl State {
         if last == number || !queue.queued {
             return;
         }
-        let before = &mut self.functions[last];
-        if before.ring.front() == Some(&id) {
-            before.run_left = 0;
-        }
-        before.ring.retain(|own| *own != id);
-        self.functions[number].ring.push_back(id);
+        self.functions[last].drop_out(id);
+        self.functions[number].line_up(id);
         self.enlist(number);
     }
 
-    /// Lets go of a queue that has nothing and waits for nothing; a retired subscription's never has.
+    /// Lets go of queues that have nothing and wait for nothing; a retired subscription's never have.
     pub(super) fn unsubscribe(&mut self, id: SubscriptionId) {
         let idle = |queue: &Queue| queue.held() == 0 && !queue.filling && !queue.hungry;
-        if self.queues.get(&id).is_some_and(idle) {
-            self.queues.remove(&id);
+        let both = QueueId::both(id);
+        if both.iter().all(|id| self.queues.get(id).is_none_or(idle)) {
+            for id in both {
+                self.queues.remove(&id);
+            }
         }
     }
 
@@ -198,11 +201,20 @@ impl State {
         }
     }
 
-    /// True if `weight` more bytes of a subscription may come into memory.
-    pub(super) fn room(&self, queue: &Queue, weight: usize) -> bool {
+    /// Deliveries of one queue that may wait in memory.
+    pub(super) fn ready_max_of(&self, id: QueueId) -> usize {
+        if id.replayed {
+            (self.ready_max / REPLAYED_SHARE).max(1)
+        } else {
+            self.ready_max
+        }
+    }
+
+    /// True if `weight` more bytes of a queue may come into memory.
+    pub(super) fn room(&self, id: QueueId, queue: &Queue, weight: usize) -> bool {
         let taken = self.ready_bytes + self.reserved_bytes;
         let free = READY_BYTES_MAX.saturating_sub(taken);
-        queue.held() < self.ready_max
+        queue.held() < self.ready_max_of(id)
             && (queue.bytes + weight <= free || (queue.held() == 0 && taken < READY_BYTES_HARD_MAX))
     }
 
@@ -214,20 +226,21 @@ impl State {
         // Deliveries of one event share it. The last one keeps it whole, so no share is below a quarter.
         let share = new.event.size() / new.subscriptions.len().clamp(1, SHARES_MAX);
         let weight = share.max(size_of::<Job>());
-        for id in &new.subscriptions {
-            let Some(queue) = self.queues.get(id) else {
+        for subscription in &new.subscriptions {
+            let id = QueueId::live(*subscription);
+            let Some(queue) = self.queues.get(&id) else {
                 continue;
             };
             // What can't run now waits in the store, not in the memory of what can.
             let available = self.functions[queue.function].limits.available;
-            let room = self.room(queue, weight);
-            let Some(queue) = self.queues.get_mut(id) else {
+            let room = self.room(id, queue, weight);
+            let Some(queue) = self.queues.get_mut(&id) else {
                 continue;
             };
             if queue.behind || !room || !available {
                 queue.behind = true;
                 queue.passed_over = true;
-                self.want(*id);
+                self.want(id);
                 continue;
             }
             if place.position <= queue.cursor {
@@ -241,7 +254,7 @@ impl State {
             }
             let job = Job {
                 key: DeliveryKey {
-                    subscription: *id,
+                    subscription: *subscription,
                     replay: 0,
                     position: place.position,
                 },
@@ -250,6 +263,7 @@ impl State {
                 attempts_made: 0,
                 host_failures: 0,
                 accepted_at: now,
+                ingested_at: now,
                 age_from: now,
                 event: new.event.clone(),
                 lineage: new.lineage,
@@ -261,9 +275,46 @@ impl State {
         }
     }
 
-    /// Puts a delivery into its subscription's queue.
+    /// Deliveries were ended without an attempt: those that wait in memory go. What runs finds out by itself.
+    pub(super) fn let_go(&mut self, keys: &[DeliveryKey]) {
+        let gone: HashSet<DeliveryKey> = keys.iter().copied().collect();
+        let queues: BTreeSet<QueueId> = keys.iter().map(|key| QueueId::of(*key)).collect();
+        self.drop_suspects(&gone);
+        for id in queues {
+            let Some(queue) = self.queues.get_mut(&id) else {
+                continue;
+            };
+            let before = queue.ready.len();
+            let (mut bytes, mut dropped) = (0, Vec::new());
+            queue.ready.retain(|job| {
+                let goes = gone.contains(&job.key);
+                if goes {
+                    bytes += job.weight;
+                    dropped.push(job.key);
+                }
+                !goes
+            });
+            queue.bytes = queue.bytes.saturating_sub(bytes);
+            self.ready -= before - queue.ready.len();
+            self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
+            if queue.queued && queue.ready.is_empty() {
+                queue.queued = false;
+                self.functions[queue.function].drop_out(id);
+            }
+            for key in dropped {
+                self.suspect_ended(key);
+            }
+            self.want(id);
+        }
+        for key in keys {
+            // One that runs is forgotten with its settlement, which is stale.
+            self.held.remove(key);
+        }
+    }
+
+    /// Puts a delivery into its queue.
     pub(super) fn push(&mut self, job: Job, front: bool) {
-        let id = job.key.subscription;
+        let id = QueueId::of(job.key);
         let Some(queue) = self.queues.get_mut(&id) else {
             return;
         };
@@ -278,7 +329,7 @@ impl State {
         if !queue.queued {
             queue.queued = true;
             let function = queue.function;
-            self.functions[function].ring.push_back(id);
+            self.functions[function].line_up(id);
             self.enlist(function);
         }
     }
@@ -297,7 +348,7 @@ impl State {
     /// Why a function's own limits allow it no attempt now; `None` if they do.
     fn own_hindrance(&self, number: usize) -> Option<Situation> {
         let function = &self.functions[number];
-        if function.ring.is_empty() {
+        if function.is_idle() {
             Some(Situation::Empty)
         } else if !function.limits.available {
             Some(Situation::Unavailable)
@@ -353,7 +404,7 @@ impl State {
         let attempt = self.begun;
         self.begun += 1;
         let function = &mut self.functions[number];
-        let turn = function.begin(attempt, now);
+        let turn = function.begin(attempt, job.key.replay > 0, now);
         let memory_bytes = function.limits.memory_bytes_max;
         self.budget.take(memory_bytes);
         let held = Held {
@@ -367,12 +418,7 @@ impl State {
 
     /// Takes the next delivery of a function.
     fn take(&mut self, number: usize) -> Option<Job> {
-        let function = &mut self.functions[number];
-        let id = *function.ring.front()?;
-        if function.run_left == 0 {
-            function.run_left = RUN_LENGTH;
-        }
-        function.run_left -= 1;
+        let id = self.functions[number].next_queue()?;
         let queue = self.queues.get_mut(&id)?;
         let job = queue.ready.pop_front();
         if let Some(job) = &job {
@@ -384,13 +430,8 @@ impl State {
                 self.ready += 1;
             }
         }
-        if queue.ready.is_empty() {
-            queue.queued = false;
-            function.ring.pop_front();
-            function.run_left = 0;
-        } else if function.run_left == 0 {
-            function.ring.rotate_left(1);
-        }
+        queue.queued = !queue.ready.is_empty();
+        self.functions[number].took(id, queue.queued);
         self.want(id);
         job
     }
@@ -467,8 +508,16 @@ impl State {
         self.enlist(own);
     }
 
-    /// Why a subscription's deliveries run or don't.
+    /// Why a subscription's deliveries run or don't; the replayed ones count where no live one waits.
     pub(super) fn situation(&self, id: SubscriptionId, now: Instant) -> Situation {
+        let [live, replays] = QueueId::both(id);
+        match self.situation_of(live, now) {
+            Situation::Empty => self.situation_of(replays, now),
+            situation => situation,
+        }
+    }
+
+    fn situation_of(&self, id: QueueId, now: Instant) -> Situation {
         let Some(queue) = self.queues.get(&id) else {
             return Situation::Empty;
         };
@@ -484,12 +533,15 @@ impl State {
         if queue.ready.is_empty() {
             return Situation::Filling;
         }
-        self.own_hindrance(queue.function).unwrap_or_else(|| {
-            match self.short(queue.function, now) {
+        match self.own_hindrance(queue.function) {
+            // Replays hold all the places that they may have.
+            Some(Situation::Empty) => Situation::BlockedOnFunction,
+            Some(hindrance) => hindrance,
+            None => match self.short(queue.function, now) {
                 None => Situation::Ready,
                 Some(Short::Workers) => Situation::BlockedOnWorkers,
                 Some(Short::Memory) => Situation::BlockedOnMemory,
-            }
-        })
+            },
+        }
     }
 }

@@ -6,10 +6,10 @@
 //! those that were interrupted again. A start reads them first of all, from the rows of what was claimed and
 //! did not end.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::backlog::Request;
-use super::queue::{Interrupted, Job};
+use super::queue::{Interrupted, Job, QueueId};
 use super::state::{Action, State};
 use edgebus_model::{DeliveryKey, Timestamp};
 
@@ -98,7 +98,7 @@ impl State {
             return;
         }
         let available = |job: &Job| {
-            let queue = self.queues.get(&job.key.subscription);
+            let queue = self.queues.get(&QueueId::of(job.key));
             queue.is_some_and(|queue| self.functions[queue.function].limits.available)
         };
         let waiting = &self.suspects.waiting;
@@ -117,7 +117,7 @@ impl State {
         let Some(key) = self.suspects.running else {
             return;
         };
-        let Some(queue) = self.queues.get_mut(&key.subscription) else {
+        let Some(queue) = self.queues.get_mut(&QueueId::of(key)) else {
             return;
         };
         if self.functions[queue.function].limits.available {
@@ -134,6 +134,12 @@ impl State {
             self.suspects.running = None;
             self.suspects.waiting.push_back(job);
         }
+    }
+
+    /// Lets go of those that wait and were ended by somebody else.
+    pub(super) fn drop_suspects(&mut self, gone: &HashSet<DeliveryKey>) {
+        let waiting = &mut self.suspects.waiting;
+        waiting.retain(|job| !gone.contains(&job.key));
     }
 
     /// A delivery ended; if it was the suspect on its way, the next one goes.

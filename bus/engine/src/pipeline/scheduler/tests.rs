@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::backlog::{Answer, Request};
 use super::budget::READY_MAX;
 use super::budget::{Budget, Limits, Pace, Short};
-use super::queue::{DueCursor, Interrupted, Job};
+use super::queue::{DueCursor, Interrupted, Job, QueueId};
 use super::situation::Situation;
 use super::state::{Action, Held, Pause, READY_BYTES_MAX, State};
 use crate::pipeline::target;
@@ -120,6 +120,7 @@ impl World {
             attempts_made: 0,
             host_failures: 0,
             accepted_at: Timestamp(0),
+            ingested_at: Timestamp(0),
             age_from: Timestamp(0),
             weight: event.size(),
             event,
@@ -136,6 +137,23 @@ impl World {
             self.rows.insert(key(*id, self.position), Row::default());
         }
         self.told.push_back((subscriptions, self.position));
+    }
+
+    /// A step of a replay: what it delivers waits, due at once, and the scheduler hears of that.
+    fn replay(&mut self, subscription: u32, replay: u32, position: u64) {
+        let key = DeliveryKey {
+            replay,
+            ..key(subscription, position)
+        };
+        if self.rows.contains_key(&key) || self.ended.contains(&key) {
+            return;
+        }
+        let row = Row {
+            due_at: Some(self.now),
+            interrupted: Interrupted::No,
+        };
+        self.rows.insert(key, row);
+        self.state.note_retry((self.now, key));
     }
 
     fn on_commit(&mut self) {
@@ -231,7 +249,7 @@ impl World {
                     last: page.last().copied().or(after),
                     rows: page
                         .into_iter()
-                        .filter(|(_, key)| only.is_none_or(|id| id == key.subscription))
+                        .filter(|(_, key)| only.is_none_or(|id| id == QueueId::of(*key)))
                         .collect(),
                     only,
                     whole,
@@ -299,6 +317,15 @@ impl World {
             suspects += u32::from(job.interrupted != Interrupted::No);
         }
         assert!(suspects <= 1, "suspects run one at a time");
+        for number in of_function.keys() {
+            let limit = self.limits[&self.state.functions[*number].target].concurrency_max as usize;
+            let of = |(job, held): &&(Job, Held)| held.function == *number && job.key.replay > 0;
+            let replayed = self.running.iter().filter(of).count();
+            assert!(
+                replayed < limit || limit == 1,
+                "a place is left for live ones"
+            );
+        }
         for (number, running) in of_function {
             let limit = self.limits[&self.state.functions[number].target].concurrency_max;
             assert!(running <= limit);
@@ -387,6 +414,12 @@ impl World {
                 let to = name((number / 9 % targets) as usize);
                 self.state
                     .subscribe(SubscriptionId(number % count), &to, false);
+            }
+            _ if number % 9 == 7 && self.position > 0 => {
+                for step in 0..number / 9 % 40 {
+                    let position = u64::from(number / 400 + step) % self.position + 1;
+                    self.replay(number % count, 1 + number % 2, position);
+                }
             }
             _ => self.now = self.now.plus_ms(u64::from(number % 40)),
         }
@@ -523,7 +556,7 @@ fn a_lost_delivery_is_seen() {
     world
         .state
         .queues
-        .get_mut(&SubscriptionId(0))
+        .get_mut(&QueueId::live(SubscriptionId(0)))
         .unwrap()
         .behind = false;
     world.finish();
@@ -568,6 +601,56 @@ fn a_function_with_a_thousand_subscriptions_takes_no_more_than_its_turn() {
     // A turn is 2 ms of processor time: at 50 µs each some 40 attempts; there are 10 here.
     assert!(others <= 200 * 20, "{others}");
     world.finish();
+}
+
+/// What is live goes on while a replay of thousands waits, and the replay goes on while there is always
+/// something live.
+#[test]
+fn replays_and_live_deliveries_each_get_their_turn() {
+    for concurrency in [1, 4] {
+        let mut world = World::new(&[concurrency], &[0], 10);
+        world.turn(Vec::new());
+        world.answer_all();
+        for position in 1..=3_000 {
+            world.replay(0, 1, position);
+        }
+        world.position = 3_000;
+        world.turn(Vec::new());
+        world.answer_all();
+        world.answer_all();
+        let replays = QueueId {
+            replayed: true,
+            ..QueueId::live(SubscriptionId(0))
+        };
+        let held = world.state.queues[&replays].held();
+        assert!(held > 0 && held <= READY_MAX / 4, "{held}");
+        let is_live = |(job, _): &(Job, Held)| job.key.replay == 0;
+        let (mut replayed, mut waited_most) = (0, 0);
+        for _ in 0..200 {
+            // Three live ones come, and one of them ends before anything else may come.
+            for _ in 0..3 {
+                world.append(vec![0]);
+                world.on_commit();
+            }
+            let mut waited = 0;
+            loop {
+                world.turn(Vec::new());
+                world.answer_all();
+                if let Some(place) = world.running.iter().position(is_live) {
+                    world.end(place, 0);
+                    break;
+                }
+                waited += 1;
+                replayed += 1;
+                world.end(0, 0);
+            }
+            waited_most = waited_most.max(waited);
+        }
+        // It waits for what runs, and for no more than one that was next.
+        assert!(waited_most <= 2, "{waited_most}");
+        assert!(concurrency > 1 || replayed >= 40, "{replayed}");
+        world.finish();
+    }
 }
 
 #[test]
@@ -681,10 +764,10 @@ fn a_hanging_attempt_makes_its_function_slow_before_it_ends() {
     let mut function = super::function::FunctionQueue::new(name(0));
     let began = Instant::now();
     assert_eq!(function.pace(began), Pace::Unknown);
-    function.begin(0, began);
+    function.begin(0, false, began);
     function.end(0, began + Duration::from_millis(1), 50);
     assert_eq!(function.pace(began), Pace::Quick);
-    function.begin(1, began);
+    function.begin(1, false, began);
     assert_eq!(
         function.pace(began + Duration::from_millis(300)),
         Pace::Slow

@@ -15,7 +15,7 @@ use crate::pipeline::settle::{self, AttemptResult, Ended};
 use crate::pipeline::snapshot::{Deployed, Snapshot};
 use edgebus_manifest::view::View;
 use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
-use edgebus_runtime::capabilities::Effects;
+use edgebus_runtime::capabilities::{Effects, replay};
 use edgebus_runtime::{Context as GuestContext, Emitted, Invocation};
 use edgebus_store::Settle;
 
@@ -102,7 +102,8 @@ async fn run(
                 .map(|bus| bus.name.to_string())
                 .unwrap_or_default(),
             position: job.key.position.0,
-            accepted_at_ms: job.accepted_at.0,
+            accepted_at_ms: job.ingested_at.0,
+            replay: replay_of(context, job),
         },
         limits,
     };
@@ -129,6 +130,15 @@ async fn run(
     (ran, left)
 }
 
+/// The replay that a delivery belongs to, as its function sees it.
+fn replay_of(context: &Context, job: &Job) -> Option<replay::Info> {
+    let number = job.key.replay;
+    (number > 0).then(|| replay::Info {
+        name: context.replay_name(number),
+        number,
+    })
+}
+
 /// The event as the function gets it: as it is, or with the input that the rule makes of it as data.
 fn input(
     snapshot: &Snapshot,
@@ -139,7 +149,7 @@ fn input(
         return Ok(job.event.clone());
     };
     let view = View::new(&job.event);
-    let ingested_at = job.accepted_at.to_string();
+    let ingested_at = job.ingested_at.to_string();
     let context = edgebus_rules::Context {
         rule_name: subscription.rule.as_str(),
         rule_arn: None,

@@ -240,6 +240,7 @@ mod tests {
                 events: Vec::new(),
                 now: edgebus_model::Timestamp(0),
             }),
+            more: Vec::new(),
             bytes,
             rows: 1,
             queued_at: Instant::now(),

@@ -1,0 +1,275 @@
+//! The next step of a replay: a portion of the log, and who gets its events.
+//!
+//! A portion is bounded in rows, in bytes and in deliveries. Its end is a place from which the next one goes on, in
+//! the midst of an event too, for an event may have more subscriptions than a step has effects. A replay whose
+//! deliveries wait for their attempts waits as well. Never here: whether a delivery was made before, which the store
+//! checks in the step.
+
+use edgebus_rules::RuleIndex;
+
+use super::super::context::Context;
+use super::super::matching;
+use super::super::snapshot::Snapshot;
+use super::{Budget, Moved};
+use edgebus_manifest::view;
+use edgebus_model::{
+    BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec,
+    Skipped, SubscriptionId, Timestamp,
+};
+use edgebus_store::{Advance, Error, JobEffect, JobEnd, Page, Store, StoredEvent};
+
+/// How long after an apply events may still come that were matched with the rules before, in milliseconds.
+const OTHER_RULES_MS: u64 = 2_000;
+
+/// How long a change may take from its commit until it is active, in milliseconds.
+const INSTALLED_MS: u64 = 60_000;
+
+/// A replay whose pattern is compiled.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    spec: ReplaySpec,
+    pattern: Option<RuleIndex<()>>,
+}
+
+/// What one look at the log found.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    /// What is to be delivered.
+    pub(crate) keys: Vec<DeliveryKey>,
+    /// How far that is.
+    pub(crate) to: JobPlace,
+    /// Events that were looked at.
+    pub(crate) looked: u64,
+    /// What they weighed, in bytes.
+    bytes: usize,
+    /// True if nothing is behind it.
+    pub(crate) ended: bool,
+}
+
+impl Replay {
+    /// Compiles the replay's pattern.
+    ///
+    /// # Errors
+    /// Why the pattern can't be read, in words.
+    pub(crate) fn new(spec: ReplaySpec) -> Result<Self, String> {
+        let pattern = match &spec.pattern {
+            None => None,
+            Some(text) => {
+                let pattern = view::parse_pattern(text).map_err(|errors| {
+                    let first = errors.first();
+                    let reason = first.map_or("", |error| error.reason.as_str());
+                    format!("the pattern can't be read: {reason}")
+                })?;
+                Some([((), pattern)].into_iter().collect())
+            }
+        };
+        Ok(Self { spec, pattern })
+    }
+
+    /// The job's next step; `None` as long as there is nothing to do.
+    pub(super) fn step(
+        &self,
+        context: &Context,
+        job: &Job,
+        budget: Budget,
+    ) -> Result<Option<Moved>, Error> {
+        // Its deliveries end without it: how many have, the store says.
+        let Some(now) = context.store.job(job.id)? else {
+            return Ok(None);
+        };
+        let ended = now.results.succeeded.saturating_add(now.results.died);
+        let pending = now.progress.done.saturating_sub(ended);
+        let room = ReplaySpec::PENDING_MAX.saturating_sub(pending);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if room == 0 {
+            return Ok(None);
+        }
+        let snapshot = context.snapshot();
+        if self.comes_too_early(context, &snapshot, job) {
+            return Ok(None);
+        }
+        let budget = Budget {
+            effects: budget.effects.min(room),
+            ..budget
+        };
+        let mut portion = self.portion(&*context.store, &snapshot, job.id, job.place, budget)?;
+        let until = job.created_at.plus_ms(OTHER_RULES_MS);
+        if self.is_open() && portion.ended && context.clock.now() < until {
+            portion.ended = false;
+        }
+        if portion.to == job.place && !portion.ended {
+            return Ok(None);
+        }
+        #[cfg(test)]
+        if super::injected::is(super::injected::Bug::ReplaySkips) {
+            portion.keys.pop();
+        }
+        let effects = portion.keys.iter().map(|key| JobEffect::Deliver {
+            subscription: key.subscription,
+            position: key.position,
+        });
+        Ok(Some(Moved {
+            bytes: portion.bytes,
+            step: Advance {
+                job: job.id,
+                from: job.place,
+                to: portion.to,
+                looked: portion.looked,
+                skipped: Skipped::default(),
+                effects: effects.collect(),
+                end: portion.ended.then_some(JobEnd::Done),
+                now: context.clock.now(),
+            },
+        }))
+    }
+
+    /// True as long as the change that made its subscriptions is committed and not active yet.
+    fn comes_too_early(&self, context: &Context, snapshot: &Snapshot, job: &Job) -> bool {
+        let known = |id: &SubscriptionId| snapshot.subscriptions.contains_key(id);
+        self.spec.purpose == ReplayPurpose::Start
+            && context.clock.now() < job.created_at.plus_ms(INSTALLED_MS)
+            && !self.spec.subscriptions.iter().all(known)
+    }
+
+    /// True if it ends where its subscriptions have the events live.
+    fn is_open(&self) -> bool {
+        self.spec.last == Position(u64::MAX)
+    }
+
+    /// The next portion behind `from` under the rules of `snapshot`.
+    pub(crate) fn portion(
+        &self,
+        store: &dyn Store,
+        snapshot: &Snapshot,
+        id: JobId,
+        from: JobPlace,
+        budget: Budget,
+    ) -> Result<Portion, Error> {
+        let bus = self.spec.bus;
+        // What was looked at last, and of the event behind it the last subscription.
+        let (mut position, mut behind) = match from {
+            JobPlace::Start => (Position(self.spec.first.0.saturating_sub(1)), None),
+            JobPlace::Event(event) => (event.position, None),
+            JobPlace::Delivery(key) => {
+                let before = Position(key.position.0.saturating_sub(1));
+                (before, Some(key.subscription))
+            }
+        };
+        let mut portion = Portion {
+            keys: Vec::new(),
+            to: from,
+            looked: 0,
+            bytes: 0,
+            ended: false,
+        };
+        loop {
+            let bytes = budget.bytes.saturating_sub(portion.bytes);
+            let page = store.events_page(bus, position, Page::forward(budget.rows, bytes))?;
+            portion.bytes += page.bytes;
+            for stored in &page.rows {
+                if stored.position > self.spec.last {
+                    portion.ended = true;
+                    return Ok(portion);
+                }
+                for subscription in self.wanted(store, snapshot, stored)? {
+                    if behind.is_some_and(|behind| subscription <= behind) {
+                        continue;
+                    }
+                    if portion.keys.len() >= budget.effects {
+                        return Ok(portion);
+                    }
+                    let key = DeliveryKey {
+                        subscription,
+                        replay: id.0,
+                        position: stored.position,
+                    };
+                    portion.keys.push(key);
+                    portion.to = JobPlace::Delivery(key);
+                }
+                behind = None;
+                position = stored.position;
+                portion.to = JobPlace::Event(EventRef { bus, position });
+                portion.looked += 1;
+            }
+            let Some(next) = page.next.filter(|next| *next < self.spec.last) else {
+                portion.ended = true;
+                return Ok(portion);
+            };
+            if next > position {
+                // The last rows are corrupt.
+                behind = None;
+                position = next;
+                portion.to = JobPlace::Event(EventRef { bus, position });
+            }
+            if portion.looked >= budget.rows as u64 || portion.bytes >= budget.bytes {
+                return Ok(portion);
+            }
+        }
+    }
+
+    /// Who gets an event, in order.
+    fn wanted(
+        &self,
+        store: &dyn Store,
+        snapshot: &Snapshot,
+        stored: &StoredEvent,
+    ) -> Result<Vec<SubscriptionId>, Error> {
+        let (spec, event) = (&self.spec, &stored.event);
+        let other_type = spec.kind.as_ref().is_some_and(|kind| *kind != event.kind);
+        let pattern = self.pattern.as_ref();
+        if other_type || pattern.is_some_and(|pattern| !matching::matches(pattern, event)) {
+            return Ok(Vec::new());
+        }
+        let mut to = if spec.as_matched {
+            stored.subscriptions.clone()
+        } else {
+            // Data that can't be read exactly was refused when the event came, if a rule looked at it.
+            let bus = snapshot.bus(spec.bus);
+            let matched = bus.and_then(|bus| matching::of_stored(bus, event).ok());
+            matched.map_or_else(Vec::new, |matched| matched.subscriptions)
+        };
+        to.retain(|id| {
+            let known = snapshot.subscriptions.get(id);
+            spec.goes_to(*id) && known.is_some_and(|known| known.active)
+        });
+        match spec.purpose {
+            ReplayPurpose::Replay => {}
+            ReplayPurpose::Start => to.retain(|id| !stored.subscriptions.contains(id)),
+            ReplayPurpose::Seek => {
+                // What is still pending is delivered anyway.
+                let mut ended = Vec::with_capacity(to.len());
+                for subscription in to {
+                    let live = DeliveryKey {
+                        subscription,
+                        replay: 0,
+                        position: stored.position,
+                    };
+                    if store.pending(live)?.is_none() {
+                        ended.push(subscription);
+                    }
+                }
+                to = ended;
+            }
+        }
+        to.sort_unstable();
+        to.dedup();
+        Ok(to)
+    }
+}
+
+/// The position of the first event that was accepted at this time or later, by bisection; behind the newest one if
+/// there is none.
+pub(crate) fn first_at(store: &dyn Store, bus: BusId, time: Timestamp) -> Result<Position, Error> {
+    let newest = store.events_page(bus, Position(u64::MAX), Page::backward(1, usize::MAX))?;
+    let (mut low, mut high) = (0, newest.rows.first().map_or(0, |row| row.position.0));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // A corrupt record is passed over, so the event may be a later one.
+        let next = store.events_page(bus, Position(middle), Page::one())?;
+        match next.rows.first() {
+            Some(stored) if stored.accepted_at < time => low = stored.position.0.min(high),
+            _ => high = middle,
+        }
+    }
+    Ok(Position(low + 1))
+}

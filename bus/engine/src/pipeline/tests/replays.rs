@@ -1,0 +1,221 @@
+//! Deliveries of replays beside live ones.
+
+use super::*;
+use edgebus_model::{JobId, JobSpec, ReplayPurpose, ReplaySpec, SkipSpec};
+
+fn replayed(key: DeliveryKey, replay: u32) -> DeliveryKey {
+    DeliveryKey { replay, ..key }
+}
+
+/// Delivers events of a range again to a subscription, as number `1` and up; the job.
+async fn replay(pipeline: &Pipeline, subscription: u32, first: u64, last: u64) -> JobId {
+    let spec = JobSpec::Replay(ReplaySpec {
+        name: None,
+        purpose: ReplayPurpose::Replay,
+        bus: BusId(1),
+        first: Position(first),
+        last: Position(last),
+        subscriptions: vec![SubscriptionId(subscription)],
+        kind: None,
+        pattern: None,
+        as_matched: true,
+    });
+    let job = pipeline.start_job(spec, None, 1).await.unwrap();
+    done(pipeline, job.id).await;
+    job.id
+}
+
+/// Waits until a job has ended.
+async fn done(pipeline: &Pipeline, id: JobId) {
+    let wait = async {
+        while !pipeline.store().job(id).unwrap().unwrap().state.has_ended() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("the job ends");
+}
+
+fn first(position: u64) -> DeliveryKey {
+    DeliveryKey {
+        subscription: SubscriptionId(1),
+        replay: 0,
+        position: Position(position),
+    }
+}
+
+/// What the only attempt of a success wrote.
+fn output(store: &dyn Store, key: DeliveryKey) -> String {
+    match store.delivery(key).unwrap() {
+        Some(DeliveryState::Succeeded(settled)) => settled.delivery.attempts[0].output.clone(),
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+fn extension(event: &Event, name: &str) -> Option<Attribute> {
+    let mut all = event.extensions.iter();
+    all.find(|(own, _)| own == name)
+        .map(|(_, value)| value.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_told_of_the_replay_and_its_events_carry_it() {
+    let pipeline = memory_pipeline().await;
+    let rules = [("t", "replay\nemit told"), ("told", "emit further")];
+    apply(&pipeline, &rules, 3).await;
+    pipeline
+        .publish("default", vec![event("a", "t", "1")])
+        .await
+        .unwrap();
+    settled(&pipeline).await;
+    let (live, again) = (first(1), replayed(first(1), 1));
+    assert_eq!(replay(&pipeline, 1, 1, 1).await, JobId(1));
+    settled(&pipeline).await;
+    let store = &**pipeline.store();
+    assert_eq!(output(store, live), "INFO live\n");
+    assert_eq!(output(store, again), "INFO replay-1 1\n");
+    let log = store.events(BusId(1), Position(0), 99).unwrap();
+    let of = |kind: &str| -> Vec<_> {
+        let events = log.iter().filter(|stored| stored.event.kind == kind);
+        events.collect()
+    };
+    // Each has effects of its own, and what follows from a replay's is marked to the end of the chain.
+    for kind in ["told", "further"] {
+        let events = of(kind);
+        assert_eq!(events.len(), 2, "{kind}");
+        assert_ne!(events[0].event.id, events[1].event.id);
+        let marks = events.iter().map(|own| extension(&own.event, "replayname"));
+        let marks: Vec<_> = marks.collect();
+        assert_eq!(marks, [None, Some(Attribute::Text("replay-1".to_owned()))]);
+    }
+    assert_eq!(of("told")[1].lineage.parent, Some(again));
+    // The replay of what a replay led to has its own name.
+    let further = of("told")[1].position.0;
+    replay(&pipeline, 2, further, further).await;
+    settled(&pipeline).await;
+    let log = store.events(BusId(1), Position(0), 99).unwrap();
+    let last = extension(&log.last().unwrap().event, "replayname");
+    assert_eq!(last, Some(Attribute::Text("replay-2".to_owned())));
+}
+
+/// A retry of a replayed delivery counts its age from the replay on, whatever the age of the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn replays_are_retried_and_die_as_live_deliveries_do() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "until 3"), ("u", "reject no")], 3).await;
+    let events = vec![event("a", "t", "1"), event("b", "u", "1")];
+    pipeline.publish("default", events).await.unwrap();
+    settled(&pipeline).await;
+    let keys = vec![
+        replayed(first(1), 1),
+        replayed(
+            DeliveryKey {
+                subscription: SubscriptionId(2),
+                ..first(2)
+            },
+            2,
+        ),
+    ];
+    replay(&pipeline, 1, 1, 1).await;
+    replay(&pipeline, 2, 2, 2).await;
+    settled(&pipeline).await;
+    let store = pipeline.store();
+    let Some(DeliveryState::Succeeded(settled)) = store.delivery(keys[0]).unwrap() else {
+        panic!("it did not succeed");
+    };
+    assert_eq!(settled.delivery.attempts.len(), 3);
+    let Some(DeliveryState::Dead(letter)) = store.delivery(keys[1]).unwrap() else {
+        panic!("it is not dead");
+    };
+    assert_eq!(letter.reason, edgebus_model::DeadReason::Rejected);
+    assert_eq!(letter.event.id, "b");
+}
+
+/// A page of first attempts ends where a replay's deliveries begin, whatever their positions.
+#[tokio::test(flavor = "multi_thread")]
+async fn live_deliveries_are_read_although_a_replay_stands_behind_them() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    let publish = async |from: u64, to: u64| {
+        for number in from..to {
+            let events = vec![event(&number.to_string(), "t", "1")];
+            pipeline.publish("default", events).await.unwrap();
+        }
+    };
+    publish(0, 300).await;
+    // Their positions are in front of those that come.
+    replay(&pipeline, 1, 1, 300).await;
+    publish(300, 600).await;
+    drop(pipeline);
+    let pipeline = start(Arc::new(store.reopen())).await;
+    settled(&pipeline).await;
+    let rows = pipeline.store().settled(SubscriptionId(1), None, 9_999);
+    assert_eq!(rows.unwrap().len(), 900);
+}
+
+/// What runs while it is skipped has no effect; what waits in memory does not run at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_are_skipped_have_no_effect() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "emit told")], 3).await;
+    for number in 0..5 {
+        let events = vec![event(&number.to_string(), "t", "1")];
+        pipeline.publish("default", events).await.unwrap();
+    }
+    let spec = JobSpec::Skip(SkipSpec {
+        subscription: SubscriptionId(1),
+        before: Position(4),
+    });
+    let job = pipeline.start_job(spec, None, 5).await.unwrap();
+    done(&pipeline, job.id).await;
+    pipeline.pause(Pause::Start, false);
+    settled(&pipeline).await;
+    let rows = store.settled(SubscriptionId(1), None, 99).unwrap();
+    let skipped: Vec<_> = rows
+        .iter()
+        .map(|row| (row.delivery.key.position.0, row.discarded.is_some()))
+        .collect();
+    let expected = [(1, true), (2, true), (3, true), (4, false), (5, false)];
+    assert_eq!(skipped, expected);
+    assert!(rows[..3].iter().all(|row| row.delivery.attempts.is_empty()));
+    assert_eq!(store.events(BusId(1), Position(0), 99).unwrap().len(), 7);
+    assert_eq!(pipeline.in_use(), (0, 0, 0));
+}
+
+/// Of a replay no more than so many deliveries are pending, whatever becomes of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_waits_for_its_own_deliveries() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    for part in 0..15 {
+        let events = (0..100).map(|number| event(&format!("{part}-{number}"), "t", "1"));
+        let events = events.collect();
+        pipeline.publish("default", events).await.unwrap();
+    }
+    let spec = JobSpec::Replay(ReplaySpec {
+        name: Some(Name::new("repair").unwrap()),
+        purpose: ReplayPurpose::Replay,
+        bus: BusId(1),
+        first: Position(1),
+        last: Position(1_500),
+        subscriptions: Vec::new(),
+        kind: None,
+        pattern: None,
+        as_matched: false,
+    });
+    let job = pipeline.start_job(spec, None, 1_500).await.unwrap();
+    let made = || store.job(job.id).unwrap().unwrap().progress.done;
+    while made() < ReplaySpec::PENDING_MAX {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(made(), ReplaySpec::PENDING_MAX);
+    pipeline.pause(Pause::Start, false);
+    done(&pipeline, job.id).await;
+    settled(&pipeline).await;
+    let own = store.job(job.id).unwrap().unwrap();
+    assert_eq!((own.progress.done, own.results.succeeded), (1_500, 1_500));
+}
