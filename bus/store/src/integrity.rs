@@ -68,3 +68,23 @@ pub struct Quarantined {
     /// The record's length in bytes; `None` of one that was missing.
     pub bytes: Option<u64>,
 }
+
+/// How far the check of a running store is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Records that there are, about.
+    pub of: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
+}
+
+/// What a full check saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Verified {
+    /// Records that were read.
+    pub records: u64,
+    /// Records that were corrupt.
+    pub corrupt: u64,
+}

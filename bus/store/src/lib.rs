@@ -21,6 +21,7 @@ mod integrity;
 pub mod memory;
 pub mod page;
 pub mod redb;
+mod retention;
 mod state;
 mod weight;
 
@@ -37,8 +38,9 @@ use edgebus_model::{
 pub use change::Change;
 pub use counts::{BusCounts, Counts};
 pub use error::{Error, Kind};
-pub use integrity::{Corruption, Moved, Quarantined, RecordId};
+pub use integrity::{Checked, Corruption, Moved, Quarantined, RecordId, Verified};
 pub use page::{Direction, Page, Rows};
+pub use retention::{Expire, Trim, Trimmed};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
@@ -160,6 +162,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As every read.
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error>;
+
+    /// The first position of a bus that retention has not reached. Of the events before it only those are left
+    /// that have something pending.
+    /// # Errors
+    /// As every read.
+    fn floor(&self, bus: BusId) -> Result<Position, Error>;
 
     /// How many of a subscription's deliveries are pending, waiting and dead.
     /// # Errors
@@ -332,6 +340,10 @@ pub enum Step {
         /// When.
         now: Timestamp,
     },
+    /// Remove the oldest events of a bus, with what belongs to them.
+    Trim(Trim),
+    /// Remove dead letters.
+    Expire(Expire),
     /// Note how far the check of everything is, so that the next start goes on from there; or when it ended.
     NoteCheck {
         /// When.
@@ -495,6 +507,10 @@ pub enum StepOutcome {
     /// names a bus or subscription that does not exist, or gives its writes a version that is not a new one,
     /// which is a caller's mistake. Nothing was written.
     Denied(String),
+    /// Of a removal of events.
+    Trimmed(Trimmed),
+    /// Of a removal of dead letters: how many.
+    Expired(u64),
     /// Of a move to quarantine.
     Quarantined(Box<Moved>),
     /// Of a mark, or of a reading of the clock.
@@ -575,24 +591,4 @@ pub struct Catalog {
     /// Every subscription that is active or was not retired yet; one that has something pending or holds a dead
     /// letter is not.
     pub subscriptions: Vec<Subscription>,
-}
-
-/// How far the check of a running store is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Checked {
-    /// Records that were looked at.
-    pub records: u64,
-    /// Records that there are, about.
-    pub of: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
-}
-
-/// What a full check saw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Verified {
-    /// Records that were read.
-    pub records: u64,
-    /// Records that were corrupt.
-    pub corrupt: u64,
 }

@@ -63,6 +63,8 @@ impl Step {
                         SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
                     }
             }
+            Self::Trim(trim) => 2 * trim.events_max,
+            Self::Expire(expire) => 3 * expire.keys.len(),
             Self::Claim { .. }
             | Self::ApplyManifest(_)
             | Self::Deploy(_)

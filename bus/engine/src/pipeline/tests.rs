@@ -886,6 +886,7 @@ impl Store for Bad {
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
         dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::DeadLetter, DeliveryKey>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;
+        floor(bus: BusId) -> Position;
         counts(subscription: SubscriptionId) -> edgebus_store::Counts;
         state_view() -> Box<dyn edgebus_store::StateView + '_>;
         component(digest: edgebus_model::Digest) -> Option<Bytes>;

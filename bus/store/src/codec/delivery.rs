@@ -70,13 +70,37 @@ pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
     out.u32(settled.emitted);
 }
 
-/// Reads a success with its last attempt alone.
-pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Succeeded> {
-    Some(Succeeded {
+/// What a row among the successes is.
+pub(crate) enum Settled {
+    /// A success.
+    Succeeded(Succeeded),
+    /// What is left of a dead letter that was removed before its event.
+    Expired,
+}
+
+/// Writes what is left of a dead letter that is removed at `now`.
+pub(crate) fn write_expired(out: &mut Vec<u8>, pending: &Pending, now: Timestamp) {
+    write_pending(out, pending);
+    out.option(None::<&Attempt>, write_attempt);
+    out.u64(now.0);
+    out.u32(0);
+    out.u8(EXPIRED);
+}
+
+/// What stands behind the row of a dead letter that was removed; behind that of a success there is nothing.
+const EXPIRED: u8 = 1;
+
+/// Reads a success with its last attempt alone, or what is left of a dead letter.
+pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Settled> {
+    let row = Succeeded {
         delivery: read_ended(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,
-    })
+    };
+    if from.is_at_end() {
+        return Some(Settled::Succeeded(row));
+    }
+    (from.u8()? == EXPIRED).then_some(Settled::Expired)
 }
 
 pub(crate) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {

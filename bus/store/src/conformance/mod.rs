@@ -7,6 +7,7 @@ mod life;
 mod log;
 mod pages;
 pub(super) mod random;
+mod retention;
 
 pub(super) use life::two_leaders;
 

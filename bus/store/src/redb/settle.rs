@@ -96,6 +96,9 @@ impl Work<'_, '_> {
                 self.dead_letter(ended, *reason, settle.now)?;
             }
         }
+        if !matches!(settle.end, SettleEnd::Retry { .. }) {
+            self.release(bus, settle.key.position)?;
+        }
         Ok(StepOutcome::Settled(emitted))
     }
 

@@ -9,6 +9,7 @@ mod levels;
 mod opening;
 mod power;
 mod resuming;
+mod retention;
 mod rot;
 mod state;
 
