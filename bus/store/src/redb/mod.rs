@@ -11,6 +11,7 @@ mod aside;
 mod catalog;
 mod changes;
 mod check;
+mod compact;
 mod corruption_log;
 mod counters;
 mod dedupe;
@@ -60,6 +61,8 @@ use edgebus_model::Progress;
 /// A file in the folder that holds nothing but space, to be given back when the disk is full. It is made
 /// and deleted by whoever looks after the disk, and is the store's as far as [`RedbStore::create`] goes.
 pub const BALLAST_FILE: &str = "edgebus.ballast";
+
+pub use compact::Compacted;
 
 /// How the store uses the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod catalog_rows;
+mod compacting;
 mod counting;
 mod flips;
 mod frozen;
