@@ -120,8 +120,8 @@ fn input(facts: &mut Facts, target: &Target) {
 }
 
 /// A policy as facts.
-pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: u64) {
+pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: Option<u64>) {
     facts.fact("retry", &retry_words(retry));
-    let kept = span(dead_letter_ms);
+    let kept = dead_letter_ms.map_or_else(|| "ever".to_owned(), span);
     facts.fact("dead", &format!("letters are kept for {kept}"));
 }
