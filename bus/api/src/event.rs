@@ -171,6 +171,10 @@ pub struct EventPage<R = StoredEvent> {
     /// With `last`: the log's last position, from which a stream goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<u64>,
+    /// The first position that retention has not reached: of the events before it only those are left that
+    /// something is pending for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<u64>,
 }
 
 /// One event is on stable storage.

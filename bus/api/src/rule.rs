@@ -67,8 +67,9 @@ pub struct Target {
     pub input_template: Option<String>,
     /// How failed attempts are tried again.
     pub retry: RetryPolicy,
-    /// How long a dead letter is kept, in milliseconds.
-    pub dead_letter_ms: u64,
+    /// How long a dead letter is kept, in milliseconds; missing if for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_ms: Option<u64>,
 }
 
 /// How failed attempts are tried again.

@@ -9,6 +9,7 @@ mod apply;
 mod bench;
 mod build;
 mod client;
+mod compact;
 mod connection;
 mod dead_letters;
 mod deliveries;
@@ -187,6 +188,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Check every record of a store that no bus has open.
     Fsck(fsck::Arguments),
+    /// Give space that a store doesn't use back to the disk; no bus may have it open.
+    Compact(compact::Arguments),
     /// Print a completion script for a shell.
     Completions(shell::CompletionsArguments),
     /// Print the manual, or write a page for each command.
@@ -226,6 +229,7 @@ pub fn main(program: ThisProgram) -> ExitCode {
         Command::Top(arguments) => with_runtime(top::run(arguments)),
         Command::Doctor(arguments) => with_runtime(doctor::run(program, arguments)),
         Command::Fsck(arguments) => fsck::run(program, &arguments),
+        Command::Compact(arguments) => compact::run(program, &arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

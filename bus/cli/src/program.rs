@@ -49,6 +49,16 @@ pub trait Program: Send + Sync {
         progress: &Progress,
     ) -> Result<Arc<dyn Store>, store::Error>;
 
+    /// Makes the file of a store as short as it can be, and says what it had and has, in bytes.
+    ///
+    /// # Errors
+    /// The folder can't be opened as asked, or the engine fails.
+    fn compact_store(
+        &self,
+        settings: &Serve,
+        progress: &Progress,
+    ) -> Result<(u64, u64), store::Error>;
+
     /// Looks at the store in `folder` without opening it: `None` if there is none, else whether a process
     /// has it open.
     ///

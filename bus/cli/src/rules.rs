@@ -120,8 +120,9 @@ fn input(facts: &mut Facts, target: &Target) {
 }
 
 /// A policy as facts.
-pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: u64) {
+pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: Option<u64>) {
     facts.fact("retry", &retry_words(retry));
-    let kept = span(dead_letter_ms);
-    facts.fact("dead letters", &format!("kept for {kept}"));
+    let kept =
+        dead_letter_ms.map_or_else(|| "for ever".to_owned(), |ms| format!("for {}", span(ms)));
+    facts.fact("dead letters", &format!("kept {kept}"));
 }

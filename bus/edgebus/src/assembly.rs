@@ -16,7 +16,7 @@ use edgebus_engine::telemetry::{Disk, Telemetry};
 use edgebus_model::{Code, Progress, Timestamp};
 use edgebus_runtime as runtime;
 use edgebus_store::redb::{RedbStore, Settings as StoreSettings};
-use edgebus_store::{self as store, Store};
+use edgebus_store::{self as store, Step, Store};
 use edgebus_wasmtime::{CompileIn, Compiling, Settings as RuntimeSettings, WasmtimeRuntime};
 
 use crate::machine;
@@ -36,6 +36,21 @@ impl Program for Edgebus {
         progress: &Progress,
     ) -> Result<Arc<dyn Store>, store::Error> {
         open_store(settings, progress)
+    }
+
+    fn compact_store(
+        &self,
+        settings: &Serve,
+        progress: &Progress,
+    ) -> Result<(u64, u64), store::Error> {
+        let mut store = open_redb(settings, progress)?;
+        let clean = store.catalog()?.clean;
+        let compacted = store.compact(progress)?;
+        if clean {
+            // A store that was stopped in order stays so.
+            store.commit(&[Step::MarkClean(true)])?;
+        }
+        Ok((compacted.before, compacted.after))
     }
 
     fn store_in_use(&self, folder: &Path) -> Result<Option<bool>, store::Error> {
@@ -99,6 +114,10 @@ impl Error {
 /// # Errors
 /// The folder can't be opened as asked; nothing was changed then.
 fn open_store(settings: &Serve, progress: &Progress) -> Result<Arc<dyn Store>, store::Error> {
+    Ok(Arc::new(open_redb(settings, progress)?))
+}
+
+fn open_redb(settings: &Serve, progress: &Progress) -> Result<RedbStore, store::Error> {
     progress.tell("opening the store", "");
     let engine = StoreSettings {
         cache_bytes: settings.cache_bytes,
@@ -106,7 +125,7 @@ fn open_store(settings: &Serve, progress: &Progress) -> Result<Arc<dyn Store>, s
         ..StoreSettings::default()
     };
     if settings.create && !RedbStore::present(&settings.data)? {
-        return Ok(Arc::new(RedbStore::create(&settings.data, engine)?));
+        return RedbStore::create(&settings.data, engine);
     }
     let disk = Folder::new(&settings.data, settings.free_bytes_min);
     disk.release_if_full();
@@ -115,7 +134,7 @@ fn open_store(settings: &Serve, progress: &Progress) -> Result<Arc<dyn Store>, s
         Err(error) if error.code == Code::DiskNearlyFull && disk.release() => open()?,
         opened => opened?,
     };
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 /// Opens the store and starts a bus on it; ready when this returns, or, with a manifest to be applied,

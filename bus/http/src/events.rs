@@ -1,6 +1,7 @@
 //! Publishing, and reading the log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use edgebus_api as api;
@@ -184,6 +185,8 @@ pub(super) async fn list(call: Call) -> Answer {
     let after = Position(query.after.unwrap_or(0));
     let start = app.bus.start_of(bus, after, &filter).await?;
     let filter = &filter;
+    let oldest = AtomicU64::new(1);
+    let of_page = &oldest;
     let collected = page::collect(
         page::limit(query.limit),
         None,
@@ -202,6 +205,7 @@ pub(super) async fn list(call: Call) -> Answer {
                 },
             };
             let page = app.bus.events(bus, after, rows, filter).await?;
+            of_page.store(page.oldest.0, Ordering::Relaxed);
             Ok(Page {
                 items: page.items,
                 next: page.more.then(|| page.seen.to_string()),
@@ -215,6 +219,7 @@ pub(super) async fn list(call: Call) -> Answer {
         next: page.next,
         older: None,
         newest: None,
+        oldest: Some(oldest.load(Ordering::Relaxed)),
     };
     page::held(app, &page)
 }
@@ -234,6 +239,7 @@ async fn list_last(
         next: None,
         older: Some(last.older.map(|position| position.to_string())),
         newest: Some(last.newest.0),
+        oldest: Some(last.oldest.0),
     };
     page::held(app, &page)
 }

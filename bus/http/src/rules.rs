@@ -8,7 +8,7 @@ use edgebus_rules::Pattern;
 use super::call::{Answer, Call, raw, raw_text};
 use super::page;
 use super::problem::Problem;
-use super::subscriptions::retry;
+use super::subscriptions::{limit, retry};
 use super::target::named;
 use edgebus_manifest::view::parse_pattern;
 use edgebus_model::error::InputError;
@@ -58,7 +58,7 @@ fn target(target: &TargetConfig) -> api::Target {
         input_paths,
         input_template,
         retry: retry(&target.retry),
-        dead_letter_ms: target.dead_letter_ms,
+        dead_letter_ms: limit(target.dead_letter_ms),
     }
 }
 

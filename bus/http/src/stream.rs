@@ -46,6 +46,7 @@ pub(super) async fn open(call: Call) -> Answer {
         bus,
         filter,
         after: Position(after),
+        oldest: Position(1),
         rows: 1,
         _place: place,
     };
@@ -63,6 +64,8 @@ struct Cursor {
     bus: Name,
     filter: EventFilter,
     after: Position,
+    /// The first position that retention had not reached when the reader was told of it last.
+    oldest: Position,
     /// How many events are read at once.
     rows: usize,
     _place: OwnedSemaphorePermit,
@@ -77,11 +80,16 @@ impl Cursor {
             .events(self.bus.as_str(), self.after, self.rows, &self.filter)
             .await?;
         let mut out = Vec::new();
+        if page.oldest > self.oldest && page.oldest.0 > self.after.0 + 1 {
+            note_removed(&mut out, self.after, page.oldest);
+            self.oldest = page.oldest;
+        }
+        let noted = out.len();
         for stored in page.items {
             let json = written(&events::stored(&stored));
             write_message(&mut out, stored.position, &json);
         }
-        if page.seen > self.after && out.is_empty() {
+        if page.seen > self.after && out.len() == noted {
             // No event matched. A reader that comes back need not read them again.
             out.extend_from_slice(format!("id: {}\n\n", page.seen).as_bytes());
         }
@@ -112,6 +120,15 @@ impl sse::Source for Cursor {
             }
         }
     }
+}
+
+/// What a reader has not read and never will. Of these positions, events that something is pending for still come.
+fn note_removed(out: &mut Vec<u8>, after: Position, oldest: Position) {
+    let passed = oldest.0 - after.0 - 1;
+    let words = format!(
+        ": {passed} positions behind {after} were removed by retention; the oldest is {oldest}\n\n"
+    );
+    out.extend_from_slice(words.as_bytes());
 }
 
 /// One message. JSON holds line ends only between its tokens, so that cutting there changes no value.

@@ -7,6 +7,7 @@ use super::page;
 use super::target::named;
 use edgebus_engine::bus::SubscriptionStatus;
 use edgebus_model::RetryPolicy;
+use edgebus_model::rule::UNLIMITED;
 
 /// `GET /v1/subscriptions`.
 pub(super) async fn list(call: Call) -> Answer {
@@ -47,11 +48,16 @@ fn shown(status: &SubscriptionStatus) -> api::Subscription {
         },
         behind: status.behind,
         retry: retry(&target.retry),
-        dead_letter_ms: target.dead_letter_ms,
+        dead_letter_ms: limit(target.dead_letter_ms),
     }
 }
 
 /// How failures are retried.
+/// A limit, or `None` for none.
+pub(super) fn limit(value: u64) -> Option<u64> {
+    (value != UNLIMITED).then_some(value)
+}
+
 pub(super) fn retry(policy: &RetryPolicy) -> api::RetryPolicy {
     api::RetryPolicy {
         attempts: u64::from(policy.attempts_max),

@@ -607,6 +607,7 @@ async fn a_page_ends_by_rows_or_by_bytes_and_says_where_to_go_on() {
         next: page.next,
         older: None,
         newest: None,
+        oldest: None,
     };
     assert_eq!(call::written(&page), br#"{"events":[1,2],"next":"900"}"#);
 }

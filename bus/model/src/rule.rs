@@ -8,9 +8,9 @@ use super::{BusId, Name, SubscriptionId, SubscriptionName, TargetConfig};
 pub struct BusConfig {
     /// Its name.
     pub name: Name,
-    /// How long events are kept, in milliseconds.
+    /// How long events are kept, in milliseconds, or [`UNLIMITED`].
     pub retention_age_ms: u64,
-    /// How many bytes of events are kept.
+    /// How many bytes of events are kept, or [`UNLIMITED`].
     pub retention_bytes: u64,
     /// How long a repeated (source, id) is answered as a duplicate, in milliseconds.
     pub dedupe_ms: u64,
@@ -32,6 +32,9 @@ impl Differing {
     /// The words of the manifest, in the order of the variants.
     pub const WORDS: [&str; 2] = ["refuse", "duplicate"];
 }
+
+/// No limit, of time or of bytes.
+pub const UNLIMITED: u64 = u64::MAX;
 
 /// The bus that exists without being declared.
 pub const DEFAULT_BUS: &str = "default";

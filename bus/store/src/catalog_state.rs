@@ -67,6 +67,8 @@ impl CatalogState {
             | Step::Clock(_)
             | Step::Quarantine { .. }
             | Step::NoteCheck { .. }
+            | Step::Trim(_)
+            | Step::Expire(_)
             | Step::MarkClean(_) => Ok(self.clone()),
         }
     }

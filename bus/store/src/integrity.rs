@@ -88,7 +88,6 @@ pub struct Verified {
     /// Records that were corrupt.
     pub corrupt: u64,
 }
-
 /// The event in a dead letter whose own event could not be read back: every attribute empty and no
 /// data, so that it is no CloudEvent and nothing can mistake it for one.
 #[must_use]

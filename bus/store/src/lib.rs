@@ -22,6 +22,7 @@ pub mod job;
 pub mod memory;
 pub mod page;
 pub mod redb;
+mod retention;
 mod state;
 mod weight;
 
@@ -41,6 +42,7 @@ pub use error::{Error, Kind};
 pub use integrity::{Checked, Corruption, Moved, Quarantined, RecordId, Verified, hollow_event};
 pub use job::{Advance, Advanced, JobEffect, JobEnd, StartJob};
 pub use page::{Direction, Page, Rows};
+pub use retention::{Expire, Trim, Trimmed};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
@@ -172,6 +174,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As every read.
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error>;
+
+    /// The first position of a bus that retention has not reached. Of the events before it only those are left
+    /// that have something pending.
+    /// # Errors
+    /// As every read.
+    fn floor(&self, bus: BusId) -> Result<Position, Error>;
 
     /// How many of a subscription's deliveries are pending, waiting and dead.
     /// # Errors
@@ -358,6 +366,10 @@ pub enum Step {
         /// When.
         now: Timestamp,
     },
+    /// Remove the oldest events of a bus, with what belongs to them.
+    Trim(Trim),
+    /// Remove dead letters.
+    Expire(Expire),
     /// Note how far the check of everything is, so that the next start goes on from there; or when it ended.
     NoteCheck {
         /// When.
@@ -509,6 +521,10 @@ pub enum StepOutcome {
     /// names a bus or subscription that does not exist, or gives its writes a version that is not a new one,
     /// which is a caller's mistake. Nothing was written.
     Denied(String),
+    /// Of a removal of events.
+    Trimmed(Trimmed),
+    /// Of a removal of dead letters: how many.
+    Expired(u64),
     /// Of a move to quarantine.
     Quarantined(Box<Moved>),
     /// Of a mark, or of a reading of the clock.

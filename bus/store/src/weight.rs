@@ -70,6 +70,8 @@ impl Step {
                     }
             }
             Self::Advance(advance) => 1 + advance.effects.len() * Advance::EFFECT_ROWS,
+            Self::Trim(trim) => 2 * trim.events_max,
+            Self::Expire(expire) => 3 * expire.keys.len(),
             Self::Claim { .. }
             | Self::StartJob(_)
             | Self::ControlJob { .. }

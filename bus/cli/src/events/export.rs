@@ -114,6 +114,16 @@ async fn write_all(
         let path = path.clone().with("limit", &rows).with("after", &after);
         let answer = client.get(path.text()).await?;
         let page: EventPage<StoredEvent<Box<RawValue>>> = client::read(&answer)?;
+        if let Some(oldest) = page.oldest
+            && counts.events == 0
+            && after == arguments.after.to_string()
+            && oldest > arguments.after.saturating_add(1)
+        {
+            let words = format!(
+                "note: retention removed events before position {oldest}; what is pending of them is exported"
+            );
+            progress.aside(|| output::note(&words));
+        }
         for row in &page.events {
             let line = line(row.event.get(), row.position)?;
             out.write(&line)?;

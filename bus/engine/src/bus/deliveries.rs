@@ -286,9 +286,24 @@ impl Bus {
     /// # Errors
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn delivery(&self, key: DeliveryKey) -> Result<DeliveryState, Error> {
-        self.read(move |store, _| Ok(store.delivery(key)?))
-            .await?
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no delivery {key}")))
+        let bus = self
+            .snapshot()
+            .subscriptions
+            .get(&key.subscription)
+            .cloned();
+        let bus = bus.map(|subscription| subscription.bus);
+        let found = self.read(move |store, _| {
+            let found = store.delivery(key)?;
+            let gone = match bus {
+                Some(bus) if found.is_none() => gone(store, bus, key)?,
+                _ => None,
+            };
+            Ok(found.ok_or(gone))
+        });
+        found.await?.map_err(|gone| {
+            let what = gone.map_or_else(String::new, |gone| format!("; {gone}"));
+            Error::new(Kind::NotFound, format!("there is no delivery {key}{what}"))
+        })
     }
 
     /// The subscription with this number and the name of its bus, for showing deliveries.
@@ -365,6 +380,22 @@ pub fn delivery_of(state: &DeliveryState) -> &edgebus_model::Delivery {
         DeliveryState::Succeeded(settled) => &settled.delivery,
         DeliveryState::Dead(dead) => &dead.delivery,
     }
+}
+
+/// What retention has to do with it that there is no such delivery.
+fn gone(store: &dyn Store, bus: BusId, key: DeliveryKey) -> Result<Option<String>, store::Error> {
+    let oldest = store.floor(bus)?;
+    let stored = store.event(bus, key.position)?;
+    let named = stored.is_some_and(|stored| stored.subscriptions.contains(&key.subscription));
+    Ok(if named {
+        Some("it was a dead letter, and retention removed it".to_owned())
+    } else if key.position.0 > 0 && key.position < oldest {
+        Some(format!(
+            "retention removed what its bus had before position {oldest}"
+        ))
+    } else {
+        None
+    })
 }
 
 fn key(text: &str) -> Result<DeliveryKey, Error> {

@@ -77,6 +77,9 @@ pub struct EventPage {
     pub seen: Position,
     /// Whether there is something behind it.
     pub more: bool,
+    /// The first position that retention has not reached: before it, only events that something is pending for are
+    /// left.
+    pub oldest: Position,
 }
 
 /// The end of a log.
@@ -88,6 +91,8 @@ pub struct LastEvents {
     pub older: Option<Position>,
     /// The log's last position.
     pub newest: Position,
+    /// As for [`EventPage::oldest`].
+    pub oldest: Position,
 }
 
 impl Bus {
@@ -161,6 +166,7 @@ impl Bus {
                 items,
                 older,
                 newest,
+                oldest: store.floor(id)?,
             })
         })
         .await
@@ -187,14 +193,21 @@ impl Bus {
     /// [`Kind::NotFound`], and what reading can meet.
     pub async fn event(&self, bus: &str, position: Position) -> Result<StoredEvent, Error> {
         let id = self.bus_id(bus)?;
-        self.read(move |store, _| Ok(store.event(id, position)?))
-            .await?
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::NotFound,
-                    format!("the bus `{bus}` holds no event at position {position}"),
+        let read = move |store: &dyn Store| match store.event(id, position)? {
+            Some(stored) => Ok(Ok(stored)),
+            None => store.floor(id).map(Err),
+        };
+        let found = self.read(move |store, _| Ok(read(store)?)).await?;
+        found.map_err(|oldest| {
+            let what = if position.0 > 0 && position < oldest {
+                format!(
+                    "retention removed the event at position {position} of the bus `{bus}`; the oldest is {oldest}"
                 )
-            })
+            } else {
+                format!("the bus `{bus}` holds no event at position {position}")
+            };
+            Error::new(Kind::NotFound, what)
+        })
     }
 
     /// Waits until `bus` has an event after `after`, or until the bus stops.
@@ -239,6 +252,8 @@ fn page(
         items: Vec::new(),
         seen: after,
         more: true,
+        // Before the events, which may go meanwhile.
+        oldest: store.floor(bus)?,
     };
     let (mut looked_at, mut bytes, mut kept_bytes) = (0, 0, 0);
     while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {

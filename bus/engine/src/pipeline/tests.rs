@@ -890,6 +890,7 @@ impl Store for Bad {
         job(id: edgebus_model::JobId) -> Option<edgebus_model::Job>;
         jobs_page(from: Option<edgebus_model::JobId>, page: Page) -> Rows<edgebus_model::Job, edgebus_model::JobId>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;
+        floor(bus: BusId) -> Position;
         counts(subscription: SubscriptionId) -> edgebus_store::Counts;
         state_view() -> Box<dyn edgebus_store::StateView + '_>;
         component(digest: edgebus_model::Digest) -> Option<Bytes>;

@@ -264,7 +264,12 @@ impl Seen {
                 if let Step::Advance(advance) = step {
                     self.places.remove(&advance.job);
                     for effect in &advance.effects {
-                        self.told_of(effect).unsure = true;
+                        if let JobEffect::Redrive { key, .. }
+                        | JobEffect::Purge { key, .. }
+                        | JobEffect::Skip { key } = effect
+                        {
+                            self.deliveries.entry(name(*key)).or_default().unsure = true;
+                        }
                     }
                 }
             }

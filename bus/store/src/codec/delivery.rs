@@ -117,28 +117,52 @@ pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
     }
 }
 
-/// Reads a success with its last attempt alone.
-pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Succeeded> {
+/// What a row among the successes is.
+pub(crate) enum Settled {
+    /// A success.
+    Succeeded(Succeeded),
+    /// What is left of a dead letter that was removed before its event.
+    Expired,
+}
+
+/// Writes what is left of a dead letter that is removed at `now`.
+pub(crate) fn write_expired(out: &mut Vec<u8>, pending: &Pending, now: Timestamp) {
+    write_pending(out, pending);
+    out.option(None::<&Attempt>, write_attempt);
+    out.u64(now.0);
+    out.u32(0);
+    out.option(Some(()), |out, ()| {
+        out.u32(0);
+        out.u8(EXPIRED);
+    });
+    write_redriven(out, None);
+}
+
+/// Why a row is no success: a dead letter was removed. The other numbers are those of [`DiscardReason`].
+const EXPIRED: u8 = 2;
+
+/// Reads a success with its last attempt alone, or what is left of a dead letter.
+pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Settled> {
     let mut settled = Succeeded {
         delivery: read_ended(from, key)?,
         settled_at: Timestamp(from.u64()?),
         emitted: from.u32()?,
         discarded: None,
     };
-    if !from.is_at_end() {
-        settled.discarded = from.option(|from| {
-            Some(Discarded {
-                job: JobId(from.u32()?),
-                reason: match from.u8()? {
-                    0 => DiscardReason::Purged,
-                    1 => DiscardReason::Skipped,
-                    _ => return None,
-                },
-            })
-        })?;
-        settled.delivery.redriven = read_redriven(from)?;
+    if from.is_at_end() {
+        return Some(Settled::Succeeded(settled));
     }
-    Some(settled)
+    let discarded = from.option(|from| Some((JobId(from.u32()?), from.u8()?)))?;
+    settled.delivery.redriven = read_redriven(from)?;
+    let reason = match discarded {
+        None => return Some(Settled::Succeeded(settled)),
+        Some((_, EXPIRED)) => return Some(Settled::Expired),
+        Some((_, 0)) => DiscardReason::Purged,
+        Some((_, 1)) => DiscardReason::Skipped,
+        Some(_) => return None,
+    };
+    settled.discarded = discarded.map(|(job, _)| Discarded { job, reason });
+    Some(Settled::Succeeded(settled))
 }
 
 pub(crate) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {

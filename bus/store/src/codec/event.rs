@@ -64,6 +64,15 @@ pub(crate) fn read_stored(from: &mut Reader<'_>, position: Position) -> Option<S
     Some(stored)
 }
 
+/// Reads when an event was accepted and for whom, and passes over the rest.
+pub(crate) fn read_start(from: &mut Reader<'_>) -> Option<(Timestamp, Vec<SubscriptionId>)> {
+    let accepted = Timestamp(from.u64()?);
+    from.u64()?;
+    let subscriptions = from.list(|from| from.u32().map(SubscriptionId))?;
+    from.rest();
+    Some((accepted, subscriptions))
+}
+
 pub(super) fn write_lineage(out: &mut Vec<u8>, lineage: &Lineage) {
     out.option(lineage.root, |out, root| {
         out.u32(root.bus.0);

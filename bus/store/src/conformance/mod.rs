@@ -9,6 +9,7 @@ mod life;
 mod log;
 mod pages;
 pub(super) mod random;
+mod retention;
 
 pub(super) use life::two_leaders;
 
@@ -23,8 +24,8 @@ use super::redb::{RedbStore, Settings};
 use super::*;
 use edgebus_model::reading::Gap;
 use edgebus_model::{
-    Attribute, Backoff, Differing, EventRef, InputConfig, Outcome, RetryPolicy, SubscriptionName,
-    Target, TargetConfig, TargetKind,
+    Attribute, Backoff, Data, Differing, EventRef, InputConfig, Outcome, RetryPolicy,
+    SubscriptionName, Target, TargetConfig, TargetKind,
 };
 
 /// A store under test.

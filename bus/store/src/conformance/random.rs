@@ -44,6 +44,16 @@ enum Act {
     },
     Deploy(u8),
     Remove(u8),
+    Trim {
+        side: bool,
+        age: u16,
+        kib: Option<u8>,
+        events: u8,
+    },
+    Expire {
+        subscription: u8,
+        age: u16,
+    },
     Reopen,
     Pass(u16),
     StepBack(u16),
@@ -115,6 +125,10 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..8_u8, 100..3_000_u16).prop_map(|(rules, window_ms)| Act::Apply { rules, window_ms }),
         1 => (0..3_u8).prop_map(Act::Deploy),
         1 => (0..3_u8).prop_map(Act::Remove),
+        3 => (any::<bool>(), 0..2_000_u16, prop::option::weighted(0.2, 0..4_u8), 1..8_u8)
+            .prop_map(|(side, age, kib, events)| Act::Trim { side, age, kib, events }),
+        1 => (0..3_u8, 0..2_000_u16)
+            .prop_map(|(subscription, age)| Act::Expire { subscription, age }),
         1 => Just(Act::Reopen),
         2 => any::<u16>().prop_map(|ms| Act::Pass(ms % 1_000)),
         1 => any::<u16>().prop_map(|ms| Act::StepBack(ms % 1_000)),
@@ -209,6 +223,26 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             function: name(FUNCTIONS[usize::from(*which)]),
             expected: None,
         },
+        Act::Trim {
+            side,
+            age,
+            kib,
+            events,
+        } => Step::Trim(Trim {
+            bus: if *side { SIDE } else { BUS },
+            accepted_before: Timestamp(now.0 - u64::from(*age)),
+            bytes_max: kib.map_or(u64::MAX, |kib| u64::from(kib) << 10),
+            events_max: usize::from(*events),
+            now,
+        }),
+        Act::Expire { subscription, age } => {
+            let id = SubscriptionId(u32::from(*subscription) + 1);
+            Step::Expire(Expire {
+                keys: (1..16).map(|position| key(id, position)).collect(),
+                died_before: Timestamp(now.0 - u64::from(*age)),
+                now,
+            })
+        }
         Act::Reopen | Act::Pass(_) | Act::StepBack(_) => return None,
     })
 }
@@ -362,7 +396,9 @@ pub(crate) fn everything(store: &dyn Store) -> Vec<String> {
     for (bus, ..) in &same.buses {
         // What a record weighs is the engine's.
         let counts = store.bus_counts(*bus).unwrap();
-        all.push(format!("{bus:?} {} {}", counts.events, counts.bytes > 0));
+        let floor = store.floor(*bus).unwrap();
+        let bytes = counts.bytes > 0;
+        all.push(format!("{bus:?} {} {bytes} from {floor}", counts.events));
         let mut after = Position(0);
         loop {
             let page = store.events(*bus, after, 7).unwrap();

@@ -111,6 +111,9 @@ impl Data {
             self.aside.insert(row.clone(), now);
             self.repair(&row, now, &mut moved);
         }
+        for key in &moved.dead {
+            self.release(*key);
+        }
         StepOutcome::Quarantined(Box::new(moved))
     }
 

@@ -10,6 +10,7 @@ mod deliver;
 pub mod injected;
 mod jobs;
 mod pages;
+mod retention;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,8 +30,8 @@ use super::{
     RecordId, Rows, StateView, Step, StepOutcome, Store, StoredEvent, Verified, Versioned,
 };
 use edgebus_model::{
-    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, EventRef, Job, JobId, Name,
-    Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
+    BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, Event, EventRef, Job, JobId,
+    Name, Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -60,6 +61,34 @@ pub enum InjectedFailure {
 /// Where a success stands.
 type SuccessKey = (BusId, Position, SubscriptionId, u32);
 
+/// The log of a bus.
+#[derive(Clone, Debug)]
+struct Log {
+    events: BTreeMap<Position, StoredEvent>,
+    /// The last position that was given, and when.
+    last: Position,
+    clock: Timestamp,
+    /// The first position that retention has not reached.
+    floor: Position,
+    /// Counts of descendants of events before this position go, and when it was the floor.
+    uncounted: (Position, Timestamp),
+    /// Bytes of its events' records, were they written.
+    bytes: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            events: BTreeMap::new(),
+            last: Position(0),
+            clock: Timestamp(0),
+            floor: Position(1),
+            uncounted: (Position(1), Timestamp(0)),
+            bytes: 0,
+        }
+    }
+}
+
 /// Everything that the store holds.
 #[derive(Clone, Debug)]
 struct Data {
@@ -69,10 +98,9 @@ struct Data {
     /// The last reading of the clock.
     clock: Option<ClockReading>,
     components: BTreeMap<Digest, Bytes>,
-    /// One vector for each bus; position 1 is the first.
-    logs: BTreeMap<BusId, Vec<StoredEvent>>,
-    /// The latest event with each (bus, source, id).
-    seen: HashMap<(BusId, String, String), (Position, Timestamp)>,
+    logs: BTreeMap<BusId, Log>,
+    /// The latest event with each (bus, source, id), whatever has become of it in the log.
+    seen: HashMap<(BusId, String, String), (Position, Timestamp, Arc<Event>)>,
     deliveries: BTreeMap<DeliveryKey, Delivery>,
     due: BTreeSet<(Timestamp, DeliveryKey)>,
     running: BTreeMap<DeliveryKey, Running>,
@@ -407,11 +435,16 @@ impl Store for MemoryStore {
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {
         let data = self.alive()?;
-        let log = data.logs.get(&bus).map_or(&[][..], Vec::as_slice);
+        let log = data.logs.get(&bus);
         Ok(BusCounts {
-            events: log.len() as u64,
-            bytes: log.iter().map(|row| row.event.size() as u64).sum(),
+            events: log.map_or(0, |log| log.events.len() as u64),
+            bytes: log.map_or(0, |log| log.bytes),
         })
+    }
+
+    fn floor(&self, bus: BusId) -> Result<Position, Error> {
+        let data = self.alive()?;
+        Ok(data.logs.get(&bus).map_or(Position(1), |log| log.floor))
     }
 
     fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error> {
@@ -455,7 +488,7 @@ impl Store for MemoryStore {
         for row in &data.corrupt {
             corruption(format!("{row:?}"));
         }
-        let events: usize = data.logs.values().map(Vec::len).sum();
+        let events: usize = data.logs.values().map(|log| log.events.len()).sum();
         let rest = data.deliveries.len() + data.settled.len() + data.dead_letters.len();
         Ok(Verified {
             records: (events + rest + data.state.len()) as u64,

@@ -141,19 +141,20 @@ impl Data {
         from: Position,
         page: Page,
     ) -> Rows<StoredEvent, Position> {
-        let log = self.logs.get(&bus).map_or(&[][..], Vec::as_slice);
+        let Some(log) = self.logs.get(&bus) else {
+            return Rows::none();
+        };
         let intact = |row: &&StoredEvent| self.intact(bus, row.position);
         let weight = |row: &StoredEvent| row.event.size();
-        let place = usize::try_from(from.0).unwrap_or(usize::MAX);
         match page.direction {
             Direction::Forward => {
-                let rows = log.iter().skip(place).filter(intact);
-                fill(rows, page, |row| row.position, weight)
+                let range = (Bound::Excluded(from), Bound::Unbounded);
+                let rows = log.events.range(range).map(|(_, row)| row);
+                fill(rows.filter(intact), page, |row| row.position, weight)
             }
             Direction::Backward => {
-                let before = place.saturating_sub(1).min(log.len());
-                let rows = log[..before].iter().rev().filter(intact);
-                fill(rows, page, |row| row.position, weight)
+                let rows = log.events.range(..from).rev().map(|(_, row)| row);
+                fill(rows.filter(intact), page, |row| row.position, weight)
             }
         }
     }

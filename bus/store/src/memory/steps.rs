@@ -17,18 +17,16 @@ use edgebus_model::{
 impl Data {
     /// The last position of a bus.
     pub(super) fn head(&self, bus: BusId) -> Position {
-        Position(self.logs.get(&bus).map_or(0, Vec::len) as u64)
+        self.logs.get(&bus).map_or(Position(0), |log| log.last)
     }
 
     /// When the last event of a bus was accepted; nothing is accepted before that.
     pub(super) fn clock_of(&self, bus: BusId) -> Timestamp {
-        let last = self.logs.get(&bus).and_then(|log| log.last());
-        last.map_or(Timestamp(0), |stored| stored.accepted_at)
+        self.logs.get(&bus).map_or(Timestamp(0), |log| log.clock)
     }
 
     pub(super) fn at(&self, bus: BusId, position: Position) -> Option<&StoredEvent> {
-        let index = usize::try_from(position.0).ok()?.checked_sub(1)?;
-        self.logs.get(&bus)?.get(index)
+        self.logs.get(&bus)?.events.get(&position)
     }
 
     pub(super) fn intact(&self, bus: BusId, position: Position) -> bool {
@@ -56,6 +54,8 @@ impl Data {
             Step::StartJob(start) => self.start_job(start),
             Step::Advance(advance) => self.advance(advance),
             Step::ControlJob { job, control, now } => self.control_job(*job, *control, *now),
+            Step::Trim(trim) => self.trim(trim),
+            Step::Expire(expire) => self.expire(expire),
             Step::NoteCheck { .. } => StepOutcome::Marked,
             Step::MarkClean(clean) => {
                 self.clean = *clean;
@@ -87,7 +87,7 @@ impl Data {
 
     fn known_event(&self, bus: BusId, new: &NewEvent, now: Timestamp) -> Option<Position> {
         let place = (bus, new.event.source.clone(), new.event.id.clone());
-        let (position, accepted_at) = self.seen.get(&place)?;
+        let (position, accepted_at, _) = self.seen.get(&place)?;
         let window_ms = self.known.buses.get(&bus)?.dedupe_ms;
         let now = now.max(self.clock_of(bus));
         let window_ms = match &self.clock {
@@ -111,7 +111,10 @@ impl Data {
             let place = (bus, event.source.as_str(), event.id.as_str());
             let stored = self.known_event(bus, new, now);
             let first = match stored {
-                Some(position) => self.at(bus, position).map(|stored| &*stored.event),
+                Some(_) => {
+                    let place = (bus, event.source.clone(), event.id.clone());
+                    self.seen.get(&place).map(|(_, _, first)| &**first)
+                }
                 None if known.dedupe_ms > 0 => Some(*fresh.entry(place).or_insert(event)),
                 None => None,
             };
@@ -134,15 +137,19 @@ impl Data {
         let position = Position(self.head(bus).0 + 1);
         let now = now.max(self.clock_of(bus));
         let place = (bus, new.event.source.clone(), new.event.id.clone());
-        self.seen.insert(place, (position, now));
-        self.logs.entry(bus).or_default().push(StoredEvent {
+        self.seen.insert(place, (position, now, new.event.clone()));
+        let log = self.logs.entry(bus).or_default();
+        (log.last, log.clock) = (position, now);
+        log.bytes += super::retention::weight(new, now);
+        let stored = StoredEvent {
             position,
             accepted_at: now,
             rules_version: new.rules_version,
             subscriptions: new.subscriptions.clone(),
             lineage: new.lineage,
             event: new.event.clone(),
-        });
+        };
+        log.events.insert(position, stored);
         for subscription in &new.subscriptions {
             let key = DeliveryKey {
                 subscription: *subscription,
@@ -234,6 +241,7 @@ impl Data {
                 self.count_result(&pending, false);
             }
         }
+        self.release(settle.key);
         StepOutcome::Settled(emitted)
     }
 

@@ -5,10 +5,11 @@
 
 use std::ops::Bound;
 
+use super::aside;
+use super::heads::{self, Head};
 use super::quarantine::MISSING;
 use super::tables::{ReadTx, delivery_key, event_key, stages};
 use super::{RedbStore, guarded};
-use super::{aside, catalog};
 use crate::codec::{CorruptRecord, Reader, Table, event, unseal};
 use crate::{Direction, Error, Kind, Rows, StoredEvent};
 use edgebus_model::{BusId, DeliveryKey, Position};
@@ -29,24 +30,24 @@ impl RedbStore {
         done
     }
 
-    /// The last position of a bus.
-    pub(super) fn head_of(&self, rows: &ReadTx, bus: BusId) -> Result<u64, Error> {
-        let head = rows.get(Table::Heads, &bus.0.to_be_bytes(), catalog::read_head)?;
+    /// Where the log of a bus begins and ends.
+    pub(super) fn head_of(&self, rows: &ReadTx, bus: BusId) -> Result<Head, Error> {
+        let head = rows.get(Table::Heads, &bus.0.to_be_bytes(), heads::read_head)?;
         match head {
-            Some(Ok((head, _))) => Ok(head),
+            Some(Ok(head)) => Ok(head),
             Some(Err(corruption)) => {
                 self.corrupt.note(&corruption);
                 Err(corruption.into())
             }
-            None => Ok(0),
+            None => Ok(Head::default()),
         }
     }
 
     /// Notes gaps in a page of a log that began at `from`; a page that ended by itself must have reached the
-    /// log's end, which was `head` before.
+    /// log's end, which was `head` before. What is before the floor may be gone.
     pub(super) fn note_gaps(
         &self,
-        (bus, head): (BusId, u64),
+        (bus, head, floor): (BusId, u64, u64),
         from: Position,
         direction: Direction,
         page: &Rows<StoredEvent, Position>,
@@ -62,6 +63,7 @@ impl RedbStore {
                 (first.copied().unwrap_or(1), Some(end))
             }
         };
+        next = next.max(floor);
         for position in positions
             .into_iter()
             .chain(end.map(|end| end.saturating_add(1)))
@@ -77,7 +79,9 @@ impl RedbStore {
     fn note_gap(&self, bus: BusId, positions: std::ops::Range<u64>) -> Result<(), Error> {
         self.checked(|| {
             let rows = self.snapshot()?;
-            for position in positions.clone().take(GAP_MAX as usize) {
+            // It may have been raised since the page was read.
+            let first = positions.start.max(self.head_of(&rows, bus)?.floor);
+            for position in (first..positions.end).take(GAP_MAX as usize) {
                 let key = event_key(bus, Position(position));
                 let there = rows.raw(Table::Events, &key)?;
                 if there.is_none() && !aside::holds(&rows, Table::Events, &key)? {
@@ -90,14 +94,15 @@ impl RedbStore {
         })
     }
 
-    /// A position without an event must be behind the head.
+    /// A position without an event must be behind the head, or below the floor.
     pub(super) fn no_event(
         &self,
         rows: &ReadTx,
         bus: BusId,
         position: Position,
     ) -> Result<Option<StoredEvent>, Error> {
-        if position.0 == 0 || position.0 > self.head_of(rows, bus)? {
+        let head = self.head_of(rows, bus)?;
+        if position.0 < head.floor || position.0 > head.last {
             return Ok(None);
         }
         let key = event_key(bus, position);

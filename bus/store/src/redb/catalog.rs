@@ -3,26 +3,30 @@
 //! A change is decided in `catalog_state`; here only the rows that differ are written. A corrupt row here is
 //! an error and not skipped: a bus that runs with half its rules would lose events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::corruption_log::CorruptionLog;
+use super::heads::write_head;
 use super::jobs;
 use super::steps::Work;
-use super::tables::{ReadTx, Tables, delivery_range, event_key};
+use super::tables::{ReadTx, Tables, delivery_range};
 use crate::catalog_state::CatalogState;
 use crate::change::{Change, Difference};
-use crate::codec::{CorruptRecord, IDENTITY_FORMAT, Reader, Table, Writer, catalog, event, unseal};
+use crate::codec::{CorruptRecord, IDENTITY_FORMAT, Reader, Table, Writer, catalog, unseal};
 use crate::{Error, Kind, Step, StepOutcome};
 use edgebus_model::reading::Gap;
-use edgebus_model::{
-    BusId, ClockReading, Code, Digest, Name, Position, Revision, SubscriptionId, Timestamp,
-};
+use edgebus_model::{BusId, ClockReading, Code, Digest, Name, Revision, SubscriptionId, Timestamp};
 
-/// The format of the store as a whole; a store of a newer one is refused, an older one is migrated. There
-/// never was a format 2.
-pub(super) const STORE_FORMAT: u32 = 3;
+/// The highest format of a store as a whole that is read; a store of a newer one is refused.
+pub(super) const STORE_FORMAT: u32 = 4;
+/// The format that a store is made in, and that an older one is migrated to. There never was a format 2. The
+/// first removal by retention raises it to [`REMOVED_FORMAT`].
+pub(super) const MADE_FORMAT: u32 = 3;
+/// The format of a store from which retention has removed something: a release that knows none of it would take
+/// that for a loss.
+pub(super) const REMOVED_FORMAT: u32 = 4;
 /// Meta: format, store id, secret.
 pub(super) const IDENTITY: &[u8] = b"store";
 /// Meta: how often the store was opened, and whether the last process stopped in order.
@@ -110,40 +114,6 @@ fn meta<T>(
         Some(row) => Ok(row?),
         None => Err(CorruptRecord::new(Table::Meta, key, "is missing").into()),
     }
-}
-
-/// Reads the last position of every bus, and when that event was accepted, which in rows of an earlier release
-/// only the event itself says.
-pub(super) fn read_heads(rows: &ReadTx) -> Result<HashMap<BusId, (u64, Timestamp)>, Error> {
-    let mut heads = HashMap::new();
-    every(rows, Table::Heads, |key, from| {
-        let bus = BusId(u32::from_be_bytes(key.try_into().ok()?));
-        heads.insert(bus, read_head(from)?);
-        Some(())
-    })?;
-    for (bus, (head, clock)) in &mut heads {
-        let position = Position(*head);
-        if *clock == Timestamp(0) && *head > 0 {
-            let key = event_key(*bus, position);
-            let event = rows.get(Table::Events, &key, |from| {
-                event::read_stored(from, position)
-            })?;
-            *clock = event.map_or(*clock, |event| {
-                event.map_or(*clock, |event| event.accepted_at)
-            });
-        }
-    }
-    Ok(heads)
-}
-
-/// Reads one of them.
-pub(super) fn read_head(from: &mut Reader<'_>) -> Option<(u64, Timestamp)> {
-    let head = from.u64()?;
-    let clock = match from.format() {
-        ..3 => 0,
-        _ => from.u64()?,
-    };
-    Some((head, Timestamp(clock)))
 }
 
 /// Reads the last reading of the clock. One that is corrupt is none: the start goes on with the newest stored time.
@@ -280,7 +250,8 @@ pub(super) fn held(
     Ok(held)
 }
 
-fn every(
+/// Every row of a table; a corrupt one is an error.
+pub(super) fn every(
     rows: &ReadTx,
     table: Table,
     mut each: impl FnMut(&[u8], &mut Reader<'_>) -> Option<()>,
@@ -306,18 +277,19 @@ pub(super) fn write_again(work: &mut Work<'_, '_>, table: Table, key: &[u8]) -> 
             let Ok(bus) = key.try_into() else {
                 return Ok(());
             };
-            let (head, clock) = work.head(BusId(u32::from_be_bytes(bus)));
-            if head > 0 {
-                work.tables.put(Table::Heads, key, |out| {
-                    out.u64(head);
-                    out.u64(clock.0);
-                })?;
+            let bus = BusId(u32::from_be_bytes(bus));
+            let head = work.head(bus);
+            if head.last > 0 {
+                write_head(&mut work.tables, bus, &head)?;
             }
             Ok(())
         }
         (Table::Meta, IDENTITY) => {
-            let identity = work.identity;
-            write_identity(&mut work.tables, identity)
+            let identity = Identity {
+                format: work.format(),
+                ..work.identity.clone()
+            };
+            write_identity(&mut work.tables, &identity)
         }
         (Table::Meta, OPENS) => {
             let epoch = work.epoch;

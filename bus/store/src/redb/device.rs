@@ -42,6 +42,11 @@ pub(super) struct Length {
 }
 
 impl Length {
+    /// In bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// True if commits must record the free pages, so that no start has to walk over the whole file.
     pub(super) fn records_free_pages(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.recorded_from

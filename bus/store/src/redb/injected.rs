@@ -23,6 +23,10 @@ thread_local! {
     pub(super) static MIGRATION_STOPS_AFTER: Cell<u64> = const { Cell::new(u64::MAX) };
     /// A merge forgets the first of its blocks.
     pub(super) static LOST_BLOCK: Cell<bool> = const { Cell::new(false) };
+    /// Retention takes events whatever is pending for them.
+    pub static PENDING_TRIMMED: Cell<bool> = const { Cell::new(false) };
+    /// Retention raises the floor and removes nothing.
+    pub static FLOOR_ALONE: Cell<bool> = const { Cell::new(false) };
     /// No bug: smaller blocks, so that merges come early.
     pub(super) static GEOMETRY: Cell<Geometry> = const { Cell::new(Geometry::STORED) };
 }

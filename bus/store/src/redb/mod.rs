@@ -11,12 +11,14 @@ mod aside;
 mod catalog;
 mod changes;
 mod check;
+mod compact;
 mod corruption_log;
 mod counters;
 mod dedupe;
 mod deliver;
 mod device;
 mod fingerprint;
+mod heads;
 #[cfg(any(test, feature = "testing"))]
 pub mod injected;
 mod jobs;
@@ -26,6 +28,7 @@ mod pages;
 mod quarantine;
 mod read;
 mod recount;
+mod retention;
 mod row_counts;
 mod scan;
 mod settle;
@@ -61,6 +64,8 @@ use edgebus_model::Progress;
 /// and deleted by whoever looks after the disk, and is the store's as far as [`RedbStore::create`] goes.
 pub const BALLAST_FILE: &str = "edgebus.ballast";
 
+pub use compact::Compacted;
+
 /// How the store uses the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -95,7 +100,7 @@ pub struct RedbStore {
     /// What the last process left.
     was_clean: bool,
     /// A plain lock held through each commit: there is one writer, and it waits for the disk anyway.
-    memory: Mutex<(Memory, dedupe::Index)>,
+    memory: Mutex<(Memory, dedupe::Index, retention::Replays)>,
     /// What is known after the last commit, for plans, which must not wait for the next one. A plain lock
     /// around one pointer; it is taken under `memory`'s by the writer.
     known: Mutex<Arc<CatalogState>>,
@@ -183,7 +188,8 @@ impl RedbStore {
             let (opens, was_clean) = catalog::read_opens(&rows)?;
             let memory = Memory {
                 known: Arc::new(catalog::read_known(&rows)?),
-                heads: catalog::read_heads(&rows)?,
+                heads: heads::read_heads(&rows)?,
+                format: identity.format,
                 state_version: catalog::read_counter(&rows)?,
                 counters: Counters::load(&rows, &corrupt)?,
                 gaps: catalog::read_clock(&rows, &corrupt)?
@@ -216,7 +222,7 @@ impl RedbStore {
                 was_clean,
                 known: Mutex::new(memory.known.clone()),
                 totals: Mutex::new(memory.counters.totals()),
-                memory: Mutex::new((memory, index)),
+                memory: Mutex::new((memory, index, retention::Replays::default())),
                 dead: AtomicBool::new(false),
                 corrupt,
                 in_quarantine: AtomicU64::new(in_quarantine),
@@ -234,13 +240,13 @@ impl RedbStore {
     fn commit_batch(&self, batch: &[Step]) -> Result<Vec<StepOutcome>, Error> {
         // A writer that panicked under this lock left the handle dead; the lock's poison adds nothing.
         let mut locked = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let (memory, dedupe) = &mut *locked;
+        let (memory, dedupe, replays) = &mut *locked;
         if self.dead.load(Ordering::Acquire) {
             let message = "an earlier commit failed: this handle is dead, open again";
             return Err(Error::new(Kind::Unknown, message));
         }
-        self.rehearse(memory, dedupe, batch);
-        let done = guarded(|| self.transact(memory, dedupe, batch, Transaction::Commit));
+        self.rehearse(memory, (dedupe, replays), batch);
+        let done = guarded(|| self.transact(memory, (dedupe, replays), batch, Transaction::Commit));
         match done {
             Ok((outcomes, mut pending)) => {
                 self.take_over(batch, std::mem::take(&mut pending.quarantine));
@@ -263,7 +269,7 @@ impl RedbStore {
     fn transact(
         &self,
         memory: &Memory,
-        dedupe: &mut dedupe::Index,
+        (dedupe, replays): (&mut dedupe::Index, &mut retention::Replays),
         batch: &[Step],
         end: Transaction,
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
@@ -277,6 +283,7 @@ impl RedbStore {
             memory,
             pending: Pending::default(),
             dedupe,
+            replays,
             corrupt: &self.corrupt,
             identity: &self.identity,
             check: &self.checks,
@@ -305,7 +312,12 @@ impl RedbStore {
 
     /// Tries what moves corrupt records in a transaction that is thrown away: a page that is worse than
     /// it looks must not end the log. What can't be moved so stays where it is.
-    fn rehearse(&self, memory: &Memory, dedupe: &mut dedupe::Index, batch: &[Step]) {
+    fn rehearse(
+        &self,
+        memory: &Memory,
+        (dedupe, replays): (&mut dedupe::Index, &mut retention::Replays),
+        batch: &[Step],
+    ) {
         for step in batch {
             let Step::Quarantine { records, now } = step else {
                 continue;
@@ -316,7 +328,8 @@ impl RedbStore {
                     records: records.to_vec(),
                     now: *now,
                 };
-                guarded(|| self.transact(memory, dedupe, &[step], Transaction::Abort)).is_ok()
+                let index = (&mut *dedupe, &mut *replays);
+                guarded(|| self.transact(memory, index, &[step], Transaction::Abort)).is_ok()
             };
             if tried(records) {
                 continue;
@@ -404,7 +417,7 @@ fn prepare_dedupe(
     #[cfg(any(test, feature = "testing"))]
     let geometry = injected::GEOMETRY.get();
     let index = dedupe::Index::new(geometry, filter_bytes_max);
-    for (bus, (head, _)) in &memory.heads {
+    for (bus, head) in &memory.heads {
         loop {
             let transaction = begin(database, length)?;
             let mut tables = Tables::new(&transaction, Arc::default());
@@ -413,7 +426,7 @@ fn prepare_dedupe(
                 prints: &memory.prints,
                 corrupt,
             };
-            let (completed, more) = index.complete(&mut context, (*bus, *head))?;
+            let (completed, more) = index.complete(&mut context, (*bus, head.last))?;
             drop(tables);
             if completed == 0 {
                 transaction.abort().map_err(engine)?;
@@ -436,13 +449,13 @@ fn load_dedupe(
     memory: &Memory,
     corrupt: &CorruptionLog,
 ) -> Result<(), Error> {
-    for (bus, (head, _)) in &memory.heads {
+    for (bus, head) in &memory.heads {
         let mut context = dedupe::Context {
             tables: &mut *tables,
             prints: &memory.prints,
             corrupt,
         };
-        index.load(&mut context, (*bus, *head))?;
+        index.load(&mut context, (*bus, head.last))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError,
 };
 
-use super::catalog::{self, Identity, STORE_FORMAT};
+use super::catalog::{self, Identity, MADE_FORMAT};
 use super::device::Device;
 use super::tables::{ReadTx, Tables, engine};
 use super::{BALLAST_FILE, Opened, RedbStore, Settings};
@@ -217,7 +217,7 @@ fn exists(path: &Path) -> Result<bool, Error> {
 
 fn new_identity() -> Result<Identity, Error> {
     let mut identity = Identity {
-        format: STORE_FORMAT,
+        format: MADE_FORMAT,
         store_id: [0; 16],
         secret: [0; 32],
     };

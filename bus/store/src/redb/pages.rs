@@ -10,6 +10,7 @@ use super::tables::{
     ReadTx, Turn, attempt_key, delivery_key, delivery_of, delivery_range, event_key, position_of,
     settled_key, settled_of,
 };
+use crate::codec::delivery::Settled;
 use crate::codec::{Reader, Table, catalog, delivery, event, unseal};
 use crate::{DeliveryState, Direction, Error, Page, Rows, SETTLED_LOOKED_AT_MAX, StoredEvent};
 use edgebus_model::{
@@ -176,7 +177,7 @@ impl RedbStore {
         let read = |key: &[u8], from: &mut Reader<'_>| event::read_stored(from, position_of(key)?);
         let filled = self.page(Table::Events, range, page, position_of, read, |_, _| Ok(0))?;
         if page.rows_max > 0 {
-            self.note_gaps((bus, head), from, page.direction, &filled)?;
+            self.note_gaps((bus, head.last, head.floor), from, page.direction, &filled)?;
         }
         Ok(filled)
     }
@@ -244,7 +245,9 @@ impl RedbStore {
                     });
                     let mut bytes = record.len();
                     match read {
-                        Ok(mut row) => match self.add_attempts(&rows, &mut row) {
+                        Ok(Settled::Expired) => return Turn::On,
+                        Ok(Settled::Succeeded(mut row)) => match self.add_attempts(&rows, &mut row)
+                        {
                             Ok(further) => {
                                 bytes += further;
                                 filling.filled.rows.push(row);

@@ -66,6 +66,12 @@ impl Work<'_, '_> {
                 self.pending.quarantine.over.push(id.clone());
             }
         }
+        for key in &moved.dead {
+            let known = self.known().subscriptions.get(&key.subscription);
+            if let Some(bus) = known.map(|known| known.bus) {
+                self.release(bus, key.position)?;
+            }
+        }
         self.recount(records, &moved)?;
         self.pending.quarantine.rows = Some(self.tables.count(Table::Quarantine)?);
         Ok(StepOutcome::Quarantined(Box::new(moved)))
@@ -280,6 +286,8 @@ impl Work<'_, '_> {
     fn is_wanted(&mut self, table: Table, key: &[u8], record: &[u8]) -> Result<bool, Error> {
         Ok(match table {
             Table::Meta | Table::Heads | Table::Catalog => false,
+            // Retention has passed it.
+            Table::Events if self.is_below_floor(key) => false,
             _ => self.judge(table, key, record)?.is_none(),
         })
     }
@@ -315,7 +323,7 @@ impl Work<'_, '_> {
             return Ok(None);
         };
         let bus = bus.bus;
-        if key.position.0 == 0 || key.position.0 > self.head(bus).0 {
+        if key.position.0 == 0 || key.position.0 > self.head(bus).last {
             return Ok(None);
         }
         let stored = self.intact(Table::Events, &event_key(bus, key.position), |from| {
@@ -520,8 +528,9 @@ impl Work<'_, '_> {
             return Ok(0);
         };
         let bus = BusId(u32::from_be_bytes(*bus));
-        let mut end = self.head(bus).0.saturating_add(1);
-        if position.0 == 0 || position.0 >= end {
+        let head = self.head(bus);
+        let mut end = head.last.saturating_add(1);
+        if position.0 < head.floor || position.0 >= end {
             return Ok(0);
         }
         let last = event_key(bus, Position(u64::MAX));

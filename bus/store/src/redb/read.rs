@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use super::corruption_log::CorruptionLog;
 use super::tables::{ReadTx, Row, delivery_key, due_key, event_key, settled_key, state_key};
-use super::{RedbStore, aside, catalog, counters, guarded, quarantine, verify};
+use super::{RedbStore, aside, catalog, counters, guarded, heads, quarantine, verify};
 use crate::catalog_state::CatalogState;
 use crate::change::Change;
+use crate::codec::delivery::Settled;
 use crate::codec::{CorruptRecord, Reader, Table, delivery, event, unseal};
 use crate::{
     BusCounts, Catalog, Checked, Corruption, Counts, DeliveryState, Error, Page, Quarantined,
@@ -48,20 +49,20 @@ impl RedbStore {
 }
 
 impl RedbStore {
-    /// The success under this key, with its last attempt alone.
-    fn settled_one(&self, rows: &ReadTx, key: DeliveryKey) -> Result<Option<DeliveryState>, Error> {
+    /// The end of the delivery of this key that is no dead letter, with its last attempt alone.
+    fn settled_one(&self, rows: &ReadTx, key: DeliveryKey) -> Result<Option<Settled>, Error> {
         let Some(bus) = self.bus_of(rows, key.subscription)? else {
             return Ok(None);
         };
         self.row(rows, Table::Settled, &settled_key(bus, key), |from| {
-            delivery::read_settled(from, key).map(DeliveryState::Succeeded)
+            delivery::read_settled(from, key)
         })
     }
 
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, rows: &ReadTx, known: &CatalogState) -> Result<Catalog, Error> {
-        let heads = catalog::read_heads(rows)?;
-        let head = |bus| Position(heads.get(&bus).map_or(0, |(head, _)| *head));
+        let heads = heads::read_heads(rows)?;
+        let head = |bus| Position(heads.get(&bus).map_or(0, |head| head.last));
         Ok(Catalog {
             store_id: self.identity.store_id,
             secret: self.identity.secret,
@@ -69,7 +70,7 @@ impl RedbStore {
             clean: self.was_clean,
             newest: heads
                 .values()
-                .map(|(_, clock)| *clock)
+                .map(|head| head.clock)
                 .max()
                 .unwrap_or_default(),
             clock: catalog::read_clock(rows, &self.corrupt)?,
@@ -222,7 +223,11 @@ impl Store for RedbStore {
             })?;
             let settled = match &still_pending {
                 Some(_) => None,
-                None => self.settled_one(&rows, key)?,
+                None => match self.settled_one(&rows, key)? {
+                    Some(Settled::Succeeded(row)) => Some(DeliveryState::Succeeded(row)),
+                    Some(Settled::Expired) => return Ok(None),
+                    None => None,
+                },
             };
             let found = match still_pending.or(settled) {
                 Some(found) => Some(found),
@@ -270,6 +275,10 @@ impl Store for RedbStore {
         let key = counters::bus_key(bus);
         let counts = self.one(Table::Counters, &key, counters::read_bus)?;
         Ok(counts.unwrap_or_default())
+    }
+
+    fn floor(&self, bus: BusId) -> Result<Position, Error> {
+        self.checked(|| Ok(Position(self.head_of(&self.snapshot()?, bus)?.floor)))
     }
 
     fn counts(&self, subscription: SubscriptionId) -> Result<Counts, Error> {

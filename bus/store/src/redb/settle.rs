@@ -99,6 +99,9 @@ impl Work<'_, '_> {
                 self.count_result(&before, false)?;
             }
         }
+        if !matches!(settle.end, SettleEnd::Retry { .. }) {
+            self.release(bus, settle.key.position)?;
+        }
         Ok(StepOutcome::Settled(emitted))
     }
 

@@ -137,7 +137,7 @@ impl Disk {
         let disk = Self::default();
         let database = Builder::new().create_with_backend(disk.clone()).unwrap();
         let identity = Identity {
-            format: catalog::STORE_FORMAT,
+            format: catalog::MADE_FORMAT,
             store_id: ID,
             secret: [3; 32],
         };

@@ -11,8 +11,9 @@ use super::changes::Recorded;
 use super::corruption_log::CorruptionLog;
 use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
+use super::heads::{Head, write_head};
 use super::tables::{Row, Tables, delivery_key, event_key, stages};
-use super::{check, dedupe, jobs, quarantine};
+use super::{check, dedupe, jobs, quarantine, retention};
 use crate::catalog_state::CatalogState;
 use crate::codec::{CorruptRecord, Reader, Table, Writer, delivery, event};
 use crate::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
@@ -24,8 +25,10 @@ use edgebus_model::{
 /// What the writer remembers between commits; changed only after one has succeeded.
 pub(super) struct Memory {
     pub(super) known: Arc<CatalogState>,
-    /// The last position of each bus that has one, and when that event was accepted.
-    pub(super) heads: HashMap<BusId, (u64, Timestamp)>,
+    /// Of each bus that has had an event, where its log begins and ends.
+    pub(super) heads: HashMap<BusId, Head>,
+    /// The format of the store.
+    pub(super) format: u32,
     /// Where the log's time went on after the machine was off.
     pub(super) gaps: Vec<Gap>,
     /// The last version given to any state write.
@@ -39,7 +42,8 @@ pub(super) struct Memory {
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) known: Option<Arc<CatalogState>>,
-    pub(super) heads: BTreeMap<BusId, (u64, Timestamp)>,
+    pub(super) heads: BTreeMap<BusId, Head>,
+    pub(super) format: Option<u32>,
     pub(super) gaps: Option<Vec<Gap>>,
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
@@ -54,6 +58,8 @@ pub(super) struct Work<'a, 'txn> {
     pub(super) pending: Pending,
     /// Changed while the transaction is at work: see there.
     pub(super) dedupe: &'a mut dedupe::Index,
+    /// Likewise.
+    pub(super) replays: &'a mut retention::Replays,
     pub(super) corrupt: &'a CorruptionLog,
     pub(super) identity: &'a Identity,
     /// How far the check of everything is.
@@ -82,6 +88,7 @@ impl Memory {
             self.known = known;
         }
         self.heads.extend(pending.heads);
+        self.format = pending.format.unwrap_or(self.format);
         if let Some(gaps) = pending.gaps {
             self.gaps = gaps;
         }
@@ -126,6 +133,8 @@ impl Work<'_, '_> {
             Step::StartJob(start) => self.start_job(start),
             Step::Advance(advance) => self.advance(advance),
             Step::ControlJob { job, control, now } => self.control_job(*job, *control, *now),
+            Step::Trim(trim) => self.trim(trim),
+            Step::Expire(expire) => self.expire(expire),
         }
     }
 
@@ -139,12 +148,8 @@ impl Work<'_, '_> {
         };
         let reach_ms = |bus, now, more| self.pending.reach_ms(self.memory, bus, now, more);
         self.dedupe.keep_up(&mut context, reach_ms)?;
-        for (bus, (head, clock)) in &self.pending.heads {
-            let key = bus.0.to_be_bytes();
-            self.tables.put(Table::Heads, &key, |out| {
-                out.u64(*head);
-                out.u64(clock.0);
-            })?;
+        for (bus, head) in &self.pending.heads {
+            write_head(&mut self.tables, *bus, head)?;
         }
         if let Some(version) = self.pending.state_version {
             let put = |out: &mut Vec<u8>| out.u64(version);
@@ -198,7 +203,7 @@ impl Work<'_, '_> {
         Ok(StepOutcome::Appended(places.collect()))
     }
 
-    pub(super) fn head(&self, bus: BusId) -> (u64, Timestamp) {
+    pub(super) fn head(&self, bus: BusId) -> Head {
         let pending = self.pending.heads.get(&bus);
         pending
             .or_else(|| self.memory.heads.get(&bus))
@@ -226,11 +231,11 @@ impl Work<'_, '_> {
             let slot = match heads.iter().position(|(known, ..)| *known == bus) {
                 Some(slot) => slot,
                 None => {
-                    let (head, clock) = self.head(bus);
+                    let head = self.head(bus);
                     // A bus's times never go back, whoever brings them.
-                    let now = now.max(clock);
+                    let now = now.max(head.clock);
                     let window_ms = self.pending.reach_ms(self.memory, bus, now, 0);
-                    heads.push((bus, head, window_ms, now));
+                    heads.push((bus, head.last, window_ms, now));
                     heads.len() - 1
                 }
             };
@@ -311,7 +316,12 @@ impl Work<'_, '_> {
                 self.put_pending(&model::Pending::new(key, now))?;
                 self.counts(*subscription).pending += 1;
             }
-            self.pending.heads.insert(event.bus, (position.0, now));
+            let head = Head {
+                last: position.0,
+                clock: now,
+                ..self.head(event.bus)
+            };
+            self.pending.heads.insert(event.bus, head);
             let seen = Seen {
                 position,
                 accepted: now,
@@ -330,6 +340,7 @@ impl Work<'_, '_> {
     }
 
     pub(super) fn put_pending(&mut self, pending: &model::Pending) -> Result<(), Error> {
+        self.replays.add(pending.key);
         let key = delivery_key(pending.key);
         self.tables.put(Table::Deliveries, &key, |out| {
             delivery::write_pending(out, pending);

@@ -9,12 +9,13 @@ use std::ops::Bound;
 use super::aside;
 use super::changes::Meanwhile;
 use super::corruption_log::CorruptionLog;
+use super::heads::FIRST;
 use super::quarantine::{self, MISSING};
 use super::row_counts::{self, RowCounts};
 use super::tables::{
     ReadTx, delivery_key, delivery_of, due_key, event_key, position_of, settled_of, stages,
 };
-use super::{catalog, counters, dedupe, jobs};
+use super::{catalog, counters, dedupe, heads, jobs};
 use crate::codec::{
     CorruptRecord, Reader, Table, Writer, catalog as rows_of, delivery, event, unseal,
 };
@@ -27,8 +28,6 @@ pub(super) const IDLE: &str = "is of no waiting delivery";
 pub(super) const TWICE: &str = "has ended already";
 /// What a replayed delivery without an event is called.
 const WITHOUT_EVENT: &str = "is of no event";
-/// The first position of a log; retention will raise it.
-const FIRST: u64 = 1;
 
 /// Checks everything; each corruption is one line. What a scan met out of order is in `strays`.
 pub(super) fn verify(
@@ -260,30 +259,35 @@ impl Walk {
         next: Option<BusId>,
         lost: &mut dyn FnMut(CorruptRecord),
     ) -> Result<(), Error> {
-        let mut heads: Vec<_> = catalog::read_heads(rows)?.into_iter().collect();
+        let mut heads: Vec<_> = heads::read_heads(rows)?.into_iter().collect();
         heads.sort_unstable();
-        for (bus, (head, _)) in heads {
+        for (bus, head) in heads {
             let last = match self.last {
                 Some((last, position)) if bus == last => position.0,
                 Some((last, _)) if bus < last => continue,
                 _ => FIRST - 1,
             };
             if next.is_none_or(|next| bus < next) {
-                gap(rows, bus, last + 1..head + 1, lost)?;
+                gap(rows, bus, last + 1..head.last + 1, lost)?;
             }
         }
         Ok(())
     }
 }
 
-/// Positions without a row: corruption at the first one that is not in quarantine.
+/// Positions without a row: corruption at the first one that is not in quarantine. Those below the floor were
+/// removed.
 fn gap(
     rows: &ReadTx,
     bus: BusId,
     positions: std::ops::Range<u64>,
     lost: &mut dyn FnMut(CorruptRecord),
 ) -> Result<(), Error> {
-    for position in positions {
+    if positions.is_empty() {
+        return Ok(());
+    }
+    let first = positions.start.max(heads::floor_in(rows, bus)?);
+    for position in first..positions.end {
         let key = event_key(bus, Position(position));
         if !aside::holds(rows, Table::Events, &key)? {
             lost(CorruptRecord::new(Table::Events, &key, MISSING));
@@ -411,7 +415,7 @@ fn replayed_row(
 /// Decodes any row whole, and lets the result go.
 pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Option<()> {
     match table {
-        Table::Heads => catalog::read_head(from).map(|_| ()),
+        Table::Heads => heads::read_head(from).map(|_| ()),
         Table::Events => event::read_stored(from, position_of(key)?).map(|_| ()),
         Table::Deliveries => delivery::read_pending(from, delivery_of(key)?).map(|_| ()),
         Table::Running => delivery::read_running(from, delivery_of(key)?).map(|_| ()),

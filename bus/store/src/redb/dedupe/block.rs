@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::super::aside;
 use super::super::fingerprint::{Fingerprint, Map, Seen};
+use super::super::heads;
 use super::super::quarantine::MISSING;
 use super::super::tables::{Tables, event_key, position_of};
 use super::filter::Filter;
@@ -140,7 +141,7 @@ pub(super) fn put_rows(
     Ok(())
 }
 
-/// Calls `each` for every intact event of a range of the log.
+/// Calls `each` for every intact event of a range of the log; those that retention removed are no more.
 pub(super) fn walk_log(
     context: &mut Context<'_, '_>,
     bus: BusId,
@@ -151,12 +152,13 @@ pub(super) fn walk_log(
     let to = event_key(bus, Position(*positions.end()));
     let (prints, corrupt) = (context.prints, context.corrupt);
     // What may be missing, until it is looked for in quarantine.
-    let (mut next, mut gaps) = (*positions.start(), Vec::new());
+    let floor = heads::floor_within(context.tables, bus)?;
+    let (mut next, mut gaps) = (floor.max(*positions.start()), Vec::new());
     let mut gap = |next: &mut u64, position: u64| {
         if position > *next && gaps.len() < GAPS_MAX {
             gaps.push(*next..position);
         }
-        *next = position.saturating_add(1);
+        *next = (*next).max(position.saturating_add(1));
     };
     context.tables.scan(Table::Events, &from, &to, |key, row| {
         let position = position_of(key).unwrap_or_default();

@@ -160,25 +160,31 @@ impl BusIndex {
         while first <= head {
             let last = first + (RUN - 1);
             let key = rows::key_of(bus, Kind::Run, 0, first, 0);
-            let row = match last <= head {
-                true => context.tables.get(Table::DedupeLevels, &key, |from| {
-                    rows::read_entries(from, first)
-                })?,
-                false => None,
-            };
+            let row = context.tables.get(Table::DedupeLevels, &key, |from| {
+                rows::read_entries(from, first)
+            })?;
             let entries = match row {
-                Some(Ok(entries)) => entries,
-                missing => {
-                    let mut entries = Vec::new();
-                    block::walk_log(context, bus, first..=last.min(head), |entry| {
-                        entries.push(entry);
-                    })?;
+                Some(Ok(entries)) if last <= head => entries,
+                row => {
+                    // Of a row that is not complete yet, what retention has removed.
+                    let (mut entries, missing) = match row {
+                        Some(Ok(entries)) => (entries, None),
+                        missing => (Vec::new(), missing),
+                    };
+                    let known = entries.iter().map(|(_, seen)| seen.position.0).max();
+                    let rest = known.map_or(first, |known| known + 1)..=last.min(head);
+                    if !rest.is_empty() {
+                        block::walk_log(context, bus, rest, |entry| entries.push(entry))?;
+                    }
                     match missing {
                         Some(Err(corruption)) => context.corrupt.note(&corruption),
                         _ if last <= head => {
                             super::put_run(context.tables, bus, first, &entries)?;
                         }
-                        _ => self.run.clone_from(&entries),
+                        _ => {}
+                    }
+                    if last > head {
+                        self.run.clone_from(&entries);
                     }
                     entries
                 }

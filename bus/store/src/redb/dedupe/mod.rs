@@ -194,6 +194,19 @@ impl Index {
         Ok(())
     }
 
+    /// Writes the newest entries, if positions up to `last` are among them, which the log has no more: the next
+    /// start reads those entries from the row. It is written anew when it is complete.
+    pub(super) fn keep(&self, tables: &mut Tables<'_>, bus: BusId, last: u64) -> Result<(), Error> {
+        let run = self.buses.get(&bus).map_or(&[][..], |known| &known.run);
+        match run.first() {
+            Some((_, seen)) if seen.position.0 <= last => {
+                let first = (seen.position.0 - 1) / RUN * RUN + 1;
+                put_run(tables, bus, first, run)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Halves filters, or lets them go, until all of them fit into their memory.
     fn fit(&mut self) {
         while self.filter_bytes() > self.filter_bytes_max {
@@ -228,7 +241,7 @@ impl Index {
     }
 }
 
-/// Writes a complete row of the tail.
+/// Writes a row of the tail.
 fn put_run(
     tables: &mut Tables<'_>,
     bus: BusId,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase};
 
-use super::catalog::{self, Identity, STORE_FORMAT};
+use super::catalog::{self, Identity, MADE_FORMAT};
 use super::device::Length;
 use super::tables::{ReadTx, Tables, engine};
 use crate::codec::{CorruptRecord, Reader, Table, Writer};
@@ -114,7 +114,7 @@ pub(super) fn is_needed(rows: &ReadTx, identity: &Identity) -> Result<bool, Erro
     for table in Table::of_format_1() {
         rows.check(table)?;
     }
-    Ok(identity.format < STORE_FORMAT || place(rows)?.is_some())
+    Ok(identity.format < MADE_FORMAT || place(rows)?.is_some())
 }
 
 /// Migrates the store, from wherever an earlier attempt came to.
@@ -147,12 +147,12 @@ pub(super) fn run(
         let transaction = database.begin_read().map_err(engine)?;
         Ok::<_, Error>(ReadTx::new(transaction, Arc::default()))
     };
-    if identity.format < STORE_FORMAT {
+    if identity.format < MADE_FORMAT {
         let from = identity.format;
         tracing::info!(
-            "the store has format {from} and becomes one of format {STORE_FORMAT}; earlier releases can't open it any more"
+            "the store has format {from} and becomes one of format {MADE_FORMAT}; earlier releases can't open it any more"
         );
-        identity.format = STORE_FORMAT;
+        identity.format = MADE_FORMAT;
         transact(&mut |tables| {
             for table in Table::ALL {
                 tables.touch(table)?;

@@ -268,7 +268,7 @@ fn format_of(store: &RedbStore) -> u32 {
 
 /// Holds what the model says, intact.
 fn check(store: &RedbStore, context: &str) {
-    assert_eq!(format_of(store), catalog::STORE_FORMAT, "{context}");
+    assert_eq!(format_of(store), catalog::MADE_FORMAT, "{context}");
     assert_eq!(verified(store), Vec::<String>::new(), "{context}");
     let (there, expected) = (everything(store), expected());
     for (there, expected) in there.iter().zip(&expected) {

@@ -176,6 +176,17 @@ impl Run {
                 corrupt(&self.store, &mut self.random, count);
             }
             7 => self.gap(),
+            // What was removed is remembered all the same. Rows that rotted would be made of the log again.
+            8..11 if !with_corruption => {
+                let trim = Trim {
+                    bus: BusId(1),
+                    accepted_before: Timestamp(self.now - self.random.below(self.window_ms)),
+                    bytes_max: u64::MAX,
+                    events_max: [3, 100, 5_000][self.random.below(3) as usize],
+                    now: Timestamp(self.now),
+                };
+                self.store.commit(&[Step::Trim(trim)]).unwrap();
+            }
             _ => {
                 let ids = self.ids();
                 let reach_ms = self.reach_ms();

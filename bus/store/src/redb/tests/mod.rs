@@ -2,6 +2,7 @@
 
 mod blocks;
 mod catalog_rows;
+mod compacting;
 mod counting;
 mod flips;
 mod frozen;
@@ -10,6 +11,7 @@ mod levels;
 mod opening;
 mod power;
 mod resuming;
+mod retention;
 mod rot;
 mod state;
 

@@ -26,7 +26,9 @@ pub(super) fn batch(
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..=random.below(4) {
-        if random.below(2) == 0 || fences.is_empty() {
+        if random.below(6) == 0 {
+            steps.push(removal(random));
+        } else if random.below(2) == 0 || fences.is_empty() {
             let mut events = Vec::new();
             for _ in 0..=random.below(6) {
                 let repeat = random.below(5) == 0 && *next_id > 0;
@@ -76,6 +78,25 @@ pub(super) fn batch(
         }
     }
     steps
+}
+
+/// A step of retention, for all that is pending, or dead.
+fn removal(random: &mut Random) -> Step {
+    if random.below(3) == 0 {
+        let first = random.below(60);
+        return Step::Expire(Expire {
+            keys: (first..first + 10).map(key).collect(),
+            died_before: Timestamp(1_000),
+            now: Timestamp(1_000),
+        });
+    }
+    Step::Trim(Trim {
+        bus: BusId(1),
+        accepted_before: Timestamp(1_001),
+        bytes_max: u64::MAX,
+        events_max: 1 + random.below(3) as usize,
+        now: Timestamp(1_000 + random.below(9_000_000)),
+    })
 }
 
 /// The model after these batches.
