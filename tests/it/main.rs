@@ -33,6 +33,7 @@ mod manifest;
 mod openapi;
 mod operate;
 mod publish;
+mod retention;
 mod start;
 mod stdin;
 mod store_file;

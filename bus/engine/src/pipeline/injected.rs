@@ -42,6 +42,8 @@ pub(crate) enum Bug {
     StatesMixed,
     /// A pause for want of space never ends.
     PauseForEver,
+    /// Retention takes what is half as old as it may be.
+    RemovedEarly,
 }
 
 thread_local! {

@@ -4,20 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::books::Books;
 use super::functions::COUNTED;
-use super::ledger::{Ledger, Seen, name};
+use super::ledger::{BUS, Ledger, Seen, name};
 use super::plan::Plan;
-use edgebus_model::{BusId, Data, DeadReason, Delivery, DeliveryKey, Name, Outcome, Position};
+use edgebus_model::{Data, DeadReason, Delivery, DeliveryKey, Name, Outcome, Position};
 use edgebus_store::{DeliveryState, Store, StoredEvent};
-
-/// The one bus of the simulation.
-const BUS: BusId = BusId(1);
 
 /// Checks everything; what does not hold is noted in the ledger.
 pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
-    let log = log(store);
+    let there = log(store);
     let mut seen = ledger.seen();
-    let there = store.catalog().unwrap().subscriptions;
-    seen.active = there.iter().map(|own| own.id).collect();
+    let log = with_removed(&mut seen, &there, store);
+    let all = store.catalog().unwrap().subscriptions;
+    seen.active = all.iter().map(|own| own.id).collect();
     events(&mut seen, &log);
     let ends = deliveries(plan, &mut seen, &log, store);
     emitted(&mut seen, &log, &ends);
@@ -29,7 +27,7 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
         seen.broke(what);
     }
     keys(&mut seen);
-    counters(&mut seen, &log, &ends, store);
+    counters(&mut seen, &there, &ends, store);
 }
 
 /// The whole log.
@@ -43,6 +41,26 @@ fn log(store: &dyn Store) -> Vec<StoredEvent> {
         }
         log.extend(page);
     }
+}
+
+/// The log with what retention has taken from it: nothing that something was pending for, and all else up to the
+/// floor.
+fn with_removed(seen: &mut Seen, there: &[StoredEvent], store: &dyn Store) -> Vec<StoredEvent> {
+    let floor = store.floor(BUS).unwrap();
+    if let Some(left) = there.first().filter(|left| left.position < floor) {
+        let position = left.position;
+        seen.broke(format!(
+            "retention left the event at {position}, its floor is {floor}"
+        ));
+    }
+    let mut log: BTreeMap<Position, StoredEvent> = seen.removed.clone();
+    log.retain(|position, _| *position < floor);
+    seen.gone = log.keys().copied().collect();
+    for stored in there {
+        seen.gone.remove(&stored.position);
+        log.insert(stored.position, stored.clone());
+    }
+    log.into_values().collect()
 }
 
 /// What was acknowledged is there, once, as it was sent; what was refused is not.
@@ -171,6 +189,14 @@ fn delivery(
         // not told by key from there on.
         None if !seen.active.contains(&key.subscription) && (told.ended || seen.cut) => {
             ends.settled.insert(key);
+            return Ok(());
+        }
+        // It went with its event. A dead letter would be there.
+        None if seen.gone.contains(&key.position) && (told.ended || seen.cut) => {
+            ends.settled.insert(key);
+            if successes.count() == 0 {
+                return Err("it was removed, and no attempt succeeded".to_owned());
+            }
             return Ok(());
         }
         None => return Err("it is nowhere".to_owned()),
