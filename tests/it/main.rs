@@ -36,6 +36,7 @@ mod operate;
 mod publish;
 mod redrive;
 mod replays;
+mod retention;
 mod start;
 mod stdin;
 mod store_file;

@@ -84,12 +84,13 @@ fn validate_says_what_a_good_manifest_holds() {
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(report["valid"], true);
     assert_eq!(report["holds"]["subscriptions"], 1);
-    home.write_manifest(&format!(
-        "{text}buses: {{ default: {{ retention: {{ age: 1d }} }} }}\n"
+    home.write_manifest(&text.replace(
+        "    config:",
+        "    allow_http: ['https://example.com']\n    config:",
     ));
     let said = run(&["validate", &file], "").succeeds();
     assert!(
-        said.err.contains("warning[not-applied]: `retention`"),
+        said.err.contains("warning[not-applied]: `allow_http`"),
         "{}",
         said.err
     );
@@ -108,7 +109,7 @@ fn validate_says_what_a_good_manifest_holds() {
     let said = run(&["validate", &file, "--deny-warnings", "-o", "json"], "");
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((said.code, &report["valid"]), (78, &json!(false)));
-    assert_eq!(report["warnings"][0]["line"], 11);
+    assert_eq!(report["warnings"][0]["line"], 6);
     run(&["validate", "/nowhere.yaml"], "").fails(78, &["/nowhere.yaml", "can't be read"]);
     std::fs::write(home.manifest(), b"version: 1\n# \xff\n").unwrap();
     run(&["validate", &file], "").fails(78, &["line 2 is not UTF-8"]);

@@ -41,7 +41,7 @@ pub use functions::{Build, ComponentSource, FunctionDeclaration};
 pub use lint::{Lint, Warning, warnings};
 pub use plan::{Change, ChangeKind, Counting, PendingCount, PendingOf, Subject, plan};
 pub use rules::DEAD_LETTER_MS_DEFAULT;
-pub use scalar::{duration_text, size_text};
+pub use scalar::{duration_text, retention_text, size_text};
 pub use schema::schema;
 pub use show::{Style, show, show_all, show_within};
 pub use tree::{DEPTH_MAX, MANIFEST_BYTES_MAX, NODES_MAX};

@@ -11,6 +11,7 @@ use edgebus_model::{BusConfig, Name, RuleConfig, StartPosition, SubscriptionName
 
 use super::Manifest;
 use super::functions::{ComponentSource, FunctionDeclaration};
+use super::scalar::retention_text;
 
 /// What happens to a thing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,6 +167,20 @@ fn paired<'m, T, N: Ord>(
     pairs
 }
 
+/// What a bus that is added does.
+fn new_bus(bus: Option<&BusConfig>) -> String {
+    let kept = bus.map_or_else(String::new, |bus| {
+        format!("; keeps {}", retention_text(bus))
+    });
+    format!("can be published on; nothing is pending yet{kept}")
+}
+
+/// True if events may go that were kept so far.
+fn keeps_less(before: &BusConfig, after: &BusConfig) -> bool {
+    after.retention_age_ms < before.retention_age_ms
+        || after.retention_bytes < before.retention_bytes
+}
+
 /// The words of what differs.
 fn changed<const N: usize>(aspects: [(&'static str, bool); N]) -> Vec<&'static str> {
     let differing = aspects.into_iter().filter(|(_, differs)| *differs);
@@ -251,12 +266,7 @@ impl<'m> Plan<'m, '_> {
             // The default bus is there on both sides, declared or not.
             let usual = usual.as_ref().filter(|usual| usual.name == *name);
             match (before.or(usual), after.or(usual)) {
-                (None, _) => self.push(
-                    ChangeKind::Added,
-                    Subject::Bus,
-                    name,
-                    "can be published on; nothing is pending yet",
-                ),
+                (None, after) => self.push(ChangeKind::Added, Subject::Bus, name, new_bus(after)),
                 (_, None) => self.push(
                     ChangeKind::Removed,
                     Subject::Bus,
@@ -277,7 +287,11 @@ impl<'m> Plan<'m, '_> {
                         ("differing", before.differing != after.differing),
                     ]);
                     if !aspects.is_empty() {
-                        let effect = "concerns the log; no delivery changes";
+                        let effect = if keeps_less(before, after) {
+                            "events past the limits are removed for good; no delivery changes"
+                        } else {
+                            "concerns the log; no delivery changes"
+                        };
                         self.push_changed(Subject::Bus, name, aspects, effect);
                     }
                 }

@@ -4,7 +4,7 @@
 //! is written by hand.
 
 use super::schema::range;
-use super::shape::{self, Absent, Form, Key, Shape};
+use super::shape::{self, Absent, Bounds, Form, Key, Shape};
 
 /// `page` with each of its tables as the shape has them.
 ///
@@ -106,8 +106,8 @@ fn kind(form: &Form) -> String {
         }
         Form::Whole(_) => "whole number".to_owned(),
         Form::Number(_) => "number".to_owned(),
-        Form::Duration(_) => "duration: `ms`, `s`, `m`, `h`, `d`".to_owned(),
-        Form::Size(_) => "size: `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, …".to_owned(),
+        Form::Duration(bounds) => or_word("duration: `ms`, `s`, `m`, `h`, `d`", bounds),
+        Form::Size(bounds) => or_word("size: `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, …", bounds),
         Form::Component(_) => "path or digest".to_owned(),
         Form::Secret(_) => "name of a secret".to_owned(),
         Form::Origin(_) => "origin".to_owned(),
@@ -122,6 +122,14 @@ fn kind(form: &Form) -> String {
         Form::List(Form::Map(_), _) => "list of mappings, below".to_owned(),
         Form::List(of, _) => format!("list: {}", kind(of)),
         Form::OneOrMany(of, _) => format!("{}, or a list", kind(of)),
+    }
+}
+
+/// With the word for no limit, if there is one.
+fn or_word(kind: &str, bounds: &Bounds) -> String {
+    match bounds.unlimited {
+        None => kind.to_owned(),
+        Some(word) => format!("{kind}; or `{word}`"),
     }
 }
 

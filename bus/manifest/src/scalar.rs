@@ -3,7 +3,8 @@
 //!
 //! Never here: rounding, or a default for a value that is written wrong.
 
-use edgebus_model::{Name, SubscriptionName};
+use edgebus_model::rule::UNLIMITED;
+use edgebus_model::{BusConfig, Name, SubscriptionName};
 
 use super::cursor::Cursor;
 use super::errors::{Errors, Spot, shown};
@@ -193,7 +194,9 @@ impl<'t> Cursor<'t> {
 
     /// A finite number within bounds that are whole.
     pub(super) fn number(&self, bounds: Bounds, errors: &mut Errors) -> Option<f64> {
-        let Bounds { what, least, most } = bounds;
+        let Bounds {
+            what, least, most, ..
+        } = bounds;
         let value = match &self.node.value {
             Value::Plain(text) if is_json_number(text) => text.parse::<f64>().ok(),
             _ => None,
@@ -217,10 +220,14 @@ impl<'t> Cursor<'t> {
     /// A duration within bounds, in milliseconds.
     pub(super) fn duration_ms(&self, bounds: Bounds, errors: &mut Errors) -> Option<u64> {
         let range = format!(
-            "write a whole number with ms, s, m, h or d behind it, from {} to {}",
+            "write a whole number with ms, s, m, h or d behind it, from {} to {}{}",
             duration_text(bounds.least),
-            duration_text(bounds.most)
+            duration_text(bounds.most),
+            or_unlimited(bounds)
         );
+        if self.is_unlimited(bounds) {
+            return Some(UNLIMITED);
+        }
         let value = self.measure(&DURATION_UNITS);
         self.bounded(value, bounds, "a duration", &range, errors)
     }
@@ -228,12 +235,24 @@ impl<'t> Cursor<'t> {
     /// A size within bounds, in bytes.
     pub(super) fn size_bytes(&self, bounds: Bounds, errors: &mut Errors) -> Option<u64> {
         let range = format!(
-            "write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB behind it, from {} to {}",
+            "write a whole number with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB behind it, from {} to {}{}",
             size_text(bounds.least),
-            size_text(bounds.most)
+            size_text(bounds.most),
+            or_unlimited(bounds)
         );
+        if self.is_unlimited(bounds) {
+            return Some(UNLIMITED);
+        }
         let value = self.measure(&SIZE_UNITS);
         self.bounded(value, bounds, "a size", &range, errors)
+    }
+
+    /// True if it is the word for no limit, and there may be none.
+    fn is_unlimited(&self, bounds: Bounds) -> bool {
+        match &self.node.value {
+            Value::Plain(text) | Value::Quoted(text) => bounds.unlimited == Some(text),
+            _ => false,
+        }
     }
 
     fn measure(&self, units: &[(&str, u64)]) -> Option<u64> {
@@ -253,7 +272,9 @@ impl<'t> Cursor<'t> {
         range: &str,
         errors: &mut Errors,
     ) -> Option<u64> {
-        let Bounds { what, least, most } = bounds;
+        let Bounds {
+            what, least, most, ..
+        } = bounds;
         let reason = match value {
             Some(value) if value < least => format!("{what} is too small: {}", self.seen()),
             Some(value) if value > most => format!("{what} is too large: {}", self.seen()),
@@ -319,12 +340,38 @@ fn shown_long(text: &str) -> String {
 /// Milliseconds as the manifest would spell them.
 #[must_use]
 pub fn duration_text(ms: u64) -> String {
+    if ms == UNLIMITED {
+        return "forever".to_owned();
+    }
     spelled(ms, &DURATION_UNITS)
+}
+
+/// How long a bus keeps its events, in words, as in `events for 7d, and at most 10GiB`.
+#[must_use]
+pub fn retention_text(bus: &BusConfig) -> String {
+    let age = (bus.retention_age_ms != UNLIMITED)
+        .then(|| format!("events for {}", duration_text(bus.retention_age_ms)));
+    let size = (bus.retention_bytes != UNLIMITED).then(|| size_text(bus.retention_bytes));
+    match (age, size) {
+        (Some(age), Some(size)) => format!("{age}, and at most {size}"),
+        (Some(age), None) => age,
+        (None, Some(size)) => format!("at most {size} of events"),
+        (None, None) => "events for ever".to_owned(),
+    }
+}
+
+/// What to write for no limit, behind the bounds.
+fn or_unlimited(bounds: Bounds) -> String {
+    let word = |word| format!(", or `{word}` for no limit");
+    bounds.unlimited.map_or_else(String::new, word)
 }
 
 /// Bytes as the manifest would spell them.
 #[must_use]
 pub fn size_text(bytes: u64) -> String {
+    if bytes == UNLIMITED {
+        return "unlimited".to_owned();
+    }
     spelled(bytes, &SIZE_UNITS)
 }
 

@@ -115,6 +115,15 @@ pub(super) fn range(form: &Form) -> Option<String> {
     Some(format!("{} to {}", spelled(*least), spelled(*most)))
 }
 
+/// A number with a unit, or the word for no limit.
+fn measured(pattern: &str, bounds: &Bounds) -> Value {
+    let number = json!({ "type": "string", "pattern": pattern });
+    match bounds.unlimited {
+        None => number,
+        Some(word) => json!({ "anyOf": [number, { "const": word }] }),
+    }
+}
+
 fn of_form(form: &Form) -> Value {
     match form {
         Form::Version => json!({ "const": super::VERSION }),
@@ -139,8 +148,8 @@ fn of_form(form: &Form) -> Value {
         Form::Number(bounds) => {
             json!({ "type": "number", "minimum": bounds.least, "maximum": bounds.most })
         }
-        Form::Duration(_) => json!({ "type": "string", "pattern": DURATION }),
-        Form::Size(_) => json!({ "type": "string", "pattern": SIZE }),
+        Form::Duration(bounds) => measured(DURATION, bounds),
+        Form::Size(bounds) => measured(SIZE, bounds),
         Form::Secret(words) => json!({
             "type": "string",
             "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",

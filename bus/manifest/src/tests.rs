@@ -699,6 +699,9 @@ fn the_schema_refuses_what_the_parser_refuses() {
         "version: 1\nbuses: { a: { dedupe: 1.5h } }",
         "version: 1\nbuses: { a: { retention: { size: 10 gigabytes } } }",
         "version: 1\nbuses: { a: { retention: 7d } }",
+        "version: 1\nbuses: { a: { retention: { age: unlimited } } }",
+        "version: 1\nbuses: { a: { retention: { size: forever } } }",
+        "version: 1\nbuses: { a: { dedupe: forever } }",
         "version: 1\nfunctions: { f: { component: blake3:12 } }",
         "version: 1\nfunctions: { f: { component: '' } }",
         "version: 1\nfunctions: { f: { limits: { concurrency: 0 } } }",
@@ -785,7 +788,7 @@ fn what_may_not_be_meant_is_warned_of() {
                     `..` below another `..` looks at a node once for each level above it";
     let before =
         |filters: &str| rule("retry: {}").replace("to:", &format!("where: {filters}\n    to:"));
-    let table: [(&str, &[&str]); 19] = [
+    let table: [(&str, &[&str]); 20] = [
         ("version: 1", &[]),
         (
             &before("\"$.data[?$.priority == 5 || $.urgent == true]\""),
@@ -819,7 +822,7 @@ fn what_may_not_be_meant_is_warned_of() {
         ),
         (
             "version: 1\nbuses:\n  a: { retention: { age: 1d }, dedupe: 1h }",
-            &["3:8 `retention` is not applied yet: the log keeps everything"],
+            &[],
         ),
         (
             "version: 1\nfunctions: { f: { secrets: [SET, UNSET], allow_http: ['https://x'] } }",
@@ -830,10 +833,8 @@ fn what_may_not_be_meant_is_warned_of() {
             ],
         ),
         (&rule("dead_letter: { retention: 14d }"), &[]),
-        (
-            &rule("dead_letter: { retention: 1d }"),
-            &["5:40 `retention` is not applied yet: every dead letter is kept"],
-        ),
+        (&rule("dead_letter: { retention: 1d }"), &[]),
+        (&rule("dead_letter: { retention: forever }"), &[]),
         (
             &rule("retry: { attempts: 1, max_age: 1s, backoff: { initial: 1h } }"),
             &[],
@@ -1029,6 +1030,32 @@ fn what_becomes_of_differing_events_is_a_word() {
         let manifest = parse(&format!("version: 1\nbuses: {{ a: {text} }}")).unwrap();
         let bus = manifest.buses.iter().find(|bus| bus.name.as_str() == "a");
         assert_eq!(bus.unwrap().differing, expected, "{text}");
+    }
+}
+
+#[test]
+fn retention_is_two_limits_and_each_may_be_none() {
+    use edgebus_model::rule::UNLIMITED;
+    let (week, large) = (7 * 86_400_000, 10 << 30);
+    for (text, expected) in [
+        ("{}", (week, large)),
+        ("{ retention: {} }", (week, large)),
+        ("{ retention: { age: 60s } }", (60_000, large)),
+        ("{ retention: { size: 1MiB } }", (week, 1 << 20)),
+        ("{ retention: { age: forever } }", (UNLIMITED, large)),
+        (
+            "{ retention: { age: forever, size: unlimited } }",
+            (UNLIMITED, UNLIMITED),
+        ),
+    ] {
+        let manifest = parse(&format!("version: 1\nbuses: {{ a: {text} }}")).unwrap();
+        let bus = manifest.buses.iter().find(|bus| bus.name.as_str() == "a");
+        let bus = bus.unwrap();
+        assert_eq!(
+            (bus.retention_age_ms, bus.retention_bytes),
+            expected,
+            "{text}"
+        );
     }
 }
 

@@ -33,6 +33,7 @@ mod portions;
 mod reading;
 mod recover;
 mod redact;
+pub mod retention;
 mod retire;
 mod scheduler;
 mod services;
@@ -124,6 +125,8 @@ pub struct Pipeline {
     space: space::Watch,
     /// The care of the store's records.
     checking: checking::Checking,
+    /// What the buses hold, as retention sees it.
+    holdings: Arc<retention::Holdings>,
     writer: Writer,
     scheduler: Scheduler,
     attempts: Arc<Attempts>,
@@ -170,15 +173,20 @@ impl Pipeline {
             snapshot,
             parts.catalog.secret,
         );
-        let weak = Arc::downgrade(&context);
+        let (weak, holdings) = (
+            Arc::downgrade(&context),
+            Arc::<retention::Holdings>::default(),
+        );
+        let held = holdings.clone();
         context.telemetry.watch_functions(move || {
-            let context = weak.upgrade();
-            context.map_or_else(String::new, |own| {
-                let snapshot = own.snapshot();
-                let mut text = functions::metrics(&snapshot);
-                text.push_str(&gauges::dead_letters(&*own.store, &snapshot));
-                text
-            })
+            let Some(context) = weak.upgrade() else {
+                return String::new();
+            };
+            let snapshot = context.snapshot();
+            let mut text = functions::metrics(&snapshot);
+            text.push_str(&gauges::dead_letters(&*context.store, &snapshot));
+            text.push_str(&held.metrics(&snapshot, context.clock.now()));
+            text
         });
         let scheduler = Scheduler::new();
         let (writer, writing) = Writer::start(&context, scheduler.clone()).map_err(no_thread)?;
@@ -211,6 +219,7 @@ impl Pipeline {
             secrets: parts.secrets,
             space,
             checking: checking::Checking::default(),
+            holdings,
             writer,
             scheduler,
             attempts,
@@ -229,6 +238,8 @@ impl Pipeline {
         let retiring = retire::keep_retiring(weak.clone());
         executor.essential_task("retirement of subscriptions", health.clone(), retiring);
         executor.essential_task("housekeeping", health.clone(), housekeeping);
+        let retaining = retention::run(weak.clone());
+        executor.essential_task("retention", health.clone(), retaining);
         let watching = space::run(weak.clone());
         executor.essential_task("watch of the disk", health.clone(), watching);
         let checking = checking::run(weak, parts.catalog.clean);

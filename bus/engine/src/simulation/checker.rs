@@ -4,23 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::books::Books;
 use super::functions::COUNTED;
-use super::ledger::{Ledger, Seen, name};
+use super::ledger::{BUS, Ledger, Seen, name};
 use super::plan::Plan;
 use edgebus_model::{
-    BusId, Data, DeadReason, Delivery, DeliveryKey, JobSpec, JobState, Name, Outcome, Position,
+    Data, DeadReason, Delivery, DeliveryKey, JobSpec, JobState, Name, Outcome, Position,
     ReplayPurpose,
 };
 use edgebus_store::{DeliveryState, Page, Store, StoredEvent};
 
-/// The one bus of the simulation.
-const BUS: BusId = BusId(1);
-
 /// Checks everything; what does not hold is noted in the ledger.
 pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
-    let log = log(store);
+    let there = log(store);
     let mut seen = ledger.seen();
-    let there = store.catalog().unwrap().subscriptions;
-    seen.active = there.iter().map(|own| own.id).collect();
+    let log = with_removed(&mut seen, &there, store);
+    let all = store.catalog().unwrap().subscriptions;
+    seen.active = all.iter().map(|own| own.id).collect();
     events(&mut seen, &log);
     let ends = deliveries(plan, &mut seen, &log, store);
     jobs(plan, &mut seen, &log, store);
@@ -33,7 +31,7 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
         seen.broke(what);
     }
     keys(&mut seen);
-    counters(&mut seen, &log, &ends, store);
+    counters(&mut seen, &there, &ends, store);
 }
 
 /// The whole log.
@@ -47,6 +45,26 @@ fn log(store: &dyn Store) -> Vec<StoredEvent> {
         }
         log.extend(page);
     }
+}
+
+/// The log with what retention has taken from it: nothing that something was pending for, and all else up to the
+/// floor.
+fn with_removed(seen: &mut Seen, there: &[StoredEvent], store: &dyn Store) -> Vec<StoredEvent> {
+    let floor = store.floor(BUS).unwrap();
+    if let Some(left) = there.first().filter(|left| left.position < floor) {
+        let position = left.position;
+        seen.broke(format!(
+            "retention left the event at {position}, its floor is {floor}"
+        ));
+    }
+    let mut log: BTreeMap<Position, StoredEvent> = seen.removed.clone();
+    log.retain(|position, _| *position < floor);
+    seen.gone = log.keys().copied().collect();
+    for stored in there {
+        seen.gone.remove(&stored.position);
+        log.insert(stored.position, stored.clone());
+    }
+    log.into_values().collect()
 }
 
 /// What was acknowledged is there, once, as it was sent; what was refused is not.
@@ -192,6 +210,17 @@ fn delivery(
             }
             return Ok(());
         }
+        // It went with its event. A dead letter would be there.
+        None if seen.gone.contains(&key.position) && (told.ended || seen.cut) => {
+            if told.purged || told.skipped || told.unsure {
+                return Ok(());
+            }
+            ends.settled.insert(key);
+            if successes.count() == 0 {
+                return Err("it was removed, and no attempt succeeded".to_owned());
+            }
+            return Ok(());
+        }
         None => return Err("it is nowhere".to_owned()),
         Some(DeliveryState::Pending(_)) => return Err("it is still pending".to_owned()),
         Some(DeliveryState::Succeeded(settled)) if settled.discarded.is_some() => {
@@ -274,7 +303,8 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
     let page = store.jobs_page(None, Page::forward(10_000, usize::MAX));
     for job in page.unwrap().rows {
         let id = job.id;
-        if job.state != JobState::Done {
+        let replays = matches!(job.spec, JobSpec::Replay(_) | JobSpec::Skip(_));
+        if job.state != JobState::Done && (replays || job.state != JobState::Cancelled) {
             seen.broke(format!("job {id} is {}", job.state.word()));
         }
         let JobSpec::Replay(spec) = &job.spec else {
@@ -282,8 +312,8 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
         };
         let range = |position: &Position| (spec.first..=spec.last).contains(position);
         let length = spec.last.0 + 1 - spec.first.0;
-        let corrupt = seen.corrupt.iter().any(range);
-        if job.progress.looked != length && !corrupt {
+        let missing = seen.corrupt.iter().chain(&seen.gone).any(range);
+        if job.progress.looked != length && !missing {
             let looked = job.progress.looked;
             seen.broke(format!("job {id} looked at {looked} of {length} events"));
         }
@@ -296,7 +326,9 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
         if !spec.as_matched || spec.purpose != ReplayPurpose::Replay {
             continue;
         }
-        for stored in log.iter().filter(|stored| range(&stored.position)) {
+        let there = |position: &Position| range(position) && !seen.gone.contains(position);
+        let there: Vec<_> = log.iter().filter(|own| there(&own.position)).collect();
+        for stored in there {
             for subscription in &stored.subscriptions {
                 let key = DeliveryKey {
                     subscription: *subscription,

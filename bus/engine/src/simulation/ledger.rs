@@ -7,8 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::books::Books;
-use edgebus_model::{DeliveryKey, JobId, JobPlace, Position, SubscriptionId, Timestamp};
-use edgebus_store::{Advance, JobEffect, Settle, SettleEnd, Step, StepOutcome};
+use edgebus_model::{BusId, DeliveryKey, JobId, JobPlace, Position, SubscriptionId, Timestamp};
+use edgebus_store::{
+    Advance, JobEffect, Settle, SettleEnd, Step, StepOutcome, Store, StoredEvent, Trim, Trimmed,
+};
+
+/// The one bus of the simulation.
+pub(super) const BUS: BusId = BusId(1);
 
 /// What was seen; shared by all who see something.
 #[derive(Clone, Default)]
@@ -48,6 +53,12 @@ pub(super) struct Seen {
     pub(super) emitting: BTreeSet<String>,
     /// Positions of events whose record was corrupt.
     pub(super) corrupt: BTreeSet<Position>,
+    /// Events that retention was about to remove, as they were.
+    pub(super) removed: BTreeMap<Position, StoredEvent>,
+    /// Their positions, if they are not there any more.
+    pub(super) gone: BTreeSet<Position>,
+    /// How long they are kept, in milliseconds.
+    pub(super) kept_ms: Option<u64>,
     /// State of functions as the commits so far leave it.
     pub(super) books: Books,
     /// Deliveries of replays that the store was asked for.
@@ -224,12 +235,27 @@ impl Seen {
     }
 
     /// The writer is about to commit.
-    pub(super) fn commits(&mut self, steps: &[Step]) {
+    pub(super) fn commits(&mut self, steps: &[Step], store: &dyn Store) {
+        let floor = store.floor(BUS).unwrap();
+        let below = |position: Position| Position(position.0.saturating_sub(1));
         for step in steps {
-            if let Step::Settle(settle) = step
-                && self.settlements.len() < 4_096
-            {
-                self.settlements.push((**settle).clone());
+            match step {
+                Step::Settle(settle) => {
+                    if self.settlements.len() < 4_096 {
+                        self.settlements.push((**settle).clone());
+                    }
+                    // With the last of what is pending for it, an event goes.
+                    let position = settle.key.position;
+                    if position < floor {
+                        let page = store.events(BUS, below(position), 1).unwrap();
+                        self.keep(page);
+                    }
+                }
+                Step::Trim(trim) => {
+                    let oldest = store.events(BUS, below(floor), trim.events_max).unwrap();
+                    self.keep(oldest);
+                }
+                _ => {}
             }
             if let Step::Advance(advance) = step {
                 for effect in &advance.effects {
@@ -246,11 +272,41 @@ impl Seen {
                         }
                         JobEffect::Skip { key } => {
                             self.skips_asked.insert(key);
+                            // With the last of what is pending for it, an event goes.
+                            if key.position < floor {
+                                let page = store.events(BUS, below(key.position), 1).unwrap();
+                                self.keep(page);
+                            }
                         }
                         JobEffect::Redrive { .. } | JobEffect::Purge { .. } => {}
                     }
                 }
             }
+        }
+    }
+
+    fn keep(&mut self, events: Vec<StoredEvent>) {
+        let events = events.into_iter().map(|stored| (stored.position, stored));
+        self.removed.extend(events);
+    }
+
+    /// Retention has raised the floor: what it has passed was old enough.
+    fn trims(&mut self, trim: &Trim, trimmed: &Trimmed) {
+        *self.counts.entry("events removed").or_default() += trimmed.events;
+        *self
+            .counts
+            .entry("events kept for what is pending")
+            .or_default() += trimmed.kept;
+        let kept_ms = self.kept_ms.unwrap_or(7 * 86_400_000);
+        let young = self
+            .removed
+            .range(..trimmed.floor)
+            .map(|(_, stored)| stored)
+            .find(|stored| trim.now.ms_since(stored.accepted_at) < kept_ms);
+        if let Some(position) = young.map(|stored| stored.position) {
+            self.broke(format!(
+                "retention passed the event at {position} too early"
+            ));
         }
     }
 
@@ -281,11 +337,11 @@ impl Seen {
             self.broke("a commit after one that failed");
         }
         for (step, outcome) in steps.iter().zip(outcomes) {
-            if let Step::Settle(settle) = step {
-                self.settles(settle, outcome);
-            }
-            if let Step::Advance(advance) = step {
-                self.advances(advance, outcome);
+            match (step, outcome) {
+                (Step::Settle(settle), _) => self.settles(settle, outcome),
+                (Step::Trim(trim), StepOutcome::Trimmed(trimmed)) => self.trims(trim, trimmed),
+                (Step::Advance(advance), _) => self.advances(advance, outcome),
+                _ => {}
             }
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) lives: Vec<LifePlan>,
     /// In the quiet end every dead letter is redriven.
     pub(super) redrives: bool,
+    /// How long events are kept, in milliseconds, if that is not long.
+    pub(super) kept_ms: Option<u64>,
 }
 
 /// One function.
@@ -190,12 +192,20 @@ impl Plan {
                 })
                 .collect(),
             redrives: of_jobs.once_in(2),
+            kept_ms: random
+                .once_in(3)
+                .then(|| [1_000, 3_000, 20_000][usize::try_from(random.below(3)).unwrap()]),
         }
     }
 
     /// The manifest of version `number`: the first has every rule, later ones leave some out.
     pub(super) fn manifest(&self, number: u64) -> String {
-        let mut text = format!("# {number}\nversion: 1\nfunctions:\n");
+        let mut text = format!("# {number}\nversion: 1\n");
+        if let Some(age) = self.kept_ms {
+            let bus = format!("buses: {{ default: {{ retention: {{ age: {age}ms }} }} }}\n");
+            text.push_str(&bus);
+        }
+        text.push_str("functions:\n");
         for function in &self.functions {
             let FunctionPlan {
                 name,

@@ -64,6 +64,7 @@ pub(super) fn run(seed: u64, traced: bool) -> Report {
             .map(|own| (own.name.clone(), own.concurrency))
             .collect();
         seen.in_flight_max = plan.limits.in_flight_max;
+        seen.kept_ms = plan.kept_ms;
         let emits = |function: usize| plan.functions[function].emits.is_some();
         let emitting = plan.rules.iter().filter(|rule| emits(rule.function));
         seen.emitting = emitting.map(|rule| rule.name.clone()).collect();
@@ -272,7 +273,13 @@ impl Life {
     }
 
     /// Sees every commit, and lets some be slow and one fail.
-    fn watch(&mut self, run: &Run, plan: Option<&LifePlan>, failing: Option<Failing>) {
+    fn watch(
+        &mut self,
+        run: &Run,
+        store: Arc<dyn Store>,
+        plan: Option<&LifePlan>,
+        failing: Option<Failing>,
+    ) {
         let (ledger, clock) = (run.ledger.clone(), self.clock.clone());
         let mut random = self.seeded();
         let slow = plan.map_or(0, |plan| plan.slow_commits);
@@ -288,7 +295,7 @@ impl Life {
                 simulated.note(steps.len() as u64, words);
                 return ledger.seen().committed(steps, outcomes);
             }
-            ledger.seen().commits(steps);
+            ledger.seen().commits(steps, &*store);
             if random.below(1_000) < slow {
                 clock.advance(Duration::from_millis(random.below(2_000)));
             }
@@ -311,7 +318,7 @@ impl Life {
         store: Arc<dyn Store>,
         failing: Failing,
     ) -> End {
-        self.watch(run, Some(plan), Some(failing));
+        self.watch(run, store.clone(), Some(plan), Some(failing));
         let Some(clients) = self.start(run, store, false) else {
             return End::Kill;
         };
@@ -384,7 +391,7 @@ impl Life {
 
     /// The last life: nothing goes wrong any more, and everything comes to its end.
     fn quiet(&mut self, run: &mut Run, store: Arc<dyn Store>) -> End {
-        self.watch(run, None, None);
+        self.watch(run, store.clone(), None, None);
         let Some(clients) = self.start(run, store.clone(), true) else {
             return End::Kill;
         };

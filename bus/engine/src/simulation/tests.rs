@@ -159,6 +159,7 @@ found! {
     an_early_retry_is_found RetryEarly
     forgotten_emits_are_found EmittedForgotten
     a_pause_without_end_is_found PauseForEver
+    a_removal_that_is_early_is_found RemovedEarly
     two_states_in_one_attempt_are_found StatesMixed
     a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
     a_replay_that_passes_events_over_is_found ReplaySkips
@@ -236,6 +237,18 @@ fn a_step_of_a_job_that_counts_twice_is_found() {
 #[test]
 fn dedupe_in_another_transaction_is_found() {
     store("dedupe apart", &memory::DEDUPE_APART);
+}
+
+#[test]
+fn a_removal_of_what_is_pending_is_found() {
+    store("pending events removed", &memory::PENDING_TRIMMED);
+    store("pending events removed from redb", &redb::PENDING_TRIMMED);
+}
+
+#[test]
+fn a_floor_that_is_raised_alone_is_found() {
+    store("nothing removed", &memory::FLOOR_ALONE);
+    store("nothing removed from redb", &redb::FLOOR_ALONE);
 }
 
 #[test]

@@ -13,11 +13,10 @@ use std::collections::BTreeSet;
 use crate::view::{compile_input, parse_filter};
 use edgebus_model::error::InputError;
 use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{Backoff, BusConfig, Name, RuleConfig};
+use edgebus_model::{Backoff, Name, RuleConfig};
 
 use super::document::{Document, Side};
 use super::errors::{join, shown};
-use super::rules::DEAD_LETTER_MS_DEFAULT;
 use super::scalar::duration_text;
 
 /// Every warning of a manifest without errors, in the order of the text. `is_set` says whether a
@@ -47,19 +46,6 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warni
 
 /// Keys that are read and stored but have no effect yet. The warning keeps users from relying on them.
 fn not_applied(document: &Document, found: &mut Vec<InputError>) {
-    for bus in &document.manifest.buses {
-        let usual = BusConfig::with_defaults(bus.name.clone());
-        if (bus.retention_age_ms, bus.retention_bytes)
-            != (usual.retention_age_ms, usual.retention_bytes)
-        {
-            found.push(document.note(
-                &format!("/buses/{}/retention", bus.name),
-                Side::Key,
-                "`retention` is not applied yet: the log keeps everything",
-                "leave it if it is what you want later; watch the disk until then",
-            ));
-        }
-    }
     for function in &document.manifest.functions {
         if !function.config.allow_http.is_empty() {
             found.push(document.note(
@@ -68,18 +54,6 @@ fn not_applied(document: &Document, found: &mut Vec<InputError>) {
                 "`allow_http` allows nothing yet: there is no outgoing HTTP",
                 "leave it out until there is",
             ));
-        }
-    }
-    for rule in &document.manifest.rules {
-        for (index, target) in rule.targets.iter().enumerate() {
-            if target.dead_letter_ms != DEAD_LETTER_MS_DEFAULT {
-                found.push(document.note(
-                    &format!("/rules/{}/to/{index}/dead_letter/retention", rule.name),
-                    Side::Key,
-                    "`retention` is not applied yet: every dead letter is kept",
-                    "leave it if it is what you want later",
-                ));
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use edgebus_model::Differing;
 
-use super::{Absent, DAY_MS, Form, Key, Shape, bounds};
+use super::{Absent, DAY_MS, Form, Key, Shape, bounds, limit};
 
 pub(in super::super) const EXAMPLE: &str =
     "default: { retention: { age: 7d, size: 10GiB }, dedupe: 24h }";
@@ -16,7 +16,7 @@ pub(in super::super) const BUS: Shape = Shape {
             form: Form::Map(&RETENTION),
             absent: Absent::Is("{ age: 7d, size: 10GiB }"),
             example: "{ age: 30d, size: 100GiB }",
-            about: "How much of the log is kept. Checked and stored, but not applied yet: the log keeps everything.",
+            about: "How much of the log is kept: the oldest events are removed past either limit. Events with pending deliveries stay until those end. What was removed is gone for good, and its positions never come back.",
         },
         Key {
             name: "dedupe",
@@ -43,17 +43,17 @@ pub(in super::super) const RETENTION: Shape = Shape {
     keys: &[
         Key {
             name: "age",
-            form: Form::Duration(bounds("`retention.age`", 60_000, 3_650 * DAY_MS)),
+            form: Form::Duration(limit("`retention.age`", 1_000, 3_650 * DAY_MS, "forever")),
             absent: Absent::Is("7d"),
             example: "30d",
-            about: "Events older than this are let go.",
+            about: "Events are removed when they were accepted longer ago than this; `forever` for no limit. Time during which the machine was off doesn't count.",
         },
         Key {
             name: "size",
-            form: Form::Size(bounds("`retention.size`", 1 << 20, 16 << 40)),
+            form: Form::Size(limit("`retention.size`", 1 << 20, 16 << 40, "unlimited")),
             absent: Absent::Is("10GiB"),
             example: "100GiB",
-            about: "The oldest events are let go when the log is larger than this.",
+            about: "The oldest events are removed as long as the records of all events of the bus weigh more than this; `unlimited` for no limit. Deliveries, dead letters and state are not counted.",
         },
     ],
     later: &[],

@@ -102,6 +102,8 @@ pub(super) struct Bounds {
     pub(super) what: &'static str,
     pub(super) least: u64,
     pub(super) most: u64,
+    /// The word that stands for no limit, if there may be none.
+    pub(super) unlimited: Option<&'static str>,
 }
 
 /// What a text is called, and its longest value in bytes.
@@ -130,7 +132,20 @@ pub(super) const DAY_MS: u64 = 86_400_000;
 pub(super) const TEXT_BYTES_MAX: usize = 16 << 10;
 
 const fn bounds(what: &'static str, least: u64, most: u64) -> Bounds {
-    Bounds { what, least, most }
+    Bounds {
+        what,
+        least,
+        most,
+        unlimited: None,
+    }
+}
+
+/// A limit, or a word for none.
+const fn limit(what: &'static str, least: u64, most: u64, word: &'static str) -> Bounds {
+    Bounds {
+        unlimited: Some(word),
+        ..bounds(what, least, most)
+    }
 }
 
 const fn words(what: &'static str, bytes_max: usize) -> Words {

@@ -2,7 +2,7 @@
 
 use edgebus_model::{RuleConfig, SubscriptionName};
 
-use super::{Absent, Count, DAY_MS, Form, Key, Shape, bounds, words};
+use super::{Absent, Count, DAY_MS, Form, Key, Shape, bounds, limit, words};
 
 pub(in super::super) const EXAMPLE: &str =
     "opened: { match: { type: [com.github.issues] }, to: [{ function: triage }] }";
@@ -220,10 +220,15 @@ pub(in super::super) const DEAD_LETTER: Shape = Shape {
     place: "rules.NAME.to[].dead_letter",
     keys: &[Key {
         name: "retention",
-        form: Form::Duration(bounds("`dead_letter.retention`", 60_000, 3_650 * DAY_MS)),
+        form: Form::Duration(limit(
+            "`dead_letter.retention`",
+            1_000,
+            3_650 * DAY_MS,
+            "forever",
+        )),
         absent: Absent::Is("14d"),
         example: "30d",
-        about: "How long a dead letter is kept. Checked and stored, but not applied yet: every dead letter is kept.",
+        about: "How long a dead letter is kept, from the end of its last attempt on; `forever` for no limit. It has its own copy of the event, whatever becomes of that.",
     }],
     later: &[],
     example: "dead_letter: { retention: 14d }",

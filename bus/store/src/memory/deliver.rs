@@ -63,6 +63,7 @@ impl Data {
         self.deliveries.remove(&key);
         let place = self.place_of(key);
         self.settled.insert(place, row);
+        self.release(key);
         Ok(())
     }
 }

@@ -86,6 +86,7 @@ impl Work<'_, '_> {
             .put(Table::Settled, &settled_key(bus, key), |out| {
                 delivery::write_settled(out, &row);
             })?;
+        self.release(bus, key.position)?;
         Ok(Ok(()))
     }
 }

@@ -8,6 +8,11 @@ use edgebus_store::{Effects, Seen, Settle, SettleEnd};
 
 const LAST: u64 = 8;
 
+/// A time that retention doesn't take for old.
+fn lately() -> Timestamp {
+    Clock::system(Timestamp(0)).now()
+}
+
 fn settle(key: DeliveryKey, end: SettleEnd) -> Step {
     let outcome = match &end {
         SettleEnd::Done(_) => Outcome::Success,
@@ -32,7 +37,7 @@ fn settle(key: DeliveryKey, end: SettleEnd) -> Step {
             ..Seen::default()
         },
         end,
-        now: Timestamp(2),
+        now: lately(),
     }))
 }
 
@@ -60,7 +65,7 @@ async fn prepared() -> (Arc<MemoryStore>, impl Fn(u64) -> DeliveryKey, BusId) {
     let append = Step::Append(edgebus_store::Append {
         bus,
         events: events.collect(),
-        now: Timestamp(1),
+        now: lately(),
     });
     store.commit(&[append]).unwrap();
     let key = move |position| DeliveryKey {
