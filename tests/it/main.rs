@@ -16,6 +16,7 @@ mod clients;
 mod commands;
 mod compile;
 mod crash;
+mod dead_letter_bus;
 mod deliver;
 mod dev;
 mod docs;

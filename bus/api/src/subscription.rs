@@ -64,6 +64,9 @@ pub struct Subscription {
     /// How long a dead letter is kept, in milliseconds; missing if for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_ms: Option<u64>,
+    /// The bus that an event which becomes a dead letter is also published on; missing if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_bus: Option<String>,
 }
 
 /// What the deliveries of a subscription came to since the process started.

@@ -101,7 +101,8 @@ fn story(rule: &Rule) -> String {
     for target in &rule.to {
         facts.title("To", &plain(target_name(target)));
         input(&mut facts, target);
-        policy(&mut facts, &target.retry, target.dead_letter_ms);
+        let dead_letter = (target.dead_letter_ms, target.dead_letter_bus.as_deref());
+        policy(&mut facts, &target.retry, dead_letter);
     }
     facts.end()
 }
@@ -120,9 +121,17 @@ fn input(facts: &mut Facts, target: &Target) {
 }
 
 /// A policy as facts.
-pub(super) fn policy(facts: &mut Facts, retry: &RetryPolicy, dead_letter_ms: Option<u64>) {
+pub(super) fn policy(
+    facts: &mut Facts,
+    retry: &RetryPolicy,
+    (dead_letter_ms, dead_letter_bus): (Option<u64>, Option<&str>),
+) {
     facts.fact("retry", &retry_words(retry));
     let kept =
         dead_letter_ms.map_or_else(|| "for ever".to_owned(), |ms| format!("for {}", span(ms)));
-    facts.fact("dead letters", &format!("kept {kept}"));
+    let mut dead = format!("kept {kept}");
+    if let Some(bus) = dead_letter_bus {
+        dead.push_str(&format!(" and published on bus {}", plain(bus)));
+    }
+    facts.fact("dead letters", &dead);
 }

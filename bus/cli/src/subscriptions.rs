@@ -199,6 +199,10 @@ fn story(subscription: &Subscription) -> String {
     let reason = plain(&subscription.reason);
     facts.fact("situation", &format!("{situation}: {reason}"));
     facts.fact("in memory", &subscription.in_memory.to_string());
-    rules::policy(&mut facts, &subscription.retry, subscription.dead_letter_ms);
+    let dead_letter = (
+        subscription.dead_letter_ms,
+        subscription.dead_letter_bus.as_deref(),
+    );
+    rules::policy(&mut facts, &subscription.retry, dead_letter);
     facts.end()
 }

@@ -59,6 +59,7 @@ fn target(target: &TargetConfig) -> api::Target {
         input_template,
         retry: retry(&target.retry),
         dead_letter_ms: limit(target.dead_letter_ms),
+        dead_letter_bus: target.dead_letter_bus.as_ref().map(ToString::to_string),
     }
 }
 

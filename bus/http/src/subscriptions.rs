@@ -49,6 +49,7 @@ fn shown(status: &SubscriptionStatus) -> api::Subscription {
         behind: status.behind,
         retry: retry(&target.retry),
         dead_letter_ms: limit(target.dead_letter_ms),
+        dead_letter_bus: target.dead_letter_bus.as_ref().map(ToString::to_string),
     }
 }
 

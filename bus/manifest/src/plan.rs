@@ -431,12 +431,17 @@ impl<'m> Plan<'m, '_> {
     fn subscription(&mut self, before: &TargetConfig, after: &TargetConfig, moved: bool) {
         let (to, input) = (before.to != after.to, before.input != after.input);
         let retry = before.retry != after.retry;
+        let of_dead_letters = |target: &TargetConfig| {
+            let bus = target.dead_letter_bus.clone();
+            (target.dead_letter_ms, bus)
+        };
+        let dead_letter = of_dead_letters(before) != of_dead_letters(after);
         let aspects = changed([
             ("rule", moved),
             ("to", to),
             ("input", input),
             ("retry", retry),
-            ("dead_letter", before.dead_letter_ms != after.dead_letter_ms),
+            ("dead_letter", dead_letter),
         ]);
         if aspects.is_empty() {
             return;

@@ -292,15 +292,21 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, errors: &mut Errors) -> Op
     let input = input.filter(|_| errors.count() == before);
     let retry = fields.map("retry", errors);
     let retry = retry.map(|fields| retry_policy(&fields, errors));
-    let dead_letter = fields
-        .map("dead_letter", errors)
+    let dead_letter = fields.map("dead_letter", errors);
+    let dead_letter_ms = dead_letter
+        .as_ref()
         .and_then(|fields| fields.duration_ms("retention", errors));
+    let dead_letter_bus = dead_letter
+        .as_ref()
+        .and_then(|fields| fields.get("bus"))
+        .and_then(|at| known_name(at, "bus", reading.known.buses, errors));
     Some(TargetConfig {
         name: name?,
         to: to?,
         input,
         retry: retry.unwrap_or_default(),
-        dead_letter_ms: dead_letter.unwrap_or(DEAD_LETTER_MS_DEFAULT),
+        dead_letter_ms: dead_letter_ms.unwrap_or(DEAD_LETTER_MS_DEFAULT),
+        dead_letter_bus,
     })
 }
 

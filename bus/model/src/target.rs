@@ -179,6 +179,8 @@ pub struct TargetConfig {
     pub retry: RetryPolicy,
     /// How long a dead letter is kept, in milliseconds.
     pub dead_letter_ms: u64,
+    /// The bus that an event which becomes a dead letter is also published on; `None` is none.
+    pub dead_letter_bus: Option<Name>,
 }
 
 impl TargetConfig {
@@ -191,6 +193,7 @@ impl TargetConfig {
             input: None,
             retry: RetryPolicy::default(),
             dead_letter_ms: DEAD_LETTER_MS_DEFAULT,
+            dead_letter_bus: None,
         }
     }
 }

@@ -440,7 +440,25 @@ pub enum SettleEnd {
     Dead {
         /// Why.
         reason: DeadReason,
+        /// What is published in the same transaction, already matched, with its bus. It is under the limits of
+        /// the chain as emitted events are.
+        published: Option<Box<(BusId, NewEvent)>>,
     },
+}
+
+impl Settle {
+    /// The events that it brings into the log, each with the bus it goes to.
+    #[must_use]
+    pub fn events(&self) -> &[(BusId, NewEvent)] {
+        match &self.end {
+            SettleEnd::Done(effects) => &effects.emits,
+            SettleEnd::Dead {
+                published: Some(published),
+                ..
+            } => std::slice::from_ref(&**published),
+            SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => &[],
+        }
+    }
 }
 
 /// What a successful attempt did, collected on the host side.

@@ -2,7 +2,7 @@
 //!
 //! Never here: bytes of events.
 
-use super::{Advance, Append, Effects, NewEvent, Seen, SettleEnd, Step};
+use super::{Advance, Append, NewEvent, Seen, Settle, SettleEnd, Step};
 
 impl NewEvent {
     /// Rows that it writes: its own and a delivery for each subscription.
@@ -41,11 +41,16 @@ impl Seen {
     }
 }
 
-impl Effects {
-    /// Rows that are written for it.
+impl Settle {
+    /// Rows that it reads and writes: the delivery where it was and where it goes, what is checked, and what
+    /// the attempt did.
     fn rows(&self) -> usize {
-        let emitted = self.emits.iter().map(|(_, new)| new.rows());
-        self.writes.len() + emitted.sum::<usize>()
+        let events: usize = self.events().iter().map(|(_, new)| new.rows()).sum();
+        let own = match &self.end {
+            SettleEnd::Done(effects) => effects.writes.len(),
+            SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
+        };
+        2 + self.seen.rows() + own + events
     }
 }
 
@@ -61,14 +66,7 @@ impl Step {
     pub fn rows(&self) -> usize {
         match self {
             Self::Append(append) => append.rows(),
-            // The delivery where it was and where it goes.
-            Self::Settle(settle) => {
-                2 + settle.seen.rows()
-                    + match &settle.end {
-                        SettleEnd::Done(effects) => effects.rows(),
-                        SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => 1,
-                    }
-            }
+            Self::Settle(settle) => settle.rows(),
             Self::Advance(advance) => 1 + advance.effects.len() * Advance::EFFECT_ROWS,
             Self::Trim(trim) => 2 * trim.events_max,
             Self::Expire(expire) => 3 * expire.keys.len(),
@@ -92,7 +90,7 @@ impl Step {
 mod tests {
     use super::super::conformance::{NOW, S1, S2, done, key, new_event};
     use super::*;
-    use crate::{ListedKeys, Listing};
+    use crate::{Effects, ListedKeys, Listing};
     use edgebus_model::BusId;
 
     #[test]

@@ -60,7 +60,7 @@ pub(super) fn attempt(context: &Context, job: &Job, settle: &Settle, places: &[(
     let (retry_at, dead) = match &settle.end {
         SettleEnd::Done(_) => (None, None),
         SettleEnd::Retry { due_at } => (Some(*due_at), None),
-        SettleEnd::Dead { reason } => (None, Some(*reason)),
+        SettleEnd::Dead { reason, .. } => (None, Some(*reason)),
     };
     let attempt = &settle.attempt;
     context.telemetry.count_attempt(
@@ -76,10 +76,8 @@ pub(super) fn attempt(context: &Context, job: &Job, settle: &Settle, places: &[(
         ended(context, job, settle, emitted, retry_at, dead);
     }
     context.telemetry.count_emitted(places.len() as u64);
-    if let SettleEnd::Done(effects) = &settle.end {
-        for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
-            stored(context, *bus, new, *place);
-        }
+    for ((bus, new), (_, place)) in settle.events().iter().zip(places) {
+        stored(context, *bus, new, *place);
     }
 }
 

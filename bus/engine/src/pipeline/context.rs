@@ -203,6 +203,11 @@ impl Context {
         self.keyed(b"emitted", key, index as u64)
     }
 
+    /// The id of the event that is published when a delivery dies under this fence.
+    pub(super) fn dead_letter_id(&self, key: DeliveryKey, fence: u32) -> String {
+        self.keyed(b"dead letter", key, u64::from(fence))
+    }
+
     fn keyed(&self, purpose: &[u8], key: DeliveryKey, index: u64) -> String {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(purpose);

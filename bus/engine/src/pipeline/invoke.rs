@@ -200,25 +200,24 @@ pub(super) async fn send(
     ticket: SettleTicket,
 ) -> Result<(), Box<(SettleTicket, Settle)>> {
     let event = ticket.job.event.size();
+    let events = settle.events().iter();
+    let events: usize = events
+        .map(|(_, new)| new.event.size() + new.list_bytes())
+        .sum();
     let written = match &settle.end {
         SettleEnd::Done(effects) => {
-            let emitted: usize = effects
-                .emits
-                .iter()
-                .map(|(_, new)| new.event.size() + new.list_bytes())
-                .sum();
             let size = |value: &Option<bytes::Bytes>| value.as_ref().map_or(0, bytes::Bytes::len);
             let written: usize = effects
                 .writes
                 .iter()
                 .map(|(key, value)| key.len() + size(value))
                 .sum();
-            emitted + written
+            written
         }
         // A dead letter copies its event.
         _ => event,
     };
-    let written = written + settle.attempt.output.len();
+    let written = written + events + settle.attempt.output.len();
     let weight = Weight {
         written,
         // The ticket keeps the event in memory until the commit.

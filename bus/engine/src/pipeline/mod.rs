@@ -19,6 +19,7 @@ mod announce;
 mod change;
 mod checking;
 mod context;
+mod dead_letter;
 mod foreground;
 mod functions;
 mod gauges;

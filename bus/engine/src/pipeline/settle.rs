@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::context::Context;
+use super::dead_letter;
 use super::matching;
 use super::reading::Reading;
 use super::scheduler::Job;
@@ -134,7 +135,10 @@ pub(super) fn failed(
     let end = match delivery::next(ending, policy, now, context.clock.random()) {
         Next::Done => SettleEnd::Done(Effects::default()),
         Next::Retry(due_at) => SettleEnd::Retry { due_at },
-        Next::Dead(reason) => SettleEnd::Dead { reason },
+        Next::Dead(reason) => SettleEnd::Dead {
+            reason,
+            published: None,
+        },
     };
     Settle {
         spared,
@@ -144,10 +148,21 @@ pub(super) fn failed(
 
 /// The settlement of a delivery that can't be attempted.
 pub(super) fn dead(context: &Context, job: &Job, ran: AttemptResult, reason: DeadReason) -> Settle {
-    settle(context, job, ran, SettleEnd::Dead { reason })
+    settle(
+        context,
+        job,
+        ran,
+        SettleEnd::Dead {
+            reason,
+            published: None,
+        },
+    )
 }
 
-fn settle(context: &Context, job: &Job, ran: AttemptResult, end: SettleEnd) -> Settle {
+fn settle(context: &Context, job: &Job, mut ran: AttemptResult, mut end: SettleEnd) -> Settle {
+    if let SettleEnd::Dead { reason, published } = &mut end {
+        *published = dead_letter::published(context, job, &mut ran, *reason);
+    }
     Settle {
         key: job.key,
         fence: job.fence,
@@ -179,17 +194,21 @@ impl Emits {
     /// Adds a line to an attempt's output if an event is malformed.
     pub(super) fn note(&self, output: &mut String) {
         let Some(first) = &self.malformed else { return };
-        if !output.is_empty() && !output.ends_with('\n') {
-            output.push('\n');
-        }
-        output.push_str("WARN ");
-        output.push_str(first);
-        output.push_str("; the event is stored as it is");
+        let mut line = format!("WARN {first}; the event is stored as it is");
         if self.malformed_total > 1 {
-            output.push_str(&format!(" ({} such events)", self.malformed_total));
+            line.push_str(&format!(" ({} such events)", self.malformed_total));
         }
+        add_line(output, &line);
+    }
+}
+
+/// Adds a line of the host's to an attempt's output.
+pub(super) fn add_line(output: &mut String, line: &str) {
+    if !output.is_empty() && !output.ends_with('\n') {
         output.push('\n');
     }
+    output.push_str(line);
+    output.push('\n');
 }
 
 /// Makes events of what a function emitted: with an id that is the same however often the attempt
@@ -329,6 +348,9 @@ pub(super) fn after_refusal(
     settle: Settle,
     outcome: &StepOutcome,
 ) -> Settle {
+    if let Some(settle) = dead_letter::without_event(context, &settle, outcome) {
+        return settle;
+    }
     let mut ran = AttemptResult {
         started_at: settle.attempt.started_at,
         duration: Duration::from_micros(settle.attempt.duration_us),

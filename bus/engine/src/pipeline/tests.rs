@@ -4,6 +4,7 @@
 mod availability;
 mod clock;
 mod corrupt;
+mod dead_letter;
 mod jobs;
 mod metrics;
 mod newest;

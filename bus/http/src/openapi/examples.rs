@@ -66,6 +66,7 @@ examples! {
         "name": "orders", "bus": "default", "enabled": true, "match": {"type": ["com.example.order.placed"]},
         "where": [], "to": [{
             "function": "enricher", "name": "orders/enricher", "retry": retry(), "dead_letter_ms": 1_209_600_000,
+            "dead_letter_bus": "failed",
         }],
     }]});
     SubscriptionList: json!({"subscriptions": [{
@@ -74,7 +75,7 @@ examples! {
         "oldest_pending": "3-13", "oldest_accepted_at": AT, "oldest_age_ms": 1_200, "behind": 2,
         "pending": 1, "waiting": 1, "dead": 0,
         "since_start": {"succeeded": 12, "retried": 2, "dead": 0, "run_us": 4_500},
-        "retry": retry(), "dead_letter_ms": 1_209_600_000,
+        "retry": retry(), "dead_letter_ms": 1_209_600_000, "dead_letter_bus": "failed",
     }]});
     RuleTest: json!({
         "match": {"type": ["com.example.order.placed"], "data": {"currency": [{"anything-but": ["EUR"]}]}},

@@ -46,6 +46,8 @@ lints! {
     NeverMatches = "never-matches",
     /// Two rules that send the same events to one function.
     SentTwice = "sent-twice",
+    /// A target whose dead letters are published on the bus of its own rule.
+    DeadLetterLoop = "dead-letter-loop",
     /// An attribute whose name is nearly that of another one.
     NearAttribute = "near-attribute",
     /// A plain value with a `*` in it.

@@ -218,18 +218,27 @@ pub(in super::super) const BACKOFF: Shape = Shape {
 pub(in super::super) const DEAD_LETTER: Shape = Shape {
     what: "`dead_letter`",
     place: "rules.NAME.to[].dead_letter",
-    keys: &[Key {
-        name: "retention",
-        form: Form::Duration(limit(
-            "`dead_letter.retention`",
-            1_000,
-            3_650 * DAY_MS,
-            "forever",
-        )),
-        absent: Absent::Is("14d"),
-        example: "30d",
-        about: "How long a dead letter is kept, from the end of its last attempt on; `forever` for no limit. It has its own copy of the event, whatever becomes of that.",
-    }],
+    keys: &[
+        Key {
+            name: "retention",
+            form: Form::Duration(limit(
+                "`dead_letter.retention`",
+                1_000,
+                3_650 * DAY_MS,
+                "forever",
+            )),
+            absent: Absent::Is("14d"),
+            example: "30d",
+            about: "How long a dead letter is kept, from the end of its last attempt on; `forever` for no limit. It has its own copy of the event, whatever becomes of that.",
+        },
+        Key {
+            name: "bus",
+            form: Form::Name("bus"),
+            absent: Absent::Means("no bus: the dead letter is only kept"),
+            example: "failed",
+            about: "Also publish the event on this bus when it becomes a dead letter, in the same transaction. The event has a new id, and the extensions `deadreason`, `deadmessage`, `deadattempts`, `deadsubscription`, `deadbus`, `deadposition` and `deadid` (the first id), so that rules of that bus can match them.",
+        },
+    ],
     later: &[],
     example: "dead_letter: { retention: 14d }",
 };

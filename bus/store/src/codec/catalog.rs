@@ -142,7 +142,8 @@ pub(crate) fn read_subscription(from: &mut Reader<'_>, id: SubscriptionId) -> Op
 
 fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.bytes(target.name.as_str().as_bytes());
-    out.u8(target.to.kind().number());
+    let with_bus = target.dead_letter_bus.as_ref().map_or(0, |_| WITH_BUS);
+    out.u8(target.to.kind().number() | with_bus);
     out.bytes(target.to.name().as_str().as_bytes());
     out.u32(target.retry.attempts_max);
     out.u64(target.retry.backoff.initial_ms);
@@ -152,12 +153,21 @@ fn write_target(out: &mut Vec<u8>, target: &TargetConfig) {
     out.u64(target.retry.age_ms_max);
     out.u64(target.dead_letter_ms);
     out.option(target.input.as_ref(), write_input);
+    if let Some(bus) = &target.dead_letter_bus {
+        out.bytes(bus.as_str().as_bytes());
+    }
 }
 
-fn read_kind(from: &mut Reader<'_>) -> Option<TargetKind> {
+/// In the number of a target's kind: the name of its dead-letter bus stands at its end. The first releases of
+/// format 3 know no such kind, so that they don't take such a record for another.
+const WITH_BUS: u8 = 0x80;
+
+/// The kind, and whether the name of a dead-letter bus stands at the target's end.
+fn read_kind(from: &mut Reader<'_>) -> Option<(TargetKind, bool)> {
     let number = from.u8()?;
     let mut all = TargetKind::ALL.iter();
-    all.find(|kind| kind.number() == number).copied()
+    let kind = all.find(|kind| kind.number() == number & !WITH_BUS)?;
+    Some((*kind, number & WITH_BUS != 0))
 }
 
 fn write_input(out: &mut Vec<u8>, input: &InputConfig) {
@@ -196,12 +206,13 @@ fn read_input(from: &mut Reader<'_>) -> Option<InputConfig> {
 /// A target of `rule`. Before format 3 it was a function, and its subscription had no name of its own.
 fn read_target(from: &mut Reader<'_>, rule: &Name) -> Option<TargetConfig> {
     let named = from.format() >= 3;
-    let (name, to) = if named {
+    let (name, to, with_bus) = if named {
         let name = SubscriptionName::new(&from.text()?).ok()?;
-        (name, read_kind(from)?.named(from.name()?))
+        let (kind, with_bus) = read_kind(from)?;
+        (name, kind.named(from.name()?), with_bus)
     } else {
         let to = Target::Function(from.name()?);
-        (SubscriptionName::of(rule, &to), to)
+        (SubscriptionName::of(rule, &to), to, false)
     };
     let mut target = TargetConfig {
         name,
@@ -218,9 +229,13 @@ fn read_target(from: &mut Reader<'_>, rule: &Name) -> Option<TargetConfig> {
             age_ms_max: from.u64()?,
         },
         dead_letter_ms: from.u64()?,
+        dead_letter_bus: None,
     };
     if from.format() >= 2 {
         target.input = from.option(read_input)?;
+    }
+    if with_bus {
+        target.dead_letter_bus = Some(from.name()?);
     }
     Some(target)
 }

@@ -88,7 +88,15 @@ fn a_name_keeps_its_number_through_renamed_rules_and_functions() {
         apply(&subject, both.clone());
         subject.one(append(&["a", "b"], &[S1], NOW));
         let reason = DeadReason::Rejected;
-        subject.one(settle(key(S1, 1), 0, 1, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S1, 1),
+            0,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         // The rule has another name, then the function, then both go back under a name of one part.
         let table = [
             (named("s", "default", "f", "r/f"), 1),
@@ -161,7 +169,15 @@ fn a_removed_subscription_stays_listed() {
         subject.one(done(key(S1, 1), 0));
         subject.one(done(key(S1, 3), 0));
         let reason = DeadReason::Rejected;
-        subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S1, 2),
+            0,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         assert_eq!(
             names(&subject)[0],
             (1, "r1/f".to_owned(), false),
@@ -399,7 +415,15 @@ fn subscriptions_are_retired_at_their_end_and_numbers_never_return() {
         assert!(!retire(&subject, &[S1]), "it has three pending");
         subject.one(done(key(S1, 1), 0));
         let reason = DeadReason::Rejected;
-        subject.one(settle(key(S1, 2), 0, 1, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S1, 2),
+            0,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         let before = subject.store.catalog().unwrap();
         assert!(!retire(&subject, &[S1]), "it has one pending");
         subject.one(done(key(S1, 3), 0));

@@ -70,7 +70,15 @@ fn with_letters(subject: Subject, count: u64, spec: JobSpec) -> Subject {
         let retry = SettleEnd::Retry { due_at: NOW };
         subject.one(settle(key(S1, position), 0, 1, retry));
         let reason = DeadReason::Rejected;
-        subject.one(settle(key(S1, position), 1, 2, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S1, position),
+            1,
+            2,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
     }
     subject.one(start(spec));
     subject
@@ -251,7 +259,15 @@ fn a_redriven_dead_letter_is_pending_anew_and_knows_its_deaths() {
         // What ran before it died can't settle; it dies again, and a redrive of the first death does nothing.
         assert_eq!(subject.one(done(key(S1, 1), 1)), StepOutcome::Stale);
         let reason = DeadReason::AgeExceeded;
-        subject.one(settle(key(S1, 1), 3, 1, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S1, 1),
+            3,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         let letters = subject.store.dead_letters(S1, None, 9).unwrap();
         assert_eq!((letters[0].deaths(), letters[0].delivery.fence), (2, 4));
         assert_eq!(letters[0].delivery.attempts.len(), 1);
@@ -297,7 +313,15 @@ fn what_can_t_be_redriven_is_skipped_with_its_reason() {
             now: NOW,
         }));
         let reason = DeadReason::Rejected;
-        subject.one(settle(key(S2, 3), 0, 1, SettleEnd::Dead { reason }));
+        subject.one(settle(
+            key(S2, 3),
+            0,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         let rules = vec![rule("r2", "default", &["g"])];
         let without = manifest(&["side"], &["f", "g"], rules);
         subject.one(Step::ApplyManifest(Box::new(without)));

@@ -143,6 +143,7 @@ fn retries_wait_in_order_of_due_time() {
         );
         let dead = SettleEnd::Dead {
             reason: DeadReason::AttemptsExhausted,
+            published: None,
         };
         subject.one(settle(key(S1, 2), 2, 3, dead));
         let rest = subject.store.waiting(Timestamp(u64::MAX), None, 9).unwrap();
@@ -151,11 +152,56 @@ fn retries_wait_in_order_of_due_time() {
 }
 
 #[test]
+fn a_dead_letter_and_what_is_published_of_it_are_one_step() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[S1], NOW));
+        let die = |hops| {
+            let published = Box::new((SIDE, emitted("dead", key(S1, 1), hops, &[S3])));
+            let end = SettleEnd::Dead {
+                reason: DeadReason::Rejected,
+                published: Some(published),
+            };
+            settle(key(S1, 1), 0, 1, end)
+        };
+        // Too long a chain: neither of the two takes place.
+        let refused = StepOutcome::Refused(DeadReason::HopLimit);
+        assert_eq!(subject.one(die(17)), refused);
+        assert_eq!(subject.store.events(SIDE, Position(0), 9).unwrap(), []);
+        assert_eq!(subject.store.dead_letters(S1, None, 9).unwrap(), []);
+        assert_eq!(pending_row(&subject, key(S1, 1)).attempts_made, 0);
+        let place = Appended {
+            position: Position(1),
+            duplicate: false,
+        };
+        let settled = StepOutcome::Settled(vec![(SIDE, place)]);
+        assert_eq!(subject.one(die(1)), settled);
+        subject.reopen();
+        let log = subject.store.events(SIDE, Position(0), 9).unwrap();
+        assert_eq!(log.len(), 1);
+        assert_eq!(log[0].lineage.parent, Some(key(S1, 1)));
+        assert_eq!(log[0].subscriptions, [S3]);
+        assert_eq!(subject.store.dead_letters(S1, None, 9).unwrap().len(), 1);
+        assert_eq!(subject.store.deliveries(S3, None, 9).unwrap().len(), 1);
+        // A second settlement of the same attempt publishes nothing more.
+        assert_eq!(subject.one(die(1)), StepOutcome::Stale);
+        assert_eq!(subject.store.events(SIDE, Position(0), 9).unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn a_dead_letter_has_its_own_copy_of_the_event() {
     for mut subject in Subject::all().map(Subject::with_rules) {
         subject.one(append(&["a"], &[S1], NOW));
         let reason = DeadReason::Rejected;
-        let outcome = subject.one(settle(key(S1, 1), 0, 1, SettleEnd::Dead { reason }));
+        let outcome = subject.one(settle(
+            key(S1, 1),
+            0,
+            1,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ));
         assert_eq!(outcome, StepOutcome::Settled(vec![]));
         subject.reopen();
         assert!(subject.store.deliveries(S1, None, 9).unwrap().is_empty());
@@ -294,7 +340,10 @@ fn ends() -> [SettleEnd; 3] {
     [
         SettleEnd::Done(Effects::default()),
         SettleEnd::Retry { due_at: NOW },
-        SettleEnd::Dead { reason },
+        SettleEnd::Dead {
+            reason,
+            published: None,
+        },
     ]
 }
 

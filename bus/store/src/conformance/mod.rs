@@ -141,6 +141,7 @@ pub(super) fn rule(rule: &str, bus: &str, functions: &[&str]) -> RuleConfig {
                     age_ms_max: 1_000,
                 },
                 dead_letter_ms: 77,
+                dead_letter_bus: (*function == "g").then(|| name("side")),
             })
             .collect(),
     }

@@ -38,6 +38,7 @@ fn filled(subject: &Subject) {
     };
     let dead = || SettleEnd::Dead {
         reason: DeadReason::Rejected,
+        published: None,
     };
     for position in 1..=30 {
         let end = match position % 3 {
@@ -181,6 +182,7 @@ fn what_is_claimed_runs_until_it_ends() {
         subject.one(settle(key(S1, 32), 2, 1, SettleEnd::Retry { due_at: NOW }));
         let dead = SettleEnd::Dead {
             reason: DeadReason::Rejected,
+            published: None,
         };
         subject.one(settle(key(S2, 31), 1, 1, dead));
         assert_eq!(running(&subject), [(key(S1, 2), 2)]);

@@ -378,6 +378,11 @@ fn settle_end(end: &End, from: DeliveryKey, now: Timestamp) -> SettleEnd {
         },
         End::Dead => SettleEnd::Dead {
             reason: DeadReason::AgeExceeded,
+            published: (now.0 % 2 == 0).then(|| {
+                let id = format!("dead {from}");
+                let hops = if now.0 % 3 == 0 { 17 } else { 3 };
+                Box::new((SIDE, emitted(&id, from, hops, &[S3])))
+            }),
         },
     }
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::{Data, Row, SuccessKey};
 use crate::change::Change;
 use crate::{
-    Append, Appended, Effects, ListedKeys, Listing, NewEvent, Reused, Seen, Settle, SettleEnd,
-    Step, StepOutcome, StoredEvent, Versioned, hollow_event,
+    Append, Appended, ListedKeys, Listing, NewEvent, Reused, Seen, Settle, SettleEnd, Step,
+    StepOutcome, StoredEvent, Versioned, hollow_event,
 };
 use edgebus_model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Name, Pending, Position, Running, Succeeded, Timestamp,
+    Pending, Position, Running, Succeeded, Timestamp,
 };
 
 impl Data {
@@ -206,14 +206,10 @@ impl Data {
         if self.has_changed(&settle.seen) {
             return StepOutcome::Conflict;
         }
-        let mut emitted = Vec::new();
-        if let SettleEnd::Done(effects) = &settle.end {
-            let function = settle.seen.function.as_ref();
-            if let Some(refusal) = self.refusal(function, effects, settle.now) {
-                return refusal;
-            }
-            emitted = self.take_effect(function, effects, settle.now);
+        if let Some(refusal) = self.refusal(settle) {
+            return refusal;
         }
+        let emitted = self.take_effect(settle);
         self.deliveries.remove(&settle.key);
         self.running.remove(&settle.key);
         if let Some(due) = due_before {
@@ -236,7 +232,7 @@ impl Data {
                 self.due.insert((*due_at, settle.key));
                 self.deliveries.insert(settle.key, ended);
             }
-            SettleEnd::Dead { reason } => {
+            SettleEnd::Dead { reason, .. } => {
                 self.dead_letter(ended, *reason, settle.now);
                 self.count_result(&pending, false);
             }
@@ -269,21 +265,21 @@ impl Data {
     }
 
     /// Why the effects can't take place, if they can't.
-    fn refusal(
-        &self,
-        function: Option<&Name>,
-        effects: &Effects,
-        now: Timestamp,
-    ) -> Option<StepOutcome> {
-        if function.is_none() && !effects.writes.is_empty() {
-            let reason = "state is written, but no function is named";
-            return Some(StepOutcome::Denied(reason.to_owned()));
+    fn refusal(&self, settle: &Settle) -> Option<StepOutcome> {
+        let (events, now) = (settle.events(), settle.now);
+        if let SettleEnd::Done(effects) = &settle.end
+            && !effects.writes.is_empty()
+        {
+            if settle.seen.function.is_none() {
+                let reason = "state is written, but no function is named";
+                return Some(StepOutcome::Denied(reason.to_owned()));
+            }
+            if effects.version <= self.state_version {
+                let reason = format!("state version {} was given before", effects.version);
+                return Some(StepOutcome::Denied(reason));
+            }
         }
-        if !effects.writes.is_empty() && effects.version <= self.state_version {
-            let reason = format!("state version {} was given before", effects.version);
-            return Some(StepOutcome::Denied(reason));
-        }
-        for (bus, new) in &effects.emits {
+        for (bus, new) in events {
             if let Err(reason) = self.known.check_targets(*bus, &new.subscriptions) {
                 return Some(StepOutcome::Denied(reason));
             }
@@ -291,13 +287,13 @@ impl Data {
                 return Some(StepOutcome::Refused(DeadReason::HopLimit));
             }
         }
-        let all = effects.emits.iter().map(|(bus, new)| (*bus, new));
+        let all = events.iter().map(|(bus, new)| (*bus, new));
         if let Some(refusal) = self.reuse(all, now) {
             return Some(refusal);
         }
         let mut grown: HashMap<EventRef, u32> = HashMap::new();
         let mut fresh = std::collections::HashSet::new();
-        for (bus, new) in &effects.emits {
+        for (bus, new) in events {
             let window_ms = self.known.buses.get(bus).map_or(0, |known| known.dedupe_ms);
             let first = fresh.insert((bus, &new.event.source, &new.event.id)) || window_ms == 0;
             if let Some(root) = new.lineage.root
@@ -316,13 +312,8 @@ impl Data {
             .then_some(StepOutcome::Refused(DeadReason::FanOutLimit))
     }
 
-    fn take_effect(
-        &mut self,
-        function: Option<&Name>,
-        effects: &Effects,
-        now: Timestamp,
-    ) -> Vec<(BusId, Appended)> {
-        if let Some(function) = function {
+    fn take_effect(&mut self, settle: &Settle) -> Vec<(BusId, Appended)> {
+        if let (SettleEnd::Done(effects), Some(function)) = (&settle.end, &settle.seen.function) {
             let state = Arc::make_mut(&mut self.state);
             for (key, value) in &effects.writes {
                 self.state_version = effects.version;
@@ -345,9 +336,10 @@ impl Data {
                 }
             }
         }
-        let mut emitted = Vec::with_capacity(effects.emits.len());
-        for (bus, new) in &effects.emits {
-            let appended = self.accept(*bus, new, now);
+        let events = settle.events();
+        let mut emitted = Vec::with_capacity(events.len());
+        for (bus, new) in events {
+            let appended = self.accept(*bus, new, settle.now);
             if let (Some(root), false) = (new.lineage.root, appended.duplicate) {
                 *self.descendants.entry(root).or_default() += 1;
             }

@@ -9,7 +9,7 @@ use super::steps::{Work, refusal};
 use super::tables::{attempt_key, delivery_key, due_key, event_key, settled_key, state_key};
 use crate::codec::{Reader, Table, Writer, delivery, event, unseal};
 use crate::{
-    Appended, Effects, Error, ListedKeys, Listing, Seen, Settle, SettleEnd, StepOutcome,
+    Appended, Effects, Error, ListedKeys, Listing, NewEvent, Seen, Settle, SettleEnd, StepOutcome,
     hollow_event,
 };
 use edgebus_model::{
@@ -30,7 +30,6 @@ impl Work<'_, '_> {
         if self.has_changed(&settle.seen)? {
             return Ok(StepOutcome::Conflict);
         }
-        let mut emitted = Vec::new();
         if let SettleEnd::Done(effects) = &settle.end {
             if settle.seen.function.is_none() && !effects.writes.is_empty() {
                 let reason = "state is written, but no function is named";
@@ -40,13 +39,13 @@ impl Work<'_, '_> {
                 let reason = format!("state version {} was given before", effects.version);
                 return Ok(StepOutcome::Denied(reason));
             }
-            match self.emit(effects, settle.now)? {
-                Ok(places) => emitted = places,
-                Err(refusal) => return Ok(refusal),
-            }
-            if let Some(function) = &settle.seen.function {
-                self.write_state(function, effects)?;
-            }
+        }
+        let emitted = match self.emit(settle.events(), settle.now)? {
+            Ok(places) => places,
+            Err(refusal) => return Ok(refusal),
+        };
+        if let (SettleEnd::Done(effects), Some(function)) = (&settle.end, &settle.seen.function) {
+            self.write_state(function, effects)?;
         }
         let mut pending = before;
         pending.end(settle.attempt.number, settle.spared);
@@ -92,7 +91,7 @@ impl Work<'_, '_> {
                     delivery::write_attempt(out, &settle.attempt);
                 })?;
             }
-            SettleEnd::Dead { reason } => {
+            SettleEnd::Dead { reason, .. } => {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
                 self.dead_letter(ended, *reason, settle.now)?;
@@ -192,13 +191,13 @@ impl Work<'_, '_> {
         Ok(keys.digest())
     }
 
-    /// Appends the emitted events and counts them under their roots, or says why not.
+    /// Appends the events and counts them under their roots, or says why not.
     fn emit(
         &mut self,
-        effects: &Effects,
+        events: &[(BusId, NewEvent)],
         now: Timestamp,
     ) -> Result<Result<Vec<(BusId, Appended)>, StepOutcome>, Error> {
-        for (bus, new) in &effects.emits {
+        for (bus, new) in events {
             if let Err(reason) = self.known().check_targets(*bus, &new.subscriptions) {
                 return Ok(Err(StepOutcome::Denied(reason)));
             }
@@ -206,7 +205,7 @@ impl Work<'_, '_> {
                 return Ok(Err(StepOutcome::Refused(DeadReason::HopLimit)));
             }
         }
-        let events = effects.emits.iter().map(|(bus, new)| (*bus, new));
+        let events = events.iter().map(|(bus, new)| (*bus, new));
         let planned = self.plan(events, now)?;
         if let Some(refusal) = refusal(&planned) {
             return Ok(Err(refusal));

@@ -321,10 +321,8 @@ impl Scheduling {
                 super::announce::accepted(context, &append, &places);
             }
             Committed::Settled(ticket, settle, outcome) => {
-                if let (StepOutcome::Settled(places), SettleEnd::Done(effects)) =
-                    (&outcome, &settle.end)
-                {
-                    for ((bus, new), (_, place)) in effects.emits.iter().zip(places) {
+                if let StepOutcome::Settled(places) = &outcome {
+                    for ((bus, new), (_, place)) in settle.events().iter().zip(places) {
                         #[cfg(test)]
                         if injected::is(injected::Bug::EmittedForgotten) {
                             continue;

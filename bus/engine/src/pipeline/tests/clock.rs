@@ -224,6 +224,7 @@ fn the_writer_gives_one_time_to_a_batch() {
         },
         end: SettleEnd::Dead {
             reason: edgebus_model::DeadReason::Rejected,
+            published: None,
         },
         spared: false,
         seen: edgebus_store::Seen::default(),

@@ -84,7 +84,13 @@ async fn prepared() -> (Arc<MemoryStore>, impl Fn(u64) -> DeliveryKey, BusId) {
     let reason = DeadReason::Rejected;
     let steps = [
         settle(key(1), SettleEnd::Done(effects)),
-        settle(key(2), SettleEnd::Dead { reason }),
+        settle(
+            key(2),
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ),
         settle(key(3), due(3)),
         settle(key(4), due(4)),
     ];

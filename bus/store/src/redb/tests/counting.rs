@@ -155,6 +155,7 @@ fn a_counter_that_disagrees_is_counted_again() {
             },
             _ => SettleEnd::Dead {
                 reason: DeadReason::Rejected,
+                published: None,
             },
         };
         settle(position, 0, end)

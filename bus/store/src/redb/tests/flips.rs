@@ -83,6 +83,7 @@ fn image(blocks: bool) -> Image {
             },
             1 => SettleEnd::Dead {
                 reason: DeadReason::Rejected,
+                published: None,
             },
             2 | 3 => SettleEnd::Done(effects(position)),
             _ => return None,

@@ -179,7 +179,10 @@ fn dead(subscription: SubscriptionId, position: u64) -> Vec<Step> {
         (subscription, position),
         (1, 2),
         outcome,
-        SettleEnd::Dead { reason },
+        SettleEnd::Dead {
+            reason,
+            published: None,
+        },
     ));
     steps
 }

@@ -88,7 +88,16 @@ fn a_redrive_writes_back_an_event_that_the_log_lost() {
     let events = (1..=3).map(|id| event(&id.to_string(), vec![id; 90]));
     store.commit(&[append(events.collect(), 1_000)]).unwrap();
     let reason = DeadReason::Rejected;
-    let ends = [1, 2].map(|position| settle(position, 0, SettleEnd::Dead { reason }));
+    let ends = [1, 2].map(|position| {
+        settle(
+            position,
+            0,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        )
+    });
     store.commit(&ends).unwrap();
     store
         .commit(&[start(JobSpec::Redrive(LetterSelection::default()))])

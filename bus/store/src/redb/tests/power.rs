@@ -59,6 +59,7 @@ pub(super) fn batch(
                     fences.remove(&position);
                     SettleEnd::Dead {
                         reason: DeadReason::Rejected,
+                        published: None,
                     }
                 }
                 _ => {

@@ -31,6 +31,7 @@ fn image() -> (Vec<u8>, Vec<StoredEvent>, Vec<Succeeded>) {
                 },
                 _ => SettleEnd::Dead {
                     reason: DeadReason::Rejected,
+                    published: None,
                 },
             };
             settle(position, 0, end)
@@ -228,7 +229,14 @@ fn a_corrupt_event_hinders_nobody() {
     // The delivery of the corrupt event becomes a dead letter that says so; nothing is delivered.
     let reason = DeadReason::AttemptsExhausted;
     let steps = [
-        settle(2, 0, SettleEnd::Dead { reason }),
+        settle(
+            2,
+            0,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ),
         settle(4, 0, SettleEnd::Done(Effects::default())),
         settle(5, 0, SettleEnd::Done(Effects::default())),
     ];
@@ -251,7 +259,14 @@ fn a_counter_that_disagrees_is_found() {
     let reason = DeadReason::Rejected;
     let due_at = Timestamp(9);
     let steps = [
-        settle(1, 0, SettleEnd::Dead { reason }),
+        settle(
+            1,
+            0,
+            SettleEnd::Dead {
+                reason,
+                published: None,
+            },
+        ),
         settle(2, 0, SettleEnd::Retry { due_at }),
         settle(3, 0, SettleEnd::Done(Effects::default())),
     ];

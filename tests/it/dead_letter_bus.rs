@@ -1,0 +1,81 @@
+//! Dead letters that are also published on a bus, where a rule handles them.
+
+use serde_json::json;
+
+use super::commands::run;
+use crate::support::guests;
+use crate::support::server::{Home, wait_for};
+
+fn manifest(bus: &str) -> String {
+    format!(
+        "version: 1
+buses: {{ default: {{}}, failed: {{}} }}
+functions:
+  play: {{ component: {0} }}
+  idle: {{ component: {1} }}
+rules:
+  plays:
+    match: {{ type: [play] }}
+    to:
+      - function: play
+        retry: {{ attempts: 2, backoff: {{ initial: 10ms, max: 20ms }} }}
+        dead_letter: {{ bus: {bus} }}
+  repairs:
+    bus: failed
+    match: {{ deadsubscription: [plays/play], deadreason: [attempts-exhausted] }}
+    to: [{{ function: idle }}]
+",
+        json!(guests::path("hostile")),
+        json!(guests::path("idle")),
+    )
+}
+
+#[test]
+fn what_dies_is_handled_by_a_rule_of_the_bus_for_dead_letters() {
+    let home = Home::new(&manifest("failed"));
+    let server = home.serve();
+    let rejected = server.publish("no", "play", &json!({"do": "reject not mine"}));
+    let failed = server.publish("tired", "play", &json!({"do": "retry 0 not now"}));
+    let log = || server.get("/v1/buses/failed/events").json()["events"].clone();
+    wait_for("both to be published", || {
+        log().as_array().is_some_and(|events| events.len() == 2)
+    });
+    for (id, position, reason, attempts) in [
+        ("no", rejected, "rejected", 1),
+        ("tired", failed, "attempts-exhausted", 2),
+    ] {
+        let events = log();
+        let mut events = events.as_array().unwrap().iter();
+        let event = events.find(|event| event["event"]["deadid"] == id);
+        let event = &event.unwrap()["event"];
+        assert_eq!(event["type"], "play");
+        assert_eq!(event["deadreason"], reason);
+        assert_eq!(event["deadattempts"], attempts);
+        assert_eq!(event["deadbus"], "default");
+        assert_eq!(event["deadposition"], position.to_string());
+        assert_eq!(event["deadsubscription"], "plays/play");
+        assert_eq!(event["causationid"], id);
+    }
+    // The dead letters are kept as well; the rule has handled the one that it asks for.
+    let letters = server.get("/v1/dead-letters").json();
+    assert_eq!(letters.to_string().matches("\"stage\":\"dead\"").count(), 2);
+    wait_for("the repair", || {
+        let deliveries = server.get("/v1/deliveries?stage=succeeded").json();
+        deliveries.to_string().contains("repairs")
+    });
+}
+
+#[test]
+fn a_bus_for_dead_letters_must_be_declared_and_no_loop_without_a_word() {
+    let home = Home::new(&manifest("faild"));
+    let file = home.manifest().display().to_string();
+    let wanted = ["bus `faild` is not declared", "did you mean `failed`"];
+    run(&["validate", &file], "").fails(78, &wanted);
+    home.write_manifest(&manifest("default"));
+    let said = run(&["validate", &file], "").succeeds();
+    assert!(
+        said.err.contains("warning[dead-letter-loop]"),
+        "{}",
+        said.err
+    );
+}
