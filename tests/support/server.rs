@@ -176,13 +176,13 @@ impl Server {
 
     /// All dead letters.
     pub(crate) fn dead_letters(&self) -> Vec<Delivery> {
-        let mut filter = DeliveryFilter::default();
+        let mut query = DeadLetterQuery::default();
         let mut all = Vec::new();
         loop {
-            let page = done(self.client.dead_letters(&filter));
+            let page = done(self.client.dead_letters(&query));
             all.extend(page.dead_letters);
-            filter.after = page.next;
-            if filter.after.is_none() {
+            query.after = page.next;
+            if query.after.is_none() {
                 return all;
             }
         }

@@ -49,8 +49,9 @@ enum Command {
   edgebus dead-letters redrive --since 2h --rate 50 --wait
   edgebus dead-letters redrive --all
 
-A redriven delivery keeps its id and its idempotency key. With --wait the command returns when the job has
-ended, and tells how many deliveries succeeded, wait, and died again; it fails if one died again.")]
+A redriven delivery keeps its id and its idempotency key. With --wait the command returns when
+the job has ended, and tells how many deliveries succeeded, wait, and died again; it fails if one
+died again.")]
     Redrive(Act),
     /// Let go of dead letters, for ever.
     #[command(after_help = "Examples:

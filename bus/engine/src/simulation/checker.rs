@@ -221,6 +221,10 @@ fn delivery(
             }
             return Ok(());
         }
+        // That a dead letter was purged is kept for as long as the log has its event.
+        None if (told.purged || told.unsure) && seen.corrupt.contains(&key.position) => {
+            return Ok(());
+        }
         None => return Err("it is nowhere".to_owned()),
         Some(DeliveryState::Pending(_)) => return Err("it is still pending".to_owned()),
         Some(DeliveryState::Succeeded(settled)) if settled.discarded.is_some() => {
