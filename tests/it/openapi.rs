@@ -294,6 +294,16 @@ fn asks_of_jobs() -> Vec<Ask> {
         get("getJob", "/v1/jobs/1"),
         none("getJob", "/v1/jobs/99"),
         ask("getJob", "/v1/jobs/x", "", b"", 400),
+        ask("startReplay", "/v1/replays?dry_run=true", json, br#"{"from":1}"#, 200),
+        ask("startReplay", "/v1/replays", json, br#"{"from":0}"#, 409),
+        ask("startReplay", "/v1/replays", json, br#"{"bus":"none"}"#, 404),
+        ask("startReplay", "/v1/replays", json, br#"{"speed":1}"#, 400),
+        ask("startReplay", "/v1/replays", json, br#"{"match":{"data":1}}"#, 400),
+        ask("startReplay", "/v1/replays", json, br#"{"type":"none"}"#, 202),
+        ask("seekSubscription", "/v1/subscriptions/1/seek?dry_run", json, br#"{"to_start":true}"#, 200),
+        ask("seekSubscription", "/v1/subscriptions/none/seek", json, br#"{"to_end":true}"#, 404),
+        ask("seekSubscription", "/v1/subscriptions/1/seek", json, b"{}", 400),
+        ask("seekSubscription", "/v1/subscriptions/1/seek", json, br#"{"to_position":0}"#, 409),
     ]
 }
 

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use edgebus_client::api::{
-    Delivery, DeliveryFilter, DeliveryQuery, Event, EventPage, Function, Stage, StoredEvent,
+    DeadLetterQuery, Delivery, DeliveryFilter, DeliveryQuery, Event, EventPage, Function, Stage,
+    StoredEvent,
 };
 use edgebus_client::{Client, Error, read};
 use serde::de::DeserializeOwned;
@@ -206,6 +207,23 @@ impl Server {
             if query.filter.after.is_none() {
                 return all;
             }
+        }
+    }
+
+    /// All rows of a listing as they are sent, from page to page; they stand under `rows`.
+    pub(crate) fn list(&self, path: &str, rows: &str) -> Vec<Value> {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let page = self.get(&format!("{path}{sign}limit=1000{after}"));
+            let page = page.expect(200).json();
+            all.extend(page[rows].as_array().unwrap().iter().cloned());
+            after = match &page["next"] {
+                Value::Null => return all,
+                Value::String(next) => format!("&after={next}"),
+                next => format!("&after={next}"),
+            };
         }
     }
 

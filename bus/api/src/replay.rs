@@ -58,7 +58,6 @@ pub struct ReplayRequest {
     pub rate: Option<u64>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }

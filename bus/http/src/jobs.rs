@@ -235,7 +235,6 @@ fn moment(pointer: &str, text: Option<&str>) -> Result<Option<edgebus_model::Tim
 }
 
 /// A job as the API shows it.
-/// A job as the API shows it.
 pub(super) fn shown(app: &App, job: &Job) -> api::Job {
     let progress = &job.progress;
     let ended = job.results.succeeded.saturating_add(job.results.died);
@@ -321,7 +320,9 @@ fn selected(app: &App, selection: &LetterSelection) -> api::SelectedLetters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgebus_model::{DiscardReason, SkipReason};
+    use edgebus_model::{
+        BusId, DiscardReason, Position, ReplayPurpose, SkipReason, SkipSpec, SubscriptionId,
+    };
 
     #[test]
     fn the_words_of_the_api_are_those_of_the_model() {
@@ -334,7 +335,27 @@ mod tests {
             [DiscardReason::Purged.word(), DiscardReason::Skipped.word()]
         );
         let all = LetterSelection::default();
-        let specs = [JobSpec::Redrive(all.clone()), JobSpec::Purge(all)];
+        let replay = ReplaySpec {
+            name: None,
+            purpose: ReplayPurpose::Replay,
+            bus: BusId(1),
+            first: Position(1),
+            last: Position(1),
+            subscriptions: Vec::new(),
+            kind: None,
+            pattern: None,
+            as_matched: false,
+        };
+        let skip = SkipSpec {
+            subscription: SubscriptionId(1),
+            before: Position(1),
+        };
+        let specs = [
+            JobSpec::Redrive(all.clone()),
+            JobSpec::Purge(all),
+            JobSpec::Replay(replay),
+            JobSpec::Skip(skip),
+        ];
         assert_eq!(api::JobKind::WORDS, specs.map(|spec| spec.word()));
         let failed = JobState::Failed {
             reason: String::new(),
@@ -346,6 +367,12 @@ mod tests {
             JobState::Cancelled,
             failed,
         ];
+        let purposes = [
+            ReplayPurpose::Replay,
+            ReplayPurpose::Seek,
+            ReplayPurpose::Start,
+        ];
+        assert_eq!(api::ReplayPurpose::WORDS, purposes.map(ReplayPurpose::word));
         assert_eq!(api::JobState::WORDS, states.map(|state| state.word()));
     }
 

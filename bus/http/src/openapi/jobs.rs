@@ -182,7 +182,7 @@ pub(crate) fn replay(_: &Limits) -> Operation {
 pub(crate) fn seek(_: &Limits) -> Operation {
     let operation = Operation::new("seekSubscription", "jobs", "Move a subscription back or forward")
         .about("What is pending before the place is skipped: it ends without an attempt, and stays among what is `discarded`. Events from the place on that the subscription got, and whose delivery is no longer pending, are delivered again by a replay. Each of the two is a job; neither is made where there is nothing to do.")
-        .path::<String>("name", "The subscription's name, with `%2F` for its `/`, or its number.", "orders%2Fenricher")
+        .path::<String>("name", "The subscription's number, or its name with `%2F` for its `/`.", "3")
         .takes_json::<api::SeekRequest>("Where it goes on.", JSON)
         .answers_json::<api::Seek>(200, "The jobs; with `dry_run` what they would do.")
         .problem(
