@@ -23,6 +23,7 @@ pub mod memory;
 pub mod page;
 pub mod redb;
 mod retention;
+mod settlement;
 mod state;
 mod weight;
 
@@ -31,9 +32,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use edgebus_model::{
-    Attempt, BusConfig, BusId, ClockReading, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest,
-    Event, FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position, Revision,
-    RuleConfig, Running, Subscription, SubscriptionId, Succeeded, Timestamp,
+    BusConfig, BusId, ClockReading, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
+    FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position, Revision, RuleConfig,
+    Running, Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
@@ -43,6 +44,7 @@ pub use integrity::{Checked, Corruption, Moved, Quarantined, RecordId, Verified,
 pub use job::{Advance, Advanced, JobEffect, JobEnd, StartJob};
 pub use page::{Direction, Page, Rows};
 pub use retention::{Expire, Trim, Trimmed};
+pub use settlement::{Effects, Settle, SettleEnd};
 pub use state::{ListedKeys, Listing, Seen, StateView, Versioned};
 
 /// A durable store. One writer thread calls `commit`; any thread may read.
@@ -403,74 +405,6 @@ pub struct NewEvent {
     pub subscriptions: Vec<SubscriptionId>,
     /// The rule-set version that decided it.
     pub rules_version: u64,
-}
-
-/// End an attempt: everything here takes place together or not at all.
-#[derive(Clone, Debug)]
-pub struct Settle {
-    /// Which delivery.
-    pub key: DeliveryKey,
-    /// The fence that the attempt ran under.
-    pub fence: u32,
-    /// The attempt as it ended.
-    pub attempt: Attempt,
-    /// True if it failed for a reason of the host's own and spends none of the policy's attempts.
-    pub spared: bool,
-    /// State that the attempt's end depends on; the settlement is refused as [`StepOutcome::Conflict`],
-    /// whatever the end, if any of it has changed.
-    pub seen: Seen,
-    /// What becomes of the delivery.
-    pub end: SettleEnd,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// What becomes of the delivery, and what the attempt did to the bus.
-#[derive(Clone, Debug)]
-pub enum SettleEnd {
-    /// Success with the attempt's effects.
-    Done(Effects),
-    /// Another attempt at `due_at`.
-    Retry {
-        /// Not before.
-        due_at: Timestamp,
-    },
-    /// A dead letter; the store copies the event into it. Where the event can't be read back
-    /// intact, the reason becomes [`DeadReason::Corrupt`] and the copy is [`hollow_event`].
-    Dead {
-        /// Why.
-        reason: DeadReason,
-        /// What is published in the same transaction, already matched, with its bus. It is under the limits of
-        /// the chain as emitted events are.
-        published: Option<Box<(BusId, NewEvent)>>,
-    },
-}
-
-impl Settle {
-    /// The events that it brings into the log, each with the bus it goes to.
-    #[must_use]
-    pub fn events(&self) -> &[(BusId, NewEvent)] {
-        match &self.end {
-            SettleEnd::Done(effects) => &effects.emits,
-            SettleEnd::Dead {
-                published: Some(published),
-                ..
-            } => std::slice::from_ref(&**published),
-            SettleEnd::Retry { .. } | SettleEnd::Dead { .. } => &[],
-        }
-    }
-}
-
-/// What a successful attempt did, collected on the host side.
-#[derive(Clone, Debug, Default)]
-pub struct Effects {
-    /// The version that all of `writes` get, above every one that was given before; it is never given again,
-    /// whether these writes take place or not. Without writes it means nothing.
-    pub version: u64,
-    /// Keys of the function in [`Seen::function`] that are written; `None` deletes.
-    pub writes: Vec<(Vec<u8>, Option<Bytes>)>,
-    /// Emitted events, already matched, each with the bus it goes to.
-    pub emits: Vec<(BusId, NewEvent)>,
 }
 
 /// The manifest as a whole, with its source text.
