@@ -182,8 +182,12 @@ fn a_rule_that_is_off_comes_back_with_its_description() {
 fn every_kind_of_target_comes_back() {
     use edgebus_model::TargetKind;
     let mut rule = crate::conformance::rule("r", "default", &["f"]);
-    for kind in TargetKind::ALL {
+    for (kind, bus) in TargetKind::ALL
+        .iter()
+        .zip([None, Some("dead")].into_iter().cycle())
+    {
         rule.targets[0].to = kind.named(rule.name.clone());
+        rule.targets[0].dead_letter_bus = bus.map(crate::conformance::name);
         let mut out = Vec::new();
         seal(&mut out, Table::Catalog, b"r", |out| {
             catalog::write_rule(out, &rule);

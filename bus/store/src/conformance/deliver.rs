@@ -130,6 +130,7 @@ fn an_event_is_delivered_again_once_for_each_replay() {
         subject.one(done(first, 0));
         let dead = SettleEnd::Dead {
             reason: DeadReason::AttemptsExhausted,
+            published: None,
         };
         subject.one(settle(second, 0, 1, dead));
         assert_eq!(deliver(&subject, 1, &[(S1, 1)]).0, []);

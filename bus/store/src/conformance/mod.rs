@@ -24,7 +24,7 @@ use super::redb::{RedbStore, Settings};
 use super::*;
 use edgebus_model::reading::Gap;
 use edgebus_model::{
-    Attribute, Backoff, Data, Differing, EventRef, InputConfig, Outcome, RetryPolicy,
+    Attempt, Attribute, Backoff, Data, Differing, EventRef, InputConfig, Outcome, RetryPolicy,
     SubscriptionName, Target, TargetConfig, TargetKind,
 };
 
@@ -141,7 +141,7 @@ pub(super) fn rule(rule: &str, bus: &str, functions: &[&str]) -> RuleConfig {
                     age_ms_max: 1_000,
                 },
                 dead_letter_ms: 77,
-                dead_letter_bus: (*function == "g").then(|| name("side")),
+                dead_letter_bus: None,
             })
             .collect(),
     }

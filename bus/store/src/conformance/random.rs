@@ -223,6 +223,15 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             function: name(FUNCTIONS[usize::from(*which)]),
             expected: None,
         },
+        Act::Trim { .. } | Act::Expire { .. } => return removal(act, now),
+        Act::Reopen | Act::Pass(_) | Act::StepBack(_) => return None,
+    })
+}
+
+/// Makes a step of retention.
+fn removal(act: &Act, now: Timestamp) -> Option<Step> {
+    let before = |age: u16| Timestamp(now.0 - u64::from(age));
+    Some(match act {
         Act::Trim {
             side,
             age,
@@ -230,7 +239,7 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             events,
         } => Step::Trim(Trim {
             bus: if *side { SIDE } else { BUS },
-            accepted_before: Timestamp(now.0 - u64::from(*age)),
+            accepted_before: before(*age),
             bytes_max: kib.map_or(u64::MAX, |kib| u64::from(kib) << 10),
             events_max: usize::from(*events),
             now,
@@ -239,11 +248,11 @@ fn step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             let id = SubscriptionId(u32::from(*subscription) + 1);
             Step::Expire(Expire {
                 keys: (1..16).map(|position| key(id, position)).collect(),
-                died_before: Timestamp(now.0 - u64::from(*age)),
+                died_before: before(*age),
                 now,
             })
         }
-        Act::Reopen | Act::Pass(_) | Act::StepBack(_) => return None,
+        _ => return None,
     })
 }
 
@@ -378,9 +387,9 @@ fn settle_end(end: &End, from: DeliveryKey, now: Timestamp) -> SettleEnd {
         },
         End::Dead => SettleEnd::Dead {
             reason: DeadReason::AgeExceeded,
-            published: (now.0 % 2 == 0).then(|| {
+            published: now.0.is_multiple_of(2).then(|| {
                 let id = format!("dead {from}");
-                let hops = if now.0 % 3 == 0 { 17 } else { 3 };
+                let hops = if now.0.is_multiple_of(3) { 17 } else { 3 };
                 Box::new((SIDE, emitted(&id, from, hops, &[S3])))
             }),
         },

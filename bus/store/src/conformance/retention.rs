@@ -1,6 +1,7 @@
 //! Retention: what is removed, what stays for what is pending, and what is known of it later.
 
 use super::*;
+use edgebus_model::{JobId, JobPlace, JobSpec, LetterSelection, Skipped};
 
 /// Everything that was accepted before `before` goes.
 fn trim(before: Timestamp) -> Trim {
@@ -34,7 +35,15 @@ fn whole(subject: &Subject) {
 
 fn dead(key: DeliveryKey, fence: u32) -> Step {
     let reason = DeadReason::Rejected;
-    settle(key, fence, fence + 1, SettleEnd::Dead { reason })
+    settle(
+        key,
+        fence,
+        fence + 1,
+        SettleEnd::Dead {
+            reason,
+            published: None,
+        },
+    )
 }
 
 fn expire(keys: &[DeliveryKey], died_before: Timestamp) -> Step {
@@ -368,6 +377,59 @@ fn what_descends_from_a_removed_event_still_counts() {
         let end = SettleEnd::Done(many(limit - 2));
         let outcome = subject.one(settle(from, 0, 1, end));
         assert!(matches!(outcome, StepOutcome::Settled(_)), "{outcome:?}");
+        whole(&subject);
+    }
+}
+
+#[test]
+fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[S1, S2], NOW));
+        subject.one(dead(key(S1, 1), 0));
+        subject.one(dead(key(S2, 1), 0));
+        assert_eq!(trimmed(&subject, trim(NOW.plus_ms(1))).events, 1);
+        assert_eq!(positions(&subject), [0_u64; 0]);
+        let start = StartJob {
+            spec: JobSpec::Redrive(LetterSelection::default()),
+            rate: None,
+            of: 2,
+            now: NOW,
+        };
+        subject.one(Step::StartJob(Box::new(start)));
+        let places = [
+            JobPlace::Start,
+            JobPlace::Delivery(key(S1, 1)),
+            JobPlace::Delivery(key(S2, 1)),
+        ];
+        for (at, subscription) in [S1, S2].into_iter().enumerate() {
+            let redrive = Advance {
+                job: JobId(1),
+                from: places[at],
+                to: places[at + 1],
+                looked: 1,
+                skipped: Skipped::default(),
+                effects: vec![JobEffect::Redrive {
+                    key: key(subscription, 1),
+                    fence: 1,
+                }],
+                end: None,
+                now: NOW.plus_ms(2),
+            };
+            let outcome = subject.one(Step::Advance(Box::new(redrive)));
+            assert!(matches!(outcome, StepOutcome::Advanced(_)), "{outcome:?}");
+        }
+        subject.reopen();
+        let event = subject.store.event(BUS, Position(1)).unwrap().unwrap();
+        assert_eq!(*event.event, super::event("a"));
+        assert_eq!(event.subscriptions, [S1, S2]);
+        whole(&subject);
+        // It stays until the last of them has ended.
+        subject.one(done(key(S1, 1), 2));
+        assert_eq!(positions(&subject), [1]);
+        whole(&subject);
+        subject.one(done(key(S2, 1), 2));
+        assert_eq!(positions(&subject), [0_u64; 0]);
+        assert_eq!(subject.store.bus_counts(BUS).unwrap(), BusCounts::default());
         whole(&subject);
     }
 }

@@ -1,10 +1,11 @@
 //! Jobs of the store in memory.
 
+use super::retention::weight_of;
 use super::{Data, Row};
 use crate::job::{self, hindrance};
-use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome};
+use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome, StoredEvent};
 use edgebus_model::{
-    DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, Pending, SkipReason, Skipped,
+    BusId, DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, Pending, SkipReason, Skipped,
     Timestamp,
 };
 
@@ -126,14 +127,40 @@ impl Data {
         if self.deliveries.contains_key(&key) || self.settled.contains_key(&place) {
             return Err(SkipReason::Gone);
         }
+        let letter = letter.clone();
         let again = letter.delivery.pending().redriven(letter.reason, now, job);
         self.dead_letters.remove(&key);
+        self.put_back(place.0, &letter);
         // An event that was moved aside is written again.
         self.aside.remove(&Row::Event(place.0, key.position));
         self.deliveries
             .insert(key, Delivery::new(again, Vec::new()));
         self.due.insert((now, key));
         Ok((now, key))
+    }
+
+    /// Writes a dead letter's event back at its place, if the log no longer has it.
+    fn put_back(&mut self, bus: BusId, letter: &DeadLetter) {
+        let key = letter.delivery.key;
+        let named = (key.replay == 0).then_some(key.subscription);
+        let log = self.logs.entry(bus).or_default();
+        let before = log.events.get(&key.position).cloned();
+        let mut stored = before.clone().unwrap_or_else(|| StoredEvent {
+            position: key.position,
+            accepted_at: letter.delivery.accepted_at,
+            rules_version: 0,
+            subscriptions: Vec::new(),
+            lineage: letter.lineage,
+            event: letter.event.clone(),
+        });
+        if let Some(named) = named.filter(|named| !stored.subscriptions.contains(named)) {
+            stored.subscriptions.push(named);
+        }
+        if before.as_ref() != Some(&stored) {
+            log.bytes = (log.bytes + weight_of(&stored))
+                .saturating_sub(before.as_ref().map_or(0, weight_of));
+            log.events.insert(key.position, stored);
+        }
     }
 
     fn purge(
@@ -150,7 +177,8 @@ impl Data {
         self.dead_letters.remove(&key);
         let place = self.place_of(key);
         let known = self.known.subscriptions.contains_key(&key.subscription);
-        if known && !self.aside.contains_key(&Row::Event(place.0, key.position)) {
+        let there = self.at(place.0, key.position).is_some();
+        if known && there && !self.aside.contains_key(&Row::Event(place.0, key.position)) {
             let row = job::purged(ended, now, id);
             self.settled.insert(place, row);
         }

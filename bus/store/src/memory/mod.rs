@@ -61,6 +61,9 @@ pub enum InjectedFailure {
 /// Where a success stands.
 type SuccessKey = (BusId, Position, SubscriptionId, u32);
 
+/// Where and when an event was accepted, and what it said.
+type First = (Position, Timestamp, Arc<Event>);
+
 /// The log of a bus.
 #[derive(Clone, Debug)]
 struct Log {
@@ -100,7 +103,7 @@ struct Data {
     components: BTreeMap<Digest, Bytes>,
     logs: BTreeMap<BusId, Log>,
     /// The latest event with each (bus, source, id), whatever has become of it in the log.
-    seen: HashMap<(BusId, String, String), (Position, Timestamp, Arc<Event>)>,
+    seen: HashMap<(BusId, String, String), First>,
     deliveries: BTreeMap<DeliveryKey, Delivery>,
     due: BTreeSet<(Timestamp, DeliveryKey)>,
     running: BTreeMap<DeliveryKey, Running>,

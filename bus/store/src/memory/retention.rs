@@ -22,7 +22,8 @@ pub(super) fn weight(new: &NewEvent, now: Timestamp) -> u64 {
     record.len() as u64
 }
 
-fn weight_of(stored: &StoredEvent) -> u64 {
+/// The bytes of a stored event's record.
+pub(super) fn weight_of(stored: &StoredEvent) -> u64 {
     let new = NewEvent {
         event: stored.event.clone(),
         lineage: stored.lineage,

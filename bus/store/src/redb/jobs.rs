@@ -277,30 +277,52 @@ impl Work<'_, '_> {
         Ok(Ok((now, key)))
     }
 
-    /// Writes a dead letter's event back at its place, if the log no longer has it.
+    /// Writes a dead letter's event back at its place, if the log no longer has it. The event names the delivery's
+    /// subscription, so that it stays for as long as the delivery is pending.
     fn put_back(&mut self, bus: BusId, letter: &DeadLetter) -> Result<(), Error> {
         let key = letter.delivery.key;
         let row = event_key(bus, key.position);
-        if self.tables.has(Table::Events, &row)? {
-            return Ok(());
-        }
-        let new = NewEvent {
-            event: letter.event.clone(),
-            lineage: letter.lineage,
-            // A replay's delivery is not the event's own.
-            subscriptions: (key.replay == 0)
-                .then_some(key.subscription)
-                .into_iter()
-                .collect(),
-            rules_version: 0,
+        // A replay's delivery is not the event's own.
+        let named = (key.replay == 0).then_some(key.subscription);
+        let there = self.tables.raw(Table::Events, &row)?;
+        let bytes_before = there.as_ref().map_or(0, Vec::len);
+        // A corrupt record is written anew from the copy.
+        let stored = there.as_ref().and_then(|record| {
+            let read = |from: &mut Reader<'_>| event::read_stored(from, key.position);
+            unseal(Table::Events, &row, record, read).ok()
+        });
+        let (new, accepted_at) = match stored {
+            None => {
+                let new = NewEvent {
+                    event: letter.event.clone(),
+                    lineage: letter.lineage,
+                    subscriptions: named.into_iter().collect(),
+                    rules_version: 0,
+                };
+                (new, letter.delivery.accepted_at)
+            }
+            Some(stored) => {
+                // Another dead letter may have brought it back, for itself alone.
+                let Some(named) = named.filter(|named| !stored.subscriptions.contains(named))
+                else {
+                    return Ok(());
+                };
+                let subscriptions = stored.subscriptions.into_iter().chain([named]);
+                let new = NewEvent {
+                    event: stored.event,
+                    lineage: stored.lineage,
+                    subscriptions: subscriptions.collect(),
+                    rules_version: stored.rules_version,
+                };
+                (new, stored.accepted_at)
+            }
         };
-        let accepted_at = letter.delivery.accepted_at;
         let bytes = self.tables.put_weighed(Table::Events, &row, |out| {
             event::write_stored(out, &new, accepted_at);
         })?;
         let counts = self.pending.counters.bus(&self.memory.counters, bus);
-        counts.events += 1;
-        counts.bytes += bytes as u64;
+        counts.events += u64::from(there.is_none());
+        counts.bytes = (counts.bytes + bytes as u64).saturating_sub(bytes_before as u64);
         Ok(())
     }
 

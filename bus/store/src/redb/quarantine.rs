@@ -360,7 +360,11 @@ impl Work<'_, '_> {
                     // No event ever had it: the key is not the one that was written.
                     return Ok(());
                 }
-                let accepted = stored.as_ref().map_or(now, |stored| stored.accepted_at);
+                // The age of a replay's delivery counts from when it was made, which nobody knows any more.
+                let accepted = stored
+                    .as_ref()
+                    .filter(|_| delivery.replay == 0)
+                    .map_or(now, |stored| stored.accepted_at);
                 let fence = FENCE.saturating_add(nth.saturating_mul(FENCES));
                 let again = fresh(delivery, accepted, fence);
                 if table == Table::Deliveries && stored.is_some() {

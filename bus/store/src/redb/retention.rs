@@ -14,7 +14,7 @@ use super::tables::{
     attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key, settled_of,
 };
 use crate::codec::delivery::Settled;
-use crate::codec::{Table, delivery, event, unseal};
+use crate::codec::{Table, delivery, event, is_intact, unseal};
 use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX};
 use crate::{Error, Expire, StepOutcome, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
@@ -107,7 +107,7 @@ impl Work<'_, '_> {
                 || self.has_live(Position(event.position), &event.subscriptions, &ended)?;
             if pending {
                 trimmed.kept += 1;
-                rows += 1;
+                rows += 1 + ended.len() + event.subscriptions.len();
                 continue;
             }
             rows += self.remove_event(bus, Position(event.position), event.bytes, &ended)?;
@@ -204,7 +204,10 @@ impl Work<'_, '_> {
                     delivery::read_settled(from, key)
                 });
                 let has_history = match read {
-                    Ok(Settled::Succeeded(row)) => row.delivery.attempts_made > 1,
+                    // The last attempt of a success stands in its own row.
+                    Ok(Settled::Succeeded(row)) => {
+                        row.delivery.attempts_made > u32::from(row.discarded.is_none())
+                    }
                     Ok(Settled::Expired) => false,
                     Err(_) => true,
                 };
@@ -279,8 +282,10 @@ impl Work<'_, '_> {
         loop {
             let mut next = None;
             self.tables
-                .scan_behind(Table::Deliveries, &after, |key, _| {
-                    next = delivery_of(key);
+                .scan_behind(Table::Deliveries, &after, |key, record| {
+                    // A key with a flipped bit would lead behind others.
+                    let intact = is_intact(Table::Deliveries, key, record);
+                    next = delivery_of(key).filter(|_| intact);
                     next.is_none()
                 })?;
             let Some(DeliveryKey {

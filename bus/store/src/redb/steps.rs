@@ -377,6 +377,11 @@ impl Work<'_, '_> {
                 return Ok(());
             }
         }
+        // Retention took it with its event.
+        let event = event_key(bus, key.position);
+        if key.position.0 < self.head(bus).floor && !self.tables.has(Table::Events, &event)? {
+            return Ok(());
+        }
         let corruption =
             CorruptRecord::new(Table::Deliveries, &delivery_key(key), quarantine::MISSING);
         self.corrupt.note(&corruption);
