@@ -236,6 +236,11 @@ fn compaction_makes_the_file_small_and_needs_a_bus_that_is_stopped() {
     let server = home.serve();
     assert_eq!(oldest(&server), first);
     assert_eq!(server.list("/v1/buses/default/events", "events"), rows);
+    // A replay can't bring back what was removed.
+    let answer = server.post("/v1/replays", "application/json", br#"{"from": 1}"#);
+    let problem = answer.expect(409).json();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(&format!("which is at {first}")), "{detail}");
 }
 
 /// A compaction that is killed at some moment leaves a store with all that it had.

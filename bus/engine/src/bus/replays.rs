@@ -177,7 +177,8 @@ impl Bus {
         from: Option<Border>,
         to: Option<Border>,
     ) -> Result<(Position, Position), Error> {
-        let (newest, oldest) = (self.pipeline.last_position(bus), self.oldest(bus));
+        let newest = self.pipeline.last_position(bus);
+        let oldest = self.oldest(bus).await?;
         let now = self.pipeline.clock().now();
         let of_time = |time: Timestamp| async move {
             self.read(move |store, cancel| log::before(store, cancel, bus, newest, time))
@@ -213,9 +214,9 @@ impl Bus {
         Ok((first, last))
     }
 
-    /// The oldest position of a bus. Nothing leaves the log yet; retention raises this.
-    fn oldest(&self, _bus: BusId) -> Position {
-        Position(1)
+    /// The position from which on retention has removed nothing of a bus.
+    async fn oldest(&self, bus: BusId) -> Result<Position, Error> {
+        self.read(move |store, _| Ok(store.floor(bus)?)).await
     }
 
     /// Moves a subscription: what is pending before the place is skipped, and what it got from there on and that is
@@ -314,7 +315,7 @@ impl Bus {
         let bus = subscription.bus;
         let newest = self.pipeline.last_position(bus);
         let position = match to {
-            SeekTo::Start => self.oldest(bus),
+            SeekTo::Start => self.oldest(bus).await?,
             SeekTo::End => Position(newest.0.saturating_add(1)),
             SeekTo::At(border) => match self.range(bus, Some(border), None).await {
                 Ok((first, _)) => first,

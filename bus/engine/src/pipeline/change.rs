@@ -20,8 +20,9 @@ use super::tasks::Executor;
 use super::{Pipeline, Secrets, read_error};
 use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{
-    BusConfig, Code, Digest, FunctionConfig, JobSpec, Name, Position, ReplayPurpose, ReplaySpec,
-    Revision, RuleConfig, StartPosition, Subscription, SubscriptionId, Target, Timestamp,
+    BusConfig, Code, Digest, FunctionConfig, Job, JobSpec, Name, Position, ReplayPurpose,
+    ReplaySpec, Revision, RuleConfig, StartPosition, Subscription, SubscriptionId, Target,
+    Timestamp,
 };
 use edgebus_store::{ApplyManifest, Catalog, Deploy, Page, StartJob, Step, StepOutcome};
 
@@ -236,7 +237,8 @@ impl Pipeline {
             known,
         };
         let (planned, step) = blocking(&self.context.executor, move || planning.plan(step)).await?;
-        let more: Vec<Step> = planned.replays.iter().cloned().collect();
+        let more: Vec<Step> = planned.replays.to_vec();
+        self.check_jobs(more.len())?;
         match self.writer.apply_with(step.clone(), more).await? {
             StepOutcome::Applied { .. } => {}
             StepOutcome::Denied(reason) => return Err(Error::new(Kind::Conflict, reason)),
@@ -249,6 +251,30 @@ impl Pipeline {
         }
         self.install(&last, planned, step);
         Ok(self.snapshot().version)
+    }
+
+    /// Whether so many more jobs can be made: a rule that starts in the past must not lose its start.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] if too many have not ended.
+    fn check_jobs(&self, more: usize) -> Result<(), Error> {
+        if more == 0 {
+            return Ok(());
+        }
+        let page = Page::forward(2 * Job::ENDED_KEPT, usize::MAX);
+        let jobs = self.store().jobs_page(None, page).map_err(read_error)?;
+        let unended = jobs.rows.iter().filter(|job| !job.state.has_ended());
+        let unended = unended.count();
+        if unended + more <= Job::UNENDED_MAX {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "{more} rules start in the past (`from`), which are as many jobs, and {unended} jobs have not ended; {} may be at one time",
+                Job::UNENDED_MAX
+            ),
+        ))
     }
 
     /// Replaces the active snapshot. The change is durable, so nothing here may fail.
@@ -403,15 +429,16 @@ impl Planning {
             let Some((_, bus)) = new.first().copied() else {
                 continue;
             };
+            let oldest = self.store.floor(bus).map_err(read_error)?;
             let first = match start {
                 StartPosition::Now => continue,
-                // Nothing leaves the log yet; retention raises this.
-                StartPosition::Earliest => Position(1),
+                StartPosition::Earliest => oldest,
                 StartPosition::Time(time) if *time > self.now => {
                     return Err(in_the_future(rule, *time));
                 }
                 StartPosition::Time(time) => {
-                    jobs::first_at(&*self.store, bus, *time).map_err(read_error)?
+                    let first = jobs::first_at(&*self.store, bus, *time).map_err(read_error)?;
+                    first.max(oldest)
                 }
             };
             let spec = JobSpec::Replay(ReplaySpec {

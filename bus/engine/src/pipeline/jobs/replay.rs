@@ -152,7 +152,7 @@ impl Replay {
             JobPlace::Event(event) => (event.position, None),
             JobPlace::Delivery(key) => {
                 let before = Position(key.position.0.saturating_sub(1));
-                (before, Some(key.subscription))
+                (before, Some(key))
             }
         };
         let mut portion = Portion {
@@ -172,7 +172,11 @@ impl Replay {
                     return Ok(portion);
                 }
                 for subscription in self.wanted(store, snapshot, stored)? {
-                    if behind.is_some_and(|behind| subscription <= behind) {
+                    // The event in whose midst the last step ended may be gone meanwhile.
+                    let done = |behind: DeliveryKey| {
+                        behind.position == stored.position && subscription <= behind.subscription
+                    };
+                    if behind.is_some_and(done) {
                         continue;
                     }
                     if portion.keys.len() >= budget.effects {
