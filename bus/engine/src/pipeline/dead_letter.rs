@@ -4,6 +4,8 @@
 //! transaction that makes the dead letter, or not at all; the dead letter is made in any case. Never here: the
 //! dead letter itself, and what can't be read back.
 
+use std::time::Duration;
+
 use super::context::Context;
 use super::matching;
 use super::scheduler::Job;
@@ -49,9 +51,11 @@ pub(super) fn published(
     }
 }
 
-/// The settlement without the event, which the store refused; `None` if it brought none.
-pub(super) fn without_event(
+/// The settlement after the store refused the event: without it, or with it matched anew where the rules changed
+/// meanwhile. `None` if it brought none.
+pub(super) fn after_refusal(
     context: &Context,
+    job: &Job,
     settle: &Settle,
     outcome: &StepOutcome,
 ) -> Option<Settle> {
@@ -62,6 +66,25 @@ pub(super) fn without_event(
     else {
         return None;
     };
+    if let StepOutcome::Denied(_) = outcome {
+        let mut ran = AttemptResult {
+            started_at: settle.attempt.started_at,
+            duration: Duration::from_micros(settle.attempt.duration_us),
+            output: settle.attempt.output.clone(),
+            outcome: settle.attempt.outcome.clone(),
+            spared: settle.spared,
+        };
+        let end = SettleEnd::Dead {
+            reason: *reason,
+            published: self::published(context, job, &mut ran, *reason),
+        };
+        let mut settle = Settle {
+            end,
+            ..settle.clone()
+        };
+        settle.attempt.output = ran.output;
+        return Some(settle);
+    }
     let why = match outcome {
         StepOutcome::Refused(DeadReason::HopLimit) => {
             "it went through too many functions and buses"

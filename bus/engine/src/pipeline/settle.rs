@@ -341,6 +341,18 @@ fn emitted_event(
     })
 }
 
+/// True if the settlement of a last attempt was denied for what it publishes, so that no further attempt is needed.
+pub(super) fn is_matched_anew(settle: &Settle, outcome: &StepOutcome) -> bool {
+    matches!(outcome, StepOutcome::Denied(_))
+        && matches!(
+            settle.end,
+            SettleEnd::Dead {
+                published: Some(_),
+                ..
+            }
+        )
+}
+
 /// The settlement in place of one that the store refused.
 pub(super) fn after_refusal(
     context: &Context,
@@ -348,7 +360,7 @@ pub(super) fn after_refusal(
     settle: Settle,
     outcome: &StepOutcome,
 ) -> Settle {
-    if let Some(settle) = dead_letter::without_event(context, &settle, outcome) {
+    if let Some(settle) = dead_letter::after_refusal(context, job, &settle, outcome) {
         return settle;
     }
     let mut ran = AttemptResult {

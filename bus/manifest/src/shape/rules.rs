@@ -235,7 +235,7 @@ pub(in super::super) const DEAD_LETTER: Shape = Shape {
             name: "bus",
             form: Form::Name("bus"),
             absent: Absent::Means("no bus: the dead letter is only kept"),
-            example: "failed",
+            example: "default",
             about: "Also publish the event on this bus when it becomes a dead letter, in the same transaction. The event has a new id, and the extensions `deadreason`, `deadmessage`, `deadattempts`, `deadsubscription`, `deadbus`, `deadposition` and `deadid` (the first id), so that rules of that bus can match them.",
         },
     ],

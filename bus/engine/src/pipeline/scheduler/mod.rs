@@ -366,7 +366,8 @@ impl Scheduling {
             }
             // Denied: an emitted event was matched for a rule that left meanwhile.
             StepOutcome::Conflict | StepOutcome::Denied(_)
-                if job.conflicts < settle::CONFLICTS_MAX =>
+                if job.conflicts < settle::CONFLICTS_MAX
+                    && !settle::is_matched_anew(&settle, &outcome) =>
             {
                 self.state.again(job, held);
             }
