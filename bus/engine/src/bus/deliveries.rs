@@ -3,14 +3,18 @@
 //!
 //! Never here: a change of any of them.
 
+mod newest;
+
 use std::sync::Arc;
 
-use super::{Bus, Cancel, DeliveryStage, DeliveryState, Page, ReadEnd, SubscriptionStatus, log};
+use super::{Bus, DeliveryStage, DeliveryState, Page, SubscriptionStatus, log};
 use crate::pipeline::{Letters, Situation, Snapshot};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{BusId, DeliveryKey, Position, Subscription, SubscriptionId, Timestamp};
 use edgebus_store::{self as store, Rows, Store};
+
+use newest::Newest;
 
 /// Bytes of rows after which a page is enough.
 const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -213,6 +217,7 @@ impl Bus {
             let mut newest = Newest {
                 rows: Vec::new(),
                 replay: replay.unwrap_or(0),
+                all: replay.is_none(),
                 before,
                 since,
                 letters,
@@ -233,6 +238,9 @@ impl Bus {
                     None => Position(0),
                 };
                 for reading in readings(stage) {
+                    if replay.is_none() && !matches!(reading, Reading::Settled(_)) {
+                        newest.read_replays((store, cancel), reading, id)?;
+                    }
                     newest.read((store, cancel), reading, id, (begin, end))?;
                 }
             }
@@ -496,107 +504,6 @@ fn rows(
     })
 }
 
-/// The newest of the wanted deliveries that were looked at: no more is held than is wanted, however many
-/// subscriptions there are, and whatever the rows weigh.
-struct Newest {
-    /// In the order in which their events were accepted.
-    rows: Vec<DeliveryState>,
-    /// 0 for live ones.
-    replay: u32,
-    before: Option<DeliveryPlace>,
-    since: Option<Timestamp>,
-    letters: Option<Arc<Letters>>,
-    count: usize,
-    /// What is older than all of the rows is not held.
-    full: bool,
-    /// Some wanted rows were let go.
-    dropped: bool,
-}
-
-impl Newest {
-    /// Looks at the live rows of a subscription, or at a replay's, in one stage whose positions are after the first and up to
-    /// the second of the range, newest first. Rows that are passed over cost time alone; reading ends where
-    /// all that follow are older than what is held, although times may be out of order.
-    fn read(
-        &mut self,
-        (store, cancel): (&dyn Store, &Cancel),
-        reading: Reading,
-        id: SubscriptionId,
-        (begin, end): (Position, Position),
-    ) -> Result<(), ReadEnd> {
-        let end = Position(end.0.saturating_add(1));
-        let mut from = of_replay(id, Some(self.replay), end);
-        loop {
-            cancel.check()?;
-            let page = store::Page::backward(ROWS_AT_ONCE, BYTES_AT_ONCE);
-            let page = rows(store, reading, id, Some(from), page)?;
-            let over = self.look(page.rows, begin, !matches!(reading, Reading::Settled(_)));
-            match page.next {
-                Some(next) if !over => from = next,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// Looks at rows of a subscription, newest first, that go on where the last ones ended. True if nothing
-    /// behind them is wanted. They are in the order of their keys if `by_key`, else of their positions.
-    fn look(&mut self, rows: Vec<DeliveryState>, begin: Position, by_key: bool) -> bool {
-        let mut over = false;
-        for state in rows {
-            let place = place_of(&state);
-            let other = place.1.replay != self.replay;
-            // By their keys a replay's rows stand together; else they are among those of their positions.
-            over = (by_key && other) || place.1.position <= begin;
-            if over {
-                break;
-            }
-            if other || !self.wants(place) {
-                continue;
-            }
-            over = self.is_over(place.0);
-            if !DeliveryFilter::selects(self.letters.as_deref(), &state) {
-                if over {
-                    break;
-                }
-                continue;
-            }
-            self.rows.push(state);
-            if over {
-                break;
-            }
-        }
-        self.keep_newest();
-        over
-    }
-
-    fn wants(&self, place: DeliveryPlace) -> bool {
-        self.before.is_none_or(|before| place < before)
-            && self.since.is_none_or(|since| place.0 >= since)
-    }
-
-    /// True where all rows with positions before one that was accepted then are older than what is held.
-    fn is_over(&self, accepted_at: Timestamp) -> bool {
-        let oldest = self.rows.first().filter(|_| self.full).map(place_of);
-        oldest.is_some_and(|(oldest, _)| accepted_at.plus_ms(log::DISORDER_MS) < oldest)
-    }
-
-    /// Puts the rows in order, and lets go of all but the newest.
-    fn keep_newest(&mut self) {
-        self.rows.sort_by_key(place_of);
-        let mut bytes = 0;
-        let kept = self.rows.iter().rev().take(self.count);
-        let kept = kept.take_while(|state| {
-            let fits = bytes < LAST_BYTES_MAX;
-            bytes += weight(state);
-            fits
-        });
-        let dropped = self.rows.len() - kept.count();
-        self.rows.drain(..dropped);
-        self.dropped |= dropped > 0;
-        self.full = self.dropped || self.rows.len() >= self.count || bytes >= LAST_BYTES_MAX;
-    }
-}
-
 /// Where a delivery stands among those of all buses.
 pub fn place_of(state: &DeliveryState) -> DeliveryPlace {
     let delivery = delivery_of(state);
@@ -645,6 +552,7 @@ mod tests {
             let mut newest = Newest {
                 rows: Vec::new(),
                 replay: 0,
+                all: false,
                 before,
                 since: None,
                 letters: None,
@@ -693,6 +601,7 @@ mod tests {
         let mut newest = Newest {
             rows: Vec::new(),
             replay: 0,
+            all: false,
             before: None,
             since: None,
             letters: None,
