@@ -62,7 +62,8 @@ fn with_removed(seen: &mut Seen, there: &[StoredEvent], store: &dyn Store) -> Ve
     seen.gone = log.keys().copied().collect();
     for stored in there {
         seen.gone.remove(&stored.position);
-        log.insert(stored.position, stored.clone());
+        // One that a redrive brought back names fewer subscriptions than the first.
+        log.entry(stored.position).or_insert_with(|| stored.clone());
     }
     log.into_values().collect()
 }
@@ -155,7 +156,10 @@ fn deliveries(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Sto
     // A replay's deliveries are named by no event. What a commit that failed asked for may be there or not.
     let asked: Vec<_> = seen.replays_asked.iter().copied().collect();
     for key in asked {
-        let made = seen.replayed.contains(&key);
+        // What was attempted was there, though its event has taken it along.
+        let told = seen.deliveries.get(&name(key));
+        let attempted = told.is_some_and(|told| !told.attempts.is_empty());
+        let made = seen.replayed.contains(&key) || attempted;
         if (made || !matches!(store.delivery(key), Ok(None)))
             && let Err(what) = delivery(plan, seen, store, key, &mut ends)
         {
@@ -205,14 +209,17 @@ fn delivery(
             let last = told.attempts.last();
             let failed = last.is_some_and(|last| last.1 == Some(false));
             // Of what a commit purged that nobody saw, the last attempt tells how it ended.
-            if !told.purged && !told.skipped && !(told.unsure && failed) {
+            let discarded = told.purged || told.skipped || (told.unsure && failed);
+            if !discarded {
                 ends.settled.insert(key);
             }
             return Ok(());
         }
         // It went with its event. A dead letter would be there.
         None if seen.gone.contains(&key.position) && (told.ended || seen.cut) => {
-            if told.purged || told.skipped || told.unsure {
+            let last = told.attempts.last();
+            let failed = last.is_some_and(|last| last.1 == Some(false));
+            if told.purged || told.skipped || (told.unsure && failed) {
                 return Ok(());
             }
             ends.settled.insert(key);

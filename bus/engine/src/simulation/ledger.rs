@@ -286,8 +286,10 @@ impl Seen {
     }
 
     fn keep(&mut self, events: Vec<StoredEvent>) {
-        let events = events.into_iter().map(|stored| (stored.position, stored));
-        self.removed.extend(events);
+        for stored in events {
+            // One that a redrive brought back names fewer subscriptions than the first.
+            self.removed.entry(stored.position).or_insert(stored);
+        }
     }
 
     /// Retention has raised the floor: what it has passed was old enough.
