@@ -36,12 +36,13 @@ pub struct ReplayRequest {
     #[schemars(range(min = 1))]
     pub to: Option<u64>,
     /// To the subscriptions of these rules alone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<Name>")]
-    pub rules: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Name>>", length(min = 1))]
+    pub rules: Option<Vec<String>>,
     /// To these subscriptions alone, by name or number; with `rules` to both.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub subscriptions: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub subscriptions: Option<Vec<String>>,
     /// Events of exactly this type alone.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,

@@ -134,8 +134,8 @@ async fn start(arguments: Start) -> Result<u8, Failure> {
         until,
         from,
         to,
-        rules: arguments.rules,
-        subscriptions: arguments.subscriptions,
+        rules: named(arguments.rules),
+        subscriptions: named(arguments.subscriptions),
         kind: arguments.kind,
         pattern,
         as_matched: arguments.as_matched,
@@ -193,6 +193,11 @@ pub(super) async fn began(
 }
 
 /// What a dry run tells.
+/// The list, unless it is empty: an empty one would be for nobody.
+fn named(list: Vec<String>) -> Option<Vec<String>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
 fn told(counted: &ReplayCount) -> String {
     let range = match counted.to < counted.from {
         true => "no events".to_owned(),

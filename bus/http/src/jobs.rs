@@ -103,8 +103,15 @@ fn id(call: &Call) -> Result<JobId, Problem> {
         .map_err(|()| Problem::input_error("", "a job's id is a whole number from 1 on", ""))
 }
 
-/// Reads a body.
+/// Reads a body, which is a JSON object. An array would be taken for one by its order.
 pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::input_error(
+            "",
+            "the body must be a JSON object",
+            "",
+        ));
+    }
     serde_json::from_slice(bytes)
         .map_err(|error| Problem::input_error("", format!("the body can't be read: {error}"), ""))
 }

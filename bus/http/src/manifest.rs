@@ -75,10 +75,15 @@ fn is_json(media_type: &[u8]) -> bool {
 }
 
 fn opened(bytes: &[u8]) -> Result<Application, Problem> {
-    let envelope: api::ManifestEnvelope = serde_json::from_slice(bytes).map_err(|error| {
+    let read = match bytes.trim_ascii_start().starts_with(b"{") {
+        true => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        // An array would be taken for an object by its order.
+        false => Err("the body must be a JSON object".to_owned()),
+    };
+    let envelope: api::ManifestEnvelope = read.map_err(|reason| {
         Problem::input_error(
             "",
-            error.to_string(),
+            reason,
             "write {\"manifest\": \"YAML\", \"components\": {\"NAME\": \"blake3:DIGEST\"}}, or send the YAML as application/yaml",
         )
     })?;

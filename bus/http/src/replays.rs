@@ -53,6 +53,18 @@ pub(super) async fn start(call: Call) -> Answer {
 
 /// The request with its names, times and pattern read.
 fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
+    for (list, pointer) in [
+        (&body.rules, "/rules"),
+        (&body.subscriptions, "/subscriptions"),
+    ] {
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Problem::input_error(
+                pointer,
+                "an empty list names nobody",
+                "leave it out for all, or name one",
+            ));
+        }
+    }
     let name = body.name.as_deref().map(Name::new).transpose();
     let name = name.map_err(|error| Problem::input_error("/name", error.to_string(), ""))?;
     let rate = match body.rate {
@@ -82,8 +94,8 @@ fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
         bus: body.bus.unwrap_or_else(|| DEFAULT_BUS.to_owned()),
         from: border((body.from, "from"), (body.since.as_deref(), "since"))?,
         to: border((body.to, "to"), (body.until.as_deref(), "until"))?,
-        rules: body.rules,
-        subscriptions: body.subscriptions,
+        rules: body.rules.unwrap_or_default(),
+        subscriptions: body.subscriptions.unwrap_or_default(),
         kind: body.kind,
         pattern,
         as_matched: body.as_matched,
