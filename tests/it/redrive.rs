@@ -23,6 +23,44 @@ fn ids(letters: &[Value]) -> Vec<&str> {
 /// What is dead after one attempt lives with two.
 const SECOND: &str = "until 2\ncount n\nemit other";
 
+/// Copies of dead letters, of some and of all.
+fn exports(home: &Home, server: &Server) {
+    let copies = told(server, &["dead-letters", "export", "--reason", "rejected"]).succeeds();
+    let copies: Vec<Value> = copies
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(ids(&copies), ["1-1", "1-4"]);
+    assert_eq!(copies[1]["event"]["data"]["n"], 7);
+    assert_eq!(copies[0]["attempts"][0]["message"], "no");
+    let file = home.data().with_file_name("dead.jsonl");
+    let words = ["dead-letters", "export", "--file", file.to_str().unwrap()];
+    assert!(
+        told(server, &words)
+            .succeeds()
+            .err
+            .contains("4 dead letters exported")
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
+}
+
+/// The two purges, as jobs.
+fn purges_are_listed(server: &Server) {
+    let jobs = told(server, &["jobs", "ls"]).succeeds().out;
+    let lines: Vec<&str> = jobs.lines().collect();
+    assert!(
+        lines[1].trim_start().starts_with('2') && lines[2].contains("100 %"),
+        "{jobs}"
+    );
+    assert!(
+        lines[1].contains("type again") && lines[2].contains("1-2 and 1 more"),
+        "{jobs}"
+    );
+    told(server, &["jobs", "pause", "2"]).fails(1, &["409", "it is done"]);
+    told(server, &["jobs", "get", "9"]).fails(1, &["404", "there is no job 9"]);
+}
+
 #[test]
 fn dead_letters_are_selected_shown_and_purged() {
     let home = Home::new(&manifest("timeout: 5s", "attempts: 1"));
@@ -94,24 +132,7 @@ fn dead_letters_are_selected_shown_and_purged() {
         (&json!(3), &json!(true))
     );
 
-    let copies = told(&server, &["dead-letters", "export", "--reason", "rejected"]).succeeds();
-    let copies: Vec<Value> = copies
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(ids(&copies), ["1-1", "1-4"]);
-    assert_eq!(copies[1]["event"]["data"]["n"], 7);
-    assert_eq!(copies[0]["attempts"][0]["message"], "no");
-    let file = home.data().with_file_name("dead.jsonl");
-    let words = ["dead-letters", "export", "--file", file.to_str().unwrap()];
-    assert!(
-        told(&server, &words)
-            .succeeds()
-            .err
-            .contains("4 dead letters exported")
-    );
-    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 4);
+    exports(&home, &server);
 
     let purged = told(&server, &["dead-letters", "purge", "1-2", "1-9", "--wait"])
         .succeeds()
@@ -136,18 +157,7 @@ fn dead_letters_are_selected_shown_and_purged() {
     told(&server, &["jobs", "get", "2", "--wait"]).succeeds();
     assert_eq!(ids(&dead(&server)), ["1-1", "1-3"]);
 
-    let jobs = told(&server, &["jobs", "ls"]).succeeds().out;
-    let lines: Vec<&str> = jobs.lines().collect();
-    assert!(
-        lines[1].trim_start().starts_with('2') && lines[2].contains("100 %"),
-        "{jobs}"
-    );
-    assert!(
-        lines[1].contains("type again") && lines[2].contains("1-2 and 1 more"),
-        "{jobs}"
-    );
-    told(&server, &["jobs", "pause", "2"]).fails(1, &["409", "it is done"]);
-    told(&server, &["jobs", "get", "9"]).fails(1, &["404", "there is no job 9"]);
+    purges_are_listed(&server);
     // The store is whole, with what was purged and what is left.
     assert!(server.stop().success());
     let data = home.data();

@@ -289,12 +289,7 @@ impl Attempt<'_> {
             }
             Line::Keys(prefix) => {
                 let keys = state.keys(prefix.as_bytes(), None, 10).await;
-                let keys = keys.map_err(refused)?;
-                let keys: Vec<_> = keys
-                    .iter()
-                    .map(|key| String::from_utf8_lossy(key))
-                    .collect();
-                self.log(&keys.join(" "));
+                self.log(&joined(&keys.map_err(refused)?));
             }
             Line::Mark(prefix) => {
                 let key = format!("{prefix}{}", context.position);
@@ -407,6 +402,15 @@ fn refused(error: ServiceError) -> Outcome {
         ServiceError::Host(message) => Outcome::Host { message },
         ServiceError::Conflict => Outcome::Conflict,
     }
+}
+
+/// Keys in one line.
+fn joined(keys: &[Vec<u8>]) -> String {
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| String::from_utf8_lossy(key))
+        .collect();
+    keys.join(" ")
 }
 
 #[cfg(test)]
