@@ -291,7 +291,7 @@ fn number(name: &str) -> Option<u64> {
 /// time.
 #[test]
 fn under_load_the_file_stops_growing() {
-    let seconds = number("EDGEBUS_SOAK_SECONDS").unwrap_or(6);
+    let seconds = number("EDGEBUS_SOAK_SECONDS").unwrap_or(10);
     let rate = number("EDGEBUS_SOAK_RATE").unwrap_or(500);
     let age = number("EDGEBUS_SOAK_AGE_SECONDS").unwrap_or(2);
     let home = Home::new(&manifest(&format!("{{ age: {age}s }}"), ""));
@@ -315,8 +315,8 @@ fn under_load_the_file_stops_growing() {
         println!("{second} s: {} KiB, {there} events", length() >> 10);
         lengths.push((length(), there));
     }
-    // The bus keeps a second more, or little more.
-    let most = (age + 3) * rate;
+    // The bus keeps a second more, and some on a machine that does other work besides.
+    let most = (age + 5) * rate;
     let (_, there) = lengths[lengths.len() - 1];
     assert!(there <= most, "{there} events are kept, of {most}");
     let settled = usize::try_from(age * 3).unwrap().min(lengths.len() / 2);
