@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use super::RedbStore;
 use super::steps::Work;
-use super::tables::{ReadTx, attempt_key, delivery_key, due_key, event_key, settled_key, stages};
+use super::tables::{ReadTx, delivery_key, due_key, event_key, settled_key, stages};
 use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
@@ -357,20 +357,11 @@ impl Work<'_, '_> {
     }
 
     /// Takes a dead letter and its attempts out.
-    fn forget_letter(&mut self, key: DeliveryKey) -> Result<(), Error> {
+    pub(super) fn forget_letter(&mut self, key: DeliveryKey) -> Result<(), Error> {
         self.tables.remove(Table::DeadLetters, &delivery_key(key))?;
         let counts = self.counts(key.subscription);
         counts.dead = counts.dead.saturating_sub(1);
-        let (from, to) = (attempt_key(key, 0), attempt_key(key, u32::MAX));
-        let mut places: Vec<Vec<u8>> = Vec::new();
-        self.tables.scan(Table::Attempts, &from, &to, |place, _| {
-            places.push(place.to_vec());
-            true
-        })?;
-        for place in places {
-            self.tables.remove(Table::Attempts, &place)?;
-        }
-        Ok(())
+        self.remove_attempts(key).map(|_| ())
     }
 
     /// Counts what became of a delivery that a job made pending.
@@ -407,7 +398,7 @@ impl RedbStore {
         })
     }
 
-    fn add_results(&self, rows: &ReadTx, job: &mut Job) -> Result<usize, Error> {
+    fn add_results(&self, rows: &ReadTx, job: &mut Job) -> Result<(), Error> {
         let key = results_key(job.id);
         if let Some(row) = rows.get(Table::Jobs, &key, codec::read_results)? {
             match row {
@@ -415,7 +406,7 @@ impl RedbStore {
                 Err(corruption) => self.corrupt.note(&corruption),
             }
         }
-        Ok(0)
+        Ok(())
     }
 
     /// A page of jobs.

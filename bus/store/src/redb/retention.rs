@@ -335,7 +335,7 @@ impl Work<'_, '_> {
     }
 
     /// Removes the attempts of a delivery that stand in rows of their own.
-    fn remove_attempts(&mut self, key: DeliveryKey) -> Result<usize, Error> {
+    pub(super) fn remove_attempts(&mut self, key: DeliveryKey) -> Result<usize, Error> {
         let (from, to) = (attempt_key(key, 0), attempt_key(key, u32::MAX));
         let mut places: Vec<[u8; 20]> = Vec::new();
         self.tables.scan(Table::Attempts, &from, &to, |place, _| {
@@ -421,10 +421,7 @@ impl Work<'_, '_> {
             let Some(bus) = known.map(|known| known.bus) else {
                 continue;
             };
-            self.tables.remove(Table::DeadLetters, &row)?;
-            self.remove_attempts(*key)?;
-            let counts = self.counts(key.subscription);
-            counts.dead = counts.dead.saturating_sub(1);
+            self.forget_letter(*key)?;
             if self
                 .tables
                 .has(Table::Events, &event_key(bus, key.position))?
