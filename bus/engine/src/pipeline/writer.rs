@@ -173,7 +173,8 @@ impl Writer {
             held: bytes,
         };
         let step = Step::Append(append);
-        self.send(step, weight, Reply::Publish(reply)).await?;
+        self.send(step, Vec::new(), weight, Reply::Publish(reply))
+            .await?;
         answer.await.unwrap_or_else(|_| Err(unknown().into()))
     }
 
@@ -282,11 +283,7 @@ impl Writer {
         Ok((room, place))
     }
 
-    async fn send(&self, step: Step, weight: Weight, reply: Reply) -> Result<(), Error> {
-        self.send_with(step, Vec::new(), weight, reply).await
-    }
-
-    async fn send_with(
+    async fn send(
         &self,
         step: Step,
         more: Vec<Step>,
@@ -320,7 +317,8 @@ impl Writer {
             written: bytes,
             held: size_of_val(step.effects.as_slice()),
         };
-        self.outcome(Step::Advance(Box::new(step)), weight).await
+        let step = Step::Advance(Box::new(step));
+        self.outcome(step, Vec::new(), weight).await
     }
 
     /// Applies one step and returns its outcome, after the flush.
@@ -328,15 +326,7 @@ impl Writer {
     /// # Errors
     /// [`Kind::Unknown`] when the commit failed, [`Kind::Unavailable`] when the writer has stopped.
     pub(super) async fn apply(&self, step: Step) -> Result<StepOutcome, Error> {
-        let bytes = match &step {
-            Step::Change(change) => change.component_bytes(),
-            _ => 0,
-        };
-        let weight = Weight {
-            written: bytes,
-            held: bytes,
-        };
-        self.outcome(step, weight).await
+        self.apply_with(step, Vec::new()).await
     }
 
     /// The same, with further steps behind it in the same transaction. They see what it did, and what comes of them
@@ -357,15 +347,17 @@ impl Writer {
             written: bytes,
             held: bytes,
         };
-        let (reply, answer) = oneshot::channel();
-        let reply = Reply::Outcome(reply);
-        self.send_with(step, more, weight, reply).await?;
-        answer.await.unwrap_or_else(|_| Err(unknown()))
+        self.outcome(step, more, weight).await
     }
 
-    async fn outcome(&self, step: Step, weight: Weight) -> Result<StepOutcome, Error> {
+    async fn outcome(
+        &self,
+        step: Step,
+        more: Vec<Step>,
+        weight: Weight,
+    ) -> Result<StepOutcome, Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(step, weight, Reply::Outcome(reply)).await?;
+        self.send(step, more, weight, Reply::Outcome(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
