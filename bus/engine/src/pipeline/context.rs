@@ -4,7 +4,7 @@
 //! Never here: a stage, a queue, or a way to change the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -112,6 +112,8 @@ pub(super) struct Context {
     pub(super) snapshot: ArcSwap<Snapshot>,
     /// The store's secret, from which the keys that guests see are made.
     secret: [u8; 32],
+    /// Commits of this process: what was read before the last of them may be another now.
+    pub(super) commits: AtomicU64,
     /// The last position of each bus, for those that wait for events. A plain mutex around a small map.
     positions: Mutex<HashMap<BusId, watch::Sender<Position>>>,
 }
@@ -136,6 +138,7 @@ impl Context {
             foreground,
             snapshot: ArcSwap::from_pointee(snapshot),
             secret,
+            commits: AtomicU64::new(0),
             positions: Mutex::new(HashMap::new()),
         })
     }

@@ -1,6 +1,7 @@
 //! Retention: removes the oldest events of each bus, and dead letters, when they are kept no longer.
 //!
-//! Once a second it looks at the oldest event of each bus and at what its log weighs. Buses from which something is to be
+//! Once a second it looks at the oldest event of each bus and at what its log weighs, if anything was written since or is
+//! too old by now. Buses from which something is to be
 //! removed take turns, a bounded step each; after a step nothing is removed for as long as the step took, so
 //! that publishes and settlements have at least half of the writer's time. Steps grow while there is more to
 //! remove. Time during which the machine was off, or the clock was put ahead, makes nothing older. It goes on
@@ -15,6 +16,7 @@ mod sweep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -59,7 +61,7 @@ pub struct Holdings {
     /// A plain lock, held for a copy.
     buses: Mutex<BTreeMap<BusId, Kept>>,
     /// Dead letters that were removed.
-    dead_letters: std::sync::atomic::AtomicU64,
+    dead_letters: AtomicU64,
 }
 
 impl Holdings {
@@ -73,12 +75,13 @@ impl Holdings {
         self.buses().get(&bus).copied().unwrap_or_default()
     }
 
-    fn looked(&self, bus: BusId, look: &Look) {
+    fn looked(&self, bus: BusId, look: &Kept) {
         let mut buses = self.buses();
         let kept = buses.entry(bus).or_default();
-        kept.floor = look.floor;
-        kept.oldest = look.oldest;
-        kept.counts = look.counts;
+        *kept = Kept {
+            removed: kept.removed,
+            ..*look
+        };
     }
 
     fn removed(&self, bus: BusId, trimmed: &Trimmed) -> bool {
@@ -137,7 +140,7 @@ impl Holdings {
             }
         }
         let name = "edgebus_retention_dead_letters_removed_total";
-        let dead = self.dead_letters.load(std::sync::atomic::Ordering::Relaxed);
+        let dead = self.dead_letters.load(Ordering::Relaxed);
         let _ = writeln!(
             text,
             "# HELP {name} Dead letters that retention removed.\n# TYPE {name} counter\n{name} {dead}"
@@ -146,29 +149,21 @@ impl Holdings {
     }
 
     fn removed_dead(&self, count: u64) {
-        self.dead_letters
-            .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        self.dead_letters.fetch_add(count, Ordering::Relaxed);
     }
 }
 
-/// What a look at a bus saw.
-struct Look {
-    floor: Position,
-    oldest: Option<Timestamp>,
-    counts: BusCounts,
-}
-
-impl Look {
-    fn at(store: &dyn Store, bus: BusId) -> Result<Self, Error> {
-        let floor = store.floor(bus)?;
-        let before = Position(floor.0.saturating_sub(1));
-        let page = store.events_page(bus, before, Page::one())?;
-        Ok(Self {
-            floor,
-            oldest: page.rows.first().map(|stored| stored.accepted_at),
-            counts: store.bus_counts(bus)?,
-        })
-    }
+/// What a bus holds now.
+fn look(store: &dyn Store, bus: BusId) -> Result<Kept, Error> {
+    let floor = store.floor(bus)?;
+    let before = Position(floor.0.saturating_sub(1));
+    let page = store.events_page(bus, before, Page::one())?;
+    Ok(Kept {
+        floor,
+        oldest: page.rows.first().map(|stored| stored.accepted_at),
+        counts: store.bus_counts(bus)?,
+        removed: BusCounts::default(),
+    })
 }
 
 /// Events that were accepted before this time are kept no longer; 0 if all are.
@@ -186,7 +181,7 @@ fn accepted_before(clock: &Clock, age_ms: u64) -> Timestamp {
 }
 
 /// True if something of the bus is to be removed.
-fn is_due(clock: &Clock, config: &BusConfig, look: &Look) -> bool {
+fn is_due(clock: &Clock, config: &BusConfig, look: &Kept) -> bool {
     let before = accepted_before(clock, config.retention_age_ms);
     // A log that is too large although the floor is at its end holds nothing but what is pending.
     look.oldest
@@ -206,7 +201,7 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
     let Some(clock) = weak.upgrade().map(|pipeline| pipeline.clock().clone()) else {
         return;
     };
-    let (mut sweep, mut told) = (Sweep::default(), false);
+    let (mut sweep, mut told, mut seen) = (Sweep::default(), false, None);
     let mut ticker = clock.ticker(LOOK_EVERY);
     loop {
         ticker.tick().await;
@@ -226,7 +221,7 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
                 tracing::info!("the bus {} keeps {kept}", bus.name);
             }
         }
-        if let Ended::Stopped = pipeline.retain().await {
+        if let Ended::Stopped = pipeline.retain(&mut seen).await {
             return;
         }
         if let Ended::Stopped = sweep.turn(&pipeline).await {
@@ -236,9 +231,17 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
 }
 
 impl Pipeline {
-    /// Removes from all buses what is kept no longer, or a good part of it.
-    async fn retain(&self) -> Ended {
+    /// Removes from all buses what is kept no longer, or a good part of it. `seen` is how many commits there were at
+    /// the last look.
+    async fn retain(&self, seen: &mut Option<u64>) -> Ended {
         let snapshot = self.snapshot();
+        let commits = self.context.commits.load(Ordering::SeqCst);
+        let mut buses = snapshot.buses.values();
+        if *seen == Some(commits)
+            && !buses.any(|bus| is_due(self.clock(), &bus.config, &self.holdings.of(bus.id)))
+        {
+            return Ended::Done;
+        }
         let (store, ids) = (
             self.store().clone(),
             snapshot
@@ -248,8 +251,8 @@ impl Pipeline {
                 .collect::<Vec<_>>(),
         );
         let looks = self.context.executor.blocking(move || {
-            let look = |id| Ok((id, Look::at(&*store, id)?));
-            ids.into_iter().map(look).collect::<Result<Vec<_>, Error>>()
+            let of = |id| Ok((id, look(&*store, id)?));
+            ids.into_iter().map(of).collect::<Result<Vec<_>, Error>>()
         });
         let looks = match looks.await {
             Ok(Ok(looks)) => looks,
@@ -260,6 +263,7 @@ impl Pipeline {
             }
             Err(_) => return Ended::Stopped,
         };
+        *seen = Some(commits);
         let mut turns = VecDeque::new();
         for (id, look) in &looks {
             self.holdings.looked(*id, look);

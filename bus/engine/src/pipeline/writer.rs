@@ -6,6 +6,7 @@
 //! with status 74 to recover at the next start. [`Step::MarkClean`] is the last step of an orderly stop. Never here: matching, waiting for a guest.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -401,6 +402,7 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
         match done {
             Ok(outcomes) => {
                 let took = since(began);
+                context.commits.fetch_add(1, Ordering::SeqCst);
                 let overlay = &context.newest.overlay;
                 overlay.ended(state_writes(&steps, &outcomes));
                 telemetry.count_commit(steps.len(), waited, took, inboxes.len());
