@@ -7,9 +7,8 @@
 use std::time::Duration;
 
 use super::context::Context;
-use super::matching;
 use super::scheduler::Job;
-use super::settle::{AttemptResult, add_line};
+use super::settle::{AttemptResult, add_line, caused};
 use super::snapshot::Snapshot;
 use edgebus_model::{Attribute, BusId, DeadReason, Event, Name, Subscription};
 use edgebus_store::{NewEvent, Settle, SettleEnd, StepOutcome};
@@ -124,18 +123,7 @@ fn make(
     let origin = snapshot.bus(job.bus).map_or("?", |bus| &bus.name);
     let event = event(context, job, subscription, origin, ran, reason);
     event.check_bounds().map_err(|found| found.to_string())?;
-    let matched = matching::subscriptions(bus, &event).map_err(|found| found.to_string())?;
-    if let Some(reason) = matched.too_many() {
-        return Err(reason);
-    }
-    context.telemetry.count_filters(matched.used_up);
-    let new = NewEvent {
-        event: event.into(),
-        lineage: job.lineage.child(job.bus, job.key.position, job.key),
-        subscriptions: matched.subscriptions,
-        rules_version: snapshot.version,
-    };
-    Ok((bus.id, new))
+    caused(context, snapshot, bus, job, event)
 }
 
 fn event(

@@ -9,7 +9,7 @@ use super::dead_letter;
 use super::matching;
 use super::reading::Reading;
 use super::scheduler::Job;
-use super::snapshot::Snapshot;
+use super::snapshot::{BusRules, Snapshot};
 use super::target::Left;
 use edgebus_model::{
     Attempt, AttemptEnd, Attribute, BusId, Data, DeadReason, Event, Name, Next, Outcome,
@@ -251,23 +251,35 @@ pub(super) fn emits(
             made.malformed
                 .get_or_insert_with(|| told(found.to_string()));
         }
-        let matched =
-            matching::subscriptions(bus, &event).map_err(|found| error(found.to_string()))?;
-        if let Some(reason) = matched.too_many() {
-            return Err(error(reason));
-        }
-        context.telemetry.count_filters(matched.used_up);
-        made.events.push((
-            bus.id,
-            NewEvent {
-                event: event.into(),
-                lineage: job.lineage.child(job.bus, job.key.position, job.key),
-                subscriptions: matched.subscriptions,
-                rules_version: snapshot.version,
-            },
-        ));
+        let caused = caused(context, snapshot, bus, job, event);
+        made.events.push(caused.map_err(&error)?);
     }
     Ok(made)
+}
+
+/// An event that the job's one has caused, on its way to a bus, with who gets it.
+///
+/// # Errors
+/// Why nobody can be found who gets it, in words.
+pub(super) fn caused(
+    context: &Context,
+    snapshot: &Snapshot,
+    bus: &BusRules,
+    job: &Job,
+    event: Event,
+) -> Result<(BusId, NewEvent), String> {
+    let matched = matching::subscriptions(bus, &event).map_err(|found| found.to_string())?;
+    if let Some(reason) = matched.too_many() {
+        return Err(reason);
+    }
+    context.telemetry.count_filters(matched.used_up);
+    let new = NewEvent {
+        event: event.into(),
+        lineage: job.lineage.child(job.bus, job.key.position, job.key),
+        subscriptions: matched.subscriptions,
+        rules_version: snapshot.version,
+    };
+    Ok((bus.id, new))
 }
 
 fn emitted_event(
