@@ -108,14 +108,18 @@ impl FunctionQueue {
         self.replaying.len() < (places - kept) as usize
     }
 
-    /// Lets a queue with deliveries in memory stand in its ring, at the end.
-    pub(super) fn line_up(&mut self, id: QueueId) {
-        let ring = if id.replayed {
+    /// The ring that a queue stands in.
+    fn ring_of(&mut self, id: QueueId) -> &mut VecDeque<QueueId> {
+        if id.replayed {
             &mut self.replays
         } else {
             &mut self.ring
-        };
-        ring.push_back(id);
+        }
+    }
+
+    /// Lets a queue with deliveries in memory stand in its ring, at the end.
+    pub(super) fn line_up(&mut self, id: QueueId) {
+        self.ring_of(id).push_back(id);
     }
 
     /// Takes a queue out of its ring.
@@ -123,12 +127,7 @@ impl FunctionQueue {
         if self.ring.front() == Some(&id) {
             self.run_left = 0;
         }
-        let ring = if id.replayed {
-            &mut self.replays
-        } else {
-            &mut self.ring
-        };
-        ring.retain(|own| *own != id);
+        self.ring_of(id).retain(|own| *own != id);
     }
 
     /// True if no queue has a delivery whose attempt could begin.
