@@ -57,29 +57,22 @@ impl DeliveryFilter {
         &self,
         snapshot: &Snapshot,
     ) -> Result<Vec<(SubscriptionId, BusId)>, Error> {
-        let none = |what: &str, name: &str, route: &str| {
-            let name = name.escape_debug();
-            Error::new(
-                Kind::NotFound,
-                format!("there is no {what} `{name}`; GET /v1/{route} lists them"),
-            )
-        };
         let all = || snapshot.subscriptions.values();
         if let Some(name) = &self.function
             && !snapshot.functions.contains_key(name.as_str())
             && !all().any(|own| goes_to(own, name))
         {
-            return Err(none("function", name, "functions"));
+            return Err(not_found("function", name, "functions"));
         }
         if let Some(name) = &self.rule
             && !all().any(|own| own.rule.as_str() == name)
         {
-            return Err(none("rule", name, "rules"));
+            return Err(not_found("rule", name, "rules"));
         }
         if let Some(text) = &self.subscription
             && !all().any(|own| is_called(own, text))
         {
-            return Err(none("subscription", text, "subscriptions"));
+            return Err(not_found("subscription", text, "subscriptions"));
         }
         let mut wanted: Vec<_> = all()
             .filter(|own| self.wants(own))
@@ -114,6 +107,13 @@ impl DeliveryFilter {
 }
 
 /// True if its target is the function of this name.
+/// There is nothing of this name; the route lists what there is.
+pub(super) fn not_found(what: &str, name: &str, route: &str) -> Error {
+    let name = name.escape_debug();
+    let message = format!("there is no {what} `{name}`; GET /v1/{route} lists them");
+    Error::new(Kind::NotFound, message)
+}
+
 fn goes_to(own: &Subscription, name: &str) -> bool {
     let function = own.target.to.function();
     function.is_some_and(|function| function.as_str() == name)

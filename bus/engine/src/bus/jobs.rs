@@ -125,9 +125,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::start_letter_job`].
     pub fn letters_of(&self, filter: &LetterFilter) -> Result<DeliveryFilter, Error> {
-        let selection = self.selection(filter)?;
-        let letters = Letters::new(selection);
-        let letters = letters.map_err(|reason| Error::new(Kind::Invalid, reason))?;
+        let letters = compiled(&self.selection(filter)?)?;
         Ok(DeliveryFilter {
             letters: Selected(Some(Arc::new(letters))),
             ..filter.of.clone()
@@ -147,7 +145,7 @@ impl Bus {
     ) -> Result<Job, Error> {
         let selection = self.selection(filter)?;
         // Its first step would fail otherwise.
-        Letters::new(selection.clone()).map_err(|reason| Error::new(Kind::Invalid, reason))?;
+        compiled(&selection)?;
         let of = self.estimate(&selection).await?;
         let spec = match what {
             LetterJob::Redrive => JobSpec::Redrive(selection),
@@ -186,16 +184,8 @@ impl Bus {
         shown: usize,
     ) -> Result<Preview, Error> {
         let selection = self.selection(filter)?;
-        let letters =
-            Letters::new(selection.clone()).map_err(|reason| Error::new(Kind::Invalid, reason))?;
-        let subscriptions = if selection.subscriptions.is_empty() {
-            let snapshot = self.snapshot();
-            let mut all: Vec<_> = snapshot.subscriptions.values().map(|own| own.id).collect();
-            all.sort_unstable();
-            all
-        } else {
-            selection.subscriptions.clone()
-        };
+        let letters = compiled(&selection)?;
+        let subscriptions = letters.subscriptions(&self.snapshot());
         let until = self.pipeline.clock().now();
         self.read(move |store, cancel| {
             let mut seeing = Seeing {
@@ -300,6 +290,11 @@ impl Bus {
             })
             .collect()
     }
+}
+
+/// The selection, whose pattern can be read.
+fn compiled(selection: &LetterSelection) -> Result<Letters, Error> {
+    Letters::new(selection.clone()).map_err(|reason| Error::new(Kind::Invalid, reason))
 }
 
 /// A preview that is being made.

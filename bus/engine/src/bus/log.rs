@@ -7,7 +7,7 @@ use std::sync::Arc;
 use edgebus_rules::RuleIndex;
 
 use super::{Bus, Cancel, ReadEnd, StoredEvent};
-use crate::pipeline;
+use crate::pipeline::{self, last_before};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{BusId, Position, Timestamp};
@@ -286,7 +286,7 @@ fn page(
     Ok(page)
 }
 
-/// The last position whose event was accepted before `since`, by bisection: positions have no gaps.
+/// The last position whose event was accepted before `since`.
 pub(super) fn before(
     store: &dyn Store,
     cancel: &Cancel,
@@ -294,18 +294,7 @@ pub(super) fn before(
     newest: Position,
     since: Timestamp,
 ) -> Result<Position, ReadEnd> {
-    let (mut low, mut high) = (0, newest.0);
-    while low < high {
-        cancel.check()?;
-        let middle = low + (high - low) / 2;
-        // A corrupt record is passed over, so the event may be a later one.
-        let next = store.events_page(bus, Position(middle), Page::one())?;
-        match next.rows.first() {
-            Some(stored) if stored.accepted_at < since => low = stored.position.0.min(high),
-            _ => high = middle,
-        }
-    }
-    Ok(Position(low))
+    last_before(store, (bus, newest), since, || Ok(cancel.check()?))
 }
 
 /// The newest wanted events before `from`, oldest first, and where to go on.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::deliveries::{is_called, not_found};
 use super::{Bus, Cancel, ReadEnd, log};
 use crate::pipeline::{Budget, Replay, Snapshot};
 use edgebus_model::error::{Error, InputError, Kind};
@@ -108,12 +109,6 @@ pub struct SeekCount {
     pub replayed: u64,
     /// True if there was no time for all.
     pub more: bool,
-}
-
-fn not_found(what: &str, name: &str, route: &str) -> Error {
-    let name = name.escape_debug();
-    let message = format!("there is no {what} `{name}`; GET /v1/{route} lists them");
-    Error::new(Kind::NotFound, message)
 }
 
 fn wrong(pointer: &str, reason: String, remedy: &str) -> Error {
@@ -310,7 +305,7 @@ impl Bus {
     async fn place(&self, name: &str, to: SeekTo) -> Result<(Subscription, Position), Error> {
         let snapshot = self.snapshot();
         let mut all = snapshot.subscriptions.values().filter(|own| own.active);
-        let found = all.find(|own| super::deliveries::is_called(own, name));
+        let found = all.find(|own| is_called(own, name));
         let subscription = found.ok_or_else(|| not_found("subscription", name, "subscriptions"))?;
         let bus = subscription.bus;
         let newest = self.pipeline.last_position(bus);
@@ -382,7 +377,7 @@ fn chosen(
         }
     }
     for name in &asked.subscriptions {
-        let found = all().find(|own| super::deliveries::is_called(own, name));
+        let found = all().find(|own| is_called(own, name));
         let found = found
             .ok_or_else(|| not_found("active subscription of this bus", name, "subscriptions"))?;
         chosen.push(found.id);

@@ -429,16 +429,24 @@ impl Planning {
             let Some((_, bus)) = new.first().copied() else {
                 continue;
             };
-            let oldest = self.store.floor(bus).map_err(read_error)?;
-            let first = match start {
+            let since = match start {
                 StartPosition::Now => continue,
-                StartPosition::Earliest => oldest,
                 StartPosition::Time(time) if *time > self.now => {
                     return Err(in_the_future(rule, *time));
                 }
-                StartPosition::Time(time) => {
-                    let first = jobs::first_at(&*self.store, bus, *time).map_err(read_error)?;
-                    first.max(oldest)
+                StartPosition::Earliest => None,
+                StartPosition::Time(time) => Some(*time),
+            };
+            let oldest = self.store.floor(bus).map_err(read_error)?;
+            let page = Page::backward(1, usize::MAX);
+            let newest = self.store.events_page(bus, Position(u64::MAX), page);
+            let newest = newest.map_err(read_error)?.rows.pop();
+            let newest = newest.map_or(Position(0), |newest| newest.position);
+            let first = match since {
+                None => oldest,
+                Some(since) => {
+                    let before = jobs::last_before(&*self.store, (bus, newest), since, || Ok(()));
+                    Position(before.map_err(read_error)?.0 + 1).max(oldest)
                 }
             };
             let spec = JobSpec::Replay(ReplaySpec {
@@ -452,15 +460,10 @@ impl Planning {
                 pattern: None,
                 as_matched: false,
             });
-            let newest =
-                self.store
-                    .events_page(bus, Position(u64::MAX), Page::backward(1, usize::MAX));
-            let newest = newest.map_err(read_error)?.rows.pop();
-            let of = newest.map_or(0, |newest| newest.position.0);
             replays.push(Step::StartJob(Box::new(StartJob {
                 spec,
                 rate: None,
-                of: of.saturating_add(1).saturating_sub(first.0),
+                of: newest.0.saturating_add(1).saturating_sub(first.0),
                 now: self.now,
             })));
         }

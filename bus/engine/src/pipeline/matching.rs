@@ -15,7 +15,7 @@ use edgebus_rules::{
 
 use super::snapshot::BusRules;
 use crate::work_limiter::{Denied, WorkLimiter};
-use edgebus_manifest::view::View;
+use edgebus_manifest::view::{View, parse_pattern};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::SUBSCRIPTIONS_OF_EVENT_MAX;
 use edgebus_model::{Event, SubscriptionId};
@@ -226,6 +226,20 @@ fn filtered(
         }
     }
     Ok(matched)
+}
+
+/// The pattern of a job, compiled; `None` for none.
+///
+/// # Errors
+/// Why it can't be read, in words.
+pub(super) fn compiled(pattern: Option<&String>) -> Result<Option<RuleIndex<()>>, String> {
+    let parsed = pattern.map(|text| parse_pattern(text)).transpose();
+    let parsed = parsed.map_err(|errors| {
+        let first = errors.first();
+        let reason = first.map_or("", |error| error.reason.as_str());
+        format!("the pattern can't be read: {reason}")
+    })?;
+    Ok(parsed.map(|pattern| [((), pattern)].into_iter().collect()))
 }
 
 /// Whether one of `patterns` matches `event`, which is in the log: so its data were checked when it came.

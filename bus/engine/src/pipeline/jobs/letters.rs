@@ -6,8 +6,8 @@ use edgebus_rules::RuleIndex;
 
 use super::super::context::Context;
 use super::super::matching;
+use super::super::snapshot::Snapshot;
 use super::{Budget, Moved, ended};
-use edgebus_manifest::view;
 use edgebus_model::{
     DeadLetter, DeliveryKey, Job, JobPlace, JobSpec, LetterSelection, Position, SkipReason,
     Skipped, SubscriptionId, Timestamp,
@@ -27,17 +27,7 @@ impl Letters {
     /// # Errors
     /// Why the pattern can't be read, in words.
     pub(crate) fn new(selection: LetterSelection) -> Result<Self, String> {
-        let pattern = match &selection.pattern {
-            None => None,
-            Some(text) => {
-                let pattern = view::parse_pattern(text).map_err(|errors| {
-                    let first = errors.first();
-                    let reason = first.map_or("", |error| error.reason.as_str());
-                    format!("the pattern can't be read: {reason}")
-                })?;
-                Some([((), pattern)].into_iter().collect())
-            }
-        };
+        let pattern = matching::compiled(selection.pattern.as_ref())?;
         Ok(Self { selection, pattern })
     }
 
@@ -56,6 +46,16 @@ impl Letters {
                 .pattern
                 .as_ref()
                 .is_none_or(|pattern| matching::matches(pattern, &letter.event))
+    }
+
+    /// The subscriptions that it is about, in order: also such as have left the manifest and still have dead letters.
+    pub(crate) fn subscriptions(&self, snapshot: &Snapshot) -> Vec<SubscriptionId> {
+        if !self.selection.subscriptions.is_empty() {
+            return self.selection.subscriptions.clone();
+        }
+        let mut all: Vec<_> = snapshot.subscriptions.keys().copied().collect();
+        all.sort_unstable();
+        all
     }
 
     /// The job's next step.
@@ -85,7 +85,7 @@ impl Letters {
         };
         let mut next = Next::new(job, self, budget);
         if self.selection.keys.is_empty() {
-            let subscriptions = subscriptions(context, &self.selection);
+            let subscriptions = self.subscriptions(&context.snapshot());
             next.walk(&*context.store, &subscriptions, from)?;
         } else {
             next.named(&*context.store, &self.selection.keys, from)?;
@@ -104,18 +104,6 @@ impl Letters {
             },
         })
     }
-}
-
-/// The subscriptions that a selection is about, in order: also such as have left the manifest and still have dead
-/// letters.
-fn subscriptions(context: &Context, selection: &LetterSelection) -> Vec<SubscriptionId> {
-    if !selection.subscriptions.is_empty() {
-        return selection.subscriptions.clone();
-    }
-    let snapshot = context.snapshot();
-    let mut all: Vec<_> = snapshot.subscriptions.values().map(|own| own.id).collect();
-    all.sort_unstable();
-    all
 }
 
 /// A step that is being put together.

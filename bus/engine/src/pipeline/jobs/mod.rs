@@ -30,8 +30,7 @@ use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, SkipSpec};
 use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
 pub(crate) use letters::Letters;
-pub(crate) use replay::Replay;
-pub(super) use replay::first_at;
+pub(crate) use replay::{Replay, last_before};
 
 /// Rows that one step looks at.
 const ROWS_MAX: usize = 256;

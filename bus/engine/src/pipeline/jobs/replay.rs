@@ -11,7 +11,6 @@ use super::super::context::Context;
 use super::super::matching;
 use super::super::snapshot::Snapshot;
 use super::{Budget, Moved};
-use edgebus_manifest::view;
 use edgebus_model::{
     BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec,
     Skipped, SubscriptionId, Timestamp,
@@ -52,17 +51,7 @@ impl Replay {
     /// # Errors
     /// Why the pattern can't be read, in words.
     pub(crate) fn new(spec: ReplaySpec) -> Result<Self, String> {
-        let pattern = match &spec.pattern {
-            None => None,
-            Some(text) => {
-                let pattern = view::parse_pattern(text).map_err(|errors| {
-                    let first = errors.first();
-                    let reason = first.map_or("", |error| error.reason.as_str());
-                    format!("the pattern can't be read: {reason}")
-                })?;
-                Some([((), pattern)].into_iter().collect())
-            }
-        };
+        let pattern = matching::compiled(spec.pattern.as_ref())?;
         Ok(Self { spec, pattern })
     }
 
@@ -261,12 +250,20 @@ impl Replay {
     }
 }
 
-/// The position of the first event that was accepted at this time or later, by bisection; behind the newest one if
-/// there is none.
-pub(crate) fn first_at(store: &dyn Store, bus: BusId, time: Timestamp) -> Result<Position, Error> {
-    let newest = store.events_page(bus, Position(u64::MAX), Page::backward(1, usize::MAX))?;
-    let (mut low, mut high) = (0, newest.rows.first().map_or(0, |row| row.position.0));
+/// The last position whose event was accepted before `time`, by bisection up to the newest one: positions have no
+/// gaps. `check` is asked before each read.
+///
+/// # Errors
+/// What reading and `check` can meet.
+pub(crate) fn last_before<E: From<Error>>(
+    store: &dyn Store,
+    (bus, newest): (BusId, Position),
+    time: Timestamp,
+    mut check: impl FnMut() -> Result<(), E>,
+) -> Result<Position, E> {
+    let (mut low, mut high) = (0, newest.0);
     while low < high {
+        check()?;
         let middle = low + (high - low) / 2;
         // A corrupt record is passed over, so the event may be a later one.
         let next = store.events_page(bus, Position(middle), Page::one())?;
@@ -275,5 +272,5 @@ pub(crate) fn first_at(store: &dyn Store, bus: BusId, time: Timestamp) -> Result
             _ => high = middle,
         }
     }
-    Ok(Position(low + 1))
+    Ok(Position(low))
 }
