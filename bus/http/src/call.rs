@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::App;
@@ -108,6 +109,17 @@ impl Call {
 /// Checks a name from a path.
 pub(super) fn name(text: &str) -> Result<Name, Problem> {
     Name::new(text).map_err(|error| Problem::input_error("", error.to_string(), ""))
+}
+
+/// Reads a JSON object. An array is none, although its elements could be taken for the members in their order.
+///
+/// # Errors
+/// It is no JSON, or not what is asked for.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(serde_json::Error::custom("the body must be a JSON object"));
+    }
+    serde_json::from_slice(bytes)
 }
 
 /// A JSON answer.

@@ -1,10 +1,12 @@
 //! Jobs: listing, finding and telling them; and the redrive and purge of dead letters, which are jobs.
 
+use axum::response::Response;
 use edgebus_api as api;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
+use serde_json::value::RawValue;
 
-use super::call::{Answer, Call, json, raw};
+use super::call::{Answer, Call, json, object, raw};
 use super::problem::Problem;
 use super::{App, deliveries, page, query, rules};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
@@ -103,17 +105,31 @@ fn id(call: &Call) -> Result<JobId, Problem> {
         .map_err(|()| Problem::input_error("", "a job's id is a whole number from 1 on", ""))
 }
 
-/// Reads a body, which is a JSON object. An array would be taken for one by its order.
+/// Reads a body.
 pub(super) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(Problem::input_error(
-            "",
-            "the body must be a JSON object",
-            "",
-        ));
-    }
-    serde_json::from_slice(bytes)
+    object(bytes)
         .map_err(|error| Problem::input_error("", format!("the body can't be read: {error}"), ""))
+}
+
+/// The answer to a request that made a job.
+pub(super) fn accepted(app: &App, job: &Job) -> Response {
+    let mut response = json(&shown(app, job));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    if let Ok(path) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+    response
+}
+
+/// The pattern of a request, if it has one that can be read.
+pub(super) fn pattern(given: Option<&RawValue>) -> Result<Option<String>, Problem> {
+    match given.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(text) => {
+            rules::parsed(text)?;
+            Ok(Some(text.to_owned()))
+        }
+    }
 }
 
 /// `POST /v1/dead-letters/redrive`.
@@ -148,12 +164,7 @@ async fn letters(call: Call, what: LetterJob) -> Answer {
         return page::held(&app, &answer);
     }
     let job = app.bus.start_letter_job(what, &filter, rate).await?;
-    let mut response = json(&shown(&app, &job));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    if let Ok(path) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
-        response.headers_mut().insert(LOCATION, path);
-    }
-    Ok(response)
+    Ok(accepted(&app, &job))
 }
 
 /// Which dead letters a request selects.
@@ -194,13 +205,6 @@ fn selection(asked: &api::LetterSelection) -> Result<LetterFilter, Problem> {
             "write {\"all\": true} for all of them",
         ));
     }
-    let pattern = match asked.pattern.as_ref().map(|own| own.get()) {
-        None | Some("null") => None,
-        Some(text) => {
-            rules::parsed(text)?;
-            Some(text.to_owned())
-        }
-    };
     Ok(LetterFilter {
         keys,
         of: DeliveryFilter {
@@ -213,7 +217,7 @@ fn selection(asked: &api::LetterSelection) -> Result<LetterFilter, Problem> {
         since: moment("/since", asked.since.as_deref())?,
         until: moment("/until", asked.until.as_deref())?,
         kind: asked.kind.clone(),
-        pattern,
+        pattern: pattern(asked.pattern.as_deref())?,
         limit: asked.limit,
     })
 }

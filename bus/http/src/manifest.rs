@@ -6,7 +6,7 @@ use edgebus_api as api;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH};
 
-use super::call::{Answer, Call, json, text};
+use super::call::{Answer, Call, json, object, text};
 use super::problem::{Cause, Problem};
 use edgebus_engine::bus::Application;
 use edgebus_model::error::Kind;
@@ -75,15 +75,10 @@ fn is_json(media_type: &[u8]) -> bool {
 }
 
 fn opened(bytes: &[u8]) -> Result<Application, Problem> {
-    let read = match bytes.trim_ascii_start().starts_with(b"{") {
-        true => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        // An array would be taken for an object by its order.
-        false => Err("the body must be a JSON object".to_owned()),
-    };
-    let envelope: api::ManifestEnvelope = read.map_err(|reason| {
+    let envelope: api::ManifestEnvelope = object(bytes).map_err(|error| {
         Problem::input_error(
             "",
-            reason,
+            error.to_string(),
             "write {\"manifest\": \"YAML\", \"components\": {\"NAME\": \"blake3:DIGEST\"}}, or send the YAML as application/yaml",
         )
     })?;

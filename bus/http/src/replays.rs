@@ -1,8 +1,6 @@
 //! Replays and seeks. Each makes a job, which `/v1/jobs` shows from then on.
 
 use edgebus_api as api;
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, LOCATION};
 
 use super::call::{Answer, Call, json};
 use super::jobs;
@@ -43,12 +41,7 @@ pub(super) async fn start(call: Call) -> Answer {
         return page::held(&app, &answer);
     }
     let job = app.bus.replay(request).await?;
-    let mut response = json(&jobs::shown(&app, &job));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    if let Ok(path) = HeaderValue::from_str(&format!("/v1/jobs/{}", job.id)) {
-        response.headers_mut().insert(LOCATION, path);
-    }
-    Ok(response)
+    Ok(jobs::accepted(&app, &job))
 }
 
 /// The request with its names, times and pattern read.
@@ -71,24 +64,18 @@ fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
         Some(rate) => jobs::rate("/rate", rate, 1)?,
         None => None,
     };
-    let pattern = match &body.pattern {
-        None => None,
-        Some(pattern) if pattern.get() == "null" => None,
-        Some(pattern) if pattern.get().len() > ReplaySpec::PATTERN_BYTES_MAX => {
-            return Err(Problem::input_error(
-                "/match",
-                format!(
-                    "the pattern is longer than {} bytes",
-                    ReplaySpec::PATTERN_BYTES_MAX
-                ),
-                "narrow the replay by rule or subscription instead",
-            ));
-        }
-        Some(pattern) => {
-            super::rules::parsed(pattern.get())?;
-            Some(pattern.get().to_owned())
-        }
-    };
+    let given = body.pattern.as_deref();
+    if given.is_some_and(|own| own.get().len() > ReplaySpec::PATTERN_BYTES_MAX) {
+        return Err(Problem::input_error(
+            "/match",
+            format!(
+                "the pattern is longer than {} bytes",
+                ReplaySpec::PATTERN_BYTES_MAX
+            ),
+            "narrow the replay by rule or subscription instead",
+        ));
+    }
+    let pattern = jobs::pattern(given)?;
     Ok(ReplayRequest {
         name,
         bus: body.bus.unwrap_or_else(|| DEFAULT_BUS.to_owned()),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::call::{Answer, Call, json};
+use super::super::call::{Answer, Call, json, object};
 use super::super::problem::Problem;
 use super::super::verdict;
 use super::{errors_of, parsed};
@@ -71,7 +71,7 @@ pub(crate) async fn test(call: Call) -> Answer {
 }
 
 fn tried(bytes: &[u8]) -> Result<api::RuleTrial, Problem> {
-    let test: RuleTest = serde_json::from_slice(bytes).map_err(|error| malformed("", &error))?;
+    let test: RuleTest = object(bytes).map_err(|error| malformed("", &error))?;
     let rule = rule(&test)?;
     let Members(members) =
         serde_json::from_str(test.event.get()).map_err(|error| malformed("/event", &error))?;
