@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use super::deliveries::{self, last_outcome};
-use super::events::{Out, pattern_text};
+use super::events::{Out, pattern_json, pattern_text};
 use super::listing::{self, Listing, Paged};
 use super::moment::{self, Moment};
 use super::output::{self, Column, Format, Output, counted, plain, time};
@@ -122,16 +122,12 @@ impl Which {
             || self.pattern.is_some()
     }
 
-    fn pattern(&self) -> Result<Option<String>, Failure> {
-        let text = self.pattern.as_deref().map(pattern_text).transpose()?;
-        Ok(text.map(|text| text.trim().to_owned()))
-    }
-
     /// The path with this selection.
     fn on(&self, path: Path) -> Result<Path, Failure> {
         let now = moment::now();
         let shown = |moment: Option<Moment>| moment.map(|moment| moment.rfc_3339(now));
-        let pattern = self.pattern()?;
+        let pattern = self.pattern.as_deref().map(pattern_text).transpose()?;
+        let pattern = pattern.as_deref().map(str::trim);
         Ok(path
             .with_some("subscription", self.subscription.as_deref())
             .with_some("function", self.function.as_deref())
@@ -140,17 +136,14 @@ impl Which {
             .with_some("since", shown(self.since).as_deref())
             .with_some("until", shown(self.until).as_deref())
             .with_some("type", self.kind.as_deref())
-            .with_some("match", pattern.as_deref()))
+            .with_some("match", pattern))
     }
 
     /// The same in a request's body.
     fn selection(&self) -> Result<LetterSelection, Failure> {
         let now = moment::now();
         let shown = |moment: Option<Moment>| moment.map(|moment| moment.rfc_3339(now));
-        let pattern = self.pattern()?.map(RawValue::from_string).transpose();
-        let pattern = pattern.map_err(|error| {
-            Failure::usage(format!("the pattern of --match is no JSON: {error}"))
-        })?;
+        let pattern = self.pattern.as_deref().map(pattern_json).transpose()?;
         Ok(LetterSelection {
             subscription: self.subscription.clone(),
             function: self.function.clone(),
@@ -269,9 +262,9 @@ async fn act(verb: Verb, arguments: Act) -> Result<u8, Failure> {
             Verb::Redrive => client.preview_redrive(&which).await?,
             Verb::Purge => client.preview_purge(&which).await?,
         };
-        let json = serde_json::to_string(&preview)
-            .map_err(|error| client::Error::Unreadable(error.to_string()))?;
-        output::one(format, &json, || Ok(preview_words(name, &preview)))?;
+        output::one(format, &output::json::of(&preview)?, || {
+            Ok(preview_words(name, &preview))
+        })?;
         return Ok(OK);
     }
     let job = match verb {
@@ -285,11 +278,7 @@ async fn act(verb: Verb, arguments: Act) -> Result<u8, Failure> {
                     "job {} {}s about {}; see: edgebus jobs get {} --wait",
                     job.id,
                     name,
-                    counted(
-                        usize::try_from(job.of).unwrap_or(usize::MAX),
-                        "dead letter",
-                        "dead letters"
-                    ),
+                    counted(job.of, "dead letter", "dead letters"),
                     job.id
                 );
                 output::print(&line);

@@ -11,7 +11,7 @@ use super::output::{self, Bar, Column, Format, Output, counted, plain, time};
 use super::query::Path;
 use super::resource::Resource;
 use super::story::Facts;
-use super::{FAILURE, Failure, OK, client};
+use super::{FAILURE, Failure, OK};
 
 /// How often a job that is waited for is asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -190,9 +190,7 @@ pub(super) async fn settled(
 /// # Errors
 /// The output can't be written.
 pub(super) fn show(job: &Job, format: Format) -> Result<(), Failure> {
-    let json =
-        serde_json::to_string(job).map_err(|error| client::Error::Unreadable(error.to_string()))?;
-    output::one(format, &json, || Ok(story(job)))
+    output::one(format, &output::json::of(job)?, || Ok(story(job)))
 }
 
 fn progress(job: &Job) -> String {
@@ -291,11 +289,8 @@ fn story(job: &Job) -> String {
     );
     facts.fact("done", &job.done.to_string());
     if job.skipped > 0 {
-        let skips = job.skips.iter();
-        let skips: Vec<String> = skips
-            .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
-            .collect();
-        facts.fact("skipped", &format!("{}: {}", job.skipped, skips.join(", ")));
+        let skips = skips_words(job);
+        facts.fact("skipped", &format!("{}: {skips}", job.skipped));
     }
     if let Some(results) = job.results {
         let words = results_words(&results);
@@ -328,23 +323,25 @@ pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
     )
 }
 
+/// What a job skipped, by reason.
+fn skips_words(job: &Job) -> String {
+    let skips = job.skips.iter();
+    let skips: Vec<String> = skips
+        .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
+        .collect();
+    skips.join(", ")
+}
+
 /// What a job did, in a line.
 pub(super) fn done_words(job: &Job) -> String {
-    let count = usize::try_from(job.done).unwrap_or(usize::MAX);
-    let what = counted(count, "dead letter", "dead letters");
+    let what = counted(job.done, "dead letter", "dead letters");
     let verb = match job.kind {
         edgebus_api::JobKind::Purge => "purged",
         _ => "redriven",
     };
     let skipped = match job.skipped {
         0 => String::new(),
-        _ => {
-            let skips = job.skips.iter();
-            let skips: Vec<String> = skips
-                .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
-                .collect();
-            format!(", {} skipped ({})", job.skipped, skips.join(", "))
-        }
+        _ => format!(", {} skipped ({})", job.skipped, skips_words(job)),
     };
     format!("{what} {verb}{skipped}")
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use edgebus_api::{Job, JobState, ReplayCount, ReplayRequest};
-use serde_json::value::RawValue;
 
 use super::client::Client;
 use super::connection::Connection;
-use super::events::pattern_text;
+use super::events::pattern_json;
 use super::moment::{self, Moment};
 use super::output::{self, Format, Output, counted, plain};
-use super::{Failure, OK, client, jobs};
+use super::{Failure, OK, jobs};
 
 /// How long nothing may change before `--wait` no longer waits for what became of the deliveries.
 const QUIET: Duration = Duration::from_secs(10);
@@ -122,11 +121,7 @@ async fn start(arguments: Start) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
     let (from, since) = arguments.from.map_or((None, None), Border::parts);
     let (to, until) = arguments.to.map_or((None, None), Border::parts);
-    let pattern = arguments.pattern.as_deref().map(pattern_text).transpose()?;
-    let pattern = pattern.map(|text| RawValue::from_string(text.trim().to_owned()));
-    let pattern = pattern
-        .transpose()
-        .map_err(|error| Failure::usage(format!("the pattern of --match is no JSON: {error}")))?;
+    let pattern = arguments.pattern.as_deref();
     let which = ReplayRequest {
         name: arguments.name,
         bus: arguments.bus,
@@ -137,7 +132,7 @@ async fn start(arguments: Start) -> Result<u8, Failure> {
         rules: named(arguments.rules),
         subscriptions: named(arguments.subscriptions),
         kind: arguments.kind,
-        pattern,
+        pattern: pattern.map(pattern_json).transpose()?,
         as_matched: arguments.as_matched,
         rate: arguments.rate,
     };
@@ -146,17 +141,11 @@ async fn start(arguments: Start) -> Result<u8, Failure> {
         let progress = output::Progress::of_request("looking at the log");
         let counted = client.count_replay(&which).await?;
         progress.finish();
-        output::one(format, &json(&counted)?, || Ok(told(&counted)))?;
+        output::one(format, &output::json::of(&counted)?, || Ok(told(&counted)))?;
         return Ok(OK);
     }
     let job = client.replay(&which).await?;
     began(&client, job, arguments.wait, format).await
-}
-
-/// A value as the API gave it.
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string(value);
-    Ok(text.map_err(|error| client::Error::Unreadable(error.to_string()))?)
 }
 
 /// Tells of a job that has begun, or waits for its end and that of its deliveries.
@@ -172,11 +161,7 @@ pub(super) async fn began(
                 output::print(&format!(
                     "job {} looks at {}; see: edgebus jobs get {} --wait",
                     job.id,
-                    counted(
-                        usize::try_from(job.of).unwrap_or(usize::MAX),
-                        "event",
-                        "events"
-                    ),
+                    counted(job.of, "event", "events"),
                     job.id
                 ));
             }
@@ -192,36 +177,32 @@ pub(super) async fn began(
     Ok(jobs::exit(&job))
 }
 
-/// What a dry run tells.
 /// The list, unless it is empty: an empty one would be for nobody.
 fn named(list: Vec<String>) -> Option<Vec<String>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
-fn told(counted: &ReplayCount) -> String {
-    let range = match counted.to < counted.from {
+/// What a dry run tells.
+fn told(counts: &ReplayCount) -> String {
+    let range = match counts.to < counts.from {
         true => "no events".to_owned(),
-        false => format!("positions {} to {}", counted.from, counted.to),
+        false => format!("positions {} to {}", counts.from, counts.to),
     };
     let mut out = format!(
         "a replay would make {} of {} ({range} of bus {}); nothing was delivered\n",
-        words(counted.deliveries, "delivery", "deliveries"),
-        words(counted.events, "event", "events"),
-        plain(&counted.bus)
+        counted(counts.deliveries, "delivery", "deliveries"),
+        counted(counts.events, "event", "events"),
+        plain(&counts.bus)
     );
-    for row in &counted.subscriptions {
+    for row in &counts.subscriptions {
         out.push_str(&format!(
             "  {:>8}  {}\n",
             row.deliveries,
             plain(&row.subscription)
         ));
     }
-    if counted.more {
+    if counts.more {
         out.push_str("there was no time to look at the whole range: it would be more\n");
     }
     out
-}
-
-fn words(count: u64, one: &str, many: &str) -> String {
-    counted(usize::try_from(count).unwrap_or(usize::MAX), one, many)
 }

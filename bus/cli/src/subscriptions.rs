@@ -7,7 +7,7 @@ use super::listing::{self, Unfiltered};
 use super::output::{self, Column, Output, parse_time, plain, span, time};
 use super::resource::{Named, Resource, or_dash};
 use super::story::Facts;
-use super::{Failure, OK, moment, replays, rules};
+use super::{Failure, OK, moment, rules};
 
 /// Arguments of `subscriptions`.
 #[derive(clap::Args, Debug)]
@@ -83,7 +83,7 @@ async fn seek(arguments: Seek) -> Result<u8, Failure> {
         to_end: arguments.to_end,
     };
     let done = client.seek(&arguments.name, &to, arguments.dry_run).await?;
-    let json = replays::json(&done)?;
+    let json = output::json::of(&done)?;
     output::one(arguments.output.format, &json, || Ok(sought(&done)))?;
     Ok(OK)
 }

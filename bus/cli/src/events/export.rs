@@ -83,10 +83,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     progress.finish();
     out.finish()?;
     let place = file.map_or_else(String::new, |file| format!(" to {}", file.display()));
-    let count = usize::try_from(counts.events).unwrap_or(usize::MAX);
     output::note(&format!(
         "{} exported{place}, {}{}",
-        output::counted(count, "event", "events"),
+        output::counted(counts.events, "event", "events"),
         output::bytes(counts.bytes),
         if counts.events == 0 {
             String::new()

@@ -9,6 +9,7 @@ mod which;
 use std::path::Path as File;
 
 use edgebus_api::{EventPage, EventStreamQuery, StoredEvent};
+use serde_json::value::RawValue;
 
 use super::Failure;
 use super::connection::Connection;
@@ -115,6 +116,16 @@ impl Filter {
 }
 
 /// A pattern as it is typed: JSON, or @FILE.
+///
+/// # Errors
+/// The file can't be read, or it is no JSON.
+pub(super) fn pattern_json(typed: &str) -> Result<Box<RawValue>, Failure> {
+    let text = pattern_text(typed)?.trim().to_owned();
+    RawValue::from_string(text)
+        .map_err(|error| Failure::usage(format!("the pattern of --match is no JSON: {error}")))
+}
+
+/// The text of a pattern as it is typed: itself, or @FILE.
 ///
 /// # Errors
 /// The file can't be read.

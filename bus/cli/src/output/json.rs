@@ -3,10 +3,20 @@
 //!
 //! Never here: a check that the text is JSON; it comes from the bus or went through a parser before.
 
+use crate::client::Error;
+
 use super::plain::{is_unsafe, push_json_escape};
 
 /// Indentation stops to grow at this depth, so that deep nesting does not make long lines of blanks.
 const INDENT_DEPTH_MAX: usize = 24;
+
+/// A value as the API gave it.
+///
+/// # Errors
+/// It has no form as JSON, which no value of the API lacks.
+pub(crate) fn of(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Unreadable(error.to_string()))
+}
 
 /// The text on one line, without blanks between tokens.
 #[must_use]

@@ -2,12 +2,19 @@
 //!
 //! Never here: a clock. Callers pass the current time.
 
+use std::fmt::Display;
+
 use edgebus_model::Timestamp;
 
 /// `1 error`, `2 errors`.
 #[must_use]
-pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+pub(crate) fn counted<N: PartialEq + From<u8> + Display>(
+    count: N,
+    one: &str,
+    many: &str,
+) -> String {
+    let word = if count == N::from(1) { one } else { many };
+    format!("{count} {word}")
 }
 
 /// A duration in the unit that reads best.

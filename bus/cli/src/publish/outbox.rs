@@ -53,17 +53,14 @@ impl Counts {
             Some((first, last)) => format!(" (#{first} to #{last})"),
             None => String::new(),
         };
-        let count = |number: u64, one, many| {
-            counted(usize::try_from(number).unwrap_or(usize::MAX), one, many)
-        };
         let mut words = format!("{} new{place}", self.new);
         if self.duplicates > 0 {
             words.push_str(", ");
-            words.push_str(&count(self.duplicates, "duplicate", "duplicates"));
+            words.push_str(&counted(self.duplicates, "duplicate", "duplicates"));
         }
         if self.skipped > 0 {
             words.push_str(", ");
-            words.push_str(&count(self.skipped, "line skipped", "lines skipped"));
+            words.push_str(&counted(self.skipped, "line skipped", "lines skipped"));
         }
         words
     }

@@ -61,11 +61,7 @@ pub(super) async fn check(checked: &mut Checked, url: &str) -> Result<(), Failur
             ),
             format!(
                 "what is there ({}) has the types {}",
-                counted(
-                    usize::try_from(*events).unwrap_or(usize::MAX),
-                    "event",
-                    "events"
-                ),
+                counted(*events, "event", "events"),
                 named.join(", ")
             ),
         );
