@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::server::Server;
 use crate::output::bytes;
 
-/// Of one core, what is called none: the kernel counts processor time in steps of 10 ms.
+/// Of one core, what is called none.
 const CPU_SHARE_MAX: f64 = 0.001;
 /// What it may have in memory.
 const MEMORY_BYTES_MAX: u64 = 30 << 20;
@@ -21,11 +21,11 @@ pub(super) struct Idle {
 /// Looks at the bus for so long.
 pub(super) async fn measure(server: &Server, warm_up: Duration, each: Duration) -> Idle {
     tokio::time::sleep(warm_up).await;
-    let (cpu, wakeups) = (server.cpu_seconds(), server.wakeups());
+    let (cpu_ns, wakeups) = (server.threads_cpu_ns(), server.wakeups());
     tokio::time::sleep(each).await;
     Idle {
         took: each,
-        cpu_seconds: server.cpu_seconds() - cpu,
+        cpu_seconds: server.threads_cpu_ns().saturating_sub(cpu_ns) as f64 / 1e9,
         wakeups: server.wakeups().saturating_sub(wakeups),
         memory_bytes: server.resident_bytes(),
     }
@@ -49,7 +49,7 @@ pub(super) fn show(seen: &Idle, json: bool) -> String {
     }
     let word = |met: bool| if met { "ok" } else { "missed" };
     format!(
-        "a bus with one function and nothing to do, {seconds:.0} s\n  processor  {:>9.0} ms, {:.2} % of a core, woken {wakeups:.1} times a second; goal none: {}\n  memory     {:>12}; goal < 30 MiB: {}",
+        "a bus with one function and nothing to do, {seconds:.0} s\n  processor  {:>9.1} ms, {:.3} % of a core, woken {wakeups:.1} times a second; goal none: {}\n  memory     {:>12}; goal < 30 MiB: {}",
         seen.cpu_seconds * 1e3,
         share * 100.0,
         word(calm),
