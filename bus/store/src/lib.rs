@@ -550,7 +550,8 @@ pub struct Catalog {
     pub functions: Vec<Revision>,
     /// The active rules.
     pub rules: Vec<RuleConfig>,
-    /// The newest time that anything was accepted at; 0 if nothing was.
+    /// The newest time that an event was accepted, a delivery settled or a job changed at; 0 if nothing was. No start
+    /// begins before it.
     pub newest: Timestamp,
     /// The last reading of the clock.
     pub clock: Option<ClockReading>,

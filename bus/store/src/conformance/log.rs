@@ -1,6 +1,7 @@
 //! The log: positions, duplicates, and deliveries beside the event.
 
 use super::*;
+use edgebus_model::{JobControl, JobId, JobSpec, LetterSelection};
 
 #[test]
 fn positions_count_from_one_without_gaps_per_bus() {
@@ -309,6 +310,44 @@ fn a_buss_times_never_go_back() {
         let pending = subject.store.deliveries(S1, None, 9).unwrap();
         assert!(pending.iter().all(|row| row.accepted_at == NOW));
         assert_eq!(subject.store.catalog().unwrap().newest, NOW);
+    }
+}
+
+/// The clock of the next start begins with the newest time, so nothing in the store is later than that.
+#[test]
+fn the_newest_time_is_that_of_the_last_step_of_any_kind() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        let newest = |subject: &Subject| subject.store.catalog().unwrap().newest;
+        subject.one(append(&["a"], &[S1], NOW));
+        assert_eq!(newest(&subject), NOW);
+        let dead = SettleEnd::Dead {
+            reason: DeadReason::Rejected,
+            published: None,
+        };
+        // As `settle` has it.
+        subject.one(settle(key(S1, 1), 0, 1, dead));
+        assert_eq!(newest(&subject), NOW.plus_ms(5));
+        subject.reopen();
+        assert_eq!(newest(&subject), NOW.plus_ms(5));
+        subject.one(append(&["b"], &[S1], NOW));
+        let stored = subject.store.event(BUS, Position(2)).unwrap().unwrap();
+        assert_eq!(stored.accepted_at, NOW.plus_ms(5));
+        subject.one(Step::StartJob(Box::new(StartJob {
+            spec: JobSpec::Redrive(LetterSelection::default()),
+            rate: None,
+            of: 1,
+            now: NOW.plus_ms(8),
+        })));
+        assert_eq!(newest(&subject), NOW.plus_ms(8));
+        subject.reopen();
+        assert_eq!(newest(&subject), NOW.plus_ms(8));
+        subject.one(Step::ControlJob {
+            job: JobId(1),
+            control: JobControl::Pause,
+            now: NOW.plus_ms(9),
+        });
+        subject.reopen();
+        assert_eq!(newest(&subject), NOW.plus_ms(9));
     }
 }
 

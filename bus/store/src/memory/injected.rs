@@ -15,6 +15,8 @@ thread_local! {
     pub static PENDING_TRIMMED: Cell<bool> = const { Cell::new(false) };
     /// Retention raises the floor and removes nothing.
     pub static FLOOR_ALONE: Cell<bool> = const { Cell::new(false) };
+    /// The time of a settlement doesn't count for what comes after it: as in releases of store format 3 and before.
+    pub static APPENDS_ALONE_TAKE_TIME: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Data {

@@ -229,6 +229,7 @@ impl MemoryStore {
                 .logs
                 .keys()
                 .map(|bus| data.clock_of(*bus))
+                .chain(data.jobs.values().map(|job| job.changed_at))
                 .max()
                 .unwrap_or_default(),
             clock: data.clock.clone(),

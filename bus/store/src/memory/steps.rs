@@ -11,7 +11,7 @@ use crate::{
 };
 use edgebus_model::{
     BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Pending, Position, Running, Succeeded, Timestamp,
+    Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
 };
 
 impl Data {
@@ -21,6 +21,19 @@ impl Data {
     }
 
     /// When the last event of a bus was accepted; nothing is accepted before that.
+    /// Something of this subscription's bus took place then. No start begins before it, and nothing is accepted before it.
+    fn time_passes(&mut self, subscription: SubscriptionId, now: Timestamp) {
+        #[cfg(any(test, feature = "testing"))]
+        if super::injected::APPENDS_ALONE_TAKE_TIME.get() {
+            return;
+        }
+        let known = self.known.subscriptions.get(&subscription);
+        if let Some(bus) = known.map(|known| known.bus) {
+            let log = self.logs.entry(bus).or_default();
+            log.clock = log.clock.max(now);
+        }
+    }
+
     pub(super) fn clock_of(&self, bus: BusId) -> Timestamp {
         self.logs.get(&bus).map_or(Timestamp(0), |log| log.clock)
     }
@@ -210,6 +223,7 @@ impl Data {
             return refusal;
         }
         let emitted = self.take_effect(settle);
+        self.time_passes(settle.key.subscription, settle.now);
         self.deliveries.remove(&settle.key);
         self.running.remove(&settle.key);
         if let Some(due) = due_before {

@@ -78,6 +78,26 @@ impl Known {
     }
 }
 
+/// When a job last changed. Rows that are corrupt tell no time.
+pub(super) fn newest(rows: &ReadTx) -> Result<Timestamp, Error> {
+    let mut newest = Timestamp(0);
+    rows.scan(
+        Table::Jobs,
+        Bound::Unbounded,
+        Bound::Unbounded,
+        |key, record| {
+            if let Some(id) = of_key(key) {
+                let read = |from: &mut Reader<'_>| codec::read_job(from, id);
+                if let Ok(job) = unseal(Table::Jobs, key, record, read) {
+                    newest = newest.max(job.changed_at);
+                }
+            }
+            true
+        },
+    )?;
+    Ok(newest)
+}
+
 /// False of a store that no release with jobs has opened.
 pub(super) fn are_known(rows: &ReadTx) -> Result<bool, Error> {
     Ok(rows.get(Table::Meta, LAST, |_| Some(()))?.is_some())

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::corruption_log::CorruptionLog;
 use super::tables::{ReadTx, Row, delivery_key, due_key, event_key, settled_key, state_key};
-use super::{RedbStore, aside, catalog, counters, guarded, heads, quarantine, verify};
+use super::{RedbStore, aside, catalog, counters, guarded, heads, jobs, quarantine, verify};
 use crate::catalog_state::CatalogState;
 use crate::change::Change;
 use crate::codec::delivery::Settled;
@@ -71,8 +71,7 @@ impl RedbStore {
             newest: heads
                 .values()
                 .map(|head| head.clock)
-                .max()
-                .unwrap_or_default(),
+                .fold(jobs::newest(rows)?, Timestamp::max),
             clock: catalog::read_clock(rows, &self.corrupt)?,
             ..known.catalog(head)
         })

@@ -44,6 +44,7 @@ impl Work<'_, '_> {
             Ok(places) => places,
             Err(refusal) => return Ok(refusal),
         };
+        self.time_passes(bus, settle.now);
         if let (SettleEnd::Done(effects), Some(function)) = (&settle.end, &settle.seen.function) {
             self.write_state(function, effects)?;
         }

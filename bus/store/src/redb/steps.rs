@@ -211,6 +211,15 @@ impl Work<'_, '_> {
             .unwrap_or_default()
     }
 
+    /// Something of this bus took place then. No start begins before it, and nothing is accepted before it.
+    pub(super) fn time_passes(&mut self, bus: BusId, now: Timestamp) {
+        let head = self.head(bus);
+        if now > head.clock {
+            let head = Head { clock: now, ..head };
+            self.pending.heads.insert(bus, head);
+        }
+    }
+
     fn refuses_differing(&self, bus: BusId) -> bool {
         let known = self.known().buses.get(&bus);
         known.is_some_and(|bus| bus.differing == Differing::Refuse)

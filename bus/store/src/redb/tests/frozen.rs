@@ -13,7 +13,7 @@ use crate::conformance::{
     BUS, NOW, S1, S2, S3, SIDE, append, attempt, component, emitted, key, manifest, name,
     new_event, rule,
 };
-use crate::memory::MemoryStore;
+use crate::memory::{self, MemoryStore};
 
 const PAGE: usize = 4096;
 
@@ -258,9 +258,12 @@ fn thawed() -> tempfile::TempDir {
 
 fn expected() -> Vec<String> {
     let model = MemoryStore::new();
+    // In that release a settlement did not count for the times of what came after it.
+    memory::injected::APPENDS_ALONE_TAKE_TIME.set(true);
     for batch in history() {
         model.commit(&batch).unwrap();
     }
+    memory::injected::APPENDS_ALONE_TAKE_TIME.set(false);
     everything(&model)
 }
 
