@@ -224,7 +224,9 @@ fn delivery(
             }
             ends.settled.insert(key);
             if successes.count() == 0 {
-                return Err("it was removed, and no attempt succeeded".to_owned());
+                return Err(format!(
+                    "it was removed, and no attempt succeeded: {told:?}"
+                ));
             }
             return Ok(());
         }
@@ -337,7 +339,11 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
         if !spec.as_matched || spec.purpose != ReplayPurpose::Replay {
             continue;
         }
-        let there = |position: &Position| range(position) && !seen.gone.contains(position);
+        // One that was corrupt or gone meanwhile may have been brought back by a redrive.
+        let was_away = |position: &Position| {
+            seen.corrupt.contains(position) || seen.removed.contains_key(position)
+        };
+        let there = |position: &Position| range(position) && !was_away(position);
         let there: Vec<_> = log.iter().filter(|own| there(&own.position)).collect();
         for stored in there {
             for subscription in &stored.subscriptions {

@@ -230,7 +230,7 @@ impl Clients {
     }
 
     /// Waits until no job runs; those that stand still are ended.
-    async fn end_jobs(&self) {
+    pub(super) async fn end_jobs(self) {
         while self.pipeline.live() {
             let page = Page::forward(9_999, usize::MAX);
             let jobs = self.pipeline.store().jobs_page(None, page);
@@ -259,13 +259,13 @@ impl Clients {
 
     /// Redrives everything that is dead, while nothing else goes on; none may be forgotten.
     pub(super) async fn redrive_all(self) {
-        self.end_jobs().await;
+        self.clone().end_jobs().await;
         let letters = self.letters();
         let spec = JobSpec::Redrive(LetterSelection::default());
         let Ok(job) = self.pipeline.start_job(spec, None, 0).await else {
             return self.ledger.seen().broke("no job can be made");
         };
-        self.end_jobs().await;
+        self.clone().end_jobs().await;
         let mut seen = self.ledger.seen();
         for key in letters {
             let by: Option<JobId> = seen

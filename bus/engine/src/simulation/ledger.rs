@@ -368,6 +368,8 @@ impl Seen {
             if let JobEffect::Purge { key, fence } = effect {
                 let told = self.deliveries.entry(name(*key)).or_default();
                 told.purged |= told.dead == Some(*fence);
+                // It may have died in a commit that nobody saw.
+                told.unsure |= !told.ended && self.cut;
             }
         }
         let redriven: BTreeSet<DeliveryKey> = advance

@@ -411,6 +411,9 @@ impl Life {
         if !self.settle(run, &clients, &*store) {
             return End::Kill;
         }
+        // Nobody goes on with a job that stood still when its process died.
+        let ending = clients.clone().end_jobs();
+        self.client("end of all jobs", ending);
         let finishing = clients.clone().finish(self.seeded());
         self.client("publisher of what is left", finishing);
         if !self.settle(run, &clients, &*store) {
