@@ -225,6 +225,7 @@ impl Bus {
                 full: false,
                 dropped: false,
             };
+            let mut walks = Vec::new();
             for (id, bus) in wanted {
                 let mut end = pipeline.last_position(bus);
                 if let Some((accepted_at, _)) = before.filter(|_| replay.is_none()) {
@@ -241,8 +242,22 @@ impl Bus {
                     if replay.is_none() && !matches!(reading, Reading::Settled(_)) {
                         newest.read_replays((store, cancel), reading, id)?;
                     }
-                    newest.read((store, cancel), reading, id, (begin, end))?;
+                    let from = newest.from(id, end);
+                    if let Some(next) = newest.read((store, cancel), reading, from, begin, 1)? {
+                        walks.push((reading, bus, next, begin));
+                    }
                 }
+            }
+            // A subscription that has few deliveries is looked for no further back than the others' rows reach.
+            for (reading, bus, next, begin) in walks {
+                let older = match replay {
+                    None => newest.older((store, cancel), bus, next.position)?,
+                    Some(_) => Position(0),
+                };
+                // What is not looked at may be for the next page.
+                newest.dropped |= older > begin;
+                let begin = begin.max(older);
+                newest.read((store, cancel), reading, next, begin, usize::MAX)?;
             }
             Ok((newest.rows, newest.dropped))
         })

@@ -10,7 +10,7 @@ use super::{
     place_of, rows, weight,
 };
 use crate::pipeline::Letters;
-use edgebus_model::{Position, SubscriptionId, Timestamp};
+use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
 use edgebus_store::{self as store, Store};
 
 /// The newest of the wanted deliveries that were looked at: no more is held than is wanted, however many
@@ -36,25 +36,48 @@ impl Newest {
     /// Looks at the live rows of a subscription, or at a replay's, in one stage whose positions are after the first and up to
     /// the second of the range, newest first. Rows that are passed over cost time alone; reading ends where
     /// all that follow are older than what is held, although times may be out of order.
+    ///
+    /// It looks at no more than `pages_max` pages, and returns the place where the next call goes on.
     pub(super) fn read(
         &mut self,
         (store, cancel): (&dyn Store, &Cancel),
         reading: Reading,
-        id: SubscriptionId,
-        (begin, end): (Position, Position),
-    ) -> Result<(), ReadEnd> {
-        let end = Position(end.0.saturating_add(1));
-        let mut from = of_replay(id, Some(self.replay), end);
-        loop {
+        from: DeliveryKey,
+        begin: Position,
+        pages_max: usize,
+    ) -> Result<Option<DeliveryKey>, ReadEnd> {
+        let mut from = from;
+        for _ in 0..pages_max {
             cancel.check()?;
             let page = store::Page::backward(ROWS_AT_ONCE, BYTES_AT_ONCE);
-            let page = rows(store, reading, id, Some(from), page)?;
+            let page = rows(store, reading, from.subscription, Some(from), page)?;
             let over = self.look(page.rows, begin, !matches!(reading, Reading::Settled(_)));
             match page.next {
-                Some(next) if !over => from = next,
-                _ => return Ok(()),
+                // A page may have no rows, however many places it looked at.
+                Some(next) if !over && next.position > begin => from = next,
+                _ => return Ok(None),
             }
         }
+        Ok(Some(from))
+    }
+
+    /// Where the rows of a subscription begin that are at `end` or before it.
+    pub(super) fn from(&self, id: SubscriptionId, end: Position) -> DeliveryKey {
+        of_replay(id, Some(self.replay), Position(end.0.saturating_add(1)))
+    }
+
+    /// A position of the log up to which everything is older than what is held; `end` is the log's last one.
+    pub(super) fn older(
+        &self,
+        (store, cancel): (&dyn Store, &Cancel),
+        bus: BusId,
+        end: Position,
+    ) -> Result<Position, ReadEnd> {
+        let Some(oldest) = self.rows.first().filter(|_| self.full).map(place_of) else {
+            return Ok(Position(0));
+        };
+        let older = Timestamp((oldest.0).0.saturating_sub(log::DISORDER_MS));
+        log::before(store, cancel, bus, end, older)
     }
 
     /// Reads the rows of each replay of a subscription, in a stage whose rows stand by their keys.
@@ -81,8 +104,8 @@ impl Newest {
                 return Ok(());
             };
             self.replay = replay;
-            let whole = (Position(0), Position(u64::MAX));
-            self.read((store, cancel), reading, id, whole)?;
+            let from = self.from(id, Position(u64::MAX));
+            self.read((store, cancel), reading, from, Position(0), usize::MAX)?;
             below = replay;
         }
     }
