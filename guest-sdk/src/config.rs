@@ -1,4 +1,4 @@
-//! What the manifest's `config` gives to the function.
+//! The values that the manifest's `config` gives to the function.
 
 use std::str::FromStr;
 
@@ -14,10 +14,10 @@ pub fn get(key: &str) -> Option<String> {
     host::get(key)
 }
 
-/// The value of `key`, read as `T`, or `default` if the manifest has none.
+/// The value of `key`, read as `T`. `default` if the manifest has none.
 ///
 /// # Errors
-/// A retry if the value can't be read: the operator can correct it before the attempts run out.
+/// A retry if the value can't be read, because the operator may correct it before the attempts run out.
 pub fn get_or<T: FromStr>(key: &str, default: T) -> Result<T, Failure> {
     match get(key) {
         None => Ok(default),
@@ -27,7 +27,7 @@ pub fn get_or<T: FromStr>(key: &str, default: T) -> Result<T, Failure> {
     }
 }
 
-/// The test's side.
+/// The implementation for native tests.
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::collections::BTreeMap;

@@ -1,13 +1,13 @@
-//! What a function may know of its delivery.
+//! What a function may know about its delivery.
 
-/// What a function may know of the delivery that it handles.
+/// What a function may know about the delivery that it handles.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Context {
     /// The delivery's id, as the bus's API shows it.
     pub delivery: String,
     /// The same for all attempts of one delivery, and impossible to guess. Pass it on to other services.
     pub idempotency_key: String,
-    /// Which attempt this is; counts from 1.
+    /// The number of this attempt, counted from 1.
     pub attempt: u32,
     /// The function's name.
     pub function: String,
@@ -15,7 +15,7 @@ pub struct Context {
     pub rule: String,
     /// The bus that the event is on.
     pub bus: String,
-    /// The event's place in that bus.
+    /// The event's position in that bus's log.
     pub position: u64,
     /// When the bus accepted the event, in milliseconds since 1970.
     pub accepted_at_ms: u64,

@@ -1,24 +1,24 @@
-//! Events that follow from the handled one.
+//! Events that a function emits in response to the handled one.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Failure;
 
-/// An event that a function returns; the bus adds its id, time and origin.
+/// An event that a function returns. The bus adds its id, time and origin.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Emit {
-    /// `type`; must not be empty.
+    /// `type`. Must not be empty.
     pub kind: String,
-    /// The bus that it goes to; `None` is the bus of the handled event.
+    /// The bus to which it goes. `None` is the bus of the handled event.
     pub bus: Option<String>,
-    /// `source`; `None` lets the bus name the function.
+    /// `source`. With `None`, the bus names the function.
     pub source: Option<String>,
     /// `subject`.
     pub subject: Option<String>,
-    /// `datacontenttype`; `None` with data means `application/json`.
+    /// `datacontenttype`. `None` with data means `application/json`.
     pub data_content_type: Option<String>,
-    /// Extension attributes; names are 1 to 64 lower-case letters and digits.
+    /// Extension attributes. Names have 1 to 64 lower-case letters and digits.
     pub extensions: Vec<(String, String)>,
     /// The payload.
     pub data: Option<Vec<u8>>,
@@ -36,7 +36,7 @@ impl Emit {
     /// With `data` as JSON.
     ///
     /// # Errors
-    /// A rejection if `data` can't be written as JSON: a map whose keys are no strings, for example.
+    /// A rejection if `data` can't be written as JSON, for example a map whose keys are no strings.
     pub fn json(mut self, data: &impl Serialize) -> Result<Self, Failure> {
         let text = serde_json::to_vec(data)
             .map_err(|error| Failure::reject(format!("`{}` as JSON: {error}", self.kind)))?;
@@ -67,7 +67,7 @@ impl Emit {
         self
     }
 
-    /// To another bus.
+    /// Sends it to another bus.
     #[must_use]
     pub fn bus(mut self, bus: impl Into<String>) -> Self {
         self.bus = Some(bus.into());
@@ -81,10 +81,10 @@ impl Emit {
         self
     }
 
-    /// The JSON data, read back: for tests.
+    /// Reads the JSON data back. For tests.
     ///
     /// # Errors
-    /// What serde says; no data at all reads as empty text.
+    /// The error of serde. Missing data is read as empty text.
     pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(self.data.as_deref().unwrap_or_default())
     }

@@ -68,11 +68,11 @@ pub enum Payload {
     Opaque(Vec<u8>),
 }
 
-/// The payload's bytes as they were published, of whatever kind; empty if there is none.
+/// The bytes of the payload as they were published, of any kind. Empty if there is no payload.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Raw(pub Vec<u8>);
 
-/// What an event's data can become. Every type that serde can read is one, and so is [`Raw`].
+/// A type that an event's data can be read into. Every type that serde can read is one, and so is [`Raw`].
 pub trait FromData: Sized {
     /// Reads `payload`.
     ///

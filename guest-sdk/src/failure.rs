@@ -3,17 +3,17 @@
 use std::error::Error;
 use std::time::Duration;
 
-/// Why an event was not handled. State that the attempt wrote is thrown away.
+/// Why an event was not handled. The state that the attempt wrote is dropped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Failure {
-    /// It may work later: the delivery is tried again, as far as its retry policy allows.
+    /// It may work later. The delivery is tried again, as long as its retry policy allows.
     Retry {
-        /// Not before this has passed; `None` leaves it to the policy.
+        /// The time that must pass before the next attempt. `None` leaves it to the policy.
         after: Option<Duration>,
         /// Why.
         message: String,
     },
-    /// It will never work: the delivery becomes a dead letter.
+    /// It will never work. The delivery becomes a dead letter.
     Reject {
         /// Why.
         message: String,
@@ -21,7 +21,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Asks for another attempt when the retry policy says.
+    /// Requests another attempt at the time that the retry policy sets.
     pub fn retry(message: impl Into<String>) -> Self {
         Self::Retry {
             after: None,
@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// Asks for another attempt, not before `after` has passed.
+    /// Requests another attempt after `after` has passed, not before.
     pub fn retry_after(after: Duration, message: impl Into<String>) -> Self {
         Self::Retry {
             after: Some(after),
@@ -37,7 +37,7 @@ impl Failure {
         }
     }
 
-    /// Says that trying again is useless.
+    /// Ends the delivery, because another attempt would not help.
     pub fn reject(message: impl Into<String>) -> Self {
         Self::Reject {
             message: message.into(),
@@ -53,7 +53,7 @@ impl Failure {
     }
 }
 
-/// An error that nobody classified is worth another attempt, so that `?` never drops an event.
+/// An error of another type requests another attempt, so that `?` never drops an event.
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut message = error.to_string();

@@ -1,9 +1,9 @@
 //! Write functions for edgebus: one attribute on a plain function over a typed event.
 //!
-//! A function takes one event and returns the events that follow from it, or a [`Failure`] that says
-//! whether another attempt makes sense. It runs sandboxed, in a fresh instance for each attempt. What lasts
-//! goes through [`state`] and takes effect only if the attempt succeeds; the events that it returns, the
-//! state that it wrote and the completion of the delivery are one transaction.
+//! A function takes one event and returns the events that it emits, or a [`Failure`] that says whether
+//! another attempt makes sense. It runs in a sandbox, in a fresh instance for each attempt. To keep data
+//! between events, use [`state`]. Its changes take effect only if the attempt succeeds. The emitted events,
+//! the changes of state and the completion of the delivery are one transaction.
 //!
 //! # A whole function, with its test
 //!
@@ -59,13 +59,14 @@
 //!
 //! # What happens at the edges
 //!
-//! Data that doesn't decode into the event's type is a [`Failure::reject`] that names the field, the line
-//! and the column: another attempt would not help. Take [`Event<serde_json::Value>`](Event) for JSON of any
-//! shape, [`Event<Raw>`](Raw) for the bytes as they were published. A panic counts as a failure that is
-//! worth another attempt; its message is in the attempt's output.
+//! If the data doesn't decode into the event's type, the result is a [`Failure::reject`] that names the
+//! field, the line and the column, because another attempt would not help. Take
+//! [`Event<serde_json::Value>`](Event) for JSON of any shape, and [`Event<Raw>`](Raw) for the bytes as they
+//! were published. After a panic the bus makes another attempt. The message of the panic is in the attempt's
+//! output.
 //!
-//! Every `?` on a [`std::error::Error`] turns into a [`Failure::retry`]; use [`Failure::reject`] where
-//! trying again is useless.
+//! Every `?` on a [`std::error::Error`] becomes a [`Failure::retry`]. Use [`Failure::reject`] if another
+//! attempt would not help.
 
 #![forbid(unsafe_code)]
 
@@ -88,14 +89,14 @@ pub use emit::{Emit, IntoEmits};
 pub use event::{Event, FromData, Payload, Raw};
 pub use failure::Failure;
 
-/// Makes a plain function the component's handler.
+/// Makes a function the handler of the component.
 ///
-/// The function takes an [`Event`], and a [`Context`] too if it wants one, and returns a `Result` of
-/// anything that is [`IntoEmits`] (`()`, one [`Emit`], an `Option` or a `Vec` of them) or a [`Failure`].
-/// It stays an ordinary function, so tests call it. A crate has one.
+/// The function takes an [`Event`], and optionally a [`Context`]. It returns a `Result` of a [`Failure`] or
+/// anything that implements [`IntoEmits`]: `()`, one [`Emit`], an `Option` or a `Vec` of them. It stays an
+/// ordinary function, so tests can call it. A crate can have one.
 pub use edgebus_sdk_macros::function;
 
-/// What the attribute's expansion needs; no part of the interface.
+/// Used by the expansion of the attribute. Not part of the public interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::event::run;

@@ -1,14 +1,14 @@
-//! Lines that are kept with the attempt, where the bus's API and dashboard show them.
+//! Log lines. The bus keeps them with the attempt and shows them in its API.
 //!
-//! `log::info!("{} orders", count)` and its siblings take what `format!` takes. By default 64 KiB of one
-//! attempt are kept, standard output and standard error included.
+//! `log::info!("{} orders", count)` and the macros for the other levels take the same arguments as `format!`.
+//! By default 64 KiB of one attempt are kept, standard output and standard error included.
 
 #[cfg(target_family = "wasm")]
 use crate::host::guest::bindings::edgebus::function::log as host;
 #[cfg(not(target_family = "wasm"))]
 use native as host;
 
-/// How much a line matters.
+/// The level of a line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Level {
@@ -89,7 +89,7 @@ impl From<Level> for host::Level {
     }
 }
 
-/// The test's side.
+/// The implementation for native tests.
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use super::Level;
@@ -110,7 +110,7 @@ mod native {
     }
 
     impl Harness {
-        /// What the function logged: a line `LEVEL message` for each entry.
+        /// What the function logged, one line `LEVEL message` for each entry.
         #[must_use]
         pub fn output(&self) -> String {
             with(|Output(lines)| lines.clone())

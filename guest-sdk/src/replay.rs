@@ -14,7 +14,7 @@ pub struct Replay {
     pub number: u32,
 }
 
-/// The replay that the delivery belongs to; `None` if it is a live one.
+/// The replay that the delivery belongs to. `None` for a live delivery.
 #[must_use]
 pub fn current() -> Option<Replay> {
     let current = host::current()?;
@@ -24,7 +24,7 @@ pub fn current() -> Option<Replay> {
     })
 }
 
-/// The test's side.
+/// The implementation for native tests.
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use super::Replay;
@@ -39,7 +39,7 @@ mod native {
     }
 
     impl Harness {
-        /// With deliveries of replay number 1, which has this name.
+        /// Makes the deliveries belong to replay number 1, which has this name.
         pub fn replay(self, name: &str) -> Self {
             let replay = Replay {
                 name: name.to_owned(),

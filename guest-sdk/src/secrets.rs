@@ -5,13 +5,13 @@ use crate::host::guest::bindings::edgebus::function::secrets as host;
 #[cfg(not(target_family = "wasm"))]
 use native as host;
 
-/// The secret `name`; `None` if the manifest doesn't allow it or the bus doesn't have it.
+/// The secret `name`. `None` if the manifest doesn't grant it or the bus doesn't have it.
 #[must_use]
 pub fn get(name: &str) -> Option<String> {
     host::get(name)
 }
 
-/// The test's side.
+/// The implementation for native tests.
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::collections::BTreeMap;

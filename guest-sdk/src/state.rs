@@ -1,11 +1,11 @@
 //! The function's own durable key-value state.
 //!
-//! An attempt reads one state and its own writes: whatever it has read, values and lists of keys, was true at
-//! one moment. The bus commits the writes together with the completion of the delivery, and only if nothing
-//! that was read has changed meanwhile: reading, computing and writing counts each event exactly once. A
-//! failure also counts only then; otherwise the attempt runs again. Keys have 1 to 512 bytes; by default an
-//! attempt writes at most 256 keys and 1 MiB of values, reads 1,024 keys and lists 10,000, and ends when it
-//! passes that.
+//! An attempt sees one consistent state, and its own writes on top: all values and lists of keys that it
+//! reads belong to the same moment. The bus commits the writes together with the completion of the delivery,
+//! and only if nothing that was read has changed meanwhile. Otherwise the attempt runs again. So a function
+//! that reads, computes and writes counts each event exactly once. This also holds for a failure: it counts
+//! only if nothing that was read has changed. Keys have 1 to 512 bytes. By default an attempt may write 256
+//! keys and 1 MiB of values, read 1,024 keys, and list 10,000. An attempt that exceeds a limit ends.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,13 +27,13 @@ pub fn set(key: &str, value: &[u8]) {
     host::set(key, value);
 }
 
-/// Removes `key`; nothing happens if it isn't there.
+/// Removes `key`. Nothing happens if it isn't there.
 pub fn delete(key: &str) {
     host::delete(key);
 }
 
-/// Keys that start with `prefix`, in byte order, those behind `after` only, at most `limit` (and never more
-/// than 1,000): give the last one as `after` to go on.
+/// Keys that start with `prefix`, in byte order, only those after `after`, at most `limit` (and never more
+/// than 1,000). To continue, pass the last key as `after`.
 #[must_use]
 pub fn list_keys(prefix: &str, after: Option<&str>, limit: u32) -> Vec<String> {
     host::list_keys(prefix, after, limit)
@@ -44,8 +44,8 @@ pub fn compare_and_set(key: &str, expected: Option<&[u8]>, new: Option<&[u8]>) -
     host::compare_and_set(key, expected, new)
 }
 
-/// Adds `delta` to the decimal integer under `key` (no value counts as 0) and returns the sum. A value that
-/// is no integer and a sum beyond 64 bits end the attempt.
+/// Adds `delta` to the decimal integer under `key` and returns the sum. A missing value counts as 0. A value
+/// that is no integer ends the attempt, and so does a sum beyond 64 bits.
 pub fn increment(key: &str, delta: i64) -> i64 {
     host::increment(key, delta)
 }
@@ -53,7 +53,7 @@ pub fn increment(key: &str, delta: i64) -> i64 {
 /// The JSON value under `key`, if there is one.
 ///
 /// # Errors
-/// A rejection if what is there is not JSON of this shape.
+/// A rejection if the value is not JSON of this shape.
 pub fn get_json<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Failure> {
     let Some(text) = get(key) else {
         return Ok(None);
@@ -74,7 +74,7 @@ pub fn set_json(key: &str, value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The test's side.
+/// The implementation for native tests.
 #[cfg(not(target_family = "wasm"))]
 mod native {
     use std::collections::BTreeMap;
@@ -121,7 +121,7 @@ mod native {
         true
     }
 
-    /// As on the bus, what can't be counted ends the attempt: here by a panic.
+    /// On the bus, a sum that is impossible ends the attempt. Here it panics.
     pub(super) fn increment(key: &str, delta: i64) -> i64 {
         let sum = get(key)
             .map_or(Ok(0), |text| String::from_utf8_lossy(&text).parse::<i64>())

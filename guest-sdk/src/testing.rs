@@ -1,4 +1,5 @@
-//! Tests of a function without a bus: state, configuration, secrets and log in this thread's memory.
+//! Tests of a function without a bus. State, configuration, secrets and log are in the memory of the test's
+//! thread.
 //!
 //! Make a [`Harness`], call the function like any other, and check what it returned and what the harness has.
 //! Nothing is rolled back if the function fails, so a test can see how far it got.
@@ -9,12 +10,12 @@ use crate::event::FromData;
 use crate::host::native::clear;
 use crate::{Context, Event, Failure, Payload};
 
-/// What the function under test finds on its bus. One is active for each thread; a new one is empty. The module of
-/// each capability has its methods.
+/// A bus in memory for the function under test. Each thread has one that is active. A new one is empty. The
+/// module of each capability adds its methods.
 #[derive(Debug)]
 #[must_use]
 pub struct Harness {
-    /// The harness belongs to its thread.
+    /// Makes the type neither `Send` nor `Sync`, because a harness belongs to its thread.
     thread: PhantomData<*const ()>,
 }
 
@@ -52,7 +53,7 @@ pub fn event<T>(kind: &str, data: T) -> Event<T> {
 /// An event of this `type` whose data is read from JSON, as the bus does it.
 ///
 /// # Errors
-/// The rejection that a function on the bus would give.
+/// The rejection that the function would return on the bus.
 pub fn event_from_json<T: FromData>(kind: &str, json: &str) -> Result<Event<T>, Failure> {
     let data = T::from_data(Payload::Json(json.as_bytes().to_vec()))?;
     Ok(event(kind, data))

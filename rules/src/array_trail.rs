@@ -1,19 +1,19 @@
-//! The arrays and elements around a value, and whether values can be chosen together.
+//! The arrays and elements around each value, and the search for values of several paths that are consistent
+//! in arrays.
 //!
-//! The values chosen for a sub-rule must never come from different elements of one array. Searching
-//! all combinations would take the product of the arrays' lengths. Instead the search walks down
-//! the arrays: inside one element, every array that holds a wanted value must offer *one* element
-//! in which all the values wanted from it can be found; arrays beside each other don't interact.
-//! Each value is looked at once for every array around it, so the work is linear in the event, for
-//! every sub-rule. Only when one path leads into several arrays (`{"a.b":[…],"a":{"b":[…]}}`) must
-//! the search choose between them; such choices are counted, and too many refuse the event.
-//! Recursion goes as deep as arrays nest (bounded by the event's depth) or as many paths are spelled
-//! twice (bounded by the fields of a pattern).
+//! The values chosen for a sub-rule must never come from different elements of one array. Trying all
+//! combinations would take the product of the arrays' lengths. The search goes down the arrays instead.
+//! Inside one element, every array that holds a needed value must have *one* element with all the values
+//! needed from that array. Arrays beside each other don't affect each other. Each value is visited once for
+//! every array around it. So the work is linear in the event, for every sub-rule. Only if one path leads into
+//! several arrays (`{"a.b":[…],"a":{"b":[…]}}`) must the search choose between them. These choices are
+//! counted, and too many of them refuse the event. Recursion goes as deep as arrays nest (bounded by the
+//! event's depth) or as deep as there are paths spelled twice (bounded by the fields of a pattern).
 
 use crate::flatten::Occurrence;
 use crate::limits::SPELLING_CHOICES_MAX;
 
-/// An element of an array, numbered in reading order; or the whole event.
+/// An element of an array, numbered in reading order. Number 0 is the whole event.
 pub(crate) type Element = u32;
 /// An array, numbered in reading order.
 pub(crate) type Array = u32;
@@ -23,13 +23,13 @@ struct ElementExtent {
     /// The element around the array that this one is in.
     parent: Element,
     array: Array,
-    /// How many arrays are around it.
+    /// How many arrays are around the element.
     depth: u32,
     /// One past the last element inside this one.
     end: Element,
 }
 
-/// The arrays of an event, as far as they hold values that rules mention.
+/// The arrays of an event that hold values at paths of rules.
 #[derive(Debug)]
 pub(crate) struct Trail {
     elements: Vec<ElementExtent>,
@@ -38,7 +38,7 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// Outside of all arrays.
+    /// The element of values that are outside of all arrays.
     pub(crate) const WHOLE: Element = 0;
 
     pub(crate) fn new() -> Self {
@@ -54,7 +54,7 @@ impl Trail {
         }
     }
 
-    /// Forgets all arrays.
+    /// Removes all arrays.
     pub(crate) fn clear(&mut self) {
         self.elements.truncate(1);
         self.array_ends.clear();
@@ -80,7 +80,7 @@ impl Trail {
         (self.elements.len() - 1) as Element
     }
 
-    /// Ends an element; one without values is forgotten.
+    /// Ends an element. An element without values is removed.
     pub(crate) fn close_element(&mut self, element: Element, empty: bool) {
         if empty {
             self.elements.truncate(element as usize);
@@ -89,12 +89,12 @@ impl Trail {
         }
     }
 
-    /// How many arrays are around and including this element's.
+    /// How many arrays are around an element, its own array included.
     pub(crate) fn depth(&self, element: Element) -> u32 {
         self.elements[element as usize].depth
     }
 
-    /// The array that an element is of.
+    /// The array that this element belongs to.
     pub(crate) fn array(&self, element: Element) -> Array {
         self.elements[element as usize].array
     }
@@ -104,12 +104,12 @@ impl Trail {
         self.elements[element as usize].end
     }
 
-    /// The array that this is an element of; none for the whole.
+    /// The array that this element belongs to. `None` for the whole event.
     pub(crate) fn array_of(&self, element: Element) -> Option<Array> {
         (element != Trail::WHOLE).then(|| self.elements[element as usize].array)
     }
 
-    /// The element around this one's array; the whole is around itself.
+    /// The element around this one's array. For the whole event, the whole event.
     pub(crate) fn around(&self, element: Element) -> Element {
         self.elements[element as usize].parent
     }
@@ -129,7 +129,7 @@ impl Trail {
     }
 }
 
-/// What says in which element it is.
+/// Something that is in an array element.
 pub(crate) trait Located {
     /// The innermost array element around it.
     fn element(&self) -> Element;
@@ -147,25 +147,25 @@ impl Located for Element {
     }
 }
 
-/// What a sub-rule wants of one path.
+/// What a sub-rule needs of one path.
 #[derive(Debug)]
 pub(crate) struct Wanted<'f, V = Occurrence<'f>> {
     /// The values at the path, in reading order.
     pub(crate) values: &'f [V],
     /// Which of them meet the condition, in the same order.
     pub(crate) held: &'f [bool],
-    /// Whether the condition may also be met by there being no value.
+    /// Whether the condition is also met if there is no value.
     pub(crate) absence: Absence,
 }
 
 /// What the absence of values does for a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Absence {
-    /// A value is needed.
+    /// Absence does not meet the condition. It needs a value.
     Fails,
-    /// A value that meets the condition will do, and so will none at all.
+    /// Absence meets the condition, and so does a matching value.
     Serves,
-    /// Only absence will do, because the search has decided so.
+    /// Only absence meets the condition, because the search has decided so.
     Required,
 }
 
@@ -191,11 +191,12 @@ impl<'f, V> Wanted<'f, V> {
     }
 }
 
-/// The event spells paths in too many ways, so the search stopped.
+/// The event spells paths in too many ways, so the search has stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManySpellings;
 
-/// Whether one value (or the absence of all) can be chosen for each path, array-consistently.
+/// Whether one value, or the absence of all, can be chosen for each path so that the choices are consistent
+/// in arrays.
 pub(crate) fn consistent<V: Located>(
     trail: &Trail,
     wanted: &[Wanted<'_, V>],
@@ -204,12 +205,12 @@ pub(crate) fn consistent<V: Located>(
     search.element_offers(0, wanted)
 }
 
-/// What one array must offer.
+/// What one array must have: the needs of several paths.
 type Demand<'f, V> = (Array, Vec<Wanted<'f, V>>);
 
 /// A path whose values are in several places.
 struct Open<'f, V> {
-    /// Whether it is met beside the arrays as well, which asks nothing of any of them.
+    /// Whether a value outside of the arrays meets the condition as well. Then no array has to.
     met_beside: bool,
     arrays: Vec<(Array, Wanted<'f, V>)>,
 }
@@ -220,7 +221,7 @@ struct Search<'t> {
 }
 
 impl Search<'_> {
-    /// Whether all that is wanted can be found inside one element at this depth.
+    /// Whether one element at this depth meets everything that is needed.
     fn element_offers<V: Located>(
         &mut self,
         depth: u32,
@@ -237,8 +238,8 @@ impl Search<'_> {
             }
             let (direct, mut arrays) = self.sources(depth, want);
             match direct {
-                // A value beside all arrays goes with every other choice. One inside may do more: it
-                // decides for an element, in which another path may then be absent.
+                // A value outside of all arrays is consistent with every choice. A value inside can allow
+                // more: it selects an element in which another path may then be absent.
                 Some(true) if want.absence != Absence::Required => {
                     arrays.retain(|(array, inside)| {
                         inside.held.contains(&true) && self.absence_may_serve(depth, wanted, *array)
@@ -255,7 +256,7 @@ impl Search<'_> {
                     });
                     continue;
                 }
-                // It is present whatever is chosen, so absence no longer serves.
+                // The value is present whatever is chosen, so absence can't meet the condition here.
                 Some(_) if want.absence == Absence::Required || arrays.is_empty() => {
                     return Ok(false);
                 }
@@ -280,7 +281,7 @@ impl Search<'_> {
         self.choose(depth, &open, demands)
     }
 
-    /// Whether some path has values in this array, and may also be met by having none there.
+    /// Whether some path has values in this array and may also be met by having none there.
     fn absence_may_serve<V: Located>(
         &self,
         depth: u32,
@@ -298,8 +299,8 @@ impl Search<'_> {
         absent.any(|want| want.values.iter().any(inside))
     }
 
-    /// Where in this element the values of one path are: beside all arrays (and whether one of
-    /// those is held), and in which arrays.
+    /// Where in this element the values of one path are: outside of all arrays (and whether one of those
+    /// meets the condition), and in which arrays.
     fn sources<'f, V: Located>(
         &self,
         depth: u32,
@@ -324,7 +325,7 @@ impl Search<'_> {
         (direct, arrays)
     }
 
-    /// Decides, for each path that leads into several arrays, which of them is to meet it.
+    /// For each path that leads into several arrays, decides which of them has to meet it.
     fn choose<V: Located>(
         &mut self,
         depth: u32,
@@ -373,7 +374,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether one element of an array offers all that is wanted from the array.
+    /// Whether one element of an array meets everything that is needed from the array.
     fn array_offers<V: Located>(
         &mut self,
         depth: u32,
@@ -405,11 +406,11 @@ impl Search<'_> {
     }
 }
 
-/// How many of the first values are in the elements from `start` up to `end`: found by doubling
-/// steps, so that a short answer is cheap however many values follow.
+/// How many of the first values are in the elements from `start` up to `end`. The search doubles its steps.
+/// So a small result is cheap, even if many values follow.
 ///
-/// Values in reading order enter such a range once and leave it for good. Their elements' numbers
-/// need not ascend: a value after an array belongs to the element around it.
+/// Values in reading order enter such a range once and leave it for good. The numbers of their elements need
+/// not ascend, because a value after an array belongs to the element around that array.
 pub(crate) fn leading<V: Located>(values: &[V], start: Element, end: Element) -> usize {
     let within = |value: &V| (start..end).contains(&value.element());
     let mut reach = 1;

@@ -1,8 +1,8 @@
-//! Errors: what is wrong, where, and what to write instead.
+//! The errors of this crate. Each says what is wrong, where, and what to write instead.
 //!
-//! This crate returns two kinds of error: a [`ParseError`] in a pattern or a filter, which an operator wrote, and an
+//! There are two kinds: a [`ParseError`] in a pattern or a filter, which an operator wrote, and an
 //! [`EventError`] in an event, which a publisher sent. They are separate types because different people fix
-//! them. Neither ever carries more than a bounded excerpt of the text it is about.
+//! them. Neither contains more than a bounded excerpt of the text.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use std::fmt;
 pub struct ParseError {
     /// Byte offset in the text of the pattern (or the filter), counted from zero.
     pub offset: usize,
-    /// JSON pointer (RFC 6901) to the place in the pattern; empty for the whole. A key of more than
+    /// JSON pointer (RFC 6901) to the place in the pattern. Empty for the whole pattern. A key of more than
     /// 80 characters is cut and ends with `…`.
     pub pointer: String,
     /// What is wrong, as one sentence without a full stop.
@@ -36,12 +36,12 @@ impl fmt::Display for ParseError {
     }
 }
 
-/// Why an event can't be matched. The event is refused as a whole: no rule has seen part of it.
+/// Why an event can't be matched. The event is refused as a whole, and no rule matches it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct EventError {
-    /// Byte offset in the part (or in the whole document, when `part` is none), counted from zero.
+    /// Byte offset in the part (or in the whole document if `part` is `None`), counted from zero.
     pub offset: usize,
-    /// The top-level member it is in; none for a document given as a whole.
+    /// The top-level member in which the error is. `None` for an event that is one document.
     pub part: Option<String>,
     /// What is wrong, as one sentence without a full stop.
     pub reason: String,

@@ -1,9 +1,9 @@
-//! Why a pattern matches an event, or doesn't.
+//! Explains why a pattern matches an event, or why it doesn't.
 //!
-//! The verdict is the plain matcher's own, asked branch by branch and condition by condition, so an
-//! explanation can't disagree with a match. What is shown is bounded: values and operands are cut,
-//! and so is the number of sub-rules; a sub-rule that matched is never the one left out. Control
-//! characters are shown by their number, so that no event can write to someone's terminal.
+//! The plain matcher itself decides about each sub-rule and each condition, so an explanation can't
+//! contradict a match. What is shown is bounded: values and operands are cut, and so is the number of
+//! sub-rules. A sub-rule that matched is always shown. Control characters are shown as escapes, so that no
+//! event can send control sequences to a terminal.
 
 mod hint;
 mod render;
@@ -20,19 +20,20 @@ use crate::path::{PathId, TrieBuilder, display};
 use crate::pattern::{Condition, Pattern};
 use std::cmp::{Ordering, Reverse};
 
-/// Why a pattern matches an event, or doesn't. As text it is for people, in several lines (`{}`, or
-/// [`Explanation::render`] with colours); serialized it is for programs, with the fields' names here.
+/// Why a pattern matches an event, or why it doesn't. For people it is text in several lines (`{}`, or
+/// [`Explanation::render`] with colours). For programs it can be serialized with the names of the fields
+/// below.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Explanation {
-    /// Whether the pattern matches: whether one of its sub-rules does.
+    /// Whether the pattern matches: at least one of its sub-rules does.
     pub matched: bool,
-    /// How many sub-rules the pattern has once every `$or` is multiplied out.
+    /// How many sub-rules the pattern has after every `$or` is multiplied out.
     pub sub_rules: usize,
-    /// The sub-rules in reading order: all of them, up to a bound.
+    /// The sub-rules in reading order, up to a bound.
     pub branches: Vec<BranchExplanation>,
 }
 
-/// What one sub-rule made of the event.
+/// The result of one sub-rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BranchExplanation {
     /// Its number among the sub-rules, counted from zero.
@@ -41,44 +42,45 @@ pub struct BranchExplanation {
     pub matched: bool,
     /// Index of the first condition, in reading order, that no value met.
     pub first_missed: Option<usize>,
-    /// Every condition holds by itself, but not with values from the same element of an array.
+    /// Whether every condition holds by itself, but not with values from the same element of an array.
     pub array_inconsistent: bool,
     /// Its conditions, in reading order.
     pub conditions: Vec<ConditionExplanation>,
 }
 
-/// What one condition made of the event.
+/// The result of one condition.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConditionExplanation {
     /// The field, its segments joined by dots, after aliases.
     pub path: String,
     /// The alternatives, as a pattern writes them.
     pub wanted: Vec<String>,
-    /// The alternatives, in words.
+    /// The alternatives in words.
     pub wanted_in_words: Vec<String>,
     /// The first few values at the path, as JSON, each cut to a bounded excerpt.
     pub seen: Vec<String>,
     /// How many values there are at the path.
     pub seen_total: usize,
-    /// Whether it holds: in a sub-rule that matches, together with the others; else by itself, or by
-    /// absence in an element of an array where the missed ones have their values.
+    /// Whether the condition holds. In a sub-rule that matches, it holds together with the others. In one
+    /// that doesn't, it holds by itself, or by absence in an array element where the missed conditions have
+    /// their values.
     pub held: bool,
     /// The first alternative that held, as a pattern writes it.
     pub held_by: Option<String>,
-    /// Which of the alternatives that is, counted from zero.
+    /// The index of that alternative, counted from zero.
     pub held_alternative: Option<usize>,
-    /// What may have been meant, where a value came close: another type, another letter case.
+    /// A hint if a value came close, such as one of another type or in another letter case.
     pub hint: Option<String>,
 }
 
-/// How near a pattern came to matching an event. Greater is nearer.
+/// How near a pattern came to matching an event. A greater value is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Nearness {
-    /// Whether it matched: nothing is nearer.
+    /// Whether it matched. This is the nearest.
     pub matched: bool,
     /// How many conditions of the nearest sub-rule hold.
     pub held: usize,
-    /// How many it has.
+    /// How many conditions the nearest sub-rule has.
     pub total: usize,
 }
 
@@ -86,7 +88,7 @@ impl Ord for Nearness {
     fn cmp(&self, other: &Self) -> Ordering {
         let share = (self.held * other.total.max(1)).cmp(&(other.held * self.total.max(1)));
         let matched = self.matched.cmp(&other.matched);
-        // Of equal shares the one that misses fewer conditions is nearer.
+        // If the shares are equal, the one that misses fewer conditions is nearer.
         let missed = |nearness: &Nearness| Reverse(nearness.total - nearness.held);
         matched
             .then(share)
@@ -102,8 +104,8 @@ impl PartialOrd for Nearness {
 }
 
 impl Explanation {
-    /// The sub-rule that matched, or else came nearest: the largest share of its conditions holds.
-    /// Of equals it is the first.
+    /// The sub-rule that matched, or else the nearest one: the one with the largest share of conditions that
+    /// hold. If several are equal, the first.
     pub fn nearest_branch(&self) -> Option<&BranchExplanation> {
         let best = self
             .branches
@@ -126,8 +128,8 @@ impl Explanation {
             .map_or(none, BranchExplanation::nearness)
     }
 
-    /// The first condition that the nearest sub-rule missed. None where the pattern matched, or where
-    /// each condition holds but not in the same element of an array.
+    /// The first condition that the nearest sub-rule missed. `None` if the pattern matched, or if each
+    /// condition holds but not in the same element of an array.
     pub fn missed(&self) -> Option<&ConditionExplanation> {
         self.nearest_branch()?.missed()
     }
@@ -147,14 +149,14 @@ impl BranchExplanation {
         }
     }
 
-    /// The first condition that it missed.
+    /// The first condition that the sub-rule missed.
     pub fn missed(&self) -> Option<&ConditionExplanation> {
         self.conditions.get(self.first_missed?)
     }
 }
 
-/// Says why a pattern matches an event given by its top-level members, or doesn't. Of duplicate keys
-/// the last one counts.
+/// Explains why a pattern matches an event, or why it doesn't. The event is given by its top-level members.
+/// If a key is duplicate, the last one counts.
 ///
 /// # Errors
 /// As [`RuleSet::matches`](crate::RuleSet::matches).
@@ -182,7 +184,7 @@ fn explain_flat(
     flat: &Flat<'_>,
 ) -> Result<Explanation, EventError> {
     let mut context = MatchContext::new(pattern, paths, flat);
-    // Whether each condition is met by itself; sub-rules share conditions.
+    // Whether each condition is met by itself. Sub-rules share conditions.
     let mut alone = vec![None; pattern.conditions().len()];
     let mut shown = Vec::with_capacity(pattern.branches().len());
     for (sub_rule, branch) in pattern.branches().iter().enumerate() {
@@ -225,16 +227,16 @@ fn explain_flat(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
     No,
-    /// With all others.
+    /// Together with all other conditions.
     WithAll,
     /// By itself, in a sub-rule that doesn't match.
     Alone,
-    /// By absence, in an element where those that are missed have their values.
+    /// By absence, in an element where the missed conditions have their values.
     Beside,
 }
 
-/// Which conditions of a sub-rule are met by themselves. `alone` keeps what is known of each, because
-/// sub-rules share conditions.
+/// Which conditions of a sub-rule are met by themselves. `alone` keeps the results, because sub-rules share
+/// conditions.
 fn met_alone(
     context: &mut MatchContext<'_>,
     branch: &[u16],
@@ -251,7 +253,7 @@ fn met_alone(
     Ok(met)
 }
 
-/// How the conditions of a sub-rule hold that doesn't match.
+/// How the conditions of a sub-rule that doesn't match hold.
 fn held_in(
     context: &mut MatchContext<'_>,
     branch: &[u16],
@@ -343,7 +345,7 @@ fn said(alternatives: &[Operator], say: fn(&Operator) -> String) -> Vec<String> 
     said.collect()
 }
 
-/// The text with control characters by their number, as JSON may write them too.
+/// The text with control characters written as escapes, which JSON allows too.
 fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {

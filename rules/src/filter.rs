@@ -1,12 +1,12 @@
-//! JSONPath (RFC 9535): the `where` queries that have to select something, and what input
-//! transforms take out of an event.
+//! JSONPath (RFC 9535): `where` queries, which have to select something, and the queries of input transforms,
+//! which take values out of an event.
 //!
 //! A query is compiled once, into a plan. Its length, its nesting and its descendant segments are bounded
 //! before it is parsed. The parser is our own, because jsonpath-rust accepts what RFC 9535 refuses (it reads
 //! `@.n in [1]` as a member called `n in `) and refuses numbers beyond 2^53. The evaluation is our own too,
-//! because every step must be counted. The library collects every node with its path as text, and evaluates
-//! absolute queries and compiles regexes again for each node. Tests still compare with it. A query is never
-//! completed or corrected.
+//! because every step must be counted. The library collects every node with its path as text. It also
+//! evaluates absolute queries and compiles regexes again for each node. Tests still compare with it. Never
+//! here: completing or correcting a query.
 
 mod compare;
 mod compile;
@@ -26,10 +26,10 @@ pub(crate) use plan::{Extent, Step};
 use serde_json::Value;
 pub use steps::{Steps, UsedUp};
 
-/// A compiled `where` query: JSONPath (RFC 9535) that has to select something of an event.
+/// A compiled `where` query: JSONPath (RFC 9535) that has to select something in an event.
 ///
-/// For what patterns can't ask, such as how two values of one event compare. It is asked of a tree, which
-/// takes longer to make than a match, so ask it only where the pattern beside it matches.
+/// It expresses what patterns can't, such as a comparison of two values of one event. It is evaluated on a
+/// tree, and making the tree takes longer than a match. So evaluate it only if the pattern beside it matches.
 ///
 /// ```
 /// use edgebus_rules::{Filter, Steps};
@@ -48,19 +48,19 @@ impl Filter {
     /// Compiles a query.
     ///
     /// # Errors
-    /// A [`ParseError`] for a query that isn't RFC 9535 or that passes a limit. Its offset counts bytes
-    /// of the query; its pointer is empty.
+    /// A [`ParseError`] for a query that isn't RFC 9535 or exceeds a limit. Its offset counts bytes of the
+    /// query. Its pointer is empty.
     pub fn parse(jsonpath: &str) -> Result<Filter, ParseError> {
         check_limits(jsonpath)?;
         let query = parse::parse(jsonpath)?;
         compile::compile(&query).map(|plan| Filter { plan })
     }
 
-    /// Whether the query selects at least one node of the event, whatever its value. It takes its steps
-    /// from `steps`, which the queries of an event share.
+    /// Whether the query selects at least one node of the event, whatever its value. It takes its steps from
+    /// `steps`, which all queries of an event share.
     ///
     /// # Errors
-    /// [`UsedUp`] where the budget ends before that is known.
+    /// [`UsedUp`] if the budget ends before the result is known.
     pub fn holds(&self, event: &serde_json::Value, steps: &mut Steps) -> Result<bool, UsedUp> {
         let first = &mut |_: &evaluate::Node<'_, '_>| Err(Stop::Enough);
         match Evaluation::new(&self.plan, event, steps).visit(first) {
@@ -70,16 +70,18 @@ impl Filter {
         }
     }
 
-    /// Why the query may take steps out of proportion to an event, if it may; one clause, for a warning.
+    /// Why the query may take more steps than are linear in the event's size, if it may. The text is one
+    /// clause, for a warning.
     #[must_use]
     pub fn may_outgrow(&self) -> Option<&'static str> {
         growth::of(&self.plan)
     }
 
-    /// The members at the top of the event that the query compares with a number or a boolean, with that. Where
-    /// such a member is always a text, none of them is equal to it, larger or smaller.
+    /// The top-level members of the event that the query compares with a number or a boolean, each with that
+    /// literal. If such a member is always a string, it is neither equal to the literal nor smaller or
+    /// larger.
     pub fn typed_members(&self) -> impl Iterator<Item = (&str, &serde_json::Value)> {
-        // What compares a member at the top with a literal is the same for the whole event.
+        // A comparison of a top-level member with a literal has the same result for the whole event.
         let compared = self.plan.conditions.iter().filter_map(|one| match one {
             Condition::Compare(left, _, right) => Some([(left, right), (right, left)]),
             _ => None,
@@ -102,7 +104,7 @@ impl Filter {
         })
     }
 
-    /// The steps of a query that names one place by members and indexes; none for other queries.
+    /// The steps of a query that selects exactly one place by members and indexes. `None` for other queries.
     pub(crate) fn steps(&self) -> Option<Vec<Step>> {
         let steps = self.plan.segments.iter().map(|segment| match segment {
             Segment::Children(selectors) => match &**selectors {
@@ -114,7 +116,7 @@ impl Filter {
         steps.collect()
     }
 
-    /// Where the selected nodes are, in the query's order; none at all if there are more than `most`.
+    /// The places of the selected nodes, in the query's order. `None` if there are more than `most`.
     pub(crate) fn select(
         &self,
         event: &serde_json::Value,
@@ -136,7 +138,7 @@ impl Filter {
         }
     }
 
-    /// Gives the first segment's member its meaning where the query calls it by an alias.
+    /// If the query's first segment is an alias, replaces it by the member that the alias means.
     pub(crate) fn rename_top(&mut self, aliases: &[(&str, &str)]) {
         if let Some(Segment::Children(selectors)) = self.plan.segments.first_mut()
             && let [Selector::Step(Step::Member(name))] = &mut **selectors
@@ -195,7 +197,7 @@ fn check_limits(query: &str) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// The error of a query that isn't one from this byte on.
+/// The error for a query that is not valid from this byte on.
 fn unexpected(query: &str, offset: usize) -> ParseError {
     let (before, from) = query.split_at(offset);
     let name = before.rsplit(['.', ' ']).next().unwrap_or_default();
@@ -253,7 +255,7 @@ fn unexpected(query: &str, offset: usize) -> ParseError {
     input_error(offset, reason, remedy)
 }
 
-/// The last bracket or quote that is open at the end, with its place.
+/// The last bracket or quote that is still open at the end, with its place.
 fn unclosed(query: &str) -> Option<(usize, char)> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut characters = query.char_indices();

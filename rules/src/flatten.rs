@@ -1,10 +1,10 @@
-//! An event, read once, becomes the values at the paths that rules mention.
+//! Reads an event once and collects the values at the paths that rules mention.
 //!
-//! The walk follows the trie of paths through the raw text; whatever lies beside it is validated
-//! and skipped. No tree of the document is built, and a value is copied only when its string has
-//! escapes. Recursion goes as deep as the event's brackets, at most `EVENT_DEPTH_MAX`.
-//! A key that occurs twice in one object on the routed part of the event is refused, or its last
-//! value replaces the earlier ones, as the caller says; elsewhere it changes no match.
+//! The walk follows the trie of paths through the raw text. Everything else is validated and skipped. No tree
+//! of the document is built, and a value is copied only if its string has escapes. Recursion goes as deep as
+//! the event's brackets, at most `EVENT_DEPTH_MAX`. If a key on a path of the trie occurs twice in one
+//! object, the caller decides: the event is refused, or the last value replaces the earlier ones. Elsewhere
+//! duplicate keys change no match.
 
 use crate::array_trail::{Element, Trail};
 use crate::error::EventError;
@@ -20,25 +20,25 @@ use std::ops::Range;
 /// A value at a path that some rule mentions.
 #[derive(Debug)]
 pub(crate) struct Occurrence<'e> {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathId,
     /// The innermost array element around it.
     pub(crate) element: Element,
-    /// What it is.
+    /// The value.
     pub(crate) scalar: Scalar<'e>,
 }
 
-/// The path of a value that a later duplicate replaced; no trie is that large.
+/// The path of a value that a later duplicate replaced. No trie has this many paths.
 const REPLACED: PathId = PathId::MAX;
 
-/// All that the rules can see of an event.
+/// Everything that the rules can see of an event.
 #[derive(Debug)]
 pub(crate) struct Flat<'e> {
-    /// By path, then in reading order.
+    /// Sorted by path, then in reading order.
     occurrences: Vec<Occurrence<'e>>,
-    /// Where each path's values start, and one more for the end.
+    /// Where each path's values start, and the end of the last one.
     starts: Vec<u32>,
-    /// Which elements of which arrays enclose them.
+    /// The array elements around the values.
     pub(crate) trail: Trail,
 }
 
@@ -50,7 +50,7 @@ impl<'e> Flat<'e> {
     }
 
     fn sorted(mut occurrences: Vec<Occurrence<'e>>, trail: Trail, paths: usize) -> Self {
-        // Stable, so that reading order remains inside each path.
+        // The sort is stable, so the values of each path stay in reading order.
         occurrences.sort_by_key(|occurrence| occurrence.path);
         let mut starts = vec![0_u32; paths + 1];
         for occurrence in &occurrences {
@@ -130,7 +130,7 @@ fn input_error(syntax: Syntax, part: Option<&str>) -> EventError {
     }
 }
 
-/// Where the walk is: in the trie, in the arrays, and how many brackets are open around it.
+/// The place of the walk in the trie and in the arrays, and how many brackets are open around it.
 #[derive(Clone, Copy)]
 struct Place {
     node: NodeId,
@@ -144,7 +144,7 @@ impl Place {
         element: Trail::WHOLE,
         depth: 0,
     };
-    /// The value of a part: the event's own bracket is open around it.
+    /// The place of a part's value. The bracket of the event itself is open around it.
     fn of_part(node: NodeId) -> Place {
         Place {
             node,
@@ -160,14 +160,14 @@ struct Collected<'t, 'e> {
     duplicates: Duplicates,
     occurrences: Vec<Occurrence<'e>>,
     trail: Trail,
-    /// The keys met in each open object, outer objects first: where they led, and what they gave.
+    /// The keys of each open object, outer objects first: the nodes they led to, and the values they gave.
     keys: Vec<(NodeId, Range<usize>)>,
 }
 
-/// So many keys of one object are compared one by one; more are hashed.
+/// The keys of one object are compared one by one, up to this many. With more, they are hashed.
 const KEYS_COMPARED_MAX: usize = 16;
 
-/// The keys of one open object: those from `first` on.
+/// The keys of one open object, which start at `first`.
 struct Keys {
     first: usize,
     index: HashMap<NodeId, usize>,
@@ -222,7 +222,7 @@ impl<'t, 'e> Collected<'t, 'e> {
         }
     }
 
-    /// Reads one value that rules may look at or into.
+    /// Reads one value at a path that rules mention, or above such a path.
     fn value(&mut self, scanner: &mut Scanner<'e>, place: Place) -> Result<(), Syntax> {
         let first = scanner.peek()?;
         let leaf = self.trie.path(place.node).is_some();
@@ -291,7 +291,8 @@ impl<'t, 'e> Collected<'t, 'e> {
         }
     }
 
-    /// Reads the value of a key that leads to `node`, and deals with its second coming.
+    /// Reads the value of a key that leads to `node`, and treats the key's second occurrence as the caller
+    /// says.
     fn member(
         &mut self,
         keys: &mut Keys,
@@ -363,7 +364,7 @@ impl<'t, 'e> Collected<'t, 'e> {
     }
 }
 
-/// Consumes an opening bracket; says how many are open now.
+/// Consumes an opening bracket. Returns how many are open now.
 fn enter(scanner: &mut Scanner<'_>, place: Place) -> Result<usize, Syntax> {
     if place.depth >= EVENT_DEPTH_MAX {
         return Err(scanner.too_deep());

@@ -1,13 +1,13 @@
-//! Strict JSON (RFC 8259), read once from left to right.
+//! A scanner for strict JSON (RFC 8259), which reads once from left to right.
 //!
-//! One scanner serves patterns and events, so that both mean the same by a string, a number and a error's
-//! offset. It borrows what it can and copies only strings with escapes. It checks everything, also parts that
-//! nobody asked for, because text that is accepted here is stored and given to others as JSON. It never
-//! recurses; callers bound their own depth.
+//! One scanner reads patterns and events, so a string, a number and the offset of an error mean the same in
+//! both. It borrows where it can and copies only strings with escapes. It checks everything, even parts that
+//! no caller needs, because text that is accepted here is stored and passed on as JSON. It never recurses.
+//! Callers bound their own depth.
 
 use std::borrow::Cow;
 
-/// Where the text stops being JSON.
+/// The error at the place where the text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Syntax {
     /// Byte offset in the text.
@@ -18,15 +18,15 @@ pub(crate) struct Syntax {
 
 type Scanned<T> = Result<T, Syntax>;
 
-/// Which of the brackets that are open are an object's.
+/// A record of which open brackets belong to objects.
 trait Brackets {
     fn open(&mut self, object: bool);
     fn close(&mut self);
-    /// Whether the innermost one is.
+    /// Whether the innermost open bracket is that of an object.
     fn in_object(&self) -> bool;
 }
 
-/// At most 64 of them; the lowest bit is the innermost.
+/// At most 64 brackets. The lowest bit is the innermost one.
 struct Bits(u64);
 
 impl Brackets for Bits {
@@ -57,7 +57,7 @@ impl Brackets for Vec<bool> {
     }
 }
 
-/// A place in a JSON text.
+/// A place in a JSON text, and the text.
 #[derive(Debug)]
 pub(crate) struct Scanner<'t> {
     text: &'t str,
@@ -65,7 +65,7 @@ pub(crate) struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// Starts at the first byte, once all of them are known to be UTF-8.
+    /// Checks that the bytes are UTF-8, and starts at the first byte.
     pub(crate) fn new(bytes: &'t [u8]) -> Scanned<Self> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Scanner { text, at: 0 }),
@@ -76,17 +76,17 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Starts at the first byte of text that is known to be UTF-8.
+    /// Starts at the first byte of a text, which is UTF-8 already.
     pub(crate) fn of_text(text: &'t str) -> Self {
         Scanner { text, at: 0 }
     }
 
-    /// Where the next byte is, counted from zero.
+    /// The place of the next byte, counted from zero.
     pub(crate) fn offset(&self) -> usize {
         self.at
     }
 
-    /// An error here.
+    /// An error at this place.
     pub(crate) fn error(&self, reason: impl Into<Cow<'static, str>>) -> Syntax {
         Syntax {
             offset: self.at,
@@ -94,7 +94,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The next byte that isn't white space, not yet consumed.
+    /// The next byte that isn't white space. Doesn't consume it.
     pub(crate) fn peek(&mut self) -> Scanned<u8> {
         let bytes = self.text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
@@ -106,7 +106,7 @@ impl<'t> Scanner<'t> {
         Err(self.error("the text ends too early"))
     }
 
-    /// Consumes the byte that `peek` showed.
+    /// Consumes the byte that `peek` returned.
     pub(crate) fn bump(&mut self) {
         self.at += 1;
     }
@@ -120,7 +120,7 @@ impl<'t> Scanner<'t> {
         Err(self.unexpected(&format!("`{}`", char::from(byte))))
     }
 
-    /// An error that says what stands here and what should.
+    /// An error that says what was found here and what was expected.
     pub(crate) fn unexpected(&self, wanted: &str) -> Syntax {
         match self.text[self.at..].chars().next() {
             Some(found) => self.error(format!("expected {wanted}, found {found:?}")),
@@ -128,7 +128,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Nothing but white space may follow.
+    /// Checks that only white space follows.
     pub(crate) fn finish(&mut self) -> Scanned<()> {
         match self.peek() {
             Err(_) => Ok(()),
@@ -136,7 +136,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Consumes a string; `peek` has shown its opening quote.
+    /// Consumes a string. `peek` has returned its opening quote.
     pub(crate) fn string(&mut self) -> Scanned<Cow<'t, str>> {
         let from = self.at + 1;
         let mut decoded = String::new();
@@ -232,7 +232,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Consumes a number and gives its text.
+    /// Consumes a number and returns its text.
     pub(crate) fn number(&mut self) -> Scanned<&'t str> {
         let from = self.at;
         if self.next_is(b'-') {
@@ -287,14 +287,14 @@ impl<'t> Scanner<'t> {
         Err(self.unexpected("a JSON value"))
     }
 
-    /// Consumes a value that no one asked for, held to the same grammar as the others.
+    /// Consumes a value that no caller needs, with the same checks.
     ///
     /// `room` is how many more brackets may be open at once (64 at most).
     pub(crate) fn skip_value(&mut self, room: usize) -> Scanned<()> {
         self.skip(room.min(64), &mut Bits(0))
     }
 
-    /// The same for a value that may nest as deep as it likes. Each open bracket takes a byte of memory.
+    /// As `skip_value`, for a value that may nest to any depth. Each open bracket takes a byte of memory.
     pub(crate) fn skip_deep_value(&mut self) -> Scanned<()> {
         self.skip(usize::MAX, &mut Vec::new())
     }
@@ -373,7 +373,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Consumes what follows a member or an element; says whether another one follows.
+    /// Consumes what follows a member or an element. Returns whether another one comes.
     pub(crate) fn another(&mut self, close: u8) -> Scanned<bool> {
         match self.peek()? {
             b',' => {
@@ -392,7 +392,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// The error of one bracket too many.
+    /// The error for one bracket too many.
     pub(crate) fn too_deep(&self) -> Syntax {
         self.error(format!(
             "nested deeper than {} brackets, the limit for events",
@@ -404,10 +404,11 @@ impl<'t> Scanner<'t> {
 const LOW_BITS: u64 = u64::MAX / 255;
 const HIGH_BITS: u64 = LOW_BITS << 7;
 
-/// The first byte from `at` on that a string can't hold as it is: a quote, a backslash or a control.
+/// The first byte from `at` on that can't stand in a string as it is: a quote, a backslash or a control
+/// character.
 ///
-/// Eight bytes at a step. Each of the three tests may also mark bytes *after* a true hit, never
-/// before one, so the lowest mark is always true.
+/// Reads eight bytes at a time. Each of the three tests may also mark bytes *after* a true hit, but never
+/// before one. So the lowest mark is always right.
 fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     let zero_bytes = |word: u64| word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {

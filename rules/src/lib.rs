@@ -14,23 +14,22 @@
 //! # Ok::<(), edgebus_rules::EventError>(())
 //! ```
 //!
-//! - A [`Pattern`] is a rule's text, parsed; a [`ParseError`] says what is wrong with it, where, and how to
-//!   write it right. `PATTERNS.md` beside this crate is the language.
-//! - A [`RuleIndex`] matches, fast. It changes one rule at a time, and a clone of it is a snapshot that costs
-//!   next to nothing and never changes, for threads that match meanwhile. [`Trust`] says whether an
-//!   event's bytes have to be checked; [`Scratch`] keeps a thread's buffers.
-//! - A [`RuleSet`] matches too, by trying every rule: the plain matcher that the fast one has to agree
-//!   with.
-//! - [`explain`] and [`explain_json`] say why a pattern matches an event, or doesn't.
-//! - A [`Filter`] is a JSONPath query that has to select something, beside a pattern.
-//! - A [`Transform`] makes another JSON value of an event, such as a target's input. A [`JsonPath`] takes values
-//!   out of JSON text as they are written there, and [`template_parts`] reads text with placeholders.
+//! - A [`Pattern`] is a rule's text, parsed. A [`ParseError`] says what is wrong with it, where, and what to
+//!   write instead. `PATTERNS.md` beside this crate describes the language.
+//! - A [`RuleIndex`] is the fast matcher. It changes one rule at a time. A clone of it is a snapshot that
+//!   costs next to nothing and never changes, for threads that match meanwhile. [`Trust`] says whether an
+//!   event's bytes have to be checked. [`Scratch`] keeps a thread's buffers.
+//! - A [`RuleSet`] is the plain matcher, which tries every rule. The fast matcher has to agree with it.
+//! - [`explain`] and [`explain_json`] say why a pattern matches an event, or why it doesn't.
+//! - A [`Filter`] is a JSONPath query beside a pattern. It has to select something.
+//! - A [`Transform`] makes a JSON value from an event, such as a target's input. A [`JsonPath`] takes values
+//!   out of JSON text without changing their spelling, and [`template_parts`] reads text with placeholders.
 //! - [`lint`] finds what is wrong with patterns without an event.
 //!
 //! An event is one JSON object, or its top-level members as [`Part`]s. Nothing here does input or output,
-//! looks at a clock or keeps state between events, and no input makes it panic. Every bound is a
-//! constant; `PATTERNS.md` lists them. `README.md` goes through all of this with examples, `examples/` has
-//! programs, and `BENCHMARKS.md` the speeds.
+//! reads a clock or keeps state between events, and no input makes it panic. Every bound is a constant;
+//! `PATTERNS.md` lists them. `README.md` shows all of this with examples, `examples/` has programs, and
+//! `BENCHMARKS.md` has measurements.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! The plain matcher: tries every rule, condition by condition.
 //!
-//! The fast matcher must agree with it, so it follows the specification literally: it flattens the event,
+//! The fast matcher must agree with it, so it follows the specification literally. It flattens the event,
 //! then checks for each sub-rule whether values can be chosen for all its paths. The cost grows with the
 //! number of rules. It keeps nothing between events. Only an invalid event is an error.
 
@@ -15,9 +15,9 @@ use crate::operator::{Operator, exists};
 use crate::path::{PathId, Trie, TrieBuilder};
 use crate::pattern::{Condition, Pattern};
 
-/// An immutable set of patterns, each under a key of the caller's choosing. Built once, then shared
-/// by readers. It tries every pattern, so it is for a handful of them, or to check on a
-/// [`RuleIndex`](crate::RuleIndex), which says the same, faster.
+/// An immutable set of patterns, each under a key that the caller chooses. It is built once and then shared
+/// by readers. It tries every pattern. So use it for a few patterns, or to check a
+/// [`RuleIndex`](crate::RuleIndex), which gives the same result faster.
 #[derive(Debug)]
 pub struct RuleSet<K> {
     rules: Vec<Rule<K>>,
@@ -32,7 +32,7 @@ struct Rule<K> {
 }
 
 impl<K> RuleSet<K> {
-    /// Builds the set. Keys may repeat; each is reported as often as one of its patterns matches.
+    /// Builds the set. Keys may repeat. A key is returned once for each of its patterns that matches.
     pub fn new(rules: impl IntoIterator<Item = (K, Pattern)>) -> Self {
         let mut builder = TrieBuilder::new();
         let rules = rules
@@ -49,8 +49,8 @@ impl<K> RuleSet<K> {
         }
     }
 
-    /// The keys of the patterns that match an event given by its top-level members, in the order
-    /// the set was built in.
+    /// The keys of the patterns that match an event, in the order in which the set was built. The event is
+    /// given by its top-level members.
     ///
     /// # Errors
     /// An [`EventError`] when a part isn't JSON, nests too deep, has a duplicate key that the
@@ -100,7 +100,7 @@ impl<K> RuleSet<K> {
     }
 }
 
-/// The trie's numbers for the pattern's paths, in the pattern's order.
+/// Adds the pattern's paths to the trie. Returns their numbers, in the pattern's order.
 pub(crate) fn intern(pattern: &Pattern, builder: &mut TrieBuilder) -> Vec<PathId> {
     let paths = pattern.paths().iter();
     paths.map(|path| builder.intern(path)).collect()
@@ -119,23 +119,23 @@ impl From<TooManySpellings> for EventError {
     }
 }
 
-/// What one pattern sees of one event. Verdicts are kept, because sub-rules share conditions.
+/// The values that one pattern can see of one event. Results are kept, because sub-rules share conditions.
 pub(crate) struct MatchContext<'f> {
     conditions: &'f [Condition],
     paths: &'f [PathId],
     flat: &'f Flat<'f>,
-    /// For each condition that looked into an array, what it found there. Empty until the first one
-    /// does.
+    /// For each condition that was evaluated on values in arrays, the results. Empty until there is one.
     found: Vec<Option<Verdicts<'f>>>,
-    /// Conditions that stand in the place of others, by their index, in its order.
+    /// Conditions that replace others: the index of the replaced one, and the new one. Sorted by index.
     instead: Vec<(u16, Condition)>,
 }
 
-/// What one condition makes of the values at its path.
+/// The results of one condition for the values at its path.
 struct Verdicts<'f> {
-    /// The values, where lists that meet the condition stand among them.
+    /// The values, including those that stand for lists that meet the condition. `None` if there are no such
+    /// lists.
     with_lists: Option<Vec<Occurrence<'f>>>,
-    /// Which of them meet it.
+    /// Which of them meet the condition.
     held: Box<[bool]>,
 }
 
@@ -163,8 +163,9 @@ impl<'f> MatchContext<'f> {
         self.flat.values(self.path(condition))
     }
 
-    /// Which alternatives of a condition hold in a sub-rule that the event meets: with any one of them
-    /// in the condition's place, it is still met. In reading order, at least one and `most` at most.
+    /// Which alternatives of a condition hold in a sub-rule that the event meets: with any one of them alone
+    /// in place of the condition, the event still meets it. Returns at least one and at most `most`, in
+    /// reading order.
     pub(crate) fn held_within(
         &mut self,
         branch: &[u16],
@@ -193,16 +194,16 @@ impl<'f> MatchContext<'f> {
         Ok(held)
     }
 
-    /// Drops what a condition has found.
+    /// Drops the results of a condition.
     fn forget(&mut self, index: u16) {
         if let Some(found) = self.found.get_mut(usize::from(index)) {
             *found = None;
         }
     }
 
-    /// Of a sub-rule that isn't met, which conditions absence would serve if those that are missed wanted
-    /// the values that they see: in an element where those have a value, this one has none. `met` says of
-    /// each condition whether it is met by itself.
+    /// For a sub-rule that isn't met: the conditions that absence would meet if each missed condition
+    /// accepted the values at its path. In an element where those have a value, such a condition has none.
+    /// `met` says of each condition whether it is met by itself.
     pub(crate) fn absent_beside(
         &self,
         branch: &[u16],
@@ -237,7 +238,7 @@ impl<'f> MatchContext<'f> {
         Ok(served)
     }
 
-    /// Whether some value at a condition's path, or some list of them, meets one of its alternatives.
+    /// Whether some value at a condition's path, or some list of them, meets this alternative.
     fn is_met(&self, condition: &Condition, alternative: &Operator) -> bool {
         let values = self.values(condition);
         values
@@ -268,7 +269,7 @@ impl<'f> MatchContext<'f> {
             } else if !condition.needs_all_values()
                 && values.iter().all(|value| value.element == Trail::WHOLE)
             {
-                // Beside all arrays a value goes with every other choice, and is never absent.
+                // A value outside of arrays is consistent with every choice of elements, and is never absent.
                 if !values.iter().any(|value| condition.matches(&value.scalar)) {
                     return Ok(false);
                 }
@@ -286,7 +287,7 @@ impl<'f> MatchContext<'f> {
         array_trail::consistent(&self.flat.trail, &wanted)
     }
 
-    /// Whether one of the values, or a list of them, meets a condition; keeps the verdict on each.
+    /// Whether one of the values, or a list of them, meets a condition. Keeps the result for each.
     fn any_held(&mut self, index: u16) -> bool {
         let place = usize::from(index);
         if self.found.is_empty() {

@@ -1,16 +1,16 @@
-//! Where a field is: its path, and the trie of all the paths that rules mention.
+//! The paths of fields, and the trie of all paths that rules mention.
 //!
-//! Paths are interned: the event's keys are compared with the trie's segments as they are read,
-//! so no path of an event is ever built as a string, and what no rule mentions is only validated.
-//! `"a.b"` and `{"a":{"b":…}}` are one path, so a key with dots walks several segments at once.
-//! Look-up is by comparison, never by hashing: no publisher can make it collide.
+//! Paths are interned. The event's keys are compared with the trie's segments as they are read. So no path of
+//! an event is ever built as a string, and what no rule mentions is only validated. `"a.b"` and
+//! `{"a":{"b":…}}` are one path, so a key with dots goes through several segments at once. Look-up compares
+//! and never hashes, so no publisher can cause collisions.
 
 use std::collections::BTreeMap;
 
-/// A field's path: its segments from the top, dotted keys split.
+/// A field's path: its segments from the top, with dotted keys split.
 pub(crate) type Path = Vec<Box<str>>;
 
-/// A node of the trie; the root is node 0.
+/// A node of the trie. The root is node 0.
 pub(crate) type NodeId = u32;
 /// A path that some rule mentions, numbered from zero.
 pub(crate) type PathId = u32;
@@ -20,10 +20,10 @@ pub(crate) fn display(path: &Path) -> String {
     path.join(".")
 }
 
-/// A node whose children still join: by segment, with the path that ends here.
+/// A node while the trie is built: its children by segment, and the path that ends here.
 type NodeDraft = (BTreeMap<Box<str>, NodeId>, Option<PathId>);
 
-/// The trie while paths are still joining.
+/// The trie while paths are added.
 #[derive(Debug)]
 pub(crate) struct TrieBuilder {
     nodes: Vec<NodeDraft>,
@@ -39,7 +39,7 @@ impl TrieBuilder {
         }
     }
 
-    /// The number of this path, new or known.
+    /// The number of this path. Adds the path if it is new.
     pub(crate) fn intern(&mut self, path: &Path) -> PathId {
         let mut node = 0;
         for segment in path {
@@ -76,7 +76,7 @@ impl TrieBuilder {
     }
 }
 
-/// Lengths first: most segments differ there, and it costs no look at the text.
+/// Compares the lengths first. Most segments differ in length, and comparing lengths reads no text.
 fn by_length(a: &str, b: &str) -> std::cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
@@ -106,12 +106,12 @@ impl Trie {
         self.nodes[node as usize].path
     }
 
-    /// Whether any path goes on below this node.
+    /// Whether longer paths go through this node.
     pub(crate) fn has_children(&self, node: NodeId) -> bool {
         !self.nodes[node as usize].children.is_empty()
     }
 
-    /// Where a key of an object at `node` leads: one segment, or several when it has dots.
+    /// The node to which a key of an object at `node` leads. A key with dots has several segments.
     pub(crate) fn descend(&self, node: NodeId, key: &str) -> Option<NodeId> {
         if !key.as_bytes().contains(&b'.') {
             return self.child(node, key);

@@ -1,8 +1,8 @@
-//! The values that conditions are about: a JSON scalar, borrowed from the event.
+//! The values that conditions compare: JSON scalars, borrowed from the event.
 //!
-//! Numbers keep both their text and their binary64 value, because some of them have only one of
-//! the two: an identifier of twenty digits is not a binary64 and may be compared by its text alone.
-//! Nothing here allocates for a number or for a string without escapes.
+//! A number keeps both its text and its binary64 value. Some numbers can be compared by one of the two only:
+//! an identifier of twenty digits is not a binary64 and must be compared by its text. Nothing here allocates
+//! for a number or for a string without escapes.
 
 use std::borrow::Cow;
 
@@ -22,20 +22,20 @@ pub(crate) enum Scalar<'e> {
 /// A JSON number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Number<'e> {
-    /// As it was written.
+    /// The text as it was written.
     text: Cow<'e, str>,
-    /// The nearest binary64; infinite beyond its range.
+    /// The nearest binary64. Infinite if the number is beyond its range.
     value: f64,
-    /// Whether the text says exactly what the shortest form of `value` says; none where nobody has
-    /// looked yet, because few conditions ask and finding out may take longer than all the rest.
+    /// Whether the text has exactly the value of the shortest form of `value`. `None` until it is computed,
+    /// because few conditions need it and computing it may take longer than everything else.
     exact: Option<bool>,
 }
 
 impl<'e> Number<'e> {
     /// Reads the text of a JSON number.
     pub(crate) fn read(text: &'e str) -> Self {
-        // JSON's numbers are a subset of what Rust parses, so the fallback is never taken; were it
-        // taken, the number would equal and compare to nothing.
+        // JSON's numbers are a subset of what Rust parses, so this fallback is never used. It would give a
+        // number for which no comparison holds.
         let value: f64 = text.parse().unwrap_or(f64::NAN);
         Number {
             text: Cow::Borrowed(text),
@@ -44,7 +44,7 @@ impl<'e> Number<'e> {
         }
     }
 
-    /// The same number, independent of the text it was read from.
+    /// The same number, without a borrow of the text it was read from.
     pub(crate) fn into_owned(self) -> Number<'static> {
         Number {
             exact: Some(self.exact()),
@@ -58,29 +58,30 @@ impl<'e> Number<'e> {
         self.value
     }
 
-    /// Whether binary64 holds it: its shortest form says the same as the text.
+    /// Whether binary64 represents the number: its shortest form has the same value as the text.
     pub(crate) fn exact(&self) -> bool {
         let look = || self.value.is_finite() && is_exact(&self.text, self.value);
         self.exact.unwrap_or_else(look)
     }
 
-    /// As it was written.
+    /// The text as it was written.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Equal as numbers where binary64 holds both, else equal as text.
+    /// Equal as numbers if binary64 represents both, else equal as text.
     pub(crate) fn equals(&self, other: &Number<'_>) -> bool {
-        // Equal texts have equal values, so unequal values decide without a look at exactness.
+        // Equal texts have equal values. So unequal values decide without checking exactness.
         self.value == other.value && (self.text == other.text || (self.exact() && other.exact()))
     }
 }
 
-/// Any decimal of so many significant digits survives the way through binary64 and back.
+/// Every decimal with at most this many significant digits can be converted to binary64 and back without
+/// loss.
 const DIGITS_ALWAYS_EXACT: usize = 15;
 /// No shortest form of a binary64 has more significant digits.
 const DIGITS_NEVER_EXACT: usize = 18;
-/// Well inside binary64's range of normal numbers, where the first constant holds.
+/// A bound well inside binary64's range of normal numbers, where `DIGITS_ALWAYS_EXACT` is valid.
 const EXPONENT_ALWAYS_NORMAL: i64 = 300;
 
 fn is_exact(text: &str, value: f64) -> bool {
@@ -98,7 +99,7 @@ fn is_exact(text: &str, value: f64) -> bool {
     }
 }
 
-/// A decimal as its significant digits and the power of ten of the first one; no digits are zero.
+/// A decimal: its significant digits, and the power of ten of the first one. No digits mean zero.
 #[derive(Debug, PartialEq)]
 struct Decimal {
     digits: Vec<u8>,
@@ -106,7 +107,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// None where the exponent itself is past all bounds and the number isn't zero.
+    /// Reads a decimal. `None` if the exponent itself is too large and the number isn't zero.
     fn of(text: &str) -> Option<Decimal> {
         let unsigned = text.trim_start_matches('-');
         let (mantissa, power) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
@@ -134,7 +135,7 @@ impl Decimal {
 }
 
 impl Scalar<'_> {
-    /// As JSON, cut to a bounded excerpt.
+    /// The value as JSON, cut to a bounded excerpt.
     pub(crate) fn excerpt(&self) -> String {
         match self {
             Scalar::Null => "null".to_owned(),

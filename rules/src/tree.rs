@@ -1,21 +1,21 @@
-//! JSON text as a tree, for queries, which can't do without one.
+//! Reads JSON text into a tree. Queries need one.
 //!
-//! The library's tree holds a number in 64 bits. It refuses a text with a number beyond them, though that
-//! is JSON and patterns match it; here such a number counts as the largest that binary64 holds. Never
-//! here: a tree that is printed again, since digits are lost.
+//! The tree of `serde_json` holds a number in 64 bits. It refuses a text with a number beyond them, although
+//! that is JSON and patterns can match it. Here such a number counts as the largest binary64. Never here: a
+//! tree that is printed again, because digits are lost.
 
 use crate::error::EventError;
 use crate::json::{Scanner, Syntax};
 use serde_json::Value;
 
-/// The largest number of binary64, as its shortest text.
+/// The largest binary64 number, in its shortest form.
 const LARGEST: &str = "1.7976931348623157e308";
 
-/// Reads a JSON text (RFC 8259) as queries see it: numbers are binary64 where 64 bits don't hold them,
-/// and one beyond its range counts as the largest that it holds. `serde_json` alone refuses such a text.
+/// Reads a JSON text (RFC 8259) as queries see it. A number is binary64 if 64 bits don't hold it, and a
+/// number beyond the range of binary64 counts as the largest one. `serde_json` alone refuses such a text.
 ///
 /// # Errors
-/// An [`EventError`] where it isn't JSON, or nests deeper than 127 brackets.
+/// An [`EventError`] if the text isn't JSON or nests deeper than 127 brackets.
 ///
 /// ```
 /// assert_eq!(edgebus_rules::tree(b"[1, 1e400]"), Ok(serde_json::json!([1, f64::MAX])));
@@ -34,7 +34,7 @@ pub fn tree(json: &[u8]) -> Result<Value, EventError> {
     serde_json::from_str(&bounded).map_err(|error| input_error(0, error.to_string()))
 }
 
-/// The text with the numbers replaced that binary64 can't hold.
+/// The text, with those numbers replaced that binary64 can't hold.
 fn within_binary64(json: &[u8]) -> Result<String, Syntax> {
     let text = std::str::from_utf8(json).map_err(|error| Syntax {
         offset: error.valid_up_to(),
@@ -56,7 +56,7 @@ fn within_binary64(json: &[u8]) -> Result<String, Syntax> {
                     copied = scanner.offset();
                 }
             }
-            // Words and punctuation: byte by byte, for whoever reads the result to judge.
+            // Words and punctuation are copied byte by byte. The parser that reads the result checks them.
             _ => scanner.bump(),
         }
     }

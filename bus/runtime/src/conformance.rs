@@ -1,7 +1,7 @@
-//! What every runtime must do: one suite, run by each implementation beside its own tests.
+//! What every runtime must do: one suite of tests, which each implementation runs beside its own.
 //!
-//! A [`Subject`] turns a script of [`super::fake`] into a component that does what the script says. Both the
-//! script of the component and the event's data (`{"do": SCRIPT}`) tell it, so that a subject uses either.
+//! A [`Subject`] turns a script of [`super::fake`] into a component that runs the script. The script is given
+//! in two ways: with the component, and in the event's data (`{"do": SCRIPT}`). A subject may use either.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,18 +25,18 @@ use edgebus_model::{
 pub trait Subject: Sync {
     /// The runtime.
     fn runtime(&self) -> Arc<dyn Runtime>;
-    /// A component that does what `script` says.
+    /// A component that runs `script`.
     fn component(&self, script: &str) -> Bytes;
     /// Bytes that are no component.
     fn broken(&self) -> Bytes;
 }
 
-/// A bus in memory: what it gives to attempts, and what they left behind.
+/// A bus in memory: what it gives to attempts, and what they have left behind.
 #[derive(Default)]
 pub struct MemoryBus {
-    /// The state that successful attempts have left.
+    /// The state that successful attempts have written.
     pub state: BTreeMap<Vec<u8>, Bytes>,
-    /// The store can't answer.
+    /// True if the store can't answer.
     pub broken: bool,
     /// What capabilities keep of the function.
     pub kept: Arc<Kept>,
@@ -95,7 +95,7 @@ struct Source<'s> {
 }
 
 impl Source<'_> {
-    /// Answers after having been away, as a store on a disk does.
+    /// Returns the value after one wait, as a store on a disk does.
     fn later<'a, T: Send + 'a>(&self, value: T) -> Call<'a, Result<T, ServiceError>> {
         let broken = self.broken;
         Box::pin(async move {
@@ -136,7 +136,7 @@ impl state::Source for Source<'_> {
     }
 }
 
-/// An event that says what to do.
+/// An event that contains a script.
 pub fn event(script: &str) -> Event {
     let data = serde_json::json!({ "do": script }).to_string();
     Event {
@@ -156,7 +156,7 @@ pub fn event(script: &str) -> Event {
     }
 }
 
-/// The attempt of number `attempt` that handles [`event`].
+/// Attempt number `attempt`, which handles [`event`].
 pub fn invocation(script: &str, attempt: u32, limits: FunctionLimits) -> Invocation {
     Invocation {
         event: Arc::new(event(script)),
@@ -193,7 +193,7 @@ pub async fn run(
     bus.run(&*function, invocation).await
 }
 
-/// Runs `script` and compares outcome, number of events and output.
+/// Runs `script` and compares the outcome, the number of events and the output.
 async fn check(subject: &dyn Subject, script: &str, outcome: Outcome, emits: usize, output: &str) {
     let mut bus = MemoryBus::default();
     let invoked = run(subject, script, 1, FunctionLimits::default(), &mut bus).await;
@@ -209,7 +209,7 @@ fn retry(after_ms: Option<u64>, message: &str) -> Outcome {
     }
 }
 
-/// Everything.
+/// Runs all checks.
 pub async fn check_all(subject: &dyn Subject) {
     check_answers(subject).await;
     for capability in Capability::ALL {
@@ -266,7 +266,7 @@ async fn check_answers(subject: &dyn Subject) {
     assert!(invoked.output.starts_with("INFO a\n"));
 }
 
-/// What a guest of every runtime gets of a capability.
+/// Checks what a guest gets from a capability in every runtime.
 async fn check_capability(capability: Capability, subject: &dyn Subject) {
     let ok = || Outcome::Success;
     match capability {
@@ -319,7 +319,7 @@ async fn check_metrics(subject: &dyn Subject) {
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\n{text}");
     }
-    // A count that is dropped is reported, and does not end the attempt.
+    // A count that is dropped is reported. It does not end the attempt.
     let script = "tick 9\ntick 9\ntick a";
     let invoked = run(subject, script, 1, limits, &mut bus).await;
     assert_eq!(invoked.outcome, Outcome::Success);

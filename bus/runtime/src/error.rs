@@ -1,14 +1,14 @@
-//! Why a component can't be a function here.
+//! Why a component can't be a function.
 
 use edgebus_model::Code;
 use edgebus_model::error::{ErrorKind, Failed};
 
-/// What to do about it.
+/// The kind of the error, which says who has to act.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// The bytes are not a component, or not one that this bus can run: the deployer must change it.
+    /// The bytes are not a component, or not one that this bus can run. The deployer must change it.
     Invalid,
-    /// Compiling took too long or too much.
+    /// Compiling took too much time or memory.
     TooLarge,
     /// The host's own error.
     Host,
@@ -24,5 +24,6 @@ impl ErrorKind for Kind {
     }
 }
 
-/// A component that can't be prepared. The message says what is wrong and how to build it right.
+/// The error for a component that can't be prepared. The message says what is wrong and how to build it
+/// correctly.
 pub type Error = Failed<Kind>;

@@ -31,7 +31,8 @@
 //! | `memory` | it ends over its memory |
 //! | `spin` | it ends over its processor time |
 //!
-//! Components of any other word don't compile. Never here: limits on processor time and memory.
+//! A component that begins with any other word doesn't compile. Never here: limits on processor time and
+//! memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -359,14 +360,14 @@ impl Attempt<'_> {
     }
 }
 
-/// Where attempts wait for the test.
+/// A place where attempts wait for the test.
 pub struct Gate {
     waiting: watch::Sender<usize>,
     open: watch::Sender<bool>,
 }
 
 impl Gate {
-    /// The gate that scripts call `name`; each test has names of its own.
+    /// The gate that scripts call `name`. Each test uses its own names.
     pub fn named(name: &str) -> Arc<Self> {
         static GATES: Mutex<BTreeMap<String, Arc<Gate>>> = Mutex::new(BTreeMap::new());
         let mut gates = GATES.lock().expect("no test panics under this lock");
@@ -384,13 +385,13 @@ impl Gate {
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
-    /// Returns when so many attempts have come to the gate.
+    /// Returns when this many attempts have reached the gate.
     pub async fn reached_by(&self, attempts: usize) {
         let mut waiting = self.waiting.subscribe();
         let _ = waiting.wait_for(|waiting| *waiting >= attempts).await;
     }
 
-    /// Lets all through, for ever.
+    /// Lets all attempts through from now on.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
@@ -404,7 +405,7 @@ fn refused(error: ServiceError) -> Outcome {
     }
 }
 
-/// Keys in one line.
+/// The keys in one line.
 fn joined(keys: &[Vec<u8>]) -> String {
     let keys: Vec<_> = keys
         .iter()

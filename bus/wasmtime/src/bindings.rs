@@ -1,5 +1,5 @@
-//! The world in `wit/` as Rust types, generated. Arguments are borrowed, so that an event is written
-//! into the guest without a copy before it.
+//! The world in `wit/` as generated Rust types. Arguments are borrowed, so that an event is written into the
+//! guest without another copy.
 
 ::wasmtime::component::bindgen!({
     path: "../../wit",

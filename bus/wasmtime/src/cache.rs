@@ -1,4 +1,4 @@
-//! Compiled code, kept between starts, so that a start compiles nothing again.
+//! Keeps compiled code between starts, so that a start compiles nothing again.
 //!
 //! The code of one component is one file, `DIGEST-ENGINE.code`:
 //!
@@ -8,9 +8,9 @@
 //! the rest   what wasmtime's compiler gave
 //! ```
 //!
-//! A file that was not written under our key, for this component and engine, is ignored; see `trusted.rs`. It
-//! is written under another name and renamed. It needs no flush, because a partial file is ignored too. Only
-//! the owner may read the folder and its files.
+//! A file that was not sealed under our key, for this component and engine, is ignored; see `trusted.rs`. A
+//! file is written under another name and then renamed. It needs no flush, because a partial file is ignored
+//! too. Only the owner may read the folder and its files.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -25,14 +25,14 @@ use super::Settings;
 use super::trusted::{Code, HEAD_BYTES, Seal};
 use edgebus_model::Digest;
 
-/// What the files of this format end with.
+/// The file extension of this format.
 const ENDING: &str = "code";
-/// A file that is being written.
+/// The file extension while a file is written.
 const ENDING_NEW: &str = "new";
-/// What files of the format before ended with; they are removed.
+/// The file extension of the previous format. Such files are removed.
 const ENDING_BEFORE: &str = "bundle";
 
-/// The files.
+/// The cache: a folder of files.
 pub(super) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
@@ -41,7 +41,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The files in `settings.cache_dir`, which is made if it isn't there.
+    /// The cache in `settings.cache_dir`. Makes the folder if it doesn't exist.
     pub(super) fn open(settings: &Settings, engine: &Engine) -> io::Result<Option<Self>> {
         let Some(folder) = &settings.cache_dir else {
             return Ok(None);
@@ -68,7 +68,7 @@ impl Cache {
         }))
     }
 
-    /// What is kept of the component; anything doubtful is nothing.
+    /// The code that is kept for the component. `None` if there is none or it is doubtful.
     pub(super) fn read(&self, digest: Digest) -> Option<Code> {
         let path = self.path(digest);
         let mut file = fs::File::options()
@@ -82,12 +82,12 @@ impl Cache {
         let mut code = Vec::with_capacity(usize::try_from(length).ok()?);
         (&file).take(length).read_to_end(&mut code).ok()?;
         let code = Code::open(&head, code, self.seal(digest))?;
-        // Marks it as used; if that fails, it goes earlier than it should.
+        // Marks the file as used. If that fails, the file is removed earlier than it should be.
         drop(file.set_modified(SystemTime::now()));
         Some(code)
     }
 
-    /// Keeps the component's code. A cache that can't be written costs time at the next start only.
+    /// Keeps the component's code. If the cache can't be written, only the next start takes longer.
     pub(super) fn write(&self, digest: Digest, code: &Code) {
         let (head, body) = code.seal(self.seal(digest));
         let length = u64::try_from(head.len() + body.len()).unwrap_or(u64::MAX);
@@ -119,8 +119,8 @@ impl Cache {
             .join(format!("{digest}-{}.{ENDING}", &engine[..16]))
     }
 
-    /// Removes what was used longest ago until the rest is small enough; `newest` stays. A start uses the
-    /// code of every function that is deployed, so what nobody names goes first.
+    /// Removes the least recently used files until the rest is small enough. Never removes `newest`. A start
+    /// uses the code of every function that is deployed, so code that no function uses is removed first.
     fn shrink(&self, newest: &Path) -> io::Result<()> {
         let mut others = Vec::new();
         for path in files(&self.folder)? {
@@ -154,7 +154,7 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// A file that only its owner may read.
+/// Writes a file that only its owner may read.
 fn write_owned(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut file = fs::File::options()
         .write(true)
@@ -165,7 +165,7 @@ fn write_owned(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     parts.iter().try_for_each(|part| file.write_all(part))
 }
 
-/// The standard hasher's output may change between releases; this one's doesn't.
+/// The output of the standard hasher may change between releases. The output of this one doesn't.
 struct StableHasher(blake3::Hasher);
 
 impl Hasher for StableHasher {
@@ -241,7 +241,7 @@ mod tests {
         let ours = cache(folder.path(), 1, 2_500);
         for number in 0..5 {
             ours.write(Digest([number; 32]), &code(1_000));
-            // File times are coarse; this is the order in which they were used.
+            // File times are coarse. This sets the order in which the files were used.
             let file = fs::File::options()
                 .append(true)
                 .open(ours.path(Digest([number; 32])));

@@ -1,4 +1,4 @@
-//! Checks whether a component is a function. If not, says what it lacks and how to build it.
+//! Checks whether a component is a function. If not, says what is wrong and how to build it correctly.
 
 use ::wasmtime::Engine;
 use ::wasmtime::component::types::ComponentItem;
@@ -10,11 +10,11 @@ use edgebus_model::Code;
 use edgebus_runtime::capabilities::Capability;
 use edgebus_runtime::error::{Error, Kind};
 
-/// What a function exports.
+/// The interface that a function exports.
 const HANDLER: &str = "edgebus:function/handler@0.1.";
-/// The versions of our interfaces that are offered.
+/// The versions of our interfaces that the bus offers.
 const VERSION: &str = "@0.1.";
-/// The words that our interfaces share.
+/// The types that our interfaces share.
 const TYPES: &str = "edgebus:function/types";
 /// What a function may import of WASI 0.2.
 const WASI: [&str; 5] = [
@@ -24,16 +24,16 @@ const WASI: [&str; 5] = [
     "wasi:io/",
     "wasi:random/",
 ];
-/// Linked, so that a standard library finds them, but every call is refused.
+/// These are linked, so that a standard library finds them, but every call is refused.
 const REFUSED: &str = "wasi:sockets/";
-/// How to do it right.
+/// How to build a component correctly.
 const BUILD: &str = "build it with edgebus-sdk and `cargo build --release --target wasm32-wasip2`";
 
 fn invalid(message: &str) -> Error {
     Error::new(Kind::Invalid, format!("{message}: {BUILD}"))
 }
 
-/// Looks at the first bytes: the compiler's own message would be about offsets.
+/// Checks the first bytes. The compiler's own message would be about offsets.
 pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), Error> {
     check_head(bytes).map_err(|error| error.coded(Code::NoComponent))
 }
@@ -50,7 +50,7 @@ fn check_head(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Looks at what the component exports and imports.
+/// Checks what the component exports and imports.
 pub(super) fn check_world(engine: &Engine, component: &Component) -> Result<(), Error> {
     let world = component.component_type();
     let exports: Vec<&str> = world.exports(engine).map(|(name, _)| name).collect();
@@ -84,7 +84,7 @@ pub(super) fn check_world(engine: &Engine, component: &Component) -> Result<(), 
     )))
 }
 
-/// True if a function may import the interface: each capability is offered, whatever the manifest grants.
+/// True if a function may import the interface. Every capability is offered, whatever the manifest grants.
 fn offered(import: &str) -> bool {
     let own = |interface: &str| {
         let version = import.strip_prefix(interface);
@@ -95,7 +95,7 @@ fn offered(import: &str) -> bool {
         || WASI.iter().any(|package| import.starts_with(package))
 }
 
-/// Compares the handler's types with ours: an instance would fail at its first attempt only.
+/// Compares the handler's types with ours. Otherwise the function would fail only at its first attempt.
 pub(super) fn check_types(ready: &InstancePre<Guest>) -> Result<(), Error> {
     let handler = ready
         .component()
@@ -120,7 +120,7 @@ pub(super) fn check_types(ready: &InstancePre<Guest>) -> Result<(), Error> {
         .map_err(|error| unlinkable(&error))
 }
 
-/// What the linker or the bindings found, after [`check_world`] found nothing.
+/// The error of the linker or the bindings, after [`check_world`] found nothing.
 pub(super) fn unlinkable(error: &::wasmtime::Error) -> Error {
     invalid(&format!("the component doesn't fit this bus: {error:#}"))
 }

@@ -7,12 +7,12 @@ use super::output::LastWords;
 use edgebus_model::{FunctionLimits, Outcome, TimeoutKind};
 use edgebus_runtime::ServiceError;
 
-/// Frames of a backtrace that are shown.
+/// How many frames of a backtrace are shown.
 pub(super) const FRAMES_MAX: usize = 20;
-/// A longer function name is cut: generic ones get out of hand.
+/// A longer function name is cut. Names of generic functions can be very long.
 const FRAME_CHARS_MAX: usize = 200;
 
-/// Why the host ends an attempt, whatever the guest would do about it.
+/// Why the host ends an attempt, whatever the guest does.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Stop {
     #[error("{0}")]
@@ -35,7 +35,7 @@ impl From<ServiceError> for Stop {
     }
 }
 
-/// The outcome of an attempt whose guest ended with `error`; `words` is its own message.
+/// The outcome of an attempt whose guest ended with `error`. `words` is the guest's own message.
 pub(super) fn outcome(
     error: &Error,
     memory_denied: bool,
@@ -72,7 +72,7 @@ pub(super) fn outcome(
         };
     }
     let cause = error.root_cause().to_string();
-    // wasmtime keeps this error's type to itself.
+    // wasmtime does not export the type of this error.
     if cause.contains("hostcalls has been exhausted") {
         return Outcome::Limit {
             message: format!(
@@ -98,7 +98,7 @@ fn trap_text(error: &Error, cause: &str, words: &LastWords) -> String {
             }
         },
         Some(Trap::StackOverflow) => "call stack exhausted".to_owned(),
-        // Compilers put the stack below the data, so that running out of it is an access below 0.
+        // Compilers put the stack below the data. So an overflow of the stack is an access below 0.
         Some(Trap::MemoryOutOfBounds) => {
             "out of bounds memory access (a call stack that is too deep ends like this, too)"
                 .to_owned()
@@ -109,7 +109,7 @@ fn trap_text(error: &Error, cause: &str, words: &LastWords) -> String {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return text;
     };
-    // wasmtime demangles only when it prints; a line is `   3: module!function`.
+    // wasmtime demangles names only when it prints. A line is `   3: module!function`.
     for line in backtrace.to_string().lines().skip(1).take(FRAMES_MAX) {
         let frame = line.split_once(": ").map_or(line, |(_, frame)| frame);
         let name = frame.split_once('!').map_or(frame, |(_, name)| name);
@@ -119,7 +119,7 @@ fn trap_text(error: &Error, cause: &str, words: &LastWords) -> String {
     text
 }
 
-/// Rust's older names end with a hash that tells a reader nothing.
+/// Rust's older names end with a hash, which doesn't help a reader.
 fn without_hash(name: &str) -> &str {
     match name.rsplit_once("::h") {
         Some((path, hash))

@@ -1,11 +1,11 @@
-//! The engine: the settings of compiled code, and the memory and addresses of its instances.
+//! The engine: the settings for compiled code, and the memory and addresses of its instances.
 //!
-//! A pool of instances reserves addresses for the largest memory of each, some 4 GiB, so that code needs no
-//! bounds checks. Not every machine has that many: a kernel with 39 bits of addresses gives 512 GiB, and
-//! `ulimit -v` may give less. So [`build`] tries the best pool first and then smaller ones: fewer instances,
-//! then smaller memories with bounds checks, then no pool at all.
+//! A pool of instances reserves addresses for the largest memory of each instance, about 4 GiB, so that code
+//! needs no bounds checks. Not every machine has that many: a kernel with 39 bits of addresses gives 512 GiB,
+//! and `ulimit -v` may allow less. So [`build`] tries the best pool first and then smaller ones: fewer
+//! instances, then smaller memories with bounds checks, then no pool at all.
 //!
-//! Compiled code depends on the [`Layout`] alone, which is passed to the process that compiles.
+//! Compiled code depends only on the [`Layout`], which is passed to the process that compiles.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -18,44 +18,44 @@ use rustix::process::{Resource, getrlimit};
 
 use super::ending;
 
-/// Memories, and tables, of one component.
+/// Memories of one component, and also its tables.
 const MEMORIES_PER_COMPONENT_MAX: u32 = 32;
 /// Core instances of one component.
 const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
-/// Tables for each memory in the pool; a component from Rust has three.
+/// Tables for each memory in the pool. A component from Rust has three.
 pub(super) const TABLES_PER_SLOT: u32 = 4;
-/// Elements of one table; interpreters have tens of thousands.
+/// Elements of one table. Interpreters have tens of thousands.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// What an element of a table takes.
+/// The bytes that an element of a table takes.
 const TABLE_ELEMENT_BYTES: u64 = 8;
-/// The guest's stack; interpreters need more than wasmtime's half mebibyte.
+/// The guest's stack. Interpreters need more than wasmtime's default of half a mebibyte.
 const GUEST_STACK_BYTES_MAX: usize = 1 << 20;
 /// The stack that guest and host functions share.
 const STACK_BYTES_MAX: usize = 2 << 20;
 /// A pool of fewer instances is not worth its addresses.
 const POOL_INSTANCES_MIN: u32 = 64;
-/// Pages of a memory that a free slot keeps, at most.
+/// How much of its memory a free slot keeps, at most.
 const MEMORY_KEPT_BYTES_MAX: u64 = 1 << 20;
-/// Pages of a table that a free slot keeps, at most.
+/// How much of each table a free slot keeps, at most.
 const TABLE_KEPT_BYTES_MAX: u64 = 64 << 10;
-/// All free slots keep no more than this share of the machine's memory.
+/// All free slots together keep at most one part in this many of the machine's memory.
 const KEPT_SHARE: u64 = 16;
 
-/// How a guest's memory lies in the address space; code is compiled for one of these.
+/// How a guest's memory lies in the address space. Code is compiled for one of these layouts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Layout {
-    /// 4 GiB of addresses for each memory: code needs no bounds checks.
+    /// 4 GiB of addresses for each memory. Code needs no bounds checks.
     Whole,
     /// 256 MiB of addresses for each memory, with bounds checks.
     Narrow,
-    /// As much as a memory has; it moves when it grows.
+    /// As many addresses as the memory has bytes. The memory moves when it grows.
     Moving,
 }
 
 impl Layout {
     const ALL: [Self; 3] = [Self::Whole, Self::Narrow, Self::Moving];
 
-    /// The word for it on the command line of the process that compiles.
+    /// The name of the layout on the command line of the process that compiles.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -64,7 +64,7 @@ impl Layout {
         }
     }
 
-    /// The layout of this word.
+    /// The layout with this name.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|layout| layout.word() == word)
@@ -86,14 +86,14 @@ impl Layout {
     }
 }
 
-/// What was chosen, and what it leaves to guests.
+/// The pool that was chosen, and what guests can use of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Allocation {
-    /// How memories lie.
+    /// The layout of memories.
     pub layout: Layout,
     /// Instances at the same time.
     pub instances_max: u32,
-    /// Instances that were asked for.
+    /// The number of instances that was requested.
     pub instances_wanted: u32,
     /// The largest memory that a guest can have, in bytes.
     pub memory_bytes_max: u64,
@@ -102,7 +102,7 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// True if it is what was asked for.
+    /// True if it has everything that was requested.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.layout == Layout::Whole && self.instances_max == self.instances_wanted
@@ -134,14 +134,14 @@ impl fmt::Display for Allocation {
     }
 }
 
-/// The best engine that the address space has room for, with `instances` at the same time at most.
+/// The best engine for which there are enough addresses, with at most `instances` at the same time.
 ///
 /// # Errors
-/// Not even the smallest can be made.
+/// If not even the smallest engine can be made.
 pub(super) fn build(instances: u32, memory_bytes: u64) -> Result<(Engine, Allocation), Error> {
     let room = address_limit().unwrap_or(u64::MAX) / 2;
     for allocation in choices(instances, memory_bytes) {
-        // Half of the addresses are for everything else: code, stacks, the store's pages.
+        // Half of the addresses are left for everything else: code, stacks, the store's pages.
         if pool_bytes(&allocation) > room {
             continue;
         }
@@ -161,7 +161,7 @@ pub(super) fn build(instances: u32, memory_bytes: u64) -> Result<(Engine, Alloca
     Ok((engine, allocation))
 }
 
-/// An engine that only compiles: it reserves nothing.
+/// An engine that only compiles. It reserves nothing.
 pub(super) fn build_for_compiling(layout: Layout) -> Result<Engine, Error> {
     Engine::new(&config(layout)?)
 }
@@ -185,7 +185,7 @@ fn choices(instances: u32, memory_bytes: u64) -> impl Iterator<Item = Allocation
         })
 }
 
-/// Addresses that the pool takes, in bytes.
+/// The addresses that the pool takes, in bytes.
 fn pool_bytes(allocation: &Allocation) -> u64 {
     let layout = allocation.layout;
     let tables = u64::from(TABLES_PER_SLOT)
@@ -196,7 +196,7 @@ fn pool_bytes(allocation: &Allocation) -> u64 {
     slot.saturating_mul(allocation.instances_max.into())
 }
 
-/// Bytes of addresses that the process may have, if there is a limit (`ulimit -v`, `prlimit --as`).
+/// The bytes of addresses that the process may have, if there is a limit (`ulimit -v`, `prlimit --as`).
 fn address_limit() -> Option<u64> {
     getrlimit(Resource::As).current
 }
@@ -207,18 +207,18 @@ fn config(layout: Layout) -> Result<Config, Error> {
     config.epoch_interruption(true);
     config.max_wasm_stack(GUEST_STACK_BYTES_MAX);
     config.async_stack_size(STACK_BYTES_MAX);
-    // Function names are enough to read a backtrace. Offsets would tell nothing without the sources, and
-    // debug information is a guest's input to a parser in the host.
+    // Function names are enough to read a backtrace. Offsets are useless without the sources, and debug
+    // information would be guest input for a parser in the host.
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config.wasm_backtrace_max_frames(NonZeroUsize::new(ending::FRAMES_MAX));
     config.generate_address_map(false);
     config.concurrency_support(false);
-    // Threads, garbage collection and stack switching are not even compiled in; this one is.
+    // Threads, garbage collection and stack switching are not compiled in. This feature is.
     config.wasm_memory64(false);
     config.memory_reservation(layout.reservation_bytes());
     config.memory_guard_size(layout.guard_bytes());
     if layout == Layout::Moving {
-        // wasmtime would reserve 2 GiB to grow into.
+        // wasmtime would reserve 2 GiB for growth.
         config.memory_reservation_for_growth(1 << 20);
     }
     Ok(config)
@@ -228,7 +228,7 @@ fn pooled(allocation: &Allocation) -> Result<Config, Error> {
     let mut config = config(allocation.layout)?;
     let mut pool = PoolingAllocationConfig::new();
     let instances = allocation.instances_max;
-    // Both of these together and the third make a fresh instance three times as fast; see the design.
+    // The first two settings together with the third make a fresh instance three times as fast.
     let (memory_kept, table_kept) = kept_in_slot(allocation);
     pool.linear_memory_keep_resident(memory_kept);
     pool.table_keep_resident(table_kept);
@@ -249,8 +249,8 @@ fn pooled(allocation: &Allocation) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// What a free slot keeps of its memory and of each of its tables, in bytes of whole pages, so that all
-/// slots together stay within their share.
+/// What a free slot keeps of its memory and of each of its tables, in bytes of whole pages. Chosen so that
+/// all slots together stay within their share.
 fn kept_in_slot(allocation: &Allocation) -> (usize, usize) {
     let slot = allocation.kept_bytes_max / u64::from(allocation.instances_max.max(1));
     let pages = |bytes: u64| usize::try_from(bytes & !0xFFFF).unwrap_or(usize::MAX);

@@ -1,9 +1,9 @@
 //! Passes host calls from a guest to its attempt's driver.
 //!
-//! A store's data must be `'static`, and an attempt's capabilities are borrowed. So a host function leaves its
-//! call here and waits. The driver polls the guest and has the capabilities: when the guest's poll is pending, it
-//! takes the call, makes it, and polls again. The captured output and the processor time are here too, because
-//! they outlive a guest that is stopped. Never here: what a call does (`host`).
+//! A store's data must be `'static`, but the capabilities of an attempt are borrowed. So a host function puts
+//! its call here and waits. The driver polls the guest and has the capabilities. When the guest's poll is
+//! pending, the driver takes the call, makes it, and polls again. The captured output and the processor time
+//! are here too, because they outlive a guest that is stopped. Never here: what a call does (`host`).
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,15 @@ use edgebus_model::FunctionLimits;
 use edgebus_runtime::capabilities::Capabilities;
 use edgebus_runtime::{Call, ServiceError};
 
-/// A call of a guest; it leaves its answer where the guest looks for it.
+/// A guest's call. It puts its result where the guest's side reads it.
 pub(super) type HostCall =
     Box<dyn for<'c, 'g> FnOnce(&'c mut Capabilities<'g>) -> Call<'c, ()> + Send>;
 
 /// What the guest's host functions and the driver share.
 pub(super) struct HostCalls {
     limits: FunctionLimits,
-    /// Held for moments only, never over an await; guest and driver run on one task, so nobody waits.
+    /// Held only for moments and never across an await. Guest and driver run on one task, so nobody waits for
+    /// it.
     inside: Mutex<Inside>,
 }
 
@@ -47,7 +48,8 @@ impl HostCalls {
         }
     }
 
-    /// Has `call` made with the attempt's capabilities, and waits for its answer: the guest's side.
+    /// The guest's side: passes `call` to the driver, which makes it with the attempt's capabilities, and
+    /// waits for the result.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         call: impl for<'c, 'g> FnOnce(&'c mut Capabilities<'g>) -> Call<'c, Result<T, ServiceError>>
@@ -64,14 +66,14 @@ impl HostCalls {
         }));
         let answer = poll_fn(|_| {
             let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // The driver polls again as soon as the call is made: no waker is needed.
+            // The driver polls again as soon as the call is made, so no waker is needed.
             answer.map_or(Poll::Pending, Poll::Ready)
         })
         .await;
         answer.map_err(|error| Stop::from(error).into())
     }
 
-    /// The open call: the driver's side.
+    /// The driver's side: the call that waits, if there is one.
     pub(super) fn take_call(&self) -> Option<HostCall> {
         self.inside().call.take()
     }
@@ -81,27 +83,27 @@ impl HostCalls {
         write(&mut self.inside().output);
     }
 
-    /// What the guest said of its own end.
+    /// The guest's own message about its end.
     pub(super) fn last_words(&self) -> LastWords {
         self.inside().output.last_words()
     }
 
-    /// The output, as it is kept with the attempt.
+    /// The output that is kept with the attempt.
     pub(super) fn take_output(&self) -> String {
         std::mem::take(&mut self.inside().output).finish()
     }
 
-    /// A poll of the guest begins.
+    /// Called when a poll of the guest begins.
     pub(super) fn enter(&self) {
         self.inside().meter.enter();
     }
 
-    /// It ended without an end of the guest.
+    /// Called when the poll ends and the guest has not ended.
     pub(super) fn leave(&self) {
         self.inside().meter.leave();
     }
 
-    /// The guest noticed a tick: has it had its time?
+    /// Whether the guest has used all of its processor time. Called when the guest notices a tick.
     pub(super) fn cpu_is_over(&self) -> bool {
         self.inside().meter.read() > Duration::from_millis(self.limits.cpu_ms_max)
     }

@@ -1,4 +1,4 @@
-//! An attempt: a fresh instance, driven to its end within its limits.
+//! Runs an attempt: makes a fresh instance and polls it to its end within its limits.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -21,19 +21,19 @@ use edgebus_model::{Attribute, Data, FunctionLimits, Outcome, TimeoutKind};
 use edgebus_runtime::capabilities::Capabilities;
 use edgebus_runtime::{Call, Context, Emitted, Function, Invocation, Invoked};
 
-/// A compiled function, linked and ready.
+/// A compiled function, linked and ready to be called.
 pub(super) struct Compiled {
     /// What all functions share.
     pub(super) shared: Arc<EngineShared>,
     /// The component with its imports resolved.
     pub(super) ready: FunctionPre<Guest>,
-    /// Slots of the pool that one instance takes.
+    /// How many slots of the pool one instance takes.
     pub(super) slots: u32,
-    /// Keeps this function known to the compiler for as long as somebody uses it.
+    /// Keeps this function shared among callers of the compiler for as long as it is used.
     pub(super) _known: Arc<InProgress>,
 }
 
-/// What an attempt of a guest gives: its own answer, or why it has none.
+/// The result of a guest: its own answer, or the reason why it has none.
 type Answered = Result<Result<Vec<wire::NewEvent>, wire::Failure>, ::wasmtime::Error>;
 
 impl Function for Compiled {
@@ -84,7 +84,7 @@ impl Compiled {
         }
     }
 
-    /// Waits until the pool has room for an instance, so that the pool itself never runs out.
+    /// Waits until the pool has enough free slots for an instance. So the pool itself never runs out.
     async fn slot(&self) -> Result<SemaphorePermit<'_>, Outcome> {
         let permit = self.shared.slots.acquire_many(self.slots).await;
         permit.map_err(|_| Outcome::Host {
@@ -99,7 +99,7 @@ impl Compiled {
         capabilities: &mut Capabilities<'_>,
     ) -> Result<Vec<Emitted>, Outcome> {
         let limits = &FunctionLimits {
-            // Where addresses are short, no memory can grow as far as the manifest may allow.
+            // If there are few addresses, a memory can't grow as far as the manifest may allow.
             memory_bytes_max: invocation
                 .limits
                 .memory_bytes_max
@@ -137,7 +137,7 @@ impl Compiled {
             if host_calls.cpu_is_over() {
                 Err(Stop::Cpu.into())
             } else {
-                // Others get the worker at each tick.
+                // At each tick, other attempts get the worker.
                 Ok(UpdateDeadline::Yield(1))
             }
         });
@@ -199,7 +199,7 @@ fn context(context: &Context) -> wire::Context<'_> {
     }
 }
 
-/// Polls the guest to its end, and makes its calls on the way.
+/// Polls the guest to its end, and makes its calls meanwhile.
 async fn drive(
     guest: impl Future<Output = Answered>,
     host_calls: &HostCalls,
@@ -237,7 +237,7 @@ async fn step(mut guest: Pin<&mut impl Future<Output = Answered>>, host_calls: &
     .await
 }
 
-/// The guest's events as the runtime's type, if they are within the limits.
+/// The guest's events in the runtime's type, if they are within the limits.
 fn emitted(events: Vec<wire::NewEvent>, limits: &FunctionLimits) -> Result<Vec<Emitted>, Outcome> {
     let count_max = limits.emits_max;
     if events.len() > usize::try_from(count_max).unwrap_or(usize::MAX) {

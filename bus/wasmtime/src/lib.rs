@@ -1,11 +1,11 @@
 //! The runtime on wasmtime: components compiled by Cranelift, instances from a pool.
 //!
-//! One store and one instance for each attempt, dropped whole after it. A guest is bounded on every side:
-//! processor time (epochs and the thread's own clock), wall-clock time around everything, memory summed
-//! over the store, bytes in one host call, handles, output. Instances are counted before they are made, so
-//! the pool never runs out. Components are compiled in processes of their own (`compile/`), and what came of
-//! it is kept (`cache.rs`). Never here: files, sockets, environment or input for a guest; code that another
-//! program compiled.
+//! Each attempt has its own store and instance, which are dropped after it. Everything that a guest uses is
+//! limited: processor time (epochs and the thread's own clock), wall-clock time, memory summed over the
+//! store, bytes in one host call, handles, output. Instances are counted before they are made, so the pool
+//! never runs out. Each component is compiled in its own process (`compile/`), and the code is kept
+//! (`cache.rs`). Never here: files, sockets, environment or input for a guest; code that another program
+//! compiled.
 
 mod bindings;
 mod cache;
@@ -41,28 +41,32 @@ use edgebus_runtime::{Call, Function, Runtime};
 pub use self::compile::{CompileIn, Compiling, compile_if_told};
 pub use self::engine::Allocation;
 
-/// Bytes that a guest may hand to the host in one call.
+/// How many bytes a guest may pass to the host in one call.
 const HOSTCALL_FUEL: usize = 2 << 20;
 /// Host resources (streams, pollables) that an attempt may hold.
 const RESOURCES_MAX: usize = 1_000;
 /// Handles to resources that an attempt may hold.
 const HANDLES_MAX: usize = 1_000;
-/// Instances at the same time, unless the settings say otherwise: no more attempts run at once.
+/// Instances at the same time, unless the settings say otherwise. So at most this many attempts run at the
+/// same time.
 pub const INSTANCES_MAX: u32 = 512;
 
-/// How the runtime is made.
+/// The settings of a runtime.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where compiled code is kept; `None` compiles again after each start.
+    /// The folder for compiled code. With `None`, each start compiles again.
     pub cache_dir: Option<PathBuf>,
-    /// Authenticates what is kept there: code that was not written under this key is compiled again.
+    /// The key that seals the files in `cache_dir`. Code that was not sealed under this key is compiled
+    /// again.
     pub cache_key: [u8; 32],
-    /// All compiled code that is kept, in bytes; the least recently used goes first.
+    /// The size of all compiled code in the folder, in bytes. If it is exceeded, the least recently used code
+    /// is removed first.
     pub cache_bytes_max: u64,
-    /// Slots of the pool at most; an instance takes one for each memory, or for four tables if it has many.
-    /// A component from Rust takes one. There are fewer where the process has not enough addresses.
+    /// The largest number of slots in the pool. An instance takes one slot for each memory, or for each four
+    /// tables if it has many. A component from Rust takes one. If the process has not enough addresses, there
+    /// are fewer slots.
     pub instances_max: u32,
-    /// Memory of the machine, in bytes; what free slots keep and what compiling may take goes by it.
+    /// The memory of the machine, in bytes. It limits what free slots keep and what compiling may use.
     pub memory_bytes: u64,
     /// The largest component, in bytes.
     pub component_bytes_max: usize,
@@ -84,17 +88,17 @@ impl Default for Settings {
     }
 }
 
-/// Components on wasmtime.
+/// A runtime for components on wasmtime.
 pub struct WasmtimeRuntime {
     compiler: Compiler,
     shared: Arc<EngineShared>,
     settings: Settings,
 }
 
-/// What all functions share; it ends with the last of them.
+/// What all functions share. It ends with the last of them.
 struct EngineShared {
     engine: Engine,
-    /// What its instances take of the machine.
+    /// The addresses and memory that its instances take.
     allocation: Allocation,
     ticker: Ticker,
     /// One permit for each slot of the pool.
@@ -102,11 +106,11 @@ struct EngineShared {
 }
 
 impl WasmtimeRuntime {
-    /// A runtime with a pool and a compiler of its own. The pool reserves some 4 GiB of addresses, no memory,
-    /// for each instance, or less where there are not so many.
+    /// Makes a runtime with its own pool and compiler. The pool reserves about 4 GiB of addresses for each
+    /// instance, but no memory. It reserves less if there are not enough addresses.
     ///
     /// # Errors
-    /// [`Kind::Host`] if the machine doesn't give a thread or the cache's directory.
+    /// [`Kind::Host`] if the machine gives no thread, or if the folder of the cache can't be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let built = engine::build(settings.instances_max, settings.memory_bytes);
         let (engine, allocation) = built.map_err(|error| host("engine", &error))?;
@@ -127,17 +131,18 @@ impl WasmtimeRuntime {
         })
     }
 
-    /// What the instances take of the machine.
+    /// The addresses and memory that the instances take.
     #[must_use]
     pub fn allocation(&self) -> &Allocation {
         &self.shared.allocation
     }
 }
 
-/// What a runtime for `instances_max` instances would take of a machine with so much memory.
+/// The addresses and memory that a runtime for `instances_max` instances would take on a machine with this
+/// much memory.
 ///
 /// # Errors
-/// [`Kind::Host`] if there would be none at all.
+/// [`Kind::Host`] if no engine could be made at all.
 pub fn allocation(instances_max: u32, memory_bytes: u64) -> Result<Allocation, Error> {
     let built = engine::build(instances_max, memory_bytes);
     let (_, allocation) = built.map_err(|error| host("engine", &error))?;

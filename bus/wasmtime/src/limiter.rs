@@ -1,18 +1,18 @@
-//! What bounds the memory of an attempt: one sum over all memories and tables of its store.
+//! Limits the memory of an attempt: one sum over all memories and tables of its store.
 //!
-//! wasmtime's own limiter bounds each memory by itself, so that a component with twenty memories gets
-//! twenty times the limit. Here nothing is counted apart.
+//! wasmtime's own limiter bounds each memory separately, so a component with twenty memories could use twenty
+//! times the limit.
 
 use ::wasmtime::{Error, ResourceLimiter};
 
-/// What a table's element takes on the host.
+/// The bytes that an element of a table takes on the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 
-/// Sums what the store's memories and tables have.
+/// Sums the sizes of the store's memories and tables.
 pub(super) struct Limiter {
     bytes_max: u64,
     bytes: u64,
-    /// What was allowed last; taken back if the growth fails after all.
+    /// The growth that was allowed last. It is subtracted again if that growth fails.
     allowed_last: u64,
     denied: bool,
 }
@@ -27,7 +27,7 @@ impl Limiter {
         }
     }
 
-    /// True once a growth was refused, whatever the guest made of that.
+    /// True once a growth was refused, whatever the guest did afterwards.
     pub(super) fn denied(&self) -> bool {
         self.denied
     }

@@ -1,19 +1,20 @@
-//! What a function writes, bounded: log lines, standard output and standard error in one order.
+//! Collects what a function writes, within a bound: log lines, standard output and standard error, in the
+//! order in which they come.
 //!
-//! The beginning and the end are kept, and how much is left out between them: the beginning says what the
-//! attempt did, the end why it ended. The message of a panic is also kept separately, so that it is never cut
-//! off.
+//! The beginning and the end are kept, with a line between them that says how much was left out. The
+//! beginning shows what the attempt did, and the end shows why it ended. The message of a panic is also kept
+//! separately, so that it is never cut off.
 
 use std::collections::VecDeque;
 
-/// Bytes of a panic's own words that are kept.
+/// How many bytes of a panic's message are kept.
 const PANIC_BYTES_MAX: usize = 2 << 10;
-/// Bytes of a line that are searched for the beginning of a panic.
+/// How many bytes of a line are searched for the beginning of a panic.
 const LINE_BYTES_MAX: usize = 512;
-/// Room for the line that says how much was left out.
+/// Space for the line that says how much was left out.
 const GAP_BYTES_MAX: usize = 48;
 
-/// Collects up to a bound; what comes between the beginning and the end is counted and dropped.
+/// Collects up to a bound. What comes between the beginning and the end is counted and dropped.
 #[derive(Default)]
 pub(super) struct Output {
     bytes_max: usize,
@@ -21,7 +22,7 @@ pub(super) struct Output {
     head: Vec<u8>,
     /// The end, up to the other half.
     tail: VecDeque<u8>,
-    /// Bytes that were dropped before the tail.
+    /// How many bytes were dropped before the tail.
     dropped: usize,
     /// True if the last byte ended a line.
     at_line_start: bool,
@@ -37,7 +38,7 @@ struct Errors {
     begins_panic: bool,
     /// The last whole line that was not empty.
     last: Vec<u8>,
-    /// From the line on that began the last panic, up to [`PANIC_BYTES_MAX`].
+    /// The text from the line that began the last panic, up to [`PANIC_BYTES_MAX`].
     panic: Option<Vec<u8>>,
 }
 
@@ -50,7 +51,7 @@ impl Output {
         }
     }
 
-    /// Adds what a stream brings, as it comes.
+    /// Adds bytes of a stream.
     pub(super) fn write(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
         self.at_line_start = *last == b'\n';
@@ -65,13 +66,13 @@ impl Output {
         self.dropped += over + (rest.len() - kept.len());
     }
 
-    /// Adds what is written to standard error.
+    /// Adds bytes of standard error.
     pub(super) fn write_error(&mut self, bytes: &[u8]) {
         self.write(bytes);
         self.errors.write(bytes);
     }
 
-    /// Adds a log line of its own.
+    /// Adds a log line.
     pub(super) fn line(&mut self, level: &str, message: &str) {
         if !self.at_line_start {
             self.write(b"\n");
@@ -82,7 +83,7 @@ impl Output {
         self.write(b"\n");
     }
 
-    /// What the function said of its own end, if it said something: a panic's words, or the last line of
+    /// The function's own message about its end, if there is one: the message of a panic, or the last line of
     /// standard error.
     pub(super) fn last_words(&self) -> LastWords {
         self.errors.last_words()
@@ -94,7 +95,7 @@ impl Output {
             self.head.extend(self.tail);
             let text = match String::from_utf8(self.head) {
                 Ok(text) => text,
-                // Bytes that are no text: their replacements make it longer.
+                // The bytes are not UTF-8. The replacement characters make the text longer.
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             };
             if text.len() <= self.bytes_max {
@@ -111,11 +112,12 @@ impl Output {
     }
 }
 
-/// The beginning and the end with the gap's line between, within `bytes_max`; both at a line's end where there
-/// is one in reach. `dropped` bytes are missing between them already.
+/// Joins the beginning and the end within `bytes_max`, with a line between them that says how much is
+/// missing. Both are cut at the end of a line if one is near. `dropped` bytes are missing between them
+/// already.
 fn join(head: &str, tail: &str, dropped: usize, bytes_max: usize) -> String {
     let Some(room) = bytes_max.checked_sub(GAP_BYTES_MAX) else {
-        // No room for a gap: what fits of the end.
+        // There is no space for that line, so only the end is kept, as far as it fits.
         let from = tail.len().saturating_sub(bytes_max);
         let kept = &tail[tail.ceil_char_boundary(from)..];
         return kept
@@ -123,7 +125,7 @@ fn join(head: &str, tail: &str, dropped: usize, bytes_max: usize) -> String {
             .to_owned();
     };
     let mut kept_head = &head[..head.floor_char_boundary(room / 2)];
-    // Half a character at the cut was replaced.
+    // The character at the cut was incomplete and was replaced.
     kept_head = kept_head.trim_end_matches(char::REPLACEMENT_CHARACTER);
     if let Some(end) = kept_head.rfind('\n') {
         kept_head = &kept_head[..=end];
@@ -131,7 +133,7 @@ fn join(head: &str, tail: &str, dropped: usize, bytes_max: usize) -> String {
     let from = tail.len().saturating_sub(room - room / 2);
     let mut kept_tail = &tail[tail.ceil_char_boundary(from)..];
     kept_tail = kept_tail.trim_start_matches(char::REPLACEMENT_CHARACTER);
-    // A tail of one long line keeps its end.
+    // If the tail is one long line, its end is kept.
     if let Some(start) = kept_tail.find('\n')
         && start + 1 < kept_tail.len()
     {
@@ -149,9 +151,9 @@ fn join(head: &str, tail: &str, dropped: usize, bytes_max: usize) -> String {
 /// A function's own message about its end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) enum LastWords {
-    /// A panic: where it was, and its message, perhaps of several lines.
+    /// A panic: its place and its message, which may have several lines.
     Panic(String),
-    /// No panic that is known, but a last line on standard error.
+    /// No known panic, but a last line on standard error.
     Line(String),
     /// Nothing.
     #[default]
@@ -163,7 +165,7 @@ impl Errors {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             append(&mut self.line, part, LINE_BYTES_MAX);
             if !self.begins_panic && begins_panic(&self.line) {
-                // The last one counts: the attempt went on after those before.
+                // The last panic counts, because the attempt went on after those before it.
                 self.begins_panic = true;
                 self.panic = Some(self.line.clone());
             } else if let Some(panic) = &mut self.panic {
@@ -199,7 +201,7 @@ fn append(to: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) {
     to.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
-/// What Rust, and what Go, say first of a panic.
+/// The first line of a panic in Rust or in Go.
 fn begins_panic(line: &[u8]) -> bool {
     line.starts_with(b"panic: ")
         || (line.starts_with(b"thread '")
@@ -208,11 +210,11 @@ fn begins_panic(line: &[u8]) -> bool {
                 .any(|part| part == PANICKED.as_bytes()))
 }
 
-/// Stands before the place in Rust's words.
+/// In Rust's message, this comes before the place.
 const PANICKED: &str = "panicked at ";
 
-/// A panic's own words: place and message on one line, what else the message has on its own, without the
-/// advice and the frames that follow.
+/// The message of a panic: place and message on one line, and further lines of the message on their own. The
+/// advice and the frames that follow are left out.
 fn panic_text(words: &str) -> String {
     let from = if words.starts_with("thread '") {
         words.find(PANICKED).unwrap_or_default()

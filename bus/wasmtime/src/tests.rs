@@ -134,7 +134,8 @@ async fn spinning_ends_with_the_wall_clock_if_that_is_shorter() {
 
 #[tokio::test]
 async fn waiting_costs_no_processor_time() {
-    // 50 waits of 20 ms each are ten times the limit, if they counted; a whole tick for each would be five.
+    // If they counted, 50 waits of 20 ms each would be ten times the limit. A whole tick for each would be
+    // five times the limit.
     let invoked = attempt("nap 50", limits()).await;
     assert_eq!(invoked.outcome, Outcome::Success);
     assert!(invoked.duration > Duration::from_millis(1_000));
@@ -193,7 +194,7 @@ async fn endless_output_is_cut_and_ends_with_the_processor_time() {
 
 #[tokio::test]
 async fn what_a_panic_says_survives_all_other_output() {
-    // Ten thousand lines of each kind before it, and one line without an end.
+    // It writes ten thousand lines of each kind first, and one line without an end.
     let limits = FunctionLimits {
         output_bytes_max: 2_000,
         cpu_ms_max: 10_000,
@@ -298,7 +299,8 @@ async fn undecodable_data_is_rejected_with_its_place() {
 #[tokio::test]
 async fn many_memories_count_together() {
     let runtime = runtime();
-    // Each of the twenty has 8 MiB: a limiter that looks at one memory at a time would let all of them by.
+    // Each of the twenty memories has 8 MiB. A limiter that checks one memory at a time would allow all of
+    // them.
     let (each, number) = (8_u64 << 20, 20);
     let limits = |memory_bytes_max| FunctionLimits {
         memory_bytes_max,
@@ -334,7 +336,7 @@ async fn many_memories_count_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_neighbour_is_served_meanwhile() {
     let function = hostile().await;
-    // More hostile attempts than workers: each must give way at its ticks.
+    // There are more hostile attempts than workers, so each must yield at its ticks.
     let hostile: Vec<_> = ["spin", "spin", "flood-output", "hang", "spin"]
         .into_iter()
         .map(|script| {
@@ -499,7 +501,7 @@ async fn compiled_code_is_kept_between_starts() {
     }
     let (compiled, kept) = (times[0].max(times[2]), times[1].min(times[3]));
     assert!(kept < compiled, "{times:?}");
-    // Rot is noticed, and repaired by compiling.
+    // A damaged file is noticed, and compiling repairs it.
     let path = &files()[0];
     let whole = std::fs::read(path).expect("a file");
     std::fs::write(path, &whole[..whole.len() / 2]).expect("written");
@@ -523,7 +525,7 @@ async fn one_component_is_one_function() {
     assert!(same(&one, &three), "asked for while it is there");
     let other = prepare(&runtime, guests::component("triage")).await;
     assert!(!same(&one, &other));
-    // A refusal is not kept for those that come later.
+    // A refusal is not kept for later callers.
     let broken = Bytes::from_static(b"\0asm\x0d\0\x01\0 nonsense");
     let digest = Digest::of(&broken);
     let (one, two) = tokio::join!(
@@ -548,7 +550,7 @@ async fn dropping_an_attempt_ends_it() {
     assert_eq!(invoked.outcome, Outcome::Success);
 }
 
-/// A function that only returns, with `memories` memories of 8 MiB beside its own of 64 KiB.
+/// A function that only returns. It has `memories` memories of 8 MiB in addition to its own of 64 KiB.
 fn many_memories(memories: usize) -> Vec<u8> {
     wat::parse_str(many_memories_text(memories)).expect("the text is a component")
 }

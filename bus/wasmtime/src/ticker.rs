@@ -1,8 +1,8 @@
 //! The thread that interrupts busy guests: it raises the engine's epoch every [`TICK`] while attempts run,
 //! and sleeps when none runs.
 //!
-//! It measures nothing: how much processor time a guest had is read from the thread's own clock
-//! (`meter`), when the guest sees that the epoch went on.
+//! It measures nothing. A guest's processor time is read from the thread's own clock (`meter`) when the guest
+//! notices that the epoch has changed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use ::wasmtime::Engine;
 
-/// How long a guest runs before others get the worker.
+/// How long a guest runs before other attempts get the worker.
 pub(super) const TICK: Duration = Duration::from_millis(2);
-/// Ticks without an attempt before the thread sleeps: waking it for each of many short attempts would
-/// cost more than they do.
+/// How many ticks without an attempt pass before the thread sleeps. Waking it for each of many short attempts
+/// would cost more than the ticks.
 const IDLE_TICKS_MAX: u32 = 500;
 
 /// What the thread and the attempts share.
@@ -31,7 +31,7 @@ pub(super) struct Ticker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// An attempt that runs; dropped when it ends.
+/// A running attempt. Dropped when it ends.
 pub(super) struct Running<'a>(&'a State);
 
 impl Drop for Running<'_> {
@@ -54,11 +54,11 @@ impl Ticker {
         })
     }
 
-    /// Keeps the epoch going until what it returns is dropped.
+    /// Keeps raising the epoch until the returned value is dropped.
     pub(super) fn run(&self) -> Running<'_> {
         self.state.running.fetch_add(1, Ordering::SeqCst);
-        // Raised before it is looked at, and the thread does it the other way round: one of the two sees
-        // the other, so the thread never sleeps while an attempt runs.
+        // The count is raised before `asleep` is read, and the thread does it the other way round. One of the
+        // two sees the other's change, so the thread never sleeps while an attempt runs.
         if self.state.asleep.load(Ordering::SeqCst)
             && let Some(thread) = &self.thread
         {
@@ -73,7 +73,7 @@ impl Drop for Ticker {
         self.state.ended.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // The thread can't panic, and there is nothing to do if it did.
+            // The thread can't panic. If it did, there would be nothing to do.
             drop(thread.join());
         }
     }

@@ -1,24 +1,24 @@
-//! Compiled code that may be run: the one place with `unsafe`.
+//! Loads compiled code. This is the only file with `unsafe`.
 //!
-//! [`Component::deserialize`] takes machine code as it is. Whoever chooses its bytes runs code in the bus,
-//! outside of any sandbox; wasmtime checks only that the code was made by the same version with the same
-//! settings. So a start that loads code instead of compiling it (a component of 12 MB: 0.1 s instead of 4 s)
-//! rests on knowing where the bytes come from. That knowledge is the type [`Code`], whose bytes are private
-//! to this file. There are two ways to one:
+//! [`Component::deserialize`] accepts any machine code. Whoever chooses its bytes can run code in the bus,
+//! outside of any sandbox. wasmtime only checks that the code was made by the same version with the same
+//! settings. A start that loads code is much faster than one that compiles it (for a component of 12 MB: 0.1
+//! s instead of 4 s). This is safe only if it is known where the bytes come from. The type [`Code`] stands
+//! for that knowledge: its bytes are private to this file. There are two ways to make one:
 //!
-//! - [`Code::from_own_compiler`]: the compiler of this very program gave the bytes, in this process or over a
-//!   pipe from a child that runs the same executable. Nobody else can write to that pipe. The answer is taken
-//!   whole or not at all (`compile/answer.rs` checks length and hash), so that a child that is killed leaves
-//!   no half of one.
+//! - [`Code::from_own_compiler`]: the bytes come from this program's own compiler, in this process or over a
+//!   pipe from a child that runs the same executable. Nobody else can write to that pipe. An answer is
+//!   accepted whole or not at all (`compile/answer.rs` checks length and hash), so a child that is killed
+//!   leaves no partial code.
 //! - [`Code::open`]: the bytes were sealed by [`Code::seal`], under a key that is derived from the store's
-//!   secret and never leaves this process. The seal covers the component's digest and the engine's hash, too:
-//!   a file that was renamed, cut, rotted, written by another version, or copied from another store is as good
-//!   as none. Who can read the secret can change the store's functions anyway, and needs no forged seal.
+//!   secret and never leaves this process. The seal also covers the component's digest and the engine's hash.
+//!   So a file that was renamed, cut, damaged, written by another version, or copied from another store is
+//!   ignored. Who can read the secret can also change the store's functions, and needs no forged seal.
 //!
-//! The bytes that were checked are the ones that are loaded. `deserialize_file` would map the file instead
-//! and save a copy for a moment, but what is mapped can change after the check (a failing disk, a file that
-//! is truncated or written again by its owner), and then it is no longer what the seal is for. Between the two
-//! there is no difference in what stays: the copy that wasmtime makes is the only one.
+//! The bytes that were checked are those that are loaded. `deserialize_file` would map the file and save a
+//! copy for a moment. But a mapped file can change after the check (a failing disk, a file that its owner
+//! truncates or writes again), and then the seal no longer holds for it. Both ways keep the same memory
+//! afterwards: only the copy that wasmtime makes.
 
 #![allow(
     unsafe_code,
@@ -30,37 +30,37 @@ use ::wasmtime::{Engine, Error};
 
 use edgebus_model::Digest;
 
-/// Begins each sealed file; the number is the format's.
+/// The first bytes of each sealed file. The number is the version of the format.
 const MAGIC: &[u8; 16] = b"edgebus code 02\n";
 const TAG_BYTES: usize = 32;
-/// Bytes of a sealed file before the code.
+/// The number of bytes before the code in a sealed file.
 pub(super) const HEAD_BYTES: usize = MAGIC.len() + TAG_BYTES;
 
-/// What a seal is for.
+/// What a seal covers.
 #[derive(Clone, Copy)]
 pub(super) struct Seal<'a> {
-    /// Nobody else has it.
+    /// The key. Nobody else has it.
     pub(super) key: &'a [u8; 32],
     /// The component that was compiled.
     pub(super) component: Digest,
-    /// Version and settings that it was compiled with.
+    /// The hash of the engine's version and settings.
     pub(super) engine: &'a [u8; 32],
 }
 
-/// Machine code of a component that this program made.
+/// Machine code of a component that this program compiled.
 pub(super) struct Code {
     code: Vec<u8>,
 }
 
 impl Code {
-    /// Takes what the compiler of this very program gave.
+    /// Takes what this program's own compiler returned.
     ///
     /// Only `compile/` calls it, with the answer of the child that it started or of its own engine.
     pub(super) fn from_own_compiler(code: Vec<u8>) -> Self {
         Self { code }
     }
 
-    /// What is kept on disk, in two parts: the head, and the code.
+    /// The contents of a sealed file in two parts: the head, and the code.
     pub(super) fn seal(&self, seal: Seal<'_>) -> ([u8; HEAD_BYTES], &[u8]) {
         let mut head = [0; HEAD_BYTES];
         let (magic, place) = head.split_at_mut(MAGIC.len());
@@ -69,7 +69,7 @@ impl Code {
         (head, &self.code)
     }
 
-    /// The code behind a head, if it is whole and was sealed for this.
+    /// The code after a head, if it is complete and the seal is valid for it.
     pub(super) fn open(head: &[u8; HEAD_BYTES], code: Vec<u8>, seal: Seal<'_>) -> Option<Self> {
         let (magic, found) = head.split_last_chunk::<TAG_BYTES>()?;
         // `blake3::Hash` compares in constant time.
@@ -77,13 +77,13 @@ impl Code {
         sealed.then_some(Self { code })
     }
 
-    /// Makes it ready to be instantiated.
+    /// Prepares the code so that it can be instantiated.
     ///
     /// # Errors
-    /// It was compiled with other settings than the engine's, or the system gives no memory for it.
+    /// If it was compiled with settings other than the engine's, or if the system gives no memory for it.
     pub(super) fn load(&self, engine: &Engine) -> Result<Component, Error> {
-        // SAFETY: the bytes are what `Engine::precompile_component` of this program gave: both ways to a
-        // `Code` say so, and nothing changes them in between. wasmtime copies them.
+        // SAFETY: the bytes were made by `Engine::precompile_component` of this program. Both ways to make a
+        // `Code` guarantee this, and nothing changes the bytes in between. wasmtime copies them.
         unsafe { Component::deserialize(engine, &self.code) }
     }
 }

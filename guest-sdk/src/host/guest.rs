@@ -1,5 +1,5 @@
-//! The component's side: generated bindings to the world in `wit/`, and the handler's conversions from and to
-//! them.
+//! The implementation for components: generated bindings to the world in `wit/`, and conversions for the
+//! handler.
 
 use std::io::Write as _;
 
@@ -23,7 +23,7 @@ pub mod bindings {
 #[doc(hidden)]
 pub use bindings::export_function;
 
-/// Calls `function` with the bus's event in this crate's types, and answers in the bus's.
+/// Calls `function` with the bus's event in this crate's types, and returns its result in the bus's types.
 #[doc(hidden)]
 pub fn handle(
     event: types::Event,
@@ -31,8 +31,8 @@ pub fn handle(
     function: impl FnOnce(Event<Payload>, Context) -> Result<Vec<Emit>, Failure>,
 ) -> Result<Vec<types::NewEvent>, types::Failure> {
     let ended = function(event_in(event), context_in(context));
-    // Text without a line end waits in a buffer that ends with the instance. Output that can't be written
-    // is no reason to fail.
+    // Text without a line end is in a buffer that is lost with the instance. Output that can't be written is
+    // no reason to fail.
     let _ = std::io::stdout().flush();
     match ended {
         Ok(emits) => Ok(emits.into_iter().map(emit_out).collect()),

@@ -1,6 +1,6 @@
-//! The other side of the interfaces: the bus in a component, this thread's memory in a native test.
+//! The host behind the interfaces: the bus in a component, this thread's memory in a native test.
 //!
-//! The file of each capability has both, under the same names.
+//! Each capability's file has both implementations, under the same names.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod guest;

@@ -1,5 +1,5 @@
-//! The side of tests: a bus in this thread's memory, so that concurrent tests don't share one. Each
-//! capability keeps its own part of it.
+//! The implementation for native tests: a bus in the memory of each thread, so that concurrent tests don't
+//! share one. Each capability keeps its own part of it.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ thread_local! {
     static PARTS: RefCell<BTreeMap<TypeId, Box<dyn Any>>> = RefCell::default();
 }
 
-/// Lets `use_it` see and change the part `T` of this thread's bus.
+/// Calls `use_it` with the part `T` of this thread's bus.
 pub(crate) fn with<T: Default + 'static, R>(use_it: impl FnOnce(&mut T) -> R) -> R {
     PARTS.with_borrow_mut(|parts| {
         let part = parts

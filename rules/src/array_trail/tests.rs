@@ -1,4 +1,4 @@
-//! The search against brute force: all choices of values, compared pair by pair.
+//! Compares the search with brute force: all choices of values, compared pair by pair.
 
 use crate::flatten::tests::json;
 use crate::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
@@ -12,7 +12,7 @@ type Found = (Value, Vec<(usize, usize)>);
 fn gather(value: &Value, path: &[&str], trail: &[(usize, usize)], found: &mut Vec<Found>) {
     match value {
         Value::Array(elements) => {
-            // The address of a node of the tree is as good a name for an array as any.
+            // The address of a node of the tree identifies an array.
             let array = std::ptr::from_ref(value).addr();
             for (index, element) in elements.iter().enumerate() {
                 let mut trail = trail.to_vec();
@@ -40,8 +40,8 @@ fn go_together(one: &Found, other: &Found) -> bool {
     })
 }
 
-/// What a field asks for: one of these numbers, or (too) an array that contains these, or one of
-/// exactly these, or no value.
+/// The alternatives of a field: one of these numbers, an array that contains these numbers, an array of
+/// exactly these numbers, or no value.
 #[derive(Debug, Clone)]
 struct Ask {
     path: String,
@@ -51,7 +51,7 @@ struct Ask {
     absence: bool,
 }
 
-/// The arrays whose values are asked for together, as what encloses them.
+/// The arrays whose values meet a requirement together, given by the elements around them.
 fn lists(ask: &Ask, values: &[Found]) -> Vec<Found> {
     let array = |value: &Found| value.1.last().map(|(array, _)| *array);
     let mut lists = Vec::new();
@@ -79,7 +79,7 @@ fn lists(ask: &Ask, values: &[Found]) -> Vec<Found> {
     lists
 }
 
-/// Whether values can be chosen from `from` on, the earlier choices given.
+/// Whether values can be chosen for the requirements from `from` on, after the earlier choices.
 fn choose(asks: &[(Ask, Vec<Found>)], from: usize, chosen: &mut Vec<Option<Found>>) -> bool {
     if from == asks.len() {
         return asks.iter().zip(chosen.iter()).all(|((_, values), choice)| {
@@ -183,7 +183,8 @@ proptest! {
     }
 }
 
-/// A value beside all arrays decides for no element; only one inside lets another path be absent.
+/// A value outside of all arrays selects no element. Only a value inside an array lets another path be
+/// absent.
 #[test]
 fn a_value_inside_is_chosen_where_absence_needs_it() {
     let check = |pattern: &str, event: &str, expected: bool| {
@@ -202,12 +203,12 @@ fn a_value_inside_is_chosen_where_absence_needs_it() {
     let list = r#"{"a":{"b":[1,{"contains-all":[1]}],"c":[{"exists":false}]}}"#;
     check(list, r#"{"a":[{"b":1},{"c":5}]}"#, true);
     check(list, r#"{"a":[{"b":1,"c":5}]}"#, false);
-    // All of the list's values are wanted, and no element has them all.
+    // The condition needs all values of its list, and no element has them all.
     let list = r#"{"a":{"b":[{"contains-all":[1]}],"c":[{"exists":false}]}}"#;
     check(list, r#"{"a":[{"b":1},{"c":5}]}"#, false);
 }
 
-/// Events that would take the product of their arrays' lengths to search by trying.
+/// Events for which trying all combinations would take the product of the arrays' lengths.
 #[test]
 fn large_arrays_take_linear_work() {
     let parse = |text: &str| Pattern::parse(text.as_bytes(), &ParseOptions::default());
@@ -227,7 +228,7 @@ fn large_arrays_take_linear_work() {
         pattern,
         &format!("{{\"a\":[{}1],\"b\":1}}", "1,".repeat(100_000))
     ));
-    // Seconds in a debug build; by trying all pairs it would be hours.
+    // This takes seconds in a debug build. Trying all pairs would take hours.
     assert!(start.elapsed().as_secs() < 60);
 }
 
@@ -245,7 +246,7 @@ fn many_spellings_of_one_path_are_refused() {
     let event = format!(r#"{{"a":{{"b":[{first},{{"f0":2}}]}},"a.b":[{second},{{"f0":2}}]}}"#);
     let rules = RuleSet::new([((), pattern)]);
     let error = rules.matches_json(event.as_bytes(), Duplicates::Refuse);
-    // No value of f0 is 1, so the search isn't needed; with one in an element of its own it is.
+    // No value of f0 is 1, so no search is needed. With a 1 in another element, it is.
     assert_eq!(error, Ok(vec![]));
     let event = event.replace("\"f0\":2", "\"f0\":1");
     let error = rules.matches_json(event.as_bytes(), Duplicates::Refuse);

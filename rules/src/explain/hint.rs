@@ -1,17 +1,17 @@
-//! What may have been meant, where a literal was missed by a value that looks like it.
+//! Guesses what was meant when a value looks like a literal that it misses.
 //!
-//! Two slips are common enough: a number in quotes (or one without), and letter case. A hint is said
-//! only of literals, and only of values that are shown. Never here: a change to a verdict.
+//! Two mistakes are common: a number with quotes or without them, and letter case. Hints are given only for
+//! literals, and only for values that are shown. Never here: a change of a result.
 
 use crate::flatten::Occurrence;
 use crate::limits::EXPLAINED_VALUES_MAX;
 use crate::operator::Operator;
 use crate::scalar::{Scalar, quote};
 
-/// So many alternatives are compared.
+/// How many alternatives are compared.
 const ALTERNATIVES_COMPARED: usize = 100;
 
-/// What may have been meant by alternatives that none of the values met.
+/// A hint at what alternatives mean that none of the values met.
 pub(super) fn of(alternatives: &[Operator], values: &[Occurrence<'_>]) -> Option<String> {
     let literals = alternatives.iter().filter_map(|operator| match operator {
         Operator::Exact(literal) => Some(literal.text()),

@@ -1,7 +1,6 @@
-//! Explanations as text for people: lines on a page or in a terminal.
+//! Explanations as text for people, in lines for a page or a terminal.
 //!
-//! Whether there is a terminal, and whether it likes colours, is for the caller to say. Never here:
-//! deciding what holds.
+//! The caller decides whether the text has colours. Never here: a decision whether a condition holds.
 
 use super::{BranchExplanation, ConditionExplanation, Explanation};
 use crate::operator::exists::NO_VALUE;
@@ -10,18 +9,18 @@ use std::fmt;
 /// How an explanation looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
-    /// Characters only.
+    /// Without colours.
     #[default]
     Plain,
-    /// With ANSI escapes for colours: what holds is green, what is missed red.
+    /// With ANSI escapes for colours. Conditions that hold are green, missed ones are red.
     Ansi,
 }
 
-/// What a mark says of its line.
+/// The mark at the beginning of a line.
 #[derive(Clone, Copy)]
 enum Mark {
     Held,
-    /// The first condition that was missed: the one to look at.
+    /// The first condition that was missed.
     FirstMissed,
     Missed,
 }
@@ -38,14 +37,14 @@ impl Style {
     }
 }
 
-/// What is said where only the arrays are in the way.
+/// The text for a sub-rule that fails only because of arrays.
 const ARRAY_INCONSISTENT: &str =
     "each condition holds by itself, but not all of them in the same element of an array";
-/// So many alternatives are spelled out in a line.
+/// How many alternatives are written in one line.
 const ALTERNATIVES_SHOWN: usize = 8;
 
 impl Explanation {
-    /// The explanation in lines: the verdict with the nearest miss, then every condition of every
+    /// The explanation in lines: first the result with the nearest miss, then every condition of every
     /// sub-rule. Each line ends with a line break.
     pub fn render(&self, style: Style) -> String {
         let mut out = String::new();
@@ -69,7 +68,7 @@ impl Explanation {
         out
     }
 
-    /// The verdict in one line: `matched`, or what the nearest sub-rule missed first, as in
+    /// The result in one line: `matched`, or the first condition that the nearest sub-rule missed, as in
     /// `data.action: wanted "opened" or "reopened"; saw "closed"`.
     pub fn summary(&self) -> String {
         if self.matched {
@@ -159,7 +158,7 @@ impl fmt::Display for ConditionExplanation {
             Some(held) if held == NO_VALUE && self.seen_total > 0 => {
                 write!(out, ", but in other elements of the array")
             }
-            // With one alternative there is nothing to tell apart.
+            // With a single alternative there is no need to say which one held.
             Some(held) if self.wanted.len() > 1 && !self.seen.contains(held) => {
                 write!(out, "; met by {held}")
             }

@@ -1,4 +1,4 @@
-//! What explanations say, word for word.
+//! Compares explanations with the expected text, word for word.
 
 use super::*;
 use crate::{ParseOptions, Part};
@@ -199,7 +199,7 @@ fn the_nearest_miss() {
         ),
         "data.a.b, data.a.c: each condition holds by itself, but not all of them in the same element of an array"
     );
-    // From far to near.
+    // Sorted from far to near.
     let patterns = [
         r#"{"data":{"a":[2],"b":[2]}}"#,
         r#"{"type":["order.opened"],"data":{"a":[2],"b":[2]}}"#,

@@ -1,7 +1,7 @@
-//! How two values compare (RFC 9535, 2.3.5.2.2): deep equality, and order among numbers and among strings.
+//! Compares two values (RFC 9535, 2.3.5.2.2): deep equality, and order among numbers and among strings.
 //!
-//! Numbers compare by their exact values, whatever forms they have. Each pair of values below is a step, and
-//! so are some bytes of two strings. Never here: values of different kinds that are in any order.
+//! Numbers are compared by their exact values, in whatever form they are stored. Each pair of values below
+//! takes a step, and so do some bytes of two strings. Never here: an order of values of different kinds.
 
 use super::plan::Comparison;
 use super::steps::{Steps, UsedUp};
@@ -11,12 +11,12 @@ use std::cmp::Ordering;
 /// Bytes of strings that count as one step.
 const BYTES_A_STEP: usize = 64;
 
-/// The steps that going through this many bytes of a string takes, beyond the one for the string.
+/// The steps for reading this many bytes of a string, in addition to the one for the string itself.
 pub(super) fn steps_of_text(bytes: usize) -> usize {
     bytes / BYTES_A_STEP
 }
 
-/// Whether the two compare so; none is what isn't there. The step for this pair is the caller's.
+/// Whether the comparison holds. `None` stands for a missing value. The caller counts the step for this pair.
 pub(super) fn holds(
     left: Option<&Value>,
     comparison: Comparison,
@@ -41,7 +41,7 @@ pub(super) fn holds(
     })
 }
 
-/// As deep as the values are, which is bounded where they are read.
+/// Recursion goes as deep as the values, whose depth is bounded when they are read.
 fn equal(left: &Value, right: &Value, steps: &mut Steps) -> Result<bool, UsedUp> {
     Ok(match (left, right) {
         (Value::Null, Value::Null) => true,
@@ -89,14 +89,14 @@ fn order(left: &Value, right: &Value, steps: &mut Steps) -> Result<Option<Orderi
         (Value::Number(left), Value::Number(right)) => order_of_numbers(left, right),
         (Value::String(left), Value::String(right)) => {
             steps.spend_many(steps_of_text(left.len().min(right.len())))?;
-            // UTF-8 sorts by scalar values.
+            // The order of UTF-8 bytes is the order of scalar values.
             Some(left.cmp(right))
         }
         _ => None,
     })
 }
 
-/// A number as a tree has it.
+/// A number as the tree holds it.
 enum Exact {
     Whole(i128),
     Float(f64),

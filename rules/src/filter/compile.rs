@@ -1,5 +1,5 @@
-//! From the tree of a query to its plan: every expression checked for its types (RFC 9535, 2.4.3), every
-//! regex compiled, and the parts that are the same for a whole event separated.
+//! Compiles the tree of a query into its plan. Checks the types of every expression (RFC 9535, 2.4.3),
+//! compiles every regex, and separates the parts that are the same for a whole event.
 //!
 //! Never here: an event.
 
@@ -36,7 +36,7 @@ struct Compiler {
     regexes: Vec<Regex>,
 }
 
-/// The number of `item` among `known`; the same item has one number.
+/// The number of `item` in `known`. Equal items have the same number.
 fn number<T: PartialEq>(known: &mut Vec<T>, item: T) -> usize {
     known
         .iter()
@@ -76,7 +76,7 @@ impl Compiler {
         })
     }
 
-    /// A condition; one that is the same for the whole event by its number.
+    /// Compiles a condition. One that is the same for the whole event becomes a number.
     fn condition(&mut self, filter: &Logical) -> Result<Condition, ParseError> {
         let condition = match filter {
             Logical::Or(all) => Condition::Or(self.conditions(all)?),
@@ -102,7 +102,7 @@ impl Compiler {
         all.iter().map(|filter| self.condition(filter)).collect()
     }
 
-    /// A function that is a condition.
+    /// Compiles a function that is a condition.
     fn test(&mut self, call: &Call) -> Result<Condition, ParseError> {
         match (&*call.name, call.arguments.as_slice()) {
             ("match", [text, form]) => self.regex(text, form, Extent::Whole),
@@ -149,7 +149,7 @@ impl Compiler {
         Ok(self.once(operand))
     }
 
-    /// The operand; one that has to be worked out and is the same for the whole event by its number.
+    /// The operand. If it has to be computed and is the same for the whole event, it becomes a number.
     fn once(&mut self, operand: Operand) -> Operand {
         match operand {
             Operand::Literal(_) | Operand::Once(_) => operand,
@@ -160,7 +160,7 @@ impl Compiler {
         }
     }
 
-    /// A function that gives a value.
+    /// Compiles a function that returns a value.
     fn function(&mut self, call: &Call) -> Result<Operand, ParseError> {
         match (&*call.name, call.arguments.as_slice()) {
             ("length", [argument]) => {
@@ -178,7 +178,7 @@ impl Compiler {
         }
     }
 
-    /// An argument that has to be one value (or nothing), of the function at `at`.
+    /// Compiles an argument of the function at `at` that has to be one value (or nothing).
     fn value_argument(
         &mut self,
         argument: &Argument,
@@ -210,7 +210,7 @@ impl Compiler {
         Ok(self.once(operand))
     }
 
-    /// An argument that has to be a query.
+    /// Compiles an argument that has to be a query.
     fn nodes_argument(&mut self, argument: &Argument, of: &Call) -> Result<Nodes, ParseError> {
         match &argument.is {
             Form::Query(query) => self.nodes(query),
@@ -243,7 +243,7 @@ impl Compiler {
         Ok(Condition::Regex(text, form))
     }
 
-    /// The number of a regex that the query itself has, in the literal at `at`.
+    /// The number of a regex that is a literal of the query, at `at`.
     fn own(&mut self, form: &str, extent: Extent, at: usize) -> Result<usize, ParseError> {
         let known = self.regexes.iter().position(|own| own.is(form, extent));
         if let Some(known) = known {
@@ -260,7 +260,7 @@ impl Compiler {
     }
 }
 
-/// The error of a function that there isn't, or that takes another number of arguments.
+/// The error for a function that doesn't exist or takes another number of arguments.
 fn unknown(call: &Call) -> ParseError {
     let (name, count) = (&*call.name, call.arguments.len());
     if FUNCTIONS.contains(&name) {
@@ -277,7 +277,7 @@ fn unknown(call: &Call) -> ParseError {
     input_error(call.at, reason, remedy)
 }
 
-/// The steps of a query that selects one node at most.
+/// The steps of a query that selects at most one node.
 fn steps(query: &syntax::Query) -> Option<Box<[Step]>> {
     let steps = query.segments.iter().map(|segment| {
         match (segment.descends, segment.selectors.as_slice()) {

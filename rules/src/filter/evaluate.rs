@@ -1,9 +1,9 @@
-//! A query asked of an event: nodes are visited one by one, in the order of RFC 9535, and every step counts.
+//! Evaluates a query on an event. Visits nodes one by one, in the order of RFC 9535, and counts every step.
 //!
-//! Nothing is gathered. A query hands each node that it selects to its caller, who may have had enough, so that
-//! memory doesn't depend on what is selected. Every segment goes down at least one level, so the depth of
-//! the calls is that of the event, once for each query inside another. Never here: a query that is
-//! worked out again for each node though it is the same for the whole event.
+//! Nodes are not collected. Each selected node is passed to the caller, who may stop the visit. So memory
+//! doesn't depend on how much is selected. Every segment goes down at least one level, so the depth of the
+//! calls is that of the event, once for each query inside another. Never here: evaluating a query again for
+//! each node although it is the same for the whole event.
 
 use super::compare;
 use super::plan::{
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 /// Why a visit ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The caller has what it wants.
+    /// The caller needs no more nodes.
     Enough,
     /// The budget is used up.
     UsedUp,
@@ -30,14 +30,14 @@ impl std::convert::From<UsedUp> for Stop {
     }
 }
 
-/// A node, and the way to it.
+/// A node, and the path to it.
 pub(super) struct Node<'n, 'a> {
     value: &'a Value,
-    /// The node above it and the step from there; none for the node that a query begins at.
+    /// The node above it, and the step from there. `None` for the node at which a query begins.
     above: Option<(&'n Node<'n, 'a>, Down<'a>)>,
 }
 
-/// One step down, as it is borrowed from the event.
+/// One step down, borrowed from the event.
 #[derive(Clone, Copy)]
 enum Down<'a> {
     Member(&'a str),
@@ -49,7 +49,7 @@ impl<'a> Node<'_, 'a> {
         Node { value, above: None }
     }
 
-    /// Where it is.
+    /// The place of the node.
     pub(super) fn place(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut node = self;
@@ -65,10 +65,10 @@ impl<'a> Node<'_, 'a> {
     }
 }
 
-/// What is told of each selected node.
+/// Called for each selected node.
 type Found<'f, 'a> = dyn FnMut(&Node<'_, 'a>) -> Result<(), Stop> + 'f;
 
-/// What an operand is for a node.
+/// The value of an operand for a node.
 #[derive(Debug, Clone, Copy)]
 enum Worth<'a> {
     Nothing,
@@ -76,17 +76,17 @@ enum Worth<'a> {
     Number(u64),
 }
 
-/// One query and one event.
+/// The evaluation of one query on one event.
 pub(super) struct Evaluation<'a, 's> {
     plan: &'a Plan,
     event: &'a Value,
     steps: &'s mut Steps,
-    /// What is known so far of what is the same for the whole event.
+    /// The results so far of conditions that are the same for the whole event.
     conditions: Vec<Option<bool>>,
     operands: Vec<Option<Worth<'a>>>,
-    /// The states of the query's own regexes.
+    /// The states of the regexes that are literals of the query.
     states: Vec<Option<States>>,
-    /// Regexes that the event brings; none for a text that isn't one.
+    /// Regexes that are values of the event. `None` for a text that isn't one.
     of_event: HashMap<(&'a str, Extent), Option<(Regex, States)>>,
 }
 
@@ -103,7 +103,7 @@ impl<'a, 's> Evaluation<'a, 's> {
         }
     }
 
-    /// Tells `found` of each node that the query selects.
+    /// Calls `found` for each node that the query selects.
     pub(super) fn visit(&mut self, found: &mut Found<'_, 'a>) -> Result<(), Stop> {
         let plan = self.plan;
         self.walk(&plan.segments, &Node::top(self.event), found)
@@ -166,7 +166,7 @@ impl<'a, 's> Evaluation<'a, 's> {
         Ok(())
     }
 
-    /// Calls `with` for each child; a step each.
+    /// Calls `with` for each child. Each takes one step.
     fn each(
         &mut self,
         node: &Node<'_, 'a>,
@@ -246,7 +246,7 @@ impl<'a, 's> Evaluation<'a, 's> {
                     return Ok(known);
                 }
                 let plan = self.plan;
-                // It doesn't look at the current node, so any will do.
+                // The condition doesn't depend on the current node, so any node will do.
                 let holds = self.holds(&plan.conditions[*number], current)?;
                 self.conditions[*number] = Some(holds);
                 Ok(holds)
@@ -254,7 +254,7 @@ impl<'a, 's> Evaluation<'a, 's> {
         }
     }
 
-    /// The first of the nodes and how many there are; it stops counting at `most`.
+    /// The first of the nodes, and how many there are. Counting stops at `most`.
     fn first(
         &mut self,
         nodes: &'a Nodes,

@@ -1,15 +1,15 @@
-//! Queries whose cost may grow faster than an event does, found without an event.
+//! Finds queries whose cost may grow faster than the event's size. Needs no event.
 //!
-//! Most can't: children are disjoint, and what is the same for the whole event is worked out once. What is
-//! left multiplies: `..` below `..`, lists that select a node more than once, and regexes that every
-//! node brings along. Never here: a refusal, since the budget of steps holds anyway.
+//! Most queries can't be like this: children are disjoint, and parts that are the same for the whole event
+//! are evaluated once. The others multiply: `..` below `..`, lists that select a node more than once, and
+//! regexes that each node brings. Never here: a refusal, because the budget of steps limits every query.
 
 use super::plan::{Condition, Expression, From, Nodes, Operand, Plan, Segment, Selector, Step};
 
-/// How often one query may select a node, through lists that name it more than once, before that is told.
+/// How often one query may select a node, through lists that name it more than once, before a warning.
 const REPEATS_MAX: usize = 16;
 
-/// Why the cost may grow faster than the event, if it may.
+/// The reason why the cost may grow faster than the event, if it may.
 pub(super) fn of(plan: &Plan) -> Option<&'static str> {
     let mut reason = segments(&plan.segments, Way::default());
     for one in &plan.conditions {
@@ -21,7 +21,7 @@ pub(super) fn of(plan: &Plan) -> Option<&'static str> {
     reason
 }
 
-/// What lies between the top and a place in the query.
+/// The segments between the top and a place in the query.
 #[derive(Clone, Copy)]
 struct Way {
     descents: usize,
@@ -84,7 +84,7 @@ fn condition(one: &Condition, way: Way) -> Option<&'static str> {
             Some("a regex that differs from node to node is compiled for each")
         }
         Condition::Regex(text, _) => operand(text, way),
-        // Worked out once, wherever it stands.
+        // It is evaluated once, wherever it is.
         Condition::Once(_) => None,
     }
 }

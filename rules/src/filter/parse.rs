@@ -1,8 +1,8 @@
-//! From the text of a query to its tree: RFC 9535's grammar, rule by rule, and nothing beside it.
+//! Parses the text of a query into its tree. Accepts RFC 9535's grammar, rule by rule, and nothing else.
 //!
-//! An invalid text is refused at the place where it stops being a query. If the intended meaning is known,
-//! the error says how to write it. The text's length, its brackets and its `..` are bounded before
-//! (`filter.rs`), so that a descent here is bounded too. Never here: whether types fit, and an event.
+//! Invalid text is refused at the place where it stops being a query. If the intended meaning is known, the
+//! error says how to write it. The text's length, its brackets and its `..` are bounded before (`filter.rs`),
+//! so recursion here is bounded too. Never here: type checks, and an event.
 
 mod literal;
 
@@ -13,10 +13,10 @@ use super::unexpected;
 use crate::error::ParseError;
 use serde_json::Value;
 
-/// The largest index and bound of a slice: what JavaScript holds exactly (RFC 9535, 2.1).
+/// The largest index and slice bound: the largest integer that JavaScript holds exactly (RFC 9535, 2.1).
 const INDEX_MAX: i64 = (1 << 53) - 1;
 
-/// What other dialects have where RFC 9535 has an operator, and what to write instead.
+/// Operators of other dialects, and what to write instead.
 const FOREIGN: [(&str, &str); 19] = [
     ("===", "compare with `==`"),
     (
@@ -82,9 +82,9 @@ pub(super) fn parse(text: &str) -> Result<Query, ParseError> {
 
 struct Parser<'q> {
     text: &'q str,
-    /// The byte that is read next.
+    /// The place of the next byte.
     at: usize,
-    /// How many comparables were read.
+    /// How many comparables were read. Only for tests.
     #[cfg(test)]
     comparables: usize,
 }
@@ -107,7 +107,7 @@ impl<'q> Parser<'q> {
         self.rest().chars().next()
     }
 
-    /// Whether the rest begins so; if it does, that is read.
+    /// If the rest begins with this text, reads it and returns true.
     fn eats(&mut self, what: &str) -> bool {
         let begins = self.rest().starts_with(what);
         if begins {
@@ -116,7 +116,7 @@ impl<'q> Parser<'q> {
         begins
     }
 
-    /// Reads what has to come.
+    /// Reads this text, or returns an error.
     fn expect(&mut self, what: &str) -> Result<(), ParseError> {
         match self.eats(what) {
             true => Ok(()),
@@ -124,7 +124,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// Reads characters while they are so.
+    /// Reads characters as long as they are wanted.
     fn take(&mut self, wanted: impl Fn(char) -> bool) -> &'q str {
         let rest = self.rest();
         let end = rest.find(|character| !wanted(character));
@@ -137,7 +137,7 @@ impl<'q> Parser<'q> {
         self.take(|character| matches!(character, ' ' | '\t' | '\n' | '\r'));
     }
 
-    /// Reads white space if that comes before one of these; else nothing.
+    /// Reads white space if one of these characters comes after it. Otherwise reads nothing.
     fn eats_after_space(&mut self, what: &str) -> bool {
         let before = self.at;
         self.space();
@@ -148,7 +148,7 @@ impl<'q> Parser<'q> {
         eaten
     }
 
-    /// The error that the query isn't one from here on.
+    /// The error for a query that is not valid from here on.
     fn unexpected(&self) -> ParseError {
         let rest = self.rest().trim_start();
         let written = |word: &&(&str, &str)| {
@@ -197,7 +197,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// A name or `*` behind a dot.
+    /// A name or `*` after a dot.
     fn shorthand(&mut self) -> Result<Selector, ParseError> {
         if self.eats("*") {
             return Ok(Selector::Wildcard);
@@ -275,7 +275,7 @@ impl<'q> Parser<'q> {
         Ok(Selector::Slice { start, end, step })
     }
 
-    /// A whole number of an index, if one is here.
+    /// A whole number for an index, if there is one here.
     fn index(&mut self) -> Result<Option<i64>, ParseError> {
         let start = self.at;
         if !matches!(self.peek(), Some('-' | '0'..='9')) {
@@ -296,7 +296,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// `0`, or digits that don't begin with it.
+    /// `0`, or digits that don't begin with 0.
     fn digits(&mut self) -> Result<&'q str, ParseError> {
         if self.eats("0") {
             return Ok("0");
@@ -313,7 +313,7 @@ impl<'q> Parser<'q> {
         self.logical_after(first)
     }
 
-    /// The condition that begins with what has been read.
+    /// The condition that begins with the part that was read already.
     fn logical_after(&mut self, first: Logical) -> Result<Logical, ParseError> {
         let mut all = vec![self.conjunction_after(first)?];
         while self.eats_after_space("||") {
@@ -364,7 +364,7 @@ impl<'q> Parser<'q> {
         self.basic_after(start, left)
     }
 
-    /// The comparison or the test that begins with this comparable, which was read at `start`.
+    /// The comparison or test that begins with this comparable, which was read at `start`.
     fn basic_after(&mut self, start: usize, left: Comparable) -> Result<Logical, ParseError> {
         match (self.comparison()?, left) {
             (Some(comparison), left) => {
@@ -402,7 +402,7 @@ impl<'q> Parser<'q> {
         Ok(inner)
     }
 
-    /// A comparison's sign, with the white space before it; nothing is read if there is none.
+    /// The operator of a comparison, with the white space before it. Reads nothing if there is none.
     fn comparison(&mut self) -> Result<Option<Comparison>, ParseError> {
         let before = self.at;
         self.space();
@@ -465,7 +465,7 @@ impl<'q> Parser<'q> {
         }
     }
 
-    /// What is behind a function's name.
+    /// The arguments of a function, after its name.
     fn call(&mut self, at: usize, name: &str) -> Result<Call, ParseError> {
         self.expect("(")?;
         self.space();
@@ -504,7 +504,8 @@ impl<'q> Parser<'q> {
                 };
                 return Ok(Argument { at, is });
             }
-            // It is read once: reading it again at each of its levels would take time exponential in their number.
+            // It is read only once. Reading it again at each level would take time exponential in the number
+            // of levels.
             let first = self.basic_after(at, alone)?;
             self.logical_after(first)?;
         } else {
@@ -517,7 +518,7 @@ impl<'q> Parser<'q> {
     }
 }
 
-/// Several conditions as one; a single one as itself.
+/// Joins several conditions into one. A single condition stays as it is.
 fn joined(mut all: Vec<Logical>, join: fn(Vec<Logical>) -> Logical) -> Logical {
     match all.pop() {
         Some(only) if all.is_empty() => only,
@@ -545,7 +546,7 @@ mod tests {
         let mut parser = Parser::new(&text);
         parser.segments().unwrap();
         assert_eq!(parser.at, text.len());
-        // Each level has a call, a number and a query; innermost there is `@.b`, outermost a number.
+        // Each level has a call, a number and a query. Innermost there is `@.b`, outermost a number.
         assert_eq!(parser.comparables, 3 * LEVELS + 2);
     }
 }

@@ -1,8 +1,8 @@
-//! A query as it is evaluated: small values that borrow nothing, made once for each query.
+//! A query in the form in which it is evaluated: small values without borrows, made once for each query.
 //!
-//! What doesn't depend on the node that a filter looks at is the same for the whole event, such as an
-//! absolute query inside a filter. It gets a number here and is worked out once for each event. Never
-//! here: an event.
+//! Some parts don't depend on the node that a filter looks at, such as an absolute query inside a filter.
+//! They are the same for the whole event. Such a part gets a number here and is evaluated once for each
+//! event. Never here: an event.
 
 use super::regex::Regex;
 use serde_json::Value;
@@ -12,33 +12,33 @@ use serde_json::Value;
 pub(crate) enum Step {
     /// Into the member with this name.
     Member(Box<str>),
-    /// Into the element at this index; counted from the end where it is negative.
+    /// Into the element at this index. A negative index counts from the end.
     Element(i64),
 }
 
 /// A whole query.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    /// From the top of the event.
+    /// The segments, from the top of the event.
     pub(super) segments: Box<[Segment]>,
-    /// Conditions that are the same for the whole event, by the number that [`Condition::Once`] gives.
+    /// The conditions that are the same for the whole event, by the number in [`Condition::Once`].
     pub(super) conditions: Box<[Condition]>,
-    /// Operands that are the same for the whole event, by the number that [`Operand::Once`] gives.
+    /// The operands that are the same for the whole event, by the number in [`Operand::Once`].
     pub(super) operands: Box<[Operand]>,
-    /// The regexes that the query itself has, by number.
+    /// The regexes that are literals of the query, by number.
     pub(super) regexes: Box<[Regex]>,
 }
 
-/// Which nodes one segment selects from a node.
+/// The nodes that one segment selects from a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Segment {
-    /// Of the node's children.
+    /// Among the node's children.
     Children(Box<[Selector]>),
-    /// Of the children of the node and of all nodes below it.
+    /// Among the children of the node and of all nodes below it.
     Descendants(Box<[Selector]>),
 }
 
-/// Which children of a node are selected.
+/// The children that are selected.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Selector {
     Step(Step),
@@ -51,7 +51,7 @@ pub(super) enum Selector {
     Filter(Condition),
 }
 
-/// Where a query inside a filter begins.
+/// The node at which a query inside a filter begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
     /// At `$`, the top of the event.
@@ -63,13 +63,13 @@ pub(super) enum From {
 /// A query inside a filter.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Nodes {
-    /// Of one node at most.
+    /// It selects at most one node.
     Place(From, Box<[Step]>),
-    /// Of any number.
+    /// It may select any number of nodes.
     All(From, Box<[Segment]>),
 }
 
-/// What holds of a node or doesn't.
+/// A condition on a node.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Condition {
     Or(Box<[Condition]>),
@@ -79,11 +79,11 @@ pub(super) enum Condition {
     Compare(Operand, Comparison, Operand),
     /// `match` and `search`.
     Regex(Operand, Expression),
-    /// The condition of this number, which is the same for the whole event.
+    /// The condition with this number, which is the same for the whole event.
     Once(usize),
 }
 
-/// How two operands have to compare.
+/// How to compare two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
@@ -94,7 +94,7 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
-/// What is compared.
+/// A value in a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operand {
     Literal(Value),
@@ -102,22 +102,22 @@ pub(super) enum Operand {
     Length(Box<Operand>),
     Count(Nodes),
     Value(Nodes),
-    /// The operand of this number, which is the same for the whole event.
+    /// The operand with this number, which is the same for the whole event.
     Once(usize),
 }
 
 /// The expression of `match` and `search`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expression {
-    /// One of the query's own, by number.
+    /// A literal of the query, by number.
     Own(usize),
-    /// Not a string, so nothing has its form.
+    /// Not a string, so nothing matches.
     Never,
-    /// Whatever string this is in an event.
+    /// The string that this operand has in an event.
     OfEvent(Operand, Extent),
 }
 
-/// How much of a string has to have the form of a regex.
+/// How much of a string a regex has to match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Extent {
     /// All of it: `match`.
@@ -147,7 +147,7 @@ impl Operand {
 }
 
 impl Condition {
-    /// Whether it holds of every node of the event or of none.
+    /// Whether the result is the same for every node of the event.
     pub(super) fn is_constant(&self) -> bool {
         match self {
             Condition::Or(all) | Condition::And(all) => all.iter().all(Condition::is_constant),

@@ -1,10 +1,10 @@
-//! The regexes of `match` and `search`: I-Regexp (RFC 9485), in time linear in the string, and counted.
+//! The regexes of `match` and `search`: I-Regexp (RFC 9485). Matching is linear in the string, and its work
+//! is counted.
 //!
-//! Of an engine's ways to match, this is the one whose work can be counted while it goes on: a deterministic
-//! automaton that is made state by state, when a string needs the state, in a bounded cache. A character is a
-//! small piece of a step; what making states costs is seen in the memory that they take. Other engines may
-//! switch to an automaton that processes thousands of states for each character, and can't be counted. Never
-//! here: the event.
+//! Of the engine's ways to match, this one allows counting the work while it goes on. It is a deterministic
+//! automaton in a bounded cache, which makes a state when a string needs it. A character is a small part of a
+//! step. The cost of making states shows in the memory that they take. Other ways may switch to an automaton
+//! that processes thousands of states for each character, which can't be counted. Never here: the event.
 
 use super::plan::Extent;
 use super::steps::{Steps, UsedUp};
@@ -15,11 +15,11 @@ use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Anchored, Input};
 use std::sync::Arc;
 
-/// Bytes of a string that count as one step: some 2 ns each, so as much as a node.
+/// Bytes of a string that count as one step. Each takes about 2 ns, so this is as much as a node.
 const BYTES_A_STEP: usize = 8;
-/// Bytes of new states that count as one step: some 4 ns each.
+/// Bytes of new states that count as one step. Each takes about 4 ns.
 const STATE_BYTES_A_STEP: usize = 4;
-/// After this many bytes of a string, the states that were made are counted.
+/// The new states are counted after this many bytes of a string.
 const CHUNK_BYTES: usize = 32;
 
 /// A compiled regex.
@@ -36,12 +36,12 @@ impl PartialEq for Regex {
     }
 }
 
-/// The states that strings of one event have needed so far.
+/// The states that the strings of one event have needed so far.
 pub(super) struct States(Cache);
 
 impl Regex {
-    /// Compiles a regex that takes at most `bytes_max` bytes compiled; else what is wrong and how to write it
-    /// right.
+    /// Compiles a regex that takes at most `bytes_max` bytes when compiled. An error says what is wrong and
+    /// what to write instead.
     pub(super) fn compile(
         text: &str,
         extent: Extent,
@@ -70,7 +70,7 @@ impl Regex {
                 extent,
                 automaton: Arc::new(automaton),
             }),
-            // What the translation made is a regex, so only its size is left.
+            // The translation makes only valid regexes, so the error can only be the size.
             Err(_) => {
                 let reason =
                     format!("a regex that takes more than {bytes_max} bytes compiled, the limit");
@@ -79,18 +79,18 @@ impl Regex {
         }
     }
 
-    /// Whether it is the regex of this text.
+    /// Whether it was compiled from this text.
     pub(super) fn is(&self, text: &str, extent: Extent) -> bool {
         self.extent == extent && *self.text == *text
     }
 
-    /// No states yet.
+    /// An empty set of states.
     pub(super) fn states(&self, steps: &mut Steps) -> Result<States, UsedUp> {
         steps.spend_many(1 + self.automaton.get_nfa().states().len() / STATE_BYTES_A_STEP)?;
         Ok(States(self.automaton.create_cache()))
     }
 
-    /// Whether the string, or some part of it, has this form.
+    /// Whether the string, or a part of it, matches.
     pub(super) fn matches(
         &self,
         states: &mut States,
@@ -105,8 +105,8 @@ impl Regex {
             Extent::Part => Anchored::No,
         };
         let start = Input::new(text).anchored(anchored);
-        // The cache may be cleared any number of times, and nothing here makes the automaton quit, so
-        // neither of its errors happens; a match that can't be told is none.
+        // The cache may be cleared any number of times, and nothing here makes the automaton give up. So
+        // neither of its errors happens. If one did, the result would be no match.
         let Ok(mut state) = automaton.start_state_forward(cache, &start) else {
             return Ok(false);
         };
@@ -135,7 +135,7 @@ impl Regex {
     }
 }
 
-/// How much of a cache's growth has been counted.
+/// The part of a cache's growth that has been counted.
 struct Counted {
     bytes: usize,
     clears: usize,

@@ -1,8 +1,8 @@
 //! Steps: the unit in which the work of queries is counted and bounded.
 //!
-//! A step is one node looked at, one comparison, or some bytes of a string. All queries of an event take
-//! theirs from one budget, whatever rules they belong to. Never here: a clock; the same event takes the
-//! same steps on every machine.
+//! A step is one node visited, one comparison, or some bytes of a string. All queries of an event take their
+//! steps from one budget, whatever rules they belong to. Never here: a clock. The same event takes the same
+//! steps on every machine.
 
 use crate::limits::FILTER_STEPS_MAX;
 
@@ -24,7 +24,7 @@ pub struct Steps {
     left: u64,
 }
 
-/// The budget is used up before a query came to its end, so nobody knows what it selects.
+/// The budget was used up before a query ended, so its result is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the queries of one event may take {FILTER_STEPS_MAX} steps, which are used up")]
 pub struct UsedUp;
@@ -36,7 +36,8 @@ impl Steps {
         Steps::at_most(FILTER_STEPS_MAX as u64)
     }
 
-    /// A smaller budget: for a caller who has little time and can ask again with the whole one elsewhere.
+    /// A smaller budget, for a caller who has little time and can evaluate again with the whole budget
+    /// elsewhere.
     #[must_use]
     pub fn at_most(most: u64) -> Steps {
         let most = most.min(FILTER_STEPS_MAX as u64);
@@ -53,7 +54,7 @@ impl Steps {
         self.spend_many(1)
     }
 
-    /// Takes `count` steps, or what is left of them.
+    /// Takes `count` steps, or the rest of them.
     pub(super) fn spend_many(&mut self, count: usize) -> Result<(), UsedUp> {
         let left = self.left.checked_sub(count as u64);
         self.left = left.unwrap_or(0);

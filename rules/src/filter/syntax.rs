@@ -1,12 +1,12 @@
-//! A query as it is written: the tree between the parser and the plan.
+//! The tree of a query as it is written. The parser makes it, and the plan is made from it.
 //!
-//! Each part that can be invalid keeps the byte where it begins. Never here: whether the types fit
-//! (`compile.rs`), and an event.
+//! Each part that can be invalid keeps the place of its first byte. Never here: type checks (`compile.rs`),
+//! and an event.
 
 use super::plan::{Comparison, From};
 use serde_json::Value;
 
-/// A query, from `$` or `@` on.
+/// A query, which begins with `$` or `@`.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) at: usize,
@@ -19,7 +19,8 @@ pub(super) struct Segment {
     /// Whether it begins with `..`.
     pub(super) descends: bool,
     pub(super) selectors: Vec<Selector>,
-    /// Where white space is inside its brackets, which a query that is compared can't have.
+    /// The place of white space inside its brackets, if there is some. A query in a comparison can't have
+    /// any.
     pub(super) space: Option<usize>,
 }
 
@@ -36,7 +37,7 @@ pub(super) enum Selector {
     Filter(Logical),
 }
 
-/// What a filter asks.
+/// The condition of a filter.
 #[derive(Debug)]
 pub(super) enum Logical {
     Or(Vec<Logical>),
@@ -69,7 +70,7 @@ pub(super) struct Argument {
     pub(super) is: Form,
 }
 
-/// What an argument is.
+/// The forms of an argument.
 #[derive(Debug)]
 pub(super) enum Form {
     Literal(Value),

@@ -1,4 +1,4 @@
-//! Queries that hold, that don't, and that are refused.
+//! Queries that select something, queries that don't, and queries that are refused.
 
 mod generated;
 mod naive;
@@ -171,7 +171,7 @@ fn comparisons_are_exact_and_filters_nest() {
         let holds = filter.holds(&event, &mut Steps::of_event());
         assert_eq!(holds, Ok(wanted), "{query} of {data}");
     };
-    // The library's own evaluator takes numbers for equal that differ by less than 2^-52.
+    // The library's own evaluator treats numbers as equal if they differ by less than 2^-52.
     check("$[?@ == 1e-17]", "[0]", false);
     check("$[?@ != 0]", "[1e-300]", true);
     check(
@@ -197,7 +197,7 @@ fn comparisons_are_exact_and_filters_nest() {
     check("$[?@.a <= $.none]", "[{}]", true);
     check("$[?@.a < $.none]", "[{}]", false);
     check("$[?@ == 1e400]", "[1e500]", true);
-    // A literal may have any size; 64 bits of it are exact.
+    // A literal may have any size. Up to 64 bits it is exact.
     check(
         "$[?@ == 1099511627776000000]",
         "[1099511627776000000]",

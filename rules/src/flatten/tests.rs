@@ -1,4 +1,4 @@
-//! Events against serde_json: the same texts are accepted, and the same values are found.
+//! Compares the reading of events with serde_json: both accept the same texts and find the same values.
 
 use super::*;
 use crate::path::{Path, TrieBuilder};
@@ -14,7 +14,7 @@ fn trie(paths: &[&str]) -> Trie {
     builder.build()
 }
 
-/// What is found at the paths: `index value`, in order; or the error.
+/// The values found at the paths, as `index value` in order, or the error.
 fn found(paths: &[&str], event: &[u8], duplicates: Duplicates) -> Result<String, String> {
     let trie = trie(paths);
     let flat = document(&trie, event, duplicates).map_err(|error| error.to_string())?;
@@ -34,7 +34,7 @@ fn check(paths: &[&str], event: &str, wanted: &str) {
 
 #[track_caller]
 fn refused(event: &[u8], part: &str) {
-    // Once on the routed part, once beside it: both are held to the same grammar.
+    // One list of paths leads to the values, and one doesn't. Both check the same grammar.
     for paths in [&["a"][..], &["a.b", "b"], &["x"]] {
         let error = found(paths, event, Duplicates::LastWins).expect_err("the event is refused");
         assert!(error.contains(part), "{error:?} should contain {part:?}");
@@ -247,7 +247,7 @@ fn by_tree(value: &Value, path: &[&str], found: &mut Vec<String>) {
     }
 }
 
-/// JSON of few keys and values, so that paths meet.
+/// JSON with few keys and values, so that paths often match.
 pub(crate) fn json() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         (0..4_i32).prop_map(Value::from),

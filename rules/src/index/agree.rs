@@ -1,20 +1,21 @@
-//! Whether values can be chosen from the same elements of arrays, without a copy of anything.
+//! Searches arrays for values that meet several conditions and come from the same elements. Copies nothing.
 //!
-//! The search of `array_trail`, for the events that nearly all are: no path spelled in two ways. Then
-//! inside one element a path has either one value or one array, so there is nothing to choose
-//! between, and what is wanted at each step is a range of each condition's values. The ranges of
-//! all steps lie on one stack, which is kept. Work is linear in the values, recursion as deep as
-//! arrays nest. Events with two spellings go to `array_trail`, which also bounds the choices. One that
-//! was wrongly vouched for (`Trust::Plain`) may come here with two all the same: it gets some answer.
+//! This is the search of `array_trail`, limited to events in which no path is spelled in two ways. Nearly all
+//! events are like this. Inside one element a path then has either one value or one array, so there are no
+//! alternatives to try. At each step the search considers one range of values for each condition. The ranges
+//! of all steps lie on one stack, whose memory is reused. Work is linear in the values. Recursion goes as
+//! deep as arrays nest. Events with two spellings of a path go to `array_trail`, which also bounds the number
+//! of choices. If a caller wrongly claims `Trust::Plain`, an event with two spellings may come here. The
+//! search still ends, with some answer.
 
 use crate::array_trail::{self, Element, Trail};
 
-/// Which of a condition's values are meant.
+/// A range of one condition's values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) from: u32,
     pub(super) to: u32,
-    /// Whether there being no value meets the condition.
+    /// Whether the condition is met when there is no value.
     pub(super) by_absence: bool,
 }
 
@@ -22,14 +23,14 @@ pub(super) struct Wanted {
 #[derive(Clone, Copy)]
 pub(super) struct Values<'v> {
     pub(super) trail: &'v Trail,
-    /// In which element each value is; each condition's in reading order.
+    /// The element that holds each value. The values of one condition are in reading order.
     pub(super) elements: &'v [Element],
-    /// Whether it meets its condition.
+    /// Whether the value meets its condition.
     pub(super) held: &'v [bool],
 }
 
 impl Values<'_> {
-    /// Whether all that lies on the stack can be met together. The stack is left empty.
+    /// Whether all conditions on the stack can be met together. Leaves the stack empty.
     pub(super) fn agree(self, stack: &mut Vec<Wanted>) -> bool {
         let met = self.element_offers(0, stack, 0);
         stack.clear();
@@ -43,17 +44,18 @@ impl Values<'_> {
             .unwrap_or_default()
     }
 
-    /// The array inside this depth that holds a condition's values; none if they lie beside arrays.
+    /// The array at this depth that holds a condition's values. `None` if they lie outside of arrays.
     fn array(self, depth: u32, wanted: Wanted) -> Option<u32> {
         let element = self.element(wanted.from);
-        // Less deep only where an event was wrongly vouched for; then the search still has to end.
+        // The element can be less deep only if the caller wrongly claimed `Trust::Plain`. The search must end
+        // then too.
         if self.trail.depth(element) <= depth {
             return None;
         }
         Some(self.trail.array(self.trail.enclosing(element, depth + 1)))
     }
 
-    /// Whether one element at this depth offers what lies on the stack from `bottom` on.
+    /// Whether one element at this depth meets all conditions on the stack from `bottom` on.
     fn element_offers(self, depth: u32, stack: &mut Vec<Wanted>, bottom: usize) -> bool {
         let top = stack.len();
         for place in bottom..top {
@@ -92,7 +94,7 @@ impl Values<'_> {
         true
     }
 
-    /// Whether one element of an array offers what lies on the stack from `bottom` on.
+    /// Whether some element of an array meets all conditions on the stack from `bottom` on.
     fn array_offers(self, depth: u32, stack: &mut Vec<Wanted>, bottom: usize) -> bool {
         let top = stack.len();
         while let Some(next) = self.next_offer(&mut stack[bottom..top]) {
@@ -116,8 +118,9 @@ impl Values<'_> {
         false
     }
 
-    /// In which element the next one lies that may offer all: none before it has, for each condition that
-    /// absence doesn't meet, a value that does. Values that are passed on the way are dropped.
+    /// Finds the next element that may meet all conditions. Returns it or an element inside it. In every
+    /// earlier element, some condition that absence doesn't meet has no value that meets it. For each such
+    /// condition, drops the values before its next match.
     fn next_offer(self, all: &mut [Wanted]) -> Option<Element> {
         let mut latest = None;
         for wanted in all.iter_mut().filter(|wanted| !wanted.by_absence) {

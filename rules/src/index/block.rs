@@ -1,19 +1,19 @@
-//! Sixty-four bytes of JSON at a step: where strings and brackets are, as bits.
+//! Reads sixty-four bytes of JSON at a time and returns the places of strings and brackets as bits.
 //!
-//! Skipping a value needs no more than its quotes, backslashes and brackets. They are found sixteen
-//! bytes at a time, by instructions that every processor of the kind compiled for has (`wide` finds
-//! them without unsafe code here). Never here: any check that the skipped text is JSON.
+//! To skip a value, only its quotes, backslashes and brackets are needed. They are found sixteen bytes at a
+//! time, with SIMD instructions that every processor of the target architecture has. The crate `wide`
+//! provides them, so no unsafe code is needed here. Never here: a check that the skipped text is JSON.
 
 use wide::u8x16;
 
-/// So many bytes make a block.
+/// The number of bytes in a block.
 pub(super) const BLOCK: usize = 64;
 
 /// One bit for each byte of a block, the first byte in the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Marks {
     quotes: u64,
-    /// Whether there are backslashes.
+    /// Whether the block has backslashes.
     escapes: bool,
     /// `{` and `[`
     opens: u64,
@@ -21,7 +21,7 @@ struct Marks {
     closes: u64,
 }
 
-/// One bit for each of sixteen bytes that equals `byte`.
+/// One bit for each of sixteen bytes, set if the byte equals `byte`.
 fn equal(bytes: u8x16, byte: u8) -> u64 {
     u64::from(bytes.simd_eq(u8x16::splat(byte)).to_bitmask())
 }
@@ -43,7 +43,7 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
     marks
 }
 
-/// One bit for each byte of a block, of what is found in its chunks.
+/// Applies `found` to each chunk of a block and joins the results: one bit for each byte.
 #[inline]
 pub(super) fn bits(block: &[u8; BLOCK], found: impl Fn(&[u8; 16]) -> u32) -> u64 {
     let chunks = block.as_chunks::<16>().0.iter().enumerate();
@@ -62,7 +62,8 @@ fn lone(bits: u64) -> bool {
     bits & bits.wrapping_sub(1) == 0
 }
 
-/// Each bit becomes the parity of itself and all lower ones: what lies between two quotes.
+/// Sets each bit to the parity of itself and all lower bits. Of quotes, this gives the bytes that lie between
+/// two quotes.
 fn parity(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
         bits ^= bits << shift;
@@ -70,8 +71,8 @@ fn parity(mut bits: u64) -> u64 {
     bits
 }
 
-/// The bytes that a backslash escapes; `carry` is whether the first one is, and then whether the
-/// next block's first is.
+/// The bytes that a backslash escapes. `carry` says on entry whether the block's first byte is escaped, and
+/// on return whether the first byte of the next block is.
 fn escaped(backslashes: u64, carry: &mut bool) -> u64 {
     let mut escaped = u64::from(*carry);
     let mut rest = backslashes & !escaped;
@@ -88,12 +89,12 @@ fn escaped(backslashes: u64, carry: &mut bool) -> u64 {
     escaped
 }
 
-/// The end of a container that opens at `at`; none if it never closes.
+/// The end of the container that opens at `at`. `None` if it never closes.
 pub(super) fn container_end(bytes: &[u8], at: usize) -> Option<usize> {
     end(bytes, at, 0)
 }
 
-/// The end of the container in which `at` lies, outside of any other and of strings.
+/// The end of the innermost container around `at`. `at` must not lie in a string.
 pub(super) fn enclosing_end(bytes: &[u8], at: usize) -> Option<usize> {
     end(bytes, at, 1)
 }
@@ -125,7 +126,8 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
         let opens = marks.opens & !strings;
         let mut closes = marks.closes & !strings;
         if depth > 1 && lone(opens) && lone(closes) {
-            // Most blocks are so, and counting bits takes a dozen instructions without the one for it.
+            // Most blocks take this branch. It avoids counting bits, which takes a dozen instructions on
+            // processors without an instruction for it.
             depth = depth + u32::from(opens != 0) - u32::from(closes != 0);
         } else if closes.count_ones() < depth {
             depth = depth + opens.count_ones() - closes.count_ones();
@@ -146,18 +148,19 @@ fn end(bytes: &[u8], at: usize, mut depth: u32) -> Option<usize> {
     }
 }
 
-/// The bit that stands for a key's first byte and length in a set of such bits; a key that isn't
-/// in the set is one of no interest.
+/// Maps a key's first byte and length to one bit of a set. If the bit of a key is not in the set, no rule
+/// mentions the key.
 #[inline]
 pub(super) fn outline_of(first: u8, length: usize) -> u32 {
     (u32::from(first) + 5 * length as u32) % 64
 }
 
-/// Where the first member stands that needs a closer look, in an object whose keys of interest have these
-/// outlines; `at` is at the first quote of a key.
+/// The place of the first member that needs a closer look. `outlines` has the outlines of the keys that rules
+/// mention in this object. `at` is at the first quote of a key.
 ///
-/// The common ones are passed here with one test of bounds each: a short key without escapes, then a
-/// short string without escapes or a number or word, then a comma and the next key, without white space.
+/// Common members are skipped here with one bounds check each. A common member is a short key without
+/// escapes, then a short string without escapes, a number or a word, then a comma and the next key, without
+/// white space.
 #[inline]
 pub(super) fn pass_members(bytes: &[u8], at: usize, outlines: u64) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
@@ -170,10 +173,10 @@ pub(super) fn pass_members(bytes: &[u8], at: usize, outlines: u64) -> usize {
     bytes.len() - rest.len()
 }
 
-/// So many bytes hold a key and a value of less than sixteen bytes each and what stands around them.
+/// The bytes that a key and a value of less than sixteen bytes each take, with the punctuation around them.
 const MEMBER: usize = 48;
 
-/// Where the next key starts, if this member is a common one and of no interest.
+/// The place of the next key, if this member is a common one and no rule mentions its key.
 #[inline(always)]
 fn pass_member(head: &[u8; MEMBER], outlines: u64) -> Option<usize> {
     let key = stops(head[1..].first_chunk()?);
@@ -201,7 +204,7 @@ fn pass_member(head: &[u8; MEMBER], outlines: u64) -> Option<usize> {
     (head[next] == b'"').then_some(next)
 }
 
-/// For strings longer than this, the library's wider search is faster.
+/// For strings longer than this, the wider search of `memchr` is faster.
 const LONG: usize = 64;
 
 /// The first quote or backslash from `at` on.
@@ -222,8 +225,8 @@ pub(super) fn string_stop(bytes: &[u8], at: usize) -> Option<usize> {
     memchr::memchr2(b'"', b'\\', rest).map(|place| from + place)
 }
 
-/// What ends a number or a word: a comma, a closing bracket, white space (and every other control),
-/// or the end of the text.
+/// The end of a number or a word. It ends at a comma, a closing bracket, white space or another control
+/// character, or at the end of the text.
 pub(super) fn scalar_end(bytes: &[u8], at: usize) -> usize {
     let mut from = at;
     while let Some(chunk) = bytes.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
@@ -247,7 +250,7 @@ pub(super) fn solid(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The end of the value that starts at `at`; none if it doesn't end.
+/// The end of the value that starts at `at`. `None` if it doesn't end.
 #[inline]
 pub(super) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
@@ -260,7 +263,7 @@ pub(super) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the string that opens at `at`; none if it doesn't close.
+/// The end of the string that opens at `at`. `None` if it doesn't close.
 #[inline]
 pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut from = at + 1;
@@ -269,12 +272,12 @@ pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
         if bytes.get(stop) == Some(&b'"') {
             return Some(stop + 1);
         }
-        // A backslash takes the byte after it along.
+        // Skip the backslash and the byte that it escapes.
         from = stop + 2;
     }
 }
 
-/// What ends a number or a word, one bit for each byte.
+/// The bytes that end a number or a word, one bit for each byte.
 #[inline]
 pub(super) fn ends(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
@@ -342,7 +345,7 @@ mod tests {
         }
     }
 
-    /// Members in their order, where each starts, and the text that they make.
+    /// The place at which each member starts, in order, and the text of all members.
     fn object(members: &[(String, String)]) -> (Vec<usize>, String) {
         let mut text = "{".to_owned();
         let mut starts = Vec::new();
@@ -351,7 +354,7 @@ mod tests {
             text.push_str(&format!("\"{key}\":{value},"));
         }
         starts.push(text.len());
-        // What follows is long enough for a look at the last members.
+        // What follows is long enough for `pass_member` to read the last members.
         text.push_str(&format!("\"end\":[{}]}}", " ".repeat(MEMBER)));
         (starts, text)
     }

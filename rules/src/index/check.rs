@@ -1,9 +1,9 @@
-//! Checks that bytes are JSON: every byte of an event that is not trusted.
+//! Checks that bytes are JSON. Every byte of an event with `Trust::Unchecked` is read here.
 //!
-//! The same look finds out whether keys are unique and without dots, so that the walk may end early. If the
-//! fast check fails, the plain matcher's scanner reads the text, so both refuse the same texts with the same
-//! messages. If that scanner accepts a text that the fast check refused, not all keys were seen; then only
-//! the syntax is trusted.
+//! The same pass finds out whether keys are unique and have no dots, which lets the walk end early. If the
+//! fast check fails, the scanner of the plain matcher reads the text. So both matchers refuse the same texts
+//! with the same messages. If the scanner accepts a text that the fast check refused, not all keys were seen.
+//! Then only the syntax is trusted.
 
 use super::Trust;
 use super::block::solid;
@@ -41,7 +41,7 @@ pub(super) fn size(event: Event<'_>) -> Result<(), EventError> {
     }
 }
 
-/// Refuses an event that isn't JSON; says what can be vouched for in one that is.
+/// Refuses an event that isn't JSON. Returns how far a valid event can be trusted.
 pub(super) fn syntax(event: Event<'_>, keys: &mut Keys) -> Result<Trust, EventError> {
     let error = |syntax: Syntax, part: Option<&str>| EventError {
         offset: syntax.offset,

@@ -1,7 +1,8 @@
-//! A condition as the engine holds it: one path, and what a value there has to meet.
+//! A condition in the index: a path, and a test for the values at this path.
 //!
-//! Equal conditions of all rules are one. The commonest are compared without building a scalar, long
-//! lists of strings by search; all others ask the operators themselves, as the plain matcher does.
+//! Rules share equal conditions: each is stored once. The most common tests compare bytes and don't build a
+//! scalar. Long lists of strings are found by binary search. All other tests call the operators, as the plain
+//! matcher does.
 
 use super::hash::Seed;
 use super::index_key::IndexKeys;
@@ -10,11 +11,10 @@ use super::values::{Kind, Value};
 use crate::operator::{Operator, exact};
 use crate::pattern;
 
-/// Lists with so many strings are searched, not read through.
+/// A list of at least this many alternatives keeps its strings sorted, for binary search.
 const SEARCHED_MIN: usize = 9;
 
-/// A string that lies, if it is short, in the condition itself: comparing it then touches no other
-/// memory.
+/// A string. A short one is stored in the condition itself, so comparing it reads no other memory.
 #[derive(PartialEq)]
 enum Text {
     Short(Short),
@@ -63,24 +63,24 @@ impl std::fmt::Debug for Text {
     }
 }
 
-/// What a value has to meet.
+/// The test that a value has to pass.
 #[derive(Debug, PartialEq)]
 enum Test {
-    /// To be this string.
+    /// The value is this string.
     Text(Text),
-    /// To be this string, which is ASCII, whatever the case of its letters.
+    /// The value is this ASCII string, in any letter case.
     AnyCase(Text),
-    /// To be a number whose word is in the range.
+    /// The value is a number whose word is in the range.
     Range(Range),
-    /// To be anything else than these strings, which are sorted.
+    /// The value is not one of these strings, which are sorted.
     NoneOf(Box<[Box<str>]>),
-    /// Something that no single value decides. Every value passes here; the plain matcher decides.
+    /// No single value decides the condition. Every value passes here, and the plain matcher decides later.
     Together,
-    /// To be one of these strings, which are sorted, or meet one of the operators.
+    /// The value is one of these strings, which are sorted, or meets one of the operators.
     OneOf(Box<[Box<str>]>, Box<[Operator]>),
 }
 
-/// The literal strings among operators, sorted, and the others.
+/// The literal strings of some operators, sorted, and the other operators.
 fn texts(operators: &[Operator]) -> (Box<[Box<str>]>, Box<[Operator]>) {
     let mut texts = Vec::new();
     let mut others = Vec::new();
@@ -95,7 +95,7 @@ fn texts(operators: &[Operator]) -> (Box<[Box<str>]>, Box<[Operator]>) {
     (texts.into(), others.into())
 }
 
-/// Whether an operator may wait behind an index key that the word of a number opens.
+/// Whether an operator may have an index key that is made from the word of a number.
 fn needs_numbers(operator: &Operator) -> bool {
     match operator {
         Operator::Numeric(_) | Operator::Exact(exact::Operand::Number(_)) => true,
@@ -114,7 +114,7 @@ fn listed(texts: &[Box<str>], text: &[u8]) -> bool {
     }
 }
 
-/// A condition to be one short string: asking it touches no memory but its own.
+/// A condition that is one short string. Testing it reads no memory but its own.
 #[derive(Debug, Clone)]
 pub(super) struct SmallCondition {
     pub(super) node: u32,
@@ -135,7 +135,7 @@ pub(super) struct Condition {
     pub(super) node: u32,
     /// Its number in the table of conditions.
     pub(super) number: u32,
-    /// Whether there being no value meets it.
+    /// Whether the condition is met when there is no value.
     pub(super) by_absence: bool,
     test: Test,
 }
@@ -145,7 +145,7 @@ impl Condition {
         let alternatives = condition.alternatives();
         let test = match alternatives {
             [Operator::Exact(exact::Operand::Text(text))] => Test::Text(Text::new(text)),
-            // No character outside ASCII is the form of one inside.
+            // No character outside of ASCII has an ASCII character as its lower or upper form.
             [Operator::EqualsIgnoreCase(wanted)] if wanted.text().is_ascii() => {
                 Test::AnyCase(Text::new(&wanted.text().to_ascii_lowercase()))
             }
@@ -175,7 +175,7 @@ impl Condition {
         }
     }
 
-    /// A condition on several values together.
+    /// A condition that several values decide together.
     pub(super) fn together(node: u32, condition: &pattern::Condition) -> Self {
         Condition {
             node,
@@ -190,25 +190,25 @@ impl Condition {
         matches!(self.test, Test::Together)
     }
 
-    /// The same with its number.
+    /// The same condition with its number.
     pub(super) fn numbered(self, number: u32) -> Self {
         Condition { number, ..self }
     }
 
-    /// A hash by which equal conditions are found: equal for equal ones.
+    /// A hash for finding equal conditions. Equal conditions have equal hashes.
     pub(super) fn hash(&self, seed: Seed) -> u32 {
-        // Of the text that the derived form prints, which says all that the derived equality compares.
+        // The hash is of the `Debug` text, which contains everything that the derived equality compares.
         let text = format!("{} {} {:?}", self.node, self.by_absence, self.test);
         seed.bytes(text.as_bytes())
     }
 
-    /// Whether another asks the same.
+    /// Whether another condition has the same path and the same test.
     pub(super) fn is_same(&self, other: &Condition) -> bool {
         let key = |condition: &Condition| (condition.node, condition.by_absence);
         key(self) == key(other) && self.test == other.test
     }
 
-    /// The index keys behind which it waits.
+    /// The index keys under which the condition can be found.
     pub(super) fn index_keys(&self, seed: Seed) -> IndexKeys {
         let mut index_keys = IndexKeys::default();
         match &self.test {
@@ -231,7 +231,7 @@ impl Condition {
         index_keys
     }
 
-    /// Whether it needs the words of numbers.
+    /// Whether the condition needs the words of numbers.
     pub(super) fn needs_numbers(&self) -> bool {
         match &self.test {
             Test::Text(_) | Test::AnyCase(_) | Test::NoneOf(_) | Test::Together => false,
@@ -240,7 +240,7 @@ impl Condition {
         }
     }
 
-    /// The condition by itself, if it is small enough to lie in whatever asks it.
+    /// A copy of the condition that can be stored in a sub-rule, if it is small enough.
     pub(super) fn small(&self) -> Option<SmallCondition> {
         match &self.test {
             Test::Text(Text::Short(text)) => Some(SmallCondition {

@@ -1,9 +1,10 @@
-//! Verifies a sub-rule that a value has found.
+//! Verifies a candidate: a sub-rule that a look-up has found.
 //!
-//! Each sub-rule is asked at most once for an event, whatever number of values find it. What a
-//! condition says of the values of an array is kept, because sub-rules share conditions. Arrays are
-//! only searched for a consistent choice where two conditions of a sub-rule have values in arrays;
-//! below two there is nothing to be consistent with, as long as no path is spelled in two ways.
+//! Each sub-rule is verified at most once for an event, even if several values find it. Sub-rules share
+//! conditions, so the results of a condition for the values of an array are stored and used again. A search
+//! for a consistent choice of array elements runs only if at least two conditions of a sub-rule have values
+//! in arrays. With fewer than two there is nothing to be consistent with, as long as no path is spelled in
+//! two ways.
 
 use super::agree;
 use super::condition::Condition;
@@ -12,51 +13,51 @@ use super::values::{Event, KEPT_MAX, NONE, Values};
 use crate::array_trail::{self, Absence, Element, TooManySpellings, Wanted};
 use std::collections::HashSet;
 
-/// What a condition says of the values at its path, kept for one event at most.
+/// The results of one condition for the values at its path. Kept for at most one event.
 #[derive(Debug, Clone, Copy, Default)]
 struct Verdicts {
-    /// The round in which they were found.
+    /// The round in which the results were computed.
     round: u32,
     from: u32,
     to: u32,
     any: bool,
 }
 
-/// What has been found out about the rules, for one event.
+/// What matching has found out about the rules, for one event.
 #[derive(Debug)]
 pub(super) struct Findings {
     event: u32,
-    /// For each sub-rule, the event for which it was confirmed last.
+    /// For each sub-rule, the last event for which it was verified.
     tried: Vec<u32>,
-    /// For each sub-rule that one value may find by several look-ups, the event and the place of the
-    /// value that was compared last: none is compared with the same value twice.
+    /// For each sub-rule that several look-ups of one value may find, the event and the place of the value
+    /// that was compared last. This avoids comparing it twice with the same value.
     asked: Vec<u64>,
-    /// The look-ups of a value's grams that led somewhere.
+    /// The hashes of a value's grams that have postings.
     pub(super) grams: HashSet<u32>,
-    /// For each rule, the event that matched it last.
+    /// For each rule, the last event for which it was added to `rules` or `unsure`.
     matched: Vec<u32>,
     /// The rules that match.
     pub(super) rules: Vec<u32>,
-    /// The rules that may match and have to be asked as a whole.
+    /// The rules that may match and have to be evaluated as a whole.
     pub(super) unsure: Vec<u32>,
     verdicts: Vec<Verdicts>,
-    /// Grows with each event, and when verdicts are forgotten in the middle of one.
+    /// Rises with each event, and each time that verdicts are dropped during an event.
     round: u32,
-    /// The elements of the values that verdicts are about, and the verdicts.
+    /// The elements of the values that the verdicts are about, and the verdicts themselves.
     elements: Vec<Element>,
     held: Vec<bool>,
-    /// What the search in arrays has still to find.
+    /// The stack of the search in arrays.
     ranges: Vec<agree::Wanted>,
 }
 
-/// Below so many values a condition is asked again rather than remembered.
+/// With fewer values than this, a condition is evaluated again and its verdicts are not stored.
 const REMEMBERED_MIN: u32 = 8;
-/// Once so many verdicts are kept, all are forgotten before the next sub-rule is asked: there may be as
-/// many as the product of the values of an event and the conditions of all rules. Few in tests, so that
-/// it happens there.
+/// Once this many verdicts are stored, all are dropped before the next sub-rule is verified. Without a limit
+/// there may be as many as the product of an event's values and the conditions of all rules. The limit is
+/// small in tests, so that they reach it.
 const VERDICTS_MAX: usize = if cfg!(test) { 1 << 10 } else { 1 << 23 };
 
-/// The parts of a match that only read.
+/// The inputs of a match, read only.
 #[derive(Clone, Copy)]
 pub(super) struct MatchContext<'m> {
     pub(super) core: &'m Core,
@@ -82,7 +83,7 @@ impl Findings {
         }
     }
 
-    /// Forgets the last event.
+    /// Prepares for the next event.
     pub(super) fn begin(&mut self, core: &Core, rules: usize) {
         if self.event == u32::MAX {
             self.tried.clear();
@@ -126,7 +127,8 @@ impl Findings {
         self.round += 1;
     }
 
-    /// Confirms a sub-rule that the value at `place` has found, or absence (`NONE`).
+    /// Verifies a sub-rule that the value at `place` has found. `place` is `NONE` if the absence of a value
+    /// has found it.
     pub(super) fn confirm(
         &mut self,
         context: MatchContext<'_>,
@@ -134,13 +136,14 @@ impl Findings {
         number: u32,
         place: u32,
     ) -> Result<(), TooManySpellings> {
-        // Most sub-rules can be found only once; then nobody need look whether this was before.
+        // Most sub-rules can be found only once. For those there is no need to check whether they were
+        // verified before.
         let again = !branch.once || place == NONE || context.values.several(branch);
         if again && self.tried.get(number as usize) == Some(&self.event) {
             return Ok(());
         }
         if context.values.spelled {
-            // The order of the sub-rules decides what is searched, so the whole rule is asked later.
+            // The order of the sub-rules decides what is searched, so the whole rule is evaluated later.
             self.try_once(again, number);
             self.may_match(branch.rule);
             return Ok(());
@@ -167,7 +170,8 @@ impl Findings {
         Ok(())
     }
 
-    /// Notes that a sub-rule is compared with a value; false if it was just before.
+    /// Records that a sub-rule is compared with a value. False if the last comparison was with the same
+    /// value.
     fn ask(&mut self, number: u32, place: u32) -> bool {
         let now = u64::from(self.event) << 32 | u64::from(place);
         let asked = self.asked.get_mut(number as usize);
@@ -192,14 +196,14 @@ impl Findings {
         }
     }
 
-    /// Whether a rule turns up for the first time with this event.
+    /// Whether the rule is found for the first time in this event. Records it.
     fn is_new(&mut self, rule: u32) -> bool {
         let matched = self.matched.get_mut(rule as usize);
         matched.is_some_and(|matched| std::mem::replace(matched, self.event) != self.event)
     }
 
-    /// Whether the event meets all conditions of a sub-rule together; `first_met` says that a value
-    /// is known to meet the first.
+    /// Whether the event meets all conditions of a sub-rule together. `first_met` says that some value is
+    /// known to meet the first condition.
     pub(super) fn meets(
         &mut self,
         context: MatchContext<'_>,
@@ -217,7 +221,7 @@ impl Findings {
                     inside = Some((condition, first_met && place == 0));
                 }
                 Some(_) if first_met && place == 0 => {}
-                // Beside all arrays a value goes with every other choice, and is never absent.
+                // A value outside of arrays is consistent with every choice of elements, and is never absent.
                 Some(_) if !context.any(condition) => return Ok(false),
                 Some(_) => {}
             }
@@ -272,7 +276,7 @@ impl Findings {
         verdicts
     }
 
-    /// Whether values can be chosen array-consistently for those conditions that look into arrays.
+    /// Whether array elements can be chosen consistently for those conditions whose values lie in arrays.
     fn consistent(
         &mut self,
         context: MatchContext<'_>,
@@ -328,8 +332,8 @@ impl Findings {
 }
 
 impl MatchContext<'_> {
-    /// Whether the value at a place is one at the path of a sub-rule's first condition, and meets it: a
-    /// look-up may have led astray.
+    /// Whether the value at a place is at the path of a sub-rule's first condition and meets it. A hash
+    /// collision can find a sub-rule of another path.
     fn first_holds(self, branch: &Branch, place: u32) -> bool {
         let found = self.values.found.get(place as usize);
         let Some(found) = found.filter(|found| branch.node() == Some(found.node)) else {
@@ -358,7 +362,8 @@ mod tests {
     use super::VERDICTS_MAX;
     use crate::{Duplicates, ParseOptions, Pattern, RuleIndex, RuleSet, Scratch, Trust};
 
-    /// As many verdicts as the product of values and conditions are found, and not kept.
+    /// The product of values and conditions is larger than the limit. That many verdicts are computed, but
+    /// not all are stored.
     #[test]
     fn verdicts_are_kept_within_bounds() {
         const ELEMENTS: usize = 500;

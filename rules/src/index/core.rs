@@ -1,10 +1,10 @@
-//! The index's data: what is added with a rule and removed with it.
+//! The index's data: everything that adding a rule creates and removing it deletes.
 //!
-//! A rule consists of sub-rules. Each is posted under the keys of its most selective condition: the one with
-//! the fewest expected false candidates, counting those already posted there. Conditions are held once each,
-//! however many sub-rules share them. Everything is persistent: a copy is free, a change copies the few nodes
-//! that it touches, and what a change costs depends on the rule and not on how many others there are. Keys of
-//! rules are not known here; a rule is a number.
+//! A rule consists of sub-rules. Each sub-rule is posted under the keys of its most selective condition. This
+//! is the one with the fewest expected false candidates, counting those already posted there. Each condition
+//! is stored once, even if many sub-rules share it. All data structures are persistent: a copy is free, and a
+//! change copies only the few nodes that it touches. What a change costs depends on the rule, not on the
+//! number of other rules. This module doesn't know the keys of rules. Here a rule is a number.
 
 use super::condition::{Condition, SmallCondition};
 use super::hash::Seed;
@@ -16,14 +16,14 @@ use crate::naive::RuleSet;
 use crate::pattern::{self, Pattern};
 use std::sync::Arc;
 
-/// A condition and how many sub-rules have it.
+/// A condition and the number of sub-rules that have it.
 #[derive(Debug, Clone)]
 struct Shared {
     users: u32,
     condition: Arc<Condition>,
 }
 
-/// The conditions of a sub-rule; it is posted under the first.
+/// The conditions of a sub-rule. It is posted under the first one.
 #[derive(Debug, Clone)]
 enum Conditions {
     One(Arc<Condition>),
@@ -34,19 +34,20 @@ enum Conditions {
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
     pub(super) rule: u32,
-    /// Its rule has no other.
+    /// Whether its rule has no other sub-rule.
     pub(super) sole: bool,
-    /// A single value finds it at most once.
+    /// Whether a single value finds it at most once.
     pub(super) once: bool,
-    /// The plain matcher decides about its rule.
+    /// Whether the plain matcher decides about its rule.
     pub(super) whole: bool,
-    /// Its first condition once more, if that is small: then nothing else is read before it holds.
+    /// A copy of its first condition, if that is small. Nothing else of the sub-rule is read unless this
+    /// condition holds.
     pub(super) small: Option<SmallCondition>,
     conditions: Conditions,
 }
 
 impl Branch {
-    /// Its conditions; it waits behind the first.
+    /// Its conditions. It is posted under the first one.
     pub(super) fn conditions(&self) -> &[Arc<Condition>] {
         match &self.conditions {
             Conditions::One(one) => std::slice::from_ref(one),
@@ -73,9 +74,10 @@ impl Branch {
 pub(super) struct RuleEntries {
     /// Its sub-rules, in reading order.
     pub(super) branches: Arc<[u32]>,
-    /// Paths that it mentions where no sub-rule asks anything: duplicates there are still refused.
+    /// The paths that the rule mentions but no sub-rule has a condition on. Duplicate keys there are refused
+    /// too.
     mentioned: Option<Arc<[u32]>>,
-    /// The rule as the plain matcher has it, where that decides.
+    /// The rule in the plain matcher, if the plain matcher decides about it.
     pub(super) whole: Option<Arc<RuleSet<()>>>,
 }
 
@@ -90,7 +92,7 @@ pub(super) struct Core {
     branches: Slab<Branch>,
     /// The postings: sub-rules by the hashes of their keys.
     pub(super) index_keys: MultiMap,
-    /// Under one hash, the nodes at whose absence sub-rules wait.
+    /// The nodes that have sub-rules posted under the absence of a value. All are stored under one hash.
     pub(super) absent: MultiMap,
 }
 
@@ -126,7 +128,7 @@ impl Core {
         self.branches.bound()
     }
 
-    /// Whether nothing is left of any rule.
+    /// Whether nothing is left of any rule that was added.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let root = self.trie.node(super::trie::ROOT);
@@ -139,7 +141,7 @@ impl Core {
             && self.interned.is_empty()
     }
 
-    /// Adds a rule; `together` tells of its conditions which no single value decides.
+    /// Adds a rule. `together` returns true for conditions that no single value decides.
     pub(super) fn enter(
         &mut self,
         rule: u32,
@@ -180,7 +182,7 @@ impl Core {
         let mut mentioned = Vec::new();
         for (node, asked) in nodes.into_iter().zip(asked) {
             if asked {
-                // The conditions hold the node now.
+                // The conditions keep the node in use from here on.
                 self.trie.leave(node);
             } else {
                 mentioned.push(node);
@@ -197,7 +199,7 @@ impl Core {
         }
     }
 
-    /// Takes a rule away.
+    /// Removes a rule.
     pub(super) fn leave(&mut self, rule_entries: &RuleEntries) {
         for &number in &*rule_entries.branches {
             self.leave_branch(number);
@@ -213,7 +215,7 @@ impl Core {
         }
     }
 
-    /// The number of this condition, new or known, with one more user.
+    /// The number of this condition. Adds the condition if it is new, and counts one more user.
     fn intern(&mut self, condition: Condition) -> u32 {
         let hash = condition.hash(self.seed);
         let mut alike = self.interned.find(hash).map(|pair| pair.to);
@@ -296,7 +298,7 @@ impl Core {
         }
     }
 
-    /// How many values are expected to come through a condition's index keys for nothing.
+    /// How many values are expected to find these index keys without meeting the condition.
     fn cost(&self, index_keys: &IndexKeys) -> u64 {
         let waiting = index_keys
             .single

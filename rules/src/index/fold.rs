@@ -1,12 +1,12 @@
-//! Folds letter case, so that conditions that ignore case can be found by look-up.
+//! Folds letter case, so that a look-up can find conditions that ignore case.
 //!
-//! `equals-ignore-case` lets each character of a pattern stand as it is, in its lower, or in its
-//! upper form. A folding that gives all three the same text, character by character, gives a pattern
-//! and every value that meets it the same text; the reverse need not hold, since candidates are
-//! compared in full. Where a character's forms don't fold alike, `folded_pattern` says so, and the
-//! condition isn't found this way.
+//! `equals-ignore-case` accepts each character of a pattern as it is, in its lower form or in its upper form.
+//! Folding maps all three forms to the same text, character by character. So a pattern and every value that
+//! meets it have the same folded text. The reverse need not hold, because candidates are compared in full. If
+//! the forms of a character don't fold alike, `folded_pattern` returns `None`, and the condition gets no
+//! folded key.
 
-/// Appends the folded form of some text.
+/// Appends the folded form of a text.
 pub(super) fn fold(text: &str, folded: &mut String) {
     if text.is_ascii() {
         folded.extend(text.chars().map(|character| character.to_ascii_lowercase()));
@@ -30,7 +30,7 @@ fn fold_character(character: char, folded: &mut String) {
     );
 }
 
-/// The folded form of a pattern's text, if all forms of each of its characters fold alike.
+/// The folded form of a pattern's text. `None` unless all forms of each of its characters fold alike.
 pub(super) fn folded_pattern(text: &str) -> Option<String> {
     text.chars().all(folds_alike).then(|| {
         let mut folded = String::new();
@@ -58,7 +58,7 @@ fn folds_alike(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// The exceptions are so few that finding them otherwise costs nothing.
+    /// The exceptions are so few that it doesn't matter that their conditions get no folded key.
     #[test]
     fn nearly_all_characters_fold_alike() {
         let odd = ('\0'..=char::MAX).filter(|&character| !folds_alike(character));

@@ -1,29 +1,30 @@
 //! Checks quickly whether a text is JSON. If not, other code finds the error.
 //!
-//! The same grammar as the crate's scanner (RFC 8259, strictly), but it only answers yes or no:
-//! sixty-four bytes of strings and thirty-two of a number at a step. A yes is always true; after a
-//! no the scanner reads again and finds the error. Never recurses.
+//! The grammar is that of the crate's scanner (strict RFC 8259), but the answer is only yes or no. It reads
+//! sixty-four bytes of a string and thirty-two of a number at a time. A yes is always correct. After a no,
+//! the scanner reads the text again and finds the error. Never here: recursion.
 
 use super::block::{self, BLOCK, solid};
 use super::keys::Keys;
 use wide::u8x16;
 
-/// Whether these bytes are one JSON value with at most so many (64 at most) open brackets. Its keys are
-/// noted.
+/// Whether these bytes are one JSON value that nests at most `room` brackets deep (64 at most). Records its
+/// keys.
 pub(super) fn is_json(bytes: &[u8], room: usize, keys: &mut Keys) -> bool {
     std::str::from_utf8(bytes).is_ok() && value(bytes, room.min(64), keys) == Some(bytes.len())
 }
 
-/// Where the value and the white space after it end.
+/// The end of the value and of the white space after it.
 fn value(bytes: &[u8], room: usize, keys: &mut Keys) -> Option<usize> {
     let mut open = 0;
     let mut arrays = 0;
     let mut seen = Seen {
-        // No place lies in this block.
+        // No byte of the text lies in this block.
         from: usize::MAX - BLOCK,
         specials: 0,
     };
-    // The lowest bit says whether the innermost open bracket is an object's.
+    // A stack of bits, one for each open bracket: 1 for an object, 0 for an array. The innermost is the
+    // lowest bit.
     let mut objects: u64 = 0;
     let mut at = solid(bytes, 0);
     loop {
@@ -43,7 +44,7 @@ fn value(bytes: &[u8], room: usize, keys: &mut Keys) -> Option<usize> {
                     keys.open();
                 }
                 let inside = solid(bytes, at + 1);
-                // The closing brackets are two after the opening ones.
+                // In ASCII, `}` is two after `{`, and `]` two after `[`.
                 if bytes.get(inside) != Some(&(first + 2)) {
                     at = if first == b'{' {
                         key(
@@ -101,7 +102,7 @@ fn word(bytes: &[u8], at: usize, word: &[u8]) -> Option<usize> {
         .then_some(at + word.len())
 }
 
-/// The end of a key, its colon, and the white space after it; the key is noted.
+/// The end of a key, its colon, and the white space after it. Records the key.
 #[inline(always)]
 fn key(bytes: &[u8], at: usize, seen: &mut Seen, keys: Option<&mut Keys>) -> Option<usize> {
     if *bytes.get(at)? != b'"' {
@@ -121,7 +122,7 @@ fn key(bytes: &[u8], at: usize, seen: &mut Seen, keys: Option<&mut Keys>) -> Opt
     Some(solid(bytes, colon + 1))
 }
 
-/// Notes the key between two places.
+/// Records the key between two places.
 #[inline(never)]
 fn note(bytes: &[u8], from: usize, to: usize, keys: &mut Keys) {
     match bytes.get(from..).and_then(|rest| rest.first_chunk()) {
@@ -130,15 +131,15 @@ fn note(bytes: &[u8], from: usize, to: usize, keys: &mut Keys) {
     }
 }
 
-/// What strings can't hold as it is, in the block that was looked at last: one look serves the short
-/// strings that follow one another.
+/// The special bytes of the block that was read last: those that can't stand in a string as they are. One
+/// read of a block serves several short strings that follow each other.
 struct Seen {
     from: usize,
     specials: u64,
 }
 
 impl Seen {
-    /// Looks at the block that starts at `at`, unless the text ends before.
+    /// Reads the block that starts at `at`. False if the text is too short.
     fn look(&mut self, bytes: &[u8], at: usize) -> bool {
         let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) else {
             return false;
@@ -181,7 +182,7 @@ fn long_string(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// What a string can't hold as it is, one bit for each byte.
+/// The bytes that can't stand in a string as they are, one bit for each byte.
 #[inline]
 fn specials(chunk: &[u8; 16]) -> u32 {
     let bytes = u8x16::new(*chunk);
@@ -191,7 +192,7 @@ fn specials(chunk: &[u8; 16]) -> u32 {
     specials.to_bitmask()
 }
 
-/// The first byte from `at` on that a string can't hold as it is.
+/// The first byte from `at` on that can't stand in a string as it is.
 fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let found = specials(chunk);
@@ -238,14 +239,14 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// So many bytes hold nearly every number and the byte after it.
+/// The number of bytes that is enough for nearly every number and the byte after it.
 const NUMBER: usize = 32;
 
-/// The end of a number without an exponent that ends before the last of these bytes; none for others and
-/// for what is no number.
+/// The end of a number that has no exponent and ends before the last of these bytes. `None` for other numbers
+/// and for what is no number.
 ///
-/// Where it ends is found by what follows it, and only then held against the digits: so nothing that
-/// comes after has to wait for the digits.
+/// The end is found from the byte that follows the number, and compared with the digits afterwards. So the
+/// processor can go on with what follows without waiting for the digits.
 #[inline(always)]
 fn short_number(head: &[u8; NUMBER]) -> Option<usize> {
     let (mut digits, mut ends) = (0_u32, 0_u32);
@@ -301,14 +302,14 @@ fn some_digits(bytes: &[u8], at: usize) -> Option<usize> {
     (end > at).then_some(end)
 }
 
-/// Where the digits from `at` on end.
+/// The end of the digits that start at `at`.
 #[inline]
 fn digits(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = u64::MAX / 255;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
-        // A digit has 3 in its upper half, and still has when six are added. Where all have 3 there,
-        // adding six carries into no neighbour.
+        // The upper half of a digit's byte is 3, and is still 3 after adding six. If all upper halves are 3,
+        // adding six carries into no neighbouring byte.
         let upper = LOW * 0xF0;
         let threes = LOW * 0x30;
         if word & upper != threes || word.wrapping_add(LOW * 6) & upper != threes {

@@ -1,26 +1,26 @@
 //! Keyed hashes of 32 bits, for values, key segments and conditions.
 //!
-//! A hash only ever finds candidates, and each candidate is compared in full; a collision costs a
-//! comparison and changes no answer. Events never insert, so no event can make a table slow: the
-//! worst look-up is one that a rule made dear. The seed is random all the same, so that nobody can
-//! write rules that collide. Nothing here is stable between processes; never store a hash.
+//! A hash finds candidates. Each candidate is then compared in full, so a collision costs one comparison and
+//! changes no answer. Events never insert into a table, so no event can make a table slow. The slowest
+//! look-up is one that the rules made slow. The seed is random, so that nobody can write rules that collide.
+//! Hashes differ between processes: never store one.
 
 use std::hash::{BuildHasher, RandomState};
 
 const FIRST: u64 = 0x9E37_79B9_7F4A_7C15;
 const SECOND: u64 = 0xD6E8_FEB8_6659_FD93;
 
-/// What sets the hashes of one purpose apart from all others.
+/// A seed that separates the hashes of one purpose from all others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seed(u64);
 
-/// Both halves of the full product, mixed.
+/// Multiplies in 128 bits and combines both halves of the product.
 fn fold(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// Eight bytes from `at` on, or zero where there aren't so many.
+/// The eight bytes at `at`, or zero if there are fewer.
 fn word(bytes: &[u8], at: usize) -> u64 {
     let chunk = bytes.get(at..).and_then(|rest| rest.first_chunk());
     chunk.map_or(0, |chunk| u64::from_le_bytes(*chunk))
@@ -32,7 +32,7 @@ fn half(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Seed {
-    /// A seed that nobody knows.
+    /// A random seed.
     pub(super) fn random() -> Seed {
         Seed(RandomState::new().hash_one(0_u8))
     }
@@ -71,7 +71,7 @@ impl Seed {
         fold(last ^ FIRST, bytes.len() as u64 ^ SECOND) as u32
     }
 
-    /// Starts a hash that grows byte by byte and can be read at every length.
+    /// Starts a hash that takes bytes one after the other and can be read at every length.
     pub(super) fn run(self) -> Run {
         Run(self.0)
     }
@@ -82,7 +82,7 @@ impl Seed {
 pub(super) struct Run(u64);
 
 impl Run {
-    /// Takes in the next bytes.
+    /// Adds the next bytes.
     pub(super) fn extend<'b>(&mut self, bytes: impl Iterator<Item = &'b u8>) {
         for &byte in bytes {
             let mixed = (self.0 ^ u64::from(byte)).wrapping_mul(FIRST);
@@ -90,7 +90,7 @@ impl Run {
         }
     }
 
-    /// The hash of what was taken in.
+    /// The hash of the bytes that were added.
     pub(super) fn hash(self) -> u32 {
         fold(self.0 ^ FIRST, SECOND) as u32
     }

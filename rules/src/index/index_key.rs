@@ -1,11 +1,11 @@
-//! Index keys: the look-ups by which a value finds a condition.
+//! Index keys: what a value is looked up under to find conditions.
 //!
-//! Each alternative of a condition has one key (a range may have two): a kind, a length where the kind needs
-//! one, and a hash. A value is looked up only under the kinds and lengths in use at its path. A value that
-//! meets the alternative always finds it. Other values may find it too, so each candidate is compared in full.
-//! Each key has a cost: how many false candidates it is expected to give. A sub-rule is posted under the
-//! condition with the lowest cost. Operators without a better key use `Present`, which every value of the path
-//! finds.
+//! Each alternative of a condition has one key; a range may have two. A key consists of a kind, a length if
+//! the kind needs one, and a hash. A value is looked up only under the kinds and lengths in use at its path.
+//! A value that meets the alternative always finds it. Other values may find it too, so each candidate is
+//! compared in full. Each key has a cost: the number of false candidates that it is expected to give. A
+//! sub-rule is posted under the condition with the lowest cost. Operators without a better key use `Present`,
+//! which every value of the path finds.
 
 use super::fold::folded_pattern;
 use super::hash::Seed;
@@ -13,35 +13,36 @@ use super::order::{self, Range};
 use crate::operator::{Operator, ends, exact};
 use std::net::IpAddr;
 
-/// By what a value is looked up. Kinds with a length are looked up once for each length in use.
+/// What is looked up of a value. A kind with a length is looked up once for each length in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Kind {
     /// Every value.
     Present,
-    /// No value, or one in an array: there `exists: false` may hold beside it.
+    /// The path has no value, or has a value in an array. In the second case another element of the array may
+    /// meet `exists: false`.
     Absent,
     Null,
     True,
     False,
-    /// A number by its value.
+    /// The value of a number.
     Number,
-    /// A number by its text, where binary64 doesn't hold it.
+    /// The text of a number that binary64 can't represent.
     Digits,
-    /// A number by the block of this many leading bits.
+    /// The block of a number: this many leading bits of its word.
     Block,
     Text,
-    /// The first so many bytes.
+    /// The first bytes of a string, as many as the length says.
     Prefix,
-    /// The last so many bytes, from the last on.
+    /// The last bytes of a string, as many as the length says, hashed from the last byte on.
     Suffix,
-    /// Any so many bytes in a row.
+    /// Any run of bytes of this length.
     Gram,
-    /// Text with its letter case folded away, and likewise its ends.
+    /// The text with its letter case folded, and below its first and last bytes.
     Folded,
     FoldedPrefix,
     FoldedSuffix,
-    /// An IP address by its first so many bits.
+    /// The first bits of an IP address, as many as the length says.
     Network4,
     Network6,
 }
@@ -54,18 +55,18 @@ pub(super) struct IndexKey {
     pub(super) hash: u32,
 }
 
-/// What a condition's alternatives need.
+/// The index keys that the alternatives of a condition need.
 #[derive(Debug, Default)]
 pub(super) struct IndexKeys {
     pub(super) single: Vec<IndexKey>,
-    /// Ranges apart, because the first few of a path are kept in a list.
+    /// Ranges are kept apart, because a path keeps its first few ranges in a list.
     pub(super) ranges: Vec<Range>,
-    /// Expected false candidates; comparable, without a unit.
+    /// The number of expected false candidates. A relative number without a unit.
     pub(super) cost: u64,
 }
 
 impl IndexKeys {
-    /// Whether a single value finds whoever waits here at most once.
+    /// Whether a single value finds a sub-rule that is posted here at most once.
     pub(super) fn one(&self) -> bool {
         let gram = self
             .single
@@ -75,15 +76,15 @@ impl IndexKeys {
     }
 }
 
-/// A literal that most events may have.
+/// The cost of a literal that most events may have.
 const PRICE_LITERAL: u64 = 32;
 const COST_RANGE: u64 = 64;
-/// A range with one end only.
+/// The cost of a range with one end only.
 const COST_HALF_RANGE: u64 = 4096;
 const PRICE_PRESENT: u64 = 1 << 20;
 /// The cost of a key of one byte; each further byte divides it by four.
 const PRICE_BYTE: u64 = 256;
-/// A gram's bytes; longer ones find no less.
+/// The largest length of a gram. Longer ones find no fewer candidates.
 const GRAM_MAX: usize = 4;
 
 impl IndexKeys {
@@ -126,7 +127,8 @@ impl IndexKeys {
                 self.push(network(seed, node, inside, bits), COST_RANGE);
             }
             Operator::All(operand) => {
-                // A value that meets all of them meets the one that fewest values meet.
+                // A value that meets all operands also meets the one with the fewest expected false
+                // candidates. That one gives the keys.
                 let each = operand.each().iter().map(|operator| {
                     let mut index_keys = IndexKeys::default();
                     index_keys.add(seed, node, operator);
@@ -141,26 +143,26 @@ impl IndexKeys {
                     None => self.present(seed, node),
                 }
             }
-            // Met by absence alone, which has an index key of its own.
+            // Only absence meets it, which has an index key of its own.
             Operator::Exists(operand) if operand.by_absence() => {}
             _ => self.present(seed, node),
         }
     }
 
-    /// Adds the index key of absence.
+    /// Adds the index key for absence.
     pub(super) fn absent(&mut self, seed: Seed, node: u32) {
         let absent = index_key(seed, node, Kind::Absent, 0, |seed| seed.word(0));
         self.push(absent, 2 * PRICE_PRESENT);
     }
 
-    /// The index keys of a range.
+    /// Adds a range.
     pub(super) fn range(&mut self, range: Range) {
         let half = range.0 == 0 || range.1 == u64::MAX;
         self.cost += if half { COST_HALF_RANGE } else { COST_RANGE };
         self.ranges.push(range);
     }
 
-    /// The index key of a literal string.
+    /// Adds the index key of a literal string.
     pub(super) fn text(&mut self, seed: Seed, node: u32, text: &[u8]) {
         self.push(
             index_key(seed, node, Kind::Text, 0, |seed| seed.bytes(text)),
@@ -168,7 +170,7 @@ impl IndexKeys {
         );
     }
 
-    /// The index key of a string whose letter case is folded away.
+    /// Adds the index key of a string with its letter case folded.
     pub(super) fn folded(&mut self, seed: Seed, node: u32, text: &[u8]) {
         self.push(
             index_key(seed, node, Kind::Folded, 0, |seed| seed.bytes(text)),
@@ -181,7 +183,7 @@ impl IndexKeys {
         self.cost += cost;
     }
 
-    /// The key that every value of the path finds.
+    /// Adds the key that every value of the path finds.
     pub(super) fn present(&mut self, seed: Seed, node: u32) {
         self.push(present(seed, node), PRICE_PRESENT);
     }
@@ -214,7 +216,7 @@ impl IndexKeys {
         }
     }
 
-    /// The index key of a beginning or an end.
+    /// Adds the index key of a prefix or suffix.
     fn ends(&mut self, seed: Seed, node: u32, kind: Kind, wanted: &str) {
         let bytes = wanted.as_bytes();
         if bytes.is_empty() {
@@ -234,7 +236,7 @@ impl IndexKeys {
         self.push(index_key, cost_of_bytes(bytes.len()));
     }
 
-    /// The index key of the piece that says most: at either end, or else in the middle.
+    /// Adds the index key of the most selective piece: one at either end, or else one in the middle.
     fn wildcard(&mut self, seed: Seed, node: u32, first: &str, rest: &[Box<str>]) {
         let Some((last, middle)) = rest.split_last() else {
             self.text(seed, node, first.as_bytes());
@@ -284,7 +286,7 @@ fn present(seed: Seed, node: u32) -> IndexKey {
     index_key(seed, node, Kind::Present, 0, |seed| seed.word(0))
 }
 
-/// The index keys of a range's blocks.
+/// The index keys of the blocks that cover a range.
 pub(super) fn blocks(seed: Seed, node: u32, range: Range) -> impl Iterator<Item = IndexKey> {
     let (first, second) = order::cover(range);
     let blocks = [Some(first), second].into_iter().flatten();
@@ -295,7 +297,7 @@ pub(super) fn blocks(seed: Seed, node: u32, range: Range) -> impl Iterator<Item 
     })
 }
 
-/// The hash of a block of words, among those of its path and kind.
+/// The hash of a block, under the seed of its path and kind.
 pub(super) fn block_hash(seed: Seed, bits: u32, prefix: u64) -> u32 {
     seed.word(prefix.rotate_left(7) ^ u64::from(bits))
 }
@@ -310,7 +312,7 @@ fn network(seed: Seed, node: u32, inside: IpAddr, bits: u32) -> IndexKey {
     })
 }
 
-/// The hash of an address's first bits, among those of its path and kind.
+/// The hash of an address's first bits, under the seed of its path and kind.
 pub(super) fn network_hash(seed: Seed, address: IpAddr, bits: u32) -> u32 {
     let (all, width) = match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()), 32),

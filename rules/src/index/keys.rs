@@ -1,34 +1,35 @@
-//! Whether a key comes twice in an object, or has a dot in it: noted while a text is checked.
+//! Finds out, while a text is checked, whether an object has a key twice or a key with a dot.
 //!
-//! Only objects outside of arrays count, since only there a walk may end early; so the objects that are
-//! open at one time lie one inside the other. Keys are noted by hash. Two that share a hash are taken
-//! for equal: then the text is merely vouched for a little less. Work is linear in the keys but for
-//! sorting those of large objects. Never here: a verdict that an event is wrong.
+//! Only objects outside of arrays count, because a walk may end early only there. So the open objects always
+//! lie one inside the other. Keys are recorded by hash. Two keys with the same hash count as equal. Then the
+//! text gets `Trust::Json` instead of `Trust::Plain`, which is slower but correct. Work is linear in the
+//! keys, except for sorting those of large objects. Never here: a decision that an event is invalid.
 
 use wide::u8x16;
 
-/// So many keys of an object are compared one by one; more are sorted at its end.
+/// The first keys of an object are compared one by one, up to this many. The others are sorted when the
+/// object closes.
 const COMPARED_MAX: usize = 16;
-/// Keys of less than this many bytes are taken in one piece.
+/// A key of fewer bytes than this is hashed in one piece.
 const SHORT: usize = 16;
 
-/// The first keys of an object. Compared all at once, vacant places too: a loop that ends early is
-/// foreseen wrongly by the processor at nearly every key.
+/// The first keys of an object. All are compared at once, unused entries too. In a loop that ends early, the
+/// processor would mispredict the branch at nearly every key.
 #[derive(Debug, Clone, Copy, Default)]
 struct Few {
     hashes: [u32; COMPARED_MAX],
     count: usize,
-    /// Where the hashes of its further keys start.
+    /// The place in `Keys::further` at which the hashes of its other keys start.
     further: usize,
 }
 
-/// The keys of the objects that are open.
+/// The keys of the open objects.
 #[derive(Debug)]
 pub(super) struct Keys {
     innermost: Few,
-    /// The objects around it.
+    /// The objects around the innermost one.
     around: Vec<Few>,
-    /// Keys beyond the first ones, of all that are open.
+    /// The keys beyond the first ones, of all open objects.
     further: Vec<u32>,
     plain: bool,
 }
@@ -43,7 +44,7 @@ impl Keys {
         }
     }
 
-    /// Forgets the last event.
+    /// Prepares for the next event.
     pub(super) fn begin(&mut self) {
         self.innermost = Few::default();
         self.around.clear();
@@ -51,17 +52,17 @@ impl Keys {
         self.plain = true;
     }
 
-    /// Whether all keys so far are unique in their objects and without dots.
+    /// Whether all keys so far are unique in their objects and have no dots.
     pub(super) fn are_plain(&self) -> bool {
         self.plain
     }
 
-    /// Notes that there may be keys which were not noted.
+    /// Records that some keys may not have been recorded.
     pub(super) fn doubt(&mut self) {
         self.plain = false;
     }
 
-    /// Notes that an object opens.
+    /// Records that an object opens.
     pub(super) fn open(&mut self) {
         let further = self.further.len();
         let opened = Few {
@@ -72,7 +73,7 @@ impl Keys {
             .push(std::mem::replace(&mut self.innermost, opened));
     }
 
-    /// Notes a key of the innermost object, as it is written between its quotes.
+    /// Records a key of the innermost object, as it is written between its quotes.
     pub(super) fn note(&mut self, key: &[u8]) {
         if key.len() >= SHORT {
             self.note_hash(long_hash(key));
@@ -85,7 +86,7 @@ impl Keys {
         self.note_hash(short_hash(&chunk, key.len()));
     }
 
-    /// The same for a key of less than sixteen bytes, with what follows it.
+    /// Records a key of less than sixteen bytes. The chunk holds the key and the bytes that follow it.
     #[inline]
     pub(super) fn note_short(&mut self, chunk: &[u8; SHORT], length: usize) {
         self.note_hash(short_hash(chunk, length));
@@ -93,7 +94,7 @@ impl Keys {
 
     #[inline]
     fn note_hash(&mut self, hash: Option<u32>) {
-        // Vacant places hold zeros.
+        // Unused entries are zero, so no hash may be.
         let hash = hash.map(|hash| hash.max(1));
         self.plain &= hash.is_some_and(|hash| {
             let same = self.innermost.hashes.iter().map(|known| *known == hash);
@@ -107,7 +108,7 @@ impl Keys {
         self.innermost.count += 1;
     }
 
-    /// Notes that the innermost object closes.
+    /// Records that the innermost object closes.
     pub(super) fn close(&mut self) {
         let start = self.innermost.further;
         let further = self.further.get_mut(start..).unwrap_or_default();
@@ -118,7 +119,7 @@ impl Keys {
     }
 }
 
-/// The hash of the key that a chunk starts with; none if it has a dot or an escape.
+/// The hash of the key at the start of a chunk. `None` if the key has a dot or an escape.
 #[inline]
 fn short_hash(chunk: &[u8; SHORT], length: usize) -> Option<u32> {
     let bytes = u8x16::new(*chunk);
@@ -128,7 +129,7 @@ fn short_hash(chunk: &[u8; SHORT], length: usize) -> Option<u32> {
     (odd.to_bitmask().trailing_zeros() as usize >= length).then_some(mixed as u32)
 }
 
-/// The hash of a long key; none if it has a dot or an escape.
+/// The hash of a long key. `None` if it has a dot or an escape.
 fn long_hash(key: &[u8]) -> Option<u32> {
     if memchr::memchr2(b'.', b'\\', key).is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! One match: the four stages in order, and the keys of the rules that match.
+//! Matches one event: runs the four stages in order and returns the keys of the rules that match.
 
 use super::check;
 use super::confirm::{Findings, MatchContext};
@@ -13,15 +13,15 @@ use crate::error::EventError;
 use crate::event::{Duplicates, Part};
 
 impl<K: Clone> RuleIndex<K> {
-    /// The keys of the rules that match an event given by its top-level members: each once, in the
-    /// order in which the keys were first added.
+    /// The keys of the rules that match an event, which is given by its top-level members. Each key comes
+    /// once, in the order in which the keys were first added.
     ///
-    /// The scratch keeps buffers between matches, so that none is allocated again; it may be used
-    /// with any index.
+    /// The scratch keeps its buffers between matches, so that they are not allocated again. One scratch can
+    /// be used with any number of indexes.
     ///
     /// # Errors
-    /// An [`EventError`] when a part isn't JSON, nests too deep, has a duplicate key that the
-    /// caller refuses, or spells one path in too many ways.
+    /// An [`EventError`] when the event is too large, or a part isn't JSON, nests too deep, has a duplicate
+    /// key that the caller refuses, or spells one path in too many ways.
     pub fn matches<'s>(
         &'s self,
         scratch: &'s mut Scratch,
@@ -87,7 +87,7 @@ impl<K: Clone> RuleIndex<K> {
         let found = findings.rules.iter();
         ordered.extend(found.filter_map(|&number| Some((self.rules.get(number)?.order, number))));
         ordered.sort_unstable();
-        // Hashes may collide, so that one sub-rule was found by two look-ups.
+        // Hashes may collide, so two look-ups may find the same sub-rule.
         ordered.dedup();
         Ok(Matches {
             rules: &self.rules,
@@ -95,7 +95,7 @@ impl<K: Clone> RuleIndex<K> {
         })
     }
 
-    /// Whether a rule that candidates alone can't decide matches.
+    /// Whether a rule in `unsure` matches. The candidates alone can't decide this.
     fn meets(
         &self,
         context: MatchContext<'_>,
@@ -113,7 +113,7 @@ impl<K: Clone> RuleIndex<K> {
             };
             return Ok(!keys?.is_empty());
         }
-        // The sub-rules in their order, as the plain matcher asks them.
+        // The sub-rules in their order, as the plain matcher evaluates them.
         for &number in &*rule_entries.branches {
             if let Some(branch) = self.core.branch(number)
                 && findings.meets(context, branch, false)?
@@ -164,11 +164,11 @@ fn walk_event(
 }
 
 impl Trust {
-    /// Reads an event once, given by its top-level members, and says what can be vouched for: for
-    /// whoever takes it in, so that matching it any number of times reads no more than it has to.
+    /// Reads an event once, given by its top-level members, and returns how far its bytes can be trusted.
+    /// Call it when the event arrives. Each match of the event then reads no more bytes than it has to.
     ///
     /// # Errors
-    /// An [`EventError`] when a part isn't JSON or nests too deep.
+    /// An [`EventError`] when the event is too large, or a part isn't JSON or nests too deep.
     pub fn of(event: &[Part<'_>]) -> Result<Trust, EventError> {
         Trust::of_event(Event::Parts(event))
     }
@@ -187,17 +187,17 @@ impl Trust {
     }
 }
 
-/// Buffers that matching needs, kept between matches. One for each thread that matches; it grows to
-/// some fifty bytes for each rule of the largest index that it has served, a few bytes for each byte of
-/// the largest event, and four megabytes for the values found. What an event with more values needs
-/// beyond that is given back by the next one.
+/// The buffers that matching needs, kept between matches. Each thread that matches has its own. They grow to
+/// about fifty bytes for each rule of the largest index that was used, a few bytes for each byte of the
+/// largest event, and four megabytes for the values found. If an event has more values than that, the next
+/// event frees the surplus.
 #[derive(Debug)]
 pub struct Scratch {
     keys: Keys,
     values: Values,
     pub(super) findings: Findings,
     folded: String,
-    /// The matching rules, by their place in the order of addition.
+    /// The matching rules, sorted by the order in which they were added.
     ordered: Vec<(u64, u32)>,
 }
 

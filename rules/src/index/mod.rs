@@ -1,21 +1,22 @@
-//! The fast matcher, an inverted index: finds rules by look-up and verifies them by comparison.
+//! The fast matcher, an inverted index. It finds rules by look-up and verifies them by comparison.
 //! `docs/pattern-index.md` explains it with an example.
 //!
-//! An event passes through four stages. `walk` goes once over the bytes and notes the values at paths that
-//! rules mention, skipping everything else. `probe` looks up each value and finds candidate sub-rules: a
-//! sub-rule is posted only under its most selective condition (`index_key`). `confirm` verifies the other conditions
-//! of a candidate, and that its arrays are consistent. Each matching rule is reported once. So the cost depends
-//! on the event and on the candidates, not on the number of rules.
+//! An event passes through four stages. `walk` reads the bytes once. It records the values at the paths that
+//! rules mention and skips everything else. `probe` looks up each value and finds candidate sub-rules. A
+//! sub-rule is posted only under its most selective condition (`index_key`). `confirm` verifies the other
+//! conditions of a candidate, and that its arrays are consistent. At the end, `matching` reports each
+//! matching rule once. So the cost depends on the event and on the candidates, not on the number of rules.
 //!
-//! It always agrees with the plain matcher: look-ups find every matching rule and sometimes others, and the
-//! operators' own code and the same search in arrays verify them.
+//! The result always equals that of the plain matcher. The look-ups find every matching rule, and sometimes
+//! other rules. The operators' own code and the same search in arrays then verify them.
 //!
-//! Bounds. An event costs one walk, linear in its bytes; each value at a rule's path costs one look-up for each
-//! kind and length in use at the path, linear in the value, and one for each of its bytes where wildcards wait
-//! in the middle; each path at whose absence sub-rules wait costs one. Each candidate is confirmed once, with
-//! work linear in the values at its paths. Nothing here recurses deeper than `EVENT_DEPTH_MAX`. Adding or
-//! removing a rule takes time proportional to the rule, not to the set: of the postings of one key only a list
-//! of chunks is copied.
+//! Bounds. An event costs one walk, linear in its bytes. Each value at a rule's path costs one look-up for
+//! each kind and length in use at the path, linear in the value. If wildcards at the path are posted under
+//! text in their middle, it also costs one look-up for each of its bytes. Each path with sub-rules posted
+//! under absence costs one look-up. Each candidate is verified once, with work linear in the values at its
+//! paths. Nothing here recurses deeper than `EVENT_DEPTH_MAX`. Adding or removing a rule takes time
+//! proportional to the rule, not to the number of rules. If very many sub-rules are posted under one key, a
+//! change copies one chunk of them and the list of chunks.
 //!
 //! Never here: an unsafe block, a tree of an event, a lock, a clock.
 
@@ -47,44 +48,45 @@ use self::slab::Slab;
 use crate::pattern::{self, Pattern};
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// What is known of the bytes of an event. Whoever takes an event in finds out with [`Trust::of`].
+/// How far the bytes of an event can be trusted. [`Trust::of`] reads an event and returns this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Nothing is known: every byte is checked, and an event that isn't JSON is refused.
+    /// Nothing is known. Every byte is checked, and an event that isn't JSON is refused.
     Unchecked,
-    /// The caller vouches that every raw text is JSON (RFC 8259) in UTF-8 and nests no deeper than
-    /// the limit, because this crate or another strict parser has accepted it before. What rules
-    /// don't mention is then skipped unread. Duplicate keys are still treated as the caller says.
-    /// For bytes that break this promise the answer is some refusal or some keys, never a panic.
+    /// The caller guarantees that every raw text is JSON (RFC 8259) in UTF-8 and nests no deeper than the
+    /// limit. This crate or another strict parser must have accepted it before. What rules don't mention is
+    /// then skipped and not checked. Duplicate keys are still treated as the caller says. If the guarantee is
+    /// wrong, the match returns an error or some keys, but never panics.
     Json,
-    /// As `Json`, and the caller also vouches that outside of arrays no object has a key twice, or a
-    /// key with a dot in it; the parts of an event are one object, their names its keys. So it is with
-    /// nearly all events. A walk then ends as soon as there can
-    /// be nothing more that a rule mentions.
+    /// The same as `Json`, and two guarantees more: outside of arrays no object has a key twice, and none has
+    /// a key with a dot in it. The parts of an event count as one object whose keys are the names of the
+    /// parts. Nearly all events are like this. A walk then ends as soon as nothing that a rule mentions can
+    /// follow.
     Plain,
 }
 
-/// A set of rules that is matched by look-up and changed one rule at a time.
+/// A set of rules that is matched by look-up. Rules are added, changed and removed one at a time.
 ///
-/// Copying it is free: copies share what they have in common. So a writer changes its own copy and
-/// hands out clones, each an immutable snapshot that readers use without locks.
+/// A clone is free, because clones share what they have in common. A writer changes its own copy and hands
+/// out clones. Each clone is an immutable snapshot that readers use without locks.
 #[derive(Debug, Clone)]
 pub struct RuleIndex<K> {
     core: Core,
     rules: Slab<Rule<K>>,
-    /// What each rule has in the core, under the same number: apart, because matching never looks.
+    /// The entries of each rule in the core, under the rule's number. Kept apart from `rules`, because most
+    /// matches don't read them.
     rule_entries_of: Slab<RuleEntries>,
     /// Rules by the hash of their key.
     keys: MultiMap,
     hasher: RandomState,
-    /// How many keys were ever added.
+    /// The number of keys that were ever added.
     added: u64,
     count: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Rule<K> {
-    /// Its place in the order of addition.
+    /// The rule's place in the order of addition.
     order: u64,
     key: K,
 }
@@ -104,15 +106,16 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         }
     }
 
-    /// Adds a rule, or changes the pattern of the one that has this key, which keeps its place in
-    /// the order. True if the key is new.
+    /// Adds a rule. If a rule with this key exists, changes its pattern, and the rule keeps its place in the
+    /// order. Returns true if the key is new.
     ///
-    /// The key is cloned whenever a part of the index that holds it is copied; make it cheap.
+    /// The key is cloned each time that the part of the index which holds it is copied. Use a key that is
+    /// cheap to clone.
     pub fn insert(&mut self, key: K, pattern: &Pattern) -> bool {
         self.insert_as(key, pattern, pattern::Condition::needs_all_values)
     }
 
-    /// The same; `together` tells of the conditions which no single value decides.
+    /// As `insert`. `together` returns true for conditions that no single value decides.
     fn insert_as(
         &mut self,
         key: K,
@@ -132,14 +135,14 @@ impl<K: Clone + Eq + Hash> RuleIndex<K> {
         self.added += 1;
         self.count += 1;
         let number = self.rules.insert(Rule { order, key });
-        // Both tables see the same insertions and removals, so they give the same numbers.
+        // Both tables have the same insertions and removals, so they assign the same numbers.
         let rule_entries = self.core.enter(number, pattern, together);
         self.rule_entries_of.insert(rule_entries);
         self.keys.insert(hash, number);
         true
     }
 
-    /// Takes the rule with this key away. False if there was none.
+    /// Removes the rule with this key. Returns false if there was none.
     pub fn remove(&mut self, key: &K) -> bool {
         let Some(number) = self.number(key) else {
             return false;

@@ -1,35 +1,35 @@
-//! A persistent multimap from hashes to numbers: copying it is free, and a change copies little.
+//! A persistent multimap from hashes to numbers. A copy is free, and a change copies little.
 //!
-//! A tree of 64 branches a node, six bits of the hash a level. Its leaves are buckets of pairs in
-//! order. A bucket that grows past `BUCKET_MAX` splits, unless all its hashes are equal; then it
-//! stays one, and past `CHUNK_MAX` becomes a list of chunks. So a change copies at most six nodes and
-//! one bucket or chunk, and where very many numbers share a hash, the list of their chunks.
-//! Never here: keys. Who asks has to compare what the numbers stand for.
+//! It is a tree whose nodes have 64 branches, for six bits of the hash at each level. Its leaves are buckets
+//! of sorted pairs. A bucket that grows past `BUCKET_MAX` splits. If all its hashes are equal it can't split,
+//! and past `CHUNK_MAX` it becomes a list of chunks. So a change copies at most six nodes and one bucket or
+//! chunk. If very many numbers share a hash, it also copies the list of their chunks. Never here: keys. The
+//! caller has to compare what the numbers stand for.
 
 use std::sync::Arc;
 
-/// A hash and what it leads to.
+/// A hash and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pair {
     hash: u32,
-    /// What the hash leads to.
+    /// The number.
     pub(super) to: u32,
 }
 
-/// So many pairs share a bucket before it splits.
+/// A bucket with more pairs than this splits.
 const BUCKET_MAX: usize = 48;
-/// A node with so few pairs becomes a bucket again.
+/// A node with at most this many pairs becomes a bucket again.
 const BUCKET_AGAIN: usize = 16;
-/// So many pairs of one hash lie in one piece.
+/// The largest number of pairs in a chunk.
 const CHUNK_MAX: usize = 512;
 const FANOUT: usize = 64;
-/// Further from the guess than this a search halves.
+/// A search that goes further than this from the guess continues as a binary search.
 const GUESS_OFF_MAX: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Node {
     Bucket(Arc<[Pair]>),
-    /// Pairs of one hash, in order, in pieces that aren't empty.
+    /// The pairs of one hash, sorted, in chunks. No chunk is empty.
     Chunks(Arc<[Arc<[Pair]>]>),
     Inner(Arc<[Node; FANOUT]>),
 }
@@ -58,7 +58,7 @@ impl MultiMap {
         self.bucket(hash).find(hash)
     }
 
-    /// The bucket in which the pairs of a hash are, if there are any.
+    /// The bucket that holds the pairs of a hash, if there are any.
     #[inline]
     pub(super) fn bucket(&self, hash: u32) -> Bucket<'_> {
         let mut node = &self.root;
@@ -75,18 +75,18 @@ impl MultiMap {
         }
     }
 
-    /// Adds a pair that isn't there yet.
+    /// Adds a pair. The pair must not be there yet.
     pub(super) fn insert(&mut self, hash: u32, to: u32) {
         insert(&mut self.root, Pair { hash, to }, 0);
     }
 
-    /// Takes a pair away, if it is there.
+    /// Removes a pair, if it is there.
     pub(super) fn remove(&mut self, hash: u32, to: u32) {
         remove(&mut self.root, Pair { hash, to }, 0);
     }
 }
 
-/// Pairs in order.
+/// Sorted pairs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket<'m> {
     pairs: &'m [Pair],
@@ -99,14 +99,13 @@ impl<'m> Bucket<'m> {
         chunks: &[],
     };
 
-    /// Where the pairs of a hash should be. Hashes are spread evenly, so the place of one is nearly
-    /// known from its size; looking there first touches one line of memory where halving would
-    /// touch several.
+    /// The expected place of a hash's pairs. Hashes are spread evenly, so the hash and the number of pairs
+    /// nearly give the place. Starting there reads one cache line. A binary search would read several.
     fn guess(self, hash: u32) -> usize {
         ((u64::from(hash) * self.pairs.len() as u64) >> 32) as usize
     }
 
-    /// Reads the memory that `find` will read first, and decides nothing by it.
+    /// Reads the memory that `find` will read first. The result has no meaning.
     #[inline]
     pub(super) fn touch(self, hash: u32) -> u32 {
         self.pairs.get(self.guess(hash)).map_or(0, |pair| pair.hash)
@@ -152,7 +151,7 @@ pub(super) struct Run<'m> {
 }
 
 impl Run<'_> {
-    /// How many are left.
+    /// The number of pairs that are left.
     pub(super) fn count_all(&self) -> usize {
         let chunks = self.chunks.iter().map(|chunk| chunk.len());
         self.pairs.len() + chunks.sum::<usize>()
@@ -194,7 +193,7 @@ fn without(pairs: &[Pair], at: usize) -> Arc<[Pair]> {
         .collect()
 }
 
-/// A leaf of these pairs, or the nodes that they need.
+/// A leaf with these pairs, or the nodes that they need.
 fn leaf(pairs: Vec<Pair>, level: u32) -> Node {
     let alike = match (pairs.first(), pairs.last()) {
         (Some(first), Some(last)) => first.hash == last.hash,
@@ -230,7 +229,7 @@ fn insert(node: &mut Node, pair: Pair, level: u32) {
             }
         }
         Node::Chunks(chunks) if chunks[0][0].hash != pair.hash => {
-            // Another hash comes along, so the chunks move a level down.
+            // The new pair has another hash, so the chunks move one level down.
             let empty: Arc<[Pair]> = Arc::from([]);
             let mut children = std::array::from_fn(|_| Node::Bucket(empty.clone()));
             children[branch(chunks[0][0].hash, level)] = Node::Chunks(chunks.clone());
@@ -307,7 +306,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Random changes on the map and on a set of the standard library, with snapshots kept.
+    /// Makes random changes to the map and to a set of the standard library, and keeps snapshots.
     #[test]
     fn it_is_a_set_of_pairs() {
         let mut state: u64 = 1;
@@ -321,7 +320,7 @@ mod tests {
         let mut model = BTreeSet::new();
         let mut kept = Vec::new();
         for step in 0..60_000 {
-            // Few hashes with many numbers, and many with few; also ones that share their low bits.
+            // A few hashes with many numbers, many hashes with a few, and hashes that share their low bits.
             let hash = match next(3) {
                 0 => next(4) as u32 | next(2).wrapping_mul(3 << 30) as u32,
                 1 => (next(1000) as u32) << 20,

@@ -1,16 +1,16 @@
-//! Numbers as words that sort like them, and ranges of such words as blocks.
+//! Maps numbers to words that sort in the same order, and ranges of words to blocks.
 //!
-//! A range is found by the aligned power-of-two blocks that cover it: at most two, each less than
-//! twice as wide as what it covers. A value lies in one block of each width, so the ranges around
-//! it are found by one look-up for each width in use. What a block covers beyond its range is
-//! sorted out when the candidate is compared.
+//! At most two aligned blocks cover a range. The size of a block is a power of two, and each block is less
+//! than twice as wide as the part of the range that it covers. A value lies in one block of each width. So
+//! the ranges that may contain it are found with one look-up for each width in use. A block may contain words
+//! outside of its range. These are excluded when the candidate is compared.
 
 use crate::operator::numeric::End;
 
-/// A range of words, both ends included.
+/// A range of words. Both ends are included.
 pub(super) type Range = (u64, u64);
 
-/// A word that sorts as the number does; 0 and -0 are one.
+/// A word that sorts as the number does. 0 and -0 have the same word.
 pub(super) fn word(value: f64) -> u64 {
     let bits = (value + 0.0).to_bits();
     if bits >> 63 == 1 {
@@ -20,7 +20,7 @@ pub(super) fn word(value: f64) -> u64 {
     }
 }
 
-/// The words between two bounds; a bound is a number and whether it is included.
+/// The words between two bounds. A bound is a number and whether it is included.
 pub(super) fn range(low: End, high: End) -> Range {
     let low = low.map_or(0, |(value, included)| word(value) + u64::from(!included));
     let high = high.map_or(u64::MAX, |(value, included)| {
@@ -29,10 +29,10 @@ pub(super) fn range(low: End, high: End) -> Range {
     (low, high)
 }
 
-/// A block: how many leading bits its words share, and those bits.
+/// A block: the number of leading bits that its words share, and those bits.
 pub(super) type Block = (u32, u64);
 
-/// The block of this width around a word.
+/// The block of this width that contains a word.
 pub(super) fn around(word: u64, bits: u32) -> Block {
     (bits, word.checked_shr(64 - bits).unwrap_or(0))
 }
@@ -43,7 +43,8 @@ pub(super) fn cover((low, high): Range) -> (Block, Option<Block>) {
     if shared == 64 {
         return (around(low, 64), None);
     }
-    // The words part at one bit: below it the low end's side, above it the high end's.
+    // The two ends first differ in one bit. Words with 0 there are on the side of the low end, words with 1
+    // on the side of the high end.
     let below = u64::MAX >> shared >> 1;
     let (left, right) = (low & below, high & below);
     if left == 0 && right == below {
@@ -54,7 +55,7 @@ pub(super) fn cover((low, high): Range) -> (Block, Option<Block>) {
     (around(low, left), Some(around(high, right)))
 }
 
-/// The nearest binary64 of a JSON number's text; none if it isn't a number.
+/// The binary64 nearest to a JSON number's text. `None` if the text isn't a number.
 pub(super) fn parse(text: &[u8]) -> Option<f64> {
     fast_float2::parse(text).ok()
 }

@@ -1,10 +1,10 @@
-//! Looks up each value under the key kinds in use at its path. Look-ups and candidates are done in batches of
-//! sixteen: each step of a look-up waits for memory, and in a batch the processor waits for all of them at
-//! once.
+//! Looks up each value under the kinds of keys in use at its path. Look-ups and candidates are processed in
+//! batches of sixteen. Each step of a look-up waits for memory. In a batch, the processor waits for all of
+//! them at once.
 //!
 //! A value is looked up only under kinds and lengths that have postings. Its text is hashed once for all
-//! prefixes, once for all suffixes, and folded once. Work is linear in the value for each kind, and beyond that
-//! follows the sub-rules found.
+//! prefixes and once for all suffixes, and folded once. Work is linear in the value for each kind, plus the
+//! number of candidates found.
 
 use super::confirm::{Findings, MatchContext};
 use super::core::Branch;
@@ -18,7 +18,7 @@ use super::values::{self, NONE, Value};
 use crate::array_trail::TooManySpellings;
 use crate::operator::exact;
 
-/// Finds and confirms all sub-rules that may hold.
+/// Finds and verifies all candidate sub-rules.
 pub(super) fn all(
     context: MatchContext<'_>,
     findings: &mut Findings,
@@ -44,16 +44,16 @@ pub(super) fn all(
     batch.open()
 }
 
-/// Look-ups and candidates that wait to be dealt with together.
+/// Look-ups and candidates that are processed together.
 ///
-/// Each step of a look-up waits for memory. Taking the same step for many of them in one short loop
-/// lets the processor wait for all of them at once.
+/// Each step of a look-up waits for memory. One short loop takes the same step for many look-ups, so the
+/// processor waits for all of them at once.
 struct ProbeBatch<'k> {
     context: MatchContext<'k>,
     findings: &'k mut Findings,
     probes: [(u32, u32); BATCH],
     probing: usize,
-    /// Sub-rules that were found, and the places of the values that found them.
+    /// The sub-rules that were found, and the places of the values that found them.
     candidates: [(u32, u32); BATCH],
     waiting: usize,
 }
@@ -72,7 +72,7 @@ impl<'k> ProbeBatch<'k> {
         }
     }
 
-    /// Looks up a hash for the value at a place.
+    /// Adds the look-up of a hash for the value at a place.
     fn probe(&mut self, hash: u32, place: u32) -> Result<(), TooManySpellings> {
         self.probes[self.probing] = (hash, place);
         self.probing += 1;
@@ -82,7 +82,7 @@ impl<'k> ProbeBatch<'k> {
         Ok(())
     }
 
-    /// Looks up all hashes and confirms whom they lead to.
+    /// Does all look-ups of the batch and verifies the candidates that they find.
     fn open(&mut self) -> Result<(), TooManySpellings> {
         let probing = std::mem::take(&mut self.probing);
         let mut buckets = [Bucket::EMPTY; BATCH];
@@ -117,7 +117,7 @@ impl<'k> ProbeBatch<'k> {
             *branch = self.context.core.branch(*number);
         }
         if waiting > 1 {
-            // Reads the first lines of what is asked first, for the next loop to find them near.
+            // Reads the first cache lines of each sub-rule, so that they are in the cache for the next loop.
             let read = |branch: &Option<&Branch>| branch.and_then(Branch::node).unwrap_or_default();
             let touched = branches[..waiting].iter().map(read);
             std::hint::black_box(touched.fold(0, |all, one| all ^ one));
@@ -132,13 +132,13 @@ impl<'k> ProbeBatch<'k> {
     }
 }
 
-/// Values at the index keys of their paths.
+/// Looks up values under the index keys of their paths.
 struct Prober<'k> {
     batch: ProbeBatch<'k>,
     folded: &'k mut String,
 }
 
-/// A hash that grows with the lengths in use.
+/// A hash of the first or last bytes, extended from one length in use to the next.
 struct Ends {
     kind: Kind,
     run: Run,
@@ -219,7 +219,7 @@ impl Prober<'_> {
         Ok(())
     }
 
-    /// Compares a number with the ranges that are listed.
+    /// Compares a number with the ranges in the node's list.
     fn ranges(&mut self, node: &Node, place: u32, word: u64) -> Result<(), TooManySpellings> {
         for (range, waiting) in &node.ranges {
             if (range.0..=range.1).contains(&word) {
@@ -229,7 +229,7 @@ impl Prober<'_> {
         Ok(())
     }
 
-    /// Looks up all runs of this many bytes, each of those that lead somewhere once.
+    /// Looks up all runs of this many bytes. A hash that has postings is looked up once.
     fn grams(
         &mut self,
         seed: Seed,
@@ -251,7 +251,8 @@ impl Prober<'_> {
     }
 }
 
-/// The hash of a text's first or last bytes; none if it hasn't so many. Lengths ascend by kind.
+/// The hash of a text's first or last bytes. `None` if the text is shorter. For each kind, lengths come in
+/// ascending order.
 fn end_hash(
     seed: Seed,
     posting_count: PostingCount,

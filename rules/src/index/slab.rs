@@ -1,15 +1,16 @@
-//! A persistent table of numbered slots: copying it is free, and a change copies two small nodes and
-//! the list of all middle ones, a pointer for each thousand slots.
+//! A persistent table of numbered slots. A copy is free. A change copies two small nodes and the list of all
+//! middle nodes, which has one pointer for each thousand slots.
 //!
-//! Numbers are given by the table, stay with their value, and are given again once it is gone; the
-//! vacant slots form a chain through the table itself. The largest number ever given is at most
-//! the largest number of values there ever were, so arrays by number stay small.
+//! The table assigns the numbers. A value keeps its number, and the number is used again after the value is
+//! removed. The free slots form a linked list inside of the table. The largest number ever assigned is at
+//! most the largest number of values that existed at one time, so arrays that are indexed by number stay
+//! small.
 
 use std::sync::Arc;
 
 const LEAF: usize = 16;
 const MIDDLE: usize = 64;
-/// The end of the chain of vacant slots.
+/// The end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ type Middle<T> = Arc<[Option<Leaf<T>>; MIDDLE]>;
 #[derive(Debug, Clone)]
 pub(super) struct Slab<T> {
     root: Arc<[Middle<T>]>,
-    /// Slots that were ever used.
+    /// The number of slots that were ever used.
     used: u32,
     vacant: u32,
 }
@@ -39,7 +40,7 @@ impl<T: Clone> Slab<T> {
         }
     }
 
-    /// One past the largest number ever given.
+    /// One past the largest number ever assigned.
     pub(super) fn bound(&self) -> usize {
         self.used as usize
     }
@@ -60,7 +61,7 @@ impl<T: Clone> Slab<T> {
         }
     }
 
-    /// The number that the next value will have.
+    /// The number that the next value will get.
     pub(super) fn next(&self) -> u32 {
         if self.vacant == NONE {
             self.used
@@ -69,7 +70,7 @@ impl<T: Clone> Slab<T> {
         }
     }
 
-    /// Stores a value and gives its number.
+    /// Stores a value and returns its number.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let number = self.next();
         self.used = self.used.max(number + 1);
@@ -88,7 +89,7 @@ impl<T: Clone> Slab<T> {
         number
     }
 
-    /// Takes the value with this number away.
+    /// Removes the value with this number.
     pub(super) fn remove(&mut self, number: u32) -> Option<T> {
         let vacant = self.vacant;
         let slot = self.slot_mut(number)?;

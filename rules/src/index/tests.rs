@@ -1,4 +1,5 @@
-//! The index against the plain matcher: generated rules, events and edits, millions on request.
+//! Compares the index with the plain matcher on generated rules, events and changes. Millions of matches on
+//! request.
 
 use super::*;
 use crate::{Duplicates, EventError, ParseOptions, Part, RuleSet};
@@ -30,13 +31,13 @@ fn every_operator_is_generated() {
     }
 }
 
-/// How many matches to compare: `EDGEBUS_MATCHES`, or few enough for every build.
+/// The number of matches to compare: `EDGEBUS_MATCHES`, or a small number for every build.
 fn matches_wanted() -> usize {
     let asked = std::env::var("EDGEBUS_MATCHES").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(20_000)
 }
 
-/// Where generated cases start: `EDGEBUS_SEED`, or always the same.
+/// The seed of the generated cases: `EDGEBUS_SEED`, or always the same one.
 fn seed() -> u64 {
     let asked = std::env::var("EDGEBUS_SEED").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(1)
@@ -46,7 +47,7 @@ fn keys(matches: Result<Matches<'_, u32>, EventError>) -> Result<Vec<u32>, Event
     matches.map(|keys| keys.copied().collect())
 }
 
-/// Compares every way to match one event; true if it was accepted.
+/// Compares every way to match one event. True if the event was accepted.
 fn check(
     index: &RuleIndex<u32>,
     plain: &RuleSet<u32>,
@@ -133,7 +134,8 @@ fn generated_rules_and_events() {
             .filter_map(|text| Pattern::parse(text.as_bytes(), &ParseOptions::default()).ok());
         let patterns: Vec<(u32, Pattern)> = (0..).zip(patterns).collect();
         let mut index = RuleIndex::new();
-        // Some conditions are left to the plain matcher, as those that no single value decides.
+        // Some conditions are treated as those that no single value decides, so that the plain matcher
+        // decides about their rules.
         let left = random.below(4) as u16;
         for (key, pattern) in &patterns {
             index.insert_as(*key, pattern, |condition| {
@@ -241,7 +243,7 @@ fn one_key_is_told_once_and_in_order() {
     }
 }
 
-/// Events and rules that break other engines: each has to end, and agree.
+/// Events and rules that make other engines slow. Each match has to end, and both matchers have to agree.
 #[test]
 fn hostile_events_and_rules() {
     let mut rules = vec![
@@ -300,11 +302,11 @@ fn hostile_events_and_rules() {
     ] {
         check(&index, &plain, &mut scratch, event.as_bytes());
     }
-    // Seconds in a debug build, nearly all of them the plain matcher's.
+    // This takes seconds in a debug build, nearly all of them in the plain matcher.
     assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
 }
 
-/// An event that ends too early, wherever, is refused by whoever checks it, and harms nobody else.
+/// An event that is cut off anywhere is refused when it is checked. When it is trusted, it does no harm.
 #[test]
 fn truncated_events() {
     let rules = [
@@ -334,7 +336,7 @@ fn truncated_events() {
     }
 }
 
-/// Nodes with so many children that they are found otherwise, of names that have their ends in common.
+/// Nodes with so many children that they are found by hash. Many names share their beginning and their end.
 #[test]
 fn nodes_grow_wide_and_shrink() {
     let mut random = Random::new(seed());
@@ -411,7 +413,7 @@ fn nodes_grow_wide_and_shrink() {
     assert!(index.core.is_empty());
 }
 
-/// A rule as large as rules may be goes in and out, and is found by each of its sub-rules.
+/// The largest rule that is allowed can be added and removed, and each of its sub-rules finds it.
 #[test]
 fn the_largest_rule() {
     let any: Vec<String> = (0..10)
@@ -440,7 +442,7 @@ fn the_largest_rule() {
     assert!(index.core.is_empty());
 }
 
-/// What is trusted and isn't JSON may be refused or answered, but never harms.
+/// Text that is trusted but isn't JSON may be refused or matched. It never does harm.
 #[test]
 fn broken_promises() {
     let rules = [
@@ -462,12 +464,13 @@ fn broken_promises() {
             }
         }
     }
-    // Keys twice and with dots, beside and in arrays, where neither was said to be.
+    // Duplicate keys and keys with dots, in arrays and outside, although the caller claims that there are
+    // none.
     let rules = [
         r#"{"a":{"b":["x"],"c":["y"]}}"#,
         r#"{"a":{"b":["x"],"c":[{"exists":false}]}}"#,
         r#"{"a":{"b":{"d":["x"],"e":["y"]},"c":["y"]}}"#,
-        // Never met, so that no walk ends early.
+        // No event has this key, so no walk ends early.
         r#"{"z":["z"]}"#,
     ];
     let index: RuleIndex<u32> = (0..).zip(rules.map(parse)).collect();

@@ -1,9 +1,10 @@
-//! The paths that rules mention, as a trie that changes node by node.
+//! The paths that rules mention, as a trie whose nodes change one at a time.
 //!
-//! Nodes have numbers and lie in a persistent table; a change copies the nodes that it touches. The
-//! children of a node are a flat table of their first and last eight bytes and lengths, so a key of an
-//! event is nearly always found or refused without a look at any text. Very many, or too many alike, are found
-//! by hash (`TABLE_MAX`, `STEPS_MAX`). A node also tells by which look-ups the conditions at its path are found.
+//! Nodes have numbers and are stored in a persistent table. A change copies the nodes that it touches. The
+//! children of a node are a flat table with the first eight bytes, the last eight bytes and the length of
+//! each segment. So nearly every key of an event is found or rejected without reading the segment's text. If
+//! a node has very many children, or too many that are alike, they are found by hash (`TABLE_MAX`,
+//! `STEPS_MAX`). A node also has the kinds and lengths of the keys under which its conditions are found.
 
 use super::block::outline_of;
 use super::hash::Seed;
@@ -15,17 +16,18 @@ use std::sync::Arc;
 
 /// The root's number.
 pub(super) const ROOT: u32 = 0;
-/// A node with more children finds them by hash.
+/// A node with more children than this finds them by hash.
 const TABLE_MAX: u32 = 512;
-/// And so does one in whose table a search would take more steps. It starts by the beginning and the length
-/// of a key, and rules may have very many that are alike in both.
+/// A node also finds its children by hash if a search in its table would take more steps than this. A search
+/// starts at a place that depends on the first bytes and the length of a key, and rules may have very many
+/// keys that are alike in both.
 const STEPS_MAX: usize = 32;
-/// So many ranges of a path are compared one by one; more are found by blocks.
+/// The ranges of a path are compared one by one, up to this many. More are found by blocks.
 pub(super) const RANGES_LISTED_MAX: usize = 16;
-/// The purpose of hashes of segments; no kind of index key has this number.
+/// The purpose for hashes of segments. No kind of index key has this number.
 const SEGMENT: u8 = u8::MAX;
 
-/// How many postings a path has under keys of one kind and length.
+/// The number of postings that a path has under keys of one kind and length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PostingCount {
     pub(super) kind: Kind,
@@ -33,7 +35,7 @@ pub(super) struct PostingCount {
     count: u32,
 }
 
-/// A child in a node's table; the root's number where there is none.
+/// An entry in the table of children. Its node is the root's number if the entry is empty.
 #[derive(Debug, Clone, Copy, Default)]
 struct Child {
     head: u64,
@@ -50,9 +52,9 @@ impl Child {
 
 #[derive(Debug, Clone)]
 enum Children {
-    /// Open addressing, at most half full.
+    /// A table with open addressing, at most half full.
     Table(Box<[Child]>),
-    /// In the trie's map, and so it stays, however few are left.
+    /// The children are in the trie's map. They stay there, even if only a few are left.
     Wide,
 }
 
@@ -61,20 +63,20 @@ enum Children {
 pub(super) struct Node {
     parent: u32,
     segment: Arc<str>,
-    /// Conditions, and rules that mention the path without asking anything there.
+    /// The number of conditions here, plus the rules that mention the path without a condition on it.
     pub(super) users: u32,
-    /// Conditions that need the words of numbers.
+    /// The number of conditions that need the words of numbers.
     pub(super) numbers: u32,
     count: u32,
-    /// Children that have children: a dotted key can lead somewhere.
+    /// The number of children that have children. If there are any, a dotted key may lead to a path.
     deep: u32,
-    /// Which first bytes and lengths the children's segments have (`block::outline_of`); where they are
-    /// in the map, also those of children that have gone.
+    /// The outlines of the children's segments (`block::outline_of`). If the children are in the map, also
+    /// those of removed children.
     outlines: u64,
     children: Children,
-    /// By kind and length.
+    /// Sorted by kind and length.
     pub(super) posting_counts: Vec<PostingCount>,
-    /// Ranges with the sub-rules behind them.
+    /// The ranges and the sub-rules posted under them.
     pub(super) ranges: Vec<(Range, u32)>,
 }
 
@@ -94,23 +96,23 @@ impl Node {
         }
     }
 
-    /// Whether a value here is one that a rule may look at.
+    /// Whether some rule mentions this path.
     pub(super) fn is_path(&self) -> bool {
         self.users > 0
     }
 
-    /// Whether any path goes on below.
+    /// Whether longer paths go through this node.
     pub(super) fn has_children(&self) -> bool {
         self.count > 0
     }
 
-    /// How many keys lead on.
+    /// The number of children.
     pub(super) fn children(&self) -> u32 {
         self.count
     }
 
-    /// The outlines that a key of interest may have; none if keys with dots may be, which have to be
-    /// looked at in any case.
+    /// The outlines of the keys that rules mention. `None` if a dotted key may lead to a path: then each key
+    /// has to be read.
     #[inline]
     pub(super) fn outlines(&self) -> Option<u64> {
         (self.deep == 0).then_some(self.outlines)
@@ -124,7 +126,7 @@ impl Node {
             })
     }
 
-    /// Counts one more sub-rule behind an index key; true if it is the first of its kind and length.
+    /// Counts one more posting under an index key. True if it is the first of its kind and length.
     pub(super) fn enter(&mut self, index_key: IndexKey) -> bool {
         match self.posting_count(index_key) {
             Ok(place) => {
@@ -144,7 +146,7 @@ impl Node {
         }
     }
 
-    /// Counts one less; true if it was the last.
+    /// Counts one posting less. True if it was the last.
     pub(super) fn leave(&mut self, index_key: IndexKey) -> bool {
         let Ok(place) = self.posting_count(index_key) else {
             return false;
@@ -158,15 +160,15 @@ impl Node {
     }
 }
 
-/// The outline of a segment, as one bit.
+/// The outline of a segment: a set with one bit.
 #[inline]
 fn outline_bit(first: u8, length: usize) -> u64 {
-    // Who reads an empty key sees its closing quote first.
+    // For an empty key, the walk reads the closing quote as its first byte.
     let first = if length == 0 { b'"' } else { first };
     1 << outline_of(first, length)
 }
 
-/// The first eight bytes, or what there is of them and zeros.
+/// The first eight bytes. Missing bytes are zero.
 fn head(segment: &[u8]) -> u64 {
     match segment.first_chunk::<8>() {
         Some(chunk) => u64::from_le_bytes(*chunk),
@@ -177,7 +179,7 @@ fn head(segment: &[u8]) -> u64 {
     }
 }
 
-/// The last eight bytes of what has more than eight.
+/// The last eight bytes of a segment of more than eight bytes, otherwise zero.
 fn tail(segment: &[u8]) -> u64 {
     match segment.last_chunk::<8>() {
         Some(chunk) if segment.len() > 8 => u64::from_le_bytes(*chunk),
@@ -185,8 +187,7 @@ fn tail(segment: &[u8]) -> u64 {
     }
 }
 
-/// The head of a key that stands in a text, which usually has eight bytes there and can do without a
-/// loop.
+/// The head of a key inside of a text. Eight bytes usually follow there, so it needs no loop.
 #[inline]
 pub(super) fn head_at(text: &[u8], from: usize, length: usize) -> u64 {
     match text.get(from..).and_then(|rest| rest.first_chunk::<8>()) {
@@ -196,7 +197,7 @@ pub(super) fn head_at(text: &[u8], from: usize, length: usize) -> u64 {
     }
 }
 
-/// Where a search in a table of `size` starts.
+/// The place at which a search in a table of `size` entries starts.
 fn start(head: u64, length: u32, size: usize) -> usize {
     let mixed = (head ^ u64::from(length).rotate_left(56)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 32) as usize & (size - 1)
@@ -234,8 +235,8 @@ impl Trie {
         self.nodes.get_mut(number).map(Arc::make_mut)
     }
 
-    /// Where a key of an object at a node leads: one segment, or several when it has dots; and
-    /// whether it has any.
+    /// The node to which a key of an object at this node leads, and whether the key has dots. A key with dots
+    /// has several segments.
     #[inline]
     pub(super) fn descend(
         &self,
@@ -312,7 +313,7 @@ impl Trie {
         self.seed.of(parent, SEGMENT).bytes(segment)
     }
 
-    /// The node of a path, made where there is none, with one more user.
+    /// The node of a path, with one more user. Makes the node if there is none.
     pub(super) fn enter(&mut self, path: &[Box<str>]) -> u32 {
         let mut at = ROOT;
         for segment in path {
@@ -327,7 +328,7 @@ impl Trie {
         at
     }
 
-    /// Takes one user from a node, and the node away when nothing needs it any more.
+    /// Removes one user from a node. Removes the node if nothing needs it any more.
     pub(super) fn leave(&mut self, number: u32) {
         if let Some(node) = self.node_mut(number) {
             node.users -= 1;
@@ -423,7 +424,7 @@ impl Trie {
     }
 }
 
-/// A table of some children, and the most steps that finding one of them takes.
+/// A table of these children, and the most steps that finding one of them takes.
 fn table_of(children: &[Child]) -> (Box<[Child]>, usize) {
     if children.is_empty() {
         return ([].into(), 0);
@@ -461,7 +462,7 @@ mod tests {
     fn tables_are_left_when_searches_grow_long() {
         assert!(!is_wide((0..512).map(|number| format!("{number:x}-name"))));
         assert!(is_wide((0..513).map(|number| format!("{number:x}-name"))));
-        // Alike in their first eight bytes, and in their length.
+        // These are alike in their first eight bytes and in their length.
         assert!(!is_wide(
             (0..32).map(|number| format!("attribute_{number:03}"))
         ));

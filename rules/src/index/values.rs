@@ -1,8 +1,8 @@
-//! The values that the walk found at the paths of rules. None of them is copied.
+//! The values that the walk found at the paths of rules. They are not copied.
 //!
-//! A value is a place in the caller's bytes; only strings with escapes are decoded, into one buffer
-//! that is kept. All of it lives in the caller's scratch, so that a match allocates nothing once the
-//! buffers have grown. Marks are numbers that grow with each event, so nothing is ever cleared.
+//! A value is a place in the caller's bytes. Only strings with escapes are decoded, into one buffer that is
+//! reused. All data lives in the caller's scratch, so a match allocates nothing once the buffers have grown.
+//! Marks are event numbers that rise with each event, so tables needn't be cleared.
 
 use super::core::Branch;
 use crate::array_trail::{Element, Trail};
@@ -11,7 +11,7 @@ use crate::scalar::{Number, Scalar};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// What sort of scalar a value is.
+/// The type of a scalar value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
@@ -21,18 +21,18 @@ pub(super) enum Kind {
     Text,
 }
 
-/// A value, to be compared.
+/// A value to be compared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Value<'v> {
     pub(super) kind: Kind,
-    /// Its text; a string's without quotes, decoded.
+    /// The value's text. For a string: decoded and without quotes.
     pub(super) bytes: &'v [u8],
-    /// A number's word, if a condition at its path needs it.
+    /// The word of a number, if a condition at its path needs it.
     pub(super) word: u64,
 }
 
 impl<'v> Value<'v> {
-    /// The value as operators take it; none if bytes that were trusted aren't UTF-8.
+    /// The value as operators take it. `None` if trusted bytes aren't UTF-8.
     pub(super) fn scalar(self) -> Option<Scalar<'v>> {
         Some(match self.kind {
             Kind::Null => Scalar::Null,
@@ -43,7 +43,7 @@ impl<'v> Value<'v> {
         })
     }
 
-    /// Whether it is this string.
+    /// Whether the value is this string.
     pub(super) fn is_text(self, text: &[u8]) -> bool {
         self.kind == Kind::Text && self.bytes == text
     }
@@ -56,20 +56,20 @@ impl<'v> Value<'v> {
 /// Where the bytes of an event are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event<'e> {
-    /// In one document.
+    /// One document.
     Document(&'e [u8]),
-    /// In its top-level members.
+    /// The event's top-level members.
     Parts(&'e [Part<'e>]),
 }
 
-/// The lines of memory that a walk finds near.
+/// The number of cache lines that are read before the walk.
 const LINES: usize = 16;
 const LINE_BYTES: usize = 64;
 
 impl<'e> Event<'e> {
-    /// Asks for the first lines of memory all at once, for events that aren't in the processor's caches.
-    /// A walk would wait for them one after the other, since where it reads next depends on what it
-    /// has read. Decides nothing by what it sees.
+    /// Reads the first cache lines all at once, for events that aren't in the processor's caches. A walk
+    /// would wait for them one after the other, because where it reads next depends on what it has read. The
+    /// bytes that are read have no effect.
     #[inline]
     pub(super) fn touch(self) {
         let touch = |bytes: &[u8]| {
@@ -98,17 +98,17 @@ impl<'e> Event<'e> {
     }
 }
 
-/// No value, no node.
+/// No value, or no node.
 pub(super) const NONE: u32 = u32::MAX;
 /// The source of values that were decoded.
 pub(super) const DECODED: u32 = u32::MAX;
 
-/// A place where a value is.
+/// A value that was found, and its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
-    /// The node of its path; `NONE` once a later duplicate has replaced it.
+    /// The node of the value's path. `NONE` once a later duplicate key has replaced the value.
     pub(super) node: u32,
-    /// The innermost array element around it.
+    /// The innermost array element around the value.
     pub(super) element: Element,
     pub(super) kind: Kind,
     pub(super) source: u32,
@@ -119,14 +119,14 @@ pub(super) struct Found {
     pub(super) word: u64,
 }
 
-/// What one node of the trie has seen of the event.
+/// What a match has found for one node of the trie.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
-    /// The object in which its key was met last, and the values found there.
+    /// The object in which the node's key was found last, and the range of the values found there.
     object: u32,
     from: u32,
     to: u32,
-    /// The event in which it had values last; the rest is about that event.
+    /// The last event in which the node had values. The fields below belong to that event.
     pub(super) event: u32,
     pub(super) first: u32,
     last: u32,
@@ -135,7 +135,7 @@ pub(super) struct Seen {
     pub(super) in_arrays: bool,
 }
 
-/// Capacity for values that is kept between events.
+/// The capacity for values that is kept between events.
 pub(super) const KEPT_MAX: usize = 1 << 16;
 
 /// All values of an event.
@@ -145,16 +145,17 @@ pub(super) struct Values {
     pub(super) trail: Trail,
     pub(super) decoded: String,
     seen: Vec<Seen>,
-    /// Dotted keys by their object and where they led: the values found there. A map because an
-    /// object may have very many; its hashes are keyed, since events choose what goes in.
+    /// Dotted keys: from the object and the node they led to, to the range of the values found there. This is
+    /// a map because an object may have very many. Its hashes are keyed, because events choose what is
+    /// inserted.
     dotted: HashMap<(u32, u32), (u32, u32)>,
-    /// Whether a dotted key led to a rule's path: then one path may be spelled in several ways.
+    /// Whether a dotted key led to the path of a rule. Then one path may be spelled in several ways.
     pub(super) spelled: bool,
     objects: u32,
     pub(super) event: u32,
 }
 
-/// Where a member's values went, to be told when all are there.
+/// Where a member's values are recorded. `close_member` needs it when all of them are there.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Member {
     Plain(u32),
@@ -175,7 +176,7 @@ impl Values {
         }
     }
 
-    /// Forgets the last event.
+    /// Prepares for the next event.
     pub(super) fn begin(&mut self, nodes: usize) {
         self.found.clear();
         if self.found.capacity() > KEPT_MAX {
@@ -202,16 +203,16 @@ impl Values {
         self.trail = Trail::new();
     }
 
-    /// A number for an object that opens.
+    /// A number for an object that opens. Each object has its own.
     pub(super) fn open_object(&mut self) -> u32 {
         self.objects = self.objects.wrapping_add(1);
         self.objects
     }
 
-    /// Notes a key that leads to `node`; false if it did so before in this object.
+    /// Records a key that leads to `node`. Returns false if the object already had a key that leads there.
     ///
-    /// Between two keys of one object no other object has keys that lead to the same node, except
-    /// through dotted keys, which are kept apart.
+    /// Between two keys of one object, no other object has a key that leads to the same node. Dotted keys are
+    /// an exception and are recorded apart.
     pub(super) fn open_member(&mut self, object: u32, node: u32, dotted: bool) -> (Member, bool) {
         let now = self.found.len() as u32;
         if dotted {
@@ -234,7 +235,7 @@ impl Values {
         (Member::Plain(node), true)
     }
 
-    /// Forgets what an earlier key of the same name gave.
+    /// Drops the values that an earlier key of the same name gave.
     pub(super) fn replace(&mut self, member: Member) {
         let now = self.found.len() as u32;
         let Some((from, to)) = self.range(member) else {
@@ -247,7 +248,7 @@ impl Values {
         }
     }
 
-    /// Notes that all values of a member are there.
+    /// Records that all values of a member were found.
     pub(super) fn close_member(&mut self, member: Member) {
         let now = self.found.len() as u32;
         if let Some((_, to)) = self.range(member) {
@@ -268,7 +269,7 @@ impl Values {
         }
     }
 
-    /// Joins the values of each path, in reading order, once the walk is over.
+    /// Links the values of each path in reading order, after the walk.
     pub(super) fn join(&mut self) {
         for place in 0..self.found.len() {
             let found = self.found[place];
@@ -289,13 +290,13 @@ impl Values {
         }
     }
 
-    /// What a node has seen of this event, if it has values.
+    /// What was found for a node in this event, if it has values.
     pub(super) fn seen(&self, node: u32) -> Option<&Seen> {
         let seen = self.seen.get(node as usize)?;
         (seen.event == self.event).then_some(seen)
     }
 
-    /// Whether the path at which a sub-rule waits has several values.
+    /// Whether the path of a sub-rule's first condition has several values.
     pub(super) fn several(&self, branch: &Branch) -> bool {
         let seen = branch.node().and_then(|node| self.seen(node));
         seen.is_some_and(|seen| seen.count > 1)

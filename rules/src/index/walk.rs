@@ -1,9 +1,9 @@
-//! From bytes to values: one walk over an event that trusts it to be JSON.
+//! Finds the values of an event in one walk over its bytes. Trusts the bytes to be JSON.
 //!
-//! The walk follows the trie; whatever lies beside it is skipped, containers sixty-four bytes at a step. It
-//! checks only as much of the grammar as it needs. Text that isn't JSON gives some error or some values, but
-//! never a panic, a read out of bounds, or more than linear work. Text that is not trusted is checked first
-//! (`check.rs`). Recursion goes as deep as `EVENT_DEPTH_MAX`.
+//! The walk follows the trie and skips everything else. Containers are skipped sixty-four bytes at a time. It
+//! checks only as much of the grammar as it needs. Text that isn't JSON gives an error or some values. It
+//! never causes a panic, a read out of bounds, or more than linear work. Text that is not trusted is checked
+//! first (`check.rs`). Recursion goes as deep as `EVENT_DEPTH_MAX`.
 
 use super::block;
 use super::order;
@@ -15,18 +15,18 @@ use crate::event::Duplicates;
 use crate::json::Scanner;
 use crate::limits::EVENT_DEPTH_MAX;
 
-/// Why a walk ends early, and at which byte.
+/// Why a walk ends early, and the byte at which it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Malformed(usize),
     Deep(usize),
     Twice(usize),
-    /// Nothing that a rule mentions can follow. No error.
+    /// Nothing that a rule mentions can follow. This is no error.
     Done,
 }
 
 impl Stop {
-    /// The same for people.
+    /// The reason as an error with a message.
     pub(super) fn error(self, part: Option<&str>) -> EventError {
         let (offset, reason) = match self {
             Stop::Done => (0, String::new()),
@@ -50,29 +50,30 @@ impl Stop {
     }
 }
 
-/// Where the walk is in the arrays, and how many brackets are open.
+/// The array element in which the walk is, and how many brackets are open.
 #[derive(Clone, Copy)]
 struct Place {
     element: Element,
     depth: usize,
-    /// Whether keys are known to be unique and without dots here.
+    /// Whether the keys here are known to be unique and without dots.
     plain: bool,
-    /// Whether nothing that follows matters.
+    /// Whether no rule needs anything that comes after this value.
     last: bool,
 }
 
-/// How the walk is to take what it meets.
+/// How the walk treats duplicate keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
     pub(super) duplicates: Duplicates,
-    /// Keys outside of arrays are known to be unique and without dots.
+    /// Whether keys outside of arrays are known to be unique and without dots.
     pub(super) plain: bool,
 }
 
-/// Where a key leads, and whether it has dots.
+/// The node to which a key leads, and whether the key has dots.
 type Route = Option<(u32, bool)>;
 
-/// Members read one by one after the last that matters, before the rest is skipped at once.
+/// After the last member that matters, this many more members are read one by one. Then the rest of the
+/// object is skipped at once.
 const PATIENCE: u32 = 2;
 
 /// A walk over one text.
@@ -81,13 +82,13 @@ pub(super) struct Walk<'w> {
     values: &'w mut Values,
     manner: Manner,
     bytes: &'w [u8],
-    /// The text's number among those of the event.
+    /// The number of the text among the texts of the event.
     source: u32,
     at: usize,
 }
 
 impl<'w> Walk<'w> {
-    /// A walk that starts at the first byte of a text, which comes with its number.
+    /// A walk that starts at the first byte of a text. The text comes with its number.
     pub(super) fn new(
         trie: &'w Trie,
         values: &'w mut Values,
@@ -136,13 +137,13 @@ impl<'w> Walk<'w> {
             last: true,
         };
         match self.member(object, (child, dotted), 0, place) {
-            // Other parts may follow, so this part only is done.
+            // Other parts may follow, so only this part is done.
             Err(Stop::Done) => Ok(()),
             read => read.and_then(|()| self.finish()),
         }
     }
 
-    /// Takes a string that is already decoded as the value of the event's member `name`.
+    /// Records a string that is already decoded as the value of the event's member `name`.
     pub(super) fn member_string(&mut self, object: u32, name: &str) -> Result<(), Stop> {
         let Some((child, dotted)) = self.route(ROOT, name.as_bytes()) else {
             return Ok(());
@@ -206,7 +207,7 @@ impl<'w> Walk<'w> {
         let object = self.values.open_object();
         let mut left = node.children();
         let mut patience = PATIENCE;
-        // The place is kept apart from `self`, where each step would go through memory.
+        // The place is kept in a local variable. In a field of `self`, each step would go through memory.
         let bytes = self.bytes;
         let mut at = self.at;
         loop {
@@ -236,7 +237,7 @@ impl<'w> Walk<'w> {
                     return Err(Stop::Done);
                 }
             } else if place.plain && left == 0 && patience == 0 {
-                // Nothing more to be found here, and more than a little to be read.
+                // No rule needs anything more of this object, and much of it may be left.
                 self.at = block::enclosing_end(bytes, at).ok_or(Stop::Malformed(at))?;
                 return Ok(());
             } else {
@@ -258,7 +259,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Where the key at `at` leads, and where it ends.
+    /// The node to which the key at `at` leads, and the end of the key.
     #[inline]
     fn key(&mut self, number: u32, node: &Node, at: usize) -> Result<(Route, usize), Stop> {
         let stop = block::string_stop(self.bytes, at + 1).ok_or(Stop::Malformed(at))?;
@@ -277,7 +278,7 @@ impl<'w> Walk<'w> {
         Ok((child, self.at))
     }
 
-    /// Consumes a string with escapes and appends what it says to the decoded text.
+    /// Consumes a string with escapes and appends its decoded text to `decoded`.
     fn decode(&mut self) -> Result<(), Stop> {
         let from = self.at;
         self.at = block::string_end(self.bytes, from).ok_or(Stop::Malformed(from))?;
@@ -329,7 +330,7 @@ impl<'w> Walk<'w> {
         Ok(())
     }
 
-    /// Consumes a value that rules may look at or into.
+    /// Consumes a value at a path that rules mention, or above such a path.
     fn value(&mut self, number: u32, node: &Node, first: u8, place: Place) -> Result<(), Stop> {
         match first {
             b'{' if node.has_children() => return self.object(number, node, place),
@@ -377,7 +378,7 @@ impl<'w> Walk<'w> {
     }
 
     fn collect(&mut self, node: u32, element: Element, kind: Kind, from: usize, length: usize) {
-        // Events are bounded far below what 32 bits count.
+        // Events are much smaller than 32 bits can count.
         self.values.found.push(Found {
             node,
             element,
@@ -425,7 +426,7 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// Consumes a value that no rule looks at.
+    /// Consumes a value that no rule needs.
     fn skip(&mut self) -> Result<(), Stop> {
         self.at = block::value_end(self.bytes, self.at).ok_or(self.malformed())?;
         Ok(())

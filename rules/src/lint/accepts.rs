@@ -1,6 +1,6 @@
 //! Whether a pattern can match an event with a certain string at a certain path.
 //!
-//! This shows which rules want a `type` that never occurs. *False* is certain. *True* only means that this
+//! This finds the rules that want a `type` that never occurs. *False* is certain. *True* only means that this
 //! string does not prevent a match.
 
 use super::relation::{Budget, is_empty};
@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 impl Pattern {
-    /// Whether some event could match that has this string at this path, as its only value there and
-    /// outside of arrays. The path's segments are joined by dots.
+    /// Whether some event can match that has this string at this path, as the only value there and outside of
+    /// arrays. The path's segments are joined by dots.
     pub fn accepts(&self, path: &str, text: &str) -> bool {
         let value = Scalar::Text(Cow::Borrowed(text));
         let mut budget = Budget::new();
@@ -28,8 +28,8 @@ impl Pattern {
         })
     }
 
-    /// What the pattern's fields at this path want, as a pattern writes it, in reading order and
-    /// each once. None of its sub-rules may have such a field; then any value will do.
+    /// What the pattern's fields at this path want, as a pattern writes it, each once and in reading order.
+    /// Empty if no sub-rule has a field at this path, so that any value is accepted.
     pub fn wanted_at(&self, path: &str) -> Vec<String> {
         let used: BTreeSet<u16> = self.branches().iter().flatten().copied().collect();
         let used = used

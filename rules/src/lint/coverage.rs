@@ -1,8 +1,8 @@
-//! Which parts of a pattern a set of events has reached.
+//! Records which parts of a pattern a set of events has reached.
 //!
-//! A sub-rule is reached by an event that it matches. An alternative is reached by an event that a sub-rule
-//! with its field matches, if the sub-rule would match with that alternative alone in the field.
-//! What was never reached is untested, or not needed. Never here: keeping events.
+//! An event reaches a sub-rule if it matches the sub-rule. It reaches an alternative if a sub-rule that has
+//! the alternative's field matches the event, and would also match with this alternative alone in the field.
+//! A part that was never reached is untested or not needed. Never here: keeping events.
 
 use crate::error::EventError;
 use crate::event::{Duplicates, Part};
@@ -20,16 +20,16 @@ pub struct Coverage {
     paths: Vec<PathId>,
     events: u64,
     matched: u64,
-    /// For each sub-rule, the events that it matched.
+    /// For each sub-rule, the number of events that it matched.
     sub_rules: Vec<u64>,
-    /// For each condition, for each of its alternatives, the events that reached it.
+    /// For each condition and each of its alternatives, the number of events that reached it.
     alternatives: Vec<Vec<u64>>,
 }
 
-/// What events have reached.
+/// Which parts the events have reached.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CoverageReport {
-    /// How many events were looked at.
+    /// How many events were observed.
     pub events: u64,
     /// How many of them matched.
     pub matched: u64,
@@ -53,7 +53,7 @@ pub struct AlternativeCoverage {
 }
 
 impl Coverage {
-    /// Nothing reached yet.
+    /// Coverage before the first event.
     pub fn new(pattern: &Pattern) -> Self {
         let mut builder = TrieBuilder::new();
         let paths = intern(pattern, &mut builder);
@@ -71,10 +71,10 @@ impl Coverage {
         }
     }
 
-    /// Counts an event given by its top-level members; says whether it matched.
+    /// Counts an event, which is given by its top-level members. Returns whether it matched.
     ///
     /// # Errors
-    /// As [`RuleSet::matches`](crate::RuleSet::matches); nothing is counted then.
+    /// As [`RuleSet::matches`](crate::RuleSet::matches). An event with an error is not counted.
     pub fn observe(&mut self, event: &[Part<'_>]) -> Result<bool, EventError> {
         let flat = flatten::parts(&self.trie, event, Duplicates::LastWins)?;
         let (sub_rules, alternatives) = self.reached(&flat)?;
@@ -84,14 +84,14 @@ impl Coverage {
     /// The same for an event that is one JSON document, which must be an object.
     ///
     /// # Errors
-    /// As [`RuleSet::matches_json`](crate::RuleSet::matches_json); nothing is counted then.
+    /// As [`RuleSet::matches_json`](crate::RuleSet::matches_json). An event with an error is not counted.
     pub fn observe_json(&mut self, event: &[u8]) -> Result<bool, EventError> {
         let flat = flatten::document(&self.trie, event, Duplicates::LastWins)?;
         let (sub_rules, alternatives) = self.reached(&flat)?;
         Ok(self.count(&sub_rules, &alternatives))
     }
 
-    /// The sub-rules that match, and the alternatives that are met in them as (condition, place).
+    /// The sub-rules that match, and the alternatives that are met in them, as (condition, place).
     fn reached(&self, flat: &Flat<'_>) -> Result<Reached, EventError> {
         let mut context = MatchContext::new(&self.pattern, &self.paths, flat);
         let mut sub_rules = Vec::new();
@@ -122,7 +122,7 @@ impl Coverage {
         !sub_rules.is_empty()
     }
 
-    /// What has been reached so far, and how often.
+    /// The counts so far.
     pub fn report(&self) -> CoverageReport {
         let mut alternatives = Vec::new();
         for (condition, counts) in self.pattern.conditions().iter().zip(&self.alternatives) {

@@ -1,7 +1,7 @@
-//! What of a pattern no event can meet, and why.
+//! Finds the parts of a pattern that no event can meet, and says why.
 //!
-//! A finding is a proof, not a guess; what isn't found may still be dead. Some proofs need facts about
-//! the events that only the caller knows, such as which members are always strings.
+//! Each finding is a proof. A part that is not found may still be dead. Some proofs need facts about the
+//! events that only the caller knows, such as which members are always strings.
 
 use super::relation::{Budget, TEXT, are_apart, is_empty, kinds};
 use crate::operator::Operator;
@@ -13,50 +13,51 @@ use std::collections::HashSet;
 /// What all events have in common.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shape<'s> {
-    /// Top-level members that are strings wherever they occur, such as a CloudEvent's `type`. No
+    /// Top-level members that are strings in every event that has them, such as a CloudEvent's `type`. No
     /// other member's name may begin with one of them and a dot.
     pub strings: &'s [&'s str],
-    /// Those of them that occur in every event.
+    /// Those of `strings` that occur in every event.
     pub required: &'s [&'s str],
-    /// The top-level members that may be anything, where all others are strings; empty where nothing is known.
+    /// The top-level members that may have any type, if all others are strings. Empty if nothing is known.
     pub others_but: &'s [&'s str],
 }
 
-/// What it is that no event can meet.
+/// The part that no event can meet.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// A sub-rule, by its number, counted from zero.
     SubRule(usize),
-    /// One alternative of a field, as a pattern writes it; the others may be met.
+    /// One alternative of a field, as a pattern writes it. Events may meet the other alternatives.
     Alternative(String),
     /// A field that a later one on the same path replaces in every sub-rule.
     Field,
 }
 
-/// Something of a pattern that no event can meet.
+/// A part of a pattern that no event can meet.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct DeadEnd {
-    /// What it is.
+    /// The part.
     pub scope: Scope,
-    /// The field where that shows, its segments joined by dots, after aliases.
+    /// The field that shows this, its segments joined by dots, after aliases.
     pub path: String,
     /// Why, as one sentence without a full stop.
     pub reason: String,
-    /// Whether an event could yet meet it by having keys with dots in them (`{"a": 1, "a.b": 2}`).
+    /// Whether an event with dots in its keys (`{"a": 1, "a.b": 2}`) could still meet it.
     pub unless_dotted: bool,
 }
 
-/// What was found.
+/// The findings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct DeadEnds {
-    /// Whether no event at all can match the pattern: each of its sub-rules is dead, dots or not.
+    /// Whether no event at all can match the pattern: each of its sub-rules is dead, even for keys with dots.
     pub never: bool,
-    /// What is dead: of each sub-rule the first reason, then alternatives and fields, in reading order.
+    /// The dead parts: for each dead sub-rule the first reason, then alternatives and fields, in reading
+    /// order.
     pub found: Vec<DeadEnd>,
 }
 
-/// Finds what no event of this shape can meet.
+/// Finds the parts of a pattern that no event of this shape can meet.
 pub fn dead_ends(pattern: &Pattern, shape: &Shape<'_>) -> DeadEnds {
     let mut finder = Finder {
         pattern,
@@ -103,7 +104,7 @@ struct Finder<'f> {
 }
 
 impl Shape<'_> {
-    /// Whether a top-level member is a string wherever it occurs.
+    /// Whether a top-level member is a string in every event that has it.
     fn is_text(&self, name: &str) -> bool {
         self.strings.contains(&name)
             || !self.others_but.is_empty() && !self.others_but.contains(&name)
@@ -115,7 +116,7 @@ impl<'f> Finder<'f> {
         &self.pattern.paths()[usize::from(condition.path)]
     }
 
-    /// Whether the condition's values are at most one string; none where nothing is known.
+    /// Whether the values of a condition are at most one string. False if nothing is known.
     fn always_text(&self, condition: &Condition) -> bool {
         match self.path(condition).as_slice() {
             [only] => self.shape.is_text(only),
@@ -123,7 +124,7 @@ impl<'f> Finder<'f> {
         }
     }
 
-    /// Why no event meets a condition.
+    /// The reason why no event meets a condition.
     fn condition(&mut self, condition: &Condition) -> Option<String> {
         let path = self.path(condition);
         let first = path.first()?;
@@ -152,7 +153,7 @@ impl<'f> Finder<'f> {
         }
     }
 
-    /// Why no event meets an alternative.
+    /// The reason why no event meets an alternative.
     fn alternative(&mut self, condition: &Condition, operator: &Operator) -> Option<String> {
         if operator.by_absence() {
             let required = self.is_required(condition);
@@ -171,7 +172,7 @@ impl<'f> Finder<'f> {
                     kinds(&literal) & TEXT == 0
                 }
             }
-            // One string has to meet them all.
+            // One string has to meet all of the list.
             Operator::ContainsAll(operand) => {
                 let each = operand.each();
                 each.iter().enumerate().any(|(place, one)| {
@@ -191,7 +192,7 @@ impl<'f> Finder<'f> {
         })
     }
 
-    /// A field that needs a value where another one needs an object.
+    /// A field that needs a value at a place where another field needs an object.
     fn above_and_below(&mut self, conditions: &[&Condition]) -> Option<(&'f Path, String, bool)> {
         let needs_value =
             |condition: &Condition| !condition.by_absence && !condition.needs_all_values();
@@ -213,7 +214,7 @@ impl<'f> Finder<'f> {
         None
     }
 
-    /// Dead alternatives of a condition that isn't dead as a whole, and fields that are replaced.
+    /// Finds dead alternatives of a condition that isn't dead as a whole, and fields that are replaced.
     fn parts(&mut self, condition: &Condition, replaced: bool, found: &mut Vec<DeadEnd>) {
         let path = self.path(condition);
         let mut add = |scope, reason| {

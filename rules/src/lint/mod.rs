@@ -1,9 +1,9 @@
-//! What can be said of patterns without an event, and of patterns and many events.
+//! Checks patterns without an event, and patterns against many events.
 //!
-//! Four questions: what of a pattern can never be met (`dead`), whether one pattern matches only what another
-//! matches as well (`shadow`), what a set of events has reached (`coverage`), and whether a string has a
-//! chance (`accepts`). Each finding is proven; without a proof nothing is reported. The proofs come from
-//! `relation`. Never here: advice on what is merely unusual.
+//! It answers four questions: what part of a pattern can never be met (`dead`), whether one pattern matches
+//! only what another one matches too (`shadow`), what a set of events has reached (`coverage`), and whether a
+//! pattern can match a certain string (`accepts`). Each finding is proven. Without a proof nothing is
+//! reported. The proofs come from `relation`. Never here: advice about patterns that are only unusual.
 //!
 //! ```
 //! use edgebus_rules::lint::{Coverage, Overlap, Scope, Shape, dead_ends, overlap};

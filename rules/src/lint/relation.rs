@@ -1,7 +1,7 @@
-//! What is certain of two operators: that one implies the other, that no value meets both.
+//! Proves relations of two operators: that one implies the other, or that no value meets both.
 //!
-//! *true* is a proof; *false* only means that no proof was found. No answer is ever negated, so *false* is
-//! always safe. That also bounds the work.
+//! *true* is a proof. *false* only means that no proof was found. No result is ever negated, so *false* is
+//! always safe. This also bounds the work.
 
 use crate::limits::LINT_COMPARISONS_MAX;
 use crate::operator::exact::Operand as Literal;
@@ -19,7 +19,7 @@ impl Budget {
         }
     }
 
-    /// Whether one more comparison may be made.
+    /// Takes one comparison from the budget. False if it is used up.
     pub(super) fn spend(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         self.left > 0
@@ -55,7 +55,7 @@ pub(super) fn kinds(operator: &Operator) -> u8 {
     }
 }
 
-/// The kinds of which something is left outside of these.
+/// The kinds of values that these operators don't cover completely.
 fn without(outside: &[Operator]) -> u8 {
     outside.iter().fold(ANY, |all, operator| match operator {
         Operator::Exact(Literal::Null) => all & !NULL,
@@ -64,13 +64,13 @@ fn without(outside: &[Operator]) -> u8 {
     })
 }
 
-/// Whether every string meets it.
+/// Whether every string meets the operator.
 fn any_text(operator: &Operator) -> bool {
     let empty = |end: Option<&str>| end.is_none_or(str::is_empty);
     says_only_ends(operator) && empty(starts(operator)) && empty(ends(operator))
 }
 
-/// What every string that meets it starts with.
+/// The text that every string that meets the operator starts with.
 fn starts(operator: &Operator) -> Option<&str> {
     match operator {
         Operator::Prefix(ends::Operand::Text(text)) => Some(text),
@@ -79,7 +79,7 @@ fn starts(operator: &Operator) -> Option<&str> {
     }
 }
 
-/// What every string that meets it ends with.
+/// The text that every string that meets the operator ends with.
 fn ends(operator: &Operator) -> Option<&str> {
     match operator {
         Operator::Suffix(ends::Operand::Text(text)) => Some(text),
@@ -91,7 +91,7 @@ fn ends(operator: &Operator) -> Option<&str> {
     }
 }
 
-/// Whether what it starts with and ends with is all it says; one of the two is empty then.
+/// Whether the operator only requires a beginning or an end. The other of the two is empty.
 fn says_only_ends(operator: &Operator) -> bool {
     match operator {
         Operator::Prefix(ends::Operand::Text(_)) | Operator::Suffix(ends::Operand::Text(_)) => true,
@@ -103,7 +103,7 @@ fn says_only_ends(operator: &Operator) -> bool {
     }
 }
 
-/// What a value must not meet, where that is all the operator says.
+/// The operators that a value must not meet, if this is all that the operator requires.
 fn outside(operator: &Operator) -> Option<&[Operator]> {
     match operator {
         Operator::AnythingBut(operand) => Some(operand.outside()),
@@ -112,7 +112,7 @@ fn outside(operator: &Operator) -> Option<&[Operator]> {
     }
 }
 
-/// Whether certainly no value meets the operator.
+/// Whether it is certain that no value meets the operator.
 pub(super) fn is_empty(operator: &Operator, budget: &mut Budget) -> bool {
     if !budget.spend() {
         return false;
@@ -137,7 +137,7 @@ pub(super) fn is_empty(operator: &Operator, budget: &mut Budget) -> bool {
     }
 }
 
-/// Whether certainly no value meets both.
+/// Whether it is certain that no value meets both operators.
 pub(super) fn are_apart(one: &Operator, other: &Operator, budget: &mut Budget) -> bool {
     is_apart(one, other, budget) || is_apart(other, one, budget)
 }
@@ -188,7 +188,7 @@ fn is_apart(one: &Operator, other: &Operator, budget: &mut Budget) -> bool {
     }
 }
 
-/// Whether certainly every value that meets `narrow` meets `wide`.
+/// Whether it is certain that every value that meets `narrow` meets `wide`.
 pub(super) fn implies(narrow: &Operator, wide: &Operator, budget: &mut Budget) -> bool {
     if !budget.spend() {
         return false;
@@ -248,7 +248,7 @@ pub(super) fn implies(narrow: &Operator, wide: &Operator, budget: &mut Budget) -
     }
 }
 
-/// The same for what only says how a string starts or ends.
+/// As `implies`, for operators that only require a beginning or an end.
 fn implies_ends(narrow: &Operator, wide: &Operator) -> bool {
     if !says_only_ends(wide) {
         return false;

@@ -1,16 +1,16 @@
-//! Whether one pattern matches only what another one matches as well.
+//! Proves that one pattern matches only what another one matches too.
 //!
-//! A sub-rule implies another one if for each condition of the other it has one on the same path that
-//! implies it: the values chosen for the first then serve for the second. Absence is not chosen but
-//! depends on everything that is, so where it may serve, both must have the same paths, and lists
-//! must be out of play.
+//! A sub-rule implies another one if, for each condition of the other, it has a condition on the same path
+//! that implies it. Then the values chosen for the first also serve for the second. Absence is not chosen: it
+//! depends on all values that are. So where absence may meet a condition, both sub-rules must have the same
+//! paths and no conditions on lists.
 
 use super::relation::{Budget, implies};
 use crate::operator::Operator;
 use crate::path::Path;
 use crate::pattern::{Branch, Condition, Pattern};
 
-/// How the events that two patterns match relate, as far as that is certain.
+/// How the sets of events that two patterns match relate, if that is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlap {
@@ -22,7 +22,7 @@ pub enum Overlap {
     SecondWithinFirst,
 }
 
-/// How the events that two patterns match relate; none where nothing is certain.
+/// How the sets of events that two patterns match relate. `None` if nothing is certain.
 pub fn overlap(first: &Pattern, second: &Pattern) -> Option<Overlap> {
     match (is_within(first, second), is_within(second, first)) {
         (true, true) => Some(Overlap::Same),
@@ -32,7 +32,7 @@ pub fn overlap(first: &Pattern, second: &Pattern) -> Option<Overlap> {
     }
 }
 
-/// Whether certainly every event that `narrow` matches is matched by `wide` as well.
+/// Whether it is certain that `wide` matches every event that `narrow` matches.
 pub fn is_within(narrow: &Pattern, wide: &Pattern) -> bool {
     let mut budget = Budget::new();
     let narrow = Side { pattern: narrow };
@@ -85,11 +85,11 @@ fn branch_within(
         lists |= wanted.needs_all_values();
         identical &= own.alternatives() == wanted.alternatives();
     }
-    // Each path occurs once in a sub-rule, and all of the other's paths are among these.
+    // Each path occurs once in a sub-rule, and this one has all paths of the other.
     identical || !absence || (branch.len() == other.len() && !lists)
 }
 
-/// Whether what meets one condition meets the other, value by value and list by list.
+/// Whether what meets one condition meets the other. Values and lists are compared separately.
 fn condition_within(narrow: &Condition, wide: &Condition, budget: &mut Budget) -> bool {
     if narrow.alternatives() == wide.alternatives() {
         return true;
@@ -122,7 +122,8 @@ fn alternative_within(narrow: &Operator, wide: &Operator, budget: &mut Budget) -
             let mut each = wide.each().iter();
             each.all(|wide| narrow.each().iter().any(|narrow| one_of(narrow, wide)))
         }
-        // A value is in its own list, and the list stands where the value stands or further out.
+        // A value is in its own list, and the list belongs to the same element as the value or to one around
+        // it.
         (narrow, Operator::ContainsAll(wide)) if !narrow.needs_all_values() => {
             wide.each().iter().all(|wide| one_of(narrow, wide))
         }

@@ -1,4 +1,4 @@
-//! Each claim in examples, and against the plain matcher on random patterns and events.
+//! Tests each claim with examples, and against the plain matcher on random patterns and events.
 
 use super::*;
 use crate::flatten::tests::json;
@@ -36,7 +36,7 @@ fn all_members_may_be_strings_but_some() {
     }
 }
 
-/// What is found of a pattern, as lines.
+/// Compares the findings for a pattern, as lines.
 #[track_caller]
 fn dead(text: &str, never: bool, wanted: &[&str]) {
     let ends = dead_ends(&parse(text), &SHAPE);
@@ -157,7 +157,7 @@ fn what_no_event_of_a_shape_can_meet() {
         true,
         &["sub-rule 0 at subject: none of its alternatives can be met"],
     );
-    // A value above another value: only keys with dots make room for both.
+    // A value above another value: only keys with dots make both possible.
     dead(
         r#"{"a":["x"],"a.b":["y"]}"#,
         false,
@@ -241,12 +241,12 @@ fn what_is_within_what() {
             "{narrow} {wide}"
         );
     }
-    // A sub-rule more, and a condition less.
+    // One sub-rule more, and one condition less.
     assert!(is_within(
         &parse(r#"{"$or":[{"a":[1],"c":[1]},{"b":[2]}]}"#),
         &parse(r#"{"$or":[{"b":[2,3]},{"c":[5]},{"a":[1]}]}"#)
     ));
-    // Absence beside other fields says less than absence alone.
+    // Absence beside other fields requires less than absence alone.
     assert!(!is_within(
         &parse(r#"{"a":{"b":[{"exists":false}],"c":[2]}}"#),
         &parse(r#"{"a":{"b":[{"exists":false}]}}"#)
@@ -262,7 +262,7 @@ fn hard_questions_stay_open() {
         parse(&format!("{{\"a\":[{}]}}", all.join(",")))
     };
     assert_eq!(overlap(&list(0), &list(0)), Some(Overlap::Same));
-    // Too many to compare; nothing is claimed.
+    // Too many pairs to compare, so nothing is reported.
     assert_eq!(overlap(&list(0), &list(1)), None);
     let more = parse(r#"{"a":[{"prefix":""},"b"]}"#);
     assert_eq!(overlap(&list(0), &more), Some(Overlap::FirstWithinSecond));
@@ -335,7 +335,7 @@ fn an_alternative_is_reached_where_it_would_do_alone() {
         assert_eq!(reached, wanted, "{pattern} on {event}");
     };
     let elements = r#"{"a":{"b":["x","y",{"exists":false}],"c":[1]}}"#;
-    // The value that meets an alternative has to be in the element that the sub-rule takes.
+    // The value that meets an alternative has to be in the element that the sub-rule uses.
     check(
         elements,
         r#"{"a":[{"b":"x","c":2},{"b":"y","c":1}]}"#,
@@ -359,7 +359,7 @@ fn what_a_pattern_accepts() {
         r#"{"$or":[{"type":["a",{"prefix":"b."}]},{"type":[{"exactly":["c"]}],"x":[{"all":[1,2]}]}]}"#,
     );
     assert!(pattern.accepts("type", "a") && pattern.accepts("type", "b.c"));
-    // The second sub-rule would take it, but is dead.
+    // The second sub-rule would accept it, but is dead.
     assert!(!pattern.accepts("type", "c") && !pattern.accepts("type", "b"));
     assert!(pattern.accepts("source", "anything"));
     assert_eq!(
@@ -372,7 +372,7 @@ fn what_a_pattern_accepts() {
     assert!(absent.accepts("d.e", "y") && !absent.accepts("d.e", "x") && absent.accepts("d", "x"));
 }
 
-/// A literal or an operator over the small world of `value()`.
+/// A literal or an operator for the small set of values of `value()`.
 fn operator() -> impl Strategy<Value = String> {
     let text = || "[ab]{0,2}";
     let leaf = prop_oneof![
@@ -420,7 +420,7 @@ fn operator() -> impl Strategy<Value = String> {
     })
 }
 
-/// A field's list.
+/// The list of a field.
 fn field() -> impl Strategy<Value = String> {
     let list = || prop::collection::vec(operator(), 1..3).prop_map(|list| list.join(","));
     let alternative = prop_oneof![
@@ -464,7 +464,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// An event of the shape; `data` follows `json()`, whose keys have dots, or not.
+/// An event of the shape. `data` is made by `json()`, with or without dots in its keys.
 fn event() -> impl Strategy<Value = Value> {
     let member = prop_oneof![
         scalar(),
@@ -502,7 +502,7 @@ fn has_dots(event: &Value) -> bool {
     }
 }
 
-/// Values are compared one by one, so a claim of two operators is tried on many values.
+/// Operators apply to single values, so a claim about two operators is tested on many values.
 fn values() -> Vec<Value> {
     let mut values: Vec<Value> = ["", "::1", "0::1", "10.0.0.1", "10.0.0.2", "10.9.0.1"]
         .map(Value::from)
@@ -620,7 +620,7 @@ proptest! {
                 prop_assert_eq!(branch.matched, matches(&of(&conditions), event), "{}", event);
                 for (place, condition) in branch.conditions.iter().enumerate() {
                     let alone = matches(&of(&[(&condition.path, &condition.wanted)]), event);
-                    // Absence may hold beside values that the missed conditions could take.
+                    // Absence may hold beside values that the missed conditions could use.
                     let any = ["{\"exists\":true}".to_owned()];
                     let absent = "{\"exists\": false}".to_owned();
                     let beside = !branch.matched && !alone && condition.held;
@@ -638,7 +638,7 @@ proptest! {
                     }
                     prop_assert_eq!(condition.held, branch.matched || alone, "{} {}", event, condition);
                     prop_assert_eq!(condition.held, condition.held_alternative.is_some());
-                    // The alternative that is named would do alone, and none before it would.
+                    // The alternative that is named is enough alone, and none before it is.
                     let last = condition.held_alternative.unwrap_or(condition.wanted.len() - 1);
                     for (number, alternative) in condition.wanted.iter().enumerate().take(last + 1) {
                         let only = std::slice::from_ref(alternative);
@@ -669,7 +669,7 @@ proptest! {
         }
         let report = coverage.report();
         prop_assert_eq!((report.events, report.matched), (10, matched));
-        // Where something matched, something was reached at each of its fields.
+        // If something matched, an alternative of each of its fields was reached.
         prop_assert!(matched == 0 || report.alternatives.iter().any(|one| one.events > 0));
         prop_assert!(report.sub_rules.iter().sum::<u64>() >= matched);
     }

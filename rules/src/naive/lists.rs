@@ -1,9 +1,9 @@
 //! The lists that `contains-all` and `exactly` match: the values at one path in one array.
 //!
-//! A value belongs to the innermost array around it; values in no array form one list. A condition on a
-//! list says nothing of a single element, so it is met in the element *around* the array: for the
-//! search it is one more value at the path that stands there. That value is put before everything
-//! inside the array, which keeps each element's values together, as the search needs them.
+//! A value belongs to the innermost array around it. Values outside of arrays form one list. A condition on a
+//! list does not depend on a single element, so it is met in the element *around* the array. For the search,
+//! the list is one more value at the path, in that element. This value is placed before everything inside the
+//! array. So the values of each element stay together, as the search needs them.
 
 use crate::array_trail::{Element, Trail};
 use crate::flatten::Occurrence;
@@ -15,20 +15,20 @@ use std::collections::HashMap;
 pub(crate) struct List<'f> {
     /// The element around the array.
     around: Element,
-    /// The first value, by its place at the path, that is anywhere inside the array.
+    /// The first value that is anywhere inside the array, by its place at the path.
     first: usize,
-    /// Its own values.
+    /// The list's own values.
     pub(crate) values: Vec<&'f Scalar<'f>>,
 }
 
-/// The lists that values at one path form.
+/// The lists that the values at one path form.
 pub(crate) fn of<'f>(trail: &Trail, values: &'f [Occurrence<'f>]) -> Vec<List<'f>> {
     let mut known = HashMap::new();
     let mut lists: Vec<List<'f>> = Vec::new();
     for (place, value) in values.iter().enumerate() {
         let array = trail.array_of(value.element);
         let list = *known.entry(array).or_insert_with(|| {
-            // What is inside the array stands together, up to this value or further.
+            // The values inside the array stand together, up to this value or further.
             let before = &values[..place];
             let first = match array {
                 Some(_) => {
@@ -48,8 +48,7 @@ pub(crate) fn of<'f>(trail: &Trail, values: &'f [Occurrence<'f>]) -> Vec<List<'f
     lists
 }
 
-/// The values at a condition's path, with one more for each list that meets it, and which of all of
-/// them meet it.
+/// The values at a condition's path, plus one for each list that meets it, and which of all of them meet it.
 pub(crate) fn with_lists<'f>(
     trail: &Trail,
     values: &'f [Occurrence<'f>],
@@ -57,7 +56,7 @@ pub(crate) fn with_lists<'f>(
 ) -> (Vec<Occurrence<'f>>, Vec<bool>) {
     let mut met = of(trail, values);
     met.retain(|list| condition.matches_list(&list.values));
-    // Of lists that begin at the same value, the outer one comes first.
+    // If two lists begin at the same value, the outer one comes first.
     met.sort_by_key(|list| (list.first, trail.depth(list.around)));
     let mut all = Vec::with_capacity(values.len() + met.len());
     let mut held = Vec::with_capacity(all.capacity());
@@ -73,7 +72,7 @@ pub(crate) fn with_lists<'f>(
     (all, held)
 }
 
-/// A value for the search, which asks only where it is.
+/// A value that stands for a list in the search, which only uses its element.
 fn shadow<'f>(value: &Occurrence<'f>, element: Element) -> Occurrence<'f> {
     Occurrence {
         path: value.path,

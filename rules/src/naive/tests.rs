@@ -1,4 +1,4 @@
-//! Whole patterns against whole events: every trap of the specification has a case.
+//! Matches whole patterns with whole events. Every special case of the specification has a test.
 
 use super::*;
 use crate::ParseOptions;
@@ -62,7 +62,7 @@ fn dots_and_nesting_are_the_same() {
             &[r#"{"a":{"b":1}}"#, r#"{"a.b.c":2}"#, r#"{"a.b":1,"c":1}"#],
         );
     }
-    // The later of two equal paths counts, however they are spelled.
+    // The later of two equal paths counts, in whatever way they are spelled.
     check(
         r#"{"a.b":[1],"a":{"b":[2]}}"#,
         &[r#"{"a":{"b":2}}"#],
@@ -96,7 +96,7 @@ fn aliases_rename_the_first_segment_only() {
     );
     check(r#"{"detail":{"data":[1]}}"#, &[], &event);
     check(r#"{"data":{"detail":[1]}}"#, &event, &[]);
-    // An alias and what it means are one path.
+    // An alias and its meaning are one path.
     check(r#"{"type":["u"],"detail-type":["t"]}"#, &event, &[]);
 }
 
@@ -109,7 +109,7 @@ fn array_consistency() {
             r#"{"a":[{"b":0},{"b":1,"c":2}]}"#,
             r#"{"a":[{"b":[0,1],"c":[2,3]}]}"#,
             r#"{"a":[[{"b":1,"c":2}]]}"#,
-            // Arrays beside each other don't interact.
+            // Arrays beside each other don't affect each other.
             r#"{"a":{"b":[0,1],"c":[2]}}"#,
             r#"{"a.b":[0,1],"a":[{"c":2},{"c":3}]}"#,
         ],
@@ -125,7 +125,7 @@ fn array_consistency() {
         &[r#"{"a":[{"b":[{"x":0},{"x":1}],"c":[{"y":2}]}]}"#],
         &[r#"{"a":[{"b":[{"x":1}],"c":[]},{"b":[],"c":[{"y":2}]}]}"#],
     );
-    // A scalar and an object of one array are different elements.
+    // A scalar and an object in one array are different elements.
     check(
         r#"{"a":[1],"a.b":[2]}"#,
         &[r#"{"a":[[1],[{"b":2}]],"a.b":2}"#],
@@ -149,12 +149,13 @@ fn absence() {
         &[
             r#"{"a":{"b":null}}"#,
             r#"{"a":{"b":""}}"#,
-            // With no other condition in the array it must be absent everywhere.
+            // With no other condition in the array, it must be absent in the whole array.
             r#"{"a":[{"b":1},{"c":2}]}"#,
             r#"{"a":[{"c":2},{"b":1}]}"#,
         ],
     );
-    // With another one in it, beside that one's value; the order of the fields says nothing.
+    // With another condition in the array, it must be absent in that one's element. The order of the fields
+    // doesn't matter.
     for fields in [
         r#""b":[{"exists":false}],"c":[2]"#,
         r#""c":[2],"b":[{"exists":false}]"#,
@@ -217,13 +218,13 @@ fn disjunctions() {
         &[r#"{"d":{"a":1,"b":1}}"#, r#"{"d":{"e":1}}"#],
         &[r#"{"d":{"a":1}}"#, r#"{"e":1}"#],
     );
-    // The sub-objects stand in place: the same array, the same element.
+    // The sub-objects have the same place: the same array and the same element.
     check(
         r#"{"d":{"$or":[{"a":[1]},{"b":[1]}],"c":[2]}}"#,
         &[r#"{"d":[{"b":1,"c":2}]}"#],
         &[r#"{"d":[{"a":1},{"c":2}]}"#],
     );
-    // A condition inside replaces one on the same path outside.
+    // A condition inside of `$or` replaces one on the same path outside.
     check(
         r#"{"a":[1],"$or":[{"a":[2]},{"b":[3]}]}"#,
         &[r#"{"a":2}"#, r#"{"a":1,"b":3}"#],

@@ -1,14 +1,14 @@
 //! `{"all": [{"prefix": "EC2"}, {"not": "EC2Test"}]}`: one value that meets every condition listed.
 //!
-//! An extension of ours: where the alternatives of a field are or-ed, these are and-ed. Absence
-//! never meets it.
+//! An extension of ours. The alternatives of a field are joined by "or"; these conditions are joined by
+//! "and". Absence never meets it.
 
 use super::{Operator, literals_and_operators};
 use crate::pattern::document::Node;
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
-/// What a value has to meet.
+/// The conditions that a value has to meet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     each: Box<[Operator]>,
@@ -32,7 +32,7 @@ impl Operand {
         self.each.iter().all(|operator| operator.matches(value))
     }
 
-    /// What a value has to meet.
+    /// The conditions that a value has to meet.
     pub(crate) fn each(&self) -> &[Operator] {
         &self.each
     }

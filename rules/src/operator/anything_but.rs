@@ -1,9 +1,9 @@
-//! `{"anything-but": …}`: a value that is present and outside a set.
+//! `{"anything-but": …}`: a value that is present and not in a set.
 //!
-//! The set is a string, a number, or a list of one kind of them; or `prefix`, `suffix`,
-//! `equals-ignore-case` or `wildcard` with a string or a list of strings. A value of any other kind
-//! is outside, null too. Absence never meets it, and neither does an empty array. Nothing nests
-//! deeper: what is inside is only ever one of these.
+//! The set is a string, a number, a list of strings or a list of numbers. Or it is `prefix`, `suffix`,
+//! `equals-ignore-case` or `wildcard` with a string or a list of strings. A value of any other kind is not in
+//! the set, and neither is null. Absence never meets it, and neither does an empty array. No other operators
+//! can stand inside, so nothing nests deeper.
 
 use super::{Operator, exact, nearest};
 use crate::pattern::document::{Json, Member, Node};
@@ -146,12 +146,12 @@ fn text(
 }
 
 impl Operand {
-    /// Whether the value is outside the set.
+    /// Whether the value is not in the set.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         !self.outside.iter().any(|operator| operator.matches(value))
     }
 
-    /// What a value must not meet.
+    /// The operators that a value must not meet.
     pub(crate) fn outside(&self) -> &[Operator] {
         &self.outside
     }
@@ -183,7 +183,7 @@ impl Operand {
 }
 
 impl Operator {
-    /// The name and the text of one that may be inside.
+    /// The name and the text of an operator that may be inside.
     fn operand(&self) -> Option<(&'static str, String)> {
         let name = match self {
             Operator::Prefix(_) => "prefix",

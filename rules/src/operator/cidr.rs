@@ -1,8 +1,8 @@
 //! `{"cidr": "10.0.0.0/8"}`: a string that is an IP address inside a block.
 //!
-//! Addresses are compared as addresses, never as text. An IPv4-mapped IPv6 address counts as IPv4,
-//! in the pattern and in the event. Bits beyond the mask may be set and say nothing. A block of one
-//! address (/32, /128) is refused: that is what a plain string is for.
+//! Addresses are compared as addresses, never as text. An IPv4-mapped IPv6 address counts as IPv4, in the
+//! pattern and in the event. Bits beyond the mask may be set and are ignored. A block of one address (/32,
+//! /128) is refused, because a plain string matches it.
 
 use super::exact::address;
 use crate::pattern::document::{Json, Node};
@@ -17,7 +17,7 @@ pub(crate) struct Operand {
     inside: IpAddr,
     /// How many leading bits the addresses share.
     bits: u32,
-    /// As written.
+    /// The text as written.
     text: Box<str>,
 }
 
@@ -78,14 +78,14 @@ impl Operand {
         }
     }
 
-    /// An address of the block, and how many leading bits its addresses share.
+    /// An address of the block, and the number of leading bits that its addresses share.
     pub(crate) fn block(&self) -> (IpAddr, u32) {
         (self.inside, self.bits)
     }
 
     /// Whether the two have no address in common.
     pub(crate) fn is_apart(&self, other: &Operand) -> bool {
-        // Of two blocks that touch, one is inside the other.
+        // If two blocks overlap, one is inside the other.
         !self.is_within(other) && !other.is_within(self)
     }
 

@@ -10,7 +10,7 @@ use crate::pattern::document::Node;
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
-/// What has to occur.
+/// The alternatives, each of which has to be met.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     each: Box<[Operator]>,
@@ -34,13 +34,13 @@ impl Operand {
         false
     }
 
-    /// Whether the values of an array meet it together.
+    /// Whether the values of an array together meet it.
     pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
         let met = |operator: &Operator| values.iter().any(|value| operator.matches(value));
         self.each.iter().all(met)
     }
 
-    /// What has to occur.
+    /// The alternatives, each of which has to be met.
     pub(crate) fn each(&self) -> &[Operator] {
         &self.each
     }

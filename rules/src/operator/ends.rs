@@ -1,20 +1,20 @@
-//! `{"prefix": "x"}` and `{"suffix": "x"}`, each also with `{"equals-ignore-case": "x"}` in place of the text:
-//! a string that starts or ends so.
+//! `{"prefix": "x"}` and `{"suffix": "x"}`: a string that starts or ends with this text. Both also take
+//! `{"equals-ignore-case": "x"}` in place of the text.
 //!
-//! `""` is met by every string. Nothing but strings ever meets it.
+//! Every string meets `""`. Only strings meet these operators.
 
 use super::equals_ignore_case;
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
-/// How the string has to start.
+/// The required start of a string.
 pub(crate) type Prefix = Operand<true>;
 
-/// How the string has to end.
+/// The required end of a string.
 pub(crate) type Suffix = Operand<false>;
 
-/// How the string has to be at its start (`FRONT`) or at its end.
+/// The required text at the start of a string (`FRONT`) or at its end.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operand<const FRONT: bool> {
     Text(Box<str>),
@@ -62,7 +62,7 @@ impl<const FRONT: bool> Operand<FRONT> {
     /// The operator's name.
     const NAME: &str = if FRONT { "prefix" } else { "suffix" };
 
-    /// Whether the value is a string that starts or ends so.
+    /// Whether the value is a string that starts or ends with the text.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         let Scalar::Text(value) = value else {
             return false;

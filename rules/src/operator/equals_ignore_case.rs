@@ -1,10 +1,10 @@
-//! `{"equals-ignore-case": "x"}`: the same string, letter case aside.
+//! `{"equals-ignore-case": "x"}`: the same string in any letter case.
 //!
-//! Each character of the pattern stands for itself, its lower and its upper form (Unicode's default
-//! mappings, which may have several characters): "straße" meets "STRASSE", but "STRASSE" doesn't
-//! meet "straße". No locale, no normalisation. Of the forms of one character none is a proper
-//! beginning or end of another (a test walks all of Unicode), so taking the first that fits is
-//! right and nothing is ever tried twice.
+//! Each character of the pattern stands for itself, its lower form and its upper form (Unicode's default
+//! mappings, which may have several characters): "straße" meets "STRASSE", but "STRASSE" doesn't meet
+//! "straße". There is no locale and no normalisation. No form of a character is a proper beginning or end of
+//! another form (a test checks all of Unicode). So taking the first form that fits is right, and there is no
+//! backtracking.
 
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
@@ -34,7 +34,7 @@ pub(crate) fn parse(
 }
 
 impl Operand {
-    /// Whether the value is a string of these characters, in whatever case.
+    /// Whether the value is a string of these characters in any letter case.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         match value {
             Scalar::Text(value) => self.strip_front(value).is_some_and(str::is_empty),
@@ -57,18 +57,18 @@ impl Operand {
         format!("{} in any letter case", quote(&self.text))
     }
 
-    /// What follows these characters, if the value starts with them.
+    /// The rest of the value, if it starts with these characters.
     pub(crate) fn strip_front<'v>(&self, value: &'v str) -> Option<&'v str> {
         strip_front(&self.text, value)
     }
 
-    /// What precedes these characters, if the value ends with them.
+    /// The beginning of the value, if it ends with these characters.
     pub(crate) fn strip_back<'v>(&self, value: &'v str) -> Option<&'v str> {
         strip_back(&self.text, value)
     }
 }
 
-/// What follows this text, if the value starts with it in whatever case.
+/// The rest of the value, if it starts with this text in any letter case.
 pub(crate) fn strip_front<'v>(text: &str, value: &'v str) -> Option<&'v str> {
     text.chars().try_fold(value, |value, wanted| {
         front(value, [wanted])
@@ -77,7 +77,7 @@ pub(crate) fn strip_front<'v>(text: &str, value: &'v str) -> Option<&'v str> {
     })
 }
 
-/// What precedes this text, if the value ends with it in whatever case.
+/// The beginning of the value, if it ends with this text in any letter case.
 pub(crate) fn strip_back<'v>(text: &str, value: &'v str) -> Option<&'v str> {
     text.chars().rev().try_fold(value, |value, wanted| {
         back(value, [wanted])

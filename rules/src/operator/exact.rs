@@ -1,7 +1,7 @@
-//! A literal: `"x"`, `300`, `true`, `false`, `null`; and `{"exactly": "x"}`, which is `"x"`.
+//! A literal: `"x"`, `300`, `true`, `false`, `null`. `{"exactly": "x"}` means `"x"`.
 //!
-//! Strings are equal by code points, without normalisation; strings that are IP addresses are equal
-//! as addresses. Numbers are equal as numbers where binary64 holds them, else by their text. A
+//! Strings are equal by code points, without normalisation. Strings that are IP addresses are compared as
+//! addresses. Numbers are compared as numbers if binary64 represents them exactly, else by their text. A
 //! string never equals a number.
 
 use crate::pattern::document::{Json, Node};
@@ -17,7 +17,7 @@ pub(crate) enum Operand {
     Bool(bool),
     Number(Number<'static>),
     Text(Box<str>),
-    /// A string that is an IP address: as written, and as it compares.
+    /// A string that is an IP address: as written, and as an address.
     Address(Box<str>, IpAddr),
 }
 
@@ -43,9 +43,10 @@ pub(crate) fn parse(
     }
 }
 
-/// The address that a string spells; an IPv4-mapped IPv6 address is the IPv4 address.
+/// The address that a string contains. An IPv4-mapped IPv6 address becomes the IPv4 address.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
-    // The longest spelling of an IPv6 address has 45 bytes, and all of them start like this.
+    // The longest spelling of an IPv6 address has 45 bytes, and every address starts with one of these
+    // characters.
     let possible = text.len() <= 45
         && text.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':');
     if !possible {
@@ -69,7 +70,7 @@ impl Operand {
         }
     }
 
-    /// Its text: of a string the characters.
+    /// The literal's text. For a string, its characters.
     pub(crate) fn text(&self) -> String {
         match self {
             Operand::Null => "null".to_owned(),
@@ -79,7 +80,7 @@ impl Operand {
         }
     }
 
-    /// The value itself; none for an address, which has many spellings.
+    /// The literal as a value. `None` for an address, which has many spellings.
     pub(crate) fn scalar(&self) -> Option<Scalar<'_>> {
         match self {
             Operand::Null => Some(Scalar::Null),

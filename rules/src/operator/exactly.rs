@@ -1,9 +1,9 @@
 //! `{"exactly": ["a", "b"]}`: an array whose values are these, no more and no fewer, in any order.
 //!
-//! An extension of ours; with a string instead of the list it is that literal, as in EventBridge. It
-//! asks something of the values of one array together, so `matches` is met by no value alone; the room
-//! above forms the arrays and asks `matches_list`. A value that is listed twice has to occur twice.
-//! Equality is that of literals, which is an equivalence, so the first equal one may be taken.
+//! An extension of ours. With a string instead of a list it is that literal, as in EventBridge. It tests the
+//! values of one array together, so `matches` is false for every single value. The matcher forms the arrays
+//! and calls `matches_list`. A value that is listed twice has to occur twice. Equality is that of literals,
+//! which is an equivalence relation. So it is right to take the first equal value.
 
 use super::exact;
 use crate::limits::LISTED_CONDITIONS_MAX;

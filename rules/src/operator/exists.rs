@@ -1,16 +1,16 @@
 //! `{"exists": true}` and `{"exists": false}`: whether there is a value at all.
 //!
-//! Only scalars are values: `{}` and `[]` are absent, `null` is present. Absence can't be seen in
-//! one value, so `matches` says only what a value does; the modules above ask `by_absence`.
+//! Only scalars are values: `{}` and `[]` are absent, `null` is present. A single value can't show absence,
+//! so `matches` only says what a value does. The matchers call `by_absence` as well.
 
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
-/// The words for `{"exists": false}`.
+/// The words that describe `{"exists": false}`.
 pub(crate) const NO_VALUE: &str = "no value";
 
-/// Whether a value is wanted.
+/// Whether a value is required.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     wanted: bool,
@@ -44,7 +44,7 @@ impl Operand {
         self.wanted
     }
 
-    /// Whether there being no value meets it.
+    /// Whether the operator is met when there is no value.
     pub(crate) fn by_absence(&self) -> bool {
         !self.wanted
     }

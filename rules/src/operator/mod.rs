@@ -1,10 +1,10 @@
-//! The operators: what a pattern may ask of one value.
+//! The operators: the conditions that a pattern can put on a value.
 //!
-//! One file each (`ends` has two, for both ends of a string), and every file has the same parts: its operand,
-//! `parse`, `matches`, `describe` (as a pattern writes it) and `in_words` (as a person would say it). An operator
-//! sees one scalar and nothing else, save the two that see the scalars of one array (`matches_list`); other
-//! modules handle presence, arrays and alternatives. What `parse` accepts, `matches` can't fail on. Some are
-//! extensions of ours, which EventBridge's dialect refuses.
+//! Each has its own file (`ends` has two operators, for both ends of a string). Every file has the same
+//! parts: the operand, `parse`, `matches`, `describe` (as a pattern writes it) and `in_words` (as a person
+//! would say it). An operator sees one scalar and nothing else. Two operators also see the scalars of one
+//! array (`matches_list`). Other modules handle presence, arrays and alternatives. `matches` can't fail on an
+//! operand that `parse` accepted. Some operators are our extensions, which the EventBridge dialect refuses.
 
 pub(crate) mod all;
 pub(crate) mod anything_but;
@@ -42,11 +42,11 @@ macro_rules! operators {
         /// EventBridge's operators, as patterns write them.
         pub(crate) const NAMES: &[&str] = &[$($theirs),*];
 
-        /// The operators that are ours.
+        /// The operators that are our extensions.
         pub(crate) const EXTENSIONS: &[&str] = &[$($ours),*];
 
         impl Operator {
-            /// Reads the operand of the operator with this name; none if no operator has it.
+            /// Reads the operand of the operator with this name. `None` if there is no such operator.
             fn read(
                 name: &str,
                 operand: &Node<'_>,
@@ -90,11 +90,11 @@ macro_rules! operators {
     };
 }
 
-// The table of all operators: name, operand, and what reads it.
+// The table of all operators: name, operand, and the function that reads it.
 operators! {
     literals: Exact(exact::Operand),
     eventbridge: {
-        // Of one string it is a literal.
+        // With a single string it is a literal.
         "exactly" => Exactly(exactly::Operand) by exactly::parse,
         "prefix" => Prefix(ends::Prefix) by ends::parse,
         "suffix" => Suffix(ends::Suffix) by ends::parse,
@@ -122,7 +122,7 @@ pub(crate) fn is_extension(name: &str, operand: &Node<'_>) -> bool {
 }
 
 impl Operator {
-    /// Reads the operand of the operator with this name; notes what is wrong with either.
+    /// Reads the operand of the operator with this name. Records errors in the name or the operand.
     pub(crate) fn parse(
         name: &str,
         name_offset: usize,
@@ -141,12 +141,12 @@ impl Operator {
         })
     }
 
-    /// Whether it asks something of the values of one array together; `matches` is false then.
+    /// Whether the operator depends on all values of one array together. If so, `matches` is false.
     pub(crate) fn needs_all_values(&self) -> bool {
         matches!(self, Operator::ContainsAll(_) | Operator::Exactly(_))
     }
 
-    /// Whether the values of one array meet it together.
+    /// Whether the values of one array together meet it.
     pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
         match self {
             Operator::ContainsAll(operand) => operand.matches_list(values),
@@ -155,13 +155,13 @@ impl Operator {
         }
     }
 
-    /// Whether there being no value meets it.
+    /// Whether the operator is met when there is no value.
     pub(crate) fn by_absence(&self) -> bool {
         matches!(self, Operator::Exists(exists) if exists.by_absence())
     }
 }
 
-/// Reads a literal or an operator that stands inside another one, and asks something of one value.
+/// Reads a literal or an operator inside of another operator. It must be one that applies to a single value.
 pub(crate) fn literal_or_operator(
     outer: &str,
     node: &Node<'_>,
@@ -205,7 +205,7 @@ pub(crate) fn literal_or_operator(
     None
 }
 
-/// Reads a list of literals and operators that stand inside another operator.
+/// Reads a list of literals and operators inside of another operator.
 pub(crate) fn literals_and_operators(
     outer: &str,
     node: &Node<'_>,
@@ -232,7 +232,7 @@ pub(crate) fn literals_and_operators(
     None
 }
 
-/// The first few of what is listed, joined by commas.
+/// The first few items, joined by commas.
 fn listed<T>(all: &[T], say: impl Fn(&T) -> String) -> String {
     let shown = all.iter().take(EXPLAINED_VALUES_MAX);
     let mut said: Vec<String> = shown.map(say).collect();
@@ -243,7 +243,7 @@ fn listed<T>(all: &[T], say: impl Fn(&T) -> String) -> String {
     said.join(", ")
 }
 
-/// What to write instead of a name that isn't known.
+/// What to write instead of an unknown name: the nearest name, or else all names.
 pub(crate) fn nearest(unknown: &str, names: &[&str]) -> String {
     let lowered = crate::scalar::shorten(unknown).to_lowercase();
     let best = names

@@ -1,15 +1,15 @@
-//! `{"not": {"numeric": [">", 5]}}`: a value that is present and doesn't meet a condition, or any of
+//! `{"not": {"numeric": [">", 5]}}`: a value that is present and meets neither the condition nor any of
 //! several.
 //!
-//! An extension of ours: `anything-but` over every operator. As there, a value of any other kind
-//! meets it, null too; absence and an empty array never do; an array does if one of its values does.
+//! An extension of ours: `anything-but` for every operator. As there, a value of any other kind meets it, and
+//! so does null. Absence and an empty array never do. An array does if one of its values does.
 
 use super::{Operator, literal_or_operator, literals_and_operators};
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::Scalar;
 
-/// What a value must not meet.
+/// The operators that a value must not meet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     none: Box<[Operator]>,
@@ -37,7 +37,7 @@ impl Operand {
         !self.none.iter().any(|operator| operator.matches(value))
     }
 
-    /// What a value must not meet.
+    /// The operators that a value must not meet.
     pub(crate) fn outside(&self) -> &[Operator] {
         &self.none
     }

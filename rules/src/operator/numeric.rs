@@ -1,8 +1,8 @@
 //! `{"numeric": ["<", 5]}` and `{"numeric": [">=", 1, "<", 5]}`: a number in a range.
 //!
-//! Only JSON numbers meet it, compared as binary64; strings of digits never do. The operands must
-//! be exact in binary64, because a bound that silently moved would be a bound nobody wrote. A range
-//! is written low bound first, and must have room between its bounds. There is no `!=`.
+//! Only JSON numbers meet it, compared as binary64. Strings of digits never do. The operands must be exact in
+//! binary64; otherwise the bound would move without notice. A range is written with its low bound first, and
+//! its bounds must leave room between them. There is no `!=`.
 
 use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
@@ -15,15 +15,15 @@ struct Bound {
     inclusive: bool,
 }
 
-/// An end of a range and whether it belongs to it; none where the range is open.
+/// An end of a range, and whether the end belongs to the range. `None` if the range has no such end.
 pub(crate) type End = Option<(f64, bool)>;
 
-/// A range, open where there is no bound.
+/// A range. It may have one end only.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
     low: Option<Bound>,
     high: Option<Bound>,
-    /// As written.
+    /// The text as written.
     text: Box<str>,
 }
 

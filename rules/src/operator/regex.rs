@@ -1,8 +1,8 @@
-//! `{"regex": "[a-z]+-[0-9]{3}"}`: a string that has this form as a whole, in I-Regexp (RFC 9485).
+//! `{"regex": "[a-z]+-[0-9]{3}"}`: a string that as a whole matches an expression in I-Regexp (RFC 9485).
 //!
-//! An extension of ours. I-Regexp is the part of regular expressions that every engine reads alike, and it can
-//! be matched in time linear in the string, whatever the expression. Everything else is refused with its name.
-//! Only this module uses the regex crate, whose compiled size is bounded. Only strings meet it.
+//! An extension of ours. I-Regexp is the part of regular expressions that every engine reads alike. It can be
+//! matched in time linear in the string, whatever the expression. Everything else is refused, and the error
+//! names it. Only this module uses the regex crate, whose compiled size is bounded. Only strings meet it.
 
 mod i_regexp;
 
@@ -16,7 +16,7 @@ use crate::scalar::{Scalar, quote};
 /// A compiled expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Operand {
-    /// As written.
+    /// The text as written.
     text: Box<str>,
     compiled: regex::Regex,
 }
@@ -49,7 +49,7 @@ pub(crate) fn parse(
 }
 
 impl Operand {
-    /// Compiles an expression; else what is wrong and how to write it right.
+    /// Compiles an expression. An error says what is wrong and what to write instead.
     pub(crate) fn compile(text: &str) -> Result<Operand, (String, String)> {
         if text.len() > REGEX_BYTES_MAX {
             let reason = format!("a regex of more than {REGEX_BYTES_MAX} bytes, the limit");
@@ -83,7 +83,7 @@ impl Operand {
         }
     }
 
-    /// Whether the value is a string of this form.
+    /// Whether the value is a string that matches.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         match value {
             Scalar::Text(value) => self.compiled.is_match(value),

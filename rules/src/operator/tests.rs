@@ -1,4 +1,4 @@
-//! Each operator against single values, and what each refuses.
+//! Tests each operator on single values, and the operands that it refuses.
 
 mod extensions;
 
@@ -8,7 +8,7 @@ use crate::scalar::Number;
 use proptest::prelude::*;
 use std::borrow::Cow;
 
-/// The alternative that this text spells, or what is wrong with it.
+/// The alternative that this text means, or the error.
 fn alternative(text: &str) -> Result<Operator, String> {
     let node = document::read(text.as_bytes()).expect("the test's pattern is JSON");
     let mut errors = Errors::default();
@@ -43,7 +43,7 @@ fn matches(operator: &Operator, value: &str) -> bool {
     })
 }
 
-/// Which of these values an alternative is met by.
+/// Checks which of these values meet an alternative.
 fn check(text: &str, met: &[&str], missed: &[&str]) {
     let operator = alternative(text).unwrap_or_else(|error| unreachable!("{text}: {error}"));
     for value in met {
@@ -57,7 +57,7 @@ fn check(text: &str, met: &[&str], missed: &[&str]) {
     }
 }
 
-/// What is said about an alternative that is refused; the parts have to occur.
+/// Checks that an alternative is refused and that the error contains these parts.
 fn refused(text: &str, parts: &[&str]) {
     let error = alternative(text)
         .err()
@@ -77,7 +77,7 @@ fn literals() {
         &[r#""x""#, r#""\u0078""#],
         &[r#""X""#, r#""xx""#, r#""""#, "1", "null"],
     );
-    // No normalisation: one character against two.
+    // There is no normalisation: this compares one character with two.
     check("\"\u{e9}\"", &["\"\u{e9}\""], &["\"e\u{301}\""]);
     check(r#""1""#, &[r#""1""#], &["1", "1.0"]);
     check("true", &["true"], &["false", r#""true""#, "1", "null"]);
@@ -103,7 +103,7 @@ fn numbers() {
         &["0.1000000000000000055511151231257827"],
     );
     check("5e-324", &["5e-324", "5.0E-324"], &["4e-324", "0"]);
-    // Beyond binary64: by the text alone.
+    // Numbers beyond binary64 are compared by their text alone.
     check(
         "12345678901234567890",
         &["12345678901234567890"],
@@ -149,7 +149,7 @@ fn addresses_as_literals() {
         &[r#""2001:db8:0::1""#],
         &[r#""2001:db8::1:1""#],
     );
-    // Text that merely looks like an address stays text.
+    // Text that only looks like an address is compared as text.
     check(r#""08:23""#, &[r#""08:23""#], &[r#""8:23""#]);
     check(
         r#""010.0.0.1""#,
@@ -231,7 +231,7 @@ fn equal_ignoring_case() {
     );
     check(&eq("STRASSE"), &[r#""strasse""#], &[r#""straße""#]);
     check(&eq("ǆ"), &[r#""Ǆ""#, r#""ǆ""#], &[r#""dž""#]);
-    // Deseret, beyond the basic plane.
+    // Deseret, which is beyond the basic plane.
     check(
         &eq("\u{10400}x"),
         &["\"\u{10428}X\"", "\"\u{10400}x\""],
@@ -249,7 +249,7 @@ fn equal_ignoring_case() {
     );
 }
 
-/// The forms of one character never begin or end one another: the first that fits is right.
+/// No form of a character begins or ends with another one. So the first form that fits is right.
 #[test]
 fn forms_of_a_character_are_free_of_each_other() {
     for character in '\0'..=char::MAX {
@@ -407,7 +407,7 @@ fn numeric_ranges() {
         &["1", "1.999"],
         &["2", "0.999"],
     );
-    // An event's excess digits count by the nearest binary64.
+    // The excess digits of a number in an event count as the nearest binary64.
     check(
         &numeric(r#"["=",0.1]"#),
         &["0.1000000000000000055511151231257827"],
@@ -553,7 +553,7 @@ fn unknown_operators_name_the_nearest() {
     assert!(error.len() < 500, "an error is bounded");
 }
 
-/// Wildcards the slow way: which ends of the value each beginning of the pattern may reach.
+/// A slow matcher for wildcards: which ends of the value each beginning of the pattern can reach.
 fn by_table(pattern: &[char], value: &[char]) -> bool {
     let mut row = vec![false; value.len() + 1];
     row[0] = true;
@@ -597,7 +597,7 @@ proptest! {
     #[test]
     fn exact_integers_are_those_that_survive(value: i64) {
         let text = value.to_string();
-        // Rust displays a binary64 by its shortest digits, filled up with zeros.
+        // Rust prints a binary64 with its shortest digits, filled up with zeros.
         let survives = (value as f64).to_string() == text;
         prop_assert_eq!(Number::read(&text).exact(), survives);
         prop_assert!(survives || value.unsigned_abs() > 1 << 53);

@@ -1,9 +1,9 @@
-//! `{"wildcard": "a*b"}`: `*` stands for any run of characters, also none. As an extension of ours,
-//! `{"wildcard": {"equals-ignore-case": "a*b"}}` takes the other characters in any letter case.
+//! `{"wildcard": "a*b"}`: `*` stands for any run of characters, even an empty one. In an extension of ours,
+//! `{"wildcard": {"equals-ignore-case": "a*b"}}`, the other characters match in any letter case.
 //!
-//! `\*` and `\\` are the characters themselves; every other escape, a lone `\` at the end, and `**`
-//! are refused. Matching takes the pieces between the stars leftmost first, which is right because
-//! a star may take up whatever lies between, and never comes back. Only strings meet it.
+//! `\*` and `\\` stand for the characters themselves. Every other escape, a lone `\` at the end, and `**` are
+//! refused. The pieces between the stars are matched leftmost first, without backtracking. This is correct
+//! because a star may match everything that lies between. Only strings meet it.
 
 use super::equals_ignore_case::{strip_back, strip_front};
 use crate::limits::{WILDCARD_IGNORING_CASE_CHARACTERS_MAX, WILDCARD_STARS_MAX};
@@ -11,16 +11,16 @@ use crate::pattern::document::{Json, Node};
 use crate::pattern::place::{Errors, JsonPlace};
 use crate::scalar::{Scalar, quote};
 
-/// A string with holes.
+/// A string with stars.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Operand {
-    /// As written.
+    /// The text as written.
     text: Box<str>,
-    /// What comes before the first star; the whole when there is none.
+    /// The text before the first star. The whole text if there is none.
     first: Box<str>,
-    /// What follows each star.
+    /// The text after each star.
     rest: Box<[Box<str>]>,
-    /// Whether letter case says nothing.
+    /// Whether letter case is ignored.
     ignore_case: bool,
 }
 
@@ -67,7 +67,7 @@ const REMEDY: &str = "write {\"wildcard\": \"…*…\"}, or {\"wildcard\": {\"eq
                       once for each alternative";
 
 impl Operand {
-    /// Splits the text at its stars; else what is wrong and how to write it right.
+    /// Splits the text at its stars. An error says what is wrong and what to write instead.
     pub(crate) fn compile(
         text: &str,
         ignore_case: bool,
@@ -161,8 +161,8 @@ impl Operand {
         back(last, open).is_some()
     }
 
-    /// What every value of this shape starts with, and what follows each star; none where that
-    /// isn't literally so, because letter case says nothing.
+    /// The text with which every value of this shape starts, and the text after each star. `None` if letter
+    /// case is ignored, because then there is no fixed text.
     pub(crate) fn anchors(&self) -> Option<(&str, &[Box<str>])> {
         (!self.ignore_case).then_some((&self.first, &self.rest))
     }
@@ -186,8 +186,8 @@ impl Operand {
     }
 }
 
-/// What follows the piece where it ends first in the value, in whatever case. A form of a character may
-/// be longer than another, so the piece that starts first need not end first.
+/// The rest of the value after the earliest end of the piece in any letter case. The forms of a character may
+/// have different lengths, so the piece that starts first need not end first.
 fn after_first<'v>(piece: &str, value: &'v str) -> Option<&'v str> {
     let mut longest: Option<&str> = None;
     let starts = value.char_indices().map(|(start, _)| start);

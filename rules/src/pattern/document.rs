@@ -1,7 +1,7 @@
-//! A pattern's text as a tree that remembers where everything stood.
+//! Reads a pattern's text into a tree that keeps the place of every part.
 //!
-//! Patterns are small and read once, so unlike events they get a tree; each node keeps its byte
-//! offset for the errors that later modules find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+//! Patterns are small and read once, so they get a tree, unlike events. Each node keeps its byte offset for
+//! the errors that later modules find. Recursion is bounded by `PATTERN_DEPTH_MAX`.
 
 use crate::json::{Scanner, Syntax};
 use crate::limits::PATTERN_DEPTH_MAX;
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub(crate) struct Node<'p> {
     /// Byte offset of its first byte.
     pub(crate) offset: usize,
-    /// What it is.
+    /// The value.
     pub(crate) json: Json<'p>,
 }
 
@@ -39,7 +39,8 @@ pub(crate) struct Member<'p> {
 }
 
 impl<'p> Node<'p> {
-    /// The same of a value that is a text in every event: numbers and booleans as the texts that they are there.
+    /// The same value, for a member that is a string in every event. Numbers and booleans become the strings
+    /// that they are there.
     pub(crate) fn as_text(&self) -> Self {
         let json = match &self.json {
             Json::Bool(truth) => Json::Text(truth.to_string().into()),
@@ -68,7 +69,7 @@ impl<'p> Node<'p> {
 }
 
 impl<'p> Member<'p> {
-    /// The operators that take literals take texts; the others stay as they are.
+    /// Operators that take literals then take strings. The others stay as they are.
     fn as_text(&self) -> Self {
         let literals = ["anything-but", "not", "all", "exactly", "contains-all"];
         match literals.contains(&self.key.as_ref()) {
@@ -81,13 +82,13 @@ impl<'p> Member<'p> {
     }
 }
 
-/// A whole number that is written in another way, as it is usually written.
+/// The usual spelling of a whole number that is written in another way.
 fn whole(text: &str) -> Option<Cow<'static, str>> {
     let number: f64 = text
         .parse()
         .ok()
         .filter(|_| text.contains(['.', 'e', 'E']))?;
-    // Whole numbers up to here are exact in binary64.
+    // Binary64 represents whole numbers up to here exactly.
     let exact = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
     exact.then(|| format!("{number:.0}").into())
 }

@@ -1,14 +1,14 @@
-//! `$or` multiplied out: a pattern becomes sub-rules, each a plain conjunction.
+//! Multiplies out `$or`: a pattern becomes sub-rules, each of them a conjunction.
 //!
-//! Where a sub-rule would hold two conditions on one path, the later one in reading order replaces
-//! the earlier, as with any duplicate key: `{"a":[1],"$or":[{"a":[2]},{"b":[3]}]}` means a = 2, or
-//! a = 1 and b = 3. `count` comes first, so `branches` never builds more than the limit.
+//! If a sub-rule would have two conditions on one path, the later one in reading order replaces the earlier,
+//! as with any duplicate key: `{"a":[1],"$or":[{"a":[2]},{"b":[3]}]}` means a = 2, or a = 1 and b = 3.
+//! `count` runs first, so `branches` never builds more sub-rules than the limit.
 
 use super::Branch;
 use super::fields::Clause;
 use super::leaf::Condition;
 
-/// How many sub-rules the clauses make; saturating.
+/// How many sub-rules the clauses make. Saturates.
 pub(crate) fn count(clauses: &[Clause]) -> usize {
     clauses
         .iter()

@@ -1,7 +1,7 @@
-//! The objects of a pattern: fields, their paths, and `$or`.
+//! Reads the objects of a pattern: fields, their paths, and `$or`.
 //!
-//! Keys are and-ed, the objects of a `$or` are or-ed. A key that occurs twice in one object counts
-//! with its last value; the earlier ones are still validated. Recursion is bounded by the depth of
+//! The keys of an object are joined by "and", the objects of a `$or` by "or". If a key occurs twice in one
+//! object, its last value counts. The earlier ones are still validated. Recursion is bounded by the depth of
 //! the document.
 
 use super::document::{Json, Member, Node};
@@ -14,12 +14,12 @@ use crate::path::Path;
 use crate::scalar::quote;
 use std::collections::{HashMap, HashSet};
 
-/// One thing an object asks for.
+/// One requirement of an object.
 #[derive(Debug)]
 pub(crate) enum Clause {
-    /// A condition, by index.
+    /// A condition, given by its index.
     Field(u16),
-    /// A `$or`: one of these has to hold.
+    /// A `$or`: at least one of these has to hold.
     Any(Vec<Vec<Clause>>),
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Clause {
 pub(crate) struct Fields {
     /// The distinct paths.
     pub(crate) paths: Vec<Path>,
-    /// What is asked at them, in reading order.
+    /// The conditions on them, in reading order.
     pub(crate) conditions: Vec<Condition>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn collect(
     (reader.fields, clauses)
 }
 
-/// What directly encloses a key.
+/// The kind of object that directly contains a key.
 #[derive(Clone, Copy, PartialEq)]
 enum Inside {
     Object,
@@ -75,9 +75,9 @@ struct Reader<'r> {
     fields: Fields,
     /// The index of each path in `fields.paths`.
     known: HashMap<Path, u16>,
-    /// Where the reader is.
+    /// The path of the current place.
     path: Path,
-    /// Fields met, replaced ones too.
+    /// The number of fields read, including replaced ones.
     written: usize,
 }
 
@@ -209,7 +209,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether what is here is a text in every event.
+    /// Whether the value at the current path is a string in every event.
     fn is_text(&self) -> bool {
         match self.path.as_slice() {
             [only] => {
@@ -219,7 +219,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The first segment's name after aliases.
+    /// The name of a first segment after aliases.
     fn meant<'s>(&self, written: &'s str) -> &'s str
     where
         Self: 's,
@@ -250,7 +250,7 @@ fn last_wins(members: &[Member<'_>]) -> Vec<bool> {
     counts
 }
 
-/// Names that would read as an operator without its field, now or in a later version.
+/// Whether a name could be taken for an operator without its field, now or in a later version.
 fn reserved(key: &str) -> bool {
     NAMES.contains(&key)
         || key == "regex"

@@ -1,7 +1,7 @@
-//! A field's list: the alternatives, one of which has to hold.
+//! Reads a field's list: the alternatives, at least one of which has to hold.
 //!
-//! Each is a literal or an object of exactly one operator. Lists don't nest, and no list is empty:
-//! an empty one could never hold, which nobody means.
+//! Each alternative is a literal or an object of exactly one operator. Lists don't nest. An empty list is
+//! refused, because it could never hold.
 
 use super::Dialect;
 use super::document::{Json, Member, Node};
@@ -9,14 +9,14 @@ use super::place::{Errors, JsonPlace};
 use crate::operator::{NAMES, Operator, exact, is_extension, nearest};
 use crate::scalar::{Scalar, quote};
 
-/// What a pattern asks at one path.
+/// A condition of a pattern on one path.
 #[derive(Debug, Clone)]
 pub(crate) struct Condition {
-    /// Index of the path among the pattern's.
+    /// Index of the path among the pattern's paths.
     pub(crate) path: u16,
-    /// Whether there being no value meets it.
+    /// Whether the condition is met when there is no value.
     pub(crate) by_absence: bool,
-    /// Whether an alternative asks something of the values of one array together.
+    /// Whether an alternative depends on all values of one array together.
     needs_all_values: bool,
     alternatives: Box<[Operator]>,
 }
@@ -32,20 +32,20 @@ impl Condition {
         }
     }
 
-    /// Whether an alternative asks something of the values of one array together. Then the values have
-    /// to be looked at list by list as well (`matches_list`).
+    /// Whether an alternative depends on all values of one array together. Then the values have to be checked
+    /// list by list too (`matches_list`).
     pub(crate) fn needs_all_values(&self) -> bool {
         self.needs_all_values
     }
 
-    /// Whether the values of one array meet it together.
+    /// Whether the values of one array together meet the condition.
     pub(crate) fn matches_list(&self, values: &[&Scalar<'_>]) -> bool {
         self.alternatives
             .iter()
             .any(|operator| operator.matches_list(values))
     }
 
-    /// Whether a value meets it by itself.
+    /// Whether a value alone meets the condition.
     pub(crate) fn matches(&self, value: &Scalar<'_>) -> bool {
         self.alternatives
             .iter()
@@ -108,7 +108,7 @@ fn one_operator(
     None
 }
 
-/// Whether EventBridge knows an operator; notes it if not.
+/// Whether EventBridge knows an operator. Records an error if it doesn't.
 fn strict(member: &Member<'_>, place: &JsonPlace<'_>, errors: &mut Errors) -> bool {
     if is_extension(&member.key, &member.value) {
         let reason = match member.value.json {

@@ -1,9 +1,9 @@
-//! A pattern: text in, validated sub-rules out.
+//! A pattern: parses text into validated sub-rules.
 //!
-//! Four steps: the text becomes a tree with places (`document`), the tree's objects become fields and
-//! disjunctions (`fields`), each field's list becomes its alternatives (`leaf`), and every `$or` is multiplied
-//! out (`expand`). All errors are found at once, except those of JSON itself. A pattern that parsed can be
-//! matched: there is no later error, and nothing of it is ignored.
+//! There are four steps. The text becomes a tree with places (`document`). The tree's objects become fields
+//! and disjunctions (`fields`). Each field's list becomes its alternatives (`leaf`). Every `$or` is
+//! multiplied out (`expand`). All errors are reported at once, except that a text which isn't JSON has one
+//! error. A pattern that parsed can be matched: there are no later errors, and no part of it is ignored.
 
 pub(crate) mod document;
 mod expand;
@@ -17,13 +17,13 @@ use crate::path::Path;
 pub(crate) use leaf::Condition;
 use place::{Errors, JsonPlace};
 
-/// Whose language a pattern is in.
+/// The language that a pattern is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
-    /// The project's own: EventBridge's with extensions, and up to 64 KiB of text.
+    /// The project's own: EventBridge's language with extensions, and up to 64 KiB of text.
     #[default]
     Edgebus,
-    /// Amazon EventBridge's, as its user guide documents event patterns: up to 4,096 characters of
+    /// Amazon EventBridge's language, as its user guide documents event patterns: up to 4,096 characters of
     /// text, and no extensions.
     EventBridge,
 }
@@ -31,28 +31,28 @@ pub enum Dialect {
 /// How to read a pattern.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ParseOptions<'a> {
-    /// Whose operators and limits apply.
+    /// The language, which decides on operators and limits.
     pub dialect: Dialect,
-    /// Other names of a path's first segment, as (written, meant): `("detail", "data")`. They count
-    /// in `$or` and in dotted keys too.
+    /// Aliases for the first segment of a path, as (written, meant): `("detail", "data")`. They also apply in
+    /// `$or` and to dotted keys.
     pub aliases: &'a [(&'a str, &'a str)],
-    /// The top-level members whose values are of any kind, where those of all others are texts in every event,
-    /// as CloudEvents' attributes are in headers: `&["data"]`. Numbers and booleans that are asked of the others are
-    /// read as texts. Empty where nothing is known.
+    /// The top-level members that may have values of any type, if all others are strings in every event, as
+    /// CloudEvents' attributes in headers are: `&["data"]`. In conditions on the others, numbers and booleans
+    /// are read as strings. Empty if nothing is known.
     pub texts_but: &'a [&'a str],
 }
 
-/// A compiled pattern: immutable, and free of the text it was read from.
+/// A compiled pattern. It is immutable and doesn't borrow the text it was read from.
 ///
-/// Parse it once, clone it freely, and give it to a [`RuleIndex`](crate::RuleIndex), a
+/// Parse it once, clone it as often as you like, and pass it to a [`RuleIndex`](crate::RuleIndex), a
 /// [`RuleSet`](crate::RuleSet), [`explain`](crate::explain()) or [`lint`](crate::lint).
 #[derive(Debug, Clone)]
 pub struct Pattern {
     /// The distinct paths of its fields.
     paths: Vec<Path>,
-    /// What is asked at those paths, in reading order.
+    /// The conditions on those paths, in reading order.
     conditions: Vec<Condition>,
-    /// The sub-rules: the conditions that each one needs, in reading order.
+    /// The sub-rules: for each, the conditions that it needs, in reading order.
     branches: Vec<Branch>,
 }
 
@@ -63,8 +63,8 @@ impl Pattern {
     /// Parses and validates a pattern.
     ///
     /// # Errors
-    /// Every error found, in reading order and at most a hundred; text that isn't JSON has one. Nothing of
-    /// a pattern with errors can be matched.
+    /// Every error found, in reading order and at most a hundred. A text that isn't JSON has one error. A
+    /// pattern with errors can't be matched, not even in part.
     ///
     /// ```
     /// use edgebus_rules::{ParseOptions, Pattern};
@@ -115,7 +115,7 @@ impl Pattern {
         }
     }
 
-    /// How many sub-rules there are once every `$or` is multiplied out; one without `$or`.
+    /// The number of sub-rules after every `$or` is multiplied out. A pattern without `$or` has one.
     pub fn sub_rules(&self) -> usize {
         self.branches.len()
     }
@@ -125,12 +125,12 @@ impl Pattern {
         &self.paths
     }
 
-    /// What is asked at those paths, in reading order.
+    /// The conditions on those paths, in reading order.
     pub(crate) fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
 
-    /// Its sub-rules; at least one, each with at least one condition.
+    /// Its sub-rules. There is at least one, and each has at least one condition.
     pub(crate) fn branches(&self) -> &[Branch] {
         &self.branches
     }

@@ -1,7 +1,7 @@
-//! Where validation is in a pattern, and what it has found wrong so far.
+//! The current place in a pattern during validation, and the errors found so far.
 //!
-//! A place is a chain of borrowed steps on the stack. It becomes a JSON pointer only for an error. All errors
-//! of a pattern are collected, up to a limit.
+//! A place is a linked list of borrowed steps on the stack. It becomes a JSON pointer only for an error. All
+//! errors of a pattern are collected, up to a limit.
 
 use crate::error::ParseError;
 use crate::limits::ERRORS_MAX;
@@ -16,7 +16,7 @@ pub(crate) enum JsonPlace<'a> {
 }
 
 impl JsonPlace<'_> {
-    /// The place as a JSON pointer (RFC 6901); very long keys are cut, as in every excerpt.
+    /// The place as a JSON pointer (RFC 6901). Very long keys are cut, as in every excerpt.
     fn pointer(&self) -> String {
         let mut steps = Vec::new();
         let mut place = self;
@@ -38,14 +38,14 @@ impl JsonPlace<'_> {
     }
 }
 
-/// What is wrong with a pattern.
+/// The errors of a pattern.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
     found: Vec<ParseError>,
 }
 
 impl Errors {
-    /// Notes one error.
+    /// Adds one error.
     pub(crate) fn add(
         &mut self,
         offset: usize,
@@ -63,7 +63,7 @@ impl Errors {
         }
     }
 
-    /// The result, if nothing was found wrong; else the errors in reading order.
+    /// The result if there are no errors, else the errors in reading order.
     pub(crate) fn or<T>(mut self, result: T) -> Result<T, Vec<ParseError>> {
         if self.found.is_empty() {
             return Ok(result);
@@ -72,7 +72,7 @@ impl Errors {
         Err(self.found)
     }
 
-    /// Whether anything was found wrong.
+    /// Whether there are errors.
     pub(crate) fn any(&self) -> bool {
         !self.found.is_empty()
     }

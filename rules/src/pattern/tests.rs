@@ -1,4 +1,4 @@
-//! What is refused in a pattern, where it is said to be, and what is said.
+//! Tests which patterns are refused, the place that the error names, and its text.
 
 use super::*;
 use crate::{Part, explain};
@@ -126,7 +126,7 @@ fn all_errors_are_found_together_in_reading_order() {
         errors.iter().all(|error| error.to_string().len() < 1000),
         "errors are bounded"
     );
-    // A key that a later one replaces is held to the same rules.
+    // A key that a later one replaces has to follow the same rules.
     check(
         r#"{"a":[],"a":[1]}"#,
         &[
@@ -194,7 +194,7 @@ fn disjunctions() {
     }
 }
 
-/// A limit is met, and one more is refused by its name.
+/// A pattern at the limit is accepted. One above it is refused, and the error names the limit.
 fn limit(at: String, over: String, name: &str) {
     assert_eq!(
         errors_of(at.as_bytes(), Dialect::Edgebus),
@@ -232,7 +232,7 @@ fn limits() {
     let text = |length: usize| format!("{{\"a\":[\"{}\"]}}", "x".repeat(length - 10));
     limit(text(65_536), text(65_537), "longer than 65536 bytes");
     let eventbridge = |length: usize| {
-        // Characters count, not bytes.
+        // The limit counts characters, not bytes.
         let pattern = format!("{{\"a\":[\"{}\"]}}", "é".repeat(length - 10));
         errors_of(pattern.as_bytes(), Dialect::EventBridge)
     };
@@ -261,7 +261,7 @@ fn patterns_are_shared_between_threads() {
     set::<crate::Filter>();
 }
 
-/// A valid pattern with every operator, to cut and splice.
+/// A valid pattern with every operator, which tests cut and splice.
 const EVERYTHING: &str = r#"{"a.b":["x",1,null,{"prefix":"p"},{"suffix":{"equals-ignore-case":"ß"}}],
 "$or":[{"c":{"d":[{"numeric":[">=",1,"<",2e3]}]}},{"e":[{"anything-but":{"wildcard":["*\\**","y"]}}],
 "$or":[{"f":[{"cidr":"::/0"}]},{"g":[{"exists":false},{"anything-but":[1,2]}]}]}]}"#;
@@ -287,8 +287,8 @@ const TOKENS: [&str; 16] = [
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
-    /// Whatever becomes of the pattern, nothing panics; what is valid can be matched and explained,
-    /// and what isn't is said to be wrong at a place inside the text.
+    /// However the pattern is changed, nothing panics. A valid one can be matched and explained. For an
+    /// invalid one, the error's place is inside the text.
     #[test]
     fn spliced_patterns_are_parsed_or_refused(
         from in 0..EVERYTHING.len(),
@@ -317,7 +317,7 @@ proptest! {
     }
 }
 
-/// What is asked of a member that is a text in every event means the text.
+/// A number or boolean in a condition on a member that is a string in every event means the string.
 #[test]
 fn numbers_and_booleans_of_texts_are_read_as_texts() {
     let options = ParseOptions {

@@ -1,7 +1,7 @@
 //! Our own form: JSON whose strings may hold `{$.path}` placeholders.
 //!
-//! A string that is one placeholder and nothing else becomes the value; elsewhere in a string a value
-//! becomes text. Keys are always constant. Recursion is bounded by the depth of the document.
+//! A string that is only one placeholder becomes the value itself. Elsewhere in a string, a value becomes
+//! text. Keys are always constant. Recursion is bounded by the depth of the document.
 
 use super::compile::Compiler;
 use super::piece::{Piece, quoted};

@@ -1,8 +1,7 @@
-//! What the forms of a template share while they are compiled: paths that become slots, and text
-//! that becomes pieces.
+//! What the forms of a template share during compilation: paths become slots, and text becomes pieces.
 //!
-//! Equal paths share a slot, neighbouring constant text joins into one piece, and every bound on a
-//! template is held here. Never here: the syntax of a form.
+//! Equal paths share a slot, adjacent constant text becomes one piece, and every bound on a template is
+//! checked here. Never here: the syntax of a form.
 
 use super::Transform;
 use super::cut::PathTree;
@@ -12,12 +11,12 @@ use crate::filter::Filter;
 use crate::limits::{TEMPLATE_PATHS_MAX, TEMPLATE_PLACEHOLDERS_MAX};
 use std::collections::HashMap;
 
-/// A transform in the making.
+/// A transform while it is compiled.
 pub(super) struct Compiler<'c> {
-    /// Other names of a path's first member.
+    /// Aliases of a path's first member.
     aliases: &'c [(&'c str, &'c str)],
     pieces: Vec<Piece>,
-    /// Constant text that no piece has yet.
+    /// Constant text that is not in a piece yet.
     pending: Vec<u8>,
     known: HashMap<String, Source>,
     paths: PathTree,
@@ -50,7 +49,7 @@ impl<'c> Compiler<'c> {
         escaped(&mut self.pending, text);
     }
 
-    /// Adds what stands for something of the event or the context.
+    /// Adds a piece that stands for a value of the event or the context.
     pub(super) fn piece(&mut self, piece: Piece) {
         self.placeholders += 1;
         self.flush();
@@ -66,7 +65,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// What a JSONPath stands for. An error's offset counts bytes of the path.
+    /// What a JSONPath stands for. The offset of an error counts bytes of the path.
     pub(super) fn source(&mut self, path: &str) -> Result<Source, ParseError> {
         if let Some(known) = self.known.get(path) {
             return Ok(*known);
@@ -96,7 +95,7 @@ impl<'c> Compiler<'c> {
         Ok(source)
     }
 
-    /// What is wrong with the template as a whole.
+    /// The error of the template as a whole, if it has one.
     pub(super) fn excess(&self) -> Option<ParseError> {
         (self.placeholders > TEMPLATE_PLACEHOLDERS_MAX).then(|| {
             let reason = format!("more than {TEMPLATE_PLACEHOLDERS_MAX} placeholders, the limit");
@@ -104,7 +103,7 @@ impl<'c> Compiler<'c> {
         })
     }
 
-    /// The finished transform; `missing` is the JSON value of a place that the event doesn't have.
+    /// The finished transform. `missing` is the JSON value for a place that the event doesn't have.
     pub(super) fn finish(mut self, missing: &'static str) -> Transform {
         self.flush();
         let queries = self.asked();
@@ -118,8 +117,9 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// The queries that a piece needs, and each piece's new number among them. A name of EventBridge's
-    /// form may have a path and no placeholder: its query would need a tree of the event for nothing.
+    /// The queries that pieces need. Gives each piece the new number of its query. In EventBridge's form a
+    /// name may have a path but no placeholder. Its query is left out, because it would need a tree of the
+    /// event for nothing.
     fn asked(&mut self) -> Box<[Filter]> {
         let mut asked = Vec::new();
         for piece in &mut self.pieces {

@@ -1,17 +1,17 @@
-//! Paths of members and elements, and the cuts that they make in JSON text.
+//! Paths of members and elements, and the parts of JSON text that they lead to.
 //!
-//! All paths of a template are looked up in one walk: at each level the text is scanned once, held
-//! to JSON's grammar, and only the parts that some path goes through are entered. What is found is
-//! a part of the text as it is written, so no number loses a digit and nothing large is copied.
-//! Of a member that is given twice the last counts. Recursion goes as deep as the paths do; how deep the rest
-//! of the text may nest is the caller's to say, by [`Skip`].
+//! All paths of a template are looked up in one walk. At each level the text is scanned once and checked
+//! against JSON's grammar. Only the parts that some path goes through are entered. A value that is found is a
+//! part of the text as it is written. So no number loses a digit, and nothing large is copied. If a member
+//! occurs twice, the last one counts. Recursion goes as deep as the paths do. The caller decides by [`Skip`]
+//! how deep the rest of the text may nest.
 
 use crate::filter::Step;
 use crate::json::{Scanner, Syntax};
 use crate::limits::EVENT_DEPTH_MAX;
 use std::collections::BTreeMap;
 
-/// Consumes one value.
+/// A function that consumes one value.
 pub(super) type Skip = fn(&mut Scanner<'_>) -> Result<(), Syntax>;
 
 /// A value as an event may have it.
@@ -26,7 +26,7 @@ pub(super) enum Found<'e> {
     Text(&'e str),
 }
 
-/// Paths, joined where they begin alike. Each ends in a slot.
+/// A tree of paths. Paths with the same beginning share nodes. Each path ends in a slot.
 #[derive(Debug, Clone)]
 pub(super) struct PathTree {
     nodes: Vec<Node>,
@@ -37,12 +37,12 @@ struct Node {
     /// The slots of the paths that end here.
     slots: Vec<usize>,
     members: BTreeMap<Box<str>, usize>,
-    /// Elements by index; from the end where it is negative.
+    /// Elements by index. A negative index counts from the end.
     elements: BTreeMap<i64, usize>,
 }
 
 impl PathTree {
-    /// The place of the whole text.
+    /// The node for the whole text.
     pub(super) const TOP: usize = 0;
 
     /// No paths.
@@ -69,12 +69,12 @@ impl PathTree {
         self.nodes[node].slots.push(slot);
     }
 
-    /// The place that a top-level member leads to.
+    /// The node that a top-level member leads to.
     pub(super) fn top(&self, name: &str) -> Option<usize> {
         self.nodes[Self::TOP].members.get(name).copied()
     }
 
-    /// Fills the slots at a place with a decoded string; nothing is below one.
+    /// Fills the slots at a node with a decoded string. A string has nothing below it.
     pub(super) fn fill_text<'e>(
         &self,
         place: usize,
@@ -86,7 +86,7 @@ impl PathTree {
         }
     }
 
-    /// Fills the slots at a place and below it from this JSON text, of which all is read.
+    /// Fills the slots at a node and below it from this JSON text. Reads all of the text.
     pub(super) fn fill<'e>(
         &self,
         place: usize,
@@ -94,7 +94,7 @@ impl PathTree {
         skip: Skip,
         found: &mut [Option<Found<'e>>],
     ) -> Result<(), Syntax> {
-        // The scanner reports text that isn't UTF-8; what it takes can be borrowed as text.
+        // The scanner reports text that isn't UTF-8, so a text that it accepts can be borrowed as `str`.
         let mut scanner = Scanner::new(json)?;
         let text = std::str::from_utf8(json).unwrap_or_default();
         let value = value(&mut scanner, text, skip)?;
@@ -126,7 +126,8 @@ impl PathTree {
 }
 
 impl Node {
-    /// The values of an object's members that paths go through, the last of each name.
+    /// The values of those members of an object that paths go through. If a name occurs twice, the last one
+    /// counts.
     fn members_of<'e>(
         &self,
         json: &'e str,
@@ -181,7 +182,7 @@ impl Node {
     }
 }
 
-/// Consumes one value and gives its text.
+/// Consumes one value and returns its text.
 fn value<'e>(scanner: &mut Scanner<'_>, text: &'e str, skip: Skip) -> Result<&'e str, Syntax> {
     scanner.peek()?;
     let from = scanner.offset();

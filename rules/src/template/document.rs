@@ -1,8 +1,8 @@
 //! The event that inputs are made from.
 //!
-//! It is the event that patterns see, member by member. It is printed as one JSON text, or parsed
-//! into a tree, only when a transform asks for that, and into a tree at most once, however many
-//! rules share it. Never here: a change to the event.
+//! It is the event that patterns see, given member by member. It is printed as one JSON text or parsed into a
+//! tree only if a transform needs that. The tree is made at most once, however many rules share it. Never
+//! here: a change to the event.
 
 use super::cut::{Found, OF_EVENT, PathTree};
 use super::piece::quoted;
@@ -29,9 +29,9 @@ impl<'a> EventDocument<'a> {
         }
     }
 
-    /// The event as a tree, for [`Filter::holds`](crate::Filter::holds); made once, when it is first asked
-    /// for, which takes several times what a match takes. Numbers are binary64 there where 64 bits
-    /// don't hold them, and one beyond its range counts as the largest that it holds.
+    /// The event as a tree, for [`Filter::holds`](crate::Filter::holds). The tree is made at the first call
+    /// and kept. Making it takes several times as long as a match. A number is binary64 if 64 bits don't hold
+    /// it, and a number beyond the range of binary64 counts as the largest one.
     ///
     /// # Errors
     /// An [`EventError`] when a part isn't JSON.
@@ -76,7 +76,7 @@ impl<'a> EventDocument<'a> {
         out.push(b'}');
     }
 
-    /// Looks up what these paths lead to, slot by slot.
+    /// Looks up the values at these paths and fills their slots.
     pub(super) fn cut(
         &self,
         paths: &PathTree,

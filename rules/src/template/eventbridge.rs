@@ -1,9 +1,9 @@
 //! EventBridge's form: paths with names, and a template with `<name>` placeholders.
 //!
-//! A template that begins as JSON has to be JSON once each placeholder outside of strings stands for
-//! a value; a placeholder inside a string stands for text, which is escaped (EventBridge itself
-//! doesn't). Any other template is text, and the input is that text as one JSON string. A name
-//! that has no path is an error. Recursion is bounded by `PATTERN_DEPTH_MAX`.
+//! A template that begins like JSON has to be JSON after each placeholder outside of strings is replaced by a
+//! value. A placeholder inside a string stands for text, which is escaped (EventBridge itself doesn't escape
+//! it). Any other template is text, and the input is that text as one JSON string. A name that has no path is
+//! an error. Recursion is bounded by `PATTERN_DEPTH_MAX`.
 
 use super::compile::Compiler;
 use super::piece::{Piece, Source};
@@ -35,8 +35,8 @@ const PLACEHOLDER_AS_KEY: (&str, &str) = (
     "write a constant key, with the placeholder as its value",
 );
 
-/// Compiles the paths and the template. Gives the names that the template doesn't use; what they lead
-/// to is never looked up.
+/// Compiles the paths and the template. Returns the names that the template doesn't use. Their paths are
+/// never looked up.
 pub(super) fn compile(
     paths: &[(&str, &str)],
     template: &str,
@@ -86,9 +86,9 @@ pub(super) fn compile(
     unused.map(|(name, _)| Box::from(*name)).collect()
 }
 
-/// A name and what it leads to.
+/// A name, and what it stands for.
 struct Named<'p> {
-    /// Its path as RFC 9535 has it; none where that is invalid.
+    /// Its path in RFC 9535. `None` if the path is invalid.
     path: Option<Cow<'p, str>>,
     used: bool,
 }
@@ -146,7 +146,7 @@ fn unfit(name: &str) -> Option<String> {
     reserved.then(|| format!("{} begins with aws, which is reserved", quote(name)))
 }
 
-/// EventBridge's paths in RFC 9535: member names with dashes and slashes need quotes there.
+/// An EventBridge path in RFC 9535, where member names with dashes and slashes need quotes.
 fn rfc9535(path: &str) -> Cow<'_, str> {
     let Some(rest) = path.strip_prefix('$') else {
         return Cow::Borrowed(path);
@@ -180,10 +180,10 @@ fn rfc9535(path: &str) -> Cow<'_, str> {
     Cow::Owned(written)
 }
 
-/// What encloses a placeholder.
+/// What a placeholder is inside of.
 #[derive(Clone, Copy, PartialEq)]
 enum Inside {
-    /// A JSON string, as its text is written.
+    /// A JSON string.
     String,
     /// A template that is text.
     Text,
@@ -192,7 +192,7 @@ enum Inside {
 /// Why a template could not be read to its end.
 enum Unread {
     Syntax(Syntax),
-    /// An error that is noted already.
+    /// An error that was recorded already.
     Told,
 }
 
@@ -202,7 +202,7 @@ impl From<Syntax> for Unread {
     }
 }
 
-/// The texts of a template of several lines that are a string each, with their places.
+/// The strings of a template that has several lines, each of them one string, with their places.
 fn quoted_lines(template: &str) -> Option<Vec<(usize, &str)>> {
     let mut lines = Vec::new();
     let mut offset = 0;
@@ -225,7 +225,7 @@ fn quoted_lines(template: &str) -> Option<Vec<(usize, &str)>> {
     (lines.len() > 1).then_some(lines)
 }
 
-/// Whether a template is text: it doesn't begin as JSON does.
+/// Whether a template is text: it doesn't begin like JSON.
 fn is_text(template: &str) -> bool {
     let trimmed = template.trim_matches([' ', '\n', '\r', '\t']);
     let json = trimmed.starts_with(['{', '[', '"'])
@@ -351,7 +351,7 @@ impl Reader<'_, '_, '_> {
         }
     }
 
-    /// Text with placeholders; a `<` that no name follows is just that.
+    /// Text with placeholders. A `<` without a name after it stands for itself.
     fn text(&mut self, offset: usize, text: &str, inside: Inside) {
         let mut from = 0;
         let mut at = 0;
@@ -373,7 +373,7 @@ impl Reader<'_, '_, '_> {
 
     fn constant(&mut self, text: &str, inside: Inside) {
         match inside {
-            // It is escaped already, and checked.
+            // The text is escaped and checked already.
             Inside::String => self.compiler.literal(text),
             Inside::Text => self.compiler.text(text),
         }
@@ -382,7 +382,7 @@ impl Reader<'_, '_, '_> {
     fn source(&mut self, offset: usize, name: &str) -> Option<Source> {
         if let Some(known) = self.names.get_mut(name) {
             known.used = true;
-            // What is wrong with the path has been told.
+            // The error in the path was recorded already.
             let path = known.path.as_deref()?;
             return match self.compiler.source(path) {
                 Ok(source) => Some(source),
@@ -416,7 +416,7 @@ impl Reader<'_, '_, '_> {
     }
 }
 
-/// The name of the placeholder at the start of the text, if there is one.
+/// The name in the placeholder at the start of the text, if there is one.
 fn name(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('<')?;
     let (name, _) = inside.split_once('>')?;

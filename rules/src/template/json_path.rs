@@ -1,6 +1,6 @@
-//! A query that takes values out of JSON text as they are written there.
+//! A query that takes values out of JSON text without changing how they are written.
 //!
-//! Never here: placeholders, and what is made of the values.
+//! Never here: placeholders, and how the values are used.
 
 use super::ApplyError;
 use super::cut::{Found, OF_EVENT, PathTree, Skip};
@@ -10,8 +10,8 @@ use crate::json::{Scanner, Syntax};
 use crate::limits::TRANSFORM_VALUES_MAX;
 use crate::tree::tree;
 
-/// A compiled JSONPath (RFC 9535) that takes values out of JSON text as they are written there: no number loses
-/// a digit, and no string its escapes.
+/// A compiled JSONPath (RFC 9535) that takes values out of JSON text exactly as they are written there. No
+/// number loses a digit, and no string loses its escapes.
 ///
 /// ```
 /// use edgebus_rules::JsonPath;
@@ -25,7 +25,7 @@ use crate::tree::tree;
 #[derive(Debug, Clone)]
 pub struct JsonPath {
     query: Filter,
-    /// The one path of a singular query.
+    /// The only path of a singular query.
     path: Option<PathTree>,
 }
 
@@ -44,20 +44,20 @@ impl JsonPath {
         Ok(JsonPath { query, path })
     }
 
-    /// Whether it has members and indexes only, and so selects one value at most: a singular query (RFC 9535,
+    /// Whether it has only members and indexes, and so selects at most one value: a singular query (RFC 9535,
     /// 2.3.5.1).
     #[must_use]
     pub fn is_singular(&self) -> bool {
         self.path.is_some()
     }
 
-    /// The values that it selects in `json`, in the query's order, without white space around them. Of a member
-    /// that is given twice the last counts.
+    /// The values that it selects in `json`, in the query's order, without white space around them. If a
+    /// member occurs twice, the last one counts.
     ///
     /// # Errors
-    /// An [`ApplyError`] where the text isn't JSON, where a selected value nests deeper than an event may (64
-    /// brackets), or where the query selects too many values or takes too many steps. A query that isn't
-    /// [singular](JsonPath::is_singular) looks at everything, so no part of the text may nest deeper then.
+    /// An [`ApplyError`] if the text isn't JSON, if a selected value nests deeper than an event may (64
+    /// brackets), or if the query selects too many values or takes too many steps. A query that isn't
+    /// [singular](JsonPath::is_singular) reads the whole text, so then no part of the text may nest deeper.
     pub fn values<'j>(&self, json: &'j str) -> Result<Vec<&'j str>, ApplyError> {
         if let Some(path) = &self.path {
             return cut(path, 1, json, |scanner| scanner.skip_deep_value());
@@ -75,7 +75,7 @@ impl JsonPath {
     }
 }
 
-/// The values that the slots are filled with.
+/// The values for the slots.
 fn cut<'j>(
     paths: &PathTree,
     slots: usize,
@@ -147,7 +147,7 @@ mod tests {
         let deep = beside(&nested(100_000));
         assert!(read("$.b", &deep) && read("$.b[0]", &deep) && read("$.a.none", &deep));
         assert!(!read("$.a", &deep) && !read("$.b[*]", &deep));
-        // It is held to the grammar all the same.
+        // It is still checked against the grammar.
         assert!(!read("$.b", &beside(&format!("{}}}", "[".repeat(70)))));
         let error = JsonPath::parse("$.a").expect("a path").values(&deep);
         let Err(ApplyError::Event(error)) = error else {

@@ -1,10 +1,10 @@
-//! Input transforms: what of an event goes to a target, and in which shape.
+//! Input transforms: which parts of an event go to a target, and in which shape.
 //!
-//! A transform is compiled once for its rule; nothing of it can fail on an event but its bounds. What
-//! it makes is always one JSON value. Places of the event are cut out of its bytes as they are
-//! written; only a query that selects by wildcards or filters needs the event as a tree, and even
-//! its values are cut from the bytes. A constant needs nothing of the event. The specification is in
-//! `PATTERNS.md`, under *Input*. Never here: where the input goes, clocks, names of the bus.
+//! A transform is compiled once for its rule. On an event it can only fail by exceeding a bound. The result
+//! is always one JSON value. Values are cut out of the event's bytes as they are written. Only a query with
+//! wildcards or filters needs the event as a tree, and even then its values are cut from the bytes. A
+//! constant needs nothing of the event. The specification is in `PATTERNS.md`, under *Input*. Never here:
+//! where the input goes, clocks, names of the bus.
 //!
 //! ```
 //! use edgebus_rules::{Context, EventDocument, Part, Transform, TransformSpec};
@@ -50,11 +50,11 @@ use piece::{Piece, Source, escaped, json_as_text, quoted};
 /// How a transform is written.
 #[derive(Debug, Clone, Copy)]
 pub enum TransformSpec<'s> {
-    /// A JSONPath (RFC 9535): `$.data.issue`. The value it leads to is the input.
+    /// A JSONPath (RFC 9535): `$.data.issue`. The value that it selects is the input.
     Path(&'s str),
     /// JSON text whose strings may hold `{$.path}` placeholders.
     Template(&'s [u8]),
-    /// JSON text that is the input, whatever its strings hold.
+    /// JSON text that is the input. Its strings have no placeholders.
     Constant(&'s [u8]),
     /// EventBridge's input transformer, as its user guide documents it.
     ///
@@ -81,8 +81,8 @@ pub enum TransformSpec<'s> {
 }
 
 impl<'s> TransformSpec<'s> {
-    /// How a manifest's `input:` is meant: a string that begins with `$`, alone or before `.` or
-    /// `[`, is a path; everything else is a template. `path` is the string, if it is one.
+    /// The meaning of a manifest's `input:`. A string that begins with `$`, alone or before `.` or `[`, is a
+    /// path. Everything else is a template. `path` is the string, if it is one.
     pub fn of_input(json: &'s [u8], string: Option<&'s str>) -> TransformSpec<'s> {
         let after = string.and_then(|text| text.strip_prefix('$'));
         match (string, after) {
@@ -99,19 +99,19 @@ impl<'s> TransformSpec<'s> {
 pub struct Context<'c> {
     /// The rule's name: `<aws.events.rule-name>`.
     pub rule_name: &'c str,
-    /// The rule's resource name, where it has one: `<aws.events.rule-arn>`.
+    /// The rule's resource name, if it has one: `<aws.events.rule-arn>`.
     pub rule_arn: Option<&'c str>,
-    /// When the event was taken in, in RFC 3339: `<aws.events.event.ingestion-time>`.
+    /// When the event was accepted, in RFC 3339: `<aws.events.event.ingestion-time>`.
     pub ingested_at: &'c str,
 }
 
-/// Why an event has no input for a target. The same event has none at the next attempt either.
+/// Why an event has no input for a target. Another attempt with the same event fails in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// The input passes the limit.
+    /// The input exceeds the limit.
     #[error("the input would be larger than {TRANSFORM_BYTES_MAX} bytes, the limit")]
     TooLarge,
-    /// A query selects too much.
+    /// A query selects too many values.
     #[error("a query of the input selects more than {TRANSFORM_VALUES_MAX} values, the limit")]
     TooManyValues,
     /// The queries of the input take too many steps.
@@ -122,27 +122,27 @@ pub enum ApplyError {
     Event(#[from] EventError),
 }
 
-/// A compiled transform: immutable, and free of the text it was read from.
+/// A compiled transform. It is immutable and doesn't borrow the text it was read from.
 #[derive(Debug, Clone)]
 pub struct Transform {
     pieces: Box<[Piece]>,
-    /// The places of the event, each with its slot.
+    /// The paths into the event, each with its slot.
     paths: PathTree,
     slots: usize,
     queries: Box<[Filter]>,
-    /// What stands for a value that isn't there.
+    /// The JSON text for a missing value.
     missing: &'static str,
-    /// Names of EventBridge's form that the template has no use for.
+    /// The names of EventBridge's form that the template doesn't use.
     unused: Box<[Box<str>]>,
 }
 
 impl Transform {
-    /// Compiles a transform. `aliases` are other names of a path's first member, as (written,
-    /// meant): `("detail", "data")`.
+    /// Compiles a transform. `aliases` are aliases of a path's first member, as (written, meant): `("detail",
+    /// "data")`.
     ///
     /// # Errors
-    /// Every error found. Pointers lead into the JSON of a template or a constant; in EventBridge's
-    /// form they begin with `/input_paths` or `/input_template`, for a path they are empty.
+    /// Every error found. A pointer leads into the JSON of a template or a constant. In EventBridge's form it
+    /// begins with `/input_paths` or `/input_template`. For a path it is empty.
     pub fn parse(
         spec: &TransformSpec<'_>,
         aliases: &[(&str, &str)],
@@ -191,7 +191,7 @@ impl Transform {
         self.unused.iter().map(|name| &**name)
     }
 
-    /// Whether anything is taken from the event; where not, an empty document will do.
+    /// Whether anything is taken from the event. If not, an empty document is enough.
     pub fn needs_event(&self) -> bool {
         self.pieces.iter().any(|piece| match piece {
             Piece::Literal(_) => false,
@@ -199,12 +199,13 @@ impl Transform {
         })
     }
 
-    /// Whether the event has to be parsed into a tree, which costs several times what a cut does.
+    /// Whether the event has to be parsed into a tree. This costs several times as much as cutting values.
     pub fn needs_tree(&self) -> bool {
         !self.queries.is_empty()
     }
 
-    /// Why its queries may take steps out of proportion to an event, if they may; one clause, for a warning.
+    /// Why its queries may take more steps than are linear in the event's size, if they may. The text is one
+    /// clause, for a warning.
     pub fn may_outgrow(&self) -> Option<&'static str> {
         self.queries.iter().find_map(Filter::may_outgrow)
     }
@@ -212,7 +213,7 @@ impl Transform {
     /// Makes the input: one JSON value.
     ///
     /// # Errors
-    /// An [`ApplyError`] where the input passes a limit, or the event isn't JSON after all.
+    /// An [`ApplyError`] if the input exceeds a limit, or if the event isn't JSON.
     pub fn apply(
         &self,
         event: &EventDocument<'_>,
@@ -261,7 +262,7 @@ impl Transform {
         Ok(out)
     }
 
-    /// What each query selects, cut from the event's bytes.
+    /// The values that each query selects, cut from the event's bytes.
     fn select<'e>(
         &self,
         event: &EventDocument<'e>,

@@ -1,8 +1,8 @@
-//! The pieces that an input is put together from, and how values become JSON or text.
+//! The pieces that an input is made of, and how values become JSON or text.
 //!
-//! Everything is written into one JSON text from left to right. A value is written as it stands in
-//! the event; inside a string it is written as text and escaped, so that no event can end a string
-//! early or add a member. Never here: reading templates, and looking things up.
+//! Everything is written into one JSON text from left to right. A value is written as it stands in the event.
+//! Inside a string it is written as escaped text, so no event can end a string early or add a member. Never
+//! here: reading templates, and looking up values.
 
 /// A piece of an input.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +11,7 @@ pub(super) enum Piece {
     Literal(Box<str>),
     /// A whole JSON value.
     Value(Source),
-    /// A value as text, inside a string.
+    /// A value as text inside a string.
     Text(Source),
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Piece {
 pub(super) enum Source {
     /// The value at one place of the event, by its slot.
     JsonPlace(usize),
-    /// The values that a query selects, by its index.
+    /// The values that a query selects, given by its index.
     Query(usize),
     /// The event with all its members.
     Event,
@@ -30,7 +30,7 @@ pub(super) enum Source {
     RuleName,
     /// The rule's resource name.
     RuleArn,
-    /// When the event was taken in.
+    /// When the event was accepted.
     IngestedAt,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
 /// Writes a JSON value as text inside a JSON string: a string as its characters, everything else
 /// as its JSON without white space.
 pub(super) fn json_as_text(out: &mut Vec<u8>, json: &str) {
-    // What is inside a JSON string is escaped already.
+    // The inside of a JSON string is escaped already.
     let inside = json
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'));

@@ -1,19 +1,20 @@
 //! Text with `{$.path}` placeholders: the strings of inputs, and the templates that `edgebus publish` takes.
 //!
-//! `{{` and `}}` are the braces themselves. Never here: what a path selects, and how that is written.
+//! `{{` and `}}` stand for the braces themselves. Never here: what a path selects, and how the value is
+//! written.
 
 /// A part of a text with placeholders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplatePart<'t> {
-    /// Text that stands for itself; never empty.
+    /// Plain text. Never empty.
     Text(&'t str),
     /// The JSONPath of a placeholder, without white space around it.
     Placeholder(&'t str),
-    /// A brace that begins no placeholder and is not doubled, with all that follows it.
+    /// A brace that begins no placeholder and is not doubled, with everything after it.
     Stray(&'t str),
 }
 
-/// The parts of a text with `{$.path}` placeholders, in order. Nothing comes behind a stray brace.
+/// The parts of a text with `{$.path}` placeholders, in order. A stray brace is the last part.
 ///
 /// ```
 /// use edgebus_rules::{TemplatePart, template_parts};
@@ -52,7 +53,7 @@ pub fn template_parts(text: &str) -> impl Iterator<Item = TemplatePart<'_>> {
     })
 }
 
-/// How many bytes the placeholder at the start of the text has with its braces, if there is one.
+/// The length in bytes of the placeholder at the start of the text, braces included, if there is one.
 fn length(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('{')?;
     if !inside.trim_start().starts_with('$') {

@@ -1,4 +1,4 @@
-//! What transforms make of events, and what is refused in them.
+//! Tests what transforms make of events, and which transforms are refused.
 
 use super::*;
 use crate::event::Part;
@@ -90,7 +90,7 @@ fn eventbridge(template: &str, wanted: &str) {
     assert_eq!(apply(&spec, DATA).as_deref(), Ok(wanted), "{template}");
 }
 
-/// What is said of a transform that is refused.
+/// Checks that a transform is refused and that the error contains these parts.
 #[track_caller]
 fn refused(spec: &TransformSpec<'_>, parts: &[&str]) {
     let error = apply(spec, DATA).expect_err("it is refused");
@@ -146,7 +146,7 @@ fn a_path_takes_a_value_as_it_is_written() {
     path("$.data.issue.empty", "{}");
     // EventBridge's names mean the same.
     path("$.detail.issue.n", "1.50");
-    // What isn't there is null; so is an element past either end, and what is below a string.
+    // A missing value is null. So is an element beyond either end, and anything below a string.
     for missing in [
         "$.data.nothing",
         "$.nothing",
@@ -208,7 +208,7 @@ fn placeholders_in_json() {
         r#""see {$.data.issue.labels[0]}""#,
         r#""see {\"name\":\"bug\",\"id\":1.0}""#,
     );
-    // In text, one selected value is that value; several are a list, none is nothing.
+    // Inside of text, one selected value is that value, several are a list, and none is nothing.
     template(r#""<{$.data..name}>""#, r#""<[\"bug\",\"p1\"]>""#);
     template(
         r#""<{$.data.issue.labels[?@.name == 'p1'].name}>""#,
@@ -256,7 +256,7 @@ fn names_in_eventbridges_form() {
         apply(&spec, DATA).as_deref(),
         Ok(r#"[[7],[20000000000000000000001],["bug","p1"],[]]"#)
     );
-    // As recorded from AWS: what isn't there is nothing in a string, and "" outside.
+    // As recorded from AWS: a missing value is nothing in a string, and "" outside.
     eventbridge(r#"{"a":<none>,"b":"[<none>]"}"#, r#"{"a":"","b":"[]"}"#);
     eventbridge(
         r#"{"r":<aws.events.rule-name>,"t":"at <aws.events.event.ingestion-time>","n":<aws.events.rule-arn>}"#,
@@ -316,7 +316,7 @@ fn what_is_refused() {
         &["byte 7", "the key \"a\" occurs twice"],
     );
     refused(&json("{\"a\":1"), &["byte 6", "the text ends too early"]);
-    // All of them are found.
+    // All errors are found.
     refused(&json(r#"["{","{$","}"]"#), &["at /0", "at /1", "at /2"]);
     let many: Vec<String> = (0..101)
         .map(|index| format!("\"{{$.a{index}}}\""))
@@ -396,7 +396,7 @@ fn what_is_refused_in_eventbridges_form() {
         &["at /input_paths/a", "at /input_paths/c"],
     );
     paths(&[("a", "$"), ("a", "$.b")], &["two paths"]);
-    // Also where the template has no use for it.
+    // Even if the template doesn't use it.
     paths(&[("unused", "$.b[")], &["at /input_paths/unused"]);
     let many: Vec<String> = (0..101).map(|index| format!("a{index}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "$")).collect();
@@ -426,7 +426,7 @@ fn what_an_input_needs() {
         template,
     };
     assert_eq!(needs(spec), (None, false, false));
-    // A path without a placeholder isn't asked; the others keep what they stand for.
+    // A path without a placeholder isn't evaluated. The others keep their values.
     let paths = &[("a", "$.data.a[*]"), ("b", "$.data.*.id"), ("c", "$..x")];
     let spec = TransformSpec::EventBridge { paths, template };
     assert_eq!(needs(spec), (None, false, false));
@@ -500,7 +500,7 @@ fn refused_when_applied(spec: &TransformSpec<'_>, data: &str, part: &str) {
     assert!(error.contains(part), "{error}");
 }
 
-/// A way from the top as JSONPath has it.
+/// A path from the top in JSONPath.
 fn steps_of(steps: &[Step]) -> String {
     let step = |step: &Step| match step {
         Step::Member(name) => format!("[{}]", serde_json::json!(name)),
@@ -561,7 +561,7 @@ proptest! {
         let data = serde_json::json!({ &key: &value, "o": [{ &key: &value }] });
         let path = format!("$.data[{}]", serde_json::json!(&key));
         let text = serde_json::json!({"t": format!("«{{{path}}}» {{$.data.o}}")}).to_string();
-        // The library refuses DEL and the like in its strings; then there is nothing to insert.
+        // The library refuses DEL and similar characters in its strings. Then there is nothing to insert.
         if let Ok(made) = apply(&TransformSpec::Template(text.as_bytes()), &data.to_string()) {
             let made: Value = serde_json::from_str(&made).expect("it is JSON");
             let wanted = format!("«{value}» {}", data["o"]);

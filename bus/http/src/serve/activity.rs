@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use super::Limits;
 use super::socket::ClientState;
 
-/// A time that has not come.
+/// Stands for no time.
 const NEVER: u64 = u64::MAX;
 
-/// What becomes of a connection.
+/// What to do with a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// It goes on.
+    /// Keep it open.
     Keep,
     /// It is idle: close it cleanly.
     Idle,
@@ -30,52 +30,52 @@ pub(super) enum Verdict {
     Overdue,
 }
 
-/// What a connection waits for, if it waits for its client. When every place is taken, connections are closed
-/// in this order to make place for new ones.
+/// What a connection waits for, if it waits for its client. When no place is left, connections are closed in
+/// this order to make place for new ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Waits {
-    /// For a first request, or for the client to close the connection: closing it loses nothing.
+    /// For a first request, or for the client to close the connection. Closing it loses nothing.
     First,
     /// For the next request.
     Next,
-    /// For the rest of a request, or for the answer to be taken.
+    /// For the rest of a request, or for the client to read the answer.
     Rest,
 }
 
-/// What a connection is doing; times are milliseconds since it was accepted.
+/// What a connection is doing. Times are milliseconds since it was accepted.
 pub(super) struct Activity {
     start: Instant,
-    /// True once the first byte came.
+    /// True once the first byte has arrived.
     begun: AtomicBool,
-    /// True once a request came over HTTP/2, where bytes also flow between requests.
+    /// True once a request came over HTTP/2, which also sends bytes between requests.
     http2: AtomicBool,
-    /// Since when the head of the next request has been coming in.
+    /// When the head of the next request began to arrive.
     head_since: AtomicU64,
-    /// Since when no request has been open.
+    /// When the last open request ended.
     idle_since: AtomicU64,
-    /// When the newest request came.
+    /// When the newest request arrived.
     opened_at: AtomicU64,
-    /// Handlers that wait for more of a body.
+    /// How many handlers wait for more of a body.
     bodies: AtomicU32,
     /// True once an answer has ended.
     served: AtomicBool,
-    /// True once a body was not read to its end: the connection can't be read past it.
+    /// True once a body was not read to its end. The connection can't be read beyond it.
     unread: AtomicBool,
-    /// Since when the server has only been waiting for the client's end.
+    /// When the server began to wait only for the client to close the connection.
     leaving_since: AtomicU64,
-    /// When bytes came last meanwhile.
+    /// When bytes last arrived during that wait.
     drained_at: AtomicU64,
-    /// Since when the client has been known to send no more.
+    /// When the client was first known to send no more.
     half_closed_since: AtomicU64,
-    /// Since when the socket has taken nothing of what is to be written.
+    /// When the socket stopped accepting bytes that wait to be written.
     write_since: AtomicU64,
-    /// Requests that came and whose answers have not ended.
+    /// How many requests have arrived whose answers have not ended.
     open: AtomicU32,
-    /// Answers that wait for their reader, not for us.
+    /// How many answers wait for their reader, not for the server.
     held: AtomicU32,
-    /// When the last piece of any answer was taken.
+    /// When the reader last took a piece of any answer.
     held_since: AtomicU64,
-    /// Time that a test lets pass without waiting for it.
+    /// Time that a test adds, so that it need not wait.
     #[cfg(test)]
     passed: AtomicU64,
 }
@@ -111,7 +111,7 @@ impl Activity {
         now
     }
 
-    /// A request came: its head is whole.
+    /// A request has arrived: its head is complete.
     pub(super) fn open(self: &Arc<Self>, http2: bool) -> Open {
         self.head_since.store(NEVER, Relaxed);
         self.begun.store(true, Relaxed);
@@ -126,7 +126,7 @@ impl Activity {
         }
     }
 
-    /// Decides what becomes of the connection now.
+    /// Decides what to do with the connection now.
     pub(super) fn verdict(&self, limits: &Limits) -> Verdict {
         let now = self.now();
         let late = |since: &AtomicU64, ms_max: u64| {
@@ -161,9 +161,9 @@ impl Activity {
         }
     }
 
-    /// Decides whether the client is still there, by what was seen of it while a request is open. A client
-    /// that sends no more may be waiting for its answer, or it may be gone. Only a write can show which, so
-    /// it gets some time.
+    /// Decides whether the client has left, from what was seen of it while a request is open. A client that
+    /// sends no more may be waiting for its answer, or it may have left. Only a write can show which, so the
+    /// client gets some time.
     pub(super) fn client_left(&self, client_state: ClientState, limits: &Limits) -> bool {
         match client_state {
             ClientState::Gone => true,
@@ -180,29 +180,31 @@ impl Activity {
         }
     }
 
-    /// True while a request is open and the socket shows whether its client is there. Not over HTTP/2, where
-    /// a client sends other frames.
+    /// True while a request is open and the socket can show whether its client is there. False for HTTP/2,
+    /// where a client also sends other frames.
     pub(super) fn is_busy(&self) -> bool {
         self.open.load(Relaxed) > 0 && !self.http2.load(Relaxed)
     }
 
-    /// True if bytes of the client were left unread, so that its end is to be waited for.
+    /// True if bytes of the client were left unread, so that the server must wait for the client to close the
+    /// connection.
     pub(super) fn left_unread(&self) -> bool {
         self.unread.load(Relaxed) && !self.http2.load(Relaxed)
     }
 
-    /// From now on the server only waits for the client's end.
+    /// From now on, the server only waits for the client to close the connection.
     pub(super) fn leave(&self) {
         self.leaving_since.store(self.now(), Relaxed);
         self.bytes_drained();
     }
 
-    /// Bytes came that nobody wants.
+    /// Unwanted bytes arrived and were discarded.
     pub(super) fn bytes_drained(&self) {
         self.drained_at.store(self.now(), Relaxed);
     }
 
-    /// For what the connection waits if that is its client, and for how many milliseconds it has.
+    /// What the connection waits for, if it waits for its client, and for how many milliseconds it has
+    /// waited.
     pub(super) fn waiting(&self) -> Option<(Waits, u64)> {
         let open = self.open.load(Relaxed);
         let leaving = self.leaving_since.load(Relaxed);
@@ -244,14 +246,14 @@ impl Activity {
     }
 }
 
-/// A request that came and whose answer has not ended; dropped with the answer.
+/// A request whose answer has not ended. Dropped with the answer.
 pub(super) struct Open {
     activity: Arc<Activity>,
     held: bool,
 }
 
 impl Open {
-    /// The answer has something for its reader, who took the piece before it just now.
+    /// The answer has data for its reader, who has just taken the piece before it.
     pub(super) fn hold(&mut self) {
         self.activity.held_since.store(self.activity.now(), Relaxed);
         if !self.held {
@@ -260,7 +262,7 @@ impl Open {
         }
     }
 
-    /// The answer has nothing to send now, so the client is not the one that is slow.
+    /// The answer has nothing to send now, so the reader is not the slow side.
     pub(super) fn release(&mut self) {
         if self.held {
             self.held = false;
@@ -279,8 +281,8 @@ impl Drop for Open {
     }
 }
 
-/// A request's body on its way to its handler: it notes while the handler waits for the client, and
-/// whether bytes were left unread.
+/// A request's body on its way to its handler. It records when the handler waits for the client, and whether
+/// bytes were left unread.
 pub(crate) struct Inward {
     body: Incoming,
     activity: Arc<Activity>,
@@ -408,7 +410,7 @@ mod tests {
         assert!(!left(ClientState::HalfClosed));
         activity.passed.fetch_add(1_000, Relaxed);
         assert!(left(ClientState::HalfClosed));
-        // It reads its answer: other limits hold.
+        // The client reads its answer, so other limits apply.
         request.hold();
         assert!(!left(ClientState::HalfClosed));
     }

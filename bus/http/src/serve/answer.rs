@@ -10,13 +10,14 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::activity::Open;
 use crate::body::Reservation;
 
-/// The largest piece that is handed over at once: what a stalled reader holds beyond it stays counted.
+/// The largest piece that hyper gets at a time. Of what a stalled reader holds, everything beyond one piece
+/// stays counted.
 const PIECE_BYTES_MAX: usize = 64 << 10;
 
-/// What an answer carries.
+/// The body of an answer.
 pub(crate) struct Payload {
     kind: Kind,
-    /// Bytes that the answer holds until its reader has it.
+    /// The share of the byte budget that the answer holds until its reader has it.
     _held: Option<Arc<Reservation>>,
 }
 
@@ -34,7 +35,7 @@ impl Payload {
         }
     }
 
-    /// The answer as the router carries it.
+    /// The answer as the body type of the router.
     pub(crate) fn into_body(self) -> axum::body::Body {
         match self.kind {
             Kind::Whole(bytes) => bytes.into(),
@@ -42,7 +43,7 @@ impl Payload {
         }
     }
 
-    /// An answer from the router, with the bytes that it holds.
+    /// An answer from the router, with its share of the byte budget.
     pub(crate) fn stream(body: axum::body::Body, held: Option<Arc<Reservation>>) -> Self {
         Self {
             kind: Kind::Stream(body),
@@ -51,10 +52,10 @@ impl Payload {
     }
 }
 
-/// The body that hyper sends: the payload in pieces, watched.
+/// The body that hyper sends: the payload in pieces, with its progress recorded.
 pub(super) struct Answer {
     payload: Payload,
-    /// What is left of a piece of the stream that was too large.
+    /// The rest of a piece of the stream that was too large.
     rest: Bytes,
     open: Open,
 }

@@ -1,8 +1,8 @@
-//! Limits connections: in all, for each address, and a few more for health and metrics, so that a server at its
-//! limit can still be monitored.
+//! Limits the number of connections, in total and for each address. A few more may use health and metrics, so
+//! that a server at its limit can still be monitored.
 //!
 //! At the limit, a new connection replaces the one that has kept the server waiting longest. So idle
-//! connections keep nobody out. Never here: time limits.
+//! connections don't keep others out. Never here: time limits.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,16 +21,16 @@ pub(crate) enum Access {
     HealthOnly,
 }
 
-/// Places that one address may have among those for observers.
+/// How many health-only connections one address may have.
 const HEALTH_ONLY_PER_ADDRESS_MAX: usize = 4;
-/// Connections that are checked to find one to close.
+/// How many connections are checked to find one to close.
 const LOOKED_AT_MAX: usize = 8;
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Clone)]
 pub(super) struct ConnectionLimiter {
-    // A plain mutex: it is held for a few look-ups when a connection comes and one when it goes, and for
-    // a pass over all connections when a newcomer finds no place.
+    // A plain mutex. It is held for a few look-ups when a connection comes, for one when it goes, and for a
+    // pass over all connections when a new one finds no place.
     connections: Arc<Mutex<Connections>>,
     limits: Arc<Limits>,
 }
@@ -51,7 +51,7 @@ struct Connection {
     line: Arc<Line>,
 }
 
-/// A place; given back when it is dropped, unless a newcomer has it by then.
+/// A connection's place. It is freed when this is dropped, unless a new connection has taken it already.
 pub(super) struct ConnectionPermit {
     connection_limiter: ConnectionLimiter,
     number: u64,
@@ -131,7 +131,7 @@ impl Connections {
         )
     }
 
-    /// Frees the place of the one that keeps the server waiting longest.
+    /// Frees the place of the connection that has kept the server waiting longest.
     fn evict(&mut self, may_go: impl Fn(&Connection) -> bool, limits: &Limits) -> bool {
         let mut waiting: Vec<(Waits, std::cmp::Reverse<u64>, u64)> = self
             .taken
@@ -157,7 +157,7 @@ impl Connections {
             let Some(place) = self.taken.get(&number) else {
                 continue;
             };
-            // A request may have come that its task has not got to yet.
+            // A request may have arrived that the connection's task has not read yet.
             if place.line.look() != ClientState::Sending {
                 place.line.evicted.notify_one();
                 self.free(number);
@@ -233,7 +233,7 @@ mod tests {
             ..Limits::default()
         }));
         let (line, _client) = line().await;
-        // A request runs, so that nobody gives way.
+        // A request is running, so no connection may be closed.
         let _request = line.activity.open(false);
         let admit = |text: &str| connection_limiter.admit(text.parse().unwrap(), &line);
         let first = admit("10.0.0.1");
@@ -278,7 +278,7 @@ mod tests {
                 .values()
                 .any(|place| Arc::ptr_eq(&place.line, line))
         };
-        // The silent one goes first, then the one that waits for its next request.
+        // The silent connection is closed first, then the one that waits for its next request.
         let (first, _first_client) = line().await;
         let _first_request = first.activity.open(false);
         let first_ticket = connection_limiter.admit(address, &first);
@@ -288,7 +288,8 @@ mod tests {
         let (second, second_client) = line().await;
         let second_ticket = connection_limiter.admit(address, &second);
         assert!(second_ticket.is_some() && !is_in(&idle) && is_in(&busy));
-        // One whose request has come and was not read yet does not go, nor does one that is served.
+        // A connection whose request has arrived but was not read yet is not closed. Neither is one that is
+        // being served.
         second_client.writable().await.unwrap();
         second_client.try_write(b"GET").unwrap();
         assert!(connection_limiter.admit(address, &line().await.0).is_none());

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use edgebus_model::limits::{BATCH_BYTES_MAX, COMPONENT_BYTES_MAX, EVENT_BYTES_MAX};
 
-/// Bounds of the HTTP edge.
+/// The bounds of the HTTP server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Names that requests may be for, beside IP addresses and `localhost`; in lower case.
+    /// Host names that requests may use, in addition to IP addresses and `localhost`. In lower case.
     pub allowed_hosts: Vec<String>,
     /// From accepting a connection to its first byte, in milliseconds.
     pub first_byte_ms_max: u64,
@@ -15,59 +15,61 @@ pub struct Limits {
     pub header_ms_max: u64,
     /// From the end of the headers to the end of the body, in milliseconds.
     pub body_ms_max: u64,
-    /// The rate that a body must keep up after its first five seconds.
+    /// The lowest average rate at which a body may arrive, after its first five seconds.
     pub body_bytes_per_second_min: u64,
-    /// A connection without a request is closed after this long, in milliseconds.
+    /// A connection without a request is closed after this time, in milliseconds.
     pub idle_ms_max: u64,
-    /// A client that takes nothing of its answer for this long is cut off, in milliseconds.
+    /// A client that reads nothing of its answer for this time is disconnected, in milliseconds.
     pub stalled_ms_max: u64,
     /// If a client sends no more and its answer has not begun, the connection is closed after this time, in
-    /// milliseconds: the client may be gone.
+    /// milliseconds. The client may have left.
     pub half_closed_ms_max: u64,
-    /// How long a connection that is refused more is read on, so that its client comes to see the
-    /// answer, in milliseconds.
+    /// How long the server reads on after it refused the rest of a request, so that the client gets to read
+    /// the answer, in milliseconds.
     pub leaving_ms_max: u64,
-    /// How long nothing may come meanwhile, in milliseconds.
+    /// How long a pause may be during that time, in milliseconds.
     pub leaving_quiet_ms_max: u64,
-    /// How many bytes are read on, at most.
+    /// How many bytes are read during that time, at most.
     pub leaving_bytes_max: usize,
-    /// How long a connection must have waited for its first request before it gives way to a newcomer,
+    /// How long a connection must have waited for its first request before a new connection may replace it,
     /// in milliseconds.
     pub first_yields_after_ms: u64,
-    /// How long a connection must have waited for anything else of its client before it does.
+    /// How long a connection must have waited for anything else from its client before a new connection may
+    /// replace it, in milliseconds.
     pub idle_yields_after_ms: u64,
-    /// What running requests get to end in when the server stops, in milliseconds.
+    /// How long running requests may take to end when the server stops, in milliseconds.
     pub drain_ms_max: u64,
     /// All headers of a request together with its first line, in bytes.
     pub header_bytes_max: usize,
     /// Header fields of a request.
     pub headers_max: usize,
-    /// A body that holds one event, and every other JSON body, in bytes.
+    /// A body with one event, and every other JSON body, in bytes.
     pub event_bytes_max: usize,
-    /// A body that holds a batch, in bytes.
+    /// A body with a batch, in bytes.
     pub batch_bytes_max: usize,
     /// A component, in bytes.
     pub component_bytes_max: usize,
     /// A manifest, in bytes.
     pub manifest_bytes_max: usize,
-    /// Connections at once.
+    /// Connections at the same time.
     pub connections_max: usize,
-    /// Connections at once from one IPv4 address or one IPv6 /64. All there are: the bus listens on
-    /// loopback only, so that one address may be every client, or a proxy with its own.
+    /// Connections at the same time from one IPv4 address or one IPv6 /64. The default is all of them: the
+    /// bus listens on loopback only, so one address may be every client, or a proxy that has its own limits.
     pub connections_per_address_max: usize,
-    /// Connections beyond either bound that get health and metrics only.
+    /// Connections beyond either bound. They can use only health and metrics.
     pub connections_reserved: usize,
-    /// Requests at once on one HTTP/2 connection.
+    /// Requests at the same time on one HTTP/2 connection.
     pub streams_per_connection_max: u32,
-    /// Bytes of request bodies that are held at once.
+    /// Bytes of request bodies that are held at the same time.
     pub request_bytes_in_flight_max: usize,
-    /// Bytes of pages that are held at once until their readers have taken them.
+    /// Bytes of pages that are held at the same time, until their readers have taken them.
     pub answer_bytes_in_flight_max: usize,
-    /// Readers of server-sent events at once.
+    /// Readers of server-sent events at the same time.
     pub event_streams_max: usize,
-    /// Functions that are tried at once, beside those that deliveries run.
+    /// Trials of functions at the same time, in addition to the attempts of deliveries.
     pub trials_max: usize,
-    /// Requests at once that explain an event, try a rule or bring a pattern; some of them wait for a turn.
+    /// Requests at the same time that explain an event, try a rule or bring a pattern. Some of them wait for
+    /// their turn.
     pub explanations_max: usize,
 }
 
@@ -108,7 +110,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often a connection is checked: each time limit is exact to a quarter of the shortest one.
+    /// How often a connection is checked. Each time limit is exact to a quarter of the shortest one.
     pub(super) fn tick(&self) -> Duration {
         let shortest = self
             .first_byte_ms_max

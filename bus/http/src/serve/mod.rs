@@ -1,8 +1,9 @@
-//! The server: accepts connections up to their limits, and drains them when it stops.
+//! The server. It accepts connections up to their limits, and drains them when it stops.
 //!
-//! hyper's own connection builder, because axum's `serve` sets no timer and hyper-util's builder waits for ever
-//! for the first byte. Each connection is one task; its HTTP/2 streams are tasks that it owns. All of them end
-//! before [`run`] returns: cleanly, or aborted at the drain's deadline. Never here: routes, events, a bus.
+//! It uses hyper's own connection builder, because axum's `serve` sets no timer and hyper-util's builder
+//! waits for ever for the first byte. Each connection is one task, and its HTTP/2 streams are tasks that it
+//! owns. All of them end before [`run`] returns, either cleanly or aborted at the deadline of the drain.
+//! Never here: routes, events, a bus.
 
 mod activity;
 mod answer;
@@ -47,18 +48,18 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 const COMPLAINT_EVERY: Duration = Duration::from_secs(60);
 /// hyper takes no smaller bound for a read buffer.
 const READ_BYTES_MIN: usize = 8 << 10;
-/// What may wait to be sent to one HTTP/2 stream.
+/// Bytes that may wait to be sent on one HTTP/2 stream.
 const SEND_BYTES_MAX: usize = 64 << 10;
-/// What HTTP/2 clients may send ahead, for one request and in all.
+/// Bytes that an HTTP/2 client may send ahead, for one request and in total.
 const WINDOW_BYTES: u32 = 256 << 10;
-/// How often an HTTP/2 client is asked whether it is still there, and how long it may take to say so.
+/// How often a ping asks an HTTP/2 client for a sign of life, and how long it may take to answer.
 const PING: Duration = Duration::from_secs(20);
 /// Requests that an HTTP/2 client may reset before they were read (rapid reset).
 const RESETS_MAX: usize = 20;
 
 /// Answers one request.
 pub(super) trait Handler: Clone + Send + Sync + 'static {
-    /// The answer; its body may still be coming.
+    /// The answer. Its body may still be incomplete.
     fn call(
         &self,
         request: Request<Inward>,
@@ -66,7 +67,7 @@ pub(super) trait Handler: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Payload>> + Send + 'static;
 }
 
-/// Serves until `shutdown`, then drains; resolves when no connection is left.
+/// Serves until `shutdown`, then drains. Returns when no connection is left.
 ///
 /// # Errors
 /// When the listener fails for good.
@@ -100,7 +101,7 @@ pub(super) async fn run(
                         connections.spawn(connection.run(watched, peer, handler.clone()));
                     }
                 }
-                // A client that was gone before it was accepted costs nothing.
+                // A client that left before it was accepted.
                 Err(error) if is_client_gone(&error) => {}
                 Err(error) => {
                     out_of_sockets.say(&error, Instant::now());
@@ -110,7 +111,7 @@ pub(super) async fn run(
             },
         }
     }
-    // From here on the system refuses new connections.
+    // From here on, the system refuses new connections.
     drop(listener);
     stop.send_replace(true);
     let drain = Duration::from_millis(limits.drain_ms_max);
@@ -145,7 +146,7 @@ fn is_client_gone(error: &io::Error) -> bool {
     )
 }
 
-/// Says that no connection can be accepted: at once, and then at most once in [`COMPLAINT_EVERY`].
+/// Logs that no connection can be accepted: at once, and then at most once in [`COMPLAINT_EVERY`].
 #[derive(Default)]
 struct Complaint {
     said_at: Option<Instant>,
@@ -153,7 +154,7 @@ struct Complaint {
 }
 
 impl Complaint {
-    /// Says it, or counts it; true if it was said.
+    /// Logs or counts an error. Returns true if it was logged.
     fn say(&mut self, error: &io::Error, now: Instant) -> bool {
         if self.said_at.is_some_and(|at| now < at + COMPLAINT_EVERY) {
             self.unsaid += 1;
@@ -198,7 +199,8 @@ impl Connection {
         streams: Streams,
     ) -> End {
         let line = Arc::clone(&self.line);
-        // Small answers must not wait for more to come; a socket that is gone already says so when read.
+        // Small answers must not wait for more data. A socket that is broken already reports it when it is
+        // read.
         line.send_at_once();
         let activity = &line.activity;
         let builder = builder(&self.limits, streams);
@@ -230,7 +232,7 @@ impl Connection {
                     tracing::debug!(%peer, "a connection gave way to a newcomer");
                     return End::CutOff;
                 }
-                // An error means that the server is gone, which is a stop too.
+                // An error means that the server is gone, which also means to stop.
                 _ = self.stopping.wait_for(|stop| *stop), if !stopped => {
                     stopped = true;
                     connection.as_mut().graceful_shutdown();
@@ -257,7 +259,7 @@ impl Connection {
     }
 
     /// Ends a connection whose client is still sending. The client has its answer, but reads it only after it
-    /// has sent everything. What it sends is discarded, within bounds.
+    /// has sent everything. The server reads on and discards what comes, within bounds.
     async fn take_leave(&mut self) {
         let line = Arc::clone(&self.line);
         line.activity.leave();
@@ -282,27 +284,27 @@ impl Connection {
     }
 }
 
-/// How serving a connection came to its end.
+/// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// All that was asked is answered.
+    /// Every request was answered.
     InOrder,
-    /// What came could not be read, or the connection broke.
+    /// The input could not be read, or the connection broke.
     Disorder,
-    /// The server hung up.
+    /// The server closed the connection.
     CutOff,
 }
 
 fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
     let mut builder = auto::Builder::new(streams);
-    // The head's time limit is the tick's, which tells a slow head from a quiet connection; hyper's
-    // own would end both after the same time and set a timer for each request.
+    // The tick enforces the time limit of the head, because it can tell a slow head from a quiet connection.
+    // hyper's own limit would end both after the same time and set a timer for each request.
     builder
         .http1()
         .header_read_timeout(None)
-        // A client that has sent its request and no more still wants the answer.
+        // A client that has sent its request and closed its sending side still waits for the answer.
         .half_close(true)
-        // A head must fit the read buffer, so this is the bound of the head too.
+        // A head must fit into the read buffer, so this also bounds the head.
         .max_buf_size(limits.header_bytes_max.max(READ_BYTES_MIN));
     builder
         .http2()
@@ -319,10 +321,10 @@ fn builder(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
     builder
 }
 
-/// The tasks of one connection's HTTP/2 streams: they end with it, by abort if need be.
+/// The tasks of one connection's HTTP/2 streams. They end with the connection and are aborted if necessary.
 #[derive(Clone, Default)]
 struct Streams {
-    // A plain mutex: it is held to spawn a task and to let go of those that ended.
+    // A plain mutex. It is held to spawn a task and to remove those that ended.
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 

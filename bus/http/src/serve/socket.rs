@@ -17,26 +17,26 @@ use tokio::sync::Notify;
 
 use super::activity::Activity;
 
-/// What is read at once of what nobody wants.
+/// How many unwanted bytes are read at a time.
 const DRAIN_BYTES: usize = 16 << 10;
 
-/// The server's handle on a connection.
+/// The server's handle to a connection.
 pub(super) struct Line {
-    /// Also the way to the whole socket.
+    /// The write half, through which the whole socket can be reached.
     socket: OwnedWriteHalf,
     pub(super) activity: Arc<Activity>,
-    /// Notified when the connection must close for a new one.
+    /// Notified when the connection must close to make place for a new one.
     pub(super) evicted: Notify,
 }
 
-/// The state of a client, as far as it is known without reading.
+/// What is known about a client without reading from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ClientState {
-    /// It sent nothing that was not read.
+    /// There are no unread bytes.
     Quiet,
-    /// Bytes are waiting.
+    /// There are unread bytes.
     Sending,
-    /// It will send no more; it may still read.
+    /// The client will send no more. It may still read.
     HalfClosed,
     /// The connection is broken.
     Gone,
@@ -62,12 +62,13 @@ impl Line {
         self.socket.as_ref()
     }
 
-    /// Sends what is written at once; a socket that is gone says so when it is read.
+    /// Makes the socket send at once what is written to it. Errors are ignored, because a broken socket
+    /// reports one when it is read.
     pub(super) fn send_at_once(&self) {
         let _ = self.stream().set_nodelay(true);
     }
 
-    /// Looks at what the client has sent, and leaves it there.
+    /// Looks at what the client has sent, without reading it.
     pub(super) fn look(&self) -> ClientState {
         let mut byte = [0];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -79,13 +80,13 @@ impl Line {
         }
     }
 
-    /// Says that no more comes from here.
+    /// Closes the sending side.
     pub(super) fn shut(&self) -> io::Result<()> {
         rustix::net::shutdown(self.stream(), Shutdown::Write).map_err(io::Error::from)
     }
 
-    /// Reads until the client ends or `bytes_max` have been thrown away. A socket that is closed while
-    /// bytes are on their way resets the connection, and the client never sees the answer.
+    /// Reads and discards until the client closes its side or `bytes_max` bytes have come. If a socket is
+    /// closed while bytes are on their way, the connection is reset, and the client never sees the answer.
     pub(super) async fn drain(&self, bytes_max: usize) {
         let stream = self.stream();
         let mut scrap = vec![0; DRAIN_BYTES];
@@ -104,14 +105,14 @@ impl Line {
     }
 }
 
-/// The socket as hyper has it: it notes when bytes come and when they can't go.
+/// The socket as hyper uses it. It records when bytes arrive and when writing is blocked.
 pub(super) struct Watched {
     reading: OwnedReadHalf,
     line: Arc<Line>,
 }
 
 impl Watched {
-    /// Does `write` once the socket takes bytes.
+    /// Calls `write` once the socket accepts bytes.
     fn poll_with(
         &self,
         context: &mut Context<'_>,
@@ -175,7 +176,7 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.line.shut() {
-            // The client was faster.
+            // The client closed it first.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
         }

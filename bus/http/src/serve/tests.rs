@@ -1,4 +1,5 @@
-//! The server under clients that are slow, silent, greedy or wrong; over real sockets, with small limits.
+//! Tests the server with clients that are slow, silent, greedy or wrong, over real sockets and with small
+//! limits.
 
 use super::*;
 
@@ -11,13 +12,13 @@ use tokio::task::JoinHandle;
 
 use crate::body::{self, ByteBudget};
 
-/// Answers a body with its length; `/hang` says that it was entered and waits for `release`.
+/// Answers a body with its length. A request for `/hang` notifies `entered` and then waits for `release`.
 #[derive(Clone)]
 struct Echo {
     limits: Limits,
     release: watch::Receiver<bool>,
     entered: Arc<Notify>,
-    /// Told when a handler that hangs is over, however it ends.
+    /// Notified when a handler that hangs is over, however it ends.
     left: Arc<Notify>,
 }
 
@@ -73,7 +74,7 @@ struct Server {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// Short times, so that no test waits long; the client's side waits on the server alone.
+/// Short times, so that no test waits long. The client's side waits only for the server.
 fn short() -> Limits {
     Limits {
         first_byte_ms_max: 250,
@@ -115,10 +116,10 @@ async fn start(limits: Limits) -> Server {
     }
 }
 
-/// Sends `bytes` and reads until the server hangs up.
+/// Sends `bytes` and reads until the server closes the connection.
 async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     let mut client = TcpStream::connect(address).await.unwrap();
-    // The server may hang up before it has read everything.
+    // The server may close the connection before it has read everything.
     let _ = client.write_all(bytes).await;
     let mut out = Vec::new();
     let _ = client.read_to_end(&mut out).await;
@@ -139,7 +140,8 @@ async fn check(limits: Limits, request: &[u8], expected: &[&str]) {
 
 #[tokio::test]
 async fn slow_and_silent_clients_are_cut_off() {
-    // Not a byte; half a head; half a preface of HTTP/2; a head without its body; silence after an answer.
+    // No bytes at all, half of a head, half of an HTTP/2 preface, a head without its body, and silence after
+    // an answer.
     check(short(), b"", &[]).await;
     check(short(), b"GET / HTTP/1.1\r\nHost: x\r\nX: ", &[]).await;
     check(short(), b"PRI * HTTP/2.0\r\n", &[]).await;
@@ -231,7 +233,7 @@ async fn garbage_is_a_bad_request_and_what_came_before_it_is_answered() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_off() {
-    // One place in all, so that a second client is served only once the first has lost it.
+    // There is one place in all, so a second client is served only after the first has lost it.
     let server = start(Limits {
         connections_max: 1,
         connections_reserved: 0,
@@ -299,7 +301,7 @@ async fn a_stop_lets_running_requests_end_and_refuses_new_ones() {
         .unwrap();
     server.entered.notified().await;
     server.stop.send(()).unwrap();
-    // The quiet connection ends at once, which also shows that the stop has begun.
+    // The quiet connection ends at once. This also shows that the stop has begun.
     assert_eq!(quiet.read(&mut [0; 8]).await.unwrap_or(0), 0);
     assert!(TcpStream::connect(server.address).await.is_err());
     server.release.send_replace(true);
@@ -360,7 +362,7 @@ async fn a_client_that_sends_everything_first_sees_the_refusal() {
 
 #[tokio::test]
 async fn what_is_read_on_after_a_refusal_is_bounded() {
-    // So many bytes, then no more.
+    // The client sends this many bytes, then no more.
     let server = start(Limits {
         leaving_bytes_max: 256 << 10,
         ..Limits::default()
@@ -376,7 +378,7 @@ async fn what_is_read_on_after_a_refusal_is_bounded() {
         while client.write_all(&piece).await.is_ok() {}
     });
     sent.await.expect("it reads on and on");
-    // A client that sends no more and stays.
+    // A client that sends no more and stays connected.
     let server = start(Limits {
         connections_max: 1,
         connections_reserved: 0,
@@ -410,7 +412,7 @@ async fn a_client_that_ends_its_side_gets_its_answer() {
             .await
             .unwrap();
         client.shutdown().await.unwrap();
-        // Its end is known before the answer begins.
+        // The client's end is known before the answer begins.
         server.entered.notified().await;
         server.release.send_replace(true);
         let mut answer = String::new();
@@ -424,8 +426,8 @@ async fn a_client_that_ends_its_side_gets_its_answer() {
 async fn a_client_that_is_gone_takes_its_request_along() {
     let server = start(short()).await;
     let hang = b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n";
-    // In order, which looks as if it still wanted its answer; and by reset, as a process that is killed
-    // with unread bytes.
+    // The client closes its side in order, which looks as if it still waited for its answer, or resets the
+    // connection, like a process that is killed while it has unread bytes.
     for reset in [false, true] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         client.write_all(hang).await.unwrap();

@@ -1,10 +1,11 @@
 //! `edgebus:function/metrics`: counts and times by name, shown at `/metrics`.
 //!
-//! Every function has it. What an attempt counts is added to the function's [`Totals`] when its settlement is on
-//! stable storage, under the outcome `success` or `failure`: so a settled attempt counts once, and one that is made
-//! again after a conflict does not. Each name is added up within the attempt, so that the number of calls needs no
-//! bound. What is over the bound on names, or has an invalid name, is dropped and counted as such; it is no reason
-//! to end an attempt. Never here: labels of the function's choice, anything that outlives the process.
+//! Every function has it. What an attempt counts is added to the function's [`Totals`] when its settlement is
+//! on stable storage, with the outcome `success` or `failure`. So each settled attempt counts once, and an
+//! attempt that runs again after a conflict does not count. Calls are summed by name within the attempt, so
+//! the number of calls needs no bound. A call with an invalid name, or with one name too many, is dropped,
+//! and the drops are counted. It does not end the attempt. Never here: labels that the function chooses,
+//! anything that outlives the process.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,12 +17,13 @@ use super::secrets;
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/metrics";
 
-/// Names of one function, for counts and times together.
+/// How many names one function may have, for counts and times together.
 pub const NAMES_MAX: usize = 64;
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// Upper ends of the buckets of times, in nanoseconds and as they are shown, in seconds: those of the bus's own.
+/// The upper ends of the buckets for times, in nanoseconds and as text in seconds. They are those of the
+/// bus's own histograms.
 const BUCKETS: [(u64, &str); 12] = [
     (100_000, "0.0001"),
     (300_000, "0.0003"),
@@ -44,12 +46,12 @@ const DROPPED: &str = "edgebus_function_metrics_dropped_total";
 /// The metrics of one attempt.
 pub struct Metrics<'a> {
     totals: &'a Totals,
-    /// No name may have one of their values in it.
+    /// The secrets of the function. No name may contain one of their values.
     secrets: Arc<BTreeMap<String, String>>,
     recorded: Recorded,
     /// Names that the totals don't have yet.
     new_names: usize,
-    /// True once a line has said that something was dropped.
+    /// True once a line of the output has said that a call was dropped.
     told: bool,
 }
 
@@ -57,7 +59,7 @@ pub struct Metrics<'a> {
 #[derive(Default, Debug)]
 pub struct Recorded {
     names: BTreeMap<String, Named>,
-    /// Calls that counted nothing.
+    /// How many calls were dropped.
     dropped: u64,
 }
 
@@ -84,7 +86,7 @@ impl<'a> Metrics<'a> {
         })
     }
 
-    /// Adds a time to those of `name`; answers as [`Metrics::count`].
+    /// Adds a time to those of `name`. Returns what [`Metrics::count`] returns.
     pub fn time(&mut self, name: &str, time: Duration) -> Option<String> {
         self.record(name, |named| {
             named.times.get_or_insert_default().add(time);
@@ -113,7 +115,7 @@ impl<'a> Metrics<'a> {
     /// # Errors
     /// Why the name can't be added.
     fn admit(&mut self, name: &str) -> Result<(), String> {
-        // Neither is the name shown: it would get around the redaction of the output.
+        // The name is not shown either, because it would bypass the redaction of the output.
         let hidden = secrets::values(&self.secrets);
         if hidden.iter().any(|(value, _)| name.contains(value)) {
             return Err(
@@ -142,7 +144,7 @@ impl<'a> Metrics<'a> {
     }
 }
 
-/// True for what Prometheus takes as the name of a label, within the bound.
+/// True if Prometheus accepts this as the name of a label and it is not too long.
 fn is_name(name: &str) -> bool {
     let good = |(index, byte): (usize, u8)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
@@ -172,7 +174,7 @@ impl Named {
 /// A histogram of times.
 #[derive(Clone, Default, Debug)]
 struct Times {
-    /// How many fell into each bucket and into none before it; the last one has no upper end.
+    /// How many times fell into each bucket and into none before it. The last bucket has no upper end.
     buckets: [u64; BUCKETS.len() + 1],
     sum_ns: u64,
 }
@@ -193,16 +195,18 @@ impl Times {
     }
 }
 
-/// What all settled attempts of one function counted while it had one component, since the process started.
+/// What all settled attempts of one function have counted since the process started, for its current
+/// component.
 #[derive(Default, Debug)]
 pub struct Totals {
-    /// A plain mutex: held for one look-up, for the names of one attempt, or for a copy; nothing is called under it.
+    /// A plain mutex. It is held for one look-up, for the names of one attempt, or for a copy. No other code
+    /// is called meanwhile.
     inside: Mutex<Sums>,
 }
 
 #[derive(Clone, Default, Debug)]
 struct Sums {
-    /// By name: of failed attempts, and of successful ones.
+    /// By name: the values of failed attempts, and those of successful ones.
     names: BTreeMap<String, [Named; 2]>,
     dropped: u64,
 }
@@ -215,7 +219,7 @@ impl Totals {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is this name, and how many names there are.
+    /// Whether the name exists, and how many names there are.
     fn look_up(&self, name: &str) -> (bool, usize) {
         let sums = self.inside();
         (sums.names.contains_key(name), sums.names.len())
@@ -230,7 +234,7 @@ impl Totals {
         let mut sums = self.inside();
         sums.dropped = sums.dropped.saturating_add(dropped);
         for (name, named) in names {
-            // Attempts beside this one may have taken the last names.
+            // Other attempts may have taken the last names meanwhile.
             if sums.names.len() >= NAMES_MAX && !sums.names.contains_key(&name) {
                 sums.dropped = sums.dropped.saturating_add(named.calls);
             } else {
@@ -240,7 +244,7 @@ impl Totals {
     }
 }
 
-/// Writes the totals of `functions` as Prometheus text; nothing if none has counted anything.
+/// Writes the totals of `functions` as Prometheus text. Writes nothing if none has counted anything.
 pub(super) fn render<'k>(
     functions: impl Iterator<Item = (&'k str, &'k Totals)>,
     text: &mut String,
@@ -409,7 +413,7 @@ mod tests {
         assert_eq!(totals.inside().names.len(), NAMES_MAX);
         assert_eq!(totals.inside().dropped, 2);
 
-        // Two attempts side by side, which know nothing of each other's names.
+        // Two attempts at the same time, which don't know each other's names.
         let totals = Totals::default();
         let (mut one, mut other) = (
             Metrics::new(&totals, Arc::default()),

@@ -1,9 +1,9 @@
-//! The capabilities of guests, one file each, all with the same parts.
+//! The capabilities of guests. Each has its own file, and all files have the same parts.
 //!
-//! A file names its interface of `wit/`, bounds what one attempt may do with it, does the host's work for each
-//! call, and says what an attempt leaves behind. What it needs of the bus comes in through [`Given`]: what the
-//! manifest grants, and narrow traits for what lies outside. So the work is done once for all runtimes, and for
-//! tests. A runtime only links the interface to it. Never here: wasmtime, a store, a socket.
+//! A file names its interface in `wit/`, bounds what one attempt may do with it, does the host's work for
+//! each call, and says what an attempt leaves behind. What it needs of the bus comes in through [`Given`]:
+//! what the manifest grants, and narrow traits for everything outside. So the work is written once for all
+//! runtimes and for tests. A runtime only links the interface to it. Never here: wasmtime, a store, a socket.
 
 pub mod config;
 pub mod log;
@@ -17,20 +17,20 @@ use std::sync::Arc;
 
 use edgebus_model::{FunctionConfig, Outcome};
 
-/// Every capability, for what has to be done for each: a `match` on it is incomplete until a new one is in it.
+/// Every capability. A `match` on this type does not compile until it handles a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capability {
     /// The function's own durable keys and values.
     State,
     /// Values of the manifest.
     Config,
-    /// Secrets that the manifest allows.
+    /// Secrets that the manifest grants.
     Secrets,
     /// Lines that are kept with the attempt.
     Log,
     /// Counts and times that the bus shows.
     Metrics,
-    /// Whether the delivery is a replay's.
+    /// The replay that the delivery belongs to, if any.
     Replay,
 }
 
@@ -61,19 +61,19 @@ impl Capability {
 
 /// What the bus gives to the capabilities of one attempt.
 pub struct Given<'a> {
-    /// What the manifest says of the function: its limits, and what it may have.
+    /// What the manifest says about the function: its limits, and what it is granted.
     pub function: &'a FunctionConfig,
-    /// The values of the secrets that the manifest allows, by name.
+    /// The values of the secrets that the manifest grants, by name.
     pub secrets: Arc<BTreeMap<String, String>>,
-    /// The state as it is without this attempt.
+    /// The state without this attempt.
     pub state: &'a mut dyn state::Source,
     /// What capabilities keep of the function between its attempts.
     pub kept: &'a Arc<Kept>,
-    /// The replay that the delivery belongs to.
+    /// The replay that the delivery belongs to. `None` for a live delivery.
     pub replay: Option<replay::Info>,
 }
 
-/// The capabilities of one attempt, with all that it did so far.
+/// The capabilities of one attempt, and what it did with them so far.
 pub struct Capabilities<'a> {
     /// See [`state`].
     pub state: state::State<'a>,
@@ -89,7 +89,7 @@ pub struct Capabilities<'a> {
 }
 
 impl<'a> Capabilities<'a> {
-    /// Those of an attempt that begins.
+    /// The capabilities of an attempt that begins.
     #[must_use]
     pub fn new(given: Given<'a>) -> Self {
         Self {
@@ -115,17 +115,17 @@ impl<'a> Capabilities<'a> {
     }
 }
 
-/// What an attempt leaves behind. Nothing of it has taken effect yet.
+/// What an attempt leaves behind. None of it has taken effect yet.
 #[derive(Default, Debug)]
 pub struct Effects {
     /// State that it wrote. The settlement commits it if the attempt succeeded.
     pub state: state::Writes,
-    /// What waits for the settlement, whatever that says.
+    /// What takes effect after the settlement, whatever the outcome is.
     pub later: Later,
 }
 
-/// What takes effect when the settlement of its attempt is on stable storage, so that each settled attempt has it
-/// once. Dropped with an attempt that is made again after a conflict.
+/// What takes effect when the attempt's settlement is on stable storage. So it happens once for each settled
+/// attempt. It is dropped if the attempt runs again after a conflict.
 #[derive(Default, Debug)]
 pub struct Later {
     kept: Arc<Kept>,
@@ -133,21 +133,21 @@ pub struct Later {
 }
 
 impl Later {
-    /// The settlement with this outcome is on stable storage.
+    /// Takes effect now, because the settlement with this outcome is on stable storage.
     pub fn take_effect(self, outcome: &Outcome) {
         let Self { kept, metrics } = self;
         kept.metrics.add(metrics, outcome.is_success());
     }
 }
 
-/// What capabilities keep of one function between its attempts. It is in memory, and lost when the process
-/// ends or the function gets another component.
+/// What capabilities keep of one function between its attempts. It is in memory only. It is lost when the
+/// process ends and when the function gets another component.
 #[derive(Default, Debug)]
 pub struct Kept {
     metrics: metrics::Totals,
 }
 
-/// What capabilities show of `functions` among the bus's metrics, as Prometheus text.
+/// The metrics that capabilities show for `functions`, as Prometheus text.
 #[must_use]
 pub fn render<'k>(functions: impl Iterator<Item = (&'k str, &'k Kept)>) -> String {
     let mut text = String::new();

@@ -1,11 +1,11 @@
 //! `edgebus:function/replay`: whether the event is delivered again, and by which replay.
 //!
-//! Granted: every function may ask. An attempt leaves nothing behind. Never here: what a replay is.
+//! Every function may read it. An attempt leaves nothing behind. Never here: what a replay is.
 
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/replay";
 
-/// What a guest may know of the replay that its delivery belongs to.
+/// What a guest may know about the replay that its delivery belongs to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Info {
     /// Its name.
@@ -22,7 +22,7 @@ impl Replay {
         Self(own)
     }
 
-    /// The replay; `None` for a live delivery.
+    /// The replay. `None` for a live delivery.
     #[must_use]
     pub fn current(&self) -> Option<Info> {
         self.0.clone()

@@ -1,7 +1,7 @@
 //! `edgebus:function/secrets`: secrets that the manifest lists for the function.
 //!
-//! Granted: the names that the manifest lists. A name that is not granted has no value; asking for it is no
-//! error. An attempt sees the values that there were when it began, and leaves nothing behind. Never here:
+//! Granted: the names that the manifest lists. A name that is not granted has no value; reading it is no
+//! error. An attempt sees the values that were set when it began, and leaves nothing behind. Never here:
 //! where a value comes from, where it is kept, and redaction.
 
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/secrets";
 
-/// Values of fewer bytes are not redacted: they occur in too many ordinary words.
+/// Shorter values are not redacted, because they occur in too many ordinary words.
 pub const VALUE_BYTES_MIN: usize = 4;
-/// A line of a value of several lines, as keys are, counts alone from this length on.
+/// In a value of several lines, such as a key, each line of at least this length is redacted on its own too.
 const LINE_BYTES_MIN: usize = 16;
 
 /// The secrets that one attempt may read.
@@ -25,15 +25,15 @@ impl Secrets {
         Self { values }
     }
 
-    /// The secret `name`; `None` if the manifest doesn't allow it, or it is not set.
+    /// The secret `name`. `None` if the manifest doesn't grant it, or if it is not set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {
         self.values.get(name).cloned()
     }
 }
 
-/// What must not be shown of `secrets`, each with the name of its secret: whole values, and the long lines of those of
-/// several lines. The longest first, which may hold others.
+/// What must not be shown of `secrets`, each with the name of its secret: whole values, and the long lines of
+/// values with several lines. The longest come first, because they may contain others.
 #[must_use]
 pub fn values(secrets: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
     let mut values = Vec::new();

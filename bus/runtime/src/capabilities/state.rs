@@ -1,9 +1,9 @@
 //! `edgebus:function/state`: the function's own durable keys and values.
 //!
-//! Every function has it. Reads see the state as it is without the attempt ([`Source`]) and, on top, what the
-//! attempt wrote. It leaves its writes behind, and the settlement commits them if the attempt succeeded; those of
-//! an attempt that failed are thrown away. Never here: which reads go together, which the source decides; the
-//! store.
+//! Every function has it. A read sees what the attempt wrote, and below it the state without the attempt
+//! ([`Source`]). The writes are returned when the attempt ends. The settlement commits them if the attempt
+//! succeeded, and drops them if it failed. Never here: which reads are consistent with each other, which the
+//! source decides; the store.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,20 @@ use edgebus_model::limits::{PAGE_ROWS_MAX, STATE_KEY_BYTES_MAX};
 /// Its interface in `wit/`.
 pub const INTERFACE: &str = "edgebus:function/state";
 
-/// What an attempt wrote, by key; `None` deletes.
+/// What an attempt wrote, by key. `None` deletes the key.
 pub type Writes = BTreeMap<Vec<u8>, Option<Bytes>>;
 
-/// The state of one function as it is without the attempt.
+/// The state of one function without the attempt.
 pub trait Source: Send {
     /// The value under `key`.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] if something that the attempt read before has changed; the other kinds if it
-    /// read too much, or if the store can't answer.
+    /// [`ServiceError::Conflict`] if something that the attempt read before has changed. Another error if the
+    /// attempt read too much, or if the store can't answer.
     fn get<'a>(&'a mut self, key: &'a [u8]) -> Call<'a, Result<Option<Bytes>, ServiceError>>;
 
-    /// At most `limit` keys with `prefix`, in byte order, after `after`, changed by what `writes` says of them.
+    /// At most `limit` keys with `prefix`, in byte order, after `after`. Keys that `writes` sets or deletes
+    /// are included or left out accordingly.
     ///
     /// # Errors
     /// As [`Source::get`].
@@ -63,10 +64,10 @@ impl<'a> State<'a> {
         self.writes
     }
 
-    /// The value under `key`: what this attempt wrote, else what there is without it.
+    /// The value under `key`: what this attempt wrote, else the value without the attempt.
     ///
     /// # Errors
-    /// [`ServiceError::Limit`] for a key that is too long; as [`Source::get`].
+    /// [`ServiceError::Limit`] for a key that is too long, and the errors of [`Source::get`].
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ServiceError> {
         check_key(key)?;
         match self.writes.get(key) {
@@ -75,10 +76,10 @@ impl<'a> State<'a> {
         }
     }
 
-    /// Writes `key`; `None` deletes.
+    /// Writes `key`. `None` deletes it.
     ///
     /// # Errors
-    /// [`ServiceError::Limit`] for a key that is too long, and when the attempt wrote too much.
+    /// [`ServiceError::Limit`] for a key that is too long, and if the attempt wrote too much.
     pub fn set(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), ServiceError> {
         check_key(key)?;
         let limits = self.limits;
@@ -103,10 +104,10 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Writes `new` if the value is `expected`; tells whether it was.
+    /// Writes `new` if the value is `expected`. Returns whether it was.
     ///
     /// # Errors
-    /// As [`State::get`] and [`State::set`].
+    /// The errors of [`State::get`] and [`State::set`].
     pub async fn compare_and_set(
         &mut self,
         key: &[u8],
@@ -120,11 +121,11 @@ impl<'a> State<'a> {
         Ok(true)
     }
 
-    /// Adds `delta` to the decimal integer under `key`, where no value counts as 0, and returns the sum.
+    /// Adds `delta` to the decimal integer under `key` and returns the sum. A missing value counts as 0.
     ///
     /// # Errors
-    /// [`ServiceError::Limit`] if the value is no integer or the sum goes beyond 64 bits; as [`State::get`] and
-    /// [`State::set`].
+    /// [`ServiceError::Limit`] if the value is no integer or the sum exceeds 64 bits, and the errors of
+    /// [`State::get`] and [`State::set`].
     pub async fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, ServiceError> {
         let before = match self.get(key).await? {
             None => 0,

@@ -1,4 +1,4 @@
-//! What the process that compiles answers, on its standard output.
+//! The answer that the compiler process writes to its standard output.
 //!
 //! ```text
 //! 1 byte     the kind: C code, R refused, M out of memory
@@ -7,7 +7,7 @@
 //! 32 bytes   BLAKE3 of all before
 //! ```
 //!
-//! A partial answer is no answer: the process may have been killed while it wrote.
+//! A partial answer is no answer, because the process may have been killed while it wrote.
 
 use std::io::{self, Write};
 
@@ -15,28 +15,28 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 const HEAD_BYTES: usize = 9;
 
-/// What came of compiling.
+/// The result of compiling.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Answer {
     /// Machine code.
     Code(Vec<u8>),
-    /// The component is not one that can be compiled, for this reason.
+    /// The component can't be compiled, for this reason.
     Refused(String),
-    /// The process may not have as much memory as it needs.
+    /// The process needs more memory than it may use.
     Memory,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The code is longer than it may be.
+    /// The code is longer than allowed.
     TooLong(u64),
-    /// It broke off, or is no answer at all.
+    /// The answer is incomplete or malformed.
     Broken,
 }
 
 impl Answer {
-    /// Says it.
+    /// Writes the answer.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let (kind, body) = match self {
             Self::Code(code) => (b'C', code.as_slice()),
@@ -53,7 +53,7 @@ impl Answer {
         out.flush()
     }
 
-    /// Hears it, if it is no longer than `bytes_max`.
+    /// Reads the answer, if it is no longer than `bytes_max`.
     pub(super) async fn read(
         mut from: impl AsyncRead + Unpin,
         bytes_max: u64,

@@ -1,6 +1,6 @@
-//! The bus's side of the compiler process: starts it, talks to it, and interprets its end.
+//! The bus's side of the compiler process: starts it, exchanges data with it, and interprets how it ended.
 //!
-//! The child is this same program (`inside.rs` is what it does). It is killed when its time is over, or when
+//! The child is this same program (`inside.rs` is its side). It is killed when its time is over, or when
 //! nobody waits for it any more.
 
 use std::ffi::OsString;
@@ -21,17 +21,17 @@ use crate::trusted::Code;
 use edgebus_model as model;
 use edgebus_runtime::error::{Error, Kind};
 
-/// Compiled code of one component, in bytes: the bus keeps it in memory.
+/// The largest compiled code of one component, in bytes, because the bus keeps it in memory.
 const CODE_BYTES_MAX: u64 = 256 << 20;
-/// What the child writes on standard error is read up to here; the rest is dropped.
+/// How much of the child's standard error is kept. The rest is read and dropped.
 const ERRORS_BYTES_MAX: u64 = 4 << 10;
 
-/// What bounds one compilation.
+/// The limits of one compilation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Bounds {
     /// Memory of the child, in bytes.
     pub(super) memory_bytes_max: u64,
-    /// Time on the wall.
+    /// Wall-clock time.
     pub(super) time_max: Duration,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn compile(
             Err(Error::new(Kind::Host, message))
         }
         Err(_) => {
-            // It is killed when it is dropped, too; waiting for it leaves no process behind.
+            // It is also killed when it is dropped. Waiting for it here leaves no zombie process.
             drop(child.kill().await);
             Err(too_long(bounds))
         }
@@ -107,7 +107,8 @@ async fn talk(child: &mut Child, component: &Bytes) -> std::io::Result<Ended> {
     let mut input = child.stdin.take().ok_or_else(gone)?;
     let output = child.stdout.take().ok_or_else(gone)?;
     let errors = child.stderr.take().ok_or_else(gone)?;
-    // A child that ends early doesn't read it all: its answer says why. The input stays open until then.
+    // A child that ends early doesn't read all of its input. Its answer says why. The input stays open until
+    // then.
     let (_, answer, errors) = tokio::join!(
         input.write_all(component),
         Answer::read(output, CODE_BYTES_MAX),
@@ -159,7 +160,7 @@ fn judge(ended: Ended, bounds: Bounds) -> Result<Code, Error> {
     let signal = status.signal().and_then(Signal::from_named_raw);
     match signal {
         Some(Signal::XCPU) => Err(too_long(bounds)),
-        // Rust's words for an allocation that failed.
+        // Rust's message for an allocation that failed.
         Some(Signal::ABORT) if errors.contains("memory allocation of ") => Err(too_much(bounds)),
         Some(Signal::KILL) => Err(Error::new(
             Kind::Host,
@@ -181,7 +182,7 @@ fn judge(ended: Ended, bounds: Bounds) -> Result<Code, Error> {
     }
 }
 
-/// The component is not one that can be compiled.
+/// The error for a component that can't be compiled.
 pub(super) fn refused(reason: &str) -> Error {
     let message = format!("the component doesn't compile: {reason}");
     Error::new(Kind::Invalid, message).coded(model::Code::ComponentNotCompiled)

@@ -1,4 +1,4 @@
-//! The process that compiles one component and ends: what a child of the bus does.
+//! The process that compiles one component and ends. It is a child of the bus.
 //!
 //! Its input may make the compiler run for ever, use all memory or crash. So the process limits itself before
 //! it reads anything. It has a low priority, and when memory runs out, the system kills it before the bus. It
@@ -18,26 +18,27 @@ use super::answer::Answer;
 use super::{COMMAND, STACK_BYTES, lower_priority};
 use crate::engine::{self, Layout};
 
-/// Addresses beyond the memory that may be used: the program itself, stacks, what the allocator reserves.
+/// Addresses in addition to the memory that may be used: for the program itself, stacks, and what the
+/// allocator reserves.
 const ADDRESSES_BESIDE: u64 = 512 << 20;
-/// A reason that is longer is cut.
+/// A longer reason is cut.
 const REASON_BYTES_MAX: usize = 4 << 10;
 
-/// What is asked of the process.
+/// The task of the process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
-    /// What the code is for.
+    /// The layout for which the code is compiled.
     pub(super) layout: Layout,
-    /// The component's length; its bytes come on standard input.
+    /// The length of the component. Its bytes come on standard input.
     pub(super) component_bytes: usize,
-    /// Memory that it may use, in bytes.
+    /// The memory that it may use, in bytes.
     pub(super) memory_bytes_max: u64,
-    /// Processor time that it may use.
+    /// The processor time that it may use.
     pub(super) time_max: Duration,
 }
 
 impl Job {
-    /// The words of a command line that ask for it.
+    /// The command-line arguments that describe it.
     pub(super) fn words(&self) -> [String; 5] {
         [
             COMMAND.to_owned(),
@@ -48,7 +49,7 @@ impl Job {
         ]
     }
 
-    /// The job that the words behind the command ask for.
+    /// The job that the arguments after the command describe.
     fn of_words(words: &[OsString]) -> Option<Self> {
         let [layout, component_bytes, memory_bytes_max, seconds] = words else {
             return None;
@@ -62,8 +63,8 @@ impl Job {
     }
 }
 
-/// Compiles one component if `words`, those behind the program's name, are from a bus that asks this process
-/// to; `None` if they are something else.
+/// Compiles one component if `words`, the arguments after the program's name, come from a bus that wants this
+/// process to compile. Returns `None` for other arguments.
 pub fn compile_if_told(mut words: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     if words.next()? != COMMAND {
         return None;
@@ -84,7 +85,7 @@ pub fn compile_if_told(mut words: impl Iterator<Item = OsString>) -> Option<Exit
 /// Reads a component from standard input and writes its code to standard output.
 ///
 /// # Errors
-/// The one who asked is gone, or the system gives no thread.
+/// If the bus has gone, or the system gives no thread.
 fn compile_from_input(job: Job) -> io::Result<()> {
     confine(&job);
     let mut component = Vec::with_capacity(job.component_bytes);
@@ -125,14 +126,14 @@ fn compile(layout: Layout, component: &[u8]) -> Answer {
     }
 }
 
-/// Most allocations that fail end the process; a mapping that fails is an error with the system's words.
+/// Most failed allocations end the process. A failed mapping is an error with the system's message.
 fn is_out_of_memory(reason: &str) -> bool {
     reason.contains("os error 12") || reason.contains("out of memory")
 }
 
-/// Waits for the end of standard input, which the bus holds open as long as it wants the answer.
+/// Waits for the end of standard input. The bus keeps it open as long as it wants the answer.
 fn end_with_parent() {
-    // Nothing more comes: what is read is the end.
+    // Nothing more comes, so this returns at the end of the input.
     drop(io::stdin().lock().read(&mut [0]));
     std::process::exit(1);
 }
@@ -148,7 +149,7 @@ fn confine(job: &Job) {
         job.memory_bytes_max.saturating_add(ADDRESSES_BESIDE),
     );
     lower_priority();
-    // The system takes this process before the bus when memory runs out.
+    // When memory runs out, the system kills this process before the bus.
     drop(fs::write("/proc/self/oom_score_adj", "1000"));
 }
 

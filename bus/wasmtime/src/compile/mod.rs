@@ -1,12 +1,13 @@
 //! Compiles each component in its own process, and keeps the compiled code.
 //!
 //! The component decides how long the compiler takes and how much memory it needs, and a compiler has no
-//! limits of its own. So each compilation has a process (`child.rs` is the bus's side, `inside.rs` the other)
-//! that the system limits. It can be killed at any moment, and all its memory is freed. A few run at once,
-//! and a bounded number waits.
+//! limits of its own. So each compilation has its own process (`child.rs` is the bus's side, `inside.rs` the
+//! process itself), and the system limits it. The process can be killed at any moment, and all its memory is
+//! freed. A few run at the same time, and a bounded number waits.
 //!
-//! A component that is asked for several times is compiled once, and is one function as long as anybody has
-//! it. Code that was compiled before comes from `cache.rs`. Never here: code that another program compiled.
+//! If several callers want the same component, it is compiled once, and they share one function as long as
+//! one of them holds it. Code that was compiled before comes from `cache.rs`. Never here: code that another
+//! program compiled.
 
 mod answer;
 mod child;
@@ -34,37 +35,37 @@ use edgebus_runtime::error::{Error, Kind};
 
 pub use inside::compile_if_told;
 
-/// The hidden command of the program that compiles.
+/// The hidden command that compiles.
 const COMMAND: &str = "compile-component";
-/// Components that wait for the compiler.
+/// How many components may wait for the compiler.
 const WAITING_MAX: usize = 64;
-/// Added to the nice value of what compiles.
+/// The nice value is raised by this much for compiling.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
-/// Cranelift recurses over what a guest's author wrote.
+/// Cranelift recurses over input from a guest's author, so its stack is large.
 const STACK_BYTES: usize = 16 << 20;
 /// Memory of one compilation, in bytes, if the machine has enough.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// With less memory than this, one compilation runs at a time.
 const MEMORY_BYTES_FOR_TWO: u64 = 4 << 30;
 
-/// Where components are compiled.
+/// The place in which components are compiled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CompileIn {
-    /// In a child process with limits, which runs this program with words for [`compile_if_told`].
+    /// A child process with limits. It runs this program with arguments for [`compile_if_told`].
     Child(PathBuf),
-    /// In this process, without any limit: for tests and benches of components that they know.
+    /// This process, without any limit. Only for tests and benchmarks of known components.
     Here,
 }
 
 /// How components are compiled.
 #[derive(Clone, Debug)]
 pub struct Compiling {
-    /// Where.
+    /// The place.
     pub place: CompileIn,
     /// How long compiling one component may take.
     pub time_max: Duration,
-    /// Memory of one compilation, in bytes; `None` goes by the memory of the machine.
+    /// Memory of one compilation, in bytes. With `None` it depends on the memory of the machine.
     pub memory_bytes_max: Option<u64>,
 }
 
@@ -78,7 +79,7 @@ impl Default for Compiling {
     }
 }
 
-/// What compiles, with what it made.
+/// The compiler, and the functions that it has made.
 pub(super) struct Compiler {
     inside: Arc<Inside>,
     /// Compilations at the same time.
@@ -87,16 +88,16 @@ pub(super) struct Compiler {
     queue: Semaphore,
     /// Code that is loaded at the same time.
     loads: Arc<Semaphore>,
-    /// What is asked for now, and what somebody has. Locked for moments only.
+    /// The components that are being compiled, and the functions that are in use. Locked only for moments.
     known: Mutex<HashMap<Digest, Weak<InProgress>>>,
     compiling: Compiling,
     bounds: child::Bounds,
 }
 
-/// One component. The first one who asks compiles it; the others wait.
+/// One component. The first caller compiles it, and the others wait.
 #[derive(Default)]
 pub(super) struct InProgress {
-    /// Held while it is made. It has the last answer for those that waited meanwhile.
+    /// Held while the function is made. It has the last result for those that waited meanwhile.
     gate: tokio::sync::Mutex<Option<Result<Weak<Compiled>, Error>>>,
 }
 
@@ -108,7 +109,7 @@ struct Inside {
 }
 
 impl Compiler {
-    /// A compiler with nothing to do; it starts threads and processes when they are needed.
+    /// A compiler without work. It starts threads and processes when they are needed.
     pub(super) fn new(
         shared: Arc<EngineShared>,
         settings: &Settings,
@@ -145,9 +146,11 @@ impl Compiler {
         })
     }
 
-    /// The function that `component` is: the one that there is, or one whose code was kept, or compiled now.
+    /// The function for `component`: one that exists already, one whose code was kept, or one that is
+    /// compiled now.
     ///
-    /// Dropping the future ends its compilation; whoever waits for the same one starts again.
+    /// Dropping the future ends its compilation. If others wait for the same component, one of them starts
+    /// again.
     pub(super) async fn function(
         &self,
         digest: Digest,
@@ -243,16 +246,17 @@ impl Compiler {
 }
 
 impl Inside {
-    /// The function of the code that was kept, if there is some.
+    /// The function from the code that was kept, if there is some.
     fn kept(&self, digest: Digest, known: Arc<InProgress>) -> Option<Compiled> {
         let code = self.cache.as_ref()?.read(digest)?;
         // An error of the kept code is ignored: the component is compiled again, which reports errors.
         self.finish(&code, known).ok()
     }
 
-    /// Makes a function of `code`.
+    /// Makes a function from `code`.
     fn finish(&self, code: &Code, known: Arc<InProgress>) -> Result<Compiled, Error> {
-        // The code is our own compiler's: what is wrong is what the component asks of the pool.
+        // The code comes from our own compiler. So the error is that the component needs more than the pool
+        // has.
         let component = code.load(&self.shared.engine).map_err(|error| {
             let message = format!("the component asks for more than it can get: {error:#}");
             Error::new(Kind::Invalid, message)
@@ -295,8 +299,8 @@ fn ended() -> Error {
     Error::new(Kind::Host, "the compiler has ended")
 }
 
-/// Does `work` on a thread of its own, which has a stack for a compiler and goes when it is done. `permit`
-/// bounds how many there are; it is held to the end, whether somebody still waits or not.
+/// Runs `work` on its own thread, which has a stack for a compiler and ends afterwards. `permit` bounds the
+/// number of threads. It is held to the end, even if nobody waits any more.
 async fn on_thread<T: Send + 'static>(
     permit: OwnedSemaphorePermit,
     work: impl FnOnce() -> T + Send + 'static,
@@ -306,7 +310,7 @@ async fn on_thread<T: Send + 'static>(
         .name("compile".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            // The one who asked may have gone.
+            // The caller may have stopped waiting.
             drop(done.send(work()));
             drop(permit);
         })
@@ -315,10 +319,10 @@ async fn on_thread<T: Send + 'static>(
     answer.await.map_err(panicked)
 }
 
-/// Linux keeps a nice value for each thread, against POSIX: so this is about the caller only.
+/// On Linux, unlike in POSIX, a nice value belongs to a thread. So this affects only the calling thread.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
-    // Compiling at the usual priority is not worth an error.
+    // Compiling with normal priority is not worth an error.
     let _ = rustix::process::getpriority_process(None)
         .and_then(|nice| rustix::process::setpriority_process(None, nice.saturating_add(NICENESS)));
 }

@@ -1,4 +1,4 @@
-//! `edgebus:function/config`: what the manifest's `config` gives.
+//! `edgebus:function/config`: the values of the manifest's `config`.
 
 use ::wasmtime::Result;
 

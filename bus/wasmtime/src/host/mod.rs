@@ -1,7 +1,8 @@
-//! What a guest's imports find: a file for each capability, and the data that an attempt's store holds.
+//! The host's side of a guest's imports: a file for each capability, and the data in an attempt's store.
 //!
-//! A file translates between the interface's types and the capability's own code, which it has called with
-//! [`Guest::ask`]. Never here: what a capability does or bounds (`edgebus_runtime::capabilities`).
+//! A file converts between the types of the interface and those of the capability, and calls the capability
+//! through [`Guest::ask`]. Never here: what a capability does, and its bounds
+//! (`edgebus_runtime::capabilities`).
 
 mod config;
 mod log;
@@ -22,13 +23,13 @@ use edgebus_runtime::capabilities::{Capabilities, Capability};
 use edgebus_runtime::{Call, ServiceError};
 use wasi::Wasi;
 
-/// The data of an attempt's store.
+/// The data in an attempt's store.
 pub(super) struct Guest {
     /// Shared with the attempt's driver.
     host_calls: Arc<HostCalls>,
-    /// What bounds the store's memory.
+    /// Limits the store's memory.
     pub(super) limiter: Limiter,
-    /// Made when the guest first uses WASI; many never do.
+    /// Made when the guest first uses WASI. Many guests never do.
     wasi: Option<Box<Wasi>>,
 }
 
@@ -41,7 +42,7 @@ impl Guest {
         }
     }
 
-    /// Has `call` made with the attempt's capabilities, outside of the guest's processor time. A refusal ends the
+    /// Makes `call` with the attempt's capabilities, outside of the guest's processor time. An error ends the
     /// attempt.
     async fn ask<T: Send + 'static>(
         &mut self,
@@ -52,7 +53,7 @@ impl Guest {
         self.host_calls.ask(call).await
     }
 
-    /// The same for a call that does not wait.
+    /// As `ask`, for a call that does not wait.
     async fn ask_now<T: Send + 'static>(
         &mut self,
         call: impl FnOnce(&mut Capabilities<'_>) -> Result<T, ServiceError> + Send + 'static,
@@ -62,7 +63,7 @@ impl Guest {
     }
 }
 
-/// Puts everything that a guest may import into `linker`.
+/// Adds everything that a guest may import to `linker`.
 pub(super) fn link(linker: &mut Linker<Guest>) -> Result<(), ::wasmtime::Error> {
     use bindings::edgebus::function as world;
     for capability in Capability::ALL {
@@ -78,7 +79,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<(), ::wasmtime::Error> 
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-/// A capability's functions get the store's data as it is.
+/// The functions of a capability get the store's data itself.
 type Own = HasSelf<Guest>;
 
 fn own(guest: &mut Guest) -> &mut Guest {

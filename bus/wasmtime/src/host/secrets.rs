@@ -1,4 +1,4 @@
-//! `edgebus:function/secrets`: secrets that the manifest allows.
+//! `edgebus:function/secrets`: the secrets that the manifest grants.
 
 use ::wasmtime::Result;
 

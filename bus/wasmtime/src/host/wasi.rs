@@ -1,7 +1,7 @@
-//! `wasi:*` 0.2: what a guest's standard library imports.
+//! `wasi:*` 0.2: what the standard library of a guest imports.
 //!
-//! Clocks and randomness are real; standard output and standard error go to the attempt's output. There
-//! are no files, no sockets, no names, no environment, no arguments and no input.
+//! Clocks and randomness are real. Standard output and standard error go to the attempt's output. There are
+//! no files, no sockets, no name resolution, no environment, no arguments and no input.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::Guest;
 use crate::RESOURCES_MAX;
 use crate::host_calls::HostCalls;
 
-/// Bytes that a guest may write, or draw at random, in one call.
+/// How many bytes a guest may write, or request at random, in one call.
 const CALL_BYTES_MAX: usize = 64 << 10;
 
-/// An attempt's WASI.
+/// The WASI state of an attempt.
 pub(super) struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
@@ -56,11 +56,11 @@ impl WasiView for Guest {
     }
 }
 
-/// Standard output and standard error: always ready, and what is too much is dropped there.
+/// Standard output or standard error. It is always ready. The output drops what exceeds its bound.
 #[derive(Clone)]
 struct Stream {
     host_calls: Arc<HostCalls>,
-    /// Standard error, where a panic says why.
+    /// True for standard error, where a panic writes its message.
     errors: bool,
 }
 
@@ -115,7 +115,7 @@ impl OutputStream for Stream {
 }
 
 impl Pollable for Stream {
-    // What `async_trait` makes of `async fn ready(&mut self) {}`, without the dependency.
+    // This is what `async_trait` makes of `async fn ready(&mut self) {}`, without the dependency.
     fn ready<'life, 'future>(&'life mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'future>>
     where
         'life: 'future,

@@ -1,4 +1,4 @@
-//! Literals as RFC 9535 writes them: numbers, and texts with their escapes.
+//! Reads literals as RFC 9535 writes them: numbers, and strings with their escapes.
 
 use super::Parser;
 use crate::error::ParseError;
@@ -6,7 +6,7 @@ use crate::filter::{input_error, unexpected};
 use serde_json::Value;
 
 impl Parser<'_> {
-    /// A literal number: exact where 64 bits hold it, else as binary64 holds it.
+    /// A literal number. Exact if 64 bits hold it, else the nearest binary64.
     pub(super) fn number(&mut self) -> Result<Value, ParseError> {
         let start = self.at;
         self.eats("-");
@@ -30,7 +30,7 @@ impl Parser<'_> {
         let exact = exact.or_else(|_| text.parse().map(Value::from as fn(u64) -> Value));
         match exact {
             Ok(exact) if whole => Ok(exact),
-            // One beyond binary64 counts as its largest, as in an event.
+            // A number beyond binary64 counts as the largest one, as in an event.
             _ => {
                 let float: f64 = text.parse().map_err(|_| unexpected(self.text, start))?;
                 Ok(Value::from(float.clamp(f64::MIN, f64::MAX)))
@@ -38,7 +38,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A text in single or double quotes.
+    /// A string in single or double quotes.
     pub(super) fn string(&mut self) -> Result<String, ParseError> {
         let Some(quote) = self.peek() else {
             return Err(self.unexpected());

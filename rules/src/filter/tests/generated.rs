@@ -1,9 +1,9 @@
-//! Generated queries and events: the plan against the plainest evaluator, and against jsonpath-rust's own
-//! where that follows RFC 9535.
+//! Generates queries and events. Compares the plan with the simplest evaluator, and with jsonpath-rust's own
+//! evaluator where that follows RFC 9535.
 //!
-//! Left out of the second are nested filters and `count`: its filters don't see the children of a node inside
-//! another filter, and its `count` of no nodes is nothing rather than 0. Its order is left out too: a list of
-//! selectors goes through all nodes once for each selector there.
+//! The comparison with jsonpath-rust leaves out nested filters, `count` and the order of results. Its filters
+//! don't see the children of a node inside another filter, and its `count` of no nodes is nothing instead of
+//! 0. For a list of selectors it goes through all nodes once for each selector.
 
 use super::naive;
 use crate::filter::{Filter, Step, Steps};
@@ -50,7 +50,7 @@ fn literal() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// A query of one node at most, behind `@` or `$`.
+/// A query that selects at most one node, after `@` or `$`.
 fn place() -> BoxedStrategy<String> {
     let step = prop_oneof![
         name().prop_map(|name| format!(".{name}")),
@@ -85,7 +85,7 @@ fn segments(selector: BoxedStrategy<String>, most: usize) -> BoxedStrategy<Strin
         .prop_map(|(down, list)| format!("{down}[{list}]"));
     prop::collection::vec(segment, 0..most)
         .prop_map(|all| all.concat())
-        // More descents are refused.
+        // Queries with more descendant segments are refused.
         .prop_filter("few descents", |text| text.matches("..").count() < 2)
         .boxed()
 }
@@ -125,7 +125,7 @@ fn condition(nodes: BoxedStrategy<String>) -> BoxedStrategy<String> {
         .boxed()
 }
 
-/// A whole query, whose filters are inside each other to this depth.
+/// A whole query, whose filters nest to this depth.
 fn query(depth: usize) -> BoxedStrategy<String> {
     let mut selector = plain().boxed();
     for _ in 0..depth {
@@ -139,14 +139,14 @@ fn query(depth: usize) -> BoxedStrategy<String> {
         .boxed()
 }
 
-/// What the plan selects: none if it is refused.
+/// The places that the plan selects. `None` if the query is refused.
 fn selected(text: &str, event: &Value) -> Option<Vec<Vec<Step>>> {
     let filter = Filter::parse(text).ok()?;
     let mut steps = Steps::of_event();
     let places = filter.select(event, usize::MAX, &mut steps).ok()??;
     let holds = filter.holds(event, &mut Steps::of_event());
     assert_eq!(holds, Ok(!places.is_empty()), "{text}");
-    // With a step less than it takes the answer isn't known; and no step is taken at random.
+    // With one step less the result is unknown. And the number of steps is always the same.
     if let Some(fewer) = steps.used().checked_sub(1) {
         let mut fewer = Steps::at_most(fewer);
         assert!(

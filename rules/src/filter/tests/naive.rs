@@ -1,5 +1,5 @@
-//! The plainest way to evaluate a query: RFC 9535 word for word over jsonpath-rust's tree, node list by node
-//! list. Nothing is counted or cached.
+//! The simplest way to evaluate a query: it follows RFC 9535 word for word on jsonpath-rust's tree, with
+//! lists of nodes. Nothing is counted or cached.
 
 use super::super::plan::{Extent, Step};
 use crate::operator::regex::{Anchors, translate};
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A node with its place.
 pub(super) type Node<'a> = (Vec<Step>, &'a Value);
 
-/// What a query selects.
+/// The nodes that a query selects.
 pub(super) fn select<'a>(query: &parsed::JpQuery, event: &'a Value) -> Vec<Node<'a>> {
     nodes(&query.segments, event, event)
 }
@@ -240,7 +240,7 @@ fn literal_value(literal: &parsed::Literal) -> Value {
     }
 }
 
-/// Only for numbers that binary64 holds.
+/// Correct only for numbers that binary64 represents.
 fn equal(left: &Option<Value>, right: &Option<Value>) -> bool {
     match (left, right) {
         (Some(Value::Number(left)), Some(Value::Number(right))) => left.as_f64() == right.as_f64(),

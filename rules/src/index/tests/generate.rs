@@ -1,8 +1,8 @@
-//! Rules and events that meet often: few names, few values, every operator, every spelling.
+//! Generates rules and events that often match: few names, few values, every operator, every spelling.
 
 use super::odd;
 
-/// Numbers that only look random (splitmix64), the same for the same start.
+/// Pseudo-random numbers (splitmix64). The same seed gives the same numbers.
 pub(super) struct Random {
     state: u64,
     /// The names of members in patterns and events.
@@ -109,7 +109,7 @@ const NUMBERS: [&str; 28] = [
     "100000000000000000000",
 ];
 
-/// Operands of ranges: binary64 holds them all.
+/// Operands of ranges. Binary64 represents all of them exactly.
 const ENDS: [&str; 9] = ["-2", "-1", "-0.5", "0", "1", "2", "10", "300", "1e300"];
 
 fn quoted(text: &str) -> String {
@@ -193,7 +193,7 @@ fn literal(random: &mut Random) -> String {
     }
 }
 
-/// An alternative that may stand inside others; a few are refused there.
+/// An alternative that may stand inside of others. A few are refused there.
 fn inner(random: &mut Random) -> String {
     match random.below(5) {
         0 | 1 => literal(random),
@@ -340,7 +340,7 @@ fn spelled(random: &mut Random, text: &str) -> String {
     spelled
 }
 
-/// A few, and sometimes so many that they are dealt with otherwise.
+/// A small number, and sometimes one so large that the code takes another path.
 fn count(random: &mut Random, few: usize, depth: usize) -> usize {
     let most = if random.below(12) == 0 {
         40 >> depth
@@ -397,12 +397,12 @@ fn object(random: &mut Random, depth: usize) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// An event, valid but for duplicate keys.
+/// An event, valid except for duplicate keys.
 pub(super) fn event(random: &mut Random) -> String {
     object(random, 0)
 }
 
-/// The event, sometimes with bytes changed, cut or doubled.
+/// The event, sometimes with bytes changed, cut off or doubled.
 pub(super) fn corrupt(random: &mut Random, event: String) -> Vec<u8> {
     let mut bytes = event.into_bytes();
     if random.below(5) > 0 {

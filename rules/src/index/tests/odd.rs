@@ -1,8 +1,9 @@
-//! Unusual input: names, texts, numbers, layouts and parts around the sizes that are read in one step.
+//! Generates unusual input: names, texts, numbers, layouts and parts whose sizes are close to those that are
+//! read in one step.
 
 use super::generate::{self, Random};
 
-/// Lengths around those that are read, kept or compared in one piece.
+/// Lengths close to those that are read, kept or compared in one piece.
 const LENGTHS: [usize; 19] = [
     0, 1, 2, 7, 8, 9, 14, 15, 16, 17, 30, 31, 32, 33, 47, 62, 63, 64, 65,
 ];
@@ -11,7 +12,7 @@ fn length(random: &mut Random) -> usize {
     LENGTHS[random.below(LENGTHS.len())]
 }
 
-/// Text of one character, or of one in the middle of others.
+/// A text of one character repeated, or with another character in the middle.
 pub(super) fn text(random: &mut Random) -> String {
     let mut text = "x".repeat(length(random));
     if random.below(2) == 0 {
@@ -24,8 +25,7 @@ pub(super) fn text(random: &mut Random) -> String {
     text
 }
 
-/// A name without a dot: many have their beginning and their end in common, or their outline with
-/// shorter ones.
+/// A name without a dot. Many share their beginning and end, or have the outline of a shorter name.
 pub(super) fn name(random: &mut Random) -> String {
     match random.below(6) {
         0 => text(random),
@@ -34,7 +34,7 @@ pub(super) fn name(random: &mut Random) -> String {
             random.one(&["a", "b", "ab", "c\u{0}"])
         ),
         2 => format!("12345678{}", random.one(&["a", "b", "ab", "\u{0}", ""])),
-        // One and fourteen bytes, two and fifteen: the same outline.
+        // The first two have the same outline, and so have the last two.
         3 => random
             .one(&["a", "`0123456789012", "bb", "a01234567890123"])
             .to_owned(),
@@ -68,7 +68,7 @@ pub(super) fn nearly(random: &mut Random, name: &str) -> String {
     letters.into_iter().collect()
 }
 
-/// One, ten, a tenth or a long identifier, in many digits.
+/// One, ten, a tenth or a long identifier, written with many digits.
 pub(super) fn number(random: &mut Random) -> String {
     let digits = random.below(70) + 1;
     let zeros = "0".repeat(digits);
@@ -85,7 +85,7 @@ pub(super) fn number(random: &mut Random) -> String {
     }
 }
 
-/// White space, in one case of two as much as moves what follows across a block.
+/// White space. In one of twelve cases, up to 69 bytes, which may move what follows into the next block.
 fn space(random: &mut Random) -> String {
     let most = match random.below(12) {
         0 => 70,
@@ -135,7 +135,7 @@ pub(super) struct Member {
     pub(super) raw: bool,
 }
 
-/// An event in parts: names may be equal or have dots, texts need not be JSON.
+/// An event in parts. Names may be equal or have dots. Texts need not be JSON.
 pub(super) fn members(random: &mut Random) -> Vec<Member> {
     let most = if random.below(6) == 0 { 40 } else { 6 };
     let member = |random: &mut Random| {

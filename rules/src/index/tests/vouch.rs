@@ -1,10 +1,10 @@
-//! What is vouched for, against a reader that keeps all keys.
+//! Compares the trust that a check returns with that of a reader which keeps all keys.
 
 use super::*;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeSet;
 
-/// Whether no object outside of arrays has a key twice, or one with a dot.
+/// Whether no object outside of arrays has a key twice or a key with a dot.
 struct Plain(bool);
 
 impl<'de> Deserialize<'de> for Plain {
@@ -51,11 +51,11 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// Compares; none if the event isn't valid or the library can't hold its numbers.
+/// Compares the two. `None` if the event isn't valid or the library can't represent its numbers.
 fn check(event: &[u8]) -> Option<Trust> {
     let vouched = Trust::of_json(event).ok()?;
     let Plain(plain) = serde_json::from_slice(event).ok()?;
-    // Keys with escapes are not decoded, so nothing is said of them.
+    // Keys with escapes are not decoded, so they are never trusted to be unique.
     let wanted = match plain && !event.contains(&b'\\') {
         true => Trust::Plain,
         false => Trust::Json,

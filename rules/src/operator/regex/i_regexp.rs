@@ -1,29 +1,29 @@
-//! I-Regexp (RFC 9485) held to its grammar and written for the regex crate.
+//! Checks the grammar of I-Regexp (RFC 9485) and translates an expression for the regex crate.
 //!
-//! Everything in it means the same there but `.`, which is no line break here, and the characters that
-//! only the crate treats as operators, which are escaped. Stricter than the RFC in one thing: `^` and `$`
-//! are plain characters there, but nobody who writes them means that, so outside a class they are
-//! refused in patterns; in queries they are the ends of the string, as JSONPath's own test suite has it.
-//! The text is read once from left to right, without recursion.
+//! Everything means the same there, with two exceptions: `.` matches no line break here, and characters that
+//! only the crate treats as operators are escaped. In one respect this is stricter than the RFC, in which `^`
+//! and `$` are plain characters. People who write them mean the ends of the string, so patterns refuse them
+//! outside of a class. In queries they are the ends of the string, as in JSONPath's own test suite. The text
+//! is read once from left to right, without recursion.
 
 use crate::filter::Extent;
 use crate::limits::{REGEX_GROUPS_OPEN_MAX, REGEX_REPEAT_MAX};
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What is wrong, and how to write it right.
+/// What is wrong, and what to write instead.
 type Refused = (String, String);
 
-/// What `^` and `$` are outside a class.
+/// The meaning of `^` and `$` outside of a class.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchors {
     /// Refused: the whole string has to match.
     Refused,
-    /// The ends of the string, of which so much has to match.
+    /// The ends of the string. The extent says how much of the string has to match.
     Taken(Extent),
 }
 
-/// The expression for the regex crate, anchored at both ends where the whole string has to match.
+/// The expression for the regex crate. It is anchored at both ends if the whole string has to match.
 pub(crate) fn translate(text: &str, anchors: Anchors) -> Result<String, Refused> {
     let whole = anchors != Anchors::Taken(Extent::Part);
     let mut translator = Translator {
@@ -43,7 +43,7 @@ pub(crate) fn translate(text: &str, anchors: Anchors) -> Result<String, Refused>
     Ok(translator.out)
 }
 
-/// What stands before the place that is read.
+/// What comes directly before the current place.
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
     Nothing,
@@ -64,7 +64,7 @@ fn refused(reason: impl Into<String>, remedy: &str) -> Refused {
 }
 
 impl Translator<'_> {
-    /// Reads what this character begins.
+    /// Reads the construct that begins with this character.
     fn one(&mut self, character: char) -> Result<(), Refused> {
         let mut before = Before::Atom;
         match character {
@@ -201,7 +201,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Reads a class, from behind its bracket.
+    /// Reads a class. Its opening bracket was read already.
     fn class(&mut self) -> Result<(), Refused> {
         self.out.push('[');
         if self.rest.next_if_eq(&'^').is_some() {
@@ -241,7 +241,7 @@ impl Translator<'_> {
         self.rest.next().ok_or_else(none)
     }
 
-    /// Writes a character of a class, with the end of its range if one follows.
+    /// Writes a character of a class. If a range follows, writes its end too.
     fn range(&mut self, low: char) -> Result<(), Refused> {
         self.member(low);
         let mut ahead = self.rest.clone();
@@ -277,7 +277,7 @@ impl Translator<'_> {
         self.out.push(character);
     }
 
-    /// Reads an escape, from behind its backslash.
+    /// Reads an escape. Its backslash was read already.
     fn escape(&mut self) -> Result<Escaped, Refused> {
         let Some(character) = self.rest.next() else {
             return Err(refused(
@@ -334,7 +334,7 @@ enum Escaped {
     Property(String),
 }
 
-/// Unicode's general categories, as far as I-Regexp knows them.
+/// The general categories of Unicode that I-Regexp has.
 const CATEGORIES: [&str; 36] = [
     "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P", "Pc",
     "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Z", "Zl", "Zp", "Zs", "S", "Sc", "Sk", "Sm", "So", "C",

@@ -1,9 +1,10 @@
-//! The operators that are ours, against single values and whole events, and what each refuses.
+//! Tests the operators that are our extensions on single values and whole events, and the operands that they
+//! refuse.
 
 use super::*;
 use crate::{Dialect, Duplicates, ParseOptions, Pattern, RuleSet, explain_json};
 
-/// Which events `{"a": [alternative]}` matches.
+/// Checks which events `{"a": [alternative]}` matches.
 #[track_caller]
 fn events(text: &str, matched: &[&str], missed: &[&str]) {
     let pattern = format!("{{\"a\":[{text}]}}");
@@ -46,7 +47,7 @@ fn several_conditions_on_one_value() {
         &[r#""x""#, r#""xx""#],
         &[r#""xy""#],
     );
-    // One value has to meet all of them; two values don't.
+    // One value has to meet all of them. Two values that meet one each are not enough.
     events(
         r#"{"all":[{"prefix":"a"},{"suffix":"b"}]}"#,
         &[r#"{"a":["x","ab"]}"#],
@@ -102,7 +103,7 @@ fn values_that_do_not_meet_a_condition() {
         &["1", r#""z""#],
     );
     check(r#"{"not":{"exactly":"x"}}"#, &["1"], &[r#""x""#]);
-    // As anything-but: presence is needed, and one value of an array is enough.
+    // As with anything-but, a value has to be present, and one value of an array is enough.
     events(
         r#"{"not":"x"}"#,
         &[r#"{"a":"y"}"#, r#"{"a":["x","y"]}"#, r#"{"a":null}"#],
@@ -129,12 +130,12 @@ fn arrays_that_contain_all() {
             r#"{"a":[]}"#,
             r#"{"a":"bug"}"#,
             r#"{"a":["bug"]}"#,
-            // Two arrays, neither of which has both.
+            // Two arrays, and neither has both.
             r#"{"a":[["bug"],["p1"]]}"#,
             r#"{"a":["bug",["p1"]]}"#,
         ],
     );
-    // What is in no array is a list of one.
+    // Values outside of arrays form one list.
     events(
         r#"{"contains-all":["x"]}"#,
         &[r#"{"a":"x"}"#, r#"{"a":["y","x"]}"#],
@@ -150,7 +151,7 @@ fn arrays_that_contain_all() {
         &["{}", r#"{"a":[3]}"#, r#"{"a":["y","x"]}"#],
         &[r#"{"a":["y"]}"#],
     );
-    // The array may be one of objects; other fields may be of any element of it.
+    // The array may be one of objects. Other fields may use any of its elements.
     let labels = r#"{"l":{"n":[{"contains-all":["bug","p1"]}],"c":["red"]}}"#;
     whole(
         labels,
@@ -163,7 +164,7 @@ fn arrays_that_contain_all() {
             r#"{"l":[{"n":"bug"},{"n":"p1"}]}"#,
         ],
     );
-    // But it is in one element of the arrays further out.
+    // But it is in one element of the arrays around it.
     let items = r#"{"i":{"id":[1],"t":[{"contains-all":["x","y"]}]}}"#;
     whole(
         items,
@@ -181,7 +182,7 @@ fn arrays_that_contain_all() {
     );
 }
 
-/// Values deep inside, and one beside them in each array around: no list is searched for twice.
+/// Values deep inside, and one beside them in each array around. No list is searched twice.
 #[test]
 fn deep_and_long_arrays_take_linear_work() {
     let many = "1,".repeat(100_000);
@@ -213,7 +214,7 @@ fn arrays_of_exactly_these() {
             "{}",
         ],
     );
-    // What is listed twice has to be there twice.
+    // A value that is listed twice has to occur twice.
     events(
         r#"{"exactly":["x","x","y"]}"#,
         &[r#"{"a":["x","y","x"]}"#],
@@ -469,7 +470,7 @@ fn eventbridges_dialect_has_none_of_them() {
             .starts_with("the operators here are exactly, prefix")
     );
     assert!(Pattern::parse(br#"{"a":[{"exactly":"x"}]}"#, &strict).is_ok());
-    // As fields directly inside $or they are names like others.
+    // As fields directly inside `$or`, they are ordinary names.
     for options in [ParseOptions::default(), strict] {
         assert!(Pattern::parse(br#"{"$or":[{"all":[1]},{"not":[2]}]}"#, &options).is_ok());
     }
@@ -501,7 +502,7 @@ fn extensions_in_words() {
         ),
     ] {
         assert_eq!(words(text).as_deref(), Ok(wanted));
-        // What is shown in full is what was written.
+        // If the description is not cut, it equals what was written.
         if !wanted.contains('…') {
             assert_eq!(spelled(text).as_deref(), Ok(text));
         }
@@ -546,7 +547,7 @@ impl Expression {
         }
     }
 
-    /// Where it may end in the value, from each of these places on.
+    /// The places at which it may end in the value, if it starts at one of these places.
     fn ends(&self, value: &[char], from: &[bool]) -> Vec<bool> {
         let step = |fits: &dyn Fn(char) -> bool| {
             let moved = |at: usize| at > 0 && from[at - 1] && fits(value[at - 1]);
@@ -622,7 +623,8 @@ proptest! {
                 Ok(operand) => {
                     operand.matches(&Scalar::Text(Cow::Borrowed("a")));
                 }
-                // The translation refuses all that isn't I-Regexp; the crate refuses nothing but size.
+                // Our translation refuses everything that isn't I-Regexp. The regex crate then refuses only
+                // expressions that are too large.
                 Err((reason, _)) => prop_assert!(!reason.starts_with("not a regex"), "{}: {}", text, reason),
             }
         }
@@ -640,7 +642,7 @@ proptest! {
 
     #[test]
     fn wildcards_find_what_grows(middle in "[sß]{1,3}", value in "[sSß]{0,6}") {
-        // By hand: some way to split the value so that the middle fits, in any form.
+        // By hand: there is a way to split the value so that the middle fits in some form.
         let operand = wildcard::Operand::compile(&format!("*{middle}*s"), true).expect("it is valid");
         let text = value.as_str();
         let starts = |text: &str| text.char_indices().map(|(at, _)| at).chain([text.len()]).collect::<Vec<_>>();
