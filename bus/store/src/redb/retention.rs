@@ -5,16 +5,18 @@
 //! transaction, so that nobody has to look for it. Nothing is read that is not removed, but for the events at
 //! the end of a step. Never here: how long something is kept, or which bus's turn it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::aside::is_aside;
 use super::catalog::{REMOVED_FORMAT, write_identity};
 use super::heads::{FIRST, Head, write_head};
+use super::quarantine::MISSING;
 use super::steps::Work;
 use super::tables::{
-    attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key, settled_of,
+    attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key, settled_of, stages,
 };
 use crate::codec::delivery::Settled;
-use crate::codec::{Table, delivery, event, is_intact, unseal};
+use crate::codec::{CorruptRecord, Table, delivery, event, is_intact, unseal};
 use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX};
 use crate::{Error, Expire, StepOutcome, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
@@ -104,7 +106,7 @@ impl Work<'_, '_> {
             let ended = self.ended(bus, Position(event.position))?;
             let pending = replayed.contains(&event.position)
                 || event.corrupt
-                || self.has_live(Position(event.position), &event.subscriptions, &ended)?;
+                || self.has_live(bus, event, &ended)?;
             if pending {
                 trimmed.kept += 1;
                 rows += 1 + ended.len() + event.subscriptions.len();
@@ -221,29 +223,47 @@ impl Work<'_, '_> {
         Ok(ended)
     }
 
-    /// True if a subscription that the event names has its delivery pending.
-    fn has_live(
-        &mut self,
-        position: Position,
-        subscriptions: &[SubscriptionId],
-        ended: &[Ended],
-    ) -> Result<bool, Error> {
+    /// True if a subscription that the event names may have its delivery pending.
+    fn has_live(&mut self, bus: BusId, event: &Oldest, ended: &[Ended]) -> Result<bool, Error> {
         #[cfg(any(test, feature = "testing"))]
         if super::injected::PENDING_TRIMMED.get() {
             return Ok(false);
         }
-        for subscription in subscriptions {
+        let ended: HashSet<DeliveryKey> = ended.iter().map(|own| own.key).collect();
+        for subscription in &event.subscriptions {
             let key = DeliveryKey {
                 subscription: *subscription,
                 replay: 0,
-                position,
+                position: Position(event.position),
             };
-            let has_ended = ended.iter().any(|own| own.key == key);
-            if !has_ended && self.tables.has(Table::Deliveries, &delivery_key(key))? {
+            if !ended.contains(&key) && self.may_be_pending(bus, key)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// False of a delivery that has ended. One that is nowhere counts as pending, for a corrupt key may hide its row:
+    /// it is noted, and quarantine finds it or ends it.
+    fn may_be_pending(&mut self, bus: BusId, key: DeliveryKey) -> Result<bool, Error> {
+        for (table, row) in stages(bus, key) {
+            if self.tables.has(table, &row)? {
+                return Ok(table == Table::Deliveries);
+            }
+        }
+        // That of a replay is named by nothing, so that nothing says that it should be there.
+        if key.replay > 0 || !self.known().subscriptions.contains_key(&key.subscription) {
+            return Ok(false);
+        }
+        for (table, row) in stages(bus, key) {
+            if is_aside(&mut self.tables, table, &row)? {
+                return Ok(false);
+            }
+        }
+        let row = delivery_key(key);
+        self.corrupt
+            .note(&CorruptRecord::new(Table::Deliveries, &row, MISSING));
+        Ok(true)
     }
 
     /// The positions in a range whose events have deliveries of a replay pending.
@@ -358,17 +378,25 @@ impl Work<'_, '_> {
         let Some(record) = self.tables.raw(Table::Events, &key)? else {
             return Ok(());
         };
-        let Ok((_, subscriptions)) = unseal(Table::Events, &key, &record, event::read_start) else {
+        let Ok((accepted, subscriptions)) = unseal(Table::Events, &key, &record, event::read_start)
+        else {
             // It is moved to quarantine first.
             return Ok(());
         };
+        let event = Oldest {
+            position: position.0,
+            accepted,
+            corrupt: false,
+            bytes: record.len(),
+            subscriptions,
+        };
         let ended = self.ended(bus, position)?;
-        if self.has_live(position, &subscriptions, &ended)?
+        if self.has_live(bus, &event, &ended)?
             || !self.replayed(bus, position.0, position.0)?.is_empty()
         {
             return Ok(());
         }
-        self.remove_event(bus, position, record.len(), &ended)
+        self.remove_event(bus, position, event.bytes, &ended)
             .map(|_| ())
     }
 

@@ -197,6 +197,55 @@ fn a_corrupt_event_stops_nothing() {
     assert_eq!(store.bus_counts(BusId(1)).unwrap(), BusCounts::default());
 }
 
+/// A pending delivery whose key lost a bit is not found by its key. Its event stays until it is put back and ends.
+#[test]
+fn a_delivery_under_a_flipped_key_keeps_its_event() {
+    for bit in [1, 40, 64 + 60, 127] {
+        let (disk, store) = Disk::with_store();
+        let events = ["a", "b", "c"].map(|id| event(id, vec![1]));
+        store.commit(&[append(events.to_vec(), 1_000)]).unwrap();
+        for position in [1, 3] {
+            let end = SettleEnd::Done(Effects::default());
+            store.commit(&[settle(position, 0, end)]).unwrap();
+        }
+        drop(store);
+        let row = delivery_key(key(2));
+        let mut bytes = disk.live();
+        let mut flipped = row;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // Wherever the file has it; pages that are free may, too.
+        let places: Vec<usize> = (0..bytes.len() - 16)
+            .filter(|at| bytes[*at..*at + 16] == row)
+            .collect();
+        for at in places {
+            bytes[at..at + 16].copy_from_slice(&flipped);
+        }
+        let store = Disk::of(bytes).open().unwrap();
+        let outcome = store.commit(&[trim(2_000)]).unwrap();
+        assert!(
+            matches!(&outcome[0], StepOutcome::Trimmed(done) if (done.events, done.kept) == (2, 1)),
+            "bit {bit}: {outcome:?}"
+        );
+        assert!(store.event(BusId(1), Position(2)).unwrap().is_some());
+        // Quarantine puts it back, in as many steps as it takes.
+        for now in 3_000..3_010 {
+            let now = Timestamp(now);
+            let records = store.corruption().movable;
+            store.commit(&[Step::Quarantine { records, now }]).unwrap();
+        }
+        assert_eq!(store.corruption().names, [""; 0], "bit {bit}");
+        let pending = store.pending(key(2)).unwrap().unwrap();
+        assert_eq!(
+            pending.fence, 0,
+            "bit {bit}: it is the one that was written"
+        );
+        let end = SettleEnd::Done(Effects::default());
+        store.commit(&[settle(2, 0, end)]).unwrap();
+        assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
+        assert_eq!(verified(&store), [""; 0], "bit {bit}");
+    }
+}
+
 /// What an event costs the writer when it is stored, when its delivery is settled and when both are removed, on a
 /// real file with flushes. Prints it; `EDGEBUS_RETENTION_COST` says how many events (1,000 by default).
 #[test]
