@@ -390,6 +390,14 @@ impl Work<'_, '_> {
                 }
                 Ok(())
             }
+            // Retention has passed it: what has ended of it goes as well.
+            Table::Events if self.is_below_floor(key) => {
+                let bus = key.first_chunk::<4>().map(|bus| u32::from_be_bytes(*bus));
+                match bus.zip(position_of(key)) {
+                    Some((bus, position)) => self.release(BusId(bus), position),
+                    None => Ok(()),
+                }
+            }
             Table::Meta | Table::Catalog | Table::Heads => catalog::write_again(self, table, key),
             _ => Ok(()),
         }

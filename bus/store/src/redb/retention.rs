@@ -6,6 +6,7 @@
 //! the end of a step. Never here: how long something is kept, or which bus's turn it is.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::aside::is_aside;
 use super::catalog::{REMOVED_FORMAT, write_identity};
@@ -102,6 +103,14 @@ impl Work<'_, '_> {
             if over || rows >= ROWS_MAX {
                 break;
             }
+            // Positions without an event are in quarantine.
+            let left = ROWS_MAX - rows;
+            let (removed, reached) = self.remove_ended(bus, head.floor..event.position, left)?;
+            rows += removed;
+            if reached < event.position {
+                head.floor = reached;
+                break;
+            }
             head.floor = event.position + 1;
             let ended = self.ended(bus, Position(event.position))?;
             let pending = replayed.contains(&event.position)
@@ -184,16 +193,25 @@ impl Work<'_, '_> {
 
     /// The rows among the successes of an event.
     fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
-        let end = |subscription, replay| {
-            let subscription = SubscriptionId(subscription);
+        self.ended_from_to(bus, (position.0, position.0), usize::MAX)
+    }
+
+    /// The first rows among the successes of a range of events, both ends included; `rows_max` at most.
+    fn ended_from_to(
+        &mut self,
+        bus: BusId,
+        (first, last): (u64, u64),
+        rows_max: usize,
+    ) -> Result<Vec<Ended>, Error> {
+        let end = |position, number| {
             let key = DeliveryKey {
-                subscription,
-                replay,
-                position,
+                subscription: SubscriptionId(number),
+                replay: number,
+                position: Position(position),
             };
             settled_key(bus, key)
         };
-        let (from, to) = (end(0, 0), end(u32::MAX, u32::MAX));
+        let (from, to) = (end(first, 0), end(last, u32::MAX));
         let mut ended = Vec::new();
         self.tables
             .scan(Table::Settled, &from, &to, |place, record| {
@@ -218,9 +236,41 @@ impl Work<'_, '_> {
                     key,
                     has_history,
                 });
-                true
+                ended.len() < rows_max
             })?;
         Ok(ended)
+    }
+
+    /// Removes the rows among the successes of positions that have no event; how many rows that were, and before
+    /// which position none is left.
+    fn remove_ended(
+        &mut self,
+        bus: BusId,
+        positions: Range<u64>,
+        rows_max: usize,
+    ) -> Result<(usize, u64), Error> {
+        if positions.is_empty() {
+            return Ok((0, positions.end));
+        }
+        let range = (positions.start, positions.end - 1);
+        let ended = self.ended_from_to(bus, range, rows_max)?;
+        let reached = match ended.last() {
+            Some(last) if ended.len() >= rows_max => last.key.position.0,
+            _ => positions.end,
+        };
+        Ok((self.remove_rows(&ended)?, reached))
+    }
+
+    /// Removes these rows with the attempts that belong to them; how many rows that were.
+    fn remove_rows(&mut self, ended: &[Ended]) -> Result<usize, Error> {
+        let mut rows = ended.len();
+        for own in ended {
+            self.tables.remove(Table::Settled, &own.place)?;
+            if own.has_history {
+                rows += self.remove_attempts(own.key)?;
+            }
+        }
+        Ok(rows)
     }
 
     /// True if a subscription that the event names may have its delivery pending.
@@ -344,14 +394,7 @@ impl Work<'_, '_> {
         let counts = self.pending.counters.bus(&self.memory.counters, bus);
         counts.events = counts.events.saturating_sub(1);
         counts.bytes = counts.bytes.saturating_sub(bytes as u64);
-        let mut rows = 1 + ended.len();
-        for own in ended {
-            self.tables.remove(Table::Settled, &own.place)?;
-            if own.has_history {
-                rows += self.remove_attempts(own.key)?;
-            }
-        }
-        Ok(rows)
+        Ok(1 + self.remove_rows(ended)?)
     }
 
     /// Removes the attempts of a delivery that stand in rows of their own.
@@ -376,7 +419,9 @@ impl Work<'_, '_> {
         }
         let key = event_key(bus, position);
         let Some(record) = self.tables.raw(Table::Events, &key)? else {
-            return Ok(());
+            // It is in quarantine, and what has ended of it is of no use to anyone.
+            let positions = position.0..position.0.saturating_add(1);
+            return self.remove_ended(bus, positions, usize::MAX).map(|_| ());
         };
         let Ok((accepted, subscriptions)) = unseal(Table::Events, &key, &record, event::read_start)
         else {

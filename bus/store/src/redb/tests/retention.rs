@@ -197,6 +197,54 @@ fn a_corrupt_event_stops_nothing() {
     assert_eq!(store.bus_counts(BusId(1)).unwrap(), BusCounts::default());
 }
 
+/// What has ended of an event that is in quarantine goes with the events around it, whether the event was moved there
+/// before retention came to it or afterwards.
+#[test]
+fn nothing_is_left_of_events_in_quarantine() {
+    for moved_first in [true, false] {
+        let (_disk, store) = Disk::with_store();
+        let events = ["a", "b", "c", "d", "e"].map(|id| event(id, vec![1]));
+        store.commit(&[append(events.to_vec(), 1_000)]).unwrap();
+        for position in 1..=5 {
+            let due_at = Timestamp(2);
+            let retry = settle(position, 0, SettleEnd::Retry { due_at });
+            let end = SettleEnd::Done(Effects::default());
+            store.commit(&[retry, settle(position, 1, end)]).unwrap();
+        }
+        let transaction = begin(store.database(), &store.length).unwrap();
+        let mut rows = transaction
+            .open_table(tables::definition(Table::Events))
+            .unwrap();
+        for position in [2, 3] {
+            let rotten = event_key(BusId(1), Position(position));
+            rows.insert(&rotten[..], &b"rot and nothing else"[..])
+                .unwrap();
+        }
+        drop(rows);
+        transaction.commit().unwrap();
+        let quarantine = || {
+            store.events(BusId(1), Position(0), 9).unwrap();
+            let records = store.corruption().movable;
+            let now = Timestamp(3_000);
+            store.commit(&[Step::Quarantine { records, now }]).unwrap();
+        };
+        if moved_first {
+            quarantine();
+        }
+        let outcome = store.commit(&[trim(4_000)]).unwrap();
+        assert!(
+            matches!(&outcome[0], StepOutcome::Trimmed(done) if (done.events, done.floor) == (3, Position(6))),
+            "{outcome:?}"
+        );
+        quarantine();
+        for table in [Table::Events, Table::Settled, Table::Attempts] {
+            assert_eq!(count(&store, table), 0, "{}", table.name());
+        }
+        assert_eq!(store.corruption().names, [""; 0]);
+        assert_eq!(verified(&store), [""; 0]);
+    }
+}
+
 /// A pending delivery whose key lost a bit is not found by its key. Its event stays until it is put back and ends.
 #[test]
 fn a_delivery_under_a_flipped_key_keeps_its_event() {
