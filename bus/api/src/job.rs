@@ -126,6 +126,14 @@ pub struct JobResults {
     pub waiting: u64,
     /// They are dead letters, of a redrive again.
     pub died: u64,
+    /// They ended and nobody knows how: the record that counted them was corrupt. Not there if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub uncounted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Why some things were passed over.

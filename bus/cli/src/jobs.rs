@@ -170,7 +170,7 @@ pub(super) async fn settled(
         && results.waiting > 0
         && changed.elapsed() < quiet
     {
-        bar.at(results.succeeded + results.died, job.done);
+        bar.at(job.done.saturating_sub(results.waiting), job.done);
         bar.detail(&format!(
             "{} succeeded, {} died",
             results.succeeded, results.died
@@ -293,14 +293,11 @@ fn story(job: &Job) -> String {
         facts.fact("skipped", &format!("{}: {skips}", job.skipped));
     }
     if let Some(results) = job.results {
-        let words = results_words(&results);
-        facts.fact(
-            "results",
-            match job.kind {
-                edgebus_api::JobKind::Redrive => &words,
-                _ => words.trim_end_matches(" again"),
-            },
-        );
+        let words = match job.kind {
+            edgebus_api::JobKind::Redrive => results_words(&results),
+            _ => results_words(&results).replace(" died again", " died"),
+        };
+        facts.fact("results", &words);
     }
     if job.replay.is_some() {
         let listed = format!("edgebus deliveries ls --replay {} --stage dead", job.id);
@@ -317,8 +314,12 @@ fn story(job: &Job) -> String {
 
 /// What became of the deliveries of a job.
 pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
+    let uncounted = match results.uncounted {
+        0 => String::new(),
+        count => format!(", {count} ended and nobody knows how"),
+    };
     format!(
-        "{} succeeded, {} waiting, {} died again",
+        "{} succeeded, {} waiting, {} died again{uncounted}",
         results.succeeded, results.waiting, results.died
     )
 }

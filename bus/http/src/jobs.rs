@@ -248,11 +248,11 @@ fn moment(pointer: &str, text: Option<&str>) -> Result<Option<edgebus_model::Tim
 /// A job as the API shows it.
 pub(super) fn shown(app: &App, job: &Job) -> api::Job {
     let progress = &job.progress;
-    let ended = job.results.succeeded.saturating_add(job.results.died);
     let results = api::JobResults {
         succeeded: job.results.succeeded,
-        waiting: progress.done.saturating_sub(ended),
+        waiting: progress.done.saturating_sub(job.results.ended()),
         died: job.results.died,
+        uncounted: job.results.uncounted,
     };
     let makes_pending = matches!(job.spec, JobSpec::Redrive(_) | JobSpec::Replay(_));
     api::Job {

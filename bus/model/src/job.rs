@@ -217,6 +217,18 @@ pub struct JobResults {
     pub succeeded: u64,
     /// They are dead letters, or were until something else happened to them.
     pub died: u64,
+    /// They ended and nobody knows how: the record that counted them was corrupt.
+    pub uncounted: u64,
+}
+
+impl JobResults {
+    /// Deliveries that are no longer pending.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.succeeded
+            .saturating_add(self.died)
+            .saturating_add(self.uncounted)
+    }
 }
 
 /// A job as it is stored.

@@ -90,12 +90,20 @@ pub(crate) fn read_job(from: &mut Reader<'_>, id: JobId) -> Option<Job> {
 pub(crate) fn write_results(out: &mut Vec<u8>, results: JobResults) {
     out.u64(results.succeeded);
     out.u64(results.died);
+    // Most rows end here, as in the first releases that had jobs.
+    if results.uncounted > 0 {
+        out.u64(results.uncounted);
+    }
 }
 
 pub(crate) fn read_results(from: &mut Reader<'_>) -> Option<JobResults> {
     Some(JobResults {
         succeeded: from.u64()?,
         died: from.u64()?,
+        uncounted: match from.is_at_end() {
+            true => 0,
+            false => from.u64()?,
+        },
     })
 }
 

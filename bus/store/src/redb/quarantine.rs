@@ -11,7 +11,7 @@
 //! | `state` | reading the key is an error until it is written again |
 //! | `dedupe`, `dedupe-levels` | answered from the log |
 //! | `counters` | counted again, or written again from memory where that would take long |
-//! | `jobs` | the job is gone; what it did stays. Of results alone: they count from 0 |
+//! | `jobs` | the job is gone; what it did stays. Of results alone: what has ended is known, and how is not |
 //! | `meta`, `catalog`, `heads` | written again from memory |
 //!
 //! A record that is whole but stands under a key with one flipped bit is put back under its own. Never
@@ -377,6 +377,7 @@ impl Work<'_, '_> {
             }
             Table::Running => self.run_again(key),
             Table::Counters => self.count_again(key),
+            Table::Jobs => self.count_results_again(key),
             Table::Due => {
                 let Some((due, delivery)) = split_due(key) else {
                     return Ok(());

@@ -66,8 +66,7 @@ impl Replay {
         let Some(now) = context.store.job(job.id)? else {
             return Ok(None);
         };
-        let ended = now.results.succeeded.saturating_add(now.results.died);
-        let pending = now.progress.done.saturating_sub(ended);
+        let pending = now.progress.done.saturating_sub(now.results.ended());
         let room = ReplaySpec::PENDING_MAX.saturating_sub(pending);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         if room == 0 {
