@@ -126,6 +126,10 @@ pub struct JobResults {
     pub waiting: u64,
     /// They are dead letters, of a redrive again.
     pub died: u64,
+    /// They ended without an attempt: a seek passed them, or somebody let go of what was pending. Not there if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub discarded: u64,
     /// They ended and nobody knows how: the record that counted them was corrupt. Not there if there are none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub uncounted: u64,

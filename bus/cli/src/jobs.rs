@@ -314,14 +314,19 @@ fn story(job: &Job) -> String {
 
 /// What became of the deliveries of a job.
 pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
-    let uncounted = match results.uncounted {
-        0 => String::new(),
-        count => format!(", {count} ended and nobody knows how"),
-    };
-    format!(
-        "{} succeeded, {} waiting, {} died again{uncounted}",
+    let mut words = format!(
+        "{} succeeded, {} waiting, {} died again",
         results.succeeded, results.waiting, results.died
-    )
+    );
+    for (count, what) in [
+        (results.discarded, "discarded"),
+        (results.uncounted, "ended and nobody knows how"),
+    ] {
+        if count > 0 {
+            words.push_str(&format!(", {count} {what}"));
+        }
+    }
+    words
 }
 
 /// What a job skipped, by reason.

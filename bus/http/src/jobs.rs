@@ -252,6 +252,7 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
         succeeded: job.results.succeeded,
         waiting: progress.done.saturating_sub(job.results.ended()),
         died: job.results.died,
+        discarded: job.results.discarded,
         uncounted: job.results.uncounted,
     };
     let makes_pending = matches!(job.spec, JobSpec::Redrive(_) | JobSpec::Replay(_));

@@ -10,8 +10,8 @@ use crate::{
     StepOutcome, StoredEvent, Versioned, hollow_event,
 };
 use edgebus_model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Pending, Position, Running, Succeeded, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, JobResult,
+    Lineage, Pending, Position, Running, Succeeded, Timestamp,
 };
 
 impl Data {
@@ -225,7 +225,7 @@ impl Data {
                 };
                 let place = self.place_of(settle.key);
                 self.settled.insert(place, row);
-                self.count_result(&pending, true);
+                self.count_result(&pending, JobResult::Succeeded);
             }
             SettleEnd::Retry { due_at } => {
                 ended.due_at = Some(*due_at);
@@ -234,7 +234,7 @@ impl Data {
             }
             SettleEnd::Dead { reason, .. } => {
                 self.dead_letter(ended, *reason, settle.now);
-                self.count_result(&pending, false);
+                self.count_result(&pending, JobResult::Died);
             }
         }
         self.release(settle.key);

@@ -12,8 +12,8 @@ use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal}
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
 use edgebus_model::{
-    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResults, JobSpec, Pending, Position,
-    SkipReason, Skipped, Timestamp,
+    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResult, JobResults, JobSpec,
+    Pending, Position, SkipReason, Skipped, Timestamp,
 };
 
 /// Meta: the last number that a job was given.
@@ -365,17 +365,12 @@ impl Work<'_, '_> {
     }
 
     /// Counts what became of a delivery that a job made pending.
-    pub(super) fn count_result(&mut self, of: &Pending, succeeded: bool) -> Result<(), Error> {
+    pub(super) fn count_result(&mut self, of: &Pending, result: JobResult) -> Result<(), Error> {
         let Some(id) = of.job().filter(|id| self.jobs().ended.contains_key(id)) else {
             return Ok(());
         };
         let mut results = self.results(id)?;
-        let count = if succeeded {
-            &mut results.succeeded
-        } else {
-            &mut results.died
-        };
-        *count = count.saturating_add(1);
+        results.add(result);
         self.put_results(id, results)
     }
 

@@ -28,7 +28,7 @@ use super::{catalog, row_counts, scan, stray, verify};
 use crate::codec::{CorruptRecord, Reader, Table, delivery, event, is_intact, unseal};
 use crate::{Error, Moved, RecordId, StepOutcome, StoredEvent};
 use edgebus_model::{
-    BusId, DeadReason, Delivery, DeliveryKey, Pending, Position, Running, Timestamp,
+    BusId, DeadReason, Delivery, DeliveryKey, JobResult, Pending, Position, Running, Timestamp,
 };
 
 /// What a record that is not there is called.
@@ -369,6 +369,9 @@ impl Work<'_, '_> {
                 let again = fresh(delivery, accepted, fence);
                 if table == Table::Deliveries && stored.is_some() {
                     return self.await_from(again, now, moved);
+                }
+                if table == Table::Deliveries {
+                    self.count_result(&again, JobResult::Died)?;
                 }
                 let ended = Delivery::new(again, Vec::new());
                 self.dead_letter(ended, DeadReason::Corrupt, now)?;

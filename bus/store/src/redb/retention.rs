@@ -76,7 +76,8 @@ impl Work<'_, '_> {
     pub(super) fn is_below_floor(&self, key: &[u8]) -> bool {
         let place = key.first_chunk::<4>().zip(position_of(key));
         place.is_some_and(|(bus, position)| {
-            position.0 < self.head(BusId(u32::from_be_bytes(*bus))).floor
+            let floor = self.head(BusId(u32::from_be_bytes(*bus))).floor;
+            (FIRST..floor).contains(&position.0)
         })
     }
 

@@ -13,8 +13,8 @@ use crate::{
     hollow_event,
 };
 use edgebus_model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Name,
-    Succeeded, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, JobResult, Lineage,
+    Name, Succeeded, Timestamp,
 };
 
 impl Work<'_, '_> {
@@ -79,7 +79,7 @@ impl Work<'_, '_> {
                 self.tables.put(Table::Settled, &place, |out| {
                     delivery::write_settled(out, &row);
                 })?;
-                self.count_result(&before, true)?;
+                self.count_result(&before, JobResult::Succeeded)?;
             }
             SettleEnd::Retry { due_at } => {
                 pending.due_at = Some(*due_at);
@@ -95,7 +95,7 @@ impl Work<'_, '_> {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
                 self.dead_letter(ended, *reason, settle.now)?;
-                self.count_result(&before, false)?;
+                self.count_result(&before, JobResult::Died)?;
             }
         }
         if !matches!(settle.end, SettleEnd::Retry { .. }) {

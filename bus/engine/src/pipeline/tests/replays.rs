@@ -155,6 +155,36 @@ async fn live_deliveries_are_read_although_a_replay_stands_behind_them() {
     assert_eq!(rows.unwrap().len(), 900);
 }
 
+/// A replay says how much of its range retention had taken when it came there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_ahead_of_a_replay_is_counted() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    for number in 0..5 {
+        let events = vec![event(&number.to_string(), "t", "1")];
+        pipeline.publish("default", events).await.unwrap();
+    }
+    settled(&pipeline).await;
+    let trim = edgebus_store::Trim {
+        bus: BusId(1),
+        accepted_before: Timestamp(u64::MAX),
+        bytes_max: u64::MAX,
+        events_max: 3,
+        now: Timestamp(1),
+    };
+    let store = pipeline.store();
+    store.commit(&[edgebus_store::Step::Trim(trim)]).unwrap();
+    // The range begins and ends in what is gone, or goes on behind it.
+    for (first, last, removed, done) in [(1, 5, 3, 2), (2, 3, 2, 0), (4, 5, 0, 2)] {
+        let id = replay(&pipeline, 1, first, last).await;
+        let job = store.job(id).unwrap().unwrap();
+        assert_eq!(job.progress.done, done, "{first} to {last}");
+        let skipped: Vec<_> = job.progress.skipped.iter().collect();
+        let expected = [(edgebus_model::SkipReason::Removed, removed)];
+        assert_eq!(skipped, &expected[..usize::from(removed > 0)]);
+    }
+}
+
 /// What runs while it is skipped has no effect; what waits in memory does not run at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_are_skipped_have_no_effect() {

@@ -215,6 +215,28 @@ fn results_are_counted_again_by_what_is_pending() {
     };
     assert_eq!((job.progress.done, job.results), (5, expected));
     assert_eq!(store.corruption().names, [""; 0]);
+    // A delivery that is lost with its event has died for the replay.
+    let lost = DeliveryKey {
+        replay: 1,
+        ..key(1)
+    };
+    let store = changed(&disk, store, |rows| {
+        let event = tables::event_key(BusId(1), Position(1));
+        let rot = b"rot and nothing else";
+        rows.put_raw(Table::Events, &event, rot).unwrap();
+        let row = tables::delivery_key(lost);
+        rows.put_raw(Table::Deliveries, &row, rot).unwrap();
+    });
+    store.events(BusId(1), Position(0), 9).unwrap();
+    assert!(store.pending(lost).is_err());
+    for now in 4_000..4_005 {
+        let records = store.corruption().movable;
+        let now = Timestamp(now);
+        store.commit(&[Step::Quarantine { records, now }]).unwrap();
+    }
+    assert_eq!(store.corruption().names, [""; 0]);
+    let job = store.job(JobId(1)).unwrap().unwrap();
+    assert_eq!((job.results.died, job.results.ended()), (1, 3));
 }
 
 /// The number that was given last is known, whatever becomes of the newest job's row.
