@@ -381,6 +381,53 @@ fn what_descends_from_a_removed_event_still_counts() {
     }
 }
 
+/// A chain that goes on never gets a new budget, and one that has had many events doesn't for long.
+#[test]
+fn a_budget_does_not_begin_anew_while_the_chain_grows() {
+    let hour = 3_600_000;
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[S1], NOW));
+        let emit = |subject: &Subject, from: DeliveryKey, name: &str, count: u32, now: u64| {
+            let emits =
+                (0..count).map(|id| (BUS, emitted(&format!("{name}{id}"), key(S1, 1), 1, &[S2])));
+            let effects = Effects {
+                emits: emits.collect(),
+                ..Effects::default()
+            };
+            let Step::Settle(mut end) = settle(from, 0, 1, SettleEnd::Done(effects)) else {
+                panic!("it is one")
+            };
+            end.now = NOW.plus_ms(now);
+            subject.one(Step::Settle(end))
+        };
+        let trims = |subject: &Subject, hours: std::ops::Range<u64>| {
+            for at in hours {
+                trimmed(subject, trim(NOW.plus_ms(at * hour + 10)));
+            }
+        };
+        emit(&subject, key(S1, 1), "first", 3, 5);
+        trims(&subject, 0..2);
+        // It grows, and an hour later again.
+        let limit = Lineage::DESCENDANTS_MAX;
+        emit(&subject, key(S2, 2), "second", 90, hour + hour / 2);
+        trims(&subject, 2..3);
+        subject.reopen();
+        emit(&subject, key(S2, 3), "third", 90, 2 * hour + hour / 3);
+        let refused = StepOutcome::Refused(DeadReason::FanOutLimit);
+        let over = emit(&subject, key(S2, 4), "over", limit - 182, 3 * hour);
+        assert_eq!(over, refused);
+        // There are many now, which are remembered for two weeks.
+        trims(&subject, 3..9);
+        trims(&subject, 13 * 24..13 * 24 + 3);
+        let over = emit(&subject, key(S2, 4), "over", limit - 182, 314 * hour);
+        assert_eq!(over, refused);
+        trims(&subject, 15 * 24..15 * 24 + 3);
+        let fits = emit(&subject, key(S2, 4), "over", limit - 182, 363 * hour);
+        assert!(matches!(fits, StepOutcome::Settled(_)), "{fits:?}");
+        whole(&subject);
+    }
+}
+
 #[test]
 fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
     for mut subject in Subject::all().map(Subject::with_rules) {

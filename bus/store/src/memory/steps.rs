@@ -306,7 +306,7 @@ impl Data {
         grown
             .iter()
             .any(|(root, more)| {
-                let before = self.descendants.get(root).copied().unwrap_or(0);
+                let before = self.descendants.get(root).map_or(0, |(count, _)| *count);
                 before.saturating_add(*more) > Lineage::DESCENDANTS_MAX
             })
             .then_some(StepOutcome::Refused(DeadReason::FanOutLimit))
@@ -341,7 +341,9 @@ impl Data {
         for (bus, new) in events {
             let appended = self.accept(*bus, new, settle.now);
             if let (Some(root), false) = (new.lineage.root, appended.duplicate) {
-                *self.descendants.entry(root).or_default() += 1;
+                let (count, grown_at) = self.descendants.entry(root).or_default();
+                *count += 1;
+                *grown_at = settle.now;
             }
             emitted.push((*bus, appended));
         }

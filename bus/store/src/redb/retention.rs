@@ -5,7 +5,7 @@
 //! transaction, so that nobody has to look for it. Nothing is read that is not removed, but for the events at
 //! the end of a step. Never here: how long something is kept, or which bus's turn it is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::aside::is_aside;
@@ -18,20 +18,24 @@ use super::tables::{
 };
 use crate::codec::delivery::Settled;
 use crate::codec::{CorruptRecord, Table, delivery, event, is_intact, unseal};
-use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX};
+use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX, keeps_count};
 use crate::{Error, Expire, StepOutcome, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
 
-/// The subscriptions that may have deliveries of a replay pending, with the replay's number; more than there
-/// are is no harm. Live deliveries are named by their event, those of replays are not.
+/// What the writer remembers between removals: the subscriptions that may have deliveries of a replay pending, with the
+/// replay's number; more than there are is no harm. Live deliveries are named by their event, those of replays are not.
 #[derive(Debug, Default)]
-pub(super) struct Replays(Option<BTreeSet<(SubscriptionId, u32)>>);
+pub(super) struct Replays {
+    pending: Option<BTreeSet<(SubscriptionId, u32)>>,
+    /// Before which positions the counts of descendants were looked at since the mark of the bus was raised.
+    counted: BTreeMap<BusId, u64>,
+}
 
 impl Replays {
     /// A delivery is pending.
     pub(super) fn add(&mut self, key: DeliveryKey) {
         if key.replay > 0
-            && let Some(known) = &mut self.0
+            && let Some(known) = &mut self.pending
         {
             known.insert((key.subscription, key.replay));
         }
@@ -319,7 +323,7 @@ impl Work<'_, '_> {
 
     /// The positions in a range whose events have deliveries of a replay pending.
     fn replayed(&mut self, bus: BusId, from: u64, to: u64) -> Result<BTreeSet<u64>, Error> {
-        let all = match self.replays.0.take() {
+        let all = match self.replays.pending.take() {
             Some(all) => all,
             None => self.find_replays()?,
         };
@@ -342,7 +346,7 @@ impl Work<'_, '_> {
                     true
                 })?;
         }
-        self.replays.0 = Some(all);
+        self.replays.pending = Some(all);
         Ok(positions)
     }
 
@@ -446,37 +450,50 @@ impl Work<'_, '_> {
             .map(|_| ())
     }
 
-    /// Removes counts of descendants of events that went some time ago; true if the head has changed.
+    /// Looks at counts of descendants of events that went some time ago, and removes those that have not grown for a
+    /// while; true if the head has changed. Once an hour it begins again at the first of them.
     fn remove_counts(
         &mut self,
         bus: BusId,
         head: &mut Head,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let (from, to) = (
-            event_key(bus, Position(0)),
-            event_key(bus, Position(head.uncounted - 1)),
-        );
-        let mut keys: Vec<[u8; 12]> = Vec::new();
-        self.tables.scan(Table::Descendants, &from, &to, |key, _| {
-            keys.extend(<[u8; 12]>::try_from(key));
-            keys.len() < DESCENDANTS_MAX
-        })?;
+        let first = self.replays.counted.get(&bus).copied().unwrap_or(0);
+        let (mut keys, mut looked, mut next) = (Vec::new(), 0, head.uncounted);
+        if first < head.uncounted {
+            let from = event_key(bus, Position(first));
+            let to = event_key(bus, Position(head.uncounted - 1));
+            self.tables
+                .scan(Table::Descendants, &from, &to, |key, record| {
+                    let read = unseal(Table::Descendants, key, record, event::read_descendants);
+                    if !read.is_ok_and(|(count, grown_at)| keeps_count(count, grown_at, now)) {
+                        keys.extend(<[u8; 12]>::try_from(key));
+                    }
+                    looked += 1;
+                    if looked >= DESCENDANTS_MAX {
+                        next = position_of(key).map_or(next, |at| at.0.saturating_add(1));
+                    }
+                    looked < DESCENDANTS_MAX
+                })?;
+        }
         for key in &keys {
             self.tables.remove(Table::Descendants, key)?;
         }
-        if head.floor > FIRST && head.uncounted_at == Timestamp(0) {
-            head.uncounted_at = now;
-            return Ok(true);
+        self.replays.counted.insert(bus, next);
+        if head.floor == FIRST {
+            return Ok(false);
         }
-        let due = head.uncounted < head.floor
-            && keys.len() < DESCENDANTS_MAX
-            && now.ms_since(head.uncounted_at) >= DESCENDANTS_MS;
-        if due {
+        let begun = head.uncounted_at > Timestamp(0);
+        let waited = now.ms_since(head.uncounted_at) >= DESCENDANTS_MS;
+        if begun && (next < head.uncounted || !waited) {
+            return Ok(false);
+        }
+        if begun {
             head.uncounted = head.floor;
-            head.uncounted_at = now;
+            self.replays.counted.insert(bus, 0);
         }
-        Ok(due)
+        head.uncounted_at = now;
+        Ok(true)
     }
 
     /// Removes those of the dead letters that died before a time. Of one whose event is still there, a row

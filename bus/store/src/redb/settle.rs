@@ -218,16 +218,17 @@ impl Work<'_, '_> {
         }
         for (root, count) in &mut grown {
             let key = event_key(root.bus, root.position);
-            let before = self.intact(Table::Descendants, &key, |from| from.u32())?;
-            *count = count.saturating_add(before.unwrap_or(0));
+            let before = self.intact(Table::Descendants, &key, event::read_descendants)?;
+            *count = count.saturating_add(before.map_or(0, |(before, _)| before));
             if *count > Lineage::DESCENDANTS_MAX {
                 return Ok(Err(StepOutcome::Refused(DeadReason::FanOutLimit)));
             }
         }
         for (root, count) in grown {
             let key = event_key(root.bus, root.position);
-            self.tables
-                .put(Table::Descendants, &key, |out| out.u32(count))?;
+            self.tables.put(Table::Descendants, &key, |out| {
+                event::write_descendants(out, count, now);
+            })?;
         }
         self.write(&planned)?;
         let places = planned.iter().map(|event| (event.bus, event.appended));
