@@ -41,6 +41,8 @@ pub struct Trim {
     pub bytes_max: u64,
     /// Events that are looked at, at most. Rows and bytes are bounded too.
     pub events_max: usize,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }
@@ -67,6 +69,8 @@ pub struct Expire {
     pub keys: Vec<DeliveryKey>,
     /// They go if they died before this time.
     pub died_before: Timestamp,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }

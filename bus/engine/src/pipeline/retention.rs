@@ -307,6 +307,8 @@ impl Pipeline {
             accepted_before: accepted_before(self.clock(), config.retention_age_ms),
             bytes_max: config.retention_bytes,
             events_max,
+            // A change that lengthens retention must not be followed by a removal that knows nothing of it.
+            expected: Some(snapshot.version),
             now: self.clock().now(),
         });
         match self.writer.apply(step).await {

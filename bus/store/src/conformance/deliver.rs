@@ -231,6 +231,7 @@ fn an_event_that_was_removed_is_not_delivered() {
             accepted_before: NOW.plus_ms(1),
             bytes_max: u64::MAX,
             events_max: 1,
+            expected: None,
             now: NOW,
         };
         subject.one(Step::Trim(trim));

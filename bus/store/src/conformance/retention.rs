@@ -10,6 +10,7 @@ fn trim(before: Timestamp) -> Trim {
         accepted_before: before,
         bytes_max: u64::MAX,
         events_max: 1_000,
+        expected: None,
         now: before,
     }
 }
@@ -50,6 +51,7 @@ fn expire(keys: &[DeliveryKey], died_before: Timestamp) -> Step {
     Step::Expire(Expire {
         keys: keys.to_vec(),
         died_before,
+        expected: None,
         now: died_before,
     })
 }
@@ -322,6 +324,47 @@ fn buses_are_apart_and_limits_of_a_step_hold() {
         let page = subject.store.events(SIDE, Position(0), 9).unwrap();
         assert_eq!(page.len(), 1);
         whole(&subject);
+    }
+}
+
+/// A removal that was planned before another manifest became active removes nothing: it may say to keep more.
+#[test]
+fn a_removal_of_an_earlier_manifest_removes_nothing() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a", "b"], &[S1], NOW));
+        subject.one(dead(key(S1, 1), 0));
+        subject.one(done(key(S1, 2), 0));
+        let later = NOW.plus_ms(50);
+        let steps = |expected| {
+            let Step::Expire(letters) = expire(&[key(S1, 1)], later) else {
+                panic!("it is one")
+            };
+            [
+                Step::Expire(Expire {
+                    expected,
+                    ..letters
+                }),
+                Step::Trim(Trim {
+                    expected,
+                    ..trim(later)
+                }),
+            ]
+        };
+        let longer = manifest(
+            &["side", "other"],
+            &["f", "g"],
+            vec![rule("r1", "default", &["f"])],
+        );
+        let [expire, trim] = steps(Some(1));
+        let batch = [Step::ApplyManifest(Box::new(longer)), expire, trim];
+        let outcomes = subject.store.commit(&batch).unwrap();
+        let applied = StepOutcome::Applied { version: 2 };
+        assert_eq!(outcomes, [applied, StepOutcome::Stale, StepOutcome::Stale]);
+        assert_eq!(positions(&subject), [1, 2]);
+        assert_eq!(subject.store.totals().dead, 1);
+        let outcomes = subject.store.commit(&steps(Some(2))).unwrap();
+        assert_eq!(outcomes[0], StepOutcome::Expired(1));
+        assert_eq!(positions(&subject), [0_u64; 0]);
     }
 }
 

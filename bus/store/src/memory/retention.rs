@@ -39,6 +39,9 @@ impl Data {
         if !self.known.buses.contains_key(&bus) {
             return StepOutcome::Denied(format!("there is no bus number {}", bus.0));
         }
+        if self.known.is_other(trim.expected) {
+            return StepOutcome::Stale;
+        }
         let log = self.logs.entry(bus).or_default();
         let mut trimmed = Trimmed {
             floor: log.floor,
@@ -176,6 +179,9 @@ impl Data {
     }
 
     pub(super) fn expire(&mut self, expire: &Expire) -> StepOutcome {
+        if self.known.is_other(expire.expected) {
+            return StepOutcome::Stale;
+        }
         let mut expired = 0;
         for key in &expire.keys {
             let old = |died_at: Timestamp| died_at < expire.died_before;

@@ -91,6 +91,9 @@ impl Work<'_, '_> {
             let reason = format!("there is no bus number {}", bus.0);
             return Ok(StepOutcome::Denied(reason));
         }
+        if self.known().is_other(trim.expected) {
+            return Ok(StepOutcome::Stale);
+        }
         let mut head = self.head(bus);
         let (oldest, ended) = self.oldest(&head, bus, trim.events_max)?;
         let mut trimmed = Trimmed {
@@ -499,6 +502,9 @@ impl Work<'_, '_> {
     /// Removes those of the dead letters that died before a time. Of one whose event is still there, a row
     /// among the successes says that it was.
     pub(super) fn expire(&mut self, expire: &Expire) -> Result<StepOutcome, Error> {
+        if self.known().is_other(expire.expected) {
+            return Ok(StepOutcome::Stale);
+        }
         let mut expired = 0;
         for key in &expire.keys {
             let row = delivery_key(*key);

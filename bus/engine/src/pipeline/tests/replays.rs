@@ -170,6 +170,7 @@ async fn what_retention_took_ahead_of_a_replay_is_counted() {
         accepted_before: Timestamp(u64::MAX),
         bytes_max: u64::MAX,
         events_max: 3,
+        expected: None,
         now: Timestamp(1),
     };
     let store = pipeline.store();

@@ -11,6 +11,7 @@ fn trim(before: u64) -> Step {
         accepted_before: Timestamp(before),
         bytes_max: u64::MAX,
         events_max: 1_000,
+        expected: None,
         now: Timestamp(before),
     })
 }
@@ -64,6 +65,7 @@ fn nothing_is_left_of_what_was_removed() {
             .commit(&[Step::Expire(Expire {
                 keys: letters,
                 died_before: Timestamp(u64::MAX),
+                expected: None,
                 now: Timestamp(2_000),
             })])
             .unwrap();
@@ -343,6 +345,7 @@ fn what_a_removal_costs() {
                 accepted_before: Timestamp(2_000),
                 bytes_max: u64::MAX,
                 events_max: batch as usize,
+                expected: None,
                 now: Timestamp(2_000),
             })]
         }),
