@@ -471,6 +471,68 @@ fn a_budget_does_not_begin_anew_while_the_chain_grows() {
     }
 }
 
+/// The dead letter of a replay brings its event back as it was accepted, and not as the replay was made.
+#[test]
+fn a_replay_s_dead_letter_knows_when_its_event_was_accepted() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[], NOW));
+        let start = |spec| {
+            Step::StartJob(Box::new(StartJob {
+                spec,
+                rate: None,
+                of: 1,
+                now: NOW,
+            }))
+        };
+        subject.one(start(super::deliver::replay()));
+        subject.one(start(JobSpec::Redrive(LetterSelection::default())));
+        let advance = |subject: &Subject, job: u32, from: JobPlace, effect: JobEffect, now: u64| {
+            let advance = Advance {
+                job: JobId(job),
+                from,
+                to: JobPlace::Delivery(key(S2, now)),
+                looked: 1,
+                skipped: Skipped::default(),
+                effects: vec![effect],
+                end: None,
+                now: NOW.plus_ms(now),
+            };
+            let outcome = subject.one(Step::Advance(Box::new(advance)));
+            assert!(
+                matches!(&outcome, StepOutcome::Advanced(done) if done.pending.len() == 1),
+                "{outcome:?}"
+            );
+        };
+        let deliver = JobEffect::Deliver {
+            subscription: S1,
+            position: Position(1),
+        };
+        advance(&subject, 1, JobPlace::Start, deliver, 5_000);
+        let own = DeliveryKey {
+            replay: 1,
+            ..key(S1, 1)
+        };
+        subject.one(dead(own, 0));
+        assert_eq!(trimmed(&subject, trim(NOW.plus_ms(1))).events, 1);
+        let mut place = JobPlace::Start;
+        // A second death brings it back in the same way.
+        for (fence, now) in [(1, 6_000), (3, 7_000)] {
+            subject.reopen();
+            let letters = subject.store.dead_letters(S1, None, 9).unwrap();
+            assert_eq!(letters[0].accepted_at, NOW);
+            assert_eq!(letters[0].delivery.accepted_at, NOW.plus_ms(5_000));
+            let redrive = JobEffect::Redrive { key: own, fence };
+            advance(&subject, 2, place, redrive, now);
+            place = JobPlace::Delivery(key(S2, now));
+            let event = subject.store.event(BUS, Position(1)).unwrap().unwrap();
+            assert_eq!(event.accepted_at, NOW);
+            subject.one(dead(own, fence + 1));
+            assert_eq!(positions(&subject), [0_u64; 0]);
+            whole(&subject);
+        }
+    }
+}
+
 #[test]
 fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
     for mut subject in Subject::all().map(Subject::with_rules) {

@@ -147,7 +147,7 @@ impl Data {
         let before = log.events.get(&key.position).cloned();
         let mut stored = before.clone().unwrap_or_else(|| StoredEvent {
             position: key.position,
-            accepted_at: letter.delivery.accepted_at,
+            accepted_at: letter.accepted_at,
             rules_version: 0,
             subscriptions: Vec::new(),
             lineage: letter.lineage,

@@ -364,6 +364,7 @@ impl Data {
             .filter(|known| self.intact(known.bus, key.position))
             .and_then(|known| self.at(known.bus, key.position));
         let letter = DeadLetter {
+            accepted_at: stored.map_or(delivery.accepted_at, |stored| stored.accepted_at),
             delivery,
             reason: stored.map_or(DeadReason::Corrupt, |_| reason),
             died_at: now,

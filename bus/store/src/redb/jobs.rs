@@ -299,7 +299,7 @@ impl Work<'_, '_> {
                     subscriptions: named.into_iter().collect(),
                     rules_version: 0,
                 };
-                (new, letter.delivery.accepted_at)
+                (new, letter.accepted_at)
             }
             Some(stored) => {
                 // Another dead letter may have brought it back, for itself alone.

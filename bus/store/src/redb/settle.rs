@@ -272,6 +272,9 @@ impl Work<'_, '_> {
             None => None,
         };
         let letter = DeadLetter {
+            accepted_at: stored
+                .as_ref()
+                .map_or(ended.accepted_at, |stored| stored.accepted_at),
             delivery: ended,
             reason: stored.as_ref().map_or(DeadReason::Corrupt, |_| reason),
             died_at: now,
