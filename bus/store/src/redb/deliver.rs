@@ -48,6 +48,7 @@ impl Work<'_, '_> {
             due_at: Some(now),
             ..Pending::new(key, now)
         })?;
+        self.replays.unended.add(bus, key);
         self.tables.put(Table::Due, &due_key(now, key), |_| {})?;
         self.counts(key.subscription).waiting += 1;
         Ok(Ok((now, key)))

@@ -272,6 +272,7 @@ impl Work<'_, '_> {
         self.forget_letter(key)?;
         let again = letter.delivery.pending().redriven(letter.reason, now, job);
         self.put_pending(&again)?;
+        self.replays.unended.add(bus, key);
         self.tables.put(Table::Due, &due_key(now, key), |_| {})?;
         self.counts(key.subscription).waiting += 1;
         Ok(Ok((now, key)))

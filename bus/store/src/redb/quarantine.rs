@@ -55,6 +55,8 @@ impl Work<'_, '_> {
         now: Timestamp,
     ) -> Result<StepOutcome, Error> {
         let mut moved = Moved::default();
+        // Rows that were hidden may come back.
+        self.replays.unended.clear();
         for id in records {
             if self.corrupt.is_kept(id) {
                 continue;
@@ -308,6 +310,7 @@ impl Work<'_, '_> {
                 };
                 let read = |from: &mut Reader<'_>| delivery::read_pending(from, own);
                 if let Some(Ok(delivery)) = self.tables.get(table, key, read)? {
+                    self.replays.add(own);
                     let due = delivery.due_at.unwrap_or(now);
                     self.await_from(delivery, due, moved)?;
                 }

@@ -5,42 +5,18 @@
 //! transaction, so that nobody has to look for it. Nothing is read that is not removed, but for the events at
 //! the end of a step. Never here: how long something is kept, or which bus's turn it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-use super::aside::is_aside;
 use super::catalog::{REMOVED_FORMAT, write_identity};
 use super::heads::{FIRST, Head, write_head};
-use super::quarantine::MISSING;
 use super::steps::Work;
-use super::tables::{
-    attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key, settled_of, stages,
-};
+use super::tables::{attempt_key, delivery_key, event_key, position_of, settled_key, settled_of};
 use crate::codec::delivery::Settled;
-use crate::codec::{CorruptRecord, Table, delivery, event, is_intact, unseal};
+use crate::codec::{Table, delivery, event, unseal};
 use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX, keeps_count};
 use crate::{Error, Expire, StepOutcome, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
-
-/// What the writer remembers between removals: the subscriptions that may have deliveries of a replay pending, with the
-/// replay's number; more than there are is no harm. Live deliveries are named by their event, those of replays are not.
-#[derive(Debug, Default)]
-pub(super) struct Replays {
-    pending: Option<BTreeSet<(SubscriptionId, u32)>>,
-    /// Before which positions the counts of descendants were looked at since the mark of the bus was raised.
-    counted: BTreeMap<BusId, u64>,
-}
-
-impl Replays {
-    /// A delivery is pending.
-    pub(super) fn add(&mut self, key: DeliveryKey) {
-        if key.replay > 0
-            && let Some(known) = &mut self.pending
-        {
-            known.insert((key.subscription, key.replay));
-        }
-    }
-}
 
 /// An event at the end of the log.
 struct Oldest {
@@ -53,7 +29,7 @@ struct Oldest {
 }
 
 /// A row among the successes of an event.
-struct Ended {
+pub(super) struct Ended {
     place: [u8; 20],
     key: DeliveryKey,
     /// True if it has attempts in rows of their own, or that can't be said.
@@ -101,7 +77,10 @@ impl Work<'_, '_> {
             ..Trimmed::default()
         };
         let replayed = match (oldest.first(), oldest.last()) {
-            (Some(first), Some(last)) => self.replayed(bus, first.position, last.position)?,
+            (Some(first), Some(last)) => {
+                self.forget_ended_replays()?;
+                self.replayed(bus, first.position, last.position)?
+            }
             _ => BTreeSet::new(),
         };
         let (mut rows, mut over) = (0, false);
@@ -200,7 +179,7 @@ impl Work<'_, '_> {
     }
 
     /// The rows among the successes of an event.
-    fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
+    pub(super) fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
         self.ended_from_to(bus, (position.0, position.0), usize::MAX)
     }
 
@@ -251,7 +230,7 @@ impl Work<'_, '_> {
 
     /// Removes the rows among the successes of positions that have no event; how many rows that were, and before
     /// which position none is left.
-    fn remove_ended(
+    pub(super) fn remove_ended(
         &mut self,
         bus: BusId,
         positions: Range<u64>,
@@ -301,92 +280,8 @@ impl Work<'_, '_> {
         Ok(false)
     }
 
-    /// False of a delivery that has ended. One that is nowhere counts as pending, for a corrupt key may hide its row:
-    /// it is noted, and quarantine finds it or ends it.
-    fn may_be_pending(&mut self, bus: BusId, key: DeliveryKey) -> Result<bool, Error> {
-        for (table, row) in stages(bus, key) {
-            if self.tables.has(table, &row)? {
-                return Ok(table == Table::Deliveries);
-            }
-        }
-        // That of a replay is named by nothing, so that nothing says that it should be there.
-        if key.replay > 0 || !self.known().subscriptions.contains_key(&key.subscription) {
-            return Ok(false);
-        }
-        for (table, row) in stages(bus, key) {
-            if is_aside(&mut self.tables, table, &row)? {
-                return Ok(false);
-            }
-        }
-        let row = delivery_key(key);
-        self.corrupt
-            .note(&CorruptRecord::new(Table::Deliveries, &row, MISSING));
-        Ok(true)
-    }
-
-    /// The positions in a range whose events have deliveries of a replay pending.
-    fn replayed(&mut self, bus: BusId, from: u64, to: u64) -> Result<BTreeSet<u64>, Error> {
-        let all = match self.replays.pending.take() {
-            Some(all) => all,
-            None => self.find_replays()?,
-        };
-        let mut positions = BTreeSet::new();
-        for (subscription, replay) in &all {
-            let known = self.known().subscriptions.get(subscription);
-            if known.is_none_or(|known| known.bus != bus) {
-                continue;
-            }
-            let end = |position| {
-                delivery_key(DeliveryKey {
-                    subscription: *subscription,
-                    replay: *replay,
-                    position: Position(position),
-                })
-            };
-            self.tables
-                .scan(Table::Deliveries, &end(from), &end(to), |key, _| {
-                    positions.extend(position_of(key).map(|position| position.0));
-                    true
-                })?;
-        }
-        self.replays.pending = Some(all);
-        Ok(positions)
-    }
-
-    /// Finds them in the store, with one look for each subscription and replay that has something pending.
-    fn find_replays(&mut self) -> Result<BTreeSet<(SubscriptionId, u32)>, Error> {
-        let mut found = BTreeSet::new();
-        let mut after = [0; 16];
-        loop {
-            let mut next = None;
-            self.tables
-                .scan_behind(Table::Deliveries, &after, |key, record| {
-                    // A key with a flipped bit would lead behind others.
-                    let intact = is_intact(Table::Deliveries, key, record);
-                    next = delivery_of(key).filter(|_| intact);
-                    next.is_none()
-                })?;
-            let Some(DeliveryKey {
-                subscription,
-                replay,
-                ..
-            }) = next
-            else {
-                return Ok(found);
-            };
-            if replay > 0 {
-                found.insert((subscription, replay));
-            }
-            after = delivery_key(DeliveryKey {
-                subscription,
-                replay,
-                position: Position(u64::MAX),
-            });
-        }
-    }
-
     /// Removes an event and what belongs to it; how many rows that were.
-    fn remove_event(
+    pub(super) fn remove_event(
         &mut self,
         bus: BusId,
         position: Position,
@@ -417,40 +312,6 @@ impl Work<'_, '_> {
             self.tables.remove(Table::Attempts, place)?;
         }
         Ok(places.len())
-    }
-
-    /// Something that was pending for an event has ended: if retention has passed the event and this was the
-    /// last of it, the event goes.
-    pub(super) fn release(&mut self, bus: BusId, position: Position) -> Result<(), Error> {
-        if position.0 >= self.head(bus).floor {
-            return Ok(());
-        }
-        let key = event_key(bus, position);
-        let Some(record) = self.tables.raw(Table::Events, &key)? else {
-            // It is in quarantine, and what has ended of it is of no use to anyone.
-            let positions = position.0..position.0.saturating_add(1);
-            return self.remove_ended(bus, positions, usize::MAX).map(|_| ());
-        };
-        let Ok((accepted, subscriptions)) = unseal(Table::Events, &key, &record, event::read_start)
-        else {
-            // It is moved to quarantine first.
-            return Ok(());
-        };
-        let event = Oldest {
-            position: position.0,
-            accepted,
-            corrupt: false,
-            bytes: record.len(),
-            subscriptions,
-        };
-        let ended = self.ended(bus, position)?;
-        if self.has_live(bus, &event, &ended)?
-            || !self.replayed(bus, position.0, position.0)?.is_empty()
-        {
-            return Ok(());
-        }
-        self.remove_event(bus, position, event.bytes, &ended)
-            .map(|_| ())
     }
 
     /// Looks at counts of descendants of events that went some time ago, and removes those that have not grown for a

@@ -159,6 +159,64 @@ fn what_a_replay_has_pending_keeps_its_event() {
     store.commit(&[Step::Settle(end)]).unwrap();
     assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
     assert_eq!(count(&store, Table::Settled), 0);
+    // The next removal asks no more for what the replay has pending.
+    let known = |store: &RedbStore| {
+        let memory = store.memory.lock().unwrap();
+        memory.2.replays_known()
+    };
+    assert_eq!(known(&store), 1);
+    let mut new = event("d", vec![1]);
+    new.subscriptions.clear();
+    store.commit(&[append(vec![new], 1_000)]).unwrap();
+    store.commit(&[trim(2_000)]).unwrap();
+    assert_eq!(known(&store), 0);
+}
+
+/// Each end of a delivery of an event that retention has passed looks at few others, in whatever order they end.
+#[test]
+fn the_end_of_one_delivery_of_many_is_cheap() {
+    const COUNT: u32 = 300;
+    let orders: [fn(u32) -> u32; 3] = [
+        |nth| nth + 1,
+        |nth| COUNT - nth,
+        |nth| (nth * 77) % COUNT + 1,
+    ];
+    for order in orders {
+        let (_disk, store) = Disk::with_store();
+        let Step::ApplyManifest(mut many) = rules(1_000_000) else {
+            panic!("it is one")
+        };
+        let first = many.rules[0].targets[0].clone();
+        many.rules[0].targets = (1..=COUNT)
+            .map(|number| TargetConfig {
+                name: match number {
+                    1 => first.name.clone(),
+                    _ => SubscriptionName::new(&format!("r/n{number}")).unwrap(),
+                },
+                ..first.clone()
+            })
+            .collect();
+        let applied = store.commit(&[Step::ApplyManifest(many)]).unwrap();
+        assert!(matches!(applied[0], StepOutcome::Applied { .. }));
+        let mut new = event("a", vec![1]);
+        new.subscriptions = (1..=COUNT).map(SubscriptionId).collect();
+        store.commit(&[append(vec![new], 1_000)]).unwrap();
+        store.commit(&[trim(2_000)]).unwrap();
+        let before = injected::LOOKED_AT.get();
+        for nth in 0..COUNT {
+            assert_eq!(store.events(BusId(1), Position(0), 9).unwrap().len(), 1);
+            let end = SettleEnd::Done(Effects::default());
+            let Step::Settle(mut end) = settle(1, 0, end) else {
+                panic!("it is one")
+            };
+            end.key.subscription = SubscriptionId(order(nth));
+            let outcome = store.commit(&[Step::Settle(end)]).unwrap();
+            assert!(matches!(outcome[0], StepOutcome::Settled(_)));
+        }
+        assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
+        let looked = injected::LOOKED_AT.get() - before;
+        assert!(looked <= 2 * u64::from(COUNT), "{looked}");
+    }
 }
 
 /// An event whose record is corrupt is passed, and stays for quarantine; what comes behind it goes.
