@@ -808,6 +808,8 @@ struct Bad {
     gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     /// Set when it waits.
     waits: AtomicBool,
+    /// Pages of dead letters that were read.
+    letters_read: AtomicUsize,
 }
 
 impl Bad {
@@ -818,6 +820,7 @@ impl Bad {
             lies,
             gate: Mutex::new(None),
             waits: AtomicBool::new(false),
+            letters_read: AtomicUsize::new(0),
         }
     }
 }
@@ -876,6 +879,16 @@ impl Store for Bad {
         self.inner.totals()
     }
 
+    fn dead_letters_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<edgebus_model::DeadLetter, DeliveryKey>, edgebus_store::Error> {
+        self.letters_read.fetch_add(1, Ordering::SeqCst);
+        self.inner.dead_letters_page(subscription, from, page)
+    }
+
     forward! {
         catalog() -> Catalog;
         events_page(bus: BusId, from: Position, page: Page) -> Rows<StoredEvent, Position>;
@@ -887,7 +900,6 @@ impl Store for Bad {
         waiting(until: Timestamp, after: Option<(Timestamp, DeliveryKey)>, limit: usize) -> Vec<(Timestamp, DeliveryKey)>;
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
-        dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::DeadLetter, DeliveryKey>;
         job(id: edgebus_model::JobId) -> Option<edgebus_model::Job>;
         jobs_page(from: Option<edgebus_model::JobId>, page: Page) -> Rows<edgebus_model::Job, edgebus_model::JobId>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;

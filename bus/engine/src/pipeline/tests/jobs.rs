@@ -148,6 +148,27 @@ async fn a_selection_takes_what_it_says() {
     );
 }
 
+/// A rate bounds what a job does, and not how it reads: what is not selected is passed in pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_job_reads_in_pages() {
+    let store = Arc::new(Bad::new(usize::MAX, false));
+    let pipeline = with_letters(store.clone(), 600).await;
+    let commits = || pipeline.context.commits.load(Ordering::SeqCst);
+    let before = (store.letters_read.load(Ordering::SeqCst), commits());
+    let selection = LetterSelection {
+        pattern: Some(r#"{"id":["e5","e70","e599"]}"#.to_owned()),
+        ..all()
+    };
+    let job = ended(&pipeline, JobSpec::Redrive(selection), Some(100)).await;
+    assert_eq!((job.progress.done, job.progress.looked), (3, 600));
+    settled(&pipeline).await;
+    // Each of the three settles once more, beside the job and its making.
+    let read = store.letters_read.load(Ordering::SeqCst) - before.0;
+    assert!(read <= 30, "{read} pages were read");
+    let commits = commits() - before.1;
+    assert!(commits <= 20, "{commits} commits");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_on_where_it_was_after_a_restart() {
     let store = Arc::new(MemoryStore::new());
