@@ -41,7 +41,11 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
 }
 
 async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) -> Arc<Pipeline> {
-    Pipeline::start(Parts {
+    Pipeline::start(parts(store, runtime, hold)).await.unwrap()
+}
+
+fn parts(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) -> Parts {
+    Parts {
         catalog: store.catalog().unwrap(),
         store,
         runtime,
@@ -51,9 +55,7 @@ async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) 
         space: Box::new(|| u64::MAX),
         secrets: Arc::new(|name| (name == "KEY").then(|| "hush".to_owned())),
         hold,
-    })
-    .await
-    .unwrap()
+    }
 }
 
 /// One that takes events and attempts nothing before it begins again.

@@ -148,6 +148,61 @@ async fn a_selection_takes_what_it_says() {
     );
 }
 
+/// A disk with as much free as a test says, and no ballast.
+struct Tight(Arc<std::sync::atomic::AtomicU64>);
+
+impl space::Disk for Tight {
+    fn free(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::SeqCst))
+    }
+
+    fn levels(&self) -> space::Levels {
+        space::Levels {
+            floor: 1_000,
+            critical: 400,
+            ballast: 0,
+        }
+    }
+
+    fn has_ballast(&self) -> bool {
+        false
+    }
+}
+
+/// A purge frees space: it goes on while the disk is full, unless nothing at all is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_goes_on_while_the_disk_is_full() {
+    for (free, goes_on) in [(399, true), (99, false)] {
+        let store = Arc::new(MemoryStore::new());
+        let left = Arc::new(std::sync::atomic::AtomicU64::new(u64::MAX));
+        drop(with_letters(store.clone(), 300).await);
+        let store: Arc<dyn Store> = Arc::new(store.reopen());
+        let parts = Parts {
+            space: Box::new(Tight(left.clone())),
+            ..parts(store, Arc::new(FakeRuntime), false)
+        };
+        let pipeline = Pipeline::start(parts).await.unwrap();
+        left.store(free, Ordering::SeqCst);
+        pipeline.space().look();
+        let start = async |spec| pipeline.start_job(spec, None, 300).await.unwrap();
+        let redrive = start(JobSpec::Redrive(all())).await;
+        let purge = start(JobSpec::Purge(all())).await;
+        if goes_on {
+            until(&pipeline, purge.id, |job| job.state.has_ended()).await;
+        } else {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let done = |id| pipeline.store().job(id).unwrap().unwrap().progress.done;
+        assert_eq!(done(purge.id), if goes_on { 300 } else { 0 });
+        assert_eq!(done(redrive.id), 0, "it would fill the disk further");
+        left.store(u64::MAX, Ordering::SeqCst);
+        pipeline.space().look();
+        until(&pipeline, redrive.id, |job| job.state.has_ended()).await;
+    }
+}
+
 /// A rate bounds what a job does, and not how it reads: what is not selected is passed in pages.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_job_reads_in_pages() {
