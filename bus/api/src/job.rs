@@ -71,6 +71,10 @@ pub struct Job {
     /// What became of the deliveries that it made pending; not there where it makes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<JobResults>,
+    /// In the answer to `discard_pending`: the job that lets go of what this one had pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub discard_job: Option<u64>,
     /// When it was made. RFC 3339 in UTC, with milliseconds.
     #[schemars(with = "Time")]
     pub created_at: String,
@@ -108,13 +112,18 @@ pub struct ReplayedRange {
     pub as_matched: bool,
 }
 
-/// Whose deliveries are skipped.
+/// Whose deliveries are skipped: those of a subscription before a position, or all of a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SkippedRange {
     /// The subscription.
-    pub subscription: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
     /// Those of events before this position.
-    pub before: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The replay's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
 }
 
 /// What became of the deliveries that a job made pending.
@@ -135,7 +144,10 @@ pub struct JobResults {
     pub uncounted: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -193,6 +205,9 @@ pub struct JobChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = RATE_MAX))]
     pub rate: Option<u64>,
+    /// With `cancelled`, of a replay, also of one that is done: what it has pending ends without an attempt.
+    #[serde(skip_serializing_if = "is_false")]
+    pub discard_pending: bool,
 }
 
 /// The highest rate of a job.

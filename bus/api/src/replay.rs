@@ -134,4 +134,7 @@ pub struct Seek {
     /// The job that delivers again; missing where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Job>,
+    /// Earlier replays that go on for the subscription, or have something pending for it: a seek leaves them alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_replays: Vec<u64>,
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use edgebus_api::{Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters};
+use edgebus_api::{
+    Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters, SkippedRange,
+};
 
 use super::client::Client;
 use super::connection::Connection;
@@ -51,9 +53,22 @@ Jobs that have ended are listed as long as they are among the last 1,000 of thos
   edgebus jobs resume 17 --rate 100 --wait")]
     Resume(Resume),
     /// End a job. What it has done stays.
-    #[command(after_help = "Example:
-  edgebus jobs cancel 17")]
-    Cancel(One),
+    #[command(after_help = "Examples:
+  edgebus jobs cancel 17
+  edgebus jobs cancel 17 --discard-pending --wait
+
+What a replay has made runs on after its end, unless --discard-pending lets go of it: those deliveries end without
+an attempt. That goes for a replay that is done, too.")]
+    Cancel(Cancel),
+}
+
+#[derive(clap::Args, Debug)]
+struct Cancel {
+    #[command(flatten)]
+    one: One,
+    /// Let go of the deliveries that the replay has made and that are still pending.
+    #[arg(long)]
+    discard_pending: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -82,10 +97,32 @@ struct Resume {
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Ls(arguments) => list(arguments).await,
-        Command::Get(one) => tell(one, None, None).await,
-        Command::Pause(one) => tell(one, Some(JobState::Paused), None).await,
-        Command::Resume(Resume { one, rate }) => tell(one, Some(JobState::Running), rate).await,
-        Command::Cancel(one) => tell(one, Some(JobState::Cancelled), None).await,
+        Command::Get(one) => tell(one, JobChange::default()).await,
+        Command::Pause(one) => tell(one, state(JobState::Paused)).await,
+        Command::Resume(Resume { one, rate }) => {
+            let change = JobChange {
+                rate,
+                ..state(JobState::Running)
+            };
+            tell(one, change).await
+        }
+        Command::Cancel(Cancel {
+            one,
+            discard_pending,
+        }) => {
+            let change = JobChange {
+                discard_pending,
+                ..state(JobState::Cancelled)
+            };
+            tell(one, change).await
+        }
+    }
+}
+
+fn state(state: JobState) -> JobChange {
+    JobChange {
+        state: Some(state),
+        ..JobChange::default()
     }
 }
 
@@ -117,18 +154,25 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     arguments.run(&listing).await
 }
 
-async fn tell(one: One, state: Option<JobState>, rate: Option<u64>) -> Result<u8, Failure> {
+async fn tell(one: One, change: JobChange) -> Result<u8, Failure> {
     let client = one.connection.client()?;
-    let mut job = match state {
+    let mut job = match change.state {
         None => client.job(one.id).await?,
-        state => {
-            client
-                .change_job(one.id, &JobChange { state, rate })
-                .await?
-        }
+        Some(_) => client.change_job(one.id, &change).await?,
     };
     if one.wait {
-        job = wait(&client, job).await?;
+        job = match job.discard_job {
+            None => wait(&client, job).await?,
+            Some(discard) => {
+                let discard = client.job(discard).await?;
+                let discard = wait(&client, discard).await?;
+                // What became of the replay's deliveries.
+                Job {
+                    discard_job: Some(discard.id),
+                    ..client.job(one.id).await?
+                }
+            }
+        };
     }
     show(&job, one.output.format)?;
     Ok(exit(&job))
@@ -207,8 +251,16 @@ fn about(job: &Job) -> String {
     match (&job.selection, &job.replay, &job.skip) {
         (Some(selection), ..) => about_letters(selection),
         (_, Some(replay), _) => about_replay(replay),
-        (.., Some(skip)) => {
-            format!("{} before {}", plain(&skip.subscription), skip.before)
+        (.., Some(skip)) => about_skip(skip),
+        _ => "-".to_owned(),
+    }
+}
+
+fn about_skip(skip: &SkippedRange) -> String {
+    match (skip.replay, skip.subscription.as_deref(), skip.before) {
+        (Some(replay), ..) => format!("what replay {replay} has pending"),
+        (None, Some(subscription), Some(before)) => {
+            format!("{} before {before}", plain(subscription))
         }
         _ => "-".to_owned(),
     }
@@ -298,6 +350,17 @@ fn story(job: &Job) -> String {
             _ => results_words(&results).replace(" died again", " died"),
         };
         facts.fact("results", &words);
+    }
+    let waiting = job.results.map_or(0, |results| results.waiting);
+    if let Some(discard) = job.discard_job {
+        facts.fact("discards", &format!("what is pending, as job {discard}"));
+    } else if job.replay.is_some() && waiting > 0 && job.state == JobState::Cancelled {
+        let discard = format!("edgebus jobs cancel {} --discard-pending", job.id);
+        facts.fact(
+            "",
+            "what it has made and is pending runs on; to let go of it:",
+        );
+        facts.fact("", &paint.faint(&discard));
     }
     if job.replay.is_some() {
         let listed = format!("edgebus deliveries ls --replay {} --stage dead", job.id);

@@ -37,7 +37,7 @@ pub enum JobSpec {
     Purge(LetterSelection),
     /// Delivers events again.
     Replay(ReplaySpec),
-    /// Ends live deliveries without an attempt.
+    /// Ends pending deliveries without an attempt.
     Skip(SkipSpec),
 }
 

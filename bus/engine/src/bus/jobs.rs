@@ -10,7 +10,7 @@ use crate::pipeline::{Letters, no_job};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{
-    BusId, DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection,
+    BusId, DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection, SkipSpec,
     SubscriptionId, Timestamp,
 };
 use edgebus_store as store;
@@ -269,6 +269,40 @@ impl Bus {
     /// [`Kind::NotFound`]; [`Kind::Conflict`] if it has ended; and what writing can meet.
     pub async fn control_job(&self, id: JobId, control: JobControl) -> Result<Job, Error> {
         self.pipeline.control_job(id, control).await
+    }
+
+    /// The replay of this number, whose pending deliveries can be let go of.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Conflict`] if it is no replay.
+    pub async fn discardable(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.job(id).await?;
+        match job.spec {
+            JobSpec::Replay(_) => Ok(job),
+            _ => Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "job {id} is a {}: only what a replay has pending can be discarded",
+                    job.spec.word()
+                ),
+            )),
+        }
+    }
+
+    /// Makes a job that ends all pending deliveries of a replay that has ended, without an attempt.
+    ///
+    /// # Errors
+    /// As [`Bus::discardable`]; [`Kind::Conflict`] if the replay has not ended, or too many jobs have not.
+    pub async fn discard_pending(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.discardable(id).await?;
+        if !job.state.has_ended() {
+            let state = job.state.word();
+            let reason = format!("job {id} is {state} and would make more; cancel it as well");
+            return Err(Error::new(Kind::Conflict, reason));
+        }
+        let pending = job.progress.done.saturating_sub(job.results.ended());
+        let spec = JobSpec::Skip(SkipSpec::Replay(id));
+        self.pipeline.start_job(spec, None, pending).await
     }
 
     /// The name of a bus; its number where there is none.

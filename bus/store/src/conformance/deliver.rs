@@ -31,7 +31,7 @@ pub(super) fn replay() -> JobSpec {
 }
 
 pub(super) fn skip() -> JobSpec {
-    JobSpec::Skip(SkipSpec {
+    JobSpec::Skip(SkipSpec::Live {
         subscription: S1,
         before: Position(9),
     })

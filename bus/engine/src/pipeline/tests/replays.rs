@@ -186,6 +186,60 @@ async fn what_retention_took_ahead_of_a_replay_is_counted() {
     }
 }
 
+/// What a replay has made and is pending is let go of, whatever the subscription, and nothing else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_s_pending_deliveries_are_let_go_of() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "ok"), ("u", "ok")], 3).await;
+    for number in 0..300 {
+        let kind = if number % 3 == 0 { "u" } else { "t" };
+        let events = vec![event(&number.to_string(), kind, "1")];
+        pipeline.publish("default", events).await.unwrap();
+    }
+    // Others stand before and behind it.
+    let [before, own, behind] = [1, 2, 3].map(|_| ReplaySpec {
+        name: None,
+        purpose: ReplayPurpose::Replay,
+        bus: BusId(1),
+        first: Position(1),
+        last: Position(300),
+        subscriptions: Vec::new(),
+        kind: None,
+        pattern: None,
+        as_matched: true,
+    });
+    let mut ids = Vec::new();
+    for spec in [before, own, behind] {
+        let job = pipeline.start_job(JobSpec::Replay(spec), None, 300).await;
+        ids.push(job.unwrap().id);
+    }
+    for id in &ids {
+        done(&pipeline, *id).await;
+    }
+    let skip = JobSpec::Skip(SkipSpec::Replay(ids[1]));
+    let job = pipeline.start_job(skip, None, 300).await.unwrap();
+    done(&pipeline, job.id).await;
+    let results = |id| store.job(id).unwrap().unwrap().results;
+    assert_eq!(
+        (results(ids[1]).discarded, results(ids[1]).ended()),
+        (300, 300)
+    );
+    assert_eq!(store.job(job.id).unwrap().unwrap().progress.done, 300);
+    pipeline.pause(Pause::Start, false);
+    settled(&pipeline).await;
+    for id in [ids[0], ids[2]] {
+        assert_eq!((results(id).succeeded, results(id).ended()), (300, 300));
+    }
+    let discarded: usize = [1, 2]
+        .map(|id| store.settled(SubscriptionId(id), None, 9_999).unwrap())
+        .iter()
+        .flatten()
+        .filter(|row| row.discarded.is_some())
+        .count();
+    assert_eq!(discarded, 300);
+}
+
 /// What runs while it is skipped has no effect; what waits in memory does not run at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_are_skipped_have_no_effect() {
@@ -196,7 +250,7 @@ async fn deliveries_that_are_skipped_have_no_effect() {
         let events = vec![event(&number.to_string(), "t", "1")];
         pipeline.publish("default", events).await.unwrap();
     }
-    let spec = JobSpec::Skip(SkipSpec {
+    let spec = JobSpec::Skip(SkipSpec::Live {
         subscription: SubscriptionId(1),
         before: Position(4),
     });
