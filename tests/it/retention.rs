@@ -172,6 +172,41 @@ fn what_is_pending_keeps_its_event_and_what_is_dead_its_own() {
     fsck(&home);
 }
 
+/// A dead letter whose event the log no longer has can be tried on its own copy.
+#[test]
+fn a_dead_letter_is_tried_although_its_event_is_gone() {
+    let home = Home::new(&manifest("{ age: 1s }", ", input: '$.data'"));
+    let server = home.serve();
+    deliver::play(&server, "dies", "reject oh");
+    deliver::play(&server, "ends", "ok");
+    wait_for("both to go", || oldest(&server) == 3);
+    let url = format!("http://{}", server.address);
+    let invoke = |id: &str| {
+        let arguments = [
+            "functions",
+            "invoke",
+            "play",
+            "--delivery",
+            id,
+            "--url",
+            &url,
+        ];
+        run(&arguments, "")
+    };
+    let said = invoke("1-1");
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("oh"), "{}", said.out);
+    // What has succeeded went with its event, and the answer says so.
+    let said = invoke("1-2");
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.err.contains("retention removed"), "{}", said.err);
+    // It is of this event alone.
+    let path = "/v1/buses/default/events/2/explain?rule=play&dead_letter=1-1";
+    server.get(path).expect(404);
+    let path = "/v1/buses/default/events/1/explain?rule=play&dead_letter=x";
+    server.get(path).expect(400);
+}
+
 #[test]
 fn kills_while_events_go_lose_nothing_else() {
     let kills: u64 = std::env::var("EDGEBUS_RETENTION_KILLS")
