@@ -207,6 +207,41 @@ fn a_dead_letter_is_tried_although_its_event_is_gone() {
     server.get(path).expect(400);
 }
 
+/// A plan says how many events and dead letters a shorter retention removes.
+#[test]
+fn a_plan_counts_what_a_shorter_retention_removes() {
+    let home = Home::new(&manifest("{ age: 7d }", ""));
+    let server = home.serve();
+    publish(&server, 1..8, 1_000);
+    for id in ["x", "y"] {
+        deliver::play(&server, id, "reject oh");
+    }
+    server.settle();
+    let dry_run = |retention: &str, target: &str| {
+        let file = home.data().with_file_name("shorter.yaml");
+        std::fs::write(&file, manifest(retention, target)).unwrap();
+        let url = format!("http://{}", server.address);
+        let said = run(
+            &["apply", file.to_str().unwrap(), "--dry-run", "--url", &url],
+            "",
+        );
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        said.out
+    };
+    let plan = dry_run("{ age: 1d, size: 1MiB }", "");
+    assert!(
+        plan.contains("no event past the limits is there now"),
+        "{plan}"
+    );
+    // Older than a second, as soon as they are.
+    wait_for("the events to be older than a second", || {
+        let plan = dry_run("{ age: 1s }", ", dead_letter: { retention: 1s }");
+        plan.contains(": 9 events past the limits are removed for good")
+            && plan.contains(": 2 dead letters older than 1s are removed for good")
+    });
+    assert_eq!(oldest(&server), 1, "nothing was changed");
+}
+
 #[test]
 fn kills_while_events_go_lose_nothing_else() {
     let kills: u64 = std::env::var("EDGEBUS_RETENTION_KILLS")

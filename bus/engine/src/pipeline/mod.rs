@@ -66,6 +66,7 @@ pub(crate) use matching::subscriptions;
 pub(crate) use overlay::injected as state;
 #[cfg(test)]
 pub(crate) use reading::injected as listings;
+pub(crate) use retention::accepted_before;
 pub use scheduler::{Description, Limits, Pause, Situation};
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
