@@ -269,12 +269,18 @@ pub struct LetterSelection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "LetterPreview")]
 pub struct LetterPreview<R = Delivery> {
-    /// Dead letters that are selected.
+    /// Dead letters that the job would take.
     pub selected: u64,
     /// Dead letters that were looked at for that.
     pub looked: u64,
+    /// Those that are selected, and that the job would skip.
+    #[serde(default)]
+    pub skipped: u64,
+    /// The same by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
     /// False if there are more that were not looked at, so that more may be selected.
     pub whole: bool,
-    /// The first of the selected ones, at most 10.
+    /// The first of those that it would take, at most 10.
     pub dead_letters: Vec<R>,
 }

@@ -308,6 +308,10 @@ fn preview_words(name: &str, preview: &LetterPreview) -> String {
         counted(count, "dead letter", "dead letters"),
         preview.looked
     );
+    if preview.skipped > 0 {
+        let reasons = jobs::skips_words(&preview.skips);
+        out.push_str(&format!("it would skip {}: {reasons}\n", preview.skipped));
+    }
     for letter in &preview.dead_letters {
         let kind = letter.event.as_ref().map_or("-", |event| &event.kind);
         let reason = letter.reason.as_ref().map_or("-", |reason| reason.as_str());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgebus_api::{
-    Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters, SkippedRange,
+    Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters, Skip, SkippedRange,
 };
 
 use super::client::Client;
@@ -341,7 +341,7 @@ fn story(job: &Job) -> String {
     );
     facts.fact("done", &job.done.to_string());
     if job.skipped > 0 {
-        let skips = skips_words(job);
+        let skips = skips_words(&job.skips);
         facts.fact("skipped", &format!("{}: {skips}", job.skipped));
     }
     if let Some(results) = job.results {
@@ -393,9 +393,9 @@ pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
 }
 
 /// What a job skipped, by reason.
-fn skips_words(job: &Job) -> String {
-    let skips = job.skips.iter();
+pub(super) fn skips_words(skips: &[Skip]) -> String {
     let skips: Vec<String> = skips
+        .iter()
         .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
         .collect();
     skips.join(", ")
@@ -410,7 +410,7 @@ pub(super) fn done_words(job: &Job) -> String {
     };
     let skipped = match job.skipped {
         0 => String::new(),
-        _ => format!(", {} skipped ({})", job.skipped, skips_words(job)),
+        _ => format!(", {} skipped ({})", job.skipped, skips_words(&job.skips)),
     };
     format!("{what} {verb}{skipped}")
 }

@@ -201,6 +201,10 @@ fn told(counts: &ReplayCount) -> String {
             plain(&row.subscription)
         ));
     }
+    if counts.skipped > 0 {
+        let reasons = jobs::skips_words(&counts.skips);
+        out.push_str(&format!("it would skip {}: {reasons}\n", counts.skipped));
+    }
     if counts.more {
         out.push_str("there was no time to look at the whole range: it would be more\n");
     }

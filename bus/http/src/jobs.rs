@@ -12,7 +12,7 @@ use super::{App, deliveries, page, query, rules};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
 use edgebus_model::{
     DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
-    ReplaySpec, SkipSpec,
+    ReplaySpec, SkipSpec, Skipped,
 };
 
 /// The longest body of a request here, in bytes: a pattern, or the ids of 1,000 dead letters.
@@ -169,11 +169,13 @@ async fn letters(call: Call, what: LetterJob) -> Answer {
         None => None,
     };
     if query.dry_run.unwrap_or(false) {
-        let preview = app.bus.preview_letters(&filter, SHOWN).await?;
+        let preview = app.bus.preview_letters(what, &filter, SHOWN).await?;
         let rows = preview.sample.iter();
         let answer = api::LetterPreview {
             selected: preview.selected,
             looked: preview.looked,
+            skipped: preview.skipped.total(),
+            skips: skips(&preview.skipped),
             whole: preview.whole,
             dead_letters: rows.map(|row| deliveries::row(&app, row)).collect(),
         };
@@ -299,19 +301,23 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
         of: progress.of,
         done: progress.done,
         skipped: progress.skipped.total(),
-        skips: progress
-            .skipped
-            .iter()
-            .map(|(reason, count)| api::Skip {
-                reason: api::SkipReason::from(reason.word()),
-                count,
-            })
-            .collect(),
+        skips: skips(&progress.skipped),
         results: makes_pending.then_some(results),
         discard_job: None,
         created_at: job.created_at.to_string(),
         changed_at: job.changed_at.to_string(),
     }
+}
+
+/// What was passed over, or would be, by reason.
+pub(super) fn skips(skipped: &Skipped) -> Vec<api::Skip> {
+    skipped
+        .iter()
+        .map(|(reason, count)| api::Skip {
+            reason: api::SkipReason::from(reason.word()),
+            count,
+        })
+        .collect()
 }
 
 fn skipped(app: &App, spec: SkipSpec) -> api::SkippedRange {

@@ -36,6 +36,8 @@ pub(super) async fn start(call: Call) -> Answer {
                     deliveries: *deliveries,
                 })
                 .collect(),
+            skipped: counted.skipped.total(),
+            skips: jobs::skips(&counted.skipped),
             more: counted.more,
         };
         return page::held(&app, &answer);

@@ -10,7 +10,7 @@ use crate::pipeline::{Budget, Replay, Snapshot};
 use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{
     BusId, DeliveryKey, Job, JobId, JobPlace, JobSpec, Name, Position, ReplayPurpose, ReplaySpec,
-    SkipSpec, Subscription, SubscriptionId, Timestamp,
+    SkipSpec, Skipped, Subscription, SubscriptionId, Timestamp,
 };
 use edgebus_store::{Page, Store};
 
@@ -70,6 +70,8 @@ pub struct ReplayCount {
     pub events: u64,
     /// Deliveries by the name of the subscription.
     pub deliveries: BTreeMap<String, u64>,
+    /// Deliveries that it could not make, and events of the range that are not there.
+    pub skipped: Skipped,
     /// True if there was no time for all.
     pub more: bool,
 }
@@ -420,6 +422,7 @@ fn count(
         last: spec.last,
         events: 0,
         deliveries: BTreeMap::new(),
+        skipped: Skipped::default(),
         more: false,
     };
     let mut place = JobPlace::Start;
@@ -431,7 +434,14 @@ fn count(
         cancel.check()?;
         let portion = replay.portion(store, snapshot, JobId(u32::MAX), place, LOOK)?;
         counted.events += portion.looked;
+        for (reason, count) in portion.missing.iter() {
+            counted.skipped.add(reason, count);
+        }
         for key in portion.keys {
+            if let Some(reason) = snapshot.cannot_run(key.subscription) {
+                counted.skipped.add(reason, 1);
+                continue;
+            }
             let known = snapshot.subscriptions.get(&key.subscription);
             let name = known.map_or_else(String::new, |own| own.name().to_string());
             *counted.deliveries.entry(name).or_default() += 1;
