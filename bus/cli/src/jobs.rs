@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgebus_api::{
-    Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters, Skip, SkippedRange,
+    Job, JobChange, JobKind, JobPage, JobState, ReplayedRange, SelectedLetters, Skip, SkippedRange,
 };
 
 use super::client::Client;
@@ -41,7 +41,10 @@ Jobs that have ended are listed as long as they are among the last 1,000 of thos
     /// Tell one job: what it is about, how far it is, and what became of what it did.
     #[command(after_help = "Examples:
   edgebus jobs get 17
-  edgebus jobs get 17 --wait")]
+  edgebus jobs get 17 --wait
+
+With --wait the exit code is 0 if the job is done, skipped nothing that it was to redrive or purge,
+and nothing that it made pending has died so far. Else it is 1.")]
     Get(One),
     /// Stop a job where it is, until it is resumed.
     #[command(after_help = "Example:
@@ -57,8 +60,8 @@ Jobs that have ended are listed as long as they are among the last 1,000 of thos
   edgebus jobs cancel 17
   edgebus jobs cancel 17 --discard-pending --wait
 
-What a replay has made runs on after its end, unless --discard-pending lets go of it: those deliveries end without
-an attempt. That goes for a replay that is done, too.")]
+What a replay has made runs on after its end, unless --discard-pending lets go of it: those
+deliveries end without an attempt. That goes for a replay that is done, too.")]
     Cancel(Cancel),
 }
 
@@ -175,14 +178,31 @@ async fn tell(one: One, change: JobChange) -> Result<u8, Failure> {
         };
     }
     show(&job, one.output.format)?;
-    Ok(exit(&job))
+    // One that is told to stand still or to end is not waited for to be done.
+    let is_to_end = matches!(change.state, None | Some(JobState::Running));
+    Ok(match one.wait && is_to_end {
+        true => ended_exit(&job),
+        false => exit(&job),
+    })
 }
 
-/// The exit code of a job: a failed one is a failure.
-pub(super) fn exit(job: &Job) -> u8 {
+/// The exit code of a job that is shown or told something: a failed one is a failure.
+fn exit(job: &Job) -> u8 {
     match job.state {
         JobState::Failed => FAILURE,
         _ => OK,
+    }
+}
+
+/// The exit code of a job that was waited for: a failure unless it did all that it was to do, and nothing that it made
+/// pending is a dead letter.
+pub(super) fn ended_exit(job: &Job) -> u8 {
+    let died = job.results.is_some_and(|results| results.died > 0);
+    // What a replay passes over was gone before.
+    let missed = job.skipped > 0 && matches!(job.kind, JobKind::Redrive | JobKind::Purge);
+    match job.state {
+        JobState::Done if !died && !missed => OK,
+        _ => FAILURE,
     }
 }
 
@@ -330,15 +350,13 @@ fn story(job: &Job) -> String {
         facts.fact("", &paint.faint(&format!("edgebus jobs resume {}", job.id)));
     }
     facts.fact("about", &about(job));
-    facts.fact(
-        "progress",
-        &format!(
-            "{}, {} of about {} looked at",
-            progress(job),
-            job.looked,
-            job.of
-        ),
-    );
+    let of = match job.state {
+        // How much there was to look at, is known then.
+        JobState::Done => String::new(),
+        _ => format!(" of about {}", job.of),
+    };
+    let looked = format!("{}, {}{of} looked at", progress(job), job.looked);
+    facts.fact("progress", &looked);
     facts.fact("done", &job.done.to_string());
     if job.skipped > 0 {
         let skips = skips_words(&job.skips);
@@ -346,12 +364,17 @@ fn story(job: &Job) -> String {
     }
     if let Some(results) = job.results {
         let words = match job.kind {
-            edgebus_api::JobKind::Redrive => results_words(&results),
+            JobKind::Redrive => results_words(&results),
             _ => results_words(&results).replace(" died again", " died"),
         };
         facts.fact("results", &words);
     }
     let waiting = job.results.map_or(0, |results| results.waiting);
+    if waiting > 0 && job.state == JobState::Done {
+        let again = format!("edgebus jobs get {}", job.id);
+        facts.fact("", "what waits has an attempt to come; look again:");
+        facts.fact("", &paint.faint(&again));
+    }
     if let Some(discard) = job.discard_job {
         facts.fact("discards", &format!("what is pending, as job {discard}"));
     } else if job.replay.is_some() && waiting > 0 && job.state == JobState::Cancelled {
@@ -405,7 +428,7 @@ pub(super) fn skips_words(skips: &[Skip]) -> String {
 pub(super) fn done_words(job: &Job) -> String {
     let what = counted(job.done, "dead letter", "dead letters");
     let verb = match job.kind {
-        edgebus_api::JobKind::Purge => "purged",
+        JobKind::Purge => "purged",
         _ => "redriven",
     };
     let skipped = match job.skipped {
