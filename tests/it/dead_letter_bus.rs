@@ -71,6 +71,33 @@ fn a_bus_for_dead_letters_must_be_declared_and_no_loop_without_a_word() {
     let file = home.manifest().display().to_string();
     let wanted = ["bus `faild` is not declared", "did you mean `failed`"];
     run(&["validate", &file], "").fails(78, &wanted);
+    // Over another bus and back again.
+    let looped = manifest("failed").replace(
+        "to: [{ function: idle }]",
+        "to: [{ function: idle, dead_letter: { bus: default } }]",
+    );
+    home.write_manifest(&looped);
+    let said = run(&["validate", &file], "").succeeds();
+    for words in [
+        "warning[dead-letter-loop]",
+        "over the dead letters of `repairs`",
+    ] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    assert_eq!(
+        said.err.matches("dead-letter-loop").count(),
+        1,
+        "{}",
+        said.err
+    );
+    // One that takes no dead letters ends the loop.
+    let ended = looped.replace(
+        "deadreason: [attempts-exhausted]",
+        "deadreason: [{ exists: false }]",
+    );
+    home.write_manifest(&ended);
+    let said = run(&["validate", &file], "").succeeds();
+    assert!(!said.err.contains("dead-letter-loop"), "{}", said.err);
     home.write_manifest(&manifest("default"));
     let said = run(&["validate", &file], "").succeeds();
     assert!(
