@@ -137,6 +137,26 @@ fn a_log_stays_as_large_as_it_may_be_and_tells_what_is_gone() {
     assert_eq!(server.publish("next", "t", &json!(1)), 501);
 }
 
+/// A log that retention has emptied says so.
+#[test]
+fn an_emptied_log_tells_of_the_gap() {
+    let home = Home::new(&manifest("{ age: 1s }", ""));
+    let server = home.serve();
+    let url = format!("http://{}", server.address);
+    let list = || run(&["events", "ls", "--url", &url], "");
+    let said = list().succeeds();
+    assert!(!said.err.contains("retention"), "{}", said.err);
+    publish(&server, 1..6, 10);
+    wait_for("all to go", || oldest(&server) == 6);
+    let said = list().succeeds();
+    assert!(
+        said.err
+            .contains("the events up to position 5 were removed by retention"),
+        "{}",
+        said.err
+    );
+}
+
 #[test]
 fn what_is_pending_keeps_its_event_and_what_is_dead_its_own() {
     let retry = ", retry: { attempts: 2, backoff: { initial: 8s, max: 8s, jitter: false } }, dead_letter: { retention: 2s }";

@@ -27,6 +27,7 @@ impl<R> Listing for JobPage<R> {
             rows: self.jobs,
             next: self.next,
             older: None,
+            oldest: None,
         }
     }
 }

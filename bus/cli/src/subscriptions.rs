@@ -182,6 +182,9 @@ fn story(subscription: &Subscription) -> String {
     );
     facts.fact("state", state(subscription.active));
     match &subscription.oldest_pending {
+        None if subscription.pending + subscription.waiting > 0 => {
+            facts.fact("lag", "none: nothing live is pending, but replays are");
+        }
         None => facts.fact("lag", "none: nothing is pending"),
         Some(oldest) => {
             let oldest = plain(oldest);
