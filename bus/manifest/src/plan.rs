@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::rule::{DEFAULT_BUS, SYSTEM_BUS};
 use edgebus_model::{BusConfig, Name, RuleConfig, StartPosition, SubscriptionName, TargetConfig};
 
 use super::Manifest;
@@ -178,6 +178,9 @@ fn new_bus(bus: Option<&BusConfig>) -> String {
     let kept = bus.map_or_else(String::new, |bus| {
         format!("; keeps {}", retention_text(bus))
     });
+    if bus.is_some_and(|bus| bus.name.as_str() == SYSTEM_BUS) {
+        return format!("gets the bus's own events from now on{kept}");
+    }
     format!("can be published on; nothing is pending yet{kept}")
 }
 

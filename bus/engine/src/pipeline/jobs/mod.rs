@@ -278,6 +278,8 @@ impl Runner {
                     moving.job = job;
                 } else {
                     tell(&job);
+                    let lifecycle = &self.context.lifecycle;
+                    lifecycle.job_ended(&self.context.snapshot(), &job);
                     self.running.remove(&id);
                 }
             }
