@@ -71,6 +71,33 @@ fn a_bus_for_dead_letters_must_be_declared_and_no_loop_without_a_word() {
     let file = home.manifest().display().to_string();
     let wanted = ["bus `faild` is not declared", "did you mean `failed`"];
     run(&["validate", &file], "").fails(78, &wanted);
+    // Over another bus and back again.
+    let looped = manifest("failed").replace(
+        "to: [{ function: idle }]",
+        "to: [{ function: idle, dead_letter: { bus: default } }]",
+    );
+    home.write_manifest(&looped);
+    let said = run(&["validate", &file], "").succeeds();
+    for words in [
+        "warning[dead-letter-loop]",
+        "over the dead letters of `repairs`",
+    ] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    assert_eq!(
+        said.err.matches("dead-letter-loop").count(),
+        1,
+        "{}",
+        said.err
+    );
+    // One that takes no dead letters ends the loop.
+    let ended = looped.replace(
+        "deadreason: [attempts-exhausted]",
+        "deadreason: [{ exists: false }]",
+    );
+    home.write_manifest(&ended);
+    let said = run(&["validate", &file], "").succeeds();
+    assert!(!said.err.contains("dead-letter-loop"), "{}", said.err);
     home.write_manifest(&manifest("default"));
     let said = run(&["validate", &file], "").succeeds();
     assert!(
@@ -78,4 +105,72 @@ fn a_bus_for_dead_letters_must_be_declared_and_no_loop_without_a_word() {
         "{}",
         said.err
     );
+}
+
+/// A rule of the bus `edgebus` hears of dead letters and jobs; nobody else publishes there.
+#[test]
+fn a_rule_hears_of_what_happens_to_the_bus() {
+    let home = Home::new(&format!(
+        "version: 1
+functions:
+  play: {{ component: {0} }}
+  idle: {{ component: {1} }}
+rules:
+  plays: {{ match: {{ type: [play] }}, to: [{{ function: play }}] }}
+  alert: {{ bus: edgebus, match: {{ type: [dev.edgebus.dead-letter.created] }}, to: [{{ function: idle }}] }}
+",
+        json!(guests::path("hostile")),
+        json!(guests::path("idle")),
+    ));
+    let file = home.manifest().display().to_string();
+    run(&["validate", &file], "").succeeds();
+    let server = home.serve();
+    let position = server.publish("no", "play", &json!({"do": "reject not mine"}));
+    let told = |kind: &str| {
+        let log = server.get("/v1/buses/edgebus/events").json()["events"].clone();
+        let mut events = log.as_array().unwrap().clone();
+        events.retain(|stored| stored["event"]["type"] == format!("dev.edgebus.{kind}"));
+        events
+    };
+    wait_for("the death to be told", || {
+        !told("dead-letter.created").is_empty()
+    });
+    let event = told("dead-letter.created")[0]["event"].clone();
+    assert_eq!(event["subject"], "plays/play");
+    let data = &event["data"];
+    assert_eq!(data["count"], 1, "{data}");
+    assert_eq!(data["function"], "play");
+    assert_eq!(
+        (&data["last"]["position"], &data["last"]["reason"]),
+        (&json!(position), &json!("rejected"))
+    );
+    assert!(!event.to_string().contains("not mine"), "{event}");
+    wait_for("the alert", || {
+        let deliveries = server.get("/v1/deliveries?stage=succeeded").json();
+        deliveries.to_string().contains("alert/idle")
+    });
+    let body = json!({"all": true}).to_string();
+    server
+        .post(
+            "/v1/dead-letters/purge",
+            "application/json",
+            body.as_bytes(),
+        )
+        .expect(202);
+    wait_for("the end of the job to be told", || {
+        told("job.ended").iter().any(|stored| {
+            stored["event"]["data"]["kind"] == "purge" && stored["event"]["data"]["done"] == 1
+        })
+    });
+    // Nobody else publishes there.
+    let event = json!({"specversion": "1.0", "id": "a", "source": "/t", "type": "t"}).to_string();
+    let answer = server.post(
+        "/v1/buses/edgebus/events",
+        "application/cloudevents+json",
+        event.as_bytes(),
+    );
+    let detail = answer.expect(409).json()["detail"].to_string();
+    assert!(detail.contains("publish on another one"), "{detail}");
+    home.write_manifest(&manifest("edgebus"));
+    run(&["validate", &file], "").fails(78, &["takes the bus's own events alone"]);
 }

@@ -270,7 +270,9 @@ fn the_command_line_starts_a_replay_and_tells_what_came_of_it() {
         said.out
     );
     let arguments = ["replays", "start", "--from", "2", "--wait", "-o", "json"];
-    let said = cli(&server, &arguments).succeeds();
+    let said = cli(&server, &arguments);
+    // One of its deliveries has died.
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     let job: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(job["state"], "done", "{job}");
     assert_eq!(
@@ -286,6 +288,60 @@ fn the_command_line_starts_a_replay_and_tells_what_came_of_it() {
     let listed = listed.succeeds();
     assert!(listed.out.contains(&format!("1-3-r{id}")), "{}", listed.out);
     assert!(!listed.out.contains("1-3 "), "{}", listed.out);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn what_a_replay_has_pending_can_be_let_go_of() {
+    let home = Home::new(&manifest("concurrency: 1", "attempts: 5"));
+    let server = home.serve();
+    for number in 0..5 {
+        play(&server, &format!("e{number}"), "count n");
+    }
+    server.settle();
+    // It runs while the replay's deliveries wait.
+    play(&server, "slow", "sleep 2000");
+    let job = start(&server, &json!({"from": 1, "to": 5}));
+    let id = job["id"].to_string();
+    wait_for("the replay to have made its deliveries", || {
+        self::job(&server, &job["id"])["state"] == "done"
+    });
+    // It is done, so that there is nothing to cancel but what is pending.
+    cli(&server, &["jobs", "cancel", &id]).fails(1, &["409", "it is done"]);
+    let arguments = ["jobs", "cancel", &id, "--discard-pending", "--wait"];
+    let said = cli(&server, &arguments).succeeds();
+    assert!(said.out.contains("discards"), "{}", said.out);
+    server.settle();
+    let results = &self::job(&server, &job["id"])["results"];
+    let discarded = results["discarded"].as_u64().unwrap();
+    assert!(discarded >= 1, "{results}");
+    assert_eq!(results["succeeded"].as_u64().unwrap() + discarded, 5);
+    let rows = of_replay(&server, &job["id"], "discarded");
+    assert_eq!(rows.len() as u64, discarded);
+    let left = i64::try_from(discarded).unwrap();
+    assert_eq!(counter(&server, "show", "n"), 10 - left);
+    let listed = cli(&server, &["jobs", "ls"]).succeeds();
+    let about = format!("what replay {id} has pending");
+    assert!(listed.out.contains(&about), "{}", listed.out);
+    // A seek tells of replays that it leaves alone, and of no others.
+    let moved = seek(&server, &json!({"to_end": true}));
+    assert!(moved.get("earlier_replays").is_none(), "{moved}");
+    play(&server, "slower", "sleep 2000");
+    let other = start(&server, &json!({"from": 1, "to": 5}));
+    wait_for("the other replay to have made its deliveries", || {
+        self::job(&server, &other["id"])["state"] == "done"
+    });
+    let arguments = ["subscriptions", "seek", "plays/play", "--to-end"];
+    let said = cli(&server, &arguments).succeeds();
+    let words = format!("edgebus jobs cancel {} --discard-pending", other["id"]);
+    assert!(said.out.contains(&words), "{}", said.out);
+    // Only what a replay made can be let go of so.
+    let skip = job["id"].as_u64().unwrap() + 1;
+    let path = format!("/v1/jobs/{skip}");
+    let body = json!({"state": "cancelled", "discard_pending": true}).to_string();
+    let answer = server.request("PATCH", &path, &[("content-type", JSON)], body.as_bytes());
+    let detail = answer.expect(409).json()["detail"].to_string();
+    assert!(detail.contains("is a skip"), "{detail}");
     assert!(server.stop().success());
 }
 

@@ -137,6 +137,26 @@ fn a_log_stays_as_large_as_it_may_be_and_tells_what_is_gone() {
     assert_eq!(server.publish("next", "t", &json!(1)), 501);
 }
 
+/// A log that retention has emptied says so.
+#[test]
+fn an_emptied_log_tells_of_the_gap() {
+    let home = Home::new(&manifest("{ age: 1s }", ""));
+    let server = home.serve();
+    let url = format!("http://{}", server.address);
+    let list = || run(&["events", "ls", "--url", &url], "");
+    let said = list().succeeds();
+    assert!(!said.err.contains("retention"), "{}", said.err);
+    publish(&server, 1..6, 10);
+    wait_for("all to go", || oldest(&server) == 6);
+    let said = list().succeeds();
+    assert!(
+        said.err
+            .contains("the events up to position 5 were removed by retention"),
+        "{}",
+        said.err
+    );
+}
+
 #[test]
 fn what_is_pending_keeps_its_event_and_what_is_dead_its_own() {
     let retry = ", retry: { attempts: 2, backoff: { initial: 8s, max: 8s, jitter: false } }, dead_letter: { retention: 2s }";
@@ -170,6 +190,76 @@ fn what_is_pending_keeps_its_event_and_what_is_dead_its_own() {
     assert!(metrics.contains(dead), "{metrics}");
     assert!(server.stop().success());
     fsck(&home);
+}
+
+/// A dead letter whose event the log no longer has can be tried on its own copy.
+#[test]
+fn a_dead_letter_is_tried_although_its_event_is_gone() {
+    let home = Home::new(&manifest("{ age: 1s }", ", input: '$.data'"));
+    let server = home.serve();
+    deliver::play(&server, "dies", "reject oh");
+    deliver::play(&server, "ends", "ok");
+    wait_for("both to go", || oldest(&server) == 3);
+    let url = format!("http://{}", server.address);
+    let invoke = |id: &str| {
+        let arguments = [
+            "functions",
+            "invoke",
+            "play",
+            "--delivery",
+            id,
+            "--url",
+            &url,
+        ];
+        run(&arguments, "")
+    };
+    let said = invoke("1-1");
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("oh"), "{}", said.out);
+    // What has succeeded went with its event, and the answer says so.
+    let said = invoke("1-2");
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.err.contains("retention removed"), "{}", said.err);
+    // It is of this event alone.
+    let path = "/v1/buses/default/events/2/explain?rule=play&dead_letter=1-1";
+    server.get(path).expect(404);
+    let path = "/v1/buses/default/events/1/explain?rule=play&dead_letter=x";
+    server.get(path).expect(400);
+}
+
+/// A plan says how many events and dead letters a shorter retention removes.
+#[test]
+fn a_plan_counts_what_a_shorter_retention_removes() {
+    let home = Home::new(&manifest("{ age: 7d }", ""));
+    let server = home.serve();
+    publish(&server, 1..8, 1_000);
+    for id in ["x", "y"] {
+        deliver::play(&server, id, "reject oh");
+    }
+    server.settle();
+    let dry_run = |retention: &str, target: &str| {
+        let file = home.data().with_file_name("shorter.yaml");
+        std::fs::write(&file, manifest(retention, target)).unwrap();
+        let url = format!("http://{}", server.address);
+        let said = run(
+            &["apply", file.to_str().unwrap(), "--dry-run", "--url", &url],
+            "",
+        );
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        said.out
+    };
+    let plan = dry_run("{ age: 1d, size: 1MiB }", "");
+    assert!(
+        plan.contains("no event past the limits is there now"),
+        "{plan}"
+    );
+    // Older than a second, as soon as they are.
+    wait_for("the events to be older than a second", || {
+        let plan = dry_run("{ age: 1s }", ", dead_letter: { retention: 1s }");
+        plan.contains(": 9 events past the limits are removed for good")
+            && plan.contains(": 2 dead letters older than 1s are removed for good")
+    });
+    assert_eq!(oldest(&server), 1, "nothing was changed");
 }
 
 #[test]

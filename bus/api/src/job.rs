@@ -27,6 +27,7 @@ impl<R> Listing for JobPage<R> {
             rows: self.jobs,
             next: self.next,
             older: None,
+            oldest: None,
         }
     }
 }
@@ -71,6 +72,10 @@ pub struct Job {
     /// What became of the deliveries that it made pending; not there where it makes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<JobResults>,
+    /// In the answer to `discard_pending`: the job that lets go of what this one had pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub discard_job: Option<u64>,
     /// When it was made. RFC 3339 in UTC, with milliseconds.
     #[schemars(with = "Time")]
     pub created_at: String,
@@ -108,13 +113,18 @@ pub struct ReplayedRange {
     pub as_matched: bool,
 }
 
-/// Whose deliveries are skipped.
+/// Whose deliveries are skipped: those of a subscription before a position, or all of a replay.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SkippedRange {
     /// The subscription.
-    pub subscription: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
     /// Those of events before this position.
-    pub before: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+    /// The replay's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<u64>,
 }
 
 /// What became of the deliveries that a job made pending.
@@ -126,6 +136,21 @@ pub struct JobResults {
     pub waiting: u64,
     /// They are dead letters, of a redrive again.
     pub died: u64,
+    /// They ended without an attempt: a seek passed them, or somebody let go of what was pending. Not there if there
+    /// are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub discarded: u64,
+    /// They ended and nobody knows how: the record that counted them was corrupt. Not there if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub uncounted: u64,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Why some things were passed over.
@@ -181,6 +206,9 @@ pub struct JobChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = RATE_MAX))]
     pub rate: Option<u64>,
+    /// With `cancelled`, of a replay, also of one that is done: what it has pending ends without an attempt.
+    #[serde(skip_serializing_if = "is_false")]
+    pub discard_pending: bool,
 }
 
 /// The highest rate of a job.
@@ -242,12 +270,18 @@ pub struct LetterSelection {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "LetterPreview")]
 pub struct LetterPreview<R = Delivery> {
-    /// Dead letters that are selected.
+    /// Dead letters that the job would take.
     pub selected: u64,
     /// Dead letters that were looked at for that.
     pub looked: u64,
+    /// Those that are selected, and that the job would skip.
+    #[serde(default)]
+    pub skipped: u64,
+    /// The same by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
     /// False if there are more that were not looked at, so that more may be selected.
     pub whole: bool,
-    /// The first of the selected ones, at most 10.
+    /// The first of those that it would take, at most 10.
     pub dead_letters: Vec<R>,
 }

@@ -18,6 +18,8 @@ pub struct Rows<R> {
     pub next: Option<String>,
     /// Give it as `before` for the page before; `None` where there is none.
     pub older: Option<String>,
+    /// Of events: the first position that retention has not reached.
+    pub oldest: Option<u64>,
 }
 
 /// An answer that is a list.
@@ -39,14 +41,27 @@ macro_rules! pages {
                     rows: self.$member,
                     next: self.next,
                     older: self.older.flatten(),
+                    oldest: None,
                 }
             }
         }
     )+};
 }
 
+impl<R> Listing for EventPage<R> {
+    type Row = R;
+
+    fn into_rows(self) -> Rows<R> {
+        Rows {
+            rows: self.events,
+            next: self.next,
+            older: self.older.flatten(),
+            oldest: self.oldest,
+        }
+    }
+}
+
 pages! {
-    EventPage: events,
     DeliveryPage: deliveries,
     DeadLetterPage: dead_letters,
 }
@@ -61,6 +76,7 @@ macro_rules! whole {
                     rows: self.$member,
                     next: None,
                     older: None,
+                    oldest: None,
                 }
             }
         }

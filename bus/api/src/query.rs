@@ -88,6 +88,10 @@ pub struct ExplainQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Name>", example = &"orders")]
     pub after: Option<String>,
+    /// A dead letter of the event: if the log no longer has the event, the letter's copy is explained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<DeliveryId>", example = &"3-13")]
+    pub dead_letter: Option<String>,
 }
 
 /// Which deliveries to read.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::job::{Job, RATE_MAX};
+use super::job::{Job, RATE_MAX, Skip};
 use crate::schema::{Name, ObjectOrNull, Time};
 
 /// Events of a bus that are to be delivered again.
@@ -79,6 +79,12 @@ pub struct ReplayCount {
     pub deliveries: u64,
     /// By subscription.
     pub subscriptions: Vec<ReplayCountOf>,
+    /// What it would skip: deliveries that can't run, and events that are not there.
+    #[serde(default)]
+    pub skipped: u64,
+    /// The same by reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
     /// True if there was no time to look at all of the range.
     pub more: bool,
 }
@@ -134,4 +140,7 @@ pub struct Seek {
     /// The job that delivers again; missing where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Job>,
+    /// Earlier replays that go on for the subscription, or have something pending for it: a seek leaves them alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_replays: Vec<u64>,
 }

@@ -150,6 +150,8 @@ words! {
         SubscriptionEnded = "subscription-ended",
         /// The function of its subscription is not deployed.
         FunctionMissing = "function-missing",
+        /// Retention removed the event before the job came to it.
+        Removed = "removed",
     }
 
     /// How an attempt ended.

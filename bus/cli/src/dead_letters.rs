@@ -16,7 +16,7 @@ use super::moment::{self, Moment};
 use super::output::{self, Column, Format, Output, counted, plain, time};
 use super::query::{Path, encoded};
 use super::resource::{Resource, or_dash};
-use super::{FAILURE, Failure, OK, client, jobs};
+use super::{Failure, OK, client, jobs};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 
 /// How long nothing may change before a redrive no longer waits for what became of its deliveries.
@@ -50,8 +50,8 @@ enum Command {
   edgebus dead-letters redrive --all
 
 A redriven delivery keeps its id and its idempotency key. With --wait the command returns when
-the job has ended, and tells how many deliveries succeeded, wait, and died again; it fails if one
-died again.")]
+the job has ended, and tells how many deliveries succeeded, wait, and died again. Its exit code is 1
+if one died again, or was skipped.")]
     Redrive(Act),
     /// Let go of dead letters, for ever.
     #[command(after_help = "Examples:
@@ -59,7 +59,8 @@ died again.")]
   edgebus dead-letters purge --until 14d --dry-run
   edgebus dead-letters purge --type com.example.test --wait
 
-Nothing brings a dead letter back that was purged. `edgebus dead-letters export` keeps a copy.")]
+Nothing brings a dead letter back that was purged. `edgebus dead-letters export` keeps a copy.
+With --wait the exit code is 1 if one was skipped.")]
     Purge(Act),
     /// Write dead letters as JSON Lines: each with its event, its reason and its attempts.
     #[command(after_help = "Examples:
@@ -274,10 +275,14 @@ async fn act(verb: Verb, arguments: Act) -> Result<u8, Failure> {
     if !arguments.wait {
         match format {
             Format::Table => {
+                // Those that are named are so many; of those that are selected, not all may be taken.
+                let about = match arguments.ids.is_empty() {
+                    true => "looks at",
+                    false => "takes",
+                };
                 let line = format!(
-                    "job {} {}s about {}; see: edgebus jobs get {} --wait",
+                    "job {} {about} {} to {name}; see: edgebus jobs get {} --wait",
                     job.id,
-                    name,
                     counted(job.of, "dead letter", "dead letters"),
                     job.id
                 );
@@ -295,8 +300,7 @@ async fn act(verb: Verb, arguments: Act) -> Result<u8, Failure> {
         Format::Table => output::write(&ended_words(&job))?,
         _ => jobs::show(&job, format)?,
     }
-    let died = job.results.is_some_and(|results| results.died > 0);
-    Ok(if died { FAILURE } else { jobs::exit(&job) })
+    Ok(jobs::ended_exit(&job))
 }
 
 /// What a dry run tells.
@@ -308,6 +312,10 @@ fn preview_words(name: &str, preview: &LetterPreview) -> String {
         counted(count, "dead letter", "dead letters"),
         preview.looked
     );
+    if preview.skipped > 0 {
+        let reasons = jobs::skips_words(&preview.skips);
+        out.push_str(&format!("it would skip {}: {reasons}\n", preview.skipped));
+    }
     for letter in &preview.dead_letters {
         let kind = letter.event.as_ref().map_or("-", |event| &event.kind);
         let reason = letter.reason.as_ref().map_or("-", |reason| reason.as_str());

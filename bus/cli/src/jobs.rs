@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use edgebus_api::{Job, JobChange, JobPage, JobState, ReplayedRange, SelectedLetters};
+use edgebus_api::{
+    Job, JobChange, JobKind, JobPage, JobState, ReplayedRange, SelectedLetters, Skip, SkippedRange,
+};
 
 use super::client::Client;
 use super::connection::Connection;
@@ -39,7 +41,10 @@ Jobs that have ended are listed as long as they are among the last 1,000 of thos
     /// Tell one job: what it is about, how far it is, and what became of what it did.
     #[command(after_help = "Examples:
   edgebus jobs get 17
-  edgebus jobs get 17 --wait")]
+  edgebus jobs get 17 --wait
+
+With --wait the exit code is 0 if the job is done, skipped nothing that it was to redrive or purge,
+and nothing that it made pending has died so far. Else it is 1.")]
     Get(One),
     /// Stop a job where it is, until it is resumed.
     #[command(after_help = "Example:
@@ -51,9 +56,22 @@ Jobs that have ended are listed as long as they are among the last 1,000 of thos
   edgebus jobs resume 17 --rate 100 --wait")]
     Resume(Resume),
     /// End a job. What it has done stays.
-    #[command(after_help = "Example:
-  edgebus jobs cancel 17")]
-    Cancel(One),
+    #[command(after_help = "Examples:
+  edgebus jobs cancel 17
+  edgebus jobs cancel 17 --discard-pending --wait
+
+What a replay has made runs on after its end, unless --discard-pending lets go of it: those
+deliveries end without an attempt. That goes for a replay that is done, too.")]
+    Cancel(Cancel),
+}
+
+#[derive(clap::Args, Debug)]
+struct Cancel {
+    #[command(flatten)]
+    one: One,
+    /// Let go of the deliveries that the replay has made and that are still pending.
+    #[arg(long)]
+    discard_pending: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -82,10 +100,32 @@ struct Resume {
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Ls(arguments) => list(arguments).await,
-        Command::Get(one) => tell(one, None, None).await,
-        Command::Pause(one) => tell(one, Some(JobState::Paused), None).await,
-        Command::Resume(Resume { one, rate }) => tell(one, Some(JobState::Running), rate).await,
-        Command::Cancel(one) => tell(one, Some(JobState::Cancelled), None).await,
+        Command::Get(one) => tell(one, JobChange::default()).await,
+        Command::Pause(one) => tell(one, state(JobState::Paused)).await,
+        Command::Resume(Resume { one, rate }) => {
+            let change = JobChange {
+                rate,
+                ..state(JobState::Running)
+            };
+            tell(one, change).await
+        }
+        Command::Cancel(Cancel {
+            one,
+            discard_pending,
+        }) => {
+            let change = JobChange {
+                discard_pending,
+                ..state(JobState::Cancelled)
+            };
+            tell(one, change).await
+        }
+    }
+}
+
+fn state(state: JobState) -> JobChange {
+    JobChange {
+        state: Some(state),
+        ..JobChange::default()
     }
 }
 
@@ -117,28 +157,52 @@ async fn list(arguments: Unfiltered) -> Result<u8, Failure> {
     arguments.run(&listing).await
 }
 
-async fn tell(one: One, state: Option<JobState>, rate: Option<u64>) -> Result<u8, Failure> {
+async fn tell(one: One, change: JobChange) -> Result<u8, Failure> {
     let client = one.connection.client()?;
-    let mut job = match state {
+    let mut job = match change.state {
         None => client.job(one.id).await?,
-        state => {
-            client
-                .change_job(one.id, &JobChange { state, rate })
-                .await?
-        }
+        Some(_) => client.change_job(one.id, &change).await?,
     };
     if one.wait {
-        job = wait(&client, job).await?;
+        job = match job.discard_job {
+            None => wait(&client, job).await?,
+            Some(discard) => {
+                let discard = client.job(discard).await?;
+                let discard = wait(&client, discard).await?;
+                // What became of the replay's deliveries.
+                Job {
+                    discard_job: Some(discard.id),
+                    ..client.job(one.id).await?
+                }
+            }
+        };
     }
     show(&job, one.output.format)?;
-    Ok(exit(&job))
+    // One that is told to stand still or to end is not waited for to be done.
+    let is_to_end = matches!(change.state, None | Some(JobState::Running));
+    Ok(match one.wait && is_to_end {
+        true => ended_exit(&job),
+        false => exit(&job),
+    })
 }
 
-/// The exit code of a job: a failed one is a failure.
-pub(super) fn exit(job: &Job) -> u8 {
+/// The exit code of a job that is shown or told something: a failed one is a failure.
+fn exit(job: &Job) -> u8 {
     match job.state {
         JobState::Failed => FAILURE,
         _ => OK,
+    }
+}
+
+/// The exit code of a job that was waited for: a failure unless it did all that it was to do, and nothing that it made
+/// pending is a dead letter.
+pub(super) fn ended_exit(job: &Job) -> u8 {
+    let died = job.results.is_some_and(|results| results.died > 0);
+    // What a replay passes over was gone before.
+    let missed = job.skipped > 0 && matches!(job.kind, JobKind::Redrive | JobKind::Purge);
+    match job.state {
+        JobState::Done if !died && !missed => OK,
+        _ => FAILURE,
     }
 }
 
@@ -170,7 +234,7 @@ pub(super) async fn settled(
         && results.waiting > 0
         && changed.elapsed() < quiet
     {
-        bar.at(results.succeeded + results.died, job.done);
+        bar.at(job.done.saturating_sub(results.waiting), job.done);
         bar.detail(&format!(
             "{} succeeded, {} died",
             results.succeeded, results.died
@@ -207,8 +271,16 @@ fn about(job: &Job) -> String {
     match (&job.selection, &job.replay, &job.skip) {
         (Some(selection), ..) => about_letters(selection),
         (_, Some(replay), _) => about_replay(replay),
-        (.., Some(skip)) => {
-            format!("{} before {}", plain(&skip.subscription), skip.before)
+        (.., Some(skip)) => about_skip(skip),
+        _ => "-".to_owned(),
+    }
+}
+
+fn about_skip(skip: &SkippedRange) -> String {
+    match (skip.replay, skip.subscription.as_deref(), skip.before) {
+        (Some(replay), ..) => format!("what replay {replay} has pending"),
+        (None, Some(subscription), Some(before)) => {
+            format!("{} before {before}", plain(subscription))
         }
         _ => "-".to_owned(),
     }
@@ -278,29 +350,40 @@ fn story(job: &Job) -> String {
         facts.fact("", &paint.faint(&format!("edgebus jobs resume {}", job.id)));
     }
     facts.fact("about", &about(job));
-    facts.fact(
-        "progress",
-        &format!(
-            "{}, {} of about {} looked at",
-            progress(job),
-            job.looked,
-            job.of
-        ),
-    );
+    let of = match job.state {
+        // How much there was to look at, is known then.
+        JobState::Done => String::new(),
+        _ => format!(" of about {}", job.of),
+    };
+    let looked = format!("{}, {}{of} looked at", progress(job), job.looked);
+    facts.fact("progress", &looked);
     facts.fact("done", &job.done.to_string());
     if job.skipped > 0 {
-        let skips = skips_words(job);
+        let skips = skips_words(&job.skips);
         facts.fact("skipped", &format!("{}: {skips}", job.skipped));
     }
     if let Some(results) = job.results {
-        let words = results_words(&results);
+        let words = match job.kind {
+            JobKind::Redrive => results_words(&results),
+            _ => results_words(&results).replace(" died again", " died"),
+        };
+        facts.fact("results", &words);
+    }
+    let waiting = job.results.map_or(0, |results| results.waiting);
+    if waiting > 0 && job.state == JobState::Done {
+        let again = format!("edgebus jobs get {}", job.id);
+        facts.fact("", "what waits has an attempt to come; look again:");
+        facts.fact("", &paint.faint(&again));
+    }
+    if let Some(discard) = job.discard_job {
+        facts.fact("discards", &format!("what is pending, as job {discard}"));
+    } else if job.replay.is_some() && waiting > 0 && job.state == JobState::Cancelled {
+        let discard = format!("edgebus jobs cancel {} --discard-pending", job.id);
         facts.fact(
-            "results",
-            match job.kind {
-                edgebus_api::JobKind::Redrive => &words,
-                _ => words.trim_end_matches(" again"),
-            },
+            "",
+            "what it has made and is pending runs on; to let go of it:",
         );
+        facts.fact("", &paint.faint(&discard));
     }
     if job.replay.is_some() {
         let listed = format!("edgebus deliveries ls --replay {} --stage dead", job.id);
@@ -317,16 +400,25 @@ fn story(job: &Job) -> String {
 
 /// What became of the deliveries of a job.
 pub(super) fn results_words(results: &edgebus_api::JobResults) -> String {
-    format!(
+    let mut words = format!(
         "{} succeeded, {} waiting, {} died again",
         results.succeeded, results.waiting, results.died
-    )
+    );
+    for (count, what) in [
+        (results.discarded, "discarded"),
+        (results.uncounted, "ended and nobody knows how"),
+    ] {
+        if count > 0 {
+            words.push_str(&format!(", {count} {what}"));
+        }
+    }
+    words
 }
 
 /// What a job skipped, by reason.
-fn skips_words(job: &Job) -> String {
-    let skips = job.skips.iter();
+pub(super) fn skips_words(skips: &[Skip]) -> String {
     let skips: Vec<String> = skips
+        .iter()
         .map(|skip| format!("{} {}", skip.count, plain(skip.reason.as_str())))
         .collect();
     skips.join(", ")
@@ -336,12 +428,12 @@ fn skips_words(job: &Job) -> String {
 pub(super) fn done_words(job: &Job) -> String {
     let what = counted(job.done, "dead letter", "dead letters");
     let verb = match job.kind {
-        edgebus_api::JobKind::Purge => "purged",
+        JobKind::Purge => "purged",
         _ => "redriven",
     };
     let skipped = match job.skipped {
         0 => String::new(),
-        _ => format!(", {} skipped ({})", job.skipped, skips_words(job)),
+        _ => format!(", {} skipped ({})", job.skipped, skips_words(&job.skips)),
     };
     format!("{what} {verb}{skipped}")
 }

@@ -42,6 +42,7 @@ mod story;
 mod subscriptions;
 mod test;
 mod top;
+mod usage;
 mod validate;
 
 use std::process::ExitCode;
@@ -207,7 +208,10 @@ enum Command {
 /// Parses the command line, runs the command in `program` and gives the exit code.
 #[must_use]
 pub fn main(program: ThisProgram) -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::refused(&error),
+    };
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Dev(arguments) => with_runtime(dev::run(program, arguments)),

@@ -136,6 +136,7 @@ pub(super) async fn run<R: DeserializeOwned>(
     let mut rows = Rows::new(format, resource.columns.iter().map(|(column, _)| *column));
     let mut after = paging.after.clone();
     let mut left = if paging.all { u64::MAX } else { paging.limit };
+    let mut oldest;
     let next = loop {
         let limit = left.min(PAGE_ROWS_MAX as u64);
         let path = listing.path.clone();
@@ -160,6 +161,7 @@ pub(super) async fn run<R: DeserializeOwned>(
                 page.next = page.older.take();
             }
         }
+        oldest = page.oldest;
         rows.page(&page.rows, |row| resource.cells(row))?;
         left = left.saturating_sub(page.rows.len() as u64);
         match page.next {
@@ -175,6 +177,12 @@ pub(super) async fn run<R: DeserializeOwned>(
         output::note(&format!("more: edgebus {again}"));
     } else if printed == 0 {
         output::note(&listing.empty);
+        if let Some(oldest) = oldest.filter(|oldest| *oldest > 1) {
+            let last = oldest - 1;
+            output::note(&format!(
+                "the events up to position {last} were removed by retention"
+            ));
+        }
     }
     Ok(OK)
 }
@@ -201,6 +209,7 @@ fn cut(page: Page, after: Option<&str>, limit: u64) -> Result<Page, Failure> {
         rows,
         next: next.filter(|_| more),
         older: None,
+        oldest: page.oldest,
     })
 }
 

@@ -67,7 +67,8 @@ impl Border {
   edgebus replays start --name repair --type com.example.order.placed --rate 100
 
 Deliveries of a replay have ids that end with -rN, N being its number. Their effects take place once for each event,
-subscription and replay. Of one replay at most 1,000 are pending at a time, and live deliveries go first.")]
+subscription and replay. Of one replay at most 1,000 are pending at a time, and live deliveries go first.
+With --wait the exit code is 1 if one of them has died.")]
 struct Start {
     #[command(flatten)]
     connection: Connection,
@@ -174,7 +175,7 @@ pub(super) async fn began(
         job = jobs::settled(client, job, QUIET).await?;
     }
     jobs::show(&job, format)?;
-    Ok(jobs::exit(&job))
+    Ok(jobs::ended_exit(&job))
 }
 
 /// The list, unless it is empty: an empty one would be for nobody.
@@ -200,6 +201,10 @@ fn told(counts: &ReplayCount) -> String {
             row.deliveries,
             plain(&row.subscription)
         ));
+    }
+    if counts.skipped > 0 {
+        let reasons = jobs::skips_words(&counts.skips);
+        out.push_str(&format!("it would skip {}: {reasons}\n", counts.skipped));
     }
     if counts.more {
         out.push_str("there was no time to look at the whole range: it would be more\n");

@@ -96,10 +96,12 @@ fn sought(done: &edgebus_api::Seek) -> String {
             Some(true) => " at least; there was no time to count all",
             _ => "",
         };
-        return format!(
+        let mut out = format!(
             "{name} would go on at {}: {skipped} pending skipped, {replayed} delivered again{more}; nothing was changed\n",
             done.position
         );
+        out.push_str(&earlier_words(done));
+        return out;
     }
     let mut out = format!("{name} goes on at {}\n", done.position);
     for (job, what) in [
@@ -116,7 +118,19 @@ fn sought(done: &edgebus_api::Seek) -> String {
     if done.skip.is_none() && done.replay.is_none() {
         out.push_str("nothing is pending before it, and nothing is behind it\n");
     }
+    out.push_str(&earlier_words(done));
     out
+}
+
+/// The replays that a seek leaves alone.
+fn earlier_words(done: &edgebus_api::Seek) -> String {
+    let replays = done.earlier_replays.iter();
+    let lines = replays.map(|id| {
+        format!(
+            "replay {id} goes on for it; to end it with what it has pending: edgebus jobs cancel {id} --discard-pending\n"
+        )
+    });
+    lines.collect()
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -168,6 +182,9 @@ fn story(subscription: &Subscription) -> String {
     );
     facts.fact("state", state(subscription.active));
     match &subscription.oldest_pending {
+        None if subscription.pending + subscription.waiting > 0 => {
+            facts.fact("lag", "none: nothing live is pending, but replays are");
+        }
         None => facts.fact("lag", "none: nothing is pending"),
         Some(oldest) => {
             let oldest = plain(oldest);

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::pipeline::{Pipeline, Snapshot, read_error};
 use edgebus_model::error::{Error, Kind};
+use edgebus_model::rule::SYSTEM_BUS;
 use edgebus_model::{
     DeliveryKey, Event, Name, Position, Revision, RuleConfig, Subscription, Timestamp,
 };
@@ -133,6 +134,20 @@ pub struct SubscriptionStatus {
     pub subscription_counters: SubscriptionCounters,
 }
 
+/// Whether anybody may publish on a bus of this name.
+///
+/// # Errors
+/// [`Kind::Conflict`] for the one of the bus's own events.
+fn is_for_all(bus: &str) -> Result<(), Error> {
+    if bus != SYSTEM_BUS {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        format!("the bus `{SYSTEM_BUS}` takes the bus's own events alone; publish on another one"),
+    ))
+}
+
 impl Bus {
     /// The handle of a running pipeline.
     #[must_use]
@@ -157,6 +172,7 @@ impl Bus {
     /// [`Kind::NotFound`] for the bus; [`Kind::Invalid`] with an error for each invalid event (pointer
     /// `/3/source` for the fourth); [`Kind::Busy`], [`Kind::StorageFull`], [`Kind::Unknown`], [`Kind::Unavailable`].
     pub async fn publish(&self, bus: &str, events: Vec<Event>) -> Result<Vec<Accepted>, Error> {
+        is_for_all(bus)?;
         let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
         let places = self.pipeline.publish(bus, events).await?;
         Ok(ids
@@ -180,6 +196,7 @@ impl Bus {
         bus: &str,
         events: Vec<Event>,
     ) -> Result<Vec<Result<Accepted, Error>>, Error> {
+        is_for_all(bus)?;
         let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
         let ends = self.pipeline.publish_each(bus, events).await?;
         let each = ids.into_iter().zip(ends).map(|(id, end)| {

@@ -11,10 +11,10 @@ use super::call::{Answer, Call, raw};
 use super::page::{BYTES_MAX, Row};
 use super::problem::{Cause, Problem};
 use super::{App, events, page, verdict, wire};
-use edgebus_engine::bus::StoredEvent;
+use edgebus_engine::bus::{DeliveryState, StoredEvent};
 use edgebus_manifest::view::{Unjudged, View, judge};
 use edgebus_model::error::Kind;
-use edgebus_model::{Code, Name, RuleConfig};
+use edgebus_model::{Code, DeliveryKey, Name, Position, RuleConfig};
 
 /// Rules of one answer.
 pub(super) const RULES_MAX: usize = 1_000;
@@ -39,7 +39,15 @@ pub(super) async fn event(call: Call) -> Answer {
     let position = events::position(&call)?;
     let app = call.app;
     let place = app.judging.enter().map_err(Problem::denied)?;
-    let stored = app.bus.event(bus.as_str(), position).await?;
+    let letter = query.dead_letter.as_deref();
+    let stored = match (app.bus.event(bus.as_str(), position).await, letter) {
+        (Ok(stored), _) => stored,
+        (Err(error), Some(letter)) if error.kind == Kind::NotFound => {
+            let own = copy(&app, (bus.as_str(), position), letter).await?;
+            own.ok_or(error)?
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
     let got = Got::of(&app, &stored);
     let rules = wanted(app.bus.rules(), &bus, rule, after)?;
     // Many rules on a large event take a while, which other requests must not wait for.
@@ -48,6 +56,37 @@ pub(super) async fn event(call: Call) -> Answer {
         .await
         .map_err(Problem::denied)?;
     page::held(&app, &explained?)
+}
+
+/// The event as a dead letter of it has it; `None` if this is no dead letter of the event.
+async fn copy(
+    app: &App,
+    (bus, position): (&str, Position),
+    letter: &str,
+) -> Result<Option<StoredEvent>, Problem> {
+    let key: DeliveryKey = letter.parse().map_err(|()| {
+        Problem::input_error(
+            "",
+            "`dead_letter` is no delivery's id",
+            "write it as in 3-13",
+        )
+    })?;
+    let subscription = app.bus.subscription(key.subscription);
+    let of_bus = subscription.is_some_and(|(_, name)| name == bus);
+    if !of_bus || key.position != position {
+        return Ok(None);
+    }
+    Ok(match app.bus.delivery(key).await? {
+        DeliveryState::Dead(letter) if !letter.is_hollow() => Some(StoredEvent {
+            position,
+            accepted_at: letter.accepted_at,
+            rules_version: 0,
+            subscriptions: vec![key.subscription],
+            lineage: letter.lineage,
+            event: letter.event,
+        }),
+        _ => None,
+    })
 }
 
 /// Who got an event when it came.
@@ -161,7 +200,7 @@ fn refused(rule: &RuleConfig, error: &Unjudged) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use edgebus_model::{Data, Event, Lineage, Position, Timestamp};
+    use edgebus_model::{Data, Event, Lineage, Timestamp};
 
     fn rules(count: usize) -> Vec<Arc<RuleConfig>> {
         let name = |text: &str| Name::new(text).unwrap();

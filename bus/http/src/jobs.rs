@@ -11,7 +11,8 @@ use super::problem::Problem;
 use super::{App, deliveries, page, query, rules};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
 use edgebus_model::{
-    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection, ReplaySpec,
+    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
+    ReplaySpec, SkipSpec, Skipped,
 };
 
 /// The longest body of a request here, in bytes: a pattern, or the ids of 1,000 dead letters.
@@ -48,16 +49,24 @@ pub(super) async fn change(call: Call) -> Answer {
     let (id, app) = (id(&call)?, call.app.clone());
     let (bytes, _reservation) = call.body(&JSON, BODY_BYTES_MAX).await?;
     let change: api::JobChange = read(&bytes)?;
-    let controls = controls(&change)?;
-    let mut job = None;
-    for control in controls {
-        job = Some(app.bus.control_job(id, control).await?);
+    let mut controls = controls(&change)?;
+    if change.discard_pending {
+        let job = app.bus.discardable(id).await?;
+        // One that has ended needs not be told to.
+        controls.retain(|control| !(job.state.has_ended() && *control == JobControl::Cancel));
     }
-    let job = match job {
-        Some(job) => job,
-        None => app.bus.job(id).await?,
+    for control in controls {
+        app.bus.control_job(id, control).await?;
+    }
+    let discard = match change.discard_pending {
+        true => Some(app.bus.discard_pending(id).await?),
+        false => None,
     };
-    Ok(json(&shown(&app, &job)))
+    let job = app.bus.job(id).await?;
+    Ok(json(&api::Job {
+        discard_job: discard.map(|job| u64::from(job.id.0)),
+        ..shown(&app, &job)
+    }))
 }
 
 /// What a change says, the rate first: a job that is resumed begins with it.
@@ -79,6 +88,13 @@ fn controls(change: &api::JobChange) -> Result<Vec<JobControl>, Problem> {
                 ));
             }
         });
+    }
+    if change.discard_pending && change.state != Some(api::JobState::Cancelled) {
+        return Err(Problem::input_error(
+            "/discard_pending",
+            "goes with the state `cancelled` alone",
+            "write {\"state\": \"cancelled\", \"discard_pending\": true}",
+        ));
     }
     if controls.is_empty() {
         return Err(Problem::input_error(
@@ -153,11 +169,13 @@ async fn letters(call: Call, what: LetterJob) -> Answer {
         None => None,
     };
     if query.dry_run.unwrap_or(false) {
-        let preview = app.bus.preview_letters(&filter, SHOWN).await?;
+        let preview = app.bus.preview_letters(what, &filter, SHOWN).await?;
         let rows = preview.sample.iter();
         let answer = api::LetterPreview {
             selected: preview.selected,
             looked: preview.looked,
+            skipped: preview.skipped.total(),
+            skips: skips(&preview.skipped),
             whole: preview.whole,
             dead_letters: rows.map(|row| deliveries::row(&app, row)).collect(),
         };
@@ -248,11 +266,12 @@ fn moment(pointer: &str, text: Option<&str>) -> Result<Option<edgebus_model::Tim
 /// A job as the API shows it.
 pub(super) fn shown(app: &App, job: &Job) -> api::Job {
     let progress = &job.progress;
-    let ended = job.results.succeeded.saturating_add(job.results.died);
     let results = api::JobResults {
         succeeded: job.results.succeeded,
-        waiting: progress.done.saturating_sub(ended),
+        waiting: progress.done.saturating_sub(job.results.ended()),
         died: job.results.died,
+        discarded: job.results.discarded,
+        uncounted: job.results.uncounted,
     };
     let makes_pending = matches!(job.spec, JobSpec::Redrive(_) | JobSpec::Replay(_));
     api::Job {
@@ -274,10 +293,7 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
             _ => None,
         },
         skip: match &job.spec {
-            JobSpec::Skip(spec) => Some(api::SkippedRange {
-                subscription: app.bus.subscription_names(&[spec.subscription]).concat(),
-                before: spec.before.0,
-            }),
+            JobSpec::Skip(spec) => Some(skipped(app, *spec)),
             _ => None,
         },
         rate: job.rate.map(u64::from),
@@ -285,17 +301,40 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
         of: progress.of,
         done: progress.done,
         skipped: progress.skipped.total(),
-        skips: progress
-            .skipped
-            .iter()
-            .map(|(reason, count)| api::Skip {
-                reason: api::SkipReason::from(reason.word()),
-                count,
-            })
-            .collect(),
+        skips: skips(&progress.skipped),
         results: makes_pending.then_some(results),
+        discard_job: None,
         created_at: job.created_at.to_string(),
         changed_at: job.changed_at.to_string(),
+    }
+}
+
+/// What was passed over, or would be, by reason.
+pub(super) fn skips(skipped: &Skipped) -> Vec<api::Skip> {
+    skipped
+        .iter()
+        .map(|(reason, count)| api::Skip {
+            reason: api::SkipReason::from(reason.word()),
+            count,
+        })
+        .collect()
+}
+
+fn skipped(app: &App, spec: SkipSpec) -> api::SkippedRange {
+    match spec {
+        SkipSpec::Live {
+            subscription,
+            before,
+        } => api::SkippedRange {
+            subscription: Some(app.bus.subscription_names(&[subscription]).concat()),
+            before: Some(before.0),
+            replay: None,
+        },
+        SkipSpec::Replay(replay) => api::SkippedRange {
+            subscription: None,
+            before: None,
+            replay: Some(u64::from(replay.0)),
+        },
     }
 }
 
@@ -332,7 +371,7 @@ fn selected(app: &App, selection: &LetterSelection) -> api::SelectedLetters {
 mod tests {
     use super::*;
     use edgebus_model::{
-        BusId, DiscardReason, Position, ReplayPurpose, SkipReason, SkipSpec, SubscriptionId,
+        BusId, DiscardReason, Position, ReplayPurpose, SkipReason, SubscriptionId,
     };
 
     #[test]
@@ -357,7 +396,7 @@ mod tests {
             pattern: None,
             as_matched: false,
         };
-        let skip = SkipSpec {
+        let skip = SkipSpec::Live {
             subscription: SubscriptionId(1),
             before: Position(1),
         };

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::{page, query};
 use edgebus_engine::bus::{Border, ReplayRequest, SeekTo};
 use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{Name, Position, ReplaySpec};
+use edgebus_model::{JobId, Name, Position, ReplaySpec};
 
 /// The longest request, in bytes: a pattern and a thousand names.
 pub(super) const BODY_BYTES_MAX: usize = 256 << 10;
@@ -36,6 +36,8 @@ pub(super) async fn start(call: Call) -> Answer {
                     deliveries: *deliveries,
                 })
                 .collect(),
+            skipped: counted.skipped.total(),
+            skips: jobs::skips(&counted.skipped),
             more: counted.more,
         };
         return page::held(&app, &answer);
@@ -137,6 +139,7 @@ pub(super) async fn seek(call: Call) -> Answer {
                 more: Some(counted.more),
                 skip: None,
                 replay: None,
+                earlier_replays: numbers(&counted.earlier),
             },
         );
     }
@@ -150,7 +153,12 @@ pub(super) async fn seek(call: Call) -> Answer {
         more: None,
         skip: done.skip.as_ref().map(shown),
         replay: done.replay.as_ref().map(shown),
+        earlier_replays: numbers(&done.earlier),
     }))
+}
+
+fn numbers(jobs: &[JobId]) -> Vec<u64> {
+    jobs.iter().map(|id| u64::from(id.0)).collect()
 }
 
 fn place(body: &api::SeekRequest) -> Result<SeekTo, Problem> {

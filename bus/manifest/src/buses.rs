@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use edgebus_model::rule::DEFAULT_BUS;
-use edgebus_model::{BusConfig, Differing, Name};
+use edgebus_model::rule::{DEFAULT_BUS, SYSTEM_BUS};
+use edgebus_model::{BusConfig, Differing, Name, RuleConfig};
 
 use super::Section;
 use super::cursor::Cursor;
@@ -29,7 +29,20 @@ pub(super) fn read(section: Option<&Cursor<'_>>, errors: &mut Errors) -> Section
         let name = Name::new(DEFAULT_BUS).expect("the default bus has a good name");
         buses.items.push(BusConfig::with_defaults(name));
     }
+    // It needs no declaration.
+    buses.names.insert(SYSTEM_BUS.to_owned());
     buses
+}
+
+/// Adds the bus of the bus's own events where a rule looks at it and it is not declared.
+pub(super) fn name_system_bus(buses: &mut Section<BusConfig>, rules: &[RuleConfig]) {
+    let is_it = |name: &Name| name.as_str() == SYSTEM_BUS;
+    let declared = buses.items.iter().any(|bus| is_it(&bus.name));
+    if let Some(rule) = rules.iter().find(|rule| is_it(&rule.bus))
+        && !declared
+    {
+        buses.items.push(BusConfig::with_defaults(rule.bus.clone()));
+    }
 }
 
 fn bus(at: &Cursor<'_>, name: Option<Name>, errors: &mut Errors) -> Option<BusConfig> {

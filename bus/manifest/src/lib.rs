@@ -92,7 +92,7 @@ pub fn parse(text: &str) -> Result<Manifest, Vec<InputError>> {
 fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
     let fields = root.fields(&shape::ROOT, errors)?;
     let version = version(&fields, errors);
-    let buses = buses::read(fields.get("buses"), errors);
+    let mut buses = buses::read(fields.get("buses"), errors);
     let functions = functions::read(fields.get("functions"), errors);
     let known = rules::Declared {
         buses: &buses.names,
@@ -102,6 +102,7 @@ fn read(root: &Cursor<'_>, errors: &mut Errors) -> Option<Manifest> {
     let rules = rules::read(fields.get("rules"), &known, &mut starts, errors);
     let declared = cases::Declared::of(&buses.names, &rules.names, &rules.items);
     let tests = cases::read(fields.get("tests"), &declared, errors);
+    buses::name_system_bus(&mut buses, &rules.items);
     Some(Manifest {
         version: version.unwrap_or_default(),
         buses: buses.items,

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::rule::{DEFAULT_BUS, SYSTEM_BUS};
 use edgebus_model::{BusConfig, Name, RuleConfig, StartPosition, SubscriptionName, TargetConfig};
 
 use super::Manifest;
 use super::functions::{ComponentSource, FunctionDeclaration};
-use super::scalar::retention_text;
+use super::scalar::{duration_text, retention_text};
 
 /// What happens to a thing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,18 +61,24 @@ pub enum PendingOf<'n> {
     Rule(&'n Name),
     /// Those of a subscription.
     Subscription(&'n SubscriptionName),
+    /// No deliveries: events of a bus that are past these limits of it.
+    Events(&'n BusConfig),
+    /// No deliveries: dead letters of a subscription that died longer ago than this, in milliseconds.
+    Letters(&'n SubscriptionName, u64),
 }
 
-/// How many deliveries are pending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How many deliveries are pending, or events or dead letters are past a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PendingCount {
     /// So many were counted.
     pub count: usize,
     /// There may be more.
     pub more: bool,
+    /// It is an estimate.
+    pub about: bool,
 }
 
-/// Counts pending deliveries. `None` if they can't be counted.
+/// Counts pending deliveries, and what a shorter retention removes. `None` if they can't be counted.
 pub type Counting<'c> = &'c mut dyn FnMut(PendingOf<'_>) -> Option<PendingCount>;
 
 impl ChangeKind {
@@ -172,6 +178,9 @@ fn new_bus(bus: Option<&BusConfig>) -> String {
     let kept = bus.map_or_else(String::new, |bus| {
         format!("; keeps {}", retention_text(bus))
     });
+    if bus.is_some_and(|bus| bus.name.as_str() == SYSTEM_BUS) {
+        return format!("gets the bus's own events from now on{kept}");
+    }
     format!("can be published on; nothing is pending yet{kept}")
 }
 
@@ -248,16 +257,34 @@ impl<'m> Plan<'m, '_> {
         let many = match (self.pending)(whose) {
             None => "pending deliveries".to_owned(),
             Some(PendingCount { count: 0, .. }) => return "nothing is pending".to_owned(),
-            Some(PendingCount {
-                count: 1,
-                more: false,
-            }) => "1 pending delivery".to_owned(),
-            Some(PendingCount { count, more: false }) => format!("{count} pending deliveries"),
-            Some(PendingCount { count, more: true }) => {
-                format!("{count} pending deliveries or more")
-            }
+            Some(count) => counted(count, "pending delivery", "pending deliveries"),
         };
         format!("{many} will {will}")
+    }
+
+    /// `12 events that … are removed for good`, or that there are none.
+    fn removal_effect(
+        &mut self,
+        whose: PendingOf<'_>,
+        (one, many): (&str, &str),
+        that: &str,
+    ) -> String {
+        match (self.pending)(whose) {
+            None => format!("{many} {that} are removed for good"),
+            Some(PendingCount { count: 0, .. }) => format!("no {one} {that} is there now"),
+            Some(found) => {
+                let verb = match found {
+                    PendingCount {
+                        count: 1,
+                        more: false,
+                        ..
+                    } => "is",
+                    _ => "are",
+                };
+                let found = counted(found, one, many);
+                format!("{found} {that} {verb} removed for good")
+            }
+        }
     }
 
     fn buses(&mut self, old: &Manifest, new: &Manifest) {
@@ -288,9 +315,12 @@ impl<'m> Plan<'m, '_> {
                     ]);
                     if !aspects.is_empty() {
                         let effect = if keeps_less(before, after) {
-                            "events past the limits are removed for good; no delivery changes"
+                            let words = ("event", "events");
+                            let whose = PendingOf::Events(after);
+                            let removed = self.removal_effect(whose, words, "past the limits");
+                            format!("{removed}; no delivery changes")
                         } else {
-                            "concerns the log; no delivery changes"
+                            "concerns the log; no delivery changes".to_owned()
                         };
                         self.push_changed(Subject::Bus, name, aspects, effect);
                     }
@@ -447,7 +477,12 @@ impl<'m> Plan<'m, '_> {
             return;
         }
         let pending_of = PendingOf::Subscription(&after.name);
-        let effect = if to {
+        let removed = (after.dead_letter_ms < before.dead_letter_ms).then(|| {
+            let whose = PendingOf::Letters(&after.name, after.dead_letter_ms);
+            let that = format!("older than {}", duration_text(after.dead_letter_ms));
+            self.removal_effect(whose, ("dead letter", "dead letters"), &that)
+        });
+        let mut effect = if to {
             let will = format!("go to {} from the next attempt on", after.to);
             self.pending_effect(pending_of, &will)
         } else if input {
@@ -463,10 +498,26 @@ impl<'m> Plan<'m, '_> {
         } else if moved {
             let pending = self.pending_effect(pending_of, "stay pending");
             format!("keeps its number and its history; {pending}")
+        } else if removed.is_some() {
+            "no delivery changes".to_owned()
         } else {
             "concerns dead letters; no delivery changes".to_owned()
         };
+        if let Some(removed) = removed {
+            effect = format!("{removed}; {effect}");
+        }
         self.push_changed(Subject::Subscription, &after.name, aspects, effect);
+    }
+}
+
+/// `1 event`, `about 12 events`, `12 events or more`.
+fn counted(found: PendingCount, one: &str, many: &str) -> String {
+    let PendingCount { count, more, about } = found;
+    let about = if about { "about " } else { "" };
+    match (count, more) {
+        (1, false) => format!("{about}1 {one}"),
+        (_, false) => format!("{about}{count} {many}"),
+        (_, true) => format!("{about}{count} {many} or more"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use edgebus_rules as engine;
 
-use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::rule::{DEFAULT_BUS, SYSTEM_BUS};
 use edgebus_model::{
     Backoff, Name, RetryPolicy, RuleConfig, StartPosition, SubscriptionName, Target, TargetConfig,
     TargetKind, Timestamp,
@@ -299,7 +299,20 @@ fn target(at: &Cursor<'_>, reading: &mut Reading<'_>, errors: &mut Errors) -> Op
     let dead_letter_bus = dead_letter
         .as_ref()
         .and_then(|fields| fields.get("bus"))
-        .and_then(|at| known_name(at, "bus", reading.known.buses, errors));
+        .and_then(|at| {
+            let name = known_name(at, "bus", reading.known.buses, errors)?;
+            if name.as_str() != SYSTEM_BUS {
+                return Some(name);
+            }
+            errors.add(
+                &at.spot(),
+                format!("the bus `{SYSTEM_BUS}` takes the bus's own events alone"),
+                format!(
+                    "name another bus; a rule of bus `{SYSTEM_BUS}` hears of dead letters anyway"
+                ),
+            );
+            None
+        });
     Some(TargetConfig {
         name: name?,
         to: to?,

@@ -519,20 +519,19 @@ fn a_plan_tells_each_change() {
         PendingOf::Function(name) if name.as_str() == "a" => Some(PendingCount {
             count: 1_000,
             more: true,
+            about: false,
         }),
-        PendingOf::Function(_) => Some(PendingCount {
-            count: 0,
-            more: false,
-        }),
+        PendingOf::Function(_) => Some(PendingCount::default()),
         PendingOf::Rule(_) => Some(PendingCount {
             count: 1,
-            more: false,
+            ..PendingCount::default()
         }),
         PendingOf::Subscription(name) if name.as_str() == "edited/b" => None,
         PendingOf::Subscription(_) => Some(PendingCount {
             count: 12,
-            more: false,
+            ..PendingCount::default()
         }),
+        PendingOf::Events(_) | PendingOf::Letters(..) => None,
     };
     let changes = plan(&old, &new, &replaced, &mut pending);
     let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -543,6 +542,84 @@ fn a_plan_tells_each_change() {
     let (empty, least) = (Manifest::default(), good("version: 1"));
     assert!(plan(&empty, &least, &none, &mut nobody).is_empty());
     assert!(plan(&least, &empty, &none, &mut nobody).is_empty());
+}
+
+/// A shorter retention says what it removes, before it does.
+#[test]
+fn a_plan_tells_what_a_shorter_retention_removes() {
+    let manifest = |age: &str, kept: &str| {
+        good(&format!(
+            "version: 1
+buses: {{ default: {{ retention: {{ age: {age} }} }} }}
+functions: {{ f: {{ component: f.wasm }} }}
+rules: {{ r: {{ match: {{ type: [t] }}, to: [{{ function: f, dead_letter: {{ retention: {kept} }} }}] }} }}
+"
+        ))
+    };
+    let (long, short) = (manifest("7d", "14d"), manifest("2h", "1d"));
+    let lines = |old: &Manifest, new: &Manifest, found: Option<PendingCount>| -> Vec<String> {
+        let mut counting = |whose: PendingOf<'_>| match whose {
+            PendingOf::Events(bus) => {
+                assert_eq!(bus.retention_age_ms, 2 * 3_600_000);
+                found
+            }
+            PendingOf::Letters(name, kept_ms) => {
+                assert_eq!((name.as_str(), kept_ms), ("r/f", 24 * 3_600_000));
+                found
+            }
+            _ => None,
+        };
+        let changes = plan(old, new, &BTreeSet::new(), &mut counting);
+        changes.into_iter().map(|change| change.effect).collect()
+    };
+    let found = |count, more, about| Some(PendingCount { count, more, about });
+    let table = [
+        (
+            None,
+            [
+                "events past the limits are removed for good",
+                "dead letters older than 1d are removed for good",
+            ],
+        ),
+        (
+            found(0, false, false),
+            [
+                "no event past the limits is there now",
+                "no dead letter older than 1d is there now",
+            ],
+        ),
+        (
+            found(1, false, false),
+            [
+                "1 event past the limits is removed for good",
+                "1 dead letter older than 1d is removed for good",
+            ],
+        ),
+        (
+            found(12, false, true),
+            [
+                "about 12 events past the limits are removed for good",
+                "about 12 dead letters older than 1d are removed for good",
+            ],
+        ),
+        (
+            found(9, true, false),
+            [
+                "9 events or more past the limits are removed for good",
+                "9 dead letters or more older than 1d are removed for good",
+            ],
+        ),
+    ];
+    for (found, expected) in table {
+        let expected = expected.map(|words| format!("{words}; no delivery changes"));
+        assert_eq!(lines(&long, &short, found), expected);
+    }
+    // What keeps more removes nothing.
+    let longer = lines(&short, &long, None);
+    assert!(
+        longer.iter().all(|words| words.starts_with("concerns")),
+        "{longer:?}"
+    );
 }
 
 /// What a mapping at `place` needs besides the key that is looked at.

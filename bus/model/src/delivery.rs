@@ -389,6 +389,8 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// The event, so that retention can't take it.
     pub event: Arc<Event>,
+    /// When the event was accepted; a replay's delivery was made later.
+    pub accepted_at: Timestamp,
     /// Where the event came from.
     pub lineage: Lineage,
 }

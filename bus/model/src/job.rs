@@ -37,7 +37,7 @@ pub enum JobSpec {
     Purge(LetterSelection),
     /// Delivers events again.
     Replay(ReplaySpec),
-    /// Ends live deliveries without an attempt.
+    /// Ends pending deliveries without an attempt.
     Skip(SkipSpec),
 }
 
@@ -145,15 +145,18 @@ pub enum SkipReason {
     SubscriptionEnded,
     /// The function of its subscription is not deployed.
     FunctionMissing,
+    /// Retention removed the event before the job came to it.
+    Removed,
 }
 
 impl SkipReason {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Gone,
         Self::Corrupt,
         Self::SubscriptionEnded,
         Self::FunctionMissing,
+        Self::Removed,
     ];
 
     /// One stable word.
@@ -164,6 +167,7 @@ impl SkipReason {
             Self::Corrupt => "corrupt",
             Self::SubscriptionEnded => "subscription-ended",
             Self::FunctionMissing => "function-missing",
+            Self::Removed => "removed",
         }
     }
 }
@@ -217,6 +221,21 @@ pub struct JobResults {
     pub succeeded: u64,
     /// They are dead letters, or were until something else happened to them.
     pub died: u64,
+    /// They ended without an attempt: a seek passed them, or somebody let go of what was pending.
+    pub discarded: u64,
+    /// They ended and nobody knows how: the record that counted them was corrupt.
+    pub uncounted: u64,
+}
+
+impl JobResults {
+    /// Deliveries that are no longer pending.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.succeeded
+            .saturating_add(self.died)
+            .saturating_add(self.discarded)
+            .saturating_add(self.uncounted)
+    }
 }
 
 /// A job as it is stored.
@@ -247,6 +266,29 @@ impl Job {
     pub const ENDED_KEPT: usize = 1_000;
     /// Jobs that have not ended; no more are made.
     pub const UNENDED_MAX: usize = 100;
+}
+
+/// How a delivery that a job made pending is no longer so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobResult {
+    /// It succeeded.
+    Succeeded,
+    /// It is a dead letter.
+    Died,
+    /// It was let go without an attempt.
+    Discarded,
+}
+
+impl JobResults {
+    /// Counts one more.
+    pub fn add(&mut self, result: JobResult) {
+        let count = match result {
+            JobResult::Succeeded => &mut self.succeeded,
+            JobResult::Died => &mut self.died,
+            JobResult::Discarded => &mut self.discarded,
+        };
+        *count = count.saturating_add(1);
+    }
 }
 
 /// What a job is told.

@@ -33,8 +33,8 @@ pub use delivery::{
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};
 pub use job::{
-    Job, JobControl, JobId, JobPlace, JobProgress, JobResults, JobSpec, JobState, LetterSelection,
-    SkipReason, Skipped,
+    Job, JobControl, JobId, JobPlace, JobProgress, JobResult, JobResults, JobSpec, JobState,
+    LetterSelection, SkipReason, Skipped,
 };
 pub use limits::FunctionLimits;
 pub use name::{Name, NameError};

@@ -2,7 +2,7 @@
 //!
 //! Both are work of a job: the replay's number is the job's. Never here: how the log is read, or what matches.
 
-use super::{BusId, Name, Position, SubscriptionId, Timestamp};
+use super::{BusId, JobId, Name, Position, SubscriptionId, Timestamp};
 
 /// A range of a bus's log that is delivered again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,11 +86,16 @@ impl ReplayPurpose {
     }
 }
 
-/// Live deliveries of a subscription that end without an attempt: it was moved forward.
+/// Pending deliveries that end without an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SkipSpec {
-    /// Whose.
-    pub subscription: SubscriptionId,
-    /// Those of events before this position.
-    pub before: Position,
+pub enum SkipSpec {
+    /// Live ones of a subscription: it was moved forward.
+    Live {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Those of events before this position.
+        before: Position,
+    },
+    /// All of a replay: it has ended, and somebody let go of what it had made.
+    Replay(JobId),
 }

@@ -217,6 +217,11 @@ impl CatalogState {
         self.functions.values().map(|known| known.digest).collect()
     }
 
+    /// True if another version than this one is active.
+    pub(super) fn is_other(&self, expected: Option<u64>) -> bool {
+        expected.is_some_and(|expected| expected != self.version)
+    }
+
     /// Why `subscriptions` on `bus` can't be written, if they can't: a caller's mistake, not a user's.
     pub(super) fn check_targets(
         &self,

@@ -368,9 +368,10 @@ pub enum Step {
         /// When.
         now: Timestamp,
     },
-    /// Remove the oldest events of a bus, with what belongs to them.
+    /// Remove the oldest events of a bus, with what belongs to them; stale if another manifest says meanwhile how long
+    /// they are kept.
     Trim(Trim),
-    /// Remove dead letters.
+    /// Remove dead letters; stale as a removal of events is.
     Expire(Expire),
     /// Note how far the check of everything is, so that the next start goes on from there; or when it ended.
     NoteCheck {
@@ -451,7 +452,8 @@ pub enum StepOutcome {
     /// Of a claim: the delivery as it is now, with its raised fence and one more claim.
     Claimed(Box<Pending>),
     /// Of a settlement or claim: the delivery is gone or another attempt's. Of an advance: the job is elsewhere or does
-    /// not run. Of a control: there is no such job. Nothing was written.
+    /// not run. Of a control: there is no such job. Of a removal: another rule-set version is active. Nothing was
+    /// written.
     Stale,
     /// Of a settlement: state that the attempt saw has changed; nothing was written.
     Conflict,

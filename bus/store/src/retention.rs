@@ -10,11 +10,24 @@ use edgebus_model::{BusId, DeliveryKey, Position, Timestamp};
 pub(crate) const ROWS_MAX: usize = 4_096;
 /// Bytes of events that one step looks at.
 pub(crate) const BYTES_MAX: usize = 4 << 20;
-/// How long the count of descendants of an event stays after the event, in milliseconds: what descends from it
-/// may still be on its way.
+/// How long the count of descendants of a removed event stays after the last of them came, in milliseconds: more may be
+/// on their way.
 pub(crate) const DESCENDANTS_MS: u64 = 3_600_000;
-/// Counts of descendants that one step removes.
+/// The same of an event that has many: what waits for a redrive must not find an unspent budget.
+const DESCENDANTS_MANY_MS: u64 = 14 * 24 * 3_600_000;
+/// So many are many: each such count stands for as many events.
+const DESCENDANTS_MANY: u32 = 100;
+/// Counts of descendants that one step looks at.
 pub(crate) const DESCENDANTS_MAX: usize = 1_024;
+
+/// True if a count that grew last at `grown_at` stays, although its event was removed.
+pub(crate) fn keeps_count(count: u32, grown_at: Timestamp, now: Timestamp) -> bool {
+    let kept_ms = match count >= DESCENDANTS_MANY {
+        true => DESCENDANTS_MANY_MS,
+        false => DESCENDANTS_MS,
+    };
+    now.ms_since(grown_at) < kept_ms
+}
 
 /// Remove the oldest events of a bus, with their successes, attempts and output; in the end the counts of
 /// descendants follow. Dead letters have their own copy of the event, and stay.
@@ -28,6 +41,8 @@ pub struct Trim {
     pub bytes_max: u64,
     /// Events that are looked at, at most. Rows and bytes are bounded too.
     pub events_max: usize,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }
@@ -54,6 +69,8 @@ pub struct Expire {
     pub keys: Vec<DeliveryKey>,
     /// They go if they died before this time.
     pub died_before: Timestamp,
+    /// Only if this rule-set version is active until then; `None` asks for none.
+    pub expected: Option<u64>,
     /// When.
     pub now: Timestamp,
 }

@@ -232,6 +232,6 @@ fn nothing(bus: &str, filter: &Filter, between: bool) -> String {
         );
     }
     format!(
-        "no events on bus `{bus}` yet; publish one: edgebus publish --bus {bus} --type com.example.test --source /me --data '{{}}'"
+        "no events on bus `{bus}`; publish one: edgebus publish --bus {bus} --type com.example.test --source /me --data '{{}}'"
     )
 }

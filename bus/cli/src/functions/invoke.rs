@@ -1,7 +1,7 @@
 //! `edgebus functions invoke`: a deployed function on one event, in its sandbox, without effects.
 
 use bytes::Bytes;
-use edgebus_api::{ExplainQuery, Outcome, Trial};
+use edgebus_api::{ExplainQuery, Outcome, Stage, Trial};
 
 use super::path_of;
 use crate::client::{self, Client, STRUCTURED};
@@ -99,6 +99,8 @@ async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failu
     let event = Bytes::from(serde_json::to_vec(&event).map_err(unwritable)?);
     let query = ExplainQuery {
         rule: Some(delivery.rule.unwrap_or_default()),
+        // The log may no longer have the event; a dead letter has its own copy.
+        dead_letter: (delivery.stage == Stage::Dead).then(|| id.to_owned()),
         ..ExplainQuery::default()
     };
     let explained = bus.explain(delivery.position, &query).await?;

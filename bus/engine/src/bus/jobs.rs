@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::deliveries::Selected;
 use super::{Bus, DeliveryFilter, DeliveryState, Page};
-use crate::pipeline::{Letters, no_job};
+use crate::pipeline::{Letters, Snapshot, no_job};
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::limits::PAGE_ROWS_MAX;
 use edgebus_model::{
-    BusId, DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection,
-    SubscriptionId, Timestamp,
+    BusId, DeadLetter, DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, LetterSelection,
+    SkipReason, SkipSpec, Skipped, SubscriptionId, Timestamp,
 };
 use edgebus_store as store;
 
@@ -57,10 +57,12 @@ impl LetterFilter {
 /// What a redrive or a purge would take.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Preview {
-    /// Dead letters that are selected, of those that were looked at.
+    /// Dead letters that it would take, of those that were looked at.
     pub selected: u64,
     /// Dead letters that were looked at.
     pub looked: u64,
+    /// Those of the looked at that are selected and can't be taken, or are named and no dead letters.
+    pub skipped: Skipped,
     /// False if there are more that were not looked at.
     pub whole: bool,
     /// Some of the selected ones, in the order in which the job takes them.
@@ -180,18 +182,21 @@ impl Bus {
     /// As [`Bus::start_letter_job`].
     pub async fn preview_letters(
         &self,
+        what: LetterJob,
         filter: &LetterFilter,
         shown: usize,
     ) -> Result<Preview, Error> {
         let selection = self.selection(filter)?;
         let letters = compiled(&selection)?;
-        let subscriptions = letters.subscriptions(&self.snapshot());
+        let snapshot = self.snapshot();
+        let subscriptions = letters.subscriptions(&snapshot);
         let until = self.pipeline.clock().now();
         self.read(move |store, cancel| {
             let mut seeing = Seeing {
                 preview: Preview {
                     selected: 0,
                     looked: 0,
+                    skipped: Skipped::default(),
                     whole: true,
                     sample: Vec::new(),
                 },
@@ -208,7 +213,8 @@ impl Bus {
                         let page = store.dead_letters_page(id, from, page)?;
                         for letter in page.rows {
                             let wanted = letters.wants(&letter, until);
-                            if !seeing.see(wanted, DeliveryState::Dead(letter)) {
+                            let skip = hindrance(what, &snapshot, &letter);
+                            if !seeing.see(wanted, skip, DeliveryState::Dead(letter)) {
                                 break 'all;
                             }
                         }
@@ -221,11 +227,22 @@ impl Bus {
             }
             for key in selection.keys {
                 cancel.check()?;
-                if let Some(DeliveryState::Dead(letter)) = store.delivery(key)? {
-                    let wanted = letters.wants(&letter, until);
-                    if !seeing.see(wanted, DeliveryState::Dead(letter)) {
-                        break;
+                let letter = match store.delivery(key) {
+                    Ok(Some(DeliveryState::Dead(letter))) => letter,
+                    Ok(_) => {
+                        seeing.pass(SkipReason::Gone);
+                        continue;
                     }
+                    Err(error) if error.kind == store::Kind::Corrupt => {
+                        seeing.pass(SkipReason::Corrupt);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                let wanted = letters.wants(&letter, until);
+                let skip = hindrance(what, &snapshot, &letter);
+                if !seeing.see(wanted, skip, DeliveryState::Dead(letter)) {
+                    break;
                 }
             }
             Ok(seeing.preview)
@@ -271,6 +288,40 @@ impl Bus {
         self.pipeline.control_job(id, control).await
     }
 
+    /// The replay of this number, whose pending deliveries can be let go of.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Conflict`] if it is no replay.
+    pub async fn discardable(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.job(id).await?;
+        match job.spec {
+            JobSpec::Replay(_) => Ok(job),
+            _ => Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "job {id} is a {}: only what a replay has pending can be discarded",
+                    job.spec.word()
+                ),
+            )),
+        }
+    }
+
+    /// Makes a job that ends all pending deliveries of a replay that has ended, without an attempt.
+    ///
+    /// # Errors
+    /// As [`Bus::discardable`]; [`Kind::Conflict`] if the replay has not ended, or too many jobs have not.
+    pub async fn discard_pending(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.discardable(id).await?;
+        if !job.state.has_ended() {
+            let state = job.state.word();
+            let reason = format!("job {id} is {state} and would make more; cancel it as well");
+            return Err(Error::new(Kind::Conflict, reason));
+        }
+        let pending = job.progress.done.saturating_sub(job.results.ended());
+        let spec = JobSpec::Skip(SkipSpec::Replay(id));
+        self.pipeline.start_job(spec, None, pending).await
+    }
+
     /// The name of a bus; its number where there is none.
     #[must_use]
     pub fn bus_name(&self, id: BusId) -> String {
@@ -305,16 +356,35 @@ struct Seeing {
     bytes: usize,
 }
 
+/// Why the job would skip a dead letter that is selected, if it would.
+fn hindrance(what: LetterJob, snapshot: &Snapshot, letter: &DeadLetter) -> Option<SkipReason> {
+    let corrupt = letter.is_hollow().then_some(SkipReason::Corrupt);
+    match what {
+        LetterJob::Purge => None,
+        LetterJob::Redrive => {
+            corrupt.or_else(|| snapshot.cannot_run(letter.delivery.key.subscription))
+        }
+    }
+}
+
 impl Seeing {
+    /// One that is named is not there.
+    fn pass(&mut self, reason: SkipReason) {
+        self.preview.looked += 1;
+        self.preview.skipped.add(reason, 1);
+    }
+
     /// Looks at one dead letter; false if that is enough.
-    fn see(&mut self, wanted: bool, state: DeliveryState) -> bool {
+    fn see(&mut self, wanted: bool, skip: Option<SkipReason>, state: DeliveryState) -> bool {
         let preview = &mut self.preview;
         if preview.looked >= LOOKED_AT_MAX {
             preview.whole = false;
             return false;
         }
         preview.looked += 1;
-        if wanted {
+        if let Some(reason) = skip.filter(|_| wanted) {
+            preview.skipped.add(reason, 1);
+        } else if wanted {
             preview.selected += 1;
             if preview.sample.len() < self.shown && self.bytes < SAMPLE_BYTES_MAX {
                 self.bytes += super::deliveries::weight(&state);

@@ -1,4 +1,5 @@
-//! What a manifest would change: compares the active manifest with the new one, and counts pending deliveries.
+//! What a manifest would change: compares the active manifest with the new one, and counts pending deliveries and what
+//! a shorter retention removes.
 //!
 //! Never here: a change.
 
@@ -6,17 +7,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Bus;
-use crate::pipeline::Snapshot;
+use crate::pipeline::{Snapshot, accepted_before, last_before};
 use edgebus_manifest::{
     self as manifest, Change, FunctionDeclaration, Manifest, PendingCount, PendingOf,
 };
 use edgebus_model::error::Error;
 use edgebus_model::limits::PAGE_ROWS_MAX;
-use edgebus_model::{Name, Subscription, SubscriptionName};
+use edgebus_model::{BusConfig, Name, Position, Subscription, SubscriptionName, Timestamp};
 use edgebus_store::{self as store, Page, Store};
 
 /// Subscriptions whose pending deliveries are counted for one plan.
 const COUNTED_MAX: usize = 64;
+/// Bytes of dead letters that are read for one count.
+const LETTER_BYTES_MAX: usize = 4 << 20;
 
 impl Bus {
     /// What the document would change; gives it back.
@@ -27,6 +30,7 @@ impl Bus {
         replaced: BTreeSet<Name>,
     ) -> Result<(manifest::Document, Vec<Change>), Error> {
         let active = self.active.clone();
+        let clock = self.pipeline.clock().clone();
         self.read_for_plan(move |store, cancel| {
             let known = active.of(&snapshot.manifest);
             // One that was deleted since then would come back.
@@ -38,7 +42,8 @@ impl Bus {
             } else {
                 known
             };
-            let mut counting = Counting::new(store, &snapshot);
+            let before = |kept_ms| accepted_before(&clock, kept_ms);
+            let mut counting = Counting::new(store, &snapshot, &before);
             cancel.check()?;
             let mut count = |whose: PendingOf<'_>| counting.count(whose);
             let changes = manifest::plan(&old, &document.manifest, &replaced, &mut count);
@@ -79,9 +84,12 @@ impl ActiveManifest {
     }
 }
 
-/// Counts what is pending, of so many subscriptions at most.
+/// Counts what is pending or past a limit, of so many subscriptions at most.
 struct Counting<'s> {
     store: &'s dyn Store,
+    snapshot: &'s Snapshot,
+    /// What was accepted, or died, before this time is kept no longer, if things are kept for so many milliseconds.
+    before: &'s dyn Fn(u64) -> Timestamp,
     of_rules: HashMap<&'s Name, Vec<&'s Subscription>>,
     of_functions: HashMap<&'s Name, Vec<&'s Subscription>>,
     of_names: HashMap<&'s SubscriptionName, Vec<&'s Subscription>>,
@@ -90,9 +98,15 @@ struct Counting<'s> {
 }
 
 impl<'s> Counting<'s> {
-    fn new(store: &'s dyn Store, snapshot: &'s Snapshot) -> Self {
+    fn new(
+        store: &'s dyn Store,
+        snapshot: &'s Snapshot,
+        before: &'s dyn Fn(u64) -> Timestamp,
+    ) -> Self {
         let mut counting = Self {
             store,
+            snapshot,
+            before,
             of_rules: HashMap::new(),
             of_functions: HashMap::new(),
             of_names: HashMap::new(),
@@ -117,11 +131,10 @@ impl<'s> Counting<'s> {
             PendingOf::Function(function) => self.of_functions.get(function),
             PendingOf::Rule(rule) => self.of_rules.get(rule),
             PendingOf::Subscription(name) => self.of_names.get(name),
+            PendingOf::Events(bus) => return self.events(bus),
+            PendingOf::Letters(name, kept_ms) => return self.letters(name, kept_ms),
         };
-        let mut pending = PendingCount {
-            count: 0,
-            more: false,
-        };
+        let mut pending = PendingCount::default();
         for own in all.into_iter().flatten() {
             self.counted += 1;
             if self.counted > COUNTED_MAX || self.failed.is_some() {
@@ -137,5 +150,62 @@ impl<'s> Counting<'s> {
             }
         }
         Some(pending)
+    }
+
+    /// Notes a failure, which ends the plan.
+    fn read<T>(&mut self, read: Result<T, store::Error>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
+    }
+
+    /// Events of a bus that are past its new limits: those that are too old, or about so many as the log is too large.
+    fn events(&mut self, after: &BusConfig) -> Option<PendingCount> {
+        let id = self.snapshot.buses.get(after.name.as_str())?.id;
+        let floor = self.read(self.store.floor(id))?;
+        let counts = self.read(self.store.bus_counts(id))?;
+        let newest = Page::backward(1, usize::MAX);
+        let last = self.store.events_page(id, Position(u64::MAX), newest);
+        let last = self.read(last)?.rows.first().map(|stored| stored.position);
+        let before = (self.before)(after.retention_age_ms);
+        let old = match last {
+            Some(last) => {
+                let found = last_before::<store::Error>(self.store, (id, last), before, || Ok(()));
+                let found = self.read(found)?;
+                found.0.saturating_add(1).saturating_sub(floor.0)
+            }
+            None => 0,
+        };
+        let over = counts.bytes.saturating_sub(after.retention_bytes);
+        let each = (counts.bytes / counts.events.max(1)).max(1);
+        let large = over.div_ceil(each).min(counts.events);
+        Some(PendingCount {
+            count: usize::try_from(old.max(large)).unwrap_or(usize::MAX),
+            more: false,
+            about: large > old,
+        })
+    }
+
+    /// Dead letters of a subscription that died longer ago than that.
+    fn letters(&mut self, name: &SubscriptionName, kept_ms: u64) -> Option<PendingCount> {
+        let before = (self.before)(kept_ms);
+        let all = self.of_names.get(name).cloned().unwrap_or_default();
+        let mut found = PendingCount::default();
+        for own in all {
+            self.counted += 1;
+            if self.counted > COUNTED_MAX {
+                return None;
+            }
+            let page = Page::forward(PAGE_ROWS_MAX, LETTER_BYTES_MAX);
+            let page = self.read(self.store.dead_letters_page(own.id, None, page))?;
+            let old = page.rows.iter().filter(|letter| letter.died_at < before);
+            found.count += old.count();
+            found.more |= page.next.is_some();
+        }
+        Some(found)
     }
 }

@@ -10,7 +10,7 @@ use crate::pipeline::{Budget, Replay, Snapshot};
 use edgebus_model::error::{Error, InputError, Kind};
 use edgebus_model::{
     BusId, DeliveryKey, Job, JobId, JobPlace, JobSpec, Name, Position, ReplayPurpose, ReplaySpec,
-    SkipSpec, Subscription, SubscriptionId, Timestamp,
+    SkipSpec, Skipped, Subscription, SubscriptionId, Timestamp,
 };
 use edgebus_store::{Page, Store};
 
@@ -20,6 +20,8 @@ const LOOK: Budget = Budget {
     rows: 256,
     bytes: 512 << 10,
 };
+/// Jobs that are read at once.
+const JOBS_AT_ONCE: usize = 256;
 /// Pending deliveries that are counted at once.
 const ROWS_AT_ONCE: usize = 4_096;
 
@@ -68,6 +70,8 @@ pub struct ReplayCount {
     pub events: u64,
     /// Deliveries by the name of the subscription.
     pub deliveries: BTreeMap<String, u64>,
+    /// Deliveries that it could not make, and events of the range that are not there.
+    pub skipped: Skipped,
     /// True if there was no time for all.
     pub more: bool,
 }
@@ -94,6 +98,8 @@ pub struct Seek {
     pub skip: Option<Job>,
     /// The job that delivers again what is behind it, if something is.
     pub replay: Option<Job>,
+    /// Earlier replays that go on for it, or have something pending.
+    pub earlier: Vec<JobId>,
 }
 
 /// What a seek would do.
@@ -107,6 +113,8 @@ pub struct SeekCount {
     pub skipped: u64,
     /// Events that it would deliver again.
     pub replayed: u64,
+    /// Earlier replays that go on for it, or have something pending.
+    pub earlier: Vec<JobId>,
     /// True if there was no time for all.
     pub more: bool,
 }
@@ -222,11 +230,18 @@ impl Bus {
     /// the oldest event.
     pub async fn seek(&self, name: &str, to: SeekTo) -> Result<Seek, Error> {
         let (subscription, position) = self.place(name, to).await?;
-        let (skip, replay) = self.seek_specs(&subscription, position);
-        let counting = skip;
-        let pending = self
-            .read(move |store, cancel| pending_before(store, cancel, counting, 1))
+        let replay = self.seek_spec(&subscription, position);
+        let (id, bus) = (subscription.id, subscription.bus);
+        let (pending, earlier) = self
+            .read(move |store, cancel| {
+                let pending = pending_before(store, cancel, (id, position), 1)?;
+                Ok((pending, earlier(store, cancel, (id, bus))?))
+            })
             .await?;
+        let skip = SkipSpec::Live {
+            subscription: subscription.id,
+            before: position,
+        };
         let skip = match pending.0 {
             0 => None,
             _ => {
@@ -252,6 +267,7 @@ impl Bus {
             position,
             skip,
             replay,
+            earlier,
         })
     }
 
@@ -261,13 +277,17 @@ impl Bus {
     /// As [`Bus::seek`].
     pub async fn count_seek(&self, name: &str, to: SeekTo) -> Result<SeekCount, Error> {
         let (subscription, position) = self.place(name, to).await?;
-        let (skip, spec) = self.seek_specs(&subscription, position);
+        let spec = self.seek_spec(&subscription, position);
         let replay = compiled(&spec)?;
         let snapshot = self.snapshot();
         self.read(move |store, cancel| {
-            let (skipped, whole) = pending_before(store, cancel, skip, u64::MAX)?;
+            let (skipped, whole) =
+                pending_before(store, cancel, (subscription.id, position), u64::MAX)?;
             let counted = count((store, cancel), &snapshot, &spec, &replay)?;
+            let own = (subscription.id, subscription.bus);
+            let earlier = earlier(store, cancel, own)?;
             Ok(SeekCount {
+                earlier,
                 subscription,
                 position,
                 skipped,
@@ -278,16 +298,9 @@ impl Bus {
         .await
     }
 
-    fn seek_specs(
-        &self,
-        subscription: &Subscription,
-        position: Position,
-    ) -> (SkipSpec, ReplaySpec) {
-        let skip = SkipSpec {
-            subscription: subscription.id,
-            before: position,
-        };
-        let replay = ReplaySpec {
+    /// What a seek delivers again.
+    fn seek_spec(&self, subscription: &Subscription, position: Position) -> ReplaySpec {
+        ReplaySpec {
             name: None,
             purpose: ReplayPurpose::Seek,
             bus: subscription.bus,
@@ -297,8 +310,7 @@ impl Bus {
             kind: None,
             pattern: None,
             as_matched: true,
-        };
-        (skip, replay)
+        }
     }
 
     /// The subscription, and the position that it is to go on with.
@@ -410,6 +422,7 @@ fn count(
         last: spec.last,
         events: 0,
         deliveries: BTreeMap::new(),
+        skipped: Skipped::default(),
         more: false,
     };
     let mut place = JobPlace::Start;
@@ -421,7 +434,14 @@ fn count(
         cancel.check()?;
         let portion = replay.portion(store, snapshot, JobId(u32::MAX), place, LOOK)?;
         counted.events += portion.looked;
+        for (reason, count) in portion.missing.iter() {
+            counted.skipped.add(reason, count);
+        }
         for key in portion.keys {
+            if let Some(reason) = snapshot.cannot_run(key.subscription) {
+                counted.skipped.add(reason, 1);
+                continue;
+            }
             let known = snapshot.subscriptions.get(&key.subscription);
             let name = known.map_or_else(String::new, |own| own.name().to_string());
             *counted.deliveries.entry(name).or_default() += 1;
@@ -434,11 +454,46 @@ fn count(
     Ok(counted)
 }
 
-/// Live deliveries that are pending before a place, at most so many, and whether those are all.
+/// The replays that go on for a subscription, or have something pending for it.
+fn earlier(
+    store: &dyn Store,
+    cancel: &Cancel,
+    (subscription, bus): (SubscriptionId, BusId),
+) -> Result<Vec<JobId>, ReadEnd> {
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.jobs_page(from, Page::forward(JOBS_AT_ONCE, usize::MAX))?;
+        for job in page.rows {
+            let JobSpec::Replay(spec) = &job.spec else {
+                continue;
+            };
+            if spec.bus != bus || !spec.goes_to(subscription) {
+                continue;
+            }
+            cancel.check()?;
+            let before = DeliveryKey {
+                subscription,
+                replay: job.id.0.saturating_sub(1),
+                position: Position(u64::MAX),
+            };
+            let next = store.pending_page(subscription, Some(before), Page::one())?;
+            let pending = next.rows.first().map(|row| row.key.replay);
+            if pending == Some(job.id.0) || !job.state.has_ended() {
+                found.push(job.id);
+            }
+        }
+        from = page.next;
+        if from.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Live deliveries of a subscription that are pending before a place, at most so many, and whether those are all.
 fn pending_before(
     store: &dyn Store,
     cancel: &Cancel,
-    spec: SkipSpec,
+    (subscription, before): (SubscriptionId, Position),
     most: u64,
 ) -> Result<(u64, bool), ReadEnd> {
     let (mut count, mut from) = (0, None);
@@ -448,12 +503,12 @@ fn pending_before(
         }
         cancel.check()?;
         let page = Page::forward(ROWS_AT_ONCE, usize::MAX);
-        let page = store.pending_page(spec.subscription, from, page)?;
+        let page = store.pending_page(subscription, from, page)?;
         for row in &page.rows {
             let DeliveryKey {
                 replay, position, ..
             } = row.key;
-            if replay > 0 || position >= spec.before || count >= most {
+            if replay > 0 || position >= before || count >= most {
                 return Ok((count, true));
             }
             count += 1;

@@ -4,6 +4,7 @@
 //! built only while somebody listens. Never here: decisions.
 
 use super::context::Context;
+use super::lifecycle::Death;
 use super::scheduler::Job;
 use crate::telemetry::{AttemptEnded, EventAccepted, TelemetryEvent};
 use edgebus_model::{BusId, DeadReason, Name, Timestamp};
@@ -52,6 +53,20 @@ fn rules<'n>(all: impl Iterator<Item = &'n Name>) -> Vec<String> {
     let mut rules: Vec<String> = all.map(ToString::to_string).collect();
     rules.dedup();
     rules
+}
+
+/// Takes note of a settlement that made a dead letter.
+pub(super) fn died(context: &Context, settle: &Settle) {
+    if let SettleEnd::Dead { reason, .. } = settle.end {
+        let death = Death {
+            key: settle.key,
+            fence: settle.fence,
+            attempts: settle.attempt.number,
+            reason,
+            at: settle.now,
+        };
+        context.lifecycle.died(&context.snapshot(), death);
+    }
 }
 
 /// Counts an ended attempt and what it emitted, and tells the live stream.

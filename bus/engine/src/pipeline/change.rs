@@ -305,6 +305,10 @@ impl Pipeline {
             .map(|own| (own.revision.digest, own.compilation.clone()))
             .collect();
         let last = self.context.snapshot.swap(Arc::new(snapshot));
+        if last.version != version {
+            let (active, now) = (self.snapshot(), self.clock().now());
+            self.context.lifecycle.applied(&active, now);
+        }
         // Letting go of many rules takes its time, too; the step holds what was known before.
         let executor = &self.context.executor;
         drop(executor.blocking(move || drop((last, catalog, step))));

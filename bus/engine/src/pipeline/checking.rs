@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::Pipeline;
+use super::lifecycle::Death;
 use crate::clock::Clock;
-use edgebus_model::Timestamp;
+use edgebus_model::{DeadReason, Timestamp};
 use edgebus_store::{Checked, Corruption, Moved, Step, StepOutcome};
 
 /// Records that are looked at in one go; at some µs each.
@@ -280,6 +281,17 @@ async fn move_aside(pipeline: &Pipeline, corruption: &Corruption) {
         // The bus failed, or stops.
         return;
     };
+    for key in &moved.dead {
+        let death = Death {
+            key: *key,
+            fence: 0,
+            attempts: 0,
+            reason: DeadReason::Corrupt,
+            at: pipeline.clock().now(),
+        };
+        let context = &pipeline.context;
+        context.lifecycle.died(&context.snapshot(), death);
+    }
     tell(&moved);
 }
 

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::foreground::Foreground;
+use super::lifecycle::Lifecycle;
 use super::reading::Newest;
 use super::snapshot::Snapshot;
 use super::tasks::Executor;
@@ -112,6 +113,8 @@ pub(super) struct Context {
     pub(super) snapshot: ArcSwap<Snapshot>,
     /// The store's secret, from which the keys that guests see are made.
     secret: [u8; 32],
+    /// What is to be published of what happens to the bus.
+    pub(super) lifecycle: Lifecycle,
     /// Commits of this process: what was read before the last of them may be another now.
     pub(super) commits: AtomicU64,
     /// The last position of each bus, for those that wait for events. A plain mutex around a small map.
@@ -138,6 +141,7 @@ impl Context {
             foreground,
             snapshot: ArcSwap::from_pointee(snapshot),
             secret,
+            lifecycle: Lifecycle::default(),
             commits: AtomicU64::new(0),
             positions: Mutex::new(HashMap::new()),
         })
@@ -209,6 +213,11 @@ impl Context {
     /// The id of the event that is published when a delivery dies under this fence.
     pub(super) fn dead_letter_id(&self, key: DeliveryKey, fence: u32) -> String {
         self.keyed(b"dead letter", key, u64::from(fence))
+    }
+
+    /// The id of the event that tells of this death.
+    pub(super) fn death_id(&self, key: DeliveryKey, fence: u32) -> String {
+        self.keyed(b"death", key, u64::from(fence))
     }
 
     fn keyed(&self, purpose: &[u8], key: DeliveryKey, index: u64) -> String {

@@ -28,6 +28,7 @@ mod ingest;
 pub(crate) mod injected;
 mod invoke;
 mod jobs;
+mod lifecycle;
 mod matching;
 mod overlay;
 mod portions;
@@ -66,6 +67,7 @@ pub(crate) use matching::subscriptions;
 pub(crate) use overlay::injected as state;
 #[cfg(test)]
 pub(crate) use reading::injected as listings;
+pub(crate) use retention::accepted_before;
 pub use scheduler::{Description, Limits, Pause, Situation};
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
@@ -262,6 +264,8 @@ impl Pipeline {
     ///
     /// False if the log failed before the mark was durable: the process must say so with its exit code.
     pub async fn stop(&self) -> bool {
+        // What happens from here on is not told.
+        self.tell_lifecycle(true).await;
         self.context.health.stopping();
         if self.stop.send_replace(true) {
             return self.live();
@@ -458,7 +462,7 @@ impl Drop for Pipeline {
     }
 }
 
-/// Once a second: gauges, upkeep of the metrics.
+/// Once a second: gauges, upkeep of the metrics, the bus's own events.
 async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     let Some(clock) = pipeline.upgrade().map(|pipeline| pipeline.clock().clone()) else {
         return;
@@ -467,7 +471,10 @@ async fn housekeeping(pipeline: std::sync::Weak<Pipeline>) {
     loop {
         ticker.tick().await;
         match pipeline.upgrade() {
-            Some(pipeline) if !*pipeline.stop.borrow() => pipeline.tick(),
+            Some(pipeline) if !*pipeline.stop.borrow() => {
+                pipeline.tick();
+                pipeline.tell_lifecycle(false).await;
+            }
             _ => return,
         }
     }

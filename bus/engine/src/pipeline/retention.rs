@@ -166,8 +166,8 @@ fn look(store: &dyn Store, bus: BusId) -> Result<Kept, Error> {
     })
 }
 
-/// Events that were accepted before this time are kept no longer; 0 if all are.
-fn accepted_before(clock: &Clock, age_ms: u64) -> Timestamp {
+/// What was accepted before this time, or died, is kept no longer; 0 if all is.
+pub(crate) fn accepted_before(clock: &Clock, age_ms: u64) -> Timestamp {
     if age_ms == UNLIMITED {
         return Timestamp(0);
     }
@@ -307,6 +307,8 @@ impl Pipeline {
             accepted_before: accepted_before(self.clock(), config.retention_age_ms),
             bytes_max: config.retention_bytes,
             events_max,
+            // A change that lengthens retention must not be followed by a removal that knows nothing of it.
+            expected: Some(snapshot.version),
             now: self.clock().now(),
         });
         match self.writer.apply(step).await {

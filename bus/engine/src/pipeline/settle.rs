@@ -11,6 +11,7 @@ use super::reading::Reading;
 use super::scheduler::Job;
 use super::snapshot::{BusRules, Snapshot};
 use super::target::Left;
+use edgebus_model::rule::SYSTEM_BUS;
 use edgebus_model::{
     Attempt, AttemptEnd, Attribute, BusId, Data, DeadReason, Event, Name, Next, Outcome,
     Subscription, Timestamp, delivery, media_type,
@@ -243,6 +244,11 @@ pub(super) fn emits(
                 emitted.bus.as_deref().unwrap_or("?")
             ))
         })?;
+        if &*bus.name == SYSTEM_BUS {
+            return Err(error(format!(
+                "the bus `{SYSTEM_BUS}` takes the bus's own events alone; name another one"
+            )));
+        }
         let event = emitted_event(context, job, function, index, emitted).map_err(&error)?;
         let checked = event.check_bounds();
         checked.map_err(|found| error(found.to_string()))?;

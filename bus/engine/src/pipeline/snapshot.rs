@@ -23,7 +23,9 @@ use edgebus_rules::{Filter, Pattern, RuleIndex, Transform};
 use super::functions::{Availability, Compilation};
 use edgebus_manifest::view;
 use edgebus_model::error::InputError;
-use edgebus_model::{BusConfig, BusId, Name, Revision, RuleConfig, Subscription, SubscriptionId};
+use edgebus_model::{
+    BusConfig, BusId, Name, Revision, RuleConfig, SkipReason, Subscription, SubscriptionId,
+};
 use edgebus_runtime::Function;
 use edgebus_runtime::capabilities::Kept;
 use edgebus_store::Catalog;
@@ -168,6 +170,20 @@ pub struct Snapshot {
     pub waiting: HashSet<SubscriptionId>,
     /// What had to be compiled for it.
     pub compiled: Compiled,
+}
+
+impl Snapshot {
+    /// Why no delivery of a subscription can run, if none can, as the store decides it.
+    #[must_use]
+    pub fn cannot_run(&self, id: SubscriptionId) -> Option<SkipReason> {
+        let own = self.subscriptions.get(&id).filter(|own| own.active);
+        let Some(own) = own else {
+            return Some(SkipReason::SubscriptionEnded);
+        };
+        let function = own.target.to.function()?;
+        let deployed = self.functions.contains_key(function);
+        (!deployed).then_some(SkipReason::FunctionMissing)
+    }
 }
 
 impl BusRules {

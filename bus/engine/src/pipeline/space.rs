@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | the floor and more | ample | nothing |
 //! | less than the floor | low | publishes are refused; deliveries go on, and may still write |
-//! | less than [`Levels::critical`], although the ballast is gone | critical | no new attempts; those that run settle |
+//! | less than [`Levels::critical`], although the ballast is gone | critical | no new attempts; those that run settle. Jobs rest, but for purges, which free space |
+//! | less than [`Levels::last`] | exhausted | purges rest, too |
 //!
 //! The ballast is a file of real blocks in the store's folder. It is deleted when the free space falls
 //! below the critical level, or when a store can't be opened for want of space, so that a disk that
@@ -26,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY_WHEN_LOW: Duration = Duration::from_millis(50);
 
 /// How much room the disk has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Space {
     /// Everything goes on.
     Ample,
@@ -34,6 +35,8 @@ pub enum Space {
     Low,
     /// No new attempts start, either.
     Critical,
+    /// Nothing that can wait is written, not even what frees space.
+    Exhausted,
 }
 
 /// What the levels are, in bytes.
@@ -56,6 +59,8 @@ impl Levels {
     const BALLAST_SHARE: u64 = 16;
     /// The critical level is this part of the ballast.
     const CRITICAL_SHARE: u64 = 4;
+    /// The last level is this part of the critical one.
+    const LAST_SHARE: u64 = 4;
 
     /// The levels of a disk of `disk` bytes, with the floor that was asked for, if one was.
     #[must_use]
@@ -78,10 +83,18 @@ impl Levels {
         self.floor.saturating_add(missing)
     }
 
+    /// Below it only what runs is settled: what frees space writes first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.critical / Self::LAST_SHARE
+    }
+
     /// The level of a disk with `free` bytes.
     #[must_use]
     pub fn space(self, free: u64, has_ballast: bool) -> Space {
-        if free < self.critical {
+        if free < self.last() {
+            Space::Exhausted
+        } else if free < self.critical {
             Space::Critical
         } else if free < self.refused_below(has_ballast) {
             Space::Low
@@ -247,7 +260,7 @@ impl Watch {
         let free = megabytes(self.free.load(Ordering::Relaxed));
         let floor = megabytes(self.refused_below.load(Ordering::Relaxed));
         match space {
-            Space::Critical => format!(
+            Space::Critical | Space::Exhausted => format!(
                 "the disk is full, {free} are free: publishes are refused and no delivery is attempted; free some space (EB0209)"
             ),
             Space::Ample | Space::Low => format!(
@@ -275,7 +288,7 @@ pub(super) async fn run(weak: Weak<Pipeline>) {
             return;
         };
         let now = pipeline.space.look();
-        if held_back != (now == Space::Critical) {
+        if held_back != (now >= Space::Critical) {
             held_back = !held_back;
             #[cfg(test)]
             let held_back = held_back || super::injected::is(super::injected::Bug::PauseForEver);
@@ -339,7 +352,9 @@ mod tests {
             (4 * MIB - 1, Space::Low, false),
             (MIB, Space::Low, false),
             (MIB - 1, Space::Critical, false),
-            (0, Space::Critical, false),
+            (MIB / 4, Space::Critical, false),
+            (MIB / 4 - 1, Space::Exhausted, false),
+            (0, Space::Exhausted, false),
         ];
         for (free, space, ballast) in table {
             assert_eq!(levels.space(free, true), space, "{free}");
@@ -406,7 +421,8 @@ mod tests {
             (Space::Low, false),
             "deliveries use the ballast"
         );
-        assert_eq!(fill(64 * MIB), (Space::Critical, false));
+        assert_eq!(fill(63 * MIB + MIB / 2), (Space::Critical, false));
+        assert_eq!(fill(64 * MIB), (Space::Exhausted, false));
         assert!(watch.refusal().unwrap().contains("no delivery"));
         assert_eq!(fill(55 * MIB), (Space::Ample, false), "no room for it yet");
         assert_eq!(fill(20 * MIB), (Space::Ample, true));

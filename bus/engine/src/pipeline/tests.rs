@@ -41,7 +41,11 @@ async fn start(store: Arc<dyn Store>) -> Arc<Pipeline> {
 }
 
 async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) -> Arc<Pipeline> {
-    Pipeline::start(Parts {
+    Pipeline::start(parts(store, runtime, hold)).await.unwrap()
+}
+
+fn parts(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) -> Parts {
+    Parts {
         catalog: store.catalog().unwrap(),
         store,
         runtime,
@@ -51,9 +55,7 @@ async fn start_on(store: Arc<dyn Store>, runtime: Arc<dyn Runtime>, hold: bool) 
         space: Box::new(|| u64::MAX),
         secrets: Arc::new(|name| (name == "KEY").then(|| "hush".to_owned())),
         hold,
-    })
-    .await
-    .unwrap()
+    }
 }
 
 /// One that takes events and attempts nothing before it begins again.
@@ -808,6 +810,8 @@ struct Bad {
     gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     /// Set when it waits.
     waits: AtomicBool,
+    /// Pages of dead letters that were read.
+    letters_read: AtomicUsize,
 }
 
 impl Bad {
@@ -818,6 +822,7 @@ impl Bad {
             lies,
             gate: Mutex::new(None),
             waits: AtomicBool::new(false),
+            letters_read: AtomicUsize::new(0),
         }
     }
 }
@@ -876,6 +881,16 @@ impl Store for Bad {
         self.inner.totals()
     }
 
+    fn dead_letters_page(
+        &self,
+        subscription: SubscriptionId,
+        from: Option<DeliveryKey>,
+        page: Page,
+    ) -> Result<Rows<edgebus_model::DeadLetter, DeliveryKey>, edgebus_store::Error> {
+        self.letters_read.fetch_add(1, Ordering::SeqCst);
+        self.inner.dead_letters_page(subscription, from, page)
+    }
+
     forward! {
         catalog() -> Catalog;
         events_page(bus: BusId, from: Position, page: Page) -> Rows<StoredEvent, Position>;
@@ -887,7 +902,6 @@ impl Store for Bad {
         waiting(until: Timestamp, after: Option<(Timestamp, DeliveryKey)>, limit: usize) -> Vec<(Timestamp, DeliveryKey)>;
         delivery(key: DeliveryKey) -> Option<DeliveryState>;
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
-        dead_letters_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::DeadLetter, DeliveryKey>;
         job(id: edgebus_model::JobId) -> Option<edgebus_model::Job>;
         jobs_page(from: Option<edgebus_model::JobId>, page: Page) -> Rows<edgebus_model::Job, edgebus_model::JobId>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;

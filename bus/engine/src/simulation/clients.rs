@@ -293,7 +293,7 @@ impl Clients {
             let (subscription, first) = (random.pick(&all), 1 + random.below(last));
             let seeks = random.once_in(3);
             let spec = if seeks && random.once_in(2) {
-                JobSpec::Skip(SkipSpec {
+                JobSpec::Skip(SkipSpec::Live {
                     subscription,
                     before: Position(first),
                 })

@@ -200,7 +200,7 @@ pub(super) fn full_of_judging(limits: &Limits) -> String {
 /// `GET /v1/buses/{bus}/events/{position}/explain`.
 pub(crate) fn explain(limits: &Limits) -> Operation {
     let about = format!(
-        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those active now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on."
+        "What each rule of the bus makes of the event, those that match and those that don't, in the manifest's order. The rules are those active now; `subscriptions` is who got the event when it came. At most {RULES_MAX} of them in an answer, fewer for a large event: `next` goes on. With `dead_letter`, an event that the log no longer has is explained by the letter's copy."
     );
     let full = full_of_judging(limits);
     let operation = Operation::new(

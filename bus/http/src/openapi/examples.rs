@@ -217,13 +217,16 @@ fn replay() -> Value {
 pub(super) fn replay_count() -> Value {
     json!({
         "bus": "default", "from": 13, "to": 492, "events": 480, "deliveries": 120,
-        "subscriptions": [{"subscription": "orders/enricher", "deliveries": 120}], "more": false,
+        "subscriptions": [{"subscription": "orders/enricher", "deliveries": 120}], "skipped": 0, "more": false,
     })
 }
 
 /// What a redrive would take.
 pub(super) fn preview() -> Value {
-    json!({"selected": 480, "looked": 512, "whole": true, "dead_letters": [row()]})
+    json!({
+        "selected": 480, "looked": 512, "skipped": 2, "skips": [{"reason": "function-missing", "count": 2}],
+        "whole": true, "dead_letters": [row()],
+    })
 }
 
 /// A delivery as lists show it.

@@ -45,11 +45,11 @@ pub(crate) fn change(_: &Limits) -> Operation {
         "jobs",
         "Pause, resume or cancel a job, or give it another rate",
     )
-    .about("A job that is paused or has failed goes on where it is. What a job did before it was cancelled stays.")
+    .about("A job that is paused or has failed goes on where it is. What a job did before it was cancelled stays. What a replay has pending runs on, unless `discard_pending` lets go of it.")
     .takes_json::<api::JobChange>("What to tell it.", JSON)
     .problem(
         Cause::Handle(Kind::Conflict),
-        "The job is done or was cancelled, or too many others have not ended.",
+        "The job is done or was cancelled, or too many others have not ended. Or what is to be discarded is no replay's.",
     )
     .problem(
         Cause::UnsupportedMedia,

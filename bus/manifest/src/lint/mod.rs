@@ -3,6 +3,7 @@
 //! Never here: files, and reasons to refuse.
 
 mod literals;
+mod loops;
 mod names;
 mod patterns;
 
@@ -32,11 +33,11 @@ pub fn warnings(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Warni
         found.extend(Lint::UnusedPath.each(|found| unused_paths(document, rule, found)));
         found.extend(Lint::CostlyQuery.each(|found| costly_queries(document, rule, found)));
         found.extend(Lint::AttributeIsText.each(|found| typed_attributes(document, rule, found)));
-        found.extend(Lint::DeadLetterLoop.each(|found| dead_letter_loops(document, rule, found)));
         let literals = literals::check(document, rule);
         found.extend(Lint::NearAttribute.each(|found| found.extend(literals.near)));
         found.extend(Lint::StarInValue.each(|found| found.extend(literals.stars)));
     }
+    found.extend(Lint::DeadLetterLoop.each(|found| loops::check(document, found)));
     found.extend(Lint::UntestedRule.each(|found| untested_rules(document, found)));
     let mut twice = Vec::new();
     found.extend(Lint::NeverMatches.each(|found| patterns::check(document, found, &mut twice)));
@@ -54,24 +55,6 @@ fn not_applied(document: &Document, found: &mut Vec<InputError>) {
                 Side::Key,
                 "`allow_http` allows nothing yet: there is no outgoing HTTP",
                 "leave it out until there is",
-            ));
-        }
-    }
-}
-
-/// Dead letters that come back to the rule whose target failed.
-fn dead_letter_loops(document: &Document, rule: &RuleConfig, found: &mut Vec<InputError>) {
-    let looked_at = |pattern: &String| pattern.contains("deadreason");
-    if rule.pattern.as_ref().is_some_and(looked_at) {
-        return;
-    }
-    for (index, target) in rule.targets.iter().enumerate() {
-        if target.dead_letter_bus.as_ref() == Some(&rule.bus) {
-            found.push(document.note(
-                &format!("/rules/{}/to/{index}/dead_letter/bus", rule.name),
-                Side::Value,
-                "dead letters are published on the bus of this rule, which may match them again: a loop, until 16 hops end it",
-                "name another bus, or add `deadreason: [{ exists: false }]` to the rule's `match`",
             ));
         }
     }

@@ -46,7 +46,7 @@ lints! {
     NeverMatches = "never-matches",
     /// Two rules that send the same events to one function.
     SentTwice = "sent-twice",
-    /// A target whose dead letters are published on the bus of its own rule.
+    /// A target whose dead letters come back to the bus of its own rule, straight away or over other buses.
     DeadLetterLoop = "dead-letter-loop",
     /// An attribute whose name is nearly that of another one.
     NearAttribute = "near-attribute",

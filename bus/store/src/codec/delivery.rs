@@ -171,8 +171,22 @@ pub(crate) fn write_dead(out: &mut Vec<u8>, letter: &DeadLetter) {
     out.u64(letter.died_at.0);
     write_lineage(out, &letter.lineage);
     write_event(out, &letter.event);
-    write_redriven(out, letter.delivery.redriven);
+    let redriven = letter.delivery.redriven;
+    if letter.delivery.key.replay == 0 {
+        return write_redriven(out, redriven);
+    }
+    // The event of a replay's delivery is older than the delivery.
+    write_redriven(out, Some(redriven.unwrap_or(NEVER)));
+    out.u64(letter.accepted_at.0);
 }
+
+/// What stands for nothing where something must stand: it never died.
+const NEVER: Redriven = Redriven {
+    deaths: 0,
+    reason: DeadReason::Rejected,
+    at: Timestamp(0),
+    job: JobId(0),
+};
 
 pub(super) fn reason_byte(reason: DeadReason) -> u8 {
     match reason {
@@ -203,13 +217,18 @@ pub(super) fn read_reason(from: &mut Reader<'_>) -> Option<DeadReason> {
 pub(crate) fn read_dead(from: &mut Reader<'_>, key: DeliveryKey) -> Option<DeadLetter> {
     let delivery = read_ended(from, key)?;
     let mut letter = read_rest(from, delivery)?;
-    letter.delivery.redriven = read_redriven(from)?;
+    letter.delivery.redriven = read_redriven(from)?.filter(|again| again.deaths > 0);
+    // The first releases with replays wrote no time.
+    if !from.is_at_end() {
+        letter.accepted_at = Timestamp(from.u64()?);
+    }
     Some(letter)
 }
 
 /// What stands behind the delivery of a dead letter.
 pub(super) fn read_rest(from: &mut Reader<'_>, delivery: Delivery) -> Option<DeadLetter> {
     Some(DeadLetter {
+        accepted_at: delivery.accepted_at,
         delivery,
         reason: read_reason(from)?,
         died_at: Timestamp(from.u64()?),

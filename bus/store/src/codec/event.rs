@@ -73,6 +73,21 @@ pub(crate) fn read_start(from: &mut Reader<'_>) -> Option<(Timestamp, Vec<Subscr
     Some((accepted, subscriptions))
 }
 
+/// Writes how many events descend from one, and when the last of them came.
+pub(crate) fn write_descendants(out: &mut Vec<u8>, count: u32, grown_at: Timestamp) {
+    out.u32(count);
+    out.u64(grown_at.0);
+}
+
+/// Reads what [`write_descendants`] wrote; the first releases of record format 3 noted no time.
+pub(crate) fn read_descendants(from: &mut Reader<'_>) -> Option<(u32, Timestamp)> {
+    let count = from.u32()?;
+    if from.is_at_end() {
+        return Some((count, Timestamp(0)));
+    }
+    Some((count, Timestamp(from.u64()?)))
+}
+
 pub(super) fn write_lineage(out: &mut Vec<u8>, lineage: &Lineage) {
     out.option(lineage.root, |out, root| {
         out.u32(root.bus.0);

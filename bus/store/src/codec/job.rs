@@ -42,6 +42,7 @@ pub(crate) fn write_job(out: &mut Vec<u8>, job: &Job) {
             SkipReason::Corrupt => 1,
             SkipReason::SubscriptionEnded => 2,
             SkipReason::FunctionMissing => 3,
+            SkipReason::Removed => 4,
         });
         out.u64(count);
     });
@@ -90,13 +91,24 @@ pub(crate) fn read_job(from: &mut Reader<'_>, id: JobId) -> Option<Job> {
 pub(crate) fn write_results(out: &mut Vec<u8>, results: JobResults) {
     out.u64(results.succeeded);
     out.u64(results.died);
+    // Most rows end here, as in the first releases that had jobs.
+    if results.uncounted > 0 || results.discarded > 0 {
+        out.u64(results.uncounted);
+        out.u64(results.discarded);
+    }
 }
 
 pub(crate) fn read_results(from: &mut Reader<'_>) -> Option<JobResults> {
-    Some(JobResults {
+    let mut results = JobResults {
         succeeded: from.u64()?,
         died: from.u64()?,
-    })
+        ..JobResults::default()
+    };
+    if !from.is_at_end() {
+        results.uncounted = from.u64()?;
+        results.discarded = from.u64()?;
+    }
+    Some(results)
 }
 
 fn write_spec(out: &mut Vec<u8>, spec: &JobSpec) {
@@ -162,6 +174,7 @@ fn read_skipped(from: &mut Reader<'_>) -> Option<Skipped> {
             1 => SkipReason::Corrupt,
             2 => SkipReason::SubscriptionEnded,
             3 => SkipReason::FunctionMissing,
+            4 => SkipReason::Removed,
             _ => return None,
         };
         Some((reason, from.u64()?))

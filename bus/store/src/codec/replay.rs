@@ -1,7 +1,7 @@
 //! What replays and seeks are asked for, as bytes.
 
 use super::{Reader, Writer};
-use edgebus_model::{BusId, Position, ReplayPurpose, ReplaySpec, SkipSpec, SubscriptionId};
+use edgebus_model::{BusId, JobId, Position, ReplayPurpose, ReplaySpec, SkipSpec, SubscriptionId};
 
 pub(super) fn write_replay(out: &mut Vec<u8>, spec: &ReplaySpec) {
     out.option(spec.name.as_ref(), |out, name| {
@@ -41,14 +41,32 @@ pub(super) fn read_replay(from: &mut Reader<'_>) -> Option<ReplaySpec> {
     })
 }
 
+/// A number that no subscription has.
+const NO_SUBSCRIPTION: u32 = 0;
+
 pub(super) fn write_skip(out: &mut Vec<u8>, spec: SkipSpec) {
-    out.u32(spec.subscription.0);
-    out.u64(spec.before.0);
+    match spec {
+        SkipSpec::Live {
+            subscription,
+            before,
+        } => {
+            out.u32(subscription.0);
+            out.u64(before.0);
+        }
+        SkipSpec::Replay(replay) => {
+            out.u32(NO_SUBSCRIPTION);
+            out.u64(u64::from(replay.0));
+        }
+    }
 }
 
 pub(super) fn read_skip(from: &mut Reader<'_>) -> Option<SkipSpec> {
-    Some(SkipSpec {
-        subscription: SubscriptionId(from.u32()?),
-        before: Position(from.u64()?),
+    let (subscription, number) = (from.u32()?, from.u64()?);
+    Some(match subscription {
+        NO_SUBSCRIPTION => SkipSpec::Replay(JobId(u32::try_from(number).ok()?)),
+        _ => SkipSpec::Live {
+            subscription: SubscriptionId(subscription),
+            before: Position(number),
+        },
     })
 }

@@ -31,7 +31,7 @@ pub(super) fn replay() -> JobSpec {
 }
 
 pub(super) fn skip() -> JobSpec {
-    JobSpec::Skip(SkipSpec {
+    JobSpec::Skip(SkipSpec::Live {
         subscription: S1,
         before: Position(9),
     })
@@ -196,6 +196,49 @@ fn a_replayed_delivery_lives_as_a_live_one() {
         assert_eq!(subject.store.counts(S1).unwrap().waiting, 0);
         assert_eq!(subject.store.counts(S1).unwrap().pending, 1);
         is_whole(&subject);
+    }
+}
+
+/// What a replay has pending ends for it, too, when a later job skips it.
+#[test]
+fn a_replay_is_told_of_what_was_skipped() {
+    for mut subject in Subject::all().map(|subject| with_jobs(subject, 1)) {
+        subject.one(start(skip()));
+        subject.one(append(&["a", "b", "c"], &[S1], NOW));
+        deliver(&subject, 1, &[(S1, 1), (S1, 2), (S1, 3)]);
+        subject.one(done(replayed(S1, 1, 2), 0));
+        let effects = [1, 2].map(|position| JobEffect::Skip {
+            key: replayed(S1, 1, position),
+        });
+        let skipped = advance(&subject, 2, effects.to_vec());
+        assert_eq!(skipped.ended, [replayed(S1, 1, 1)]);
+        subject.reopen();
+        let job = subject.store.job(JobId(1)).unwrap().unwrap();
+        let results = job.results;
+        assert_eq!((results.succeeded, results.discarded), (1, 1));
+        assert_eq!(job.progress.done - results.ended(), 1);
+        is_whole(&subject);
+    }
+}
+
+/// What retention has taken is told apart from what never was there.
+#[test]
+fn an_event_that_was_removed_is_not_delivered() {
+    for subject in Subject::all().map(|subject| with_jobs(subject, 1)) {
+        subject.one(append(&["a", "b"], &[], NOW));
+        let trim = Trim {
+            bus: BUS,
+            accepted_before: NOW.plus_ms(1),
+            bytes_max: u64::MAX,
+            events_max: 1,
+            expected: None,
+            now: NOW,
+        };
+        subject.one(Step::Trim(trim));
+        let (made, skipped) = deliver(&subject, 1, &[(S1, 1), (S1, 2), (S1, 3)]);
+        assert_eq!(made, [replayed(S1, 1, 2)]);
+        let expected = [(SkipReason::Gone, 1), (SkipReason::Removed, 1)];
+        assert_eq!(skipped, expected);
     }
 }
 

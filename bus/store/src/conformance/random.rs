@@ -242,6 +242,7 @@ fn removal(act: &Act, now: Timestamp) -> Option<Step> {
             accepted_before: before(*age),
             bytes_max: kib.map_or(u64::MAX, |kib| u64::from(kib) << 10),
             events_max: usize::from(*events),
+            expected: None,
             now,
         }),
         Act::Expire { subscription, age } => {
@@ -249,6 +250,7 @@ fn removal(act: &Act, now: Timestamp) -> Option<Step> {
             Step::Expire(Expire {
                 keys: (1..16).map(|position| key(id, position)).collect(),
                 died_before: before(*age),
+                expected: None,
                 now,
             })
         }

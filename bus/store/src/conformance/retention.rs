@@ -10,6 +10,7 @@ fn trim(before: Timestamp) -> Trim {
         accepted_before: before,
         bytes_max: u64::MAX,
         events_max: 1_000,
+        expected: None,
         now: before,
     }
 }
@@ -50,6 +51,7 @@ fn expire(keys: &[DeliveryKey], died_before: Timestamp) -> Step {
     Step::Expire(Expire {
         keys: keys.to_vec(),
         died_before,
+        expected: None,
         now: died_before,
     })
 }
@@ -325,6 +327,47 @@ fn buses_are_apart_and_limits_of_a_step_hold() {
     }
 }
 
+/// A removal that was planned before another manifest became active removes nothing: it may say to keep more.
+#[test]
+fn a_removal_of_an_earlier_manifest_removes_nothing() {
+    for subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a", "b"], &[S1], NOW));
+        subject.one(dead(key(S1, 1), 0));
+        subject.one(done(key(S1, 2), 0));
+        let later = NOW.plus_ms(50);
+        let steps = |expected| {
+            let Step::Expire(letters) = expire(&[key(S1, 1)], later) else {
+                panic!("it is one")
+            };
+            [
+                Step::Expire(Expire {
+                    expected,
+                    ..letters
+                }),
+                Step::Trim(Trim {
+                    expected,
+                    ..trim(later)
+                }),
+            ]
+        };
+        let longer = manifest(
+            &["side", "other"],
+            &["f", "g"],
+            vec![rule("r1", "default", &["f"])],
+        );
+        let [expire, trim] = steps(Some(1));
+        let batch = [Step::ApplyManifest(Box::new(longer)), expire, trim];
+        let outcomes = subject.store.commit(&batch).unwrap();
+        let applied = StepOutcome::Applied { version: 2 };
+        assert_eq!(outcomes, [applied, StepOutcome::Stale, StepOutcome::Stale]);
+        assert_eq!(positions(&subject), [1, 2]);
+        assert_eq!(subject.store.totals().dead, 1);
+        let outcomes = subject.store.commit(&steps(Some(2))).unwrap();
+        assert_eq!(outcomes[0], StepOutcome::Expired(1));
+        assert_eq!(positions(&subject), [0_u64; 0]);
+    }
+}
+
 /// Settlement and removal in one batch, in either order, come to the same.
 #[test]
 fn one_batch_may_pass_and_end_it() {
@@ -378,6 +421,115 @@ fn what_descends_from_a_removed_event_still_counts() {
         let outcome = subject.one(settle(from, 0, 1, end));
         assert!(matches!(outcome, StepOutcome::Settled(_)), "{outcome:?}");
         whole(&subject);
+    }
+}
+
+/// A chain that goes on never gets a new budget, and one that has had many events doesn't for long.
+#[test]
+fn a_budget_does_not_begin_anew_while_the_chain_grows() {
+    let hour = 3_600_000;
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[S1], NOW));
+        let emit = |subject: &Subject, from: DeliveryKey, name: &str, count: u32, now: u64| {
+            let emits =
+                (0..count).map(|id| (BUS, emitted(&format!("{name}{id}"), key(S1, 1), 1, &[S2])));
+            let effects = Effects {
+                emits: emits.collect(),
+                ..Effects::default()
+            };
+            let Step::Settle(mut end) = settle(from, 0, 1, SettleEnd::Done(effects)) else {
+                panic!("it is one")
+            };
+            end.now = NOW.plus_ms(now);
+            subject.one(Step::Settle(end))
+        };
+        let trims = |subject: &Subject, hours: std::ops::Range<u64>| {
+            for at in hours {
+                trimmed(subject, trim(NOW.plus_ms(at * hour + 10)));
+            }
+        };
+        emit(&subject, key(S1, 1), "first", 3, 5);
+        trims(&subject, 0..2);
+        // It grows, and an hour later again.
+        let limit = Lineage::DESCENDANTS_MAX;
+        emit(&subject, key(S2, 2), "second", 90, hour + hour / 2);
+        trims(&subject, 2..3);
+        subject.reopen();
+        emit(&subject, key(S2, 3), "third", 90, 2 * hour + hour / 3);
+        let refused = StepOutcome::Refused(DeadReason::FanOutLimit);
+        let over = emit(&subject, key(S2, 4), "over", limit - 182, 3 * hour);
+        assert_eq!(over, refused);
+        // There are many now, which are remembered for two weeks.
+        trims(&subject, 3..9);
+        trims(&subject, 13 * 24..13 * 24 + 3);
+        let over = emit(&subject, key(S2, 4), "over", limit - 182, 314 * hour);
+        assert_eq!(over, refused);
+        trims(&subject, 15 * 24..15 * 24 + 3);
+        let fits = emit(&subject, key(S2, 4), "over", limit - 182, 363 * hour);
+        assert!(matches!(fits, StepOutcome::Settled(_)), "{fits:?}");
+        whole(&subject);
+    }
+}
+
+/// The dead letter of a replay brings its event back as it was accepted, and not as the replay was made.
+#[test]
+fn a_replay_s_dead_letter_knows_when_its_event_was_accepted() {
+    for mut subject in Subject::all().map(Subject::with_rules) {
+        subject.one(append(&["a"], &[], NOW));
+        let start = |spec| {
+            Step::StartJob(Box::new(StartJob {
+                spec,
+                rate: None,
+                of: 1,
+                now: NOW,
+            }))
+        };
+        subject.one(start(super::deliver::replay()));
+        subject.one(start(JobSpec::Redrive(LetterSelection::default())));
+        let advance = |subject: &Subject, job: u32, from: JobPlace, effect: JobEffect, now: u64| {
+            let advance = Advance {
+                job: JobId(job),
+                from,
+                to: JobPlace::Delivery(key(S2, now)),
+                looked: 1,
+                skipped: Skipped::default(),
+                effects: vec![effect],
+                end: None,
+                now: NOW.plus_ms(now),
+            };
+            let outcome = subject.one(Step::Advance(Box::new(advance)));
+            assert!(
+                matches!(&outcome, StepOutcome::Advanced(done) if done.pending.len() == 1),
+                "{outcome:?}"
+            );
+        };
+        let deliver = JobEffect::Deliver {
+            subscription: S1,
+            position: Position(1),
+        };
+        advance(&subject, 1, JobPlace::Start, deliver, 5_000);
+        let own = DeliveryKey {
+            replay: 1,
+            ..key(S1, 1)
+        };
+        subject.one(dead(own, 0));
+        assert_eq!(trimmed(&subject, trim(NOW.plus_ms(1))).events, 1);
+        let mut place = JobPlace::Start;
+        // A second death brings it back in the same way.
+        for (fence, now) in [(1, 6_000), (3, 7_000)] {
+            subject.reopen();
+            let letters = subject.store.dead_letters(S1, None, 9).unwrap();
+            assert_eq!(letters[0].accepted_at, NOW);
+            assert_eq!(letters[0].delivery.accepted_at, NOW.plus_ms(5_000));
+            let redrive = JobEffect::Redrive { key: own, fence };
+            advance(&subject, 2, place, redrive, now);
+            place = JobPlace::Delivery(key(S2, now));
+            let event = subject.store.event(BUS, Position(1)).unwrap().unwrap();
+            assert_eq!(event.accepted_at, NOW);
+            subject.one(dead(own, fence + 1));
+            assert_eq!(positions(&subject), [0_u64; 0]);
+            whole(&subject);
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Data;
 use crate::{Corruption, Error, Kind, Moved, Quarantined, RecordId, StepOutcome};
 use edgebus_model::{
-    BusId, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Name, Pending, Position, Timestamp,
+    BusId, DeadReason, Delivery, DeliveryKey, Digest, EventRef, JobResult, Name, Pending, Position,
+    Timestamp,
 };
 
 /// A row of any table.
@@ -177,7 +178,9 @@ impl Data {
             self.due.insert((now, key));
             moved.pending.push((now, key));
         } else {
-            self.dead_letter(fresh(key, now), DeadReason::Corrupt, now);
+            let again = fresh(key, now);
+            self.count_result(&again.pending(), JobResult::Died);
+            self.dead_letter(again, DeadReason::Corrupt, now);
             moved.dead.push(key);
         }
     }

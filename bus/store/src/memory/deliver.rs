@@ -2,7 +2,9 @@
 
 use super::{Data, Row};
 use crate::job::{self, cannot_run};
-use edgebus_model::{Delivery, DeliveryKey, JobId, Pending, SkipReason, Timestamp};
+use edgebus_model::{
+    Delivery, DeliveryKey, JobId, JobResult, Pending, Position, SkipReason, Timestamp,
+};
 
 impl Data {
     /// Makes a replay's delivery: its place among what waits, or why it can't be made.
@@ -16,7 +18,11 @@ impl Data {
         }
         let place = self.place_of(key);
         if self.at(place.0, key.position).is_none() {
-            return Err(SkipReason::Gone);
+            let floor = self.logs.get(&place.0).map_or(Position(1), |log| log.floor);
+            return Err(match (Position(1)..floor).contains(&key.position) {
+                true => SkipReason::Removed,
+                false => SkipReason::Gone,
+            });
         }
         let event = Row::Event(place.0, key.position);
         if self.aside.contains_key(&event) {
@@ -54,7 +60,8 @@ impl Data {
         if !intact {
             return Err(SkipReason::Corrupt);
         }
-        let mut row = job::skipped(before.pending(), now, id);
+        let pending = before.pending();
+        let mut row = job::skipped(pending, now, id);
         row.delivery.attempts.clone_from(&before.attempts);
         if let Some(due) = before.due_at {
             self.due.remove(&(due, key));
@@ -63,6 +70,7 @@ impl Data {
         self.deliveries.remove(&key);
         let place = self.place_of(key);
         self.settled.insert(place, row);
+        self.count_result(&pending, JobResult::Discarded);
         self.release(key);
         Ok(())
     }

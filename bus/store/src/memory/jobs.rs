@@ -5,8 +5,8 @@ use super::{Data, Row};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome, StoredEvent};
 use edgebus_model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, Pending, SkipReason, Skipped,
-    Timestamp,
+    BusId, DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, JobResult, Pending,
+    SkipReason, Skipped, Timestamp,
 };
 
 impl Data {
@@ -147,7 +147,7 @@ impl Data {
         let before = log.events.get(&key.position).cloned();
         let mut stored = before.clone().unwrap_or_else(|| StoredEvent {
             position: key.position,
-            accepted_at: letter.delivery.accepted_at,
+            accepted_at: letter.accepted_at,
             rules_version: 0,
             subscriptions: Vec::new(),
             lineage: letter.lineage,
@@ -185,14 +185,9 @@ impl Data {
         Ok(())
     }
 
-    pub(super) fn count_result(&mut self, of: &Pending, succeeded: bool) {
+    pub(super) fn count_result(&mut self, of: &Pending, result: JobResult) {
         if let Some(job) = of.job().and_then(|id| self.jobs.get_mut(&id)) {
-            let results = &mut job.results;
-            *(if succeeded {
-                &mut results.succeeded
-            } else {
-                &mut results.died
-            }) += 1;
+            job.results.add(result);
         }
     }
 }

@@ -117,8 +117,8 @@ struct Data {
     jobs: BTreeMap<JobId, Job>,
     /// The last number that a job was given.
     job_last: u32,
-    /// Descendants of each published event that has some.
-    descendants: BTreeMap<EventRef, u32>,
+    /// Descendants of each published event that has some, and when the last of them came.
+    descendants: BTreeMap<EventRef, (u32, Timestamp)>,
     /// Rows that a test declared corrupt.
     corrupt: BTreeSet<Row>,
     /// Rows in quarantine, and since when.

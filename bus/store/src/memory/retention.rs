@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Data, Log, Row};
 use crate::codec::{Table, event, seal_as};
-use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX};
+use crate::retention::{BYTES_MAX, DESCENDANTS_MS, ROWS_MAX, keeps_count};
 use crate::{Expire, NewEvent, StepOutcome, StoredEvent, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, EventRef, Position, SubscriptionId, Timestamp};
 
@@ -38,6 +38,9 @@ impl Data {
         let bus = trim.bus;
         if !self.known.buses.contains_key(&bus) {
             return StepOutcome::Denied(format!("there is no bus number {}", bus.0));
+        }
+        if self.known.is_other(trim.expected) {
+            return StepOutcome::Stale;
         }
         let log = self.logs.entry(bus).or_default();
         let mut trimmed = Trimmed {
@@ -159,23 +162,26 @@ impl Data {
         let floor = self.log(bus).floor;
         let root = |position| EventRef { bus, position };
         let range = root(Position(0))..root(uncounted);
-        let keys: Vec<_> = self
+        let gone: Vec<_> = self
             .descendants
             .range(range)
+            .filter(|(_, (count, grown_at))| !keeps_count(*count, *grown_at, now))
             .map(|(root, _)| *root)
             .collect();
-        let all = keys.len() < DESCENDANTS_MAX;
-        for key in keys.into_iter().take(DESCENDANTS_MAX) {
-            self.descendants.remove(&key);
+        for root in gone {
+            self.descendants.remove(&root);
         }
         if floor > Position(1) && at == Timestamp(0) {
             self.log(bus).uncounted = (uncounted, now);
-        } else if uncounted < floor && all && now.ms_since(at) >= DESCENDANTS_MS {
+        } else if floor > Position(1) && now.ms_since(at) >= DESCENDANTS_MS {
             self.log(bus).uncounted = (floor, now);
         }
     }
 
     pub(super) fn expire(&mut self, expire: &Expire) -> StepOutcome {
+        if self.known.is_other(expire.expected) {
+            return StepOutcome::Stale;
+        }
         let mut expired = 0;
         for key in &expire.keys {
             let old = |died_at: Timestamp| died_at < expire.died_before;

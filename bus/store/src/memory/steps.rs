@@ -10,8 +10,8 @@ use crate::{
     StepOutcome, StoredEvent, Versioned, hollow_event,
 };
 use edgebus_model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, Lineage,
-    Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Differing, Event, EventRef, JobResult,
+    Lineage, Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
 };
 
 impl Data {
@@ -239,7 +239,7 @@ impl Data {
                 };
                 let place = self.place_of(settle.key);
                 self.settled.insert(place, row);
-                self.count_result(&pending, true);
+                self.count_result(&pending, JobResult::Succeeded);
             }
             SettleEnd::Retry { due_at } => {
                 ended.due_at = Some(*due_at);
@@ -248,7 +248,7 @@ impl Data {
             }
             SettleEnd::Dead { reason, .. } => {
                 self.dead_letter(ended, *reason, settle.now);
-                self.count_result(&pending, false);
+                self.count_result(&pending, JobResult::Died);
             }
         }
         self.release(settle.key);
@@ -320,7 +320,7 @@ impl Data {
         grown
             .iter()
             .any(|(root, more)| {
-                let before = self.descendants.get(root).copied().unwrap_or(0);
+                let before = self.descendants.get(root).map_or(0, |(count, _)| *count);
                 before.saturating_add(*more) > Lineage::DESCENDANTS_MAX
             })
             .then_some(StepOutcome::Refused(DeadReason::FanOutLimit))
@@ -355,7 +355,9 @@ impl Data {
         for (bus, new) in events {
             let appended = self.accept(*bus, new, settle.now);
             if let (Some(root), false) = (new.lineage.root, appended.duplicate) {
-                *self.descendants.entry(root).or_default() += 1;
+                let (count, grown_at) = self.descendants.entry(root).or_default();
+                *count += 1;
+                *grown_at = settle.now;
             }
             emitted.push((*bus, appended));
         }
@@ -376,6 +378,7 @@ impl Data {
             .filter(|known| self.intact(known.bus, key.position))
             .and_then(|known| self.at(known.bus, key.position));
         let letter = DeadLetter {
+            accepted_at: stored.map_or(delivery.accepted_at, |stored| stored.accepted_at),
             delivery,
             reason: stored.map_or(DeadReason::Corrupt, |_| reason),
             died_at: now,

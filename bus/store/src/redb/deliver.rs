@@ -10,7 +10,7 @@ use super::tables::{delivery_key, due_key, event_key, settled_key, stages};
 use crate::Error;
 use crate::codec::{Table, delivery, event};
 use crate::job::{self, cannot_run};
-use edgebus_model::{DeliveryKey, JobId, Pending, SkipReason, Timestamp};
+use edgebus_model::{DeliveryKey, JobId, JobResult, Pending, SkipReason, Timestamp};
 
 impl Work<'_, '_> {
     /// Makes a replay's delivery: its place among what waits, or why it can't be made.
@@ -34,6 +34,7 @@ impl Work<'_, '_> {
             let corrupt = self.tables.has(Table::Events, &row)?;
             return Ok(Err(match corrupt {
                 true => SkipReason::Corrupt,
+                false if self.is_below_floor(&row) => SkipReason::Removed,
                 false => SkipReason::Gone,
             }));
         }
@@ -47,6 +48,7 @@ impl Work<'_, '_> {
             due_at: Some(now),
             ..Pending::new(key, now)
         })?;
+        self.replays.unended.add(bus, key);
         self.tables.put(Table::Due, &due_key(now, key), |_| {})?;
         self.counts(key.subscription).waiting += 1;
         Ok(Ok((now, key)))
@@ -86,6 +88,7 @@ impl Work<'_, '_> {
             .put(Table::Settled, &settled_key(bus, key), |out| {
                 delivery::write_settled(out, &row);
             })?;
+        self.count_result(&before, JobResult::Discarded)?;
         self.release(bus, key.position)?;
         Ok(Ok(()))
     }

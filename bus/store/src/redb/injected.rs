@@ -27,6 +27,8 @@ thread_local! {
     pub static PENDING_TRIMMED: Cell<bool> = const { Cell::new(false) };
     /// Retention raises the floor and removes nothing.
     pub static FLOOR_ALONE: Cell<bool> = const { Cell::new(false) };
+    /// No bug: counts the deliveries that a removal looks at.
+    pub(super) static LOOKED_AT: Cell<u64> = const { Cell::new(0) };
     /// No bug: smaller blocks, so that merges come early.
     pub(super) static GEOMETRY: Cell<Geometry> = const { Cell::new(Geometry::STORED) };
 }

@@ -7,13 +7,13 @@ use std::ops::Bound;
 
 use super::RedbStore;
 use super::steps::Work;
-use super::tables::{ReadTx, delivery_key, due_key, event_key, settled_key, stages};
+use super::tables::{ReadTx, delivery_key, delivery_of, due_key, event_key, settled_key, stages};
 use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
 use edgebus_model::{
-    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResults, Pending, SkipReason,
-    Skipped, Timestamp,
+    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResult, JobResults, JobSpec,
+    Pending, Position, SkipReason, Skipped, Timestamp,
 };
 
 /// Meta: the last number that a job was given.
@@ -292,6 +292,7 @@ impl Work<'_, '_> {
         self.forget_letter(key)?;
         let again = letter.delivery.pending().redriven(letter.reason, now, job);
         self.put_pending(&again)?;
+        self.replays.unended.add(bus, key);
         self.tables.put(Table::Due, &due_key(now, key), |_| {})?;
         self.counts(key.subscription).waiting += 1;
         Ok(Ok((now, key)))
@@ -319,7 +320,7 @@ impl Work<'_, '_> {
                     subscriptions: named.into_iter().collect(),
                     rules_version: 0,
                 };
-                (new, letter.delivery.accepted_at)
+                (new, letter.accepted_at)
             }
             Some(stored) => {
                 // Another dead letter may have brought it back, for itself alone.
@@ -385,20 +386,71 @@ impl Work<'_, '_> {
     }
 
     /// Counts what became of a delivery that a job made pending.
-    pub(super) fn count_result(&mut self, of: &Pending, succeeded: bool) -> Result<(), Error> {
+    pub(super) fn count_result(&mut self, of: &Pending, result: JobResult) -> Result<(), Error> {
         let Some(id) = of.job().filter(|id| self.jobs().ended.contains_key(id)) else {
             return Ok(());
         };
         let mut results = self.results(id)?;
-        let count = if succeeded {
-            &mut results.succeeded
-        } else {
-            &mut results.died
-        };
-        *count = count.saturating_add(1);
+        results.add(result);
+        self.put_results(id, results)
+    }
+
+    fn put_results(&mut self, id: JobId, results: JobResults) -> Result<(), Error> {
         self.tables.put(Table::Jobs, &results_key(id), |out| {
             codec::write_results(out, results);
         })
+    }
+
+    /// Writes a row of results anew that was corrupt: what has ended is known as far as what is pending can be counted,
+    /// so that a replay goes on. Nothing names the deliveries of a redrive, so all of them count as ended.
+    pub(super) fn count_results_again(&mut self, key: &[u8]) -> Result<(), Error> {
+        let Some((id, b"r")) = key.split_first_chunk::<4>() else {
+            return Ok(());
+        };
+        let id = JobId(u32::from_be_bytes(*id));
+        let Some(job) = self.read_job(id)? else {
+            return Ok(());
+        };
+        let pending = match &job.spec {
+            JobSpec::Replay(spec) => self.pending_of_replay(spec.bus, id)?,
+            _ => 0,
+        };
+        let results = JobResults {
+            uncounted: job.progress.done.saturating_sub(pending),
+            ..JobResults::default()
+        };
+        self.put_results(id, results)
+    }
+
+    /// How many deliveries of a replay are pending that no redrive has made so.
+    fn pending_of_replay(&mut self, bus: BusId, id: JobId) -> Result<u64, Error> {
+        let known = self.known().clone();
+        let of_bus = known.subscriptions.values().filter(|own| own.bus == bus);
+        let mut count = 0;
+        for subscription in of_bus.map(|own| own.id) {
+            let end = |position| {
+                delivery_key(DeliveryKey {
+                    subscription,
+                    replay: id.0,
+                    position: Position(position),
+                })
+            };
+            let (from, to) = (end(0), end(u64::MAX));
+            self.tables
+                .scan(Table::Deliveries, &from, &to, |key, record| {
+                    let read = |own| {
+                        unseal(Table::Deliveries, key, record, |from| {
+                            delivery::read_pending(from, own)
+                        })
+                    };
+                    let pending = delivery_of(key).map(read);
+                    // A corrupt one is pending until it is moved.
+                    let is_own = |pending: Pending| pending.job() == Some(id);
+                    count += u64::from(pending.is_some_and(|row| row.map_or(true, is_own)));
+                    true
+                })?;
+        }
+        Ok(count)
     }
 }
 

@@ -39,6 +39,7 @@ mod stray;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod unended;
 mod verify;
 
 use std::fmt;
@@ -100,7 +101,7 @@ pub struct RedbStore {
     /// What the last process left.
     was_clean: bool,
     /// A plain lock held through each commit: there is one writer, and it waits for the disk anyway.
-    memory: Mutex<(Memory, dedupe::Index, retention::Replays)>,
+    memory: Mutex<(Memory, dedupe::Index, unended::Replays)>,
     /// What is known after the last commit, for plans, which must not wait for the next one. A plain lock
     /// around one pointer; it is taken under `memory`'s by the writer.
     known: Mutex<Arc<CatalogState>>,
@@ -222,7 +223,7 @@ impl RedbStore {
                 was_clean,
                 known: Mutex::new(memory.known.clone()),
                 totals: Mutex::new(memory.counters.totals()),
-                memory: Mutex::new((memory, index, retention::Replays::default())),
+                memory: Mutex::new((memory, index, unended::Replays::default())),
                 dead: AtomicBool::new(false),
                 corrupt,
                 in_quarantine: AtomicU64::new(in_quarantine),
@@ -269,7 +270,7 @@ impl RedbStore {
     fn transact(
         &self,
         memory: &Memory,
-        (dedupe, replays): (&mut dedupe::Index, &mut retention::Replays),
+        (dedupe, replays): (&mut dedupe::Index, &mut unended::Replays),
         batch: &[Step],
         end: Transaction,
     ) -> Result<(Vec<StepOutcome>, Pending), Error> {
@@ -315,7 +316,7 @@ impl RedbStore {
     fn rehearse(
         &self,
         memory: &Memory,
-        (dedupe, replays): (&mut dedupe::Index, &mut retention::Replays),
+        (dedupe, replays): (&mut dedupe::Index, &mut unended::Replays),
         batch: &[Step],
     ) {
         for step in batch {

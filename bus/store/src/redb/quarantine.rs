@@ -11,7 +11,7 @@
 //! | `state` | reading the key is an error until it is written again |
 //! | `dedupe`, `dedupe-levels` | answered from the log |
 //! | `counters` | counted again, or written again from memory where that would take long |
-//! | `jobs` | the job is gone; what it did stays. Of results alone: they count from 0 |
+//! | `jobs` | the job is gone; what it did stays. Of results alone: what has ended is known, and how is not |
 //! | `meta`, `catalog`, `heads` | written again from memory |
 //!
 //! A record that is whole but stands under a key with one flipped bit is put back under its own. Never
@@ -28,7 +28,7 @@ use super::{catalog, row_counts, scan, stray, verify};
 use crate::codec::{CorruptRecord, Reader, Table, delivery, event, is_intact, unseal};
 use crate::{Error, Moved, RecordId, StepOutcome, StoredEvent};
 use edgebus_model::{
-    BusId, DeadReason, Delivery, DeliveryKey, Pending, Position, Running, Timestamp,
+    BusId, DeadReason, Delivery, DeliveryKey, JobResult, Pending, Position, Running, Timestamp,
 };
 
 /// What a record that is not there is called.
@@ -55,6 +55,8 @@ impl Work<'_, '_> {
         now: Timestamp,
     ) -> Result<StepOutcome, Error> {
         let mut moved = Moved::default();
+        // Rows that were hidden may come back.
+        self.replays.unended.clear();
         for id in records {
             if self.corrupt.is_kept(id) {
                 continue;
@@ -308,6 +310,7 @@ impl Work<'_, '_> {
                 };
                 let read = |from: &mut Reader<'_>| delivery::read_pending(from, own);
                 if let Some(Ok(delivery)) = self.tables.get(table, key, read)? {
+                    self.replays.add(own);
                     let due = delivery.due_at.unwrap_or(now);
                     self.await_from(delivery, due, moved)?;
                 }
@@ -370,6 +373,9 @@ impl Work<'_, '_> {
                 if table == Table::Deliveries && stored.is_some() {
                     return self.await_from(again, now, moved);
                 }
+                if table == Table::Deliveries {
+                    self.count_result(&again, JobResult::Died)?;
+                }
                 let ended = Delivery::new(again, Vec::new());
                 self.dead_letter(ended, DeadReason::Corrupt, now)?;
                 moved.dead.push(delivery);
@@ -377,6 +383,7 @@ impl Work<'_, '_> {
             }
             Table::Running => self.run_again(key),
             Table::Counters => self.count_again(key),
+            Table::Jobs => self.count_results_again(key),
             Table::Due => {
                 let Some((due, delivery)) = split_due(key) else {
                     return Ok(());
@@ -389,6 +396,14 @@ impl Work<'_, '_> {
                     moved.pending.push((due, delivery));
                 }
                 Ok(())
+            }
+            // Retention has passed it: what has ended of it goes as well.
+            Table::Events if self.is_below_floor(key) => {
+                let bus = key.first_chunk::<4>().map(|bus| u32::from_be_bytes(*bus));
+                match bus.zip(position_of(key)) {
+                    Some((bus, position)) => self.release(BusId(bus), position),
+                    None => Ok(()),
+                }
             }
             Table::Meta | Table::Catalog | Table::Heads => catalog::write_again(self, table, key),
             _ => Ok(()),

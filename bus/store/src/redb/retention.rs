@@ -5,35 +5,18 @@
 //! transaction, so that nobody has to look for it. Nothing is read that is not removed, but for the events at
 //! the end of a step. Never here: how long something is kept, or which bus's turn it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::catalog::{REMOVED_FORMAT, write_identity};
 use super::heads::{FIRST, Head, write_head};
 use super::steps::Work;
-use super::tables::{
-    attempt_key, delivery_key, delivery_of, event_key, position_of, settled_key, settled_of,
-};
+use super::tables::{attempt_key, delivery_key, event_key, position_of, settled_key, settled_of};
 use crate::codec::delivery::Settled;
-use crate::codec::{Table, delivery, event, is_intact, unseal};
-use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX};
+use crate::codec::{Table, delivery, event, unseal};
+use crate::retention::{BYTES_MAX, DESCENDANTS_MAX, DESCENDANTS_MS, ROWS_MAX, keeps_count};
 use crate::{Error, Expire, StepOutcome, Trim, Trimmed};
 use edgebus_model::{BusId, DeliveryKey, Position, SubscriptionId, Timestamp};
-
-/// The subscriptions that may have deliveries of a replay pending, with the replay's number; more than there
-/// are is no harm. Live deliveries are named by their event, those of replays are not.
-#[derive(Debug, Default)]
-pub(super) struct Replays(Option<BTreeSet<(SubscriptionId, u32)>>);
-
-impl Replays {
-    /// A delivery is pending.
-    pub(super) fn add(&mut self, key: DeliveryKey) {
-        if key.replay > 0
-            && let Some(known) = &mut self.0
-        {
-            known.insert((key.subscription, key.replay));
-        }
-    }
-}
 
 /// An event at the end of the log.
 struct Oldest {
@@ -46,7 +29,7 @@ struct Oldest {
 }
 
 /// A row among the successes of an event.
-struct Ended {
+pub(super) struct Ended {
     place: [u8; 20],
     key: DeliveryKey,
     /// True if it has attempts in rows of their own, or that can't be said.
@@ -73,7 +56,8 @@ impl Work<'_, '_> {
     pub(super) fn is_below_floor(&self, key: &[u8]) -> bool {
         let place = key.first_chunk::<4>().zip(position_of(key));
         place.is_some_and(|(bus, position)| {
-            position.0 < self.head(BusId(u32::from_be_bytes(*bus))).floor
+            let floor = self.head(BusId(u32::from_be_bytes(*bus))).floor;
+            (FIRST..floor).contains(&position.0)
         })
     }
 
@@ -83,6 +67,9 @@ impl Work<'_, '_> {
             let reason = format!("there is no bus number {}", bus.0);
             return Ok(StepOutcome::Denied(reason));
         }
+        if self.known().is_other(trim.expected) {
+            return Ok(StepOutcome::Stale);
+        }
         let mut head = self.head(bus);
         let (oldest, ended) = self.oldest(&head, bus, trim.events_max)?;
         let mut trimmed = Trimmed {
@@ -90,7 +77,10 @@ impl Work<'_, '_> {
             ..Trimmed::default()
         };
         let replayed = match (oldest.first(), oldest.last()) {
-            (Some(first), Some(last)) => self.replayed(bus, first.position, last.position)?,
+            (Some(first), Some(last)) => {
+                self.forget_ended_replays()?;
+                self.replayed(bus, first.position, last.position)?
+            }
             _ => BTreeSet::new(),
         };
         let (mut rows, mut over) = (0, false);
@@ -100,11 +90,19 @@ impl Work<'_, '_> {
             if over || rows >= ROWS_MAX {
                 break;
             }
+            // Positions without an event are in quarantine.
+            let left = ROWS_MAX - rows;
+            let (removed, reached) = self.remove_ended(bus, head.floor..event.position, left)?;
+            rows += removed;
+            if reached < event.position {
+                head.floor = reached;
+                break;
+            }
             head.floor = event.position + 1;
             let ended = self.ended(bus, Position(event.position))?;
             let pending = replayed.contains(&event.position)
                 || event.corrupt
-                || self.has_live(Position(event.position), &event.subscriptions, &ended)?;
+                || self.has_live(bus, event, &ended)?;
             if pending {
                 trimmed.kept += 1;
                 rows += 1 + ended.len() + event.subscriptions.len();
@@ -181,17 +179,26 @@ impl Work<'_, '_> {
     }
 
     /// The rows among the successes of an event.
-    fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
-        let end = |subscription, replay| {
-            let subscription = SubscriptionId(subscription);
+    pub(super) fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
+        self.ended_from_to(bus, (position.0, position.0), usize::MAX)
+    }
+
+    /// The first rows among the successes of a range of events, both ends included; `rows_max` at most.
+    fn ended_from_to(
+        &mut self,
+        bus: BusId,
+        (first, last): (u64, u64),
+        rows_max: usize,
+    ) -> Result<Vec<Ended>, Error> {
+        let end = |position, number| {
             let key = DeliveryKey {
-                subscription,
-                replay,
-                position,
+                subscription: SubscriptionId(number),
+                replay: number,
+                position: Position(position),
             };
             settled_key(bus, key)
         };
-        let (from, to) = (end(0, 0), end(u32::MAX, u32::MAX));
+        let (from, to) = (end(first, 0), end(last, u32::MAX));
         let mut ended = Vec::new();
         self.tables
             .scan(Table::Settled, &from, &to, |place, record| {
@@ -216,99 +223,65 @@ impl Work<'_, '_> {
                     key,
                     has_history,
                 });
-                true
+                ended.len() < rows_max
             })?;
         Ok(ended)
     }
 
-    /// True if a subscription that the event names has its delivery pending.
-    fn has_live(
+    /// Removes the rows among the successes of positions that have no event; how many rows that were, and before
+    /// which position none is left.
+    pub(super) fn remove_ended(
         &mut self,
-        position: Position,
-        subscriptions: &[SubscriptionId],
-        ended: &[Ended],
-    ) -> Result<bool, Error> {
+        bus: BusId,
+        positions: Range<u64>,
+        rows_max: usize,
+    ) -> Result<(usize, u64), Error> {
+        if positions.is_empty() {
+            return Ok((0, positions.end));
+        }
+        let range = (positions.start, positions.end - 1);
+        let ended = self.ended_from_to(bus, range, rows_max)?;
+        let reached = match ended.last() {
+            Some(last) if ended.len() >= rows_max => last.key.position.0,
+            _ => positions.end,
+        };
+        Ok((self.remove_rows(&ended)?, reached))
+    }
+
+    /// Removes these rows with the attempts that belong to them; how many rows that were.
+    fn remove_rows(&mut self, ended: &[Ended]) -> Result<usize, Error> {
+        let mut rows = ended.len();
+        for own in ended {
+            self.tables.remove(Table::Settled, &own.place)?;
+            if own.has_history {
+                rows += self.remove_attempts(own.key)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// True if a subscription that the event names may have its delivery pending.
+    fn has_live(&mut self, bus: BusId, event: &Oldest, ended: &[Ended]) -> Result<bool, Error> {
         #[cfg(any(test, feature = "testing"))]
         if super::injected::PENDING_TRIMMED.get() {
             return Ok(false);
         }
-        for subscription in subscriptions {
+        let ended: HashSet<DeliveryKey> = ended.iter().map(|own| own.key).collect();
+        for subscription in &event.subscriptions {
             let key = DeliveryKey {
                 subscription: *subscription,
                 replay: 0,
-                position,
+                position: Position(event.position),
             };
-            let has_ended = ended.iter().any(|own| own.key == key);
-            if !has_ended && self.tables.has(Table::Deliveries, &delivery_key(key))? {
+            if !ended.contains(&key) && self.may_be_pending(bus, key)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The positions in a range whose events have deliveries of a replay pending.
-    fn replayed(&mut self, bus: BusId, from: u64, to: u64) -> Result<BTreeSet<u64>, Error> {
-        let all = match self.replays.0.take() {
-            Some(all) => all,
-            None => self.find_replays()?,
-        };
-        let mut positions = BTreeSet::new();
-        for (subscription, replay) in &all {
-            let known = self.known().subscriptions.get(subscription);
-            if known.is_none_or(|known| known.bus != bus) {
-                continue;
-            }
-            let end = |position| {
-                delivery_key(DeliveryKey {
-                    subscription: *subscription,
-                    replay: *replay,
-                    position: Position(position),
-                })
-            };
-            self.tables
-                .scan(Table::Deliveries, &end(from), &end(to), |key, _| {
-                    positions.extend(position_of(key).map(|position| position.0));
-                    true
-                })?;
-        }
-        self.replays.0 = Some(all);
-        Ok(positions)
-    }
-
-    /// Finds them in the store, with one look for each subscription and replay that has something pending.
-    fn find_replays(&mut self) -> Result<BTreeSet<(SubscriptionId, u32)>, Error> {
-        let mut found = BTreeSet::new();
-        let mut after = [0; 16];
-        loop {
-            let mut next = None;
-            self.tables
-                .scan_behind(Table::Deliveries, &after, |key, record| {
-                    // A key with a flipped bit would lead behind others.
-                    let intact = is_intact(Table::Deliveries, key, record);
-                    next = delivery_of(key).filter(|_| intact);
-                    next.is_none()
-                })?;
-            let Some(DeliveryKey {
-                subscription,
-                replay,
-                ..
-            }) = next
-            else {
-                return Ok(found);
-            };
-            if replay > 0 {
-                found.insert((subscription, replay));
-            }
-            after = delivery_key(DeliveryKey {
-                subscription,
-                replay,
-                position: Position(u64::MAX),
-            });
-        }
-    }
-
     /// Removes an event and what belongs to it; how many rows that were.
-    fn remove_event(
+    pub(super) fn remove_event(
         &mut self,
         bus: BusId,
         position: Position,
@@ -324,14 +297,7 @@ impl Work<'_, '_> {
         let counts = self.pending.counters.bus(&self.memory.counters, bus);
         counts.events = counts.events.saturating_sub(1);
         counts.bytes = counts.bytes.saturating_sub(bytes as u64);
-        let mut rows = 1 + ended.len();
-        for own in ended {
-            self.tables.remove(Table::Settled, &own.place)?;
-            if own.has_history {
-                rows += self.remove_attempts(own.key)?;
-            }
-        }
-        Ok(rows)
+        Ok(1 + self.remove_rows(ended)?)
     }
 
     /// Removes the attempts of a delivery that stand in rows of their own.
@@ -348,66 +314,58 @@ impl Work<'_, '_> {
         Ok(places.len())
     }
 
-    /// Something that was pending for an event has ended: if retention has passed the event and this was the
-    /// last of it, the event goes.
-    pub(super) fn release(&mut self, bus: BusId, position: Position) -> Result<(), Error> {
-        if position.0 >= self.head(bus).floor {
-            return Ok(());
-        }
-        let key = event_key(bus, position);
-        let Some(record) = self.tables.raw(Table::Events, &key)? else {
-            return Ok(());
-        };
-        let Ok((_, subscriptions)) = unseal(Table::Events, &key, &record, event::read_start) else {
-            // It is moved to quarantine first.
-            return Ok(());
-        };
-        let ended = self.ended(bus, position)?;
-        if self.has_live(position, &subscriptions, &ended)?
-            || !self.replayed(bus, position.0, position.0)?.is_empty()
-        {
-            return Ok(());
-        }
-        self.remove_event(bus, position, record.len(), &ended)
-            .map(|_| ())
-    }
-
-    /// Removes counts of descendants of events that went some time ago; true if the head has changed.
+    /// Looks at counts of descendants of events that went some time ago, and removes those that have not grown for a
+    /// while; true if the head has changed. Once an hour it begins again at the first of them.
     fn remove_counts(
         &mut self,
         bus: BusId,
         head: &mut Head,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let (from, to) = (
-            event_key(bus, Position(0)),
-            event_key(bus, Position(head.uncounted - 1)),
-        );
-        let mut keys: Vec<[u8; 12]> = Vec::new();
-        self.tables.scan(Table::Descendants, &from, &to, |key, _| {
-            keys.extend(<[u8; 12]>::try_from(key));
-            keys.len() < DESCENDANTS_MAX
-        })?;
+        let first = self.replays.counted.get(&bus).copied().unwrap_or(0);
+        let (mut keys, mut looked, mut next) = (Vec::new(), 0, head.uncounted);
+        if first < head.uncounted {
+            let from = event_key(bus, Position(first));
+            let to = event_key(bus, Position(head.uncounted - 1));
+            self.tables
+                .scan(Table::Descendants, &from, &to, |key, record| {
+                    let read = unseal(Table::Descendants, key, record, event::read_descendants);
+                    if !read.is_ok_and(|(count, grown_at)| keeps_count(count, grown_at, now)) {
+                        keys.extend(<[u8; 12]>::try_from(key));
+                    }
+                    looked += 1;
+                    if looked >= DESCENDANTS_MAX {
+                        next = position_of(key).map_or(next, |at| at.0.saturating_add(1));
+                    }
+                    looked < DESCENDANTS_MAX
+                })?;
+        }
         for key in &keys {
             self.tables.remove(Table::Descendants, key)?;
         }
-        if head.floor > FIRST && head.uncounted_at == Timestamp(0) {
-            head.uncounted_at = now;
-            return Ok(true);
+        self.replays.counted.insert(bus, next);
+        if head.floor == FIRST {
+            return Ok(false);
         }
-        let due = head.uncounted < head.floor
-            && keys.len() < DESCENDANTS_MAX
-            && now.ms_since(head.uncounted_at) >= DESCENDANTS_MS;
-        if due {
+        let begun = head.uncounted_at > Timestamp(0);
+        let waited = now.ms_since(head.uncounted_at) >= DESCENDANTS_MS;
+        if begun && (next < head.uncounted || !waited) {
+            return Ok(false);
+        }
+        if begun {
             head.uncounted = head.floor;
-            head.uncounted_at = now;
+            self.replays.counted.insert(bus, 0);
         }
-        Ok(due)
+        head.uncounted_at = now;
+        Ok(true)
     }
 
     /// Removes those of the dead letters that died before a time. Of one whose event is still there, a row
     /// among the successes says that it was.
     pub(super) fn expire(&mut self, expire: &Expire) -> Result<StepOutcome, Error> {
+        if self.known().is_other(expire.expected) {
+            return Ok(StepOutcome::Stale);
+        }
         let mut expired = 0;
         for key in &expire.keys {
             let row = delivery_key(*key);

@@ -13,8 +13,8 @@ use crate::{
     hollow_event,
 };
 use edgebus_model::{
-    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, Lineage, Name,
-    Succeeded, Timestamp,
+    BusId, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, EventRef, JobResult, Lineage,
+    Name, Succeeded, Timestamp,
 };
 
 impl Work<'_, '_> {
@@ -80,7 +80,7 @@ impl Work<'_, '_> {
                 self.tables.put(Table::Settled, &place, |out| {
                     delivery::write_settled(out, &row);
                 })?;
-                self.count_result(&before, true)?;
+                self.count_result(&before, JobResult::Succeeded)?;
             }
             SettleEnd::Retry { due_at } => {
                 pending.due_at = Some(*due_at);
@@ -96,7 +96,7 @@ impl Work<'_, '_> {
                 self.tables.remove(Table::Deliveries, &key)?;
                 let ended = Delivery::new(pending, vec![settle.attempt.clone()]);
                 self.dead_letter(ended, *reason, settle.now)?;
-                self.count_result(&before, false)?;
+                self.count_result(&before, JobResult::Died)?;
             }
         }
         if !matches!(settle.end, SettleEnd::Retry { .. }) {
@@ -219,16 +219,17 @@ impl Work<'_, '_> {
         }
         for (root, count) in &mut grown {
             let key = event_key(root.bus, root.position);
-            let before = self.intact(Table::Descendants, &key, |from| from.u32())?;
-            *count = count.saturating_add(before.unwrap_or(0));
+            let before = self.intact(Table::Descendants, &key, event::read_descendants)?;
+            *count = count.saturating_add(before.map_or(0, |(before, _)| before));
             if *count > Lineage::DESCENDANTS_MAX {
                 return Ok(Err(StepOutcome::Refused(DeadReason::FanOutLimit)));
             }
         }
         for (root, count) in grown {
             let key = event_key(root.bus, root.position);
-            self.tables
-                .put(Table::Descendants, &key, |out| out.u32(count))?;
+            self.tables.put(Table::Descendants, &key, |out| {
+                event::write_descendants(out, count, now);
+            })?;
         }
         self.write(&planned)?;
         let places = planned.iter().map(|event| (event.bus, event.appended));
@@ -272,6 +273,9 @@ impl Work<'_, '_> {
             None => None,
         };
         let letter = DeadLetter {
+            accepted_at: stored
+                .as_ref()
+                .map_or(ended.accepted_at, |stored| stored.accepted_at),
             delivery: ended,
             reason: stored.as_ref().map_or(DeadReason::Corrupt, |_| reason),
             died_at: now,

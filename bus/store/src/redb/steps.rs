@@ -13,7 +13,7 @@ use super::counters::{self, Counters};
 use super::fingerprint::{Fingerprint, Fingerprints, Seen};
 use super::heads::{Head, write_head};
 use super::tables::{Row, Tables, delivery_key, event_key, stages};
-use super::{check, dedupe, jobs, quarantine, retention};
+use super::{check, dedupe, jobs, quarantine, unended};
 use crate::catalog_state::CatalogState;
 use crate::codec::{CorruptRecord, Reader, Table, Writer, delivery, event};
 use crate::{Append, Appended, Counts, Error, NewEvent, Reused, Step, StepOutcome};
@@ -59,7 +59,7 @@ pub(super) struct Work<'a, 'txn> {
     /// Changed while the transaction is at work: see there.
     pub(super) dedupe: &'a mut dedupe::Index,
     /// Likewise.
-    pub(super) replays: &'a mut retention::Replays,
+    pub(super) replays: &'a mut unended::Replays,
     pub(super) corrupt: &'a CorruptionLog,
     pub(super) identity: &'a Identity,
     /// How far the check of everything is.

@@ -425,7 +425,7 @@ pub(super) fn read_row(table: Table, key: &[u8], from: &mut Reader<'_>) -> Optio
         Table::Settled => delivery::read_settled(from, settled_of(key)?.1).map(|_| ()),
         Table::DeadLetters => delivery::read_dead(from, delivery_of(key)?).map(|_| ()),
         Table::Due => delivery_of(key.get(8..)?).map(|_| ()),
-        Table::Descendants => from.u32().map(|_| ()),
+        Table::Descendants => event::read_descendants(from).map(|_| ()),
         Table::Dedupe | Table::DedupeLevels => dedupe::read_row(key, from),
         Table::Jobs => jobs::read_row(key, from),
         Table::Quarantine => aside::read_row(key, from),

@@ -14,6 +14,9 @@ use edgebus_model::{
 };
 use edgebus_store::{Advance, DeliveryState, Error, JobEffect, JobEnd, Page, Store};
 
+/// Dead letters that are read at once, at least, where not all of them are selected.
+const ROWS_AT_ONCE: usize = 64;
+
 /// A selection of dead letters whose pattern is compiled.
 #[derive(Debug)]
 pub(crate) struct Letters {
@@ -46,6 +49,16 @@ impl Letters {
                 .pattern
                 .as_ref()
                 .is_none_or(|pattern| matching::matches(pattern, &letter.event))
+    }
+
+    /// True if it may leave out dead letters of the subscriptions that it is about.
+    fn is_narrow(&self) -> bool {
+        let own = &self.selection;
+        own.reason.is_some()
+            || own.since.is_some()
+            || own.until.is_some()
+            || own.kind.is_some()
+            || own.pattern.is_some()
     }
 
     /// The subscriptions that it is about, in order: also such as have left the manifest and still have dead letters.
@@ -140,6 +153,17 @@ impl<'j> Next<'j> {
             || self.bytes >= self.budget.bytes
     }
 
+    /// Rows to read next: as many as can be taken, or more where some of them are not selected.
+    fn rows_at_once(&self) -> usize {
+        let wanted = self.budget.effects - self.effects.len();
+        let looked = usize::try_from(self.looked).unwrap_or(usize::MAX);
+        let left = self.budget.rows.saturating_sub(looked).max(1);
+        match self.letters.is_narrow() {
+            true => wanted.max(ROWS_AT_ONCE).min(left),
+            false => wanted.min(left),
+        }
+    }
+
     /// Looks at one dead letter.
     fn look(&mut self, letter: &DeadLetter) {
         let key = letter.delivery.key;
@@ -177,11 +201,16 @@ impl<'j> Next<'j> {
                 if self.is_full() {
                     return Ok(());
                 }
-                let rows = self.budget.effects - self.effects.len();
                 let bytes = self.budget.bytes.saturating_sub(self.bytes);
-                let page = store.dead_letters_page(*id, from, Page::forward(rows, bytes))?;
+                let page = Page::forward(self.rows_at_once(), bytes);
+                let page = store.dead_letters_page(*id, from, page)?;
                 self.bytes += page.bytes;
-                page.rows.iter().for_each(|letter| self.look(letter));
+                for letter in &page.rows {
+                    if self.effects.len() >= self.budget.effects {
+                        return Ok(());
+                    }
+                    self.look(letter);
+                }
                 from = page.next;
                 match page.next {
                     // The last rows may be corrupt.

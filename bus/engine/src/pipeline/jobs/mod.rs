@@ -40,8 +40,10 @@ const BYTES_MAX: usize = 512 << 10;
 const SLICE: Duration = Duration::from_millis(100);
 /// How long jobs rest after a step at most.
 const REST_MAX: Duration = Duration::from_millis(200);
-/// How long they rest while the disk is full, and after a read that failed.
+/// How long a job rests while the disk is full, and all of them after a read that failed.
 const REST_FULL: Duration = Duration::from_secs(1);
+/// Things that one step does while the disk is full: what frees space writes first.
+const EFFECTS_FULL: usize = 32;
 /// How long the loop rests when no job runs.
 const IDLE: Duration = Duration::from_secs(3_600);
 /// How long a job waits that has nothing to do now; twice as long each time, up to the second.
@@ -224,16 +226,20 @@ impl Runner {
     /// Moves a job by one step; how long jobs rest afterwards, or `None` if the bus stops.
     async fn turn(&mut self, id: JobId) -> Option<Duration> {
         self.last = Some(id);
-        if *self.space.borrow() == Space::Critical {
-            return Some(REST_FULL);
-        }
         let clock = self.context.clock.clone();
         let began = clock.instant();
+        let space = *self.space.borrow();
+        if let Some(moving) = self.running.get_mut(&id)
+            && space > most_space_for(&moving.job.spec)
+        {
+            moving.next = began + REST_FULL;
+            return Some(Duration::ZERO);
+        }
         let Some(moving) = self.running.get(&id) else {
             return Some(Duration::ZERO);
         };
         let rate = moving.job.rate;
-        let moved = match self.step(moving) {
+        let moved = match self.step(moving, space) {
             Ok(Some(moved)) => moved,
             Ok(None) => {
                 let moving = self.running.get_mut(&id)?;
@@ -272,6 +278,8 @@ impl Runner {
                     moving.job = job;
                 } else {
                     tell(&job);
+                    let lifecycle = &self.context.lifecycle;
+                    lifecycle.job_ended(&self.context.snapshot(), &job);
                     self.running.remove(&id);
                 }
             }
@@ -282,10 +290,14 @@ impl Runner {
     }
 
     /// The job's next step; `None` if it has nothing to do now.
-    fn step(&self, moving: &Moving) -> Result<Option<Moved>, edgebus_store::Error> {
+    fn step(&self, moving: &Moving, space: Space) -> Result<Option<Moved>, edgebus_store::Error> {
         let job = &moving.job;
+        let effects = effects_max(job.rate);
         let budget = Budget {
-            effects: effects_max(job.rate),
+            effects: match space {
+                Space::Ample | Space::Low => effects,
+                Space::Critical | Space::Exhausted => effects.min(EFFECTS_FULL),
+            },
             rows: ROWS_MAX,
             bytes: BYTES_MAX,
         };
@@ -298,6 +310,14 @@ impl Runner {
                 bytes: 0,
             })),
         }
+    }
+}
+
+/// The worst level of space at which a job moves. A purge frees space, so it goes on for longer than others.
+fn most_space_for(spec: &JobSpec) -> Space {
+    match spec {
+        JobSpec::Purge(_) => Space::Critical,
+        JobSpec::Redrive(_) | JobSpec::Replay(_) | JobSpec::Skip(_) => Space::Low,
     }
 }
 

@@ -13,7 +13,7 @@ use super::super::snapshot::Snapshot;
 use super::{Budget, Moved};
 use edgebus_model::{
     BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec,
-    Skipped, SubscriptionId, Timestamp,
+    SkipReason, Skipped, SubscriptionId, Timestamp,
 };
 use edgebus_store::{Advance, Error, JobEffect, JobEnd, Page, Store, StoredEvent};
 
@@ -30,6 +30,29 @@ pub(crate) struct Replay {
     pattern: Option<RuleIndex<()>>,
 }
 
+/// Positions that a look at the log passed without finding an event.
+struct Gaps {
+    /// All before this one were found, or counted as missing.
+    next: u64,
+    /// Events before this position may have been removed by retention.
+    floor: u64,
+}
+
+impl Gaps {
+    fn from(next: u64) -> Self {
+        Self { next, floor: 0 }
+    }
+
+    /// There is no event up to this position: retention removed it, or its record is corrupt.
+    fn until(&mut self, position: u64, missing: &mut Skipped) {
+        let removed = position.min(self.floor).saturating_sub(self.next);
+        let all = position.saturating_sub(self.next);
+        missing.add(SkipReason::Removed, removed);
+        missing.add(SkipReason::Corrupt, all.saturating_sub(removed));
+        self.next = self.next.max(position);
+    }
+}
+
 /// What one look at the log found.
 #[derive(Debug)]
 pub(crate) struct Portion {
@@ -41,6 +64,8 @@ pub(crate) struct Portion {
     pub(crate) looked: u64,
     /// What they weighed, in bytes.
     bytes: usize,
+    /// Events of the range that are not there: retention removed them, or they are in quarantine.
+    pub(crate) missing: Skipped,
     /// True if nothing is behind it.
     pub(crate) ended: bool,
 }
@@ -66,8 +91,7 @@ impl Replay {
         let Some(now) = context.store.job(job.id)? else {
             return Ok(None);
         };
-        let ended = now.results.succeeded.saturating_add(now.results.died);
-        let pending = now.progress.done.saturating_sub(ended);
+        let pending = now.progress.done.saturating_sub(now.results.ended());
         let room = ReplaySpec::PENDING_MAX.saturating_sub(pending);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         if room == 0 {
@@ -104,7 +128,7 @@ impl Replay {
                 from: job.place,
                 to: portion.to,
                 looked: portion.looked,
-                skipped: Skipped::default(),
+                skipped: portion.missing,
                 effects: effects.collect(),
                 end: portion.ended.then_some(JobEnd::Done),
                 now: context.clock.now(),
@@ -149,16 +173,18 @@ impl Replay {
             to: from,
             looked: 0,
             bytes: 0,
+            missing: Skipped::default(),
             ended: false,
         };
+        let mut gaps = Gaps::from(position.0.saturating_add(1).max(self.spec.first.0));
         loop {
             let bytes = budget.bytes.saturating_sub(portion.bytes);
             let page = store.events_page(bus, position, Page::forward(budget.rows, bytes))?;
             portion.bytes += page.bytes;
+            gaps.floor = store.floor(bus)?.0;
             for stored in &page.rows {
                 if stored.position > self.spec.last {
-                    portion.ended = true;
-                    return Ok(portion);
+                    return Ok(self.ended(portion, gaps));
                 }
                 for subscription in self.wanted(store, snapshot, stored)? {
                     // The event in whose midst the last step ended may be gone meanwhile.
@@ -176,19 +202,22 @@ impl Replay {
                         replay: id.0,
                         position: stored.position,
                     };
+                    gaps.until(stored.position.0, &mut portion.missing);
                     portion.keys.push(key);
                     portion.to = JobPlace::Delivery(key);
                 }
                 behind = None;
+                gaps.until(stored.position.0, &mut portion.missing);
                 position = stored.position;
+                gaps.next = position.0.saturating_add(1);
                 portion.to = JobPlace::Event(EventRef { bus, position });
                 portion.looked += 1;
             }
             let Some(next) = page.next.filter(|next| *next < self.spec.last) else {
-                portion.ended = true;
-                return Ok(portion);
+                return Ok(self.ended(portion, gaps));
             };
             if next > position {
+                gaps.until(next.0.saturating_add(1), &mut portion.missing);
                 // The last rows are corrupt.
                 behind = None;
                 position = next;
@@ -198,6 +227,15 @@ impl Replay {
                 return Ok(portion);
             }
         }
+    }
+
+    /// The last portion. Where the log ended, a replay doesn't say that goes on to what is live.
+    fn ended(&self, mut portion: Portion, mut gaps: Gaps) -> Portion {
+        if !self.is_open() {
+            gaps.until(self.spec.last.0.saturating_add(1), &mut portion.missing);
+        }
+        portion.ended = true;
+        portion
     }
 
     /// Who gets an event, in order.

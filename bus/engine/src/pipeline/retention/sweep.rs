@@ -94,7 +94,8 @@ impl Sweep {
                 .get(&id)
                 .map_or(UNLIMITED, |own| own.target.dead_letter_ms);
             let began = pipeline.clock().instant();
-            match self.page(pipeline, (id, from, oldest), kept_ms).await {
+            let kept = (kept_ms, snapshot.version);
+            match self.page(pipeline, (id, from, oldest), kept).await {
                 Ok(read_rows) if !read_rows => continue,
                 Ok(_) => {}
                 Err(ended) => return ended,
@@ -144,7 +145,7 @@ impl Sweep {
         &mut self,
         pipeline: &Pipeline,
         (id, from, oldest): (SubscriptionId, Option<DeliveryKey>, Option<Timestamp>),
-        kept_ms: u64,
+        (kept_ms, version): (u64, u64),
     ) -> Result<bool, Ended> {
         let clock = pipeline.clock();
         let died_before = super::accepted_before(clock, kept_ms);
@@ -168,10 +169,16 @@ impl Sweep {
             let step = Step::Expire(Expire {
                 keys: looked.over,
                 died_before,
+                expected: Some(version),
                 now: clock.now(),
             });
             match pipeline.writer.apply(step).await {
                 Ok(StepOutcome::Expired(count)) => pipeline.holdings.removed_dead(count),
+                Ok(StepOutcome::Stale) => {
+                    // Another manifest says for how long they are kept: they are read again.
+                    self.again(id, kept_ms, clock.now());
+                    return Ok(true);
+                }
                 Ok(_) => {}
                 Err(_) => return Err(Ended::Stopped),
             }

@@ -322,6 +322,7 @@ impl Scheduling {
             }
             Committed::Settled(ticket, settle, outcome) => {
                 if let StepOutcome::Settled(places) = &outcome {
+                    super::announce::died(context, &settle);
                     for ((bus, new), (_, place)) in settle.events().iter().zip(places) {
                         #[cfg(test)]
                         if injected::is(injected::Bug::EmittedForgotten) {

@@ -113,3 +113,82 @@ async fn a_loop_of_dead_letters_ends_and_each_of_them_is_kept() {
     );
     assert_eq!(letters[16].reason, DeadReason::Rejected);
 }
+
+/// Many deaths are few events on the bus of the bus's own, a rule gets them, and what dies of that is told to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn deaths_are_told_on_the_bus_of_the_bus_s_own_events() {
+    let pipeline = memory_pipeline().await;
+    let name = |text: &str| Name::new(text).unwrap();
+    let rule = |own: &str, bus: &str, kind: &str| RuleConfig {
+        enabled: true,
+        description: None,
+        name: name(own),
+        bus: name(bus),
+        pattern: Some(format!(r#"{{"type":["{kind}"]}}"#)),
+        filters: Vec::new(),
+        targets: vec![TargetConfig::with_defaults(
+            &name(own),
+            Target::Function(name(own)),
+        )],
+    };
+    let rules = vec![
+        rule("fails", "default", "t"),
+        rule("alert", "edgebus", "dev.edgebus.dead-letter.created"),
+    ];
+    let functions = ["fails", "alert"].map(|own| {
+        let script = Bytes::from_static(b"reject no");
+        let source = FunctionSource::Component(script);
+        (name(own), source, FunctionConfig::default())
+    });
+    let buses = ["default", "edgebus"].map(|own| BusConfig::with_defaults(name(own)));
+    pipeline
+        .apply_manifest(
+            "test".to_owned(),
+            buses.to_vec(),
+            functions.to_vec(),
+            rules,
+            None,
+        )
+        .await
+        .unwrap();
+    let of_kind = |kind: &str| {
+        let mut events = log(&pipeline, "edgebus");
+        events.retain(|stored| stored.event.kind == format!("dev.edgebus.{kind}"));
+        events
+    };
+    let events = (0..500).map(|number| event(&number.to_string(), "t", "1"));
+    pipeline.publish("default", events.collect()).await.unwrap();
+    settled(&pipeline).await;
+    pipeline.tell_lifecycle(false).await;
+    settled(&pipeline).await;
+    let first = of_kind("dead-letter.created");
+    assert!(matches!(first.len(), 1 | 2), "{first:?}");
+    pipeline.tell_lifecycle(true).await;
+    settled(&pipeline).await;
+    pipeline.tell_lifecycle(true).await;
+    let told = of_kind("dead-letter.created");
+    assert!(told.len() <= 3, "{told:?}");
+    let mut count = 0;
+    for stored in &told {
+        let event = &stored.event;
+        assert_eq!(event.subject.as_deref(), Some("fails/fails"));
+        let Data::Json(data) = &event.data else {
+            panic!("it has data")
+        };
+        let data = std::str::from_utf8(data).unwrap();
+        assert!(!data.contains("\"no\""), "never what a function said");
+        let (_, after) = data.split_once("\"count\":").unwrap();
+        let (digits, _) = after.split_once(',').unwrap();
+        count += digits.parse::<u64>().unwrap();
+        assert!(
+            data.contains(r#""reason":"rejected","attempts":1"#),
+            "{data}"
+        );
+    }
+    assert_eq!(count, 500);
+    assert_eq!(of_kind("manifest.applied").len(), 1);
+    // The rule got them, and its own deaths are told to nobody.
+    let alert = SubscriptionId(2);
+    let letters = pipeline.store().dead_letters(alert, None, 99).unwrap();
+    assert_eq!(letters.len(), told.len());
+}

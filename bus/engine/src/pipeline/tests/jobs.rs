@@ -148,6 +148,82 @@ async fn a_selection_takes_what_it_says() {
     );
 }
 
+/// A disk with as much free as a test says, and no ballast.
+struct Tight(Arc<std::sync::atomic::AtomicU64>);
+
+impl space::Disk for Tight {
+    fn free(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::SeqCst))
+    }
+
+    fn levels(&self) -> space::Levels {
+        space::Levels {
+            floor: 1_000,
+            critical: 400,
+            ballast: 0,
+        }
+    }
+
+    fn has_ballast(&self) -> bool {
+        false
+    }
+}
+
+/// A purge frees space: it goes on while the disk is full, unless nothing at all is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_goes_on_while_the_disk_is_full() {
+    for (free, goes_on) in [(399, true), (99, false)] {
+        let store = Arc::new(MemoryStore::new());
+        let left = Arc::new(std::sync::atomic::AtomicU64::new(u64::MAX));
+        drop(with_letters(store.clone(), 300).await);
+        let store: Arc<dyn Store> = Arc::new(store.reopen());
+        let parts = Parts {
+            space: Box::new(Tight(left.clone())),
+            ..parts(store, Arc::new(FakeRuntime), false)
+        };
+        let pipeline = Pipeline::start(parts).await.unwrap();
+        left.store(free, Ordering::SeqCst);
+        pipeline.space().look();
+        let start = async |spec| pipeline.start_job(spec, None, 300).await.unwrap();
+        let redrive = start(JobSpec::Redrive(all())).await;
+        let purge = start(JobSpec::Purge(all())).await;
+        if goes_on {
+            until(&pipeline, purge.id, |job| job.state.has_ended()).await;
+        } else {
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let done = |id| pipeline.store().job(id).unwrap().unwrap().progress.done;
+        assert_eq!(done(purge.id), if goes_on { 300 } else { 0 });
+        assert_eq!(done(redrive.id), 0, "it would fill the disk further");
+        left.store(u64::MAX, Ordering::SeqCst);
+        pipeline.space().look();
+        until(&pipeline, redrive.id, |job| job.state.has_ended()).await;
+    }
+}
+
+/// A rate bounds what a job does, and not how it reads: what is not selected is passed in pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_job_reads_in_pages() {
+    let store = Arc::new(Bad::new(usize::MAX, false));
+    let pipeline = with_letters(store.clone(), 600).await;
+    let commits = || pipeline.context.commits.load(Ordering::SeqCst);
+    let before = (store.letters_read.load(Ordering::SeqCst), commits());
+    let selection = LetterSelection {
+        pattern: Some(r#"{"id":["e5","e70","e599"]}"#.to_owned()),
+        ..all()
+    };
+    let job = ended(&pipeline, JobSpec::Redrive(selection), Some(100)).await;
+    assert_eq!((job.progress.done, job.progress.looked), (3, 600));
+    settled(&pipeline).await;
+    // Each of the three settles once more, beside the job and its making.
+    let read = store.letters_read.load(Ordering::SeqCst) - before.0;
+    assert!(read <= 30, "{read} pages were read");
+    let commits = commits() - before.1;
+    assert!(commits <= 20, "{commits} commits");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_goes_on_where_it_was_after_a_restart() {
     let store = Arc::new(MemoryStore::new());

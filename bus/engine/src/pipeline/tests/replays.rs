@@ -155,6 +155,91 @@ async fn live_deliveries_are_read_although_a_replay_stands_behind_them() {
     assert_eq!(rows.unwrap().len(), 900);
 }
 
+/// A replay says how much of its range retention had taken when it came there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_ahead_of_a_replay_is_counted() {
+    let pipeline = memory_pipeline().await;
+    apply(&pipeline, &[("t", "ok")], 3).await;
+    for number in 0..5 {
+        let events = vec![event(&number.to_string(), "t", "1")];
+        pipeline.publish("default", events).await.unwrap();
+    }
+    settled(&pipeline).await;
+    let trim = edgebus_store::Trim {
+        bus: BusId(1),
+        accepted_before: Timestamp(u64::MAX),
+        bytes_max: u64::MAX,
+        events_max: 3,
+        expected: None,
+        now: Timestamp(1),
+    };
+    let store = pipeline.store();
+    store.commit(&[edgebus_store::Step::Trim(trim)]).unwrap();
+    // The range begins and ends in what is gone, or goes on behind it.
+    for (first, last, removed, done) in [(1, 5, 3, 2), (2, 3, 2, 0), (4, 5, 0, 2)] {
+        let id = replay(&pipeline, 1, first, last).await;
+        let job = store.job(id).unwrap().unwrap();
+        assert_eq!(job.progress.done, done, "{first} to {last}");
+        let skipped: Vec<_> = job.progress.skipped.iter().collect();
+        let expected = [(edgebus_model::SkipReason::Removed, removed)];
+        assert_eq!(skipped, &expected[..usize::from(removed > 0)]);
+    }
+}
+
+/// What a replay has made and is pending is let go of, whatever the subscription, and nothing else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_s_pending_deliveries_are_let_go_of() {
+    let store = Arc::new(MemoryStore::new());
+    let pipeline = held(store.clone()).await;
+    apply(&pipeline, &[("t", "ok"), ("u", "ok")], 3).await;
+    for number in 0..300 {
+        let kind = if number % 3 == 0 { "u" } else { "t" };
+        let events = vec![event(&number.to_string(), kind, "1")];
+        pipeline.publish("default", events).await.unwrap();
+    }
+    // Others stand before and behind it.
+    let [before, own, behind] = [1, 2, 3].map(|_| ReplaySpec {
+        name: None,
+        purpose: ReplayPurpose::Replay,
+        bus: BusId(1),
+        first: Position(1),
+        last: Position(300),
+        subscriptions: Vec::new(),
+        kind: None,
+        pattern: None,
+        as_matched: true,
+    });
+    let mut ids = Vec::new();
+    for spec in [before, own, behind] {
+        let job = pipeline.start_job(JobSpec::Replay(spec), None, 300).await;
+        ids.push(job.unwrap().id);
+    }
+    for id in &ids {
+        done(&pipeline, *id).await;
+    }
+    let skip = JobSpec::Skip(SkipSpec::Replay(ids[1]));
+    let job = pipeline.start_job(skip, None, 300).await.unwrap();
+    done(&pipeline, job.id).await;
+    let results = |id| store.job(id).unwrap().unwrap().results;
+    assert_eq!(
+        (results(ids[1]).discarded, results(ids[1]).ended()),
+        (300, 300)
+    );
+    assert_eq!(store.job(job.id).unwrap().unwrap().progress.done, 300);
+    pipeline.pause(Pause::Start, false);
+    settled(&pipeline).await;
+    for id in [ids[0], ids[2]] {
+        assert_eq!((results(id).succeeded, results(id).ended()), (300, 300));
+    }
+    let discarded: usize = [1, 2]
+        .map(|id| store.settled(SubscriptionId(id), None, 9_999).unwrap())
+        .iter()
+        .flatten()
+        .filter(|row| row.discarded.is_some())
+        .count();
+    assert_eq!(discarded, 300);
+}
+
 /// What runs while it is skipped has no effect; what waits in memory does not run at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_that_are_skipped_have_no_effect() {
@@ -165,7 +250,7 @@ async fn deliveries_that_are_skipped_have_no_effect() {
         let events = vec![event(&number.to_string(), "t", "1")];
         pipeline.publish("default", events).await.unwrap();
     }
-    let spec = JobSpec::Skip(SkipSpec {
+    let spec = JobSpec::Skip(SkipSpec::Live {
         subscription: SubscriptionId(1),
         before: Position(4),
     });

@@ -12,6 +12,7 @@ fn trim(before: u64) -> Step {
         accepted_before: Timestamp(before),
         bytes_max: u64::MAX,
         events_max: 1_000,
+        expected: None,
         now: Timestamp(before),
     })
 }

@@ -157,6 +157,88 @@ fn a_redrive_writes_back_an_event_that_the_log_lost() {
     assert_eq!(verified(&store), Vec::<String>::new());
 }
 
+/// A replay whose row of results is corrupt knows how many of its deliveries are pending, so that it goes on.
+#[test]
+fn results_are_counted_again_by_what_is_pending() {
+    let (disk, store) = Disk::with_store();
+    let events = (1..=5).map(|id| event(&id.to_string(), vec![id; 9]));
+    store.commit(&[append(events.collect(), 1_000)]).unwrap();
+    let spec = ReplaySpec {
+        name: None,
+        purpose: ReplayPurpose::Replay,
+        bus: BusId(1),
+        first: Position(1),
+        last: Position(5),
+        subscriptions: Vec::new(),
+        kind: None,
+        pattern: None,
+        as_matched: true,
+    };
+    store.commit(&[start(JobSpec::Replay(spec))]).unwrap();
+    let deliver = Advance {
+        job: JobId(1),
+        from: JobPlace::Start,
+        to: JobPlace::Delivery(key(9)),
+        looked: 5,
+        skipped: Skipped::default(),
+        effects: (1..=5)
+            .map(|position| JobEffect::Deliver {
+                subscription: SubscriptionId(1),
+                position: Position(position),
+            })
+            .collect(),
+        end: None,
+        now: Timestamp(2_000),
+    };
+    store.commit(&[Step::Advance(Box::new(deliver))]).unwrap();
+    for position in [2, 4] {
+        let Step::Settle(mut end) = settle(position, 0, SettleEnd::Done(Effects::default())) else {
+            panic!("it is one")
+        };
+        end.key.replay = 1;
+        store.commit(&[Step::Settle(end)]).unwrap();
+    }
+    let store = changed(&disk, store, |rows| {
+        let row = [0, 0, 0, 1, b'r'];
+        let mut record = rows.raw(Table::Jobs, &row).unwrap().unwrap();
+        record[3] ^= 1;
+        rows.put_raw(Table::Jobs, &row, &record).unwrap();
+    });
+    store.job(JobId(1)).unwrap();
+    let records = store.corruption().movable;
+    let now = Timestamp(3_000);
+    store.commit(&[Step::Quarantine { records, now }]).unwrap();
+    let job = store.job(JobId(1)).unwrap().unwrap();
+    let expected = JobResults {
+        uncounted: 2,
+        ..JobResults::default()
+    };
+    assert_eq!((job.progress.done, job.results), (5, expected));
+    assert_eq!(store.corruption().names, [""; 0]);
+    // A delivery that is lost with its event has died for the replay.
+    let lost = DeliveryKey {
+        replay: 1,
+        ..key(1)
+    };
+    let store = changed(&disk, store, |rows| {
+        let event = tables::event_key(BusId(1), Position(1));
+        let rot = b"rot and nothing else";
+        rows.put_raw(Table::Events, &event, rot).unwrap();
+        let row = tables::delivery_key(lost);
+        rows.put_raw(Table::Deliveries, &row, rot).unwrap();
+    });
+    store.events(BusId(1), Position(0), 9).unwrap();
+    assert!(store.pending(lost).is_err());
+    for now in 4_000..4_005 {
+        let records = store.corruption().movable;
+        let now = Timestamp(now);
+        store.commit(&[Step::Quarantine { records, now }]).unwrap();
+    }
+    assert_eq!(store.corruption().names, [""; 0]);
+    let job = store.job(JobId(1)).unwrap().unwrap();
+    assert_eq!((job.results.died, job.results.ended()), (1, 3));
+}
+
 /// The number that was given last is known, whatever becomes of the newest job's row.
 #[test]
 fn no_number_is_given_again() {

@@ -183,6 +183,7 @@ impl Run {
                     accepted_before: Timestamp(self.now - self.random.below(self.window_ms)),
                     bytes_max: u64::MAX,
                     events_max: [3, 100, 5_000][self.random.below(3) as usize],
+                    expected: None,
                     now: Timestamp(self.now),
                 };
                 self.store.commit(&[Step::Trim(trim)]).unwrap();

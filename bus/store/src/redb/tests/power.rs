@@ -88,6 +88,7 @@ fn removal(random: &mut Random) -> Step {
         return Step::Expire(Expire {
             keys: (first..first + 10).map(key).collect(),
             died_before: Timestamp(1_000),
+            expected: None,
             now: Timestamp(1_000),
         });
     }
@@ -96,6 +97,7 @@ fn removal(random: &mut Random) -> Step {
         accepted_before: Timestamp(1_001),
         bytes_max: u64::MAX,
         events_max: 1 + random.below(3) as usize,
+        expected: None,
         now: Timestamp(1_000 + random.below(9_000_000)),
     })
 }

@@ -11,6 +11,7 @@ fn trim(before: u64) -> Step {
         accepted_before: Timestamp(before),
         bytes_max: u64::MAX,
         events_max: 1_000,
+        expected: None,
         now: Timestamp(before),
     })
 }
@@ -64,6 +65,7 @@ fn nothing_is_left_of_what_was_removed() {
             .commit(&[Step::Expire(Expire {
                 keys: letters,
                 died_before: Timestamp(u64::MAX),
+                expected: None,
                 now: Timestamp(2_000),
             })])
             .unwrap();
@@ -157,6 +159,64 @@ fn what_a_replay_has_pending_keeps_its_event() {
     store.commit(&[Step::Settle(end)]).unwrap();
     assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
     assert_eq!(count(&store, Table::Settled), 0);
+    // The next removal asks no more for what the replay has pending.
+    let known = |store: &RedbStore| {
+        let memory = store.memory.lock().unwrap();
+        memory.2.replays_known()
+    };
+    assert_eq!(known(&store), 1);
+    let mut new = event("d", vec![1]);
+    new.subscriptions.clear();
+    store.commit(&[append(vec![new], 1_000)]).unwrap();
+    store.commit(&[trim(2_000)]).unwrap();
+    assert_eq!(known(&store), 0);
+}
+
+/// Each end of a delivery of an event that retention has passed looks at few others, in whatever order they end.
+#[test]
+fn the_end_of_one_delivery_of_many_is_cheap() {
+    const COUNT: u32 = 300;
+    let orders: [fn(u32) -> u32; 3] = [
+        |nth| nth + 1,
+        |nth| COUNT - nth,
+        |nth| (nth * 77) % COUNT + 1,
+    ];
+    for order in orders {
+        let (_disk, store) = Disk::with_store();
+        let Step::ApplyManifest(mut many) = rules(1_000_000) else {
+            panic!("it is one")
+        };
+        let first = many.rules[0].targets[0].clone();
+        many.rules[0].targets = (1..=COUNT)
+            .map(|number| TargetConfig {
+                name: match number {
+                    1 => first.name.clone(),
+                    _ => SubscriptionName::new(&format!("r/n{number}")).unwrap(),
+                },
+                ..first.clone()
+            })
+            .collect();
+        let applied = store.commit(&[Step::ApplyManifest(many)]).unwrap();
+        assert!(matches!(applied[0], StepOutcome::Applied { .. }));
+        let mut new = event("a", vec![1]);
+        new.subscriptions = (1..=COUNT).map(SubscriptionId).collect();
+        store.commit(&[append(vec![new], 1_000)]).unwrap();
+        store.commit(&[trim(2_000)]).unwrap();
+        let before = injected::LOOKED_AT.get();
+        for nth in 0..COUNT {
+            assert_eq!(store.events(BusId(1), Position(0), 9).unwrap().len(), 1);
+            let end = SettleEnd::Done(Effects::default());
+            let Step::Settle(mut end) = settle(1, 0, end) else {
+                panic!("it is one")
+            };
+            end.key.subscription = SubscriptionId(order(nth));
+            let outcome = store.commit(&[Step::Settle(end)]).unwrap();
+            assert!(matches!(outcome[0], StepOutcome::Settled(_)));
+        }
+        assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
+        let looked = injected::LOOKED_AT.get() - before;
+        assert!(looked <= 2 * u64::from(COUNT), "{looked}");
+    }
 }
 
 /// An event whose record is corrupt is passed, and stays for quarantine; what comes behind it goes.
@@ -195,6 +255,103 @@ fn a_corrupt_event_stops_nothing() {
     assert_eq!(verified(&store), [""; 0]);
     assert_eq!(count(&store, Table::Events), 0);
     assert_eq!(store.bus_counts(BusId(1)).unwrap(), BusCounts::default());
+}
+
+/// What has ended of an event that is in quarantine goes with the events around it, whether the event was moved there
+/// before retention came to it or afterwards.
+#[test]
+fn nothing_is_left_of_events_in_quarantine() {
+    for moved_first in [true, false] {
+        let (_disk, store) = Disk::with_store();
+        let events = ["a", "b", "c", "d", "e"].map(|id| event(id, vec![1]));
+        store.commit(&[append(events.to_vec(), 1_000)]).unwrap();
+        for position in 1..=5 {
+            let due_at = Timestamp(2);
+            let retry = settle(position, 0, SettleEnd::Retry { due_at });
+            let end = SettleEnd::Done(Effects::default());
+            store.commit(&[retry, settle(position, 1, end)]).unwrap();
+        }
+        let transaction = begin(store.database(), &store.length).unwrap();
+        let mut rows = transaction
+            .open_table(tables::definition(Table::Events))
+            .unwrap();
+        for position in [2, 3] {
+            let rotten = event_key(BusId(1), Position(position));
+            rows.insert(&rotten[..], &b"rot and nothing else"[..])
+                .unwrap();
+        }
+        drop(rows);
+        transaction.commit().unwrap();
+        let quarantine = || {
+            store.events(BusId(1), Position(0), 9).unwrap();
+            let records = store.corruption().movable;
+            let now = Timestamp(3_000);
+            store.commit(&[Step::Quarantine { records, now }]).unwrap();
+        };
+        if moved_first {
+            quarantine();
+        }
+        let outcome = store.commit(&[trim(4_000)]).unwrap();
+        assert!(
+            matches!(&outcome[0], StepOutcome::Trimmed(done) if (done.events, done.floor) == (3, Position(6))),
+            "{outcome:?}"
+        );
+        quarantine();
+        for table in [Table::Events, Table::Settled, Table::Attempts] {
+            assert_eq!(count(&store, table), 0, "{}", table.name());
+        }
+        assert_eq!(store.corruption().names, [""; 0]);
+        assert_eq!(verified(&store), [""; 0]);
+    }
+}
+
+/// A pending delivery whose key lost a bit is not found by its key. Its event stays until it is put back and ends.
+#[test]
+fn a_delivery_under_a_flipped_key_keeps_its_event() {
+    for bit in [1, 40, 64 + 60, 127] {
+        let (disk, store) = Disk::with_store();
+        let events = ["a", "b", "c"].map(|id| event(id, vec![1]));
+        store.commit(&[append(events.to_vec(), 1_000)]).unwrap();
+        for position in [1, 3] {
+            let end = SettleEnd::Done(Effects::default());
+            store.commit(&[settle(position, 0, end)]).unwrap();
+        }
+        drop(store);
+        let row = delivery_key(key(2));
+        let mut bytes = disk.live();
+        let mut flipped = row;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // Wherever the file has it; pages that are free may, too.
+        let places: Vec<usize> = (0..bytes.len() - 16)
+            .filter(|at| bytes[*at..*at + 16] == row)
+            .collect();
+        for at in places {
+            bytes[at..at + 16].copy_from_slice(&flipped);
+        }
+        let store = Disk::of(bytes).open().unwrap();
+        let outcome = store.commit(&[trim(2_000)]).unwrap();
+        assert!(
+            matches!(&outcome[0], StepOutcome::Trimmed(done) if (done.events, done.kept) == (2, 1)),
+            "bit {bit}: {outcome:?}"
+        );
+        assert!(store.event(BusId(1), Position(2)).unwrap().is_some());
+        // Quarantine puts it back, in as many steps as it takes.
+        for now in 3_000..3_010 {
+            let now = Timestamp(now);
+            let records = store.corruption().movable;
+            store.commit(&[Step::Quarantine { records, now }]).unwrap();
+        }
+        assert_eq!(store.corruption().names, [""; 0], "bit {bit}");
+        let pending = store.pending(key(2)).unwrap().unwrap();
+        assert_eq!(
+            pending.fence, 0,
+            "bit {bit}: it is the one that was written"
+        );
+        let end = SettleEnd::Done(Effects::default());
+        store.commit(&[settle(2, 0, end)]).unwrap();
+        assert_eq!(store.events(BusId(1), Position(0), 9).unwrap(), []);
+        assert_eq!(verified(&store), [""; 0], "bit {bit}");
+    }
 }
 
 /// What an event costs the writer when it is stored, when its delivery is settled and when both are removed, on a
@@ -246,6 +403,7 @@ fn what_a_removal_costs() {
                 accepted_before: Timestamp(2_000),
                 bytes_max: u64::MAX,
                 events_max: batch as usize,
+                expected: None,
                 now: Timestamp(2_000),
             })]
         }),
