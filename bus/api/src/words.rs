@@ -102,6 +102,8 @@ words! {
         Purged = "purged",
         /// It was pending, and its subscription was moved forward.
         Skipped = "skipped",
+        /// It was pending, and its event was erased.
+        Erased = "erased",
     }
 
     /// What a job does.
@@ -114,6 +116,8 @@ words! {
         Replay = "replay",
         /// It ends live deliveries without an attempt.
         Skip = "skip",
+        /// It erases events.
+        Erase = "erase",
     }
 
     /// Who asked for a replay.
@@ -150,6 +154,8 @@ words! {
         SubscriptionEnded = "subscription-ended",
         /// The function of its subscription is not deployed.
         FunctionMissing = "function-missing",
+        /// Its event was erased.
+        Erased = "erased",
     }
 
     /// How an attempt ended.

@@ -2,7 +2,7 @@
 
 use super::{Data, Row};
 use crate::job::{self, cannot_run};
-use edgebus_model::{Delivery, DeliveryKey, JobId, Pending, SkipReason, Timestamp};
+use edgebus_model::{Delivery, DeliveryKey, DiscardReason, JobId, Pending, SkipReason, Timestamp};
 
 impl Data {
     /// Makes a replay's delivery: its place among what waits, or why it can't be made.
@@ -24,6 +24,9 @@ impl Data {
         }
         if !self.is_intact(&event) {
             return Err(SkipReason::Corrupt);
+        }
+        if self.is_erased(place.0, key.position) {
+            return Err(SkipReason::Erased);
         }
         let made = self.deliveries.contains_key(&key)
             || self.settled.contains_key(&place)
@@ -49,12 +52,24 @@ impl Data {
         now: Timestamp,
         id: JobId,
     ) -> Result<(), SkipReason> {
+        self.discard(key, now, (id, DiscardReason::Skipped))?;
+        self.release(key);
+        Ok(())
+    }
+
+    /// The same for any reason. Its event stays, whatever retention says.
+    pub(super) fn discard(
+        &mut self,
+        key: DeliveryKey,
+        now: Timestamp,
+        how: (JobId, DiscardReason),
+    ) -> Result<(), SkipReason> {
         let intact = self.is_intact(&Row::Delivery(key));
         let before = self.deliveries.get(&key).ok_or(SkipReason::Gone)?;
         if !intact {
             return Err(SkipReason::Corrupt);
         }
-        let mut row = job::skipped(before.pending(), now, id);
+        let mut row = job::discarded(before.pending(), now, how);
         row.delivery.attempts.clone_from(&before.attempts);
         if let Some(due) = before.due_at {
             self.due.remove(&(due, key));
@@ -63,7 +78,6 @@ impl Data {
         self.deliveries.remove(&key);
         let place = self.place_of(key);
         self.settled.insert(place, row);
-        self.release(key);
         Ok(())
     }
 }

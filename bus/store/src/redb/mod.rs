@@ -17,6 +17,7 @@ mod counters;
 mod dedupe;
 mod deliver;
 mod device;
+mod erase;
 mod fingerprint;
 mod heads;
 #[cfg(any(test, feature = "testing"))]

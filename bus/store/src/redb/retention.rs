@@ -46,11 +46,11 @@ struct Oldest {
 }
 
 /// A row among the successes of an event.
-struct Ended {
+pub(super) struct Ended {
     place: [u8; 20],
-    key: DeliveryKey,
+    pub(super) key: DeliveryKey,
     /// True if it has attempts in rows of their own, or that can't be said.
-    has_history: bool,
+    pub(super) has_history: bool,
 }
 
 impl Work<'_, '_> {
@@ -59,14 +59,14 @@ impl Work<'_, '_> {
         self.pending.format.unwrap_or(self.memory.format)
     }
 
-    /// From here on a release that knows nothing of removals refuses the store.
-    fn note_removal(&mut self) -> Result<(), Error> {
-        if self.format() >= REMOVED_FORMAT {
+    /// From here on a release that does not know this format refuses the store.
+    pub(super) fn raise_format(&mut self, format: u32) -> Result<(), Error> {
+        if self.format() >= format {
             return Ok(());
         }
-        self.pending.format = Some(REMOVED_FORMAT);
+        self.pending.format = Some(format);
         let mut identity = self.identity.clone();
-        identity.format = REMOVED_FORMAT;
+        identity.format = format;
         write_identity(&mut self.tables, &identity)
     }
 
@@ -119,7 +119,7 @@ impl Work<'_, '_> {
         trimmed.more = raised && !over && (!ended || head.floor <= last);
         trimmed.floor = Position(head.floor);
         if raised {
-            self.note_removal()?;
+            self.raise_format(REMOVED_FORMAT)?;
             self.dedupe.keep(&mut self.tables, bus, head.floor - 1)?;
         }
         let cleared = self.remove_counts(bus, &mut head, trim.now)?;
@@ -181,7 +181,7 @@ impl Work<'_, '_> {
     }
 
     /// The rows among the successes of an event.
-    fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
+    pub(super) fn ended(&mut self, bus: BusId, position: Position) -> Result<Vec<Ended>, Error> {
         let end = |subscription, replay| {
             let subscription = SubscriptionId(subscription);
             let key = DeliveryKey {
@@ -248,11 +248,22 @@ impl Work<'_, '_> {
 
     /// The positions in a range whose events have deliveries of a replay pending.
     fn replayed(&mut self, bus: BusId, from: u64, to: u64) -> Result<BTreeSet<u64>, Error> {
+        let pending = self.pending_replays(bus, from, to)?;
+        Ok(pending.into_iter().map(|key| key.position.0).collect())
+    }
+
+    /// The deliveries of replays that are pending for events in a range.
+    pub(super) fn pending_replays(
+        &mut self,
+        bus: BusId,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<DeliveryKey>, Error> {
         let all = match self.replays.0.take() {
             Some(all) => all,
             None => self.find_replays()?,
         };
-        let mut positions = BTreeSet::new();
+        let mut pending = Vec::new();
         for (subscription, replay) in &all {
             let known = self.known().subscriptions.get(subscription);
             if known.is_none_or(|known| known.bus != bus) {
@@ -267,12 +278,12 @@ impl Work<'_, '_> {
             };
             self.tables
                 .scan(Table::Deliveries, &end(from), &end(to), |key, _| {
-                    positions.extend(position_of(key).map(|position| position.0));
+                    pending.extend(delivery_of(key));
                     true
                 })?;
         }
         self.replays.0 = Some(all);
-        Ok(positions)
+        Ok(pending)
     }
 
     /// Finds them in the store, with one look for each subscription and replay that has something pending.
@@ -426,7 +437,7 @@ impl Work<'_, '_> {
                 .tables
                 .has(Table::Events, &event_key(bus, key.position))?
             {
-                self.note_removal()?;
+                self.raise_format(REMOVED_FORMAT)?;
                 let pending = letter.delivery.pending();
                 self.tables
                     .put(Table::Settled, &settled_key(bus, *key), |out| {
