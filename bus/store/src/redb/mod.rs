@@ -30,6 +30,7 @@ mod quarantine;
 mod read;
 mod recount;
 mod retention;
+mod rewrite;
 mod row_counts;
 mod scan;
 mod settle;
