@@ -21,6 +21,7 @@ mod deliver;
 mod dev;
 mod docs;
 mod edge;
+mod erasure;
 mod errors;
 mod everyday;
 mod explain;

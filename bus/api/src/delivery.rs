@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::erasure::Erased;
 use super::event::{Event, EventOrKey};
 use super::target::TargetName;
 use super::words::{DeadReason, DiscardReason, Outcome, Stage};
@@ -122,6 +123,9 @@ pub struct Delivery<E = Event> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub died_at: Option<String>,
+    /// Dead: set if the event was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Erased>,
     /// Dead: in a list what names the event, its id, source and type; else the whole event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<EventOrKey>")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::erasure::Erased;
 use super::problem::Problem;
 use crate::schema::{TextOrNull, Time};
 
@@ -152,6 +153,9 @@ pub struct StoredEvent<E = Event> {
     /// When it was accepted. RFC 3339 in UTC, with milliseconds.
     #[schemars(with = "Time")]
     pub accepted_at: String,
+    /// Set if it was erased: id, source, type and time are all that is left of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Erased>,
     /// The event.
     pub event: E,
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod delivery;
+mod erasure;
 mod event;
 mod function;
 mod job;
@@ -28,6 +29,7 @@ mod verdict;
 mod words;
 
 pub use delivery::{Attempt, AttemptEnded, DeadLetterPage, Delivery, DeliveryPage};
+pub use erasure::{Erased, ErasedRange, ErasureCount, ErasureRequest};
 pub use event::{
     Accepted, AcceptedBatch, AcceptedEach, Attribute, BATCH_EVENTS_MAX, Event, EventKey, EventPage,
     Refused, Settled, StoredEvent,
@@ -42,8 +44,8 @@ pub use manifest::{ManifestEnvelope, Plan, PlannedChange};
 pub use problem::{InputError, Problem};
 pub use query::{
     ApplyQuery, DeadLetterQuery, DeliveryFilter, DeliveryQuery, DeliveryStreamQuery, EVERY_MAX,
-    EventQuery, EventStreamQuery, ExplainQuery, InvokeQuery, JobQuery, LetterQuery, NoQuery,
-    PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, ReadyQuery, ReplayQuery,
+    ErasureQuery, EventQuery, EventStreamQuery, ExplainQuery, InvokeQuery, JobQuery, LetterQuery,
+    NoQuery, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, ReadyQuery, ReplayQuery,
 };
 pub use replay::{ReplayCount, ReplayCountOf, ReplayRequest, Seek, SeekRequest};
 pub use rule::{FILTERS_MAX, Filters, RetryPolicy, Rule, RuleList, RuleTest, Target};

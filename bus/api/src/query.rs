@@ -240,6 +240,16 @@ pub struct ReplayQuery {
     pub dry_run: Option<bool>,
 }
 
+/// How to erase.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ErasureQuery {
+    /// Only counts: nothing is erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = false), example = true)]
+    pub dry_run: Option<bool>,
+}
+
 /// Which jobs to read.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

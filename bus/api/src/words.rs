@@ -102,6 +102,8 @@ words! {
         Purged = "purged",
         /// It was pending, and its subscription was moved forward.
         Skipped = "skipped",
+        /// It was pending, and its event was erased.
+        Erased = "erased",
     }
 
     /// What a job does.
@@ -114,6 +116,8 @@ words! {
         Replay = "replay",
         /// It ends live deliveries without an attempt.
         Skip = "skip",
+        /// It erases events.
+        Erase = "erase",
     }
 
     /// Who asked for a replay.
@@ -152,6 +156,8 @@ words! {
         FunctionMissing = "function-missing",
         /// Retention removed the event before the job came to it.
         Removed = "removed",
+        /// Its event was erased.
+        Erased = "erased",
     }
 
     /// How an attempt ended.

@@ -1,7 +1,7 @@
 //! `edgebus deliveries`: lists deliveries, and shows one with its history.
 
 use clap::ValueEnum as _;
-use edgebus_api::{Delivery, DeliveryPage, Event, Rule};
+use edgebus_api::{Delivery, DeliveryPage, Rule, StoredEvent};
 
 use super::client::{self, Client};
 use super::connection::Connection;
@@ -217,7 +217,11 @@ pub(super) async fn tell(arguments: &Get, path: &str) -> Result<u8, Failure> {
         };
         let story = Story {
             delivery: &around.delivery,
-            event: around.event.as_ref(),
+            event: around.stored.as_ref().map(|stored| &stored.event),
+            erased: around
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.erased.as_ref()),
             rule: around.rule.as_ref(),
             now: moment::now(),
             full: arguments.full,
@@ -232,17 +236,17 @@ pub(super) async fn tell(arguments: &Get, path: &str) -> Result<u8, Failure> {
 struct Around {
     delivery: Delivery,
     /// The event as the log has it, unless the delivery brings its own.
-    event: Option<Event>,
+    stored: Option<StoredEvent>,
     /// The rule, if it is still active.
     rule: Option<Rule>,
 }
 
 async fn around(client: &Client, delivery: Delivery) -> Around {
-    let mut event = None;
+    let mut stored = None;
     if let (None, Some(bus)) = (&delivery.event, &delivery.bus) {
         // A corrupt event must not hide what happened to it.
         match client.bus(bus).event(delivery.position).await {
-            Ok(stored) => event = Some(stored.event),
+            Ok(found) => stored = Some(found),
             Err(error) => output::note(&format!("note: {}", client::words(&error))),
         }
     }
@@ -254,7 +258,7 @@ async fn around(client: &Client, delivery: Delivery) -> Around {
     }
     Around {
         delivery,
-        event,
+        stored,
         rule,
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use edgebus_api::{
-    Job, JobChange, JobKind, JobPage, JobState, ReplayedRange, SelectedLetters, Skip, SkippedRange,
+    ErasedRange, Job, JobChange, JobKind, JobPage, JobState, ReplayedRange, SelectedLetters, Skip,
+    SkippedRange,
 };
 
 use super::client::Client;
@@ -268,6 +269,9 @@ fn progress(job: &Job) -> String {
 
 /// What a job is about, in a few words.
 fn about(job: &Job) -> String {
+    if let Some(erasure) = &job.erasure {
+        return about_erasure(erasure);
+    }
     match (&job.selection, &job.replay, &job.skip) {
         (Some(selection), ..) => about_letters(selection),
         (_, Some(replay), _) => about_replay(replay),
@@ -304,6 +308,28 @@ fn about_replay(replay: &ReplayedRange) -> String {
         words.push("as matched".to_owned());
     }
     words.join(", ")
+}
+
+fn about_erasure(erasure: &ErasedRange) -> String {
+    let (from, to) = (erasure.from, erasure.to);
+    let mut words = format!("{} {from} to {to}", plain(&erasure.bus));
+    for (word, value) in [("subject", &erasure.subject), ("match", &erasure.pattern)] {
+        if let Some(value) = value {
+            words.push_str(&format!(", {word} {}", plain(value)));
+        }
+    }
+    words
+}
+
+/// What an erasure has erased.
+fn erased_words(erasure: &ErasedRange) -> String {
+    format!(
+        "{}, {}, what {} said; {} ended",
+        counted(erasure.events, "event", "events"),
+        counted(erasure.dead_letters, "dead letter", "dead letters"),
+        counted(erasure.attempts, "attempt", "attempts"),
+        counted(erasure.deliveries, "pending delivery", "pending deliveries"),
+    )
 }
 
 fn about_letters(selection: &SelectedLetters) -> String {
@@ -358,6 +384,9 @@ fn story(job: &Job) -> String {
     let looked = format!("{}, {}{of} looked at", progress(job), job.looked);
     facts.fact("progress", &looked);
     facts.fact("done", &job.done.to_string());
+    if let Some(erasure) = &job.erasure {
+        facts.fact("erased", &erased_words(erasure));
+    }
     if job.skipped > 0 {
         let skips = skips_words(&job.skips);
         facts.fact("skipped", &format!("{}: {skips}", job.skipped));
@@ -452,6 +481,21 @@ mod tests {
             own.extend(more);
         }
         serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn an_erasure_tells_what_it_erased() {
+        let erasure = json!({
+            "bus": "default", "from": 1, "to": 9, "subject": "kenji", "events": 2, "dead_letters": 1,
+            "attempts": 0, "deliveries": 1,
+        });
+        let job = job(json!({"kind": "erase", "erasure": erasure}));
+        assert_eq!(about(&job), "default 1 to 9, subject kenji");
+        let words = erased_words(job.erasure.as_ref().unwrap());
+        assert_eq!(
+            words,
+            "2 events, 1 dead letter, what 0 attempts said; 1 pending delivery ended"
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ enum Command {
 
 /// A border of a range: a position, or a time.
 #[derive(Clone, Copy, Debug)]
-enum Border {
+pub(super) enum Border {
     Position(u64),
     Time(Moment),
 }
@@ -52,7 +52,8 @@ impl std::str::FromStr for Border {
 }
 
 impl Border {
-    fn parts(self) -> (Option<u64>, Option<String>) {
+    /// The position, or else the time, as requests have them.
+    pub(super) fn parts(self) -> (Option<u64>, Option<String>) {
         match self {
             Self::Position(position) => (Some(position), None),
             Self::Time(time) => (None, Some(time.rfc_3339(moment::now()))),

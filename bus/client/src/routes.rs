@@ -14,10 +14,10 @@ use super::follow::Follow;
 use super::request::Client;
 use edgebus_api::{
     ApplyQuery, AttemptEnded, DeadLetterPage, DeadLetterQuery, Delivery, DeliveryPage,
-    DeliveryQuery, DeliveryStreamQuery, Event, Function, FunctionList, InvokeQuery, Job, JobChange,
-    JobPage, JobQuery, LetterPreview, LetterQuery, LetterSelection, ManifestEnvelope, Plan,
-    ReplayCount, ReplayQuery, ReplayRequest, RuleList, RuleTest, RuleTrial, Seek, SeekRequest,
-    SubscriptionList, Trial, Version,
+    DeliveryQuery, DeliveryStreamQuery, ErasureCount, ErasureQuery, ErasureRequest, Event,
+    Function, FunctionList, InvokeQuery, Job, JobChange, JobPage, JobQuery, LetterPreview,
+    LetterQuery, LetterSelection, ManifestEnvelope, Plan, ReplayCount, ReplayQuery, ReplayRequest,
+    RuleList, RuleTest, RuleTrial, Seek, SeekRequest, SubscriptionList, Trial, Version,
 };
 
 const WASM: &str = "application/wasm";
@@ -298,6 +298,27 @@ impl Client {
             dry_run: Some(true),
         };
         let path = queried(&path(&["replays"]), &query)?;
+        self.request("POST", path).json(which).read().await
+    }
+
+    /// Makes a job that erases events.
+    ///
+    /// # Errors
+    /// Nothing says which events, the range can't be, or the bus can't be reached.
+    pub async fn erase(&self, which: &ErasureRequest) -> Result<Job, Error> {
+        let request = self.request("POST", path(&["erasures"]));
+        request.json(which).read().await
+    }
+
+    /// Counts what an erasure would erase; nothing changes.
+    ///
+    /// # Errors
+    /// As [`Client::erase`].
+    pub async fn count_erasure(&self, which: &ErasureRequest) -> Result<ErasureCount, Error> {
+        let query = ErasureQuery {
+            dry_run: Some(true),
+        };
+        let path = queried(&path(&["erasures"]), &query)?;
         self.request("POST", path).json(which).read().await
     }
 

@@ -45,11 +45,20 @@ impl Program for Edgebus {
     ) -> Result<(u64, u64), store::Error> {
         let mut store = open_redb(settings, progress)?;
         let clean = store.catalog()?.clean;
-        let compacted = store.compact(progress)?;
+        let erased = store.has_erased();
+        let compacted = match erased {
+            false => Some(store.compact(progress)?),
+            true => None,
+        };
         if clean {
             // A store that was stopped in order stays so.
             store.commit(&[Step::MarkClean(true)])?;
         }
+        let compacted = match compacted {
+            Some(compacted) => compacted,
+            // What was erased may be anywhere in the old file.
+            None => store.rewrite(&settings.data, progress)?,
+        };
         Ok((compacted.before, compacted.after))
     }
 

@@ -4,6 +4,7 @@
 
 mod apply;
 mod deliveries;
+mod erasures;
 mod jobs;
 mod log;
 mod planning;
@@ -36,6 +37,7 @@ pub use crate::telemetry::{AttemptEnded, EventAccepted, SubscriptionCounters, Te
 pub use apply::{Application, Plan};
 pub use deliveries::{DeliveryFilter, DeliveryPlace, Selected, delivery_of, place_of};
 pub use edgebus_store::{Counts, DeliveryState, StoredEvent};
+pub use erasures::{EraseCount, EraseRequest};
 pub use jobs::{LetterFilter, LetterJob, Preview};
 pub use log::{EventFilter, EventPage, LastEvents};
 pub(crate) use pool::{Cancel, Cancelled, Pool};

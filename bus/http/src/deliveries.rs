@@ -11,7 +11,7 @@ use super::call::{Answer, Call, name, raw};
 use super::page::{BYTES_MAX, Collected, Row};
 use super::problem::{Cause, Problem};
 use super::wire::{self, Encoded};
-use super::{App, jobs, page, query, rules, target};
+use super::{App, events, jobs, page, query, rules, target};
 use edgebus_engine::bus::{
     DeliveryFilter, DeliveryPlace, DeliveryStage, DeliveryState, LetterFilter, place_of,
 };
@@ -318,6 +318,7 @@ fn of_letter<'s>(app: &App, letter: &'s DeadLetter, whole: bool) -> api::Deliver
         reason_code: Some(letter.reason.code().as_str().to_owned()),
         died_at: Some(letter.died_at.to_string()),
         deaths: Some(u64::from(letter.deaths())),
+        erased: events::erased(&letter.event),
         event: Some(match whole {
             true => OfLetter::Whole(&letter.event),
             false => OfLetter::Key(&letter.event),
@@ -377,6 +378,7 @@ fn of_delivery<'s>(
         reason: None,
         reason_code: None,
         died_at: None,
+        erased: None,
         event: None,
     }
 }

@@ -17,9 +17,9 @@ use super::serve::Payload;
 use super::wire::{self, Encoded, Mode};
 use super::{App, body, page, prefer, query, rules};
 use edgebus_engine::bus::{Accepted, EventFilter, Page, StoredEvent};
-use edgebus_model::Position;
 use edgebus_model::error::{Error, Kind};
 use edgebus_model::rule::DEFAULT_BUS;
+use edgebus_model::{Event, Position};
 
 /// `POST /v1/events`, where the path needed the router.
 pub(super) async fn publish_default(call: Call) -> Answer {
@@ -267,6 +267,15 @@ pub(super) fn stored(stored: &StoredEvent) -> api::StoredEvent<Encoded<'_>> {
     api::StoredEvent {
         position: stored.position.0,
         accepted_at: stored.accepted_at.to_string(),
+        erased: erased(&stored.event),
         event: Encoded(&stored.event),
     }
+}
+
+/// The mark of an event that was erased.
+pub(super) fn erased(event: &Event) -> Option<api::Erased> {
+    event.erased().map(|erased| api::Erased {
+        at: erased.at.to_string(),
+        job: u64::from(erased.job.0),
+    })
 }

@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::{App, deliveries, page, query, rules};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
 use edgebus_model::{
-    DeadReason, DeliveryKey, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
+    DeadReason, DeliveryKey, EraseSpec, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
     ReplaySpec, SkipSpec, Skipped,
 };
 
@@ -286,7 +286,7 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
             JobSpec::Redrive(selection) | JobSpec::Purge(selection) => {
                 Some(selected(app, selection))
             }
-            JobSpec::Replay(_) | JobSpec::Skip(_) => None,
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) => None,
         },
         replay: match &job.spec {
             JobSpec::Replay(spec) => Some(replayed(app, job, spec)),
@@ -294,6 +294,10 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
         },
         skip: match &job.spec {
             JobSpec::Skip(spec) => Some(skipped(app, *spec)),
+            _ => None,
+        },
+        erasure: match &job.spec {
+            JobSpec::Erase(spec) => Some(erased(app, job, spec)),
             _ => None,
         },
         rate: job.rate.map(u64::from),
@@ -352,6 +356,21 @@ fn replayed(app: &App, job: &Job, spec: &ReplaySpec) -> api::ReplayedRange {
     }
 }
 
+fn erased(app: &App, job: &Job, spec: &EraseSpec) -> api::ErasedRange {
+    let counts = &job.progress.erased;
+    api::ErasedRange {
+        bus: app.bus.bus_name(spec.bus),
+        from: spec.first.0,
+        to: spec.last.0,
+        subject: spec.subject.clone(),
+        pattern: spec.pattern.clone(),
+        events: counts.events,
+        dead_letters: counts.dead_letters,
+        attempts: counts.attempts,
+        deliveries: counts.deliveries,
+    }
+}
+
 fn selected(app: &App, selection: &LetterSelection) -> api::SelectedLetters {
     api::SelectedLetters {
         ids: selection.keys.iter().map(ToString::to_string).collect(),
@@ -382,7 +401,7 @@ mod tests {
         );
         assert_eq!(
             api::DiscardReason::WORDS,
-            [DiscardReason::Purged.word(), DiscardReason::Skipped.word()]
+            DiscardReason::ALL.map(DiscardReason::word)
         );
         let all = LetterSelection::default();
         let replay = ReplaySpec {
@@ -400,11 +419,19 @@ mod tests {
             subscription: SubscriptionId(1),
             before: Position(1),
         };
+        let erase = EraseSpec {
+            bus: BusId(1),
+            first: Position(1),
+            last: Position(1),
+            subject: None,
+            pattern: None,
+        };
         let specs = [
             JobSpec::Redrive(all.clone()),
             JobSpec::Purge(all),
             JobSpec::Replay(replay),
             JobSpec::Skip(skip),
+            JobSpec::Erase(erase),
         ];
         assert_eq!(api::JobKind::WORDS, specs.map(|spec| spec.word()));
         let failed = JobState::Failed {

@@ -10,6 +10,7 @@
 mod body;
 mod call;
 mod deliveries;
+mod erasures;
 mod events;
 mod explain;
 mod functions;
@@ -92,6 +93,7 @@ fn table() -> Vec<Route> {
         post("/v1/dead-letters/redrive", jobs::redrive, describe::jobs::redrive),
         post("/v1/dead-letters/purge", jobs::purge, describe::jobs::purge),
         post("/v1/replays", replays::start, describe::jobs::replay),
+        post("/v1/erasures", erasures::start, describe::jobs::erase),
         get("/v1/jobs", jobs::list, describe::jobs::list),
         get("/v1/jobs/{id}", jobs::get, describe::jobs::get),
         patch("/v1/jobs/{id}", jobs::change, describe::jobs::change),

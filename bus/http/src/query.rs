@@ -60,6 +60,7 @@ parameters! {
     DeadLetterQuery,
     DeliveryQuery,
     DeliveryStreamQuery,
+    ErasureQuery,
     EventQuery,
     EventStreamQuery,
     ExplainQuery,

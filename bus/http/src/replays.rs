@@ -93,7 +93,7 @@ fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
 }
 
 /// A border of a range, which has one of two forms.
-fn border(
+pub(super) fn border(
     (position, as_position): (Option<u64>, &str),
     (time, as_time): (Option<&str>, &str),
 ) -> Result<Option<Border>, Problem> {

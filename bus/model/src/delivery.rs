@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{
-    Backoff, Code, Event, JobId, Lineage, Outcome, Position, RetryPolicy, SubscriptionId, Timestamp,
+    Backoff, Code, Erased, Event, JobId, Lineage, Outcome, Position, RetryPolicy, SubscriptionId,
+    Timestamp,
 };
 
 /// Names a delivery: an event pending for a subscription, live (replay 0) or under a replay's number.
@@ -76,6 +77,20 @@ impl Attempt {
     /// Cuts the output to what is kept of an attempt that is not the last.
     pub fn cut(&mut self) {
         super::outcome::cut(&mut self.output, Delivery::OUTPUT_BYTES_KEPT);
+    }
+
+    /// Replaces what the function wrote and said, for its event was erased; false if there is nothing to replace.
+    pub fn erase(&mut self, erased: Erased) -> bool {
+        let words = erased.words();
+        let message = self.outcome.message_mut();
+        let mut replaced = false;
+        for text in message.into_iter().chain([&mut self.output]) {
+            if !text.is_empty() && *text != words {
+                text.clone_from(&words);
+                replaced = true;
+            }
+        }
+        replaced
     }
 }
 
@@ -304,15 +319,21 @@ pub enum DiscardReason {
     Purged,
     /// It was pending, and its subscription was moved forward.
     Skipped,
+    /// It was pending, and its event was erased.
+    Erased,
 }
 
 impl DiscardReason {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Purged, Self::Skipped, Self::Erased];
+
     /// One stable word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Purged => "purged",
             Self::Skipped => "skipped",
+            Self::Erased => "erased",
         }
     }
 }
@@ -605,6 +626,34 @@ mod tests {
         assert_eq!((known.deaths, known.reason), (2, DeadReason::AgeExceeded));
         let replayed = Pending::new("3-9-r6".parse().unwrap(), Timestamp(10));
         assert_eq!(replayed.job(), Some(JobId(6)));
+    }
+
+    #[test]
+    fn what_an_attempt_said_is_erased_once() {
+        let erased = Erased {
+            job: JobId(7),
+            at: Timestamp(1),
+        };
+        let attempt = |outcome, output: &str| Attempt {
+            number: 1,
+            started_at: Timestamp(0),
+            duration_us: 0,
+            outcome,
+            output: output.to_owned(),
+        };
+        // Whether there is something to erase, and whether there is afterwards.
+        let table = [
+            (attempt(Outcome::Success, ""), false),
+            (attempt(Outcome::Success, "alice"), true),
+            (attempt(retry(None), ""), true),
+            (attempt(retry(None), "alice"), true),
+            (attempt(Outcome::Conflict, ""), false),
+        ];
+        for (mut attempt, replaced) in table {
+            assert_eq!(attempt.erase(erased), replaced, "{attempt:?}");
+            assert!(!attempt.erase(erased), "{attempt:?}");
+            assert!(!format!("{attempt:?}").contains("alice"));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{BusId, DeliveryKey, EventRef, Position, media_type, uri};
+use super::{BusId, DeliveryKey, Erased, EventRef, Position, media_type, uri};
 
 /// The value of an extension attribute, in the types that CloudEvents' JSON format can carry.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub enum Data {
     Json(Bytes),
     /// Bytes of any other kind; no rule looks into them.
     Opaque(Bytes),
+    /// Somebody had the event erased: data, subject and extensions are gone.
+    Erased(Erased),
 }
 
 impl Data {
@@ -34,7 +36,7 @@ impl Data {
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Erased(_) => None,
             Self::Json(bytes) | Self::Opaque(bytes) => Some(bytes),
         }
     }
@@ -117,12 +119,38 @@ impl Event {
     }
 
     /// True if `other` has the same type, subject and data, byte for byte. Time and extensions, which clients set
-    /// again when they repeat an event, may differ.
+    /// again when they repeat an event, may differ. What an erased event said nobody knows: it may be the same.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self.subject == other.subject
-            && self.data.bytes() == other.data.bytes()
+        self.erased().is_some()
+            || self.kind == other.kind
+                && self.subject == other.subject
+                && self.data.bytes() == other.data.bytes()
+    }
+
+    /// When and by which job it was erased, if it was.
+    #[must_use]
+    pub fn erased(&self) -> Option<Erased> {
+        match self.data {
+            Data::Erased(erased) => Some(erased),
+            _ => None,
+        }
+    }
+
+    /// What is left of it when it is erased: id, source, type and time.
+    #[must_use]
+    pub fn erase(&self, erased: Erased) -> Self {
+        Self {
+            id: self.id.clone(),
+            source: self.source.clone(),
+            kind: self.kind.clone(),
+            subject: None,
+            time: self.time.clone(),
+            data_content_type: None,
+            data_schema: None,
+            extensions: Vec::new(),
+            data: Data::Erased(erased),
+        }
     }
 
     /// A placeholder for an event whose record is corrupt or missing, for its dead letter.
@@ -145,7 +173,7 @@ impl Event {
     #[must_use]
     pub fn data_bytes(&self) -> &[u8] {
         match &self.data {
-            Data::Absent => &[],
+            Data::Absent | Data::Erased(_) => &[],
             Data::Json(bytes) | Data::Opaque(bytes) => bytes,
         }
     }

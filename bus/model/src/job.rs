@@ -6,7 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DeadReason, DeliveryKey, EventRef, ReplaySpec, SkipSpec, SubscriptionId, Timestamp};
+use super::{
+    DeadReason, DeliveryKey, EraseSpec, ErasedCounts, EventRef, ReplaySpec, SkipSpec,
+    SubscriptionId, Timestamp,
+};
 
 /// A job's number. Numbers count from 1, and none is given again. It is also the number of a replay, as in
 /// [`DeliveryKey::replay`].
@@ -39,6 +42,8 @@ pub enum JobSpec {
     Replay(ReplaySpec),
     /// Ends pending deliveries without an attempt.
     Skip(SkipSpec),
+    /// Replaces the data of events by a mark.
+    Erase(EraseSpec),
 }
 
 impl JobSpec {
@@ -50,6 +55,14 @@ impl JobSpec {
             Self::Purge(_) => "purge",
             Self::Replay(_) => "replay",
             Self::Skip(_) => "skip",
+            Self::Erase(_) => "erase",
+        }
+    }
+
+    /// Forgets what is not to be kept of a job that goes on no more.
+    pub fn forget(&mut self) {
+        if let Self::Erase(spec) = self {
+            spec.forget();
         }
     }
 }
@@ -115,6 +128,12 @@ impl JobState {
         }
     }
 
+    /// True if it never moves again, whatever it is told.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled)
+    }
+
     /// True unless it moves, or may move again without being told to try again.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -147,6 +166,8 @@ pub enum SkipReason {
     FunctionMissing,
     /// Retention removed the event before the job came to it.
     Removed,
+    /// Its event was erased.
+    Erased,
 }
 
 impl SkipReason {
@@ -157,6 +178,7 @@ impl SkipReason {
         Self::SubscriptionEnded,
         Self::FunctionMissing,
         Self::Removed,
+        Self::Erased,
     ];
 
     /// One stable word.
@@ -168,6 +190,7 @@ impl SkipReason {
             Self::SubscriptionEnded => "subscription-ended",
             Self::FunctionMissing => "function-missing",
             Self::Removed => "removed",
+            Self::Erased => "erased",
         }
     }
 }
@@ -212,6 +235,8 @@ pub struct JobProgress {
     pub done: u64,
     /// What it passed over although it was selected.
     pub skipped: Skipped,
+    /// Of an erasure: what it has erased.
+    pub erased: ErasedCounts,
 }
 
 /// What became of the deliveries that a job made pending.

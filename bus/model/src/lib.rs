@@ -7,6 +7,7 @@
 
 pub mod code;
 pub mod delivery;
+pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod function;
@@ -30,6 +31,7 @@ pub use delivery::{
     Attempt, AttemptEnd, DeadLetter, DeadReason, Delivery, DeliveryKey, DiscardReason, Discarded,
     Next, Pending, Redriven, Running, Succeeded,
 };
+pub use erasure::{EraseSpec, Erased, ErasedCounts};
 pub use event::{Attribute, Data, Event, EventError, Lineage};
 pub use function::{Digest, FunctionConfig, Revision};
 pub use job::{

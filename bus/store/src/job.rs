@@ -7,9 +7,9 @@
 
 use super::catalog_state::CatalogState;
 use edgebus_model::{
-    DeadLetter, Delivery, DeliveryKey, DiscardReason, Discarded, Job, JobControl, JobId, JobPlace,
-    JobSpec, JobState, Pending, Position, SkipReason, Skipped, SubscriptionId, Succeeded, Target,
-    Timestamp,
+    DeadLetter, Delivery, DeliveryKey, DiscardReason, Discarded, Erased, ErasedCounts, EventRef,
+    Job, JobControl, JobId, JobPlace, JobSpec, JobState, Pending, Position, SkipReason, Skipped,
+    SubscriptionId, Succeeded, Target, Timestamp,
 };
 
 /// Makes a job, which runs from then on.
@@ -99,6 +99,17 @@ pub enum JobEffect {
         /// Which one.
         key: DeliveryKey,
     },
+    /// Erases an event of the log, and what its deliveries said that have ended. What is pending for it ends without
+    /// an attempt, as skipped deliveries do. Its dead letters have effects of their own.
+    EraseEvent {
+        /// Where it is.
+        at: EventRef,
+    },
+    /// Erases a dead letter's copy of its event, and what its attempts said.
+    EraseLetter {
+        /// Which one.
+        key: DeliveryKey,
+    },
 }
 
 /// What came of an advance.
@@ -159,7 +170,12 @@ pub(super) fn fits(job: &Job, advance: &Advance) -> bool {
 }
 
 /// Moves the job; its effects are counted by whoever made them.
-pub(super) fn advance(job: &mut Job, step: &Advance, done: u64, skipped: &Skipped) {
+pub(super) fn advance(
+    job: &mut Job,
+    step: &Advance,
+    done: u64,
+    (skipped, erased): (&Skipped, ErasedCounts),
+) {
     job.place = step.to;
     job.changed_at = job.changed_at.max(step.now);
     let progress = &mut job.progress;
@@ -169,8 +185,15 @@ pub(super) fn advance(job: &mut Job, step: &Advance, done: u64, skipped: &Skippe
     for (reason, count) in step.skipped.iter().chain(skipped.iter()) {
         progress.skipped.add(reason, count);
     }
+    // Only an erasure has a place for them.
+    if matches!(job.spec, JobSpec::Erase(_)) {
+        progress.erased.add(erased);
+    }
     if let Some(end) = &step.end {
         job.state = end.clone().into();
+    }
+    if job.state.is_final() {
+        job.spec.forget();
     }
 }
 
@@ -180,6 +203,9 @@ pub(super) fn control(job: &mut Job, control: JobControl, now: Timestamp) -> Res
     job.state = told.map_err(|reason| format!("job {}: {reason}", job.id))?;
     if let JobControl::Rate(rate) = control {
         job.rate = rate;
+    }
+    if job.state.is_final() {
+        job.spec.forget();
     }
     job.changed_at = job.changed_at.max(now);
     Ok(())
@@ -196,6 +222,7 @@ pub(super) fn hindrance(
     }
     cannot_run(known, letter.delivery.key.subscription)
         .or_else(|| letter.is_hollow().then_some(SkipReason::Corrupt))
+        .or_else(|| letter.event.erased().map(|_| SkipReason::Erased))
 }
 
 /// Why no delivery of a subscription can run, if none can.
@@ -212,8 +239,20 @@ pub(super) fn cannot_run(known: &CatalogState, id: SubscriptionId) -> Option<Ski
     }
 }
 
-/// What is kept of a pending delivery that was skipped.
-pub(super) fn skipped(before: Pending, now: Timestamp, job: JobId) -> Succeeded {
+/// What an effect of an erasure writes in place of what it erases.
+pub(super) fn mark(step: &Advance) -> Erased {
+    Erased {
+        job: step.job,
+        at: step.now,
+    }
+}
+
+/// What is kept of a pending delivery that ended without an attempt.
+pub(super) fn discarded(
+    before: Pending,
+    now: Timestamp,
+    (job, reason): (JobId, DiscardReason),
+) -> Succeeded {
     let ended = Pending {
         due_at: None,
         claims: 0,
@@ -224,10 +263,7 @@ pub(super) fn skipped(before: Pending, now: Timestamp, job: JobId) -> Succeeded 
         delivery: Delivery::new(ended, Vec::new()),
         settled_at: now,
         emitted: 0,
-        discarded: Some(Discarded {
-            job,
-            reason: DiscardReason::Skipped,
-        }),
+        discarded: Some(Discarded { job, reason }),
     }
 }
 
@@ -252,5 +288,7 @@ pub mod injected {
     thread_local! {
         /// An advance is taken wherever the job is, and whether it runs or not.
         pub static TWICE: Cell<bool> = const { Cell::new(false) };
+        /// An erasure leaves what is pending for an event.
+        pub static PENDING_KEPT: Cell<bool> = const { Cell::new(false) };
     }
 }

@@ -175,7 +175,7 @@ impl Compiled {
             data_schema: event.data_schema.as_deref(),
             extensions: &extensions,
             data: match &event.data {
-                Data::Absent => None,
+                Data::Absent | Data::Erased(_) => None,
                 Data::Json(bytes) => Some(wire::Data::Json(bytes)),
                 Data::Opaque(bytes) => Some(wire::Data::Opaque(bytes)),
             },

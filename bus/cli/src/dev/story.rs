@@ -193,6 +193,7 @@ fn data(data: &Data) -> Option<String> {
             Some(cut(&words.join(" "), DATA_CHARACTERS_MAX))
         }
         Data::Opaque(bytes) => Some(format!("{} bytes", bytes.len())),
+        Data::Erased(erased) => Some(erased.words()),
     }
 }
 

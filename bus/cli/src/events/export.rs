@@ -3,6 +3,7 @@
 //! The file is written under another name and renamed when it is complete, so that nobody uses an incomplete
 //! export.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path as FilePath, PathBuf};
@@ -31,7 +32,8 @@ use edgebus_model::{Data, media_type};
 
 An event keeps its id and source. Where it is known already, publishing it again is a duplicate.
 Elsewhere it is a new event: the rules there match it, and functions run for it. With --roots the
-functions emit their events again there; without it, those events would come twice.")]
+functions emit their events again there; without it, those events would come twice.
+An event that was erased has the extensions erasedtime and erasedjob, and no data.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
@@ -124,7 +126,7 @@ async fn write_all(
             progress.aside(|| output::note(&words));
         }
         for row in &page.events {
-            let line = line(row.event.get(), row.position)?;
+            let line = line(&marked(row), row.position)?;
             out.write(&line)?;
             counts.events += 1;
             counts.bytes += line.len() as u64;
@@ -141,6 +143,21 @@ async fn write_all(
             }
             _ => return Ok(counts),
         }
+    }
+}
+
+/// The event's JSON. One that was erased says so in extensions, for a file has no place beside the event.
+fn marked(row: &StoredEvent<Box<RawValue>>) -> Cow<'_, str> {
+    let event = row.event.get();
+    let end = event.strip_suffix('}').map(str::trim_end);
+    match (&row.erased, end) {
+        (Some(erased), Some(start)) => {
+            let (at, job) = (&erased.at, erased.job);
+            Cow::Owned(format!(
+                "{start},\"erasedtime\":\"{at}\",\"erasedjob\":\"{job}\"}}"
+            ))
+        }
+        _ => Cow::Borrowed(event),
     }
 }
 
@@ -290,6 +307,23 @@ mod tests {
             return;
         }
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn an_erased_event_says_so_on_its_line() {
+        let row = |more: &str| -> StoredEvent<Box<RawValue>> {
+            let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+            let row = format!(r#"{{"position":1,"accepted_at":"","event":{event}{more}}}"#);
+            serde_json::from_str(&row).unwrap()
+        };
+        let plain = row("");
+        assert_eq!(marked(&plain), plain.event.get());
+        let erased = row(r#","erased":{"at":"2026-11-21T06:30:16.000Z","job":7}"#);
+        let line = line(&marked(&erased), 1).unwrap();
+        let event = wire::decode_structured(&Bytes::from(line)).unwrap();
+        let names: Vec<_> = event.extensions.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["erasedtime", "erasedjob"]);
+        assert_eq!(event.data, Data::Absent);
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! `edgebus events`: lists, follows, exports and explains events.
+//! `edgebus events`: lists, follows, exports, explains and erases events.
 
+mod erase;
 mod explain;
 mod export;
 mod get;
@@ -45,6 +46,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Write events as JSON Lines that `edgebus publish --file` takes back.
     Export(export::Arguments),
+    /// Erase the data of events, for good: those of one subject, or that a pattern matches.
+    Erase(erase::Arguments),
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
@@ -54,6 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Tail(arguments) => tail::run(arguments).await,
         Command::Export(arguments) => export::run(arguments).await,
+        Command::Erase(arguments) => erase::run(arguments).await,
     }
 }
 
@@ -203,10 +207,18 @@ const EVENTS: &Resource<StoredEvent> = &Resource {
         (Column::whole("ACCEPTED"), |row| time(&row.accepted_at)),
         (Column::whole("TYPE"), |row| row.event.kind.clone()),
         (Column::words("SOURCE"), |row| row.event.source.clone()),
-        (Column::words("SUBJECT").optional(), |row| or_dash(row.event.subject.clone())),
+        (Column::words("SUBJECT").optional(), subject),
         (Column::words("ID").optional(), |row| row.event.id.clone()),
     ],
 };
+
+/// What an event is about, or which job erased that.
+fn subject(row: &StoredEvent) -> String {
+    match &row.erased {
+        Some(erased) => format!("[erased by job {}]", erased.job),
+        None => or_dash(row.event.subject.clone()),
+    }
+}
 
 async fn list(arguments: List) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;

@@ -92,10 +92,20 @@ async fn of_delivery(client: &Client, id: &str) -> Result<(Bytes, String), Failu
     let delivery = client.delivery(id).await?;
     let name = delivery.bus.unwrap_or_default();
     let bus = client.bus(&name);
-    let event = match delivery.event {
-        Some(event) => event,
-        None => bus.event(delivery.position).await?.event,
+    let (event, erased) = match delivery.event {
+        Some(event) => (event, delivery.erased),
+        None => {
+            let stored = bus.event(delivery.position).await?;
+            (stored.event, stored.erased)
+        }
     };
+    if let Some(erased) = erased {
+        return Err(Failure::new(format!(
+            "the event of delivery {} was erased by job {}: there is nothing to run on",
+            output::plain(id),
+            erased.job
+        )));
+    }
     let event = Bytes::from(serde_json::to_vec(&event).map_err(unwritable)?);
     let query = ExplainQuery {
         rule: Some(delivery.rule.unwrap_or_default()),

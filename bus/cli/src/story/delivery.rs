@@ -3,7 +3,7 @@
 use super::super::output::{Paint, json, parse_time, plain, span, time};
 use super::facts::Facts;
 use super::{attempt, event, policy};
-use edgebus_api::{Attempt, DeadReason, Delivery, Event, Rule, Stage};
+use edgebus_api::{Attempt, DeadReason, Delivery, Erased, Event, Rule, Stage};
 use edgebus_model::Timestamp;
 
 /// Columns that a pattern may fill before it is broken into lines.
@@ -15,6 +15,8 @@ pub(crate) struct Story<'a> {
     pub(crate) delivery: &'a Delivery,
     /// Its CloudEvent; a dead letter brings its own.
     pub(crate) event: Option<&'a Event>,
+    /// Set if that was erased; a dead letter says so itself.
+    pub(crate) erased: Option<&'a Erased>,
     /// The rule that matched, if it is still active.
     pub(crate) rule: Option<&'a Rule>,
     /// The time now, for ages.
@@ -113,7 +115,8 @@ impl Story<'_> {
             &format!("{}{}", time(accepted_at), event::ago(accepted_at, self.now)),
         );
         if let Some(event) = event {
-            event::write(facts, event, event::DATA_LINES_CUT);
+            let erased = delivery.erased.as_ref().or(self.erased);
+            event::write(facts, (event, erased), event::DATA_LINES_CUT);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::output::{Paint, json, plain, span, time};
 use super::facts::{Facts, safe_lines};
-use edgebus_api::{Attribute, DEFAULT_BUS, Delivery, Event, Stage, StoredEvent};
+use edgebus_api::{Attribute, DEFAULT_BUS, Delivery, Erased, Event, Stage, StoredEvent};
 
 /// Columns that data may fill before it is broken into lines.
 const DATA_COLUMNS: usize = 80;
@@ -28,7 +28,11 @@ pub(crate) fn event(
         ),
     );
     facts.fact("accepted", &time(&stored.accepted_at));
-    write(&mut facts, &stored.event, DATA_LINES_MAX);
+    write(
+        &mut facts,
+        (&stored.event, stored.erased.as_ref()),
+        DATA_LINES_MAX,
+    );
     if deliveries.is_empty() {
         facts.title("Deliveries", "none: no rule matched it");
         let bus = match bus {
@@ -61,8 +65,12 @@ pub(crate) fn event(
     facts.end()
 }
 
-/// The attributes of a CloudEvent but its type, and its data.
-pub(super) fn write(facts: &mut Facts, event: &Event, lines_max: usize) {
+/// The attributes of a CloudEvent but its type, and its data, or when it was erased.
+pub(super) fn write(
+    facts: &mut Facts,
+    (event, erased): (&Event, Option<&Erased>),
+    lines_max: usize,
+) {
     for (name, value) in [
         ("id", Some(&event.id)),
         ("source", Some(&event.source)),
@@ -84,6 +92,10 @@ pub(super) fn write(facts: &mut Facts, event: &Event, lines_max: usize) {
                 Attribute::Integer(number) => number.to_string(),
             },
         );
+    }
+    if let Some(erased) = erased {
+        let words = format!("{} by job {}", time(&erased.at), erased.job);
+        return facts.fact("erased", &words);
     }
     match (&event.data, &event.data_base64) {
         (Some(data), _) => {

@@ -84,6 +84,7 @@ fn tell_full(
     let story = Story {
         delivery: &read(delivery),
         event: event.as_ref(),
+        erased: None,
         rule: rule.as_ref(),
         now: parse_time(NOW).unwrap(),
         full,

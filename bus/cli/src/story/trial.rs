@@ -33,7 +33,7 @@ pub(crate) fn trial(trial: &Trial, paint: Paint) -> String {
             labels => plain(&labels.join(", ")).into_owned(),
         };
         facts.fact("matched by", &takers);
-        event::write(&mut facts, &emitted.event, event::DATA_LINES_CUT);
+        event::write(&mut facts, (&emitted.event, None), event::DATA_LINES_CUT);
     }
     if !trial.state.is_empty() {
         let keys = counted(trial.state.len(), "key", "keys");

@@ -119,7 +119,7 @@ pub struct SeekCount {
     pub more: bool,
 }
 
-fn wrong(pointer: &str, reason: String, remedy: &str) -> Error {
+pub(super) fn wrong(pointer: &str, reason: String, remedy: &str) -> Error {
     let error = InputError {
         pointer: pointer.to_owned(),
         place: None,
@@ -356,7 +356,7 @@ fn too_old(first: Position, oldest: Position) -> Error {
     )
 }
 
-fn in_the_future(pointer: &str, time: Timestamp) -> Error {
+pub(super) fn in_the_future(pointer: &str, time: Timestamp) -> Error {
     wrong(
         pointer,
         format!("{time} is in the future: nothing was accepted then"),
@@ -365,7 +365,7 @@ fn in_the_future(pointer: &str, time: Timestamp) -> Error {
 }
 
 /// Events of a range.
-fn length(first: Position, last: Position) -> u64 {
+pub(super) fn length(first: Position, last: Position) -> u64 {
     last.0.saturating_add(1).saturating_sub(first.0)
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Bug {
     LetterForgotten,
     /// Some events of a replay are passed over.
     ReplaySkips,
+    /// An erasure passes some dead letters' copies of events over.
+    CopyForgotten,
     /// Retention takes what is half as old as it may be.
     RemovedEarly,
 }

@@ -60,7 +60,7 @@ use tokio::sync::watch;
 pub(crate) use change::changed;
 pub use change::{FunctionSource, Starts};
 pub use functions::Availability;
-pub(crate) use jobs::{Budget, Letters, Replay, last_before, no_job};
+pub(crate) use jobs::{Budget, Erasure, Letters, Replay, last_before, no_job};
 pub use matching::matches;
 pub(crate) use matching::subscriptions;
 #[cfg(test)]

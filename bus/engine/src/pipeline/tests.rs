@@ -5,6 +5,7 @@ mod availability;
 mod clock;
 mod corrupt;
 mod dead_letter;
+mod erasures;
 mod jobs;
 mod metrics;
 mod newest;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::books::Books;
 use super::functions::COUNTED;
-use super::ledger::{BUS, Ledger, Seen, name};
+use super::ledger::{BUS, Ledger, Seen, name, subject_of};
 use super::plan::Plan;
 use edgebus_model::{
     Data, DeadReason, Delivery, DeliveryKey, JobSpec, JobState, Name, Outcome, Position,
@@ -22,6 +22,7 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger, store: &dyn Store) {
     events(&mut seen, &log);
     let ends = deliveries(plan, &mut seen, &log, store);
     jobs(plan, &mut seen, &log, store);
+    erased(&mut seen, &there, store);
     emitted(&mut seen, &log, &ends);
     counted(plan, &mut seen, &ends, store);
     let names = plan.functions.iter();
@@ -87,7 +88,10 @@ fn events(seen: &mut Seen, log: &[StoredEvent]) {
             }
             ([stored], acknowledged) => {
                 let data = Data::Json(number.to_string().into());
-                if stored.event.data != data || stored.event.kind != sent.kind {
+                let erased = seen.subjects.contains(&subject_of(*number))
+                    && seen.erase_asked.contains(&stored.position)
+                    && stored.event.erased().is_some();
+                if !erased && stored.event.data != data || stored.event.kind != sent.kind {
                     broken.push(format!("event {number} has other data"));
                 }
                 if acknowledged.is_some_and(|position| position != stored.position) {
@@ -210,7 +214,7 @@ fn delivery(
             let failed = last.is_some_and(|last| last.1 == Some(false));
             // Of what a commit purged that nobody saw, the last attempt tells how it ended.
             let discarded = told.purged || told.skipped || (told.unsure && failed);
-            if !discarded {
+            if !discarded && !seen.may_be_erased(key, &told) {
                 ends.settled.insert(key);
             }
             return Ok(());
@@ -219,7 +223,8 @@ fn delivery(
         None if seen.gone.contains(&key.position) && (told.ended || seen.cut) => {
             let last = told.attempts.last();
             let failed = last.is_some_and(|last| last.1 == Some(false));
-            if told.purged || told.skipped || (told.unsure && failed) {
+            let discarded = told.purged || told.skipped || (told.unsure && failed);
+            if discarded || seen.may_be_erased(key, &told) {
                 return Ok(());
             }
             ends.settled.insert(key);
@@ -357,13 +362,50 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
                         .rules
                         .get(subscription)
                         .is_some_and(|rule| stay.contains(rule))
-                    && seen.active.contains(subscription);
+                    && seen.active.contains(subscription)
+                    // There is nothing left to deliver of what was erased before.
+                    && !seen.erase_asked.contains(&stored.position);
                 if wanted && matches!(store.delivery(key), Ok(None)) {
                     seen.broke(format!("job {id} passed {key} over"));
                 }
             }
         }
     }
+}
+
+/// What an erasure that is done was to erase is erased, in the log and in dead letters.
+fn erased(seen: &mut Seen, there: &[StoredEvent], store: &dyn Store) {
+    let number = |id: &str| id.strip_prefix('p').and_then(|number| number.parse().ok());
+    let rows = seen.rules.keys().flat_map(|id| {
+        let letters = store.dead_letters(*id, None, 99_999).unwrap();
+        letters.into_iter().map(|own| {
+            let key = own.delivery.key;
+            (format!("the dead letter {key}"), key.position, own.event)
+        })
+    });
+    let events = there.iter().map(|own| {
+        let position = own.position;
+        (
+            format!("the event at {position}"),
+            position,
+            own.event.clone(),
+        )
+    });
+    let rows: Vec<_> = rows.chain(events).collect();
+    let mut broken = Vec::new();
+    for (id, (subject, spec)) in &seen.erasures {
+        let job = store.job(*id).unwrap();
+        if job.is_none_or(|job| job.state != JobState::Done) {
+            continue;
+        }
+        for (what, position, event) in &rows {
+            let about = number(&event.id).map(subject_of);
+            if spec.covers(*position) && about == Some(*subject) && event.erased().is_none() {
+                broken.push(format!("job {id} is done, and {what} is not erased"));
+            }
+        }
+    }
+    broken.into_iter().for_each(|what| seen.broke(what));
 }
 
 /// Attempts that count: those that failed for want of the host have a budget of their own.

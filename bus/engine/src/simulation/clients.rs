@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::functions;
-use super::ledger::{Ledger, Seen, name, number_of};
+use super::ledger::{Ledger, SUBJECTS, Seen, name, number_of, subject_of};
 use super::plan::Plan;
 use super::random::Random;
 use crate::clock::Clock;
@@ -15,8 +15,8 @@ use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
 use edgebus_model::{
-    BusId, Data, DeliveryKey, Event, JobControl, JobId, JobSpec, JobState, LetterSelection,
-    Position, ReplayPurpose, ReplaySpec, SkipSpec,
+    BusId, Data, DeliveryKey, EraseSpec, Event, JobControl, JobId, JobSpec, JobState,
+    LetterSelection, Position, ReplayPurpose, ReplaySpec, SkipSpec,
 };
 use edgebus_store::{Page, Settle, SettleEnd};
 
@@ -50,6 +50,7 @@ impl Clients {
             id: format!("p{number}"),
             source: "/publisher".to_owned(),
             kind,
+            subject: Some(format!("s{}", subject_of(number))),
             data: Data::Json(Bytes::from(number.to_string())),
             ..Event::unreadable()
         }
@@ -252,6 +253,12 @@ impl Clients {
         for own in snapshot.subscriptions.values().filter(|own| own.active) {
             let letters = self.pipeline.store().dead_letters(own.id, None, 99_999);
             let whole = letters.unwrap().into_iter().filter(|own| !own.is_hollow());
+            // What is left of an erased one is not delivered again.
+            let seen = self.ledger.seen();
+            let whole = whole.filter(|own| {
+                let asked = &seen.erase_asked;
+                own.event.erased().is_none() && !asked.contains(&own.delivery.key.position)
+            });
             keys.extend(whole.map(|letter| letter.delivery.key));
         }
         keys
@@ -276,6 +283,53 @@ impl Clients {
                 seen.broke(format!("job {} forgot the dead letter {key}", job.id));
             }
         }
+    }
+
+    /// Asks for what is about this subject to be erased, all that there is now.
+    async fn erase(&self, subject: u64, rate: Option<u32>) -> Option<JobId> {
+        let spec = EraseSpec {
+            bus: BusId(1),
+            first: Position(1),
+            last: self.pipeline.last_position(BusId(1)),
+            subject: Some(format!("s{subject}")),
+            pattern: None,
+        };
+        self.ledger.seen().subjects.insert(subject);
+        let made = JobSpec::Erase(spec.clone());
+        let job = self.pipeline.start_job(made, rate, 0).await.ok()?;
+        self.ledger.count("erasures");
+        self.ledger.seen().erasures.insert(job.id, (subject, spec));
+        Some(job.id)
+    }
+
+    /// Has what is about somebody erased, and tells some of these jobs to stand still, go on or end.
+    pub(super) async fn eraser(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(400)).await;
+            let rate = random.once_in(3).then_some(20);
+            let Some(job) = self.erase(random.below(SUBJECTS), rate).await else {
+                continue;
+            };
+            let told = match random.below(6) {
+                0 | 1 => [JobControl::Pause, JobControl::Resume],
+                2 => [JobControl::Rate(Some(5)), JobControl::Cancel],
+                _ => continue,
+            };
+            for control in told {
+                self.sleep(random.below(200)).await;
+                // It may have ended.
+                let _ = self.pipeline.control_job(job, control).await;
+            }
+        }
+    }
+
+    /// Erases what is about one subject, while nothing else goes on.
+    pub(super) async fn erase_one(self, mut random: Random) {
+        self.end_jobs().await;
+        if self.erase(random.below(SUBJECTS), None).await.is_none() {
+            self.ledger.seen().broke("no erasure can be made");
+        }
+        self.end_jobs().await;
     }
 
     /// Asks for replays and seeks.

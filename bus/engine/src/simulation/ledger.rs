@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::books::Books;
-use edgebus_model::{BusId, DeliveryKey, JobId, JobPlace, Position, SubscriptionId, Timestamp};
+use edgebus_model::{
+    BusId, DeliveryKey, EraseSpec, JobId, JobPlace, Position, SubscriptionId, Timestamp,
+};
 use edgebus_store::{
     Advance, JobEffect, Settle, SettleEnd, Step, StepOutcome, Store, StoredEvent, Trim, Trimmed,
 };
@@ -67,6 +69,12 @@ pub(super) struct Seen {
     pub(super) replayed: BTreeSet<DeliveryKey>,
     /// Deliveries that were to be skipped.
     pub(super) skips_asked: BTreeSet<DeliveryKey>,
+    /// Subjects whose events somebody asked to have erased.
+    pub(super) subjects: BTreeSet<u64>,
+    /// What each erasure is to erase, and whose.
+    pub(super) erasures: BTreeMap<JobId, (u64, EraseSpec)>,
+    /// Events that the store was asked to erase.
+    pub(super) erase_asked: BTreeSet<Position>,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
     /// Jobs that came to their end by themselves.
@@ -278,7 +286,16 @@ impl Seen {
                                 self.keep(page);
                             }
                         }
-                        JobEffect::Redrive { .. } | JobEffect::Purge { .. } => {}
+                        JobEffect::EraseEvent { at } => {
+                            self.erase_asked.insert(at.position);
+                            if at.position < floor {
+                                let page = store.events(BUS, below(at.position), 1).unwrap();
+                                self.keep(page);
+                            }
+                        }
+                        JobEffect::Redrive { .. }
+                        | JobEffect::Purge { .. }
+                        | JobEffect::EraseLetter { .. } => {}
                     }
                 }
             }
@@ -455,6 +472,12 @@ impl Seen {
             _ => {}
         }
     }
+
+    /// True if an erasure may have ended the delivery in a commit that nobody saw.
+    pub(super) fn may_be_erased(&self, key: DeliveryKey, told: &DeliveryLog) -> bool {
+        self.cut && !told.ended && self.erase_asked.contains(&key.position)
+    }
+
     /// Somebody who was thought dead settles a delivery.
     pub(super) fn zombie(&mut self, key: DeliveryKey, there: bool) {
         self.deliveries.entry(name(key)).or_default().zombie = there;
@@ -472,6 +495,14 @@ impl Seen {
             ));
         }
     }
+}
+
+/// Subjects that published events are about.
+pub(super) const SUBJECTS: u64 = 4;
+
+/// The number of the subject that a published event of this number is about.
+pub(super) fn subject_of(number: u64) -> u64 {
+    number % SUBJECTS
 }
 
 /// The number in a manifest's first line.

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) lives: Vec<LifePlan>,
     /// In the quiet end every dead letter is redriven.
     pub(super) redrives: bool,
+    /// In the quiet end what is about one subject is erased.
+    pub(super) erases: bool,
     /// How long events are kept, in milliseconds, if that is not long.
     pub(super) kept_ms: Option<u64>,
 }
@@ -104,6 +106,8 @@ pub(super) struct LifePlan {
     pub(super) corruption: bool,
     /// Jobs that somebody makes.
     pub(super) jobs: u64,
+    /// Erasures of what is about somebody.
+    pub(super) erasures: u64,
 }
 
 /// How a process ends.
@@ -159,6 +163,7 @@ impl Plan {
         let redb = random.once_in(8);
         // Apart, so that runs without jobs are what they were.
         let of_jobs = &mut Random::new(seed ^ 0x0B5);
+        let of_erasures = &mut Random::new(seed ^ 0xE7A5);
         Self {
             seed,
             redb,
@@ -188,10 +193,16 @@ impl Plan {
                     } else {
                         0
                     },
+                    erasures: if of_erasures.once_in(3) {
+                        1 + of_erasures.below(3)
+                    } else {
+                        0
+                    },
                     ..life(random, redb)
                 })
                 .collect(),
             redrives: of_jobs.once_in(2),
+            erases: of_erasures.once_in(2),
             kept_ms: random
                 .once_in(3)
                 .then(|| [1_000, 3_000, 20_000][usize::try_from(random.below(3)).unwrap()]),
@@ -355,6 +366,7 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         zombies: sometimes(random, 24),
         corruption: random.once_in(12),
         jobs: 0,
+        erasures: 0,
         replays: sometimes(random, 4),
     }
 }

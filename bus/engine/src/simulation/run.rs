@@ -330,6 +330,11 @@ impl Life {
             let jobs = clients.clone().jobs(self.seeded(), plan.jobs);
             self.client("jobs of somebody", jobs);
         }
+        if plan.erasures > 0 {
+            let erasing = Random::new(run.plan.seed ^ plan.steps);
+            let eraser = clients.clone().eraser(erasing, plan.erasures);
+            self.client("eraser", eraser);
+        }
         let replayer = clients.clone().replayer(self.seeded(), plan.replays);
         self.client("replayer", replayer);
         for _ in 0..run.plan.publishers {
@@ -422,6 +427,14 @@ impl Life {
         if run.plan.redrives {
             let redriving = clients.clone().redrive_all();
             self.client("redrive of all", redriving);
+            if !self.settle(run, &clients, &*store) {
+                return End::Kill;
+            }
+        }
+        if run.plan.erases {
+            let erasing = Random::new(run.plan.seed);
+            let erasing = clients.clone().erase_one(erasing);
+            self.client("erasure", erasing);
             if !self.settle(run, &clients, &*store) {
                 return End::Kill;
             }

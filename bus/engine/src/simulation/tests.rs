@@ -163,6 +163,7 @@ found! {
     two_states_in_one_attempt_are_found StatesMixed
     a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
     a_replay_that_passes_events_over_is_found ReplaySkips
+    a_dead_letter_that_an_erasure_forgets_is_found CopyForgotten
 }
 
 #[test]
@@ -232,6 +233,11 @@ fn a_step_of_a_job_that_counts_twice_is_found() {
     injected::inject(Some(Bug::AdvanceTwice));
     store("an advance twice", &edgebus_store::job::injected::TWICE);
     injected::inject(None);
+}
+
+#[test]
+fn an_erasure_that_leaves_what_is_pending_is_found() {
+    store("pending kept", &edgebus_store::job::injected::PENDING_KEPT);
 }
 
 #[test]

@@ -102,10 +102,11 @@ examples! {
     });
     ManifestEnvelope: json!({"manifest": MANIFEST, "components": {}});
     Job: job();
-    JobPage: json!({"jobs": [job()], "next": null});
+    JobPage: json!({"jobs": [erasure(), job()], "next": null});
     ReplayRequest: json!({
         "since": AT, "subscriptions": ["orders/enricher"], "match": {"data": {"country": ["DE"]}}, "rate": 50,
     });
+    ErasureRequest: json!({"subject": "customer-17", "until": AT});
     SeekRequest: json!({"to": AT});
     Seek: json!({"subscription": "orders/enricher", "position": 13, "replay": replay()});
     JobChange: json!({"state": "paused"});
@@ -218,6 +219,24 @@ pub(super) fn replay_count() -> Value {
     json!({
         "bus": "default", "from": 13, "to": 492, "events": 480, "deliveries": 120,
         "subscriptions": [{"subscription": "orders/enricher", "deliveries": 120}], "skipped": 0, "more": false,
+    })
+}
+
+fn erasure() -> Value {
+    json!({
+        "id": 19, "kind": "erase", "state": "running",
+        "erasure": {
+            "bus": "default", "from": 1, "to": 492, "subject": "customer-17",
+            "events": 12, "dead_letters": 1, "attempts": 14, "deliveries": 2,
+        },
+        "looked": 480, "of": 512, "done": 13, "skipped": 0, "created_at": AT, "changed_at": AT,
+    })
+}
+
+/// What an erasure would erase.
+pub(super) fn erasure_count() -> Value {
+    json!({
+        "bus": "default", "from": 1, "to": 492, "looked": 512, "events": 12, "dead_letters": 1, "more": false,
     })
 }
 

@@ -191,3 +191,47 @@ pub(crate) fn seek(_: &Limits) -> Operation {
         );
     delivers(operation)
 }
+
+/// `POST /v1/erasures`.
+pub(crate) fn erase(_: &Limits) -> Operation {
+    let most = crate::erasures::BODY_BYTES_MAX;
+    let mut operation = Operation::new("startErasure", "jobs", "Erase the data of events")
+        .about("A job replaces the data, the subject and the extensions of each selected event by a mark: in the log, in the copies that dead letters have, and in what the attempts of its deliveries wrote and said. Id, source, type and time stay, and so does its position. Pending deliveries of it end and are `discarded`. The range ends with the newest event at the time of this request; what comes later is not erased. Nothing brings back what was erased.")
+        .takes_json::<api::ErasureRequest>(format!("Which events, at most {most} bytes."), JSON)
+        .answers_json::<api::Job>(202, "The job, which has begun.");
+    let shape = operation.part::<api::ErasureCount>();
+    let example = [("ErasureCount", super::examples::erasure_count())];
+    operation
+        .query::<api::ErasureQuery>()
+        .answers(
+            200,
+            "With `dry_run`: what it would erase.",
+            JSON,
+            shape,
+            &example,
+        )
+        .answers_header(
+            202,
+            "location",
+            json!({"type": "string"}),
+            "The job's path.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read; each error has its pointer.",
+        )
+        .problem(
+            Cause::Handle(Kind::Invalid),
+            "Nothing says which events, a time is in the future, a position is behind the newest event, or the range ends before it begins.",
+        )
+        .problem(Cause::Handle(Kind::NotFound), "There is no such bus.")
+        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.")
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/json.",
+        )
+        .reads_body()
+        .reads()
+        .writes()
+}

@@ -36,7 +36,7 @@ impl Serialize for Encoded<'_> {
             }
         }
         match &event.data {
-            Data::Absent => {}
+            Data::Absent | Data::Erased(_) => {}
             // Without a check there is no raw JSON. It costs 1 µs for an event of 1 KiB, 1.6 instead of 0.6,
             // which nothing but reading a log pays.
             Data::Json(json) => match serde_json::from_slice::<&RawValue>(json) {

@@ -111,6 +111,7 @@ pub(crate) fn write_settled(out: &mut Vec<u8>, settled: &Succeeded) {
             out.u8(match discarded.reason {
                 DiscardReason::Purged => 0,
                 DiscardReason::Skipped => 1,
+                DiscardReason::Erased => 3,
             });
         });
         write_redriven(out, settled.delivery.redriven);
@@ -159,6 +160,7 @@ pub(crate) fn read_settled(from: &mut Reader<'_>, key: DeliveryKey) -> Option<Se
         Some((_, EXPIRED)) => return Some(Settled::Expired),
         Some((_, 0)) => DiscardReason::Purged,
         Some((_, 1)) => DiscardReason::Skipped,
+        Some((_, 3)) => DiscardReason::Erased,
         Some(_) => return None,
     };
     settled.discarded = discarded.map(|(job, _)| Discarded { job, reason });

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Reader, Writer};
 use crate::{NewEvent, StoredEvent};
 use edgebus_model::{
-    Attribute, BusId, Data, DeliveryKey, Event, EventRef, Lineage, Position, SubscriptionId,
-    Timestamp,
+    Attribute, BusId, Data, DeliveryKey, Erased, Event, EventRef, JobId, Lineage, Position,
+    SubscriptionId, Timestamp,
 };
 
 /// The record format that brought slot, version and keys.
@@ -159,6 +159,11 @@ pub(super) fn write_event(out: &mut Vec<u8>, event: &Event) {
             out.u8(2);
             out.bytes(data);
         }
+        Data::Erased(erased) => {
+            out.u8(3);
+            out.u32(erased.job.0);
+            out.u64(erased.at.0);
+        }
     }
 }
 
@@ -185,6 +190,10 @@ pub(super) fn read_event(from: &mut Reader<'_>) -> Option<Event> {
             0 => Data::Absent,
             1 => Data::Json(Bytes::copy_from_slice(from.bytes()?)),
             2 => Data::Opaque(Bytes::copy_from_slice(from.bytes()?)),
+            3 => Data::Erased(Erased {
+                job: JobId(from.u32()?),
+                at: Timestamp(from.u64()?),
+            }),
             _ => return None,
         },
     })

@@ -1,11 +1,11 @@
 //! Jobs as bytes. The job's number is the row's key; what became of what it made pending is a row beside it.
 
 use super::delivery::{read_reason, reason_byte};
-use super::replay::{read_replay, read_skip, write_replay, write_skip};
+use super::replay::{read_erase, read_replay, read_skip, write_erase, write_replay, write_skip};
 use super::{Reader, Writer};
 use edgebus_model::{
-    BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, JobProgress, JobResults, JobSpec, JobState,
-    LetterSelection, Position, SkipReason, Skipped, SubscriptionId, Timestamp,
+    BusId, DeliveryKey, ErasedCounts, EventRef, Job, JobId, JobPlace, JobProgress, JobResults,
+    JobSpec, JobState, LetterSelection, Position, SkipReason, Skipped, SubscriptionId, Timestamp,
 };
 
 /// Writes a job without its results.
@@ -43,19 +43,29 @@ pub(crate) fn write_job(out: &mut Vec<u8>, job: &Job) {
             SkipReason::SubscriptionEnded => 2,
             SkipReason::FunctionMissing => 3,
             SkipReason::Removed => 4,
+            SkipReason::Erased => 5,
         });
         out.u64(count);
     });
     out.option(job.rate, |out, rate| out.u32(rate));
     out.u64(job.created_at.0);
     out.u64(job.changed_at.0);
+    if matches!(job.spec, JobSpec::Erase(_)) {
+        let erased = &job.progress.erased;
+        out.u64(erased.events);
+        out.u64(erased.dead_letters);
+        out.u64(erased.attempts);
+        out.u64(erased.deliveries);
+    }
 }
 
 /// Reads what [`write_job`] wrote.
 pub(crate) fn read_job(from: &mut Reader<'_>, id: JobId) -> Option<Job> {
-    Some(Job {
+    let spec = read_spec(from)?;
+    let erases = matches!(spec, JobSpec::Erase(_));
+    let mut job = Job {
         id,
-        spec: read_spec(from)?,
+        spec,
         state: match from.u8()? {
             0 => JobState::Running,
             1 => JobState::Paused,
@@ -80,12 +90,22 @@ pub(crate) fn read_job(from: &mut Reader<'_>, id: JobId) -> Option<Job> {
             of: from.u64()?,
             done: from.u64()?,
             skipped: read_skipped(from)?,
+            erased: ErasedCounts::default(),
         },
         results: JobResults::default(),
         rate: from.option(Reader::u32)?,
         created_at: Timestamp(from.u64()?),
         changed_at: Timestamp(from.u64()?),
-    })
+    };
+    if erases {
+        job.progress.erased = ErasedCounts {
+            events: from.u64()?,
+            dead_letters: from.u64()?,
+            attempts: from.u64()?,
+            deliveries: from.u64()?,
+        };
+    }
+    Some(job)
 }
 
 pub(crate) fn write_results(out: &mut Vec<u8>, results: JobResults) {
@@ -129,6 +149,10 @@ fn write_spec(out: &mut Vec<u8>, spec: &JobSpec) {
             out.u8(3);
             write_skip(out, *spec);
         }
+        JobSpec::Erase(spec) => {
+            out.u8(4);
+            write_erase(out, spec);
+        }
     }
 }
 
@@ -138,6 +162,7 @@ fn read_spec(from: &mut Reader<'_>) -> Option<JobSpec> {
         1 => JobSpec::Purge(read_selection(from)?),
         2 => JobSpec::Replay(read_replay(from)?),
         3 => JobSpec::Skip(read_skip(from)?),
+        4 => JobSpec::Erase(read_erase(from)?),
         _ => return None,
     })
 }
@@ -175,6 +200,7 @@ fn read_skipped(from: &mut Reader<'_>) -> Option<Skipped> {
             2 => SkipReason::SubscriptionEnded,
             3 => SkipReason::FunctionMissing,
             4 => SkipReason::Removed,
+            5 => SkipReason::Erased,
             _ => return None,
         };
         Some((reason, from.u64()?))

@@ -1,7 +1,9 @@
-//! What replays and seeks are asked for, as bytes.
+//! What replays, seeks and erasures are asked for, as bytes.
 
 use super::{Reader, Writer};
-use edgebus_model::{BusId, JobId, Position, ReplayPurpose, ReplaySpec, SkipSpec, SubscriptionId};
+use edgebus_model::{
+    BusId, EraseSpec, JobId, Position, ReplayPurpose, ReplaySpec, SkipSpec, SubscriptionId,
+};
 
 pub(super) fn write_replay(out: &mut Vec<u8>, spec: &ReplaySpec) {
     out.option(spec.name.as_ref(), |out, name| {
@@ -68,5 +70,24 @@ pub(super) fn read_skip(from: &mut Reader<'_>) -> Option<SkipSpec> {
             subscription: SubscriptionId(subscription),
             before: Position(number),
         },
+    })
+}
+
+pub(super) fn write_erase(out: &mut Vec<u8>, spec: &EraseSpec) {
+    out.u32(spec.bus.0);
+    out.u64(spec.first.0);
+    out.u64(spec.last.0);
+    for text in [&spec.subject, &spec.pattern] {
+        out.option(text.as_ref(), |out, text| out.bytes(text.as_bytes()));
+    }
+}
+
+pub(super) fn read_erase(from: &mut Reader<'_>) -> Option<EraseSpec> {
+    Some(EraseSpec {
+        bus: BusId(from.u32()?),
+        first: Position(from.u64()?),
+        last: Position(from.u64()?),
+        subject: from.option(Reader::text)?,
+        pattern: from.option(Reader::text)?,
     })
 }

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod deliver;
+mod erase;
 mod jobs;
 mod life;
 mod log;

@@ -105,7 +105,7 @@ fn act() -> impl Strategy<Value = Act> {
         0..3_u8,
         1..16_u8,
         prop_oneof![9 => Just(0_u8), 1 => Just(1)],
-        0..4_u8,
+        0..6_u8,
     );
     let effects = prop::collection::vec(effect, 0..8);
     let stale = || prop_oneof![9 => Just(0_u8), 1 => Just(1)];
@@ -117,7 +117,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0..3_u8, 1..16_u8, stale()).prop_map(|(subscription, position, fence_off)| {
             Act::Claim { subscription, position, fence_off }
         }),
-        1 => (0..4_u8).prop_map(Act::StartJob),
+        1 => (0..5_u8).prop_map(Act::StartJob),
         4 => (1..4_u8, prop::bool::weighted(0.1), effects, prop::bool::weighted(0.1)).prop_map(
             |(job, from_off, effects, ends)| Act::Advance { job, from_off, effects, ends }
         ),
@@ -277,6 +277,7 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 0 => JobSpec::Purge(all),
                 1 => JobSpec::Redrive(all),
                 2 => super::deliver::replay(),
+                3 => super::erase::erase(),
                 _ => super::deliver::skip(),
             })
         }
@@ -302,6 +303,13 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                     0 => JobEffect::Purge { key, fence },
                     1 => JobEffect::Redrive { key, fence },
                     2 => JobEffect::Skip { key },
+                    3 => JobEffect::EraseEvent {
+                        at: EventRef {
+                            bus: if key.subscription == S3 { SIDE } else { BUS },
+                            position: key.position,
+                        },
+                    },
+                    4 => JobEffect::EraseLetter { key },
                     _ => JobEffect::Deliver {
                         subscription: key.subscription,
                         position: key.position,

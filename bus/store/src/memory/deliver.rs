@@ -3,7 +3,8 @@
 use super::{Data, Row};
 use crate::job::{self, cannot_run};
 use edgebus_model::{
-    Delivery, DeliveryKey, JobId, JobResult, Pending, Position, SkipReason, Timestamp,
+    Delivery, DeliveryKey, DiscardReason, JobId, JobResult, Pending, Position, SkipReason,
+    Timestamp,
 };
 
 impl Data {
@@ -31,6 +32,9 @@ impl Data {
         if !self.is_intact(&event) {
             return Err(SkipReason::Corrupt);
         }
+        if self.is_erased(place.0, key.position) {
+            return Err(SkipReason::Erased);
+        }
         let made = self.deliveries.contains_key(&key)
             || self.settled.contains_key(&place)
             || self.dead_letters.contains_key(&key);
@@ -55,13 +59,25 @@ impl Data {
         now: Timestamp,
         id: JobId,
     ) -> Result<(), SkipReason> {
+        self.discard(key, now, (id, DiscardReason::Skipped))?;
+        self.release(key);
+        Ok(())
+    }
+
+    /// The same for any reason. Its event stays, whatever retention says.
+    pub(super) fn discard(
+        &mut self,
+        key: DeliveryKey,
+        now: Timestamp,
+        how: (JobId, DiscardReason),
+    ) -> Result<(), SkipReason> {
         let intact = self.is_intact(&Row::Delivery(key));
         let before = self.deliveries.get(&key).ok_or(SkipReason::Gone)?;
         if !intact {
             return Err(SkipReason::Corrupt);
         }
         let pending = before.pending();
-        let mut row = job::skipped(pending, now, id);
+        let mut row = job::discarded(pending, now, how);
         row.delivery.attempts.clone_from(&before.attempts);
         if let Some(due) = before.due_at {
             self.due.remove(&(due, key));
@@ -71,7 +87,6 @@ impl Data {
         let place = self.place_of(key);
         self.settled.insert(place, row);
         self.count_result(&pending, JobResult::Discarded);
-        self.release(key);
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use super::{Data, Row};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome, StoredEvent};
 use edgebus_model::{
-    BusId, DeadLetter, Delivery, DeliveryKey, Job, JobControl, JobId, JobResult, Pending,
-    SkipReason, Skipped, Timestamp,
+    BusId, DeadLetter, Delivery, DeliveryKey, ErasedCounts, Job, JobControl, JobId, JobResult,
+    Pending, SkipReason, Skipped, Timestamp,
 };
 
 impl Data {
@@ -68,6 +68,7 @@ impl Data {
             return StepOutcome::Stale;
         };
         let (mut done, mut skipped) = (0, Skipped::default());
+        let mut erased = ErasedCounts::default();
         let (mut pending, mut ended) = (Vec::new(), Vec::new());
         for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
             let made = match *effect {
@@ -91,13 +92,19 @@ impl Data {
                 JobEffect::Skip { key } => {
                     self.skip(key, step.now, job.id).map(|()| ended.push(key))
                 }
+                JobEffect::EraseEvent { at } => self
+                    .erase_event(at, job::mark(step), &mut ended)
+                    .map(|counts| erased.add(counts)),
+                JobEffect::EraseLetter { key } => self
+                    .erase_letter(key, job::mark(step))
+                    .map(|counts| erased.add(counts)),
             };
             match made {
                 Ok(()) => done += 1,
                 Err(reason) => skipped.add(reason, 1),
             }
         }
-        job::advance(&mut job, step, done, &skipped);
+        job::advance(&mut job, step, done, (&skipped, erased));
         self.jobs.insert(job.id, job.clone());
         self.trim_jobs();
         StepOutcome::Advanced(Box::new(Advanced {
@@ -107,7 +114,7 @@ impl Data {
         }))
     }
 
-    fn letter(&self, key: DeliveryKey) -> Result<&DeadLetter, SkipReason> {
+    pub(super) fn letter(&self, key: DeliveryKey) -> Result<&DeadLetter, SkipReason> {
         let letter = self.dead_letters.get(&key).ok_or(SkipReason::Gone)?;
         let intact = self.is_intact(&Row::DeadLetter(key));
         intact.then_some(letter).ok_or(SkipReason::Corrupt)
@@ -124,6 +131,9 @@ impl Data {
             return Err(reason);
         }
         let place = self.place_of(key);
+        if self.is_erased(place.0, key.position) {
+            return Err(SkipReason::Erased);
+        }
         if self.deliveries.contains_key(&key) || self.settled.contains_key(&place) {
             return Err(SkipReason::Gone);
         }

@@ -6,6 +6,7 @@
 
 mod corrupt;
 mod deliver;
+mod erase;
 #[cfg(any(test, feature = "testing"))]
 pub mod injected;
 mod jobs;

@@ -149,7 +149,11 @@ impl Data {
         let Some(bus) = known.map(|known| known.bus) else {
             return;
         };
-        let position = key.position;
+        self.release_event(bus, key.position);
+    }
+
+    /// The same for the event of some delivery that has ended.
+    pub(super) fn release_event(&mut self, bus: BusId, position: Position) {
         let passed = self.logs.get(&bus).is_some_and(|log| position < log.floor);
         let there = self.at(bus, position).is_some() && self.is_intact(&Row::Event(bus, position));
         if passed && there && !self.is_pending_for(bus, position) {

@@ -10,7 +10,9 @@ use super::tables::{delivery_key, due_key, event_key, settled_key, stages};
 use crate::Error;
 use crate::codec::{Table, delivery, event};
 use crate::job::{self, cannot_run};
-use edgebus_model::{DeliveryKey, JobId, JobResult, Pending, SkipReason, Timestamp};
+use edgebus_model::{
+    BusId, DeliveryKey, DiscardReason, JobId, JobResult, Pending, SkipReason, Timestamp,
+};
 
 impl Work<'_, '_> {
     /// Makes a replay's delivery: its place among what waits, or why it can't be made.
@@ -30,6 +32,12 @@ impl Work<'_, '_> {
         let stored = self.intact(Table::Events, &row, |from| {
             event::read_stored(from, key.position)
         })?;
+        if stored
+            .as_ref()
+            .is_some_and(|own| own.event.erased().is_some())
+        {
+            return Ok(Err(SkipReason::Erased));
+        }
         if stored.is_none() {
             let corrupt = self.tables.has(Table::Events, &row)?;
             return Ok(Err(match corrupt {
@@ -61,6 +69,20 @@ impl Work<'_, '_> {
         now: Timestamp,
         id: JobId,
     ) -> Result<Result<(), SkipReason>, Error> {
+        let ended = self.discard(key, now, (id, DiscardReason::Skipped))?;
+        if let Ok(bus) = ended {
+            self.release(bus, key.position)?;
+        }
+        Ok(ended.map(|_| ()))
+    }
+
+    /// The same for any reason; says on which bus that was. Its event stays, whatever retention says.
+    pub(super) fn discard(
+        &mut self,
+        key: DeliveryKey,
+        now: Timestamp,
+        how: (JobId, DiscardReason),
+    ) -> Result<Result<BusId, SkipReason>, Error> {
         let own = delivery_key(key);
         let pending = self.intact(Table::Deliveries, &own, |from| {
             delivery::read_pending(from, key)
@@ -83,13 +105,12 @@ impl Work<'_, '_> {
         let counts = self.counts(key.subscription);
         let pending = counts.pending_mut(before.due_at.is_some());
         *pending = pending.saturating_sub(1);
-        let row = job::skipped(before, now, id);
+        let row = job::discarded(before, now, how);
         self.tables
             .put(Table::Settled, &settled_key(bus, key), |out| {
                 delivery::write_settled(out, &row);
             })?;
         self.count_result(&before, JobResult::Discarded)?;
-        self.release(bus, key.position)?;
-        Ok(Ok(()))
+        Ok(Ok(bus))
     }
 }

@@ -17,7 +17,7 @@ pub(super) type Fingerprint = [u8; 16];
 pub(super) struct Seen {
     pub(super) position: Position,
     pub(super) accepted: Timestamp,
-    /// A hash of type, subject and data; 0 where an earlier release kept none.
+    /// A hash of type, subject and data; 0 where an earlier release kept none, and of an erased event.
     pub(super) content: u64,
 }
 
@@ -82,8 +82,11 @@ impl Fingerprints {
     }
 
     /// What the event says: type, subject and the bytes of its data. Time and extensions, which clients set anew
-    /// when they repeat an event, are not in it.
+    /// when they repeat an event, are not in it. Of an erased event it is none.
     pub(super) fn content(&self, event: &Event) -> u64 {
+        if event.erased().is_some() {
+            return 0;
+        }
         let kind = Some(event.kind.as_bytes());
         let subject = event.subject.as_deref().map(str::as_bytes);
         let mut hash = self.seed;

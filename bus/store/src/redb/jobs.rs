@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::RedbStore;
+use super::catalog::ERASED_FORMAT;
 use super::steps::Work;
 use super::tables::{ReadTx, delivery_key, delivery_of, due_key, event_key, settled_key, stages};
 use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
 use edgebus_model::{
-    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResult, JobResults, JobSpec,
-    Pending, Position, SkipReason, Skipped, Timestamp,
+    BusId, DeadLetter, DeliveryKey, ErasedCounts, Job, JobControl, JobId, JobResult, JobResults,
+    JobSpec, Pending, Position, SkipReason, Skipped, Timestamp,
 };
 
 /// Meta: the last number that a job was given.
@@ -173,6 +174,9 @@ impl Work<'_, '_> {
         if let Some(reason) = job::without_subscription(self.known(), &start.spec) {
             return Ok(StepOutcome::Denied(reason));
         }
+        if matches!(start.spec, JobSpec::Erase(_)) {
+            self.raise_format(ERASED_FORMAT)?;
+        }
         let id = JobId(self.jobs().last + 1);
         self.jobs_mut().last = id.0;
         let job = job::started(start, id);
@@ -210,6 +214,7 @@ impl Work<'_, '_> {
             return Ok(StepOutcome::Stale);
         };
         let (mut done, mut skipped) = (0, Skipped::default());
+        let mut erased = ErasedCounts::default();
         let (mut pending, mut ended) = (Vec::new(), Vec::new());
         for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
             let made = match *effect {
@@ -233,13 +238,19 @@ impl Work<'_, '_> {
                 JobEffect::Skip { key } => {
                     self.skip(key, step.now, job.id)?.map(|()| ended.push(key))
                 }
+                JobEffect::EraseEvent { at } => self
+                    .erase_event(at, job::mark(step), &mut ended)?
+                    .map(|counts| erased.add(counts)),
+                JobEffect::EraseLetter { key } => self
+                    .erase_letter(key, job::mark(step))?
+                    .map(|counts| erased.add(counts)),
             };
             match made {
                 Ok(()) => done += 1,
                 Err(reason) => skipped.add(reason, 1),
             }
         }
-        job::advance(&mut job, step, done, &skipped);
+        job::advance(&mut job, step, done, (&skipped, erased));
         self.put_job(&job)?;
         job.results = self.results(job.id)?;
         Ok(StepOutcome::Advanced(Box::new(Advanced {
@@ -250,7 +261,10 @@ impl Work<'_, '_> {
     }
 
     /// The dead letter under this key, or why there is none.
-    fn letter(&mut self, key: DeliveryKey) -> Result<Result<DeadLetter, SkipReason>, Error> {
+    pub(super) fn letter(
+        &mut self,
+        key: DeliveryKey,
+    ) -> Result<Result<DeadLetter, SkipReason>, Error> {
         let row = delivery_key(key);
         let read = |from: &mut Reader<'_>| delivery::read_dead(from, key);
         if let Some(letter) = self.intact(Table::DeadLetters, &row, read)? {
@@ -282,6 +296,9 @@ impl Work<'_, '_> {
         let Some(bus) = known.map(|known| known.bus) else {
             return Ok(Err(SkipReason::SubscriptionEnded));
         };
+        if self.is_erased(bus, key)? {
+            return Ok(Err(SkipReason::Erased));
+        }
         for (table, row) in stages(bus, key) {
             // What is in two places is for the check to make right.
             if table != Table::DeadLetters && self.tables.has(table, &row)? {

@@ -17,6 +17,7 @@ mod counters;
 mod dedupe;
 mod deliver;
 mod device;
+mod erase;
 mod fingerprint;
 mod heads;
 #[cfg(any(test, feature = "testing"))]
@@ -29,6 +30,7 @@ mod quarantine;
 mod read;
 mod recount;
 mod retention;
+mod rewrite;
 mod row_counts;
 mod scan;
 mod settle;

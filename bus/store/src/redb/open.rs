@@ -40,7 +40,10 @@ fn refused(message: impl Into<String>) -> Error {
     Error::new(Kind::Refused, message)
 }
 
-fn at<'p>(path: &'p Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Error + 'p {
+pub(super) fn at<'p>(
+    path: &'p Path,
+    doing: &'static str,
+) -> impl FnOnce(std::io::Error) -> Error + 'p {
     move |error| refused(format!("can't {doing} {}: {error}", path.display()))
 }
 
@@ -281,21 +284,26 @@ fn from_hex(text: &str) -> Option<[u8; 16]> {
 
 /// Writes a whole new database to `path`, flushed and closed.
 fn make(path: &Path, identity: &Identity) -> Result<(), Error> {
-    if exists(path)? {
-        fs::remove_file(path).map_err(at(path, "remove the left-over"))?;
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(at(path, "make"))?;
+    let file = make_file(path)?;
     let flushing = file.try_clone().map_err(at(path, "make"))?;
     let database = Builder::new().create_file(file).map_err(engine)?;
     write_new(&database, identity)?;
     drop(database);
     flushing.sync_all().map_err(at(path, "flush"))
+}
+
+/// Makes an empty file for its owner alone, in place of one that a process left that was interrupted.
+pub(super) fn make_file(path: &Path) -> Result<File, Error> {
+    if exists(path)? {
+        fs::remove_file(path).map_err(at(path, "remove the left-over"))?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(at(path, "make"))
 }
 
 /// Writes the rows of a new store into an empty database.
@@ -309,7 +317,7 @@ pub(super) fn write_new(database: &Database, identity: &Identity) -> Result<(), 
     transaction.commit().map_err(engine)
 }
 
-fn flush_folder(folder: &Path) -> Result<(), Error> {
+pub(super) fn flush_folder(folder: &Path) -> Result<(), Error> {
     let open = File::open(folder).and_then(|folder| folder.sync_all());
     open.map_err(at(folder, "flush the folder"))
 }

@@ -31,9 +31,9 @@ struct Oldest {
 /// A row among the successes of an event.
 pub(super) struct Ended {
     place: [u8; 20],
-    key: DeliveryKey,
+    pub(super) key: DeliveryKey,
     /// True if it has attempts in rows of their own, or that can't be said.
-    has_history: bool,
+    pub(super) has_history: bool,
 }
 
 impl Work<'_, '_> {
@@ -42,14 +42,14 @@ impl Work<'_, '_> {
         self.pending.format.unwrap_or(self.memory.format)
     }
 
-    /// From here on a release that knows nothing of removals refuses the store.
-    fn note_removal(&mut self) -> Result<(), Error> {
-        if self.format() >= REMOVED_FORMAT {
+    /// From here on a release that does not know this format refuses the store.
+    pub(super) fn raise_format(&mut self, format: u32) -> Result<(), Error> {
+        if self.format() >= format {
             return Ok(());
         }
-        self.pending.format = Some(REMOVED_FORMAT);
+        self.pending.format = Some(format);
         let mut identity = self.identity.clone();
-        identity.format = REMOVED_FORMAT;
+        identity.format = format;
         write_identity(&mut self.tables, &identity)
     }
 
@@ -117,7 +117,7 @@ impl Work<'_, '_> {
         trimmed.more = raised && !over && (!ended || head.floor <= last);
         trimmed.floor = Position(head.floor);
         if raised {
-            self.note_removal()?;
+            self.raise_format(REMOVED_FORMAT)?;
             self.dedupe.keep(&mut self.tables, bus, head.floor - 1)?;
         }
         let cleared = self.remove_counts(bus, &mut head, trim.now)?;
@@ -384,7 +384,7 @@ impl Work<'_, '_> {
                 .tables
                 .has(Table::Events, &event_key(bus, key.position))?
             {
-                self.note_removal()?;
+                self.raise_format(REMOVED_FORMAT)?;
                 let pending = letter.delivery.pending();
                 self.tables
                     .put(Table::Settled, &settled_key(bus, *key), |out| {

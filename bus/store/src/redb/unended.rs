@@ -149,7 +149,11 @@ impl Work<'_, '_> {
     }
 
     /// The deliveries of replays that are pending for an event.
-    fn replays_of(&mut self, bus: BusId, position: Position) -> Result<Vec<DeliveryKey>, Error> {
+    pub(super) fn replays_of(
+        &mut self,
+        bus: BusId,
+        position: Position,
+    ) -> Result<Vec<DeliveryKey>, Error> {
         let all = match self.replays.pending.take() {
             Some(all) => all,
             None => self.find_replays()?,

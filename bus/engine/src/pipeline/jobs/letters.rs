@@ -182,7 +182,7 @@ impl<'j> Next<'j> {
             JobSpec::Redrive(_) => self.effects.push(JobEffect::Redrive { key, fence }),
             JobSpec::Purge(_) => self.effects.push(JobEffect::Purge { key, fence }),
             // They have steps of their own.
-            JobSpec::Replay(_) | JobSpec::Skip(_) => {}
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@
 //! half of the writer, however many jobs there are. Jobs take turns, so none waits for the end of another. Never
 //! here: a change of a delivery, which the store makes and checks.
 
+mod erase;
 mod letters;
 mod replay;
 mod skip;
@@ -29,6 +30,7 @@ use edgebus_model::error::{Error, Kind};
 use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, SkipSpec};
 use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
+pub(crate) use erase::Erasure;
 pub(crate) use letters::Letters;
 pub(crate) use replay::{Replay, last_before};
 
@@ -97,6 +99,7 @@ pub(super) fn start(
         space,
         stop,
         running: BTreeMap::new(),
+        erasing: false,
         last: None,
     };
     let health = context.health.clone();
@@ -121,6 +124,7 @@ enum Prepared {
     Letters(Box<Letters>),
     Replay(Box<Replay>),
     Skip(SkipSpec),
+    Erase(Box<Erasure>),
     /// It can't be moved, and why.
     Unfit(String),
 }
@@ -135,6 +139,9 @@ impl Prepared {
                 Replay::new(spec.clone()).map(|own| Self::Replay(Box::new(own)))
             }
             JobSpec::Skip(spec) => Ok(Self::Skip(*spec)),
+            JobSpec::Erase(spec) => {
+                Erasure::new(spec.clone()).map(|own| Self::Erase(Box::new(own)))
+            }
         };
         prepared.unwrap_or_else(Self::Unfit)
     }
@@ -147,6 +154,8 @@ struct Runner {
     space: watch::Receiver<Space>,
     stop: watch::Receiver<bool>,
     running: BTreeMap<JobId, Moving>,
+    /// True while an erasure has not come to its end, whether it moves or not: redrives wait.
+    erasing: bool,
     /// The one that had the last turn.
     last: Option<JobId>,
 }
@@ -178,7 +187,7 @@ impl Runner {
 
     /// Reads which jobs run.
     fn look(&mut self) {
-        let mut found = BTreeMap::new();
+        let (mut found, mut erasing) = (BTreeMap::new(), false);
         let mut from = None;
         loop {
             let page = Page::forward(JOBS_AT_ONCE, usize::MAX);
@@ -187,6 +196,7 @@ impl Runner {
                 Err(error) => return self.context.reading_failed("the jobs", &error),
             };
             for job in page.rows {
+                erasing |= matches!(job.spec, JobSpec::Erase(_)) && !job.state.is_final();
                 if job.state == JobState::Running {
                     let known = self.running.remove(&job.id);
                     let moving = known.unwrap_or_else(|| Moving {
@@ -203,7 +213,7 @@ impl Runner {
                 break;
             }
         }
-        self.running = found;
+        (self.running, self.erasing) = (found, erasing);
     }
 
     /// The job whose turn it is, or how long it is until there is one.
@@ -281,6 +291,9 @@ impl Runner {
                     let lifecycle = &self.context.lifecycle;
                     lifecycle.job_ended(&self.context.snapshot(), &job);
                     self.running.remove(&id);
+                    if self.erasing {
+                        self.look();
+                    }
                 }
             }
             // It was told something meanwhile.
@@ -302,9 +315,14 @@ impl Runner {
             bytes: BYTES_MAX,
         };
         match &moving.prepared {
+            // What is erased must not come back from a dead letter behind the erasure's place.
+            Prepared::Letters(_) if self.erasing && matches!(job.spec, JobSpec::Redrive(_)) => {
+                Ok(None)
+            }
             Prepared::Letters(letters) => letters.step(&self.context, job, budget).map(Some),
             Prepared::Replay(replay) => replay.step(&self.context, job, budget),
             Prepared::Skip(spec) => skip::step(&self.context, *spec, job, budget).map(Some),
+            Prepared::Erase(erasure) => erasure.step(&self.context, job, budget).map(Some),
             Prepared::Unfit(reason) => Ok(Some(Moved {
                 step: ended(job, JobEnd::Failed(reason.clone())),
                 bytes: 0,

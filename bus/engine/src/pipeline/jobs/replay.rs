@@ -248,7 +248,10 @@ impl Replay {
         let (spec, event) = (&self.spec, &stored.event);
         let other_type = spec.kind.as_ref().is_some_and(|kind| *kind != event.kind);
         let pattern = self.pattern.as_ref();
-        if other_type || pattern.is_some_and(|pattern| !matching::matches(pattern, event)) {
+        // There is nothing left to deliver.
+        let erased = event.erased().is_some();
+        if erased || other_type || pattern.is_some_and(|pattern| !matching::matches(pattern, event))
+        {
             return Ok(Vec::new());
         }
         let mut to = if spec.as_matched {

@@ -398,6 +398,11 @@ impl Reader {
         };
         let bus = subscription.bus;
         match self.context.store.event(bus, delivery.key.position) {
+            // What is pending for an event ends when the event is erased. It may be here where its row was corrupt then.
+            Ok(Some(stored)) if stored.event.erased().is_some() => {
+                self.dead_letter(delivery, bus, "the event was erased")
+                    .await;
+            }
             Ok(Some(stored)) => {
                 return Ok(Some(Job {
                     interrupted: self.interruption(delivery)?,

@@ -19,6 +19,7 @@
 
 mod block;
 mod filter;
+mod forget;
 mod geometry;
 mod load;
 mod rows;

@@ -4,6 +4,7 @@ mod blocks;
 mod catalog_rows;
 mod compacting;
 mod counting;
+mod erase;
 mod flips;
 mod frozen;
 mod jobs;
