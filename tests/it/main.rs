@@ -38,6 +38,7 @@ mod publish;
 mod redrive;
 mod replays;
 mod retention;
+mod shadow;
 mod start;
 mod stdin;
 mod store_file;

@@ -114,6 +114,26 @@ words! {
         Replay = "replay",
         /// It ends live deliveries without an attempt.
         Skip = "skip",
+        /// It runs functions again without effects, and tells what differs.
+        Shadow = "shadow",
+    }
+
+    /// What runs in shadow are compared with.
+    ShadowReference {
+        /// What is recorded of the deliveries. State that was written is not.
+        Then = "then",
+        /// The deployed function, which runs beside the candidate on the same state.
+        Deployed = "deployed",
+    }
+
+    /// In what two runs differ.
+    ShadowAspect {
+        /// How they ended.
+        Outcome = "outcome",
+        /// The events that they emitted.
+        Emitted = "emitted",
+        /// The state that they wrote.
+        State = "state",
     }
 
     /// Who asked for a replay.

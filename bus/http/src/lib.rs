@@ -26,6 +26,7 @@ mod query;
 mod replays;
 mod rules;
 mod serve;
+mod shadow;
 mod sse;
 mod startup;
 mod stream;
@@ -92,6 +93,7 @@ fn table() -> Vec<Route> {
         post("/v1/dead-letters/redrive", jobs::redrive, describe::jobs::redrive),
         post("/v1/dead-letters/purge", jobs::purge, describe::jobs::purge),
         post("/v1/replays", replays::start, describe::jobs::replay),
+        post("/v1/replays/shadow", shadow::start, describe::jobs::shadow),
         get("/v1/jobs", jobs::list, describe::jobs::list),
         get("/v1/jobs/{id}", jobs::get, describe::jobs::get),
         patch("/v1/jobs/{id}", jobs::change, describe::jobs::change),

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DeadReason, DeliveryKey, EventRef, ReplaySpec, SkipSpec, SubscriptionId, Timestamp};
+use super::{
+    DeadReason, DeliveryKey, EventRef, ReplaySpec, ShadowSpec, SkipSpec, SubscriptionId, Timestamp,
+};
 
 /// A job's number. Numbers count from 1, and none is given again. It is also the number of a replay, as in
 /// [`DeliveryKey::replay`].
@@ -39,6 +41,8 @@ pub enum JobSpec {
     Replay(ReplaySpec),
     /// Ends live deliveries without an attempt.
     Skip(SkipSpec),
+    /// Runs functions again without effects, and tells what differs.
+    Shadow(Box<ShadowSpec>),
 }
 
 impl JobSpec {
@@ -50,6 +54,7 @@ impl JobSpec {
             Self::Purge(_) => "purge",
             Self::Replay(_) => "replay",
             Self::Skip(_) => "skip",
+            Self::Shadow(_) => "shadow",
         }
     }
 }

@@ -7,7 +7,7 @@ use edgebus_api::{Attribute, DEFAULT_BUS, Delivery, Event, Stage, StoredEvent};
 /// Columns that data may fill before it is broken into lines.
 const DATA_COLUMNS: usize = 80;
 /// Lines of data inside the story of a delivery.
-pub(super) const DATA_LINES_CUT: usize = 12;
+pub(crate) const DATA_LINES_CUT: usize = 12;
 /// Lines of data of an event on its own.
 const DATA_LINES_MAX: usize = 1_000;
 /// A row of the log with the deliveries that the event led to.
@@ -62,7 +62,7 @@ pub(crate) fn event(
 }
 
 /// The attributes of a CloudEvent but its type, and its data.
-pub(super) fn write(facts: &mut Facts, event: &Event, lines_max: usize) {
+pub(crate) fn write(facts: &mut Facts, event: &Event, lines_max: usize) {
     for (name, value) in [
         ("id", Some(&event.id)),
         ("source", Some(&event.source)),

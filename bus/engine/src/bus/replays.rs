@@ -111,7 +111,7 @@ pub struct SeekCount {
     pub more: bool,
 }
 
-fn wrong(pointer: &str, reason: String, remedy: &str) -> Error {
+pub(super) fn wrong(pointer: &str, reason: String, remedy: &str) -> Error {
     let error = InputError {
         pointer: pointer.to_owned(),
         place: None,
@@ -148,7 +148,7 @@ impl Bus {
     }
 
     /// The range and the subscriptions that are meant.
-    async fn replay_spec(&self, asked: &ReplayRequest) -> Result<ReplaySpec, Error> {
+    pub(super) async fn replay_spec(&self, asked: &ReplayRequest) -> Result<ReplaySpec, Error> {
         let bus = self.bus_id(&asked.bus)?;
         let subscriptions = chosen(&self.snapshot(), bus, asked)?;
         let (first, last) = self.range(bus, asked.from, asked.to).await?;
@@ -353,7 +353,7 @@ fn in_the_future(pointer: &str, time: Timestamp) -> Error {
 }
 
 /// Events of a range.
-fn length(first: Position, last: Position) -> u64 {
+pub(super) fn length(first: Position, last: Position) -> u64 {
     last.0.saturating_add(1).saturating_sub(first.0)
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Bug {
     LetterForgotten,
     /// Some events of a replay are passed over.
     ReplaySkips,
+    /// What a function emits in shadow goes into the log.
+    ShadowLeaks,
     /// Retention takes what is half as old as it may be.
     RemovedEarly,
 }

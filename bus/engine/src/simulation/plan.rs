@@ -104,6 +104,8 @@ pub(super) struct LifePlan {
     pub(super) corruption: bool,
     /// Jobs that somebody makes.
     pub(super) jobs: u64,
+    /// Shadow replays that are asked for.
+    pub(super) shadows: u64,
 }
 
 /// How a process ends.
@@ -159,6 +161,7 @@ impl Plan {
         let redb = random.once_in(8);
         // Apart, so that runs without jobs are what they were.
         let of_jobs = &mut Random::new(seed ^ 0x0B5);
+        let of_shadows = &mut Random::new(seed ^ 0x5AD0);
         Self {
             seed,
             redb,
@@ -185,6 +188,11 @@ impl Plan {
                 .map(|_| LifePlan {
                     jobs: if of_jobs.once_in(2) {
                         1 + of_jobs.below(6)
+                    } else {
+                        0
+                    },
+                    shadows: if of_shadows.once_in(3) {
+                        1 + of_shadows.below(3)
                     } else {
                         0
                     },
@@ -355,6 +363,7 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         zombies: sometimes(random, 24),
         corruption: random.once_in(12),
         jobs: 0,
+        shadows: 0,
         replays: sometimes(random, 4),
     }
 }

@@ -330,6 +330,10 @@ impl Life {
             let jobs = clients.clone().jobs(self.seeded(), plan.jobs);
             self.client("jobs of somebody", jobs);
         }
+        if plan.shadows > 0 {
+            let shadower = clients.clone().shadower(self.seeded(), plan.shadows);
+            self.client("shadower", shadower);
+        }
         let replayer = clients.clone().replayer(self.seeded(), plan.replays);
         self.client("replayer", replayer);
         for _ in 0..run.plan.publishers {

@@ -163,6 +163,7 @@ found! {
     two_states_in_one_attempt_are_found StatesMixed
     a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
     a_replay_that_passes_events_over_is_found ReplaySkips
+    a_shadow_run_whose_effects_leak_is_found ShadowLeaks
 }
 
 #[test]

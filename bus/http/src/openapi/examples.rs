@@ -106,6 +106,7 @@ examples! {
     ReplayRequest: json!({
         "since": AT, "subscriptions": ["orders/enricher"], "match": {"data": {"country": ["DE"]}}, "rate": 50,
     });
+    ShadowRequest: json!({"function": "enricher", "component": format!("blake3:{DIGEST}"), "since": AT, "limit": 1_000});
     SeekRequest: json!({"to": AT});
     Seek: json!({"subscription": "orders/enricher", "position": 13, "replay": replay()});
     JobChange: json!({"state": "paused"});

@@ -2,6 +2,7 @@
 
 use super::delivery::{read_reason, reason_byte};
 use super::replay::{read_replay, read_skip, write_replay, write_skip};
+use super::shadow::{read_shadow, write_shadow};
 use super::{Reader, Writer};
 use edgebus_model::{
     BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, JobProgress, JobResults, JobSpec, JobState,
@@ -117,6 +118,10 @@ fn write_spec(out: &mut Vec<u8>, spec: &JobSpec) {
             out.u8(3);
             write_skip(out, *spec);
         }
+        JobSpec::Shadow(spec) => {
+            out.u8(8);
+            write_shadow(out, spec);
+        }
     }
 }
 
@@ -126,6 +131,7 @@ fn read_spec(from: &mut Reader<'_>) -> Option<JobSpec> {
         1 => JobSpec::Purge(read_selection(from)?),
         2 => JobSpec::Replay(read_replay(from)?),
         3 => JobSpec::Skip(read_skip(from)?),
+        8 => JobSpec::Shadow(Box::new(read_shadow(from)?)),
         _ => return None,
     })
 }
@@ -173,13 +179,13 @@ fn read_skipped(from: &mut Reader<'_>) -> Option<Skipped> {
     Some(skipped)
 }
 
-fn write_key(out: &mut Vec<u8>, key: DeliveryKey) {
+pub(super) fn write_key(out: &mut Vec<u8>, key: DeliveryKey) {
     out.u32(key.subscription.0);
     out.u32(key.replay);
     out.u64(key.position.0);
 }
 
-fn read_key(from: &mut Reader<'_>) -> Option<DeliveryKey> {
+pub(super) fn read_key(from: &mut Reader<'_>) -> Option<DeliveryKey> {
     Some(DeliveryKey {
         subscription: SubscriptionId(from.u32()?),
         replay: from.u32()?,

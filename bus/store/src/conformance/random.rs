@@ -313,6 +313,7 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 looked: 1,
                 skipped: Skipped::default(),
                 effects: effects.collect(),
+                shadow: None,
                 end: ends.then_some(JobEnd::Done),
                 now,
             }))

@@ -393,6 +393,7 @@ fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
             spec: JobSpec::Redrive(LetterSelection::default()),
             rate: None,
             of: 2,
+            component: None,
             now: NOW,
         };
         subject.one(Step::StartJob(Box::new(start)));
@@ -412,6 +413,7 @@ fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
                     key: key(subscription, 1),
                     fence: 1,
                 }],
+                shadow: None,
                 end: None,
                 now: NOW.plus_ms(2),
             };

@@ -8,12 +8,12 @@ use std::ops::Bound;
 use super::RedbStore;
 use super::steps::Work;
 use super::tables::{ReadTx, delivery_key, due_key, event_key, settled_key, stages};
-use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
+use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, shadow, unseal};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
 use edgebus_model::{
-    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResults, Pending, SkipReason,
-    Skipped, Timestamp,
+    BusId, DeadLetter, DeliveryKey, Job, JobControl, JobId, JobResults, JobSpec, Pending,
+    SkipReason, Skipped, Timestamp,
 };
 
 /// Meta: the last number that a job was given.
@@ -83,7 +83,7 @@ pub(super) fn are_known(rows: &ReadTx) -> Result<bool, Error> {
     Ok(rows.get(Table::Meta, LAST, |_| Some(()))?.is_some())
 }
 
-fn job_key(id: JobId) -> [u8; 4] {
+pub(super) fn job_key(id: JobId) -> [u8; 4] {
     id.0.to_be_bytes()
 }
 
@@ -100,9 +100,13 @@ fn of_key(key: &[u8]) -> Option<JobId> {
 
 /// Decodes a row for the full check.
 pub(super) fn read_row(key: &[u8], from: &mut Reader<'_>) -> Option<()> {
-    match of_key(key) {
-        Some(id) => codec::read_job(from, id).map(|_| ()),
-        None => codec::read_results(from).map(|_| ()),
+    if let Some(id) = of_key(key) {
+        return codec::read_job(from, id).map(|_| ());
+    }
+    match key.get(4) {
+        Some(b's') => shadow::read_summary(from).map(|_| ()),
+        Some(b'd') => shadow::read_difference(from).map(|_| ()),
+        _ => codec::read_results(from).map(|_| ()),
     }
 }
 
@@ -130,6 +134,9 @@ impl Work<'_, '_> {
         self.tables.put(Table::Jobs, &job_key(job.id), |out| {
             codec::write_job(out, job);
         })?;
+        if matches!(job.spec, JobSpec::Shadow(_)) && job::needs_component(job).is_none() {
+            self.forget_component(job.id)?;
+        }
         let ended = job.state.has_ended();
         if self.jobs().ended.get(&job.id) == Some(&ended) {
             return Ok(());
@@ -141,6 +148,7 @@ impl Work<'_, '_> {
             self.jobs_mut().ended.remove(&id);
             self.tables.remove(Table::Jobs, &job_key(id))?;
             self.tables.remove(Table::Jobs, &results_key(id))?;
+            self.forget_shadow(id)?;
         }
         Ok(())
     }
@@ -157,6 +165,7 @@ impl Work<'_, '_> {
         self.jobs_mut().last = id.0;
         let job = job::started(start, id);
         self.put_job(&job)?;
+        self.start_shadow(&job, start)?;
         Ok(StepOutcome::Job(Box::new(job)))
     }
 
@@ -220,6 +229,9 @@ impl Work<'_, '_> {
             }
         }
         job::advance(&mut job, step, done, &skipped);
+        if let Some(found) = &step.shadow {
+            self.add_shadow(job.id, found)?;
+        }
         self.put_job(&job)?;
         job.results = self.results(job.id)?;
         Ok(StepOutcome::Advanced(Box::new(Advanced {

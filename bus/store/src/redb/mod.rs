@@ -32,6 +32,7 @@ mod retention;
 mod row_counts;
 mod scan;
 mod settle;
+mod shadow;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated_disk;
 mod steps;

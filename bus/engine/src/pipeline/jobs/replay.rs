@@ -40,7 +40,7 @@ pub(crate) struct Portion {
     /// Events that were looked at.
     pub(crate) looked: u64,
     /// What they weighed, in bytes.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// True if nothing is behind it.
     pub(crate) ended: bool,
 }
@@ -106,6 +106,7 @@ impl Replay {
                 looked: portion.looked,
                 skipped: Skipped::default(),
                 effects: effects.collect(),
+                shadow: None,
                 end: portion.ended.then_some(JobEnd::Done),
                 now: context.clock.now(),
             },

@@ -28,6 +28,7 @@ pub(super) fn step(
         looked: 0,
         skipped: Skipped::default(),
         effects: Vec::new(),
+        shadow: None,
         end: None,
         now: context.clock.now(),
     };

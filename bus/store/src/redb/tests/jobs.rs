@@ -9,6 +9,7 @@ fn start(spec: JobSpec) -> Step {
         spec,
         rate: Some(4),
         of: 2,
+        component: None,
         now: Timestamp(5),
     }))
 }
@@ -129,6 +130,7 @@ fn a_redrive_writes_back_an_event_that_the_log_lost() {
                 fence: 1,
             })
             .to_vec(),
+        shadow: None,
         end: Some(JobEnd::Done),
         now: Timestamp(9_000),
     };
