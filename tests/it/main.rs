@@ -39,6 +39,7 @@ mod publish;
 mod redrive;
 mod replays;
 mod retention;
+mod shadow;
 mod start;
 mod stdin;
 mod store_file;

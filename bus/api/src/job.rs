@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::delivery::Delivery;
 use super::erasure::ErasedRange;
 use super::listing::{Listing, Rows};
+use super::shadow::Shadow;
 use super::words::{DeadReason, JobKind, JobState, ReplayPurpose, SkipReason};
 use crate::schema::{DeliveryId, Name, ObjectOrNull, Time};
 
@@ -58,6 +59,9 @@ pub struct Job {
     /// Of an erasure: which events it erases, and what it has erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erasure: Option<ErasedRange>,
+    /// Of a shadow replay: what it runs, and what it found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// Things that it does in a second at most; not there if it is as fast as it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -66,7 +70,8 @@ pub struct Job {
     pub looked: u64,
     /// Rows that there are to look at, about.
     pub of: u64,
-    /// What it has done: dead letters redriven or purged, deliveries made or skipped, events and dead letters erased.
+    /// What it has done: dead letters redriven or purged, deliveries made, skipped or run in shadow, events and dead letters
+    /// erased.
     pub done: u64,
     /// What was selected and passed over.
     pub skipped: u64,

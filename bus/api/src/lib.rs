@@ -23,6 +23,7 @@ mod query;
 mod replay;
 mod rule;
 pub mod schema;
+mod shadow;
 mod subscription;
 mod target;
 mod verdict;
@@ -49,6 +50,7 @@ pub use query::{
 };
 pub use replay::{ReplayCount, ReplayCountOf, ReplayRequest, Seek, SeekRequest};
 pub use rule::{FILTERS_MAX, Filters, RetryPolicy, Rule, RuleList, RuleTest, Target};
+pub use shadow::{Shadow, ShadowDifference, ShadowEvent, ShadowReport, ShadowRequest, ShadowRun};
 pub use subscription::{SinceStart, Subscription, SubscriptionList};
 pub use target::TargetName;
 pub use verdict::{
@@ -57,7 +59,7 @@ pub use verdict::{
 };
 pub use words::{
     ChangeKind, ChangedThing, DeadReason, DiscardReason, FunctionState, JobKind, JobState, Outcome,
-    ProblemType, ReplayPurpose, Situation, SkipReason, Stage,
+    ProblemType, ReplayPurpose, ShadowAspect, ShadowReference, Situation, SkipReason, Stage,
 };
 
 /// The bus that events go to where none is named.

@@ -118,6 +118,26 @@ words! {
         Skip = "skip",
         /// It erases events.
         Erase = "erase",
+        /// It runs functions again without effects, and tells what differs.
+        Shadow = "shadow",
+    }
+
+    /// What runs in shadow are compared with.
+    ShadowReference {
+        /// What is recorded of the deliveries. State that was written is not.
+        Then = "then",
+        /// The deployed function, which runs beside the candidate on the same state.
+        Deployed = "deployed",
+    }
+
+    /// In what two runs differ.
+    ShadowAspect {
+        /// How they ended.
+        Outcome = "outcome",
+        /// The events that they emitted.
+        Emitted = "emitted",
+        /// The state that they wrote.
+        State = "state",
     }
 
     /// Who asked for a replay.

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::listing::{self, Listing, Pages, Unfiltered};
 use super::output::{self, Bar, Column, Format, Output, counted, plain, time};
 use super::query::Path;
+use super::replays::shadow;
 use super::resource::Resource;
 use super::story::Facts;
 use super::{FAILURE, Failure, OK};
@@ -272,6 +273,9 @@ fn about(job: &Job) -> String {
     if let Some(erasure) = &job.erasure {
         return about_erasure(erasure);
     }
+    if let Some(shadow) = &job.shadow {
+        return shadow::about(shadow);
+    }
     match (&job.selection, &job.replay, &job.skip) {
         (Some(selection), ..) => about_letters(selection),
         (_, Some(replay), _) => about_replay(replay),
@@ -418,12 +422,18 @@ fn story(job: &Job) -> String {
         let listed = format!("edgebus deliveries ls --replay {} --stage dead", job.id);
         facts.fact("", &paint.faint(&listed));
     }
+    if let Some(own) = &job.shadow {
+        shadow::tell(&mut facts, own, paint);
+    }
     match job.rate {
         Some(rate) => facts.fact("rate", &format!("{rate} a second at most")),
         None => facts.fact("rate", "as fast as it can"),
     }
     facts.fact("created", &time(&job.created_at));
     facts.fact("changed", &time(&job.changed_at));
+    if let Some(own) = &job.shadow {
+        shadow::tell_differences(&mut facts, own, paint);
+    }
     facts.end()
 }
 

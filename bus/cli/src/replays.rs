@@ -1,5 +1,7 @@
 //! `edgebus replays`: delivers events of the log again.
 
+pub(super) mod shadow;
+
 use std::time::Duration;
 
 use edgebus_api::{Job, JobState, ReplayCount, ReplayRequest};
@@ -19,6 +21,7 @@ const QUIET: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   edgebus replays start --from 2h --dry-run
   edgebus replays start --from 2h --subscription orders/enricher --wait
+  edgebus replays shadow --function enricher --component new.wasm --from 2h --wait
   edgebus jobs ls
   edgebus deliveries ls --replay 7 --stage dead")]
 pub(super) struct Arguments {
@@ -30,6 +33,8 @@ pub(super) struct Arguments {
 enum Command {
     /// Deliver events of the log again, as a job.
     Start(Box<Start>),
+    /// Run functions again on what was delivered, without effects, and see what differs.
+    Shadow(Box<shadow::Arguments>),
 }
 
 /// A border of a range: a position, or a time.
@@ -61,18 +66,9 @@ impl Border {
     }
 }
 
+/// Which events, and whose deliveries.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  edgebus replays start --from 2h --dry-run
-  edgebus replays start --from 1042 --to 2000 --rule orders --wait
-  edgebus replays start --name repair --type com.example.order.placed --rate 100
-
-Deliveries of a replay have ids that end with -rN, N being its number. Their effects take place once for each event,
-subscription and replay. Of one replay at most 1,000 are pending at a time, and live deliveries go first.
-With --wait the exit code is 1 if one of them has died.")]
-struct Start {
-    #[command(flatten)]
-    connection: Connection,
+struct Range {
     /// Begin with this event: a position, a time in RFC 3339, or how long ago, as in 2h. Without it the oldest.
     #[arg(long, value_name = "PLACE")]
     from: Option<Border>,
@@ -94,6 +90,43 @@ struct Start {
     /// Events alone that match this pattern: JSON, or @FILE.
     #[arg(long = "match", value_name = "PATTERN")]
     pattern: Option<String>,
+}
+
+impl Range {
+    /// The same as the API has it, with times instead of durations.
+    fn read(self) -> Result<ReplayRequest, Failure> {
+        let (from, since) = self.from.map_or((None, None), Border::parts);
+        let (to, until) = self.to.map_or((None, None), Border::parts);
+        let pattern = self.pattern.as_deref();
+        Ok(ReplayRequest {
+            bus: self.bus,
+            since,
+            until,
+            from,
+            to,
+            rules: named(self.rules),
+            subscriptions: named(self.subscriptions),
+            kind: self.kind,
+            pattern: pattern.map(pattern_json).transpose()?,
+            ..ReplayRequest::default()
+        })
+    }
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  edgebus replays start --from 2h --dry-run
+  edgebus replays start --from 1042 --to 2000 --rule orders --wait
+  edgebus replays start --name repair --type com.example.order.placed --rate 100
+
+Deliveries of a replay have ids that end with -rN, N being its number. Their effects take place once for each event,
+subscription and replay. Of one replay at most 1,000 are pending at a time, and live deliveries go first.
+With --wait the exit code is 1 if one of them has died.")]
+struct Start {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    range: Range,
     /// To those who got each event when it was accepted, instead of those whose rules match it now.
     #[arg(long)]
     as_matched: bool,
@@ -116,27 +149,17 @@ struct Start {
 pub(super) async fn run(arguments: Arguments) -> Result<u8, Failure> {
     match arguments.command {
         Command::Start(arguments) => start(*arguments).await,
+        Command::Shadow(arguments) => shadow::run(*arguments).await,
     }
 }
 
 async fn start(arguments: Start) -> Result<u8, Failure> {
     let client = arguments.connection.client()?;
-    let (from, since) = arguments.from.map_or((None, None), Border::parts);
-    let (to, until) = arguments.to.map_or((None, None), Border::parts);
-    let pattern = arguments.pattern.as_deref();
     let which = ReplayRequest {
         name: arguments.name,
-        bus: arguments.bus,
-        since,
-        until,
-        from,
-        to,
-        rules: named(arguments.rules),
-        subscriptions: named(arguments.subscriptions),
-        kind: arguments.kind,
-        pattern: pattern.map(pattern_json).transpose()?,
         as_matched: arguments.as_matched,
         rate: arguments.rate,
+        ..arguments.range.read()?
     };
     let format = arguments.output.format;
     if arguments.dry_run {

@@ -17,7 +17,8 @@ use edgebus_api::{
     DeliveryQuery, DeliveryStreamQuery, ErasureCount, ErasureQuery, ErasureRequest, Event,
     Function, FunctionList, InvokeQuery, Job, JobChange, JobPage, JobQuery, LetterPreview,
     LetterQuery, LetterSelection, ManifestEnvelope, Plan, ReplayCount, ReplayQuery, ReplayRequest,
-    RuleList, RuleTest, RuleTrial, Seek, SeekRequest, SubscriptionList, Trial, Version,
+    RuleList, RuleTest, RuleTrial, Seek, SeekRequest, ShadowRequest, SubscriptionList, Trial,
+    Version,
 };
 
 const WASM: &str = "application/wasm";
@@ -286,6 +287,16 @@ impl Client {
     /// The range can't be, it names what is not there, or the bus can't be reached.
     pub async fn replay(&self, which: &ReplayRequest) -> Result<Job, Error> {
         let request = self.request("POST", path(&["replays"]));
+        request.json(which).read().await
+    }
+
+    /// Makes a job that runs functions again without effects. A candidate's component is sent before, with
+    /// [`Client::stage`].
+    ///
+    /// # Errors
+    /// The range can't be, the candidate is unfit, or the bus can't be reached.
+    pub async fn shadow(&self, which: &ShadowRequest) -> Result<Job, Error> {
+        let request = self.request("POST", path(&["replays", "shadow"]));
         request.json(which).read().await
     }
 

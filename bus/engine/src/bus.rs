@@ -11,6 +11,7 @@ mod planning;
 mod pool;
 mod replays;
 mod rulebook;
+mod shadow;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use log::{EventFilter, EventPage, LastEvents};
 pub(crate) use pool::{Cancel, Cancelled, Pool};
 pub use replays::{Border, ReplayCount, ReplayRequest, Seek, SeekCount, SeekTo};
 pub use rulebook::Rulebook;
+pub use shadow::ShadowRequest;
 
 /// Requests that read the store at once; the pipeline's own reads have all other threads.
 const READS_MAX: usize = 16;

@@ -106,17 +106,8 @@ fn tried(trial: &Trial) -> api::Trial<Encoded<'_>> {
         subscriptions: emitted.subscriptions.clone(),
         event: Encoded(&emitted.event),
     });
-    let state = trial.writes.iter().map(|(key, value)| {
-        let (key, key_base64) = text_or_base64(key);
-        let (value_text, value_base64) = value.as_deref().map(text_or_base64).unwrap_or_default();
-        api::WouldWrite {
-            key,
-            key_base64,
-            value: value_text,
-            value_base64,
-            deleted: value.is_none(),
-        }
-    });
+    let writes = trial.writes.iter();
+    let state = writes.map(|(key, value)| would_write(key, value.as_deref()));
     api::Trial {
         function: trial.revision.name.to_string(),
         revision: u64::from(trial.revision.number),
@@ -128,6 +119,19 @@ fn tried(trial: &Trial) -> api::Trial<Encoded<'_>> {
         output: trial.output.clone(),
         emitted: emitted.collect(),
         state: state.collect(),
+    }
+}
+
+/// A write of state; without a value it deletes.
+pub(super) fn would_write(key: &[u8], value: Option<&[u8]>) -> api::WouldWrite {
+    let (key, key_base64) = text_or_base64(key);
+    let (value_text, value_base64) = value.map(text_or_base64).unwrap_or_default();
+    api::WouldWrite {
+        key,
+        key_base64,
+        value: value_text,
+        value_base64,
+        deleted: value.is_none(),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::call::{Answer, Call, json, object, raw};
 use super::problem::Problem;
-use super::{App, deliveries, page, query, rules};
+use super::{App, deliveries, page, query, rules, shadow};
 use edgebus_engine::bus::{DeliveryFilter, LetterFilter, LetterJob};
 use edgebus_model::{
     DeadReason, DeliveryKey, EraseSpec, Job, JobControl, JobId, JobSpec, JobState, LetterSelection,
@@ -39,8 +39,15 @@ pub(super) async fn list(call: Call) -> Answer {
 /// `GET /v1/jobs/{id}`.
 pub(super) async fn get(call: Call) -> Answer {
     call.query::<api::NoQuery>()?;
-    let job = call.app.bus.job(id(&call)?).await?;
-    Ok(json(&shown(&call.app, &job)))
+    let (id, app) = (id(&call)?, &call.app);
+    let job = app.bus.job(id).await?;
+    let mut answer = shown(app, &job);
+    if let (JobSpec::Shadow(spec), Some(own)) = (&job.spec, &mut answer.shadow) {
+        let found = app.bus.shadow_report(id).await?;
+        own.report = Some(shadow::report(app, spec, &found));
+        return page::held(app, &answer);
+    }
+    Ok(json(&answer))
 }
 
 /// `PATCH /v1/jobs/{id}`.
@@ -286,7 +293,7 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
             JobSpec::Redrive(selection) | JobSpec::Purge(selection) => {
                 Some(selected(app, selection))
             }
-            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) => None,
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) | JobSpec::Shadow(_) => None,
         },
         replay: match &job.spec {
             JobSpec::Replay(spec) => Some(replayed(app, job, spec)),
@@ -298,6 +305,10 @@ pub(super) fn shown(app: &App, job: &Job) -> api::Job {
         },
         erasure: match &job.spec {
             JobSpec::Erase(spec) => Some(erased(app, job, spec)),
+            _ => None,
+        },
+        shadow: match &job.spec {
+            JobSpec::Shadow(spec) => Some(shadow::shown(app, spec)),
             _ => None,
         },
         rate: job.rate.map(u64::from),
@@ -390,7 +401,7 @@ fn selected(app: &App, selection: &LetterSelection) -> api::SelectedLetters {
 mod tests {
     use super::*;
     use edgebus_model::{
-        BusId, DiscardReason, Position, ReplayPurpose, SkipReason, SubscriptionId,
+        BusId, DiscardReason, Position, ReplayPurpose, ShadowSpec, SkipReason, SubscriptionId,
     };
 
     #[test]
@@ -426,12 +437,19 @@ mod tests {
             subject: None,
             pattern: None,
         };
+        let shadow = ShadowSpec {
+            range: replay.clone(),
+            function: None,
+            candidate: None,
+            limit: None,
+        };
         let specs = [
             JobSpec::Redrive(all.clone()),
             JobSpec::Purge(all),
             JobSpec::Replay(replay),
             JobSpec::Skip(skip),
             JobSpec::Erase(erase),
+            JobSpec::Shadow(Box::new(shadow)),
         ];
         assert_eq!(api::JobKind::WORDS, specs.map(|spec| spec.word()));
         let failed = JobState::Failed {

@@ -27,6 +27,7 @@ mod query;
 mod replays;
 mod rules;
 mod serve;
+mod shadow;
 mod sse;
 mod startup;
 mod stream;
@@ -94,6 +95,7 @@ fn table() -> Vec<Route> {
         post("/v1/dead-letters/purge", jobs::purge, describe::jobs::purge),
         post("/v1/replays", replays::start, describe::jobs::replay),
         post("/v1/erasures", erasures::start, describe::jobs::erase),
+        post("/v1/replays/shadow", shadow::start, describe::jobs::shadow),
         get("/v1/jobs", jobs::list, describe::jobs::list),
         get("/v1/jobs/{id}", jobs::get, describe::jobs::get),
         patch("/v1/jobs/{id}", jobs::change, describe::jobs::change),

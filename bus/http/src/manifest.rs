@@ -96,7 +96,7 @@ fn opened(bytes: &[u8]) -> Result<Application, Problem> {
     })
 }
 
-fn digest(pointer: &str, text: &str) -> Result<Digest, Problem> {
+pub(super) fn digest(pointer: &str, text: &str) -> Result<Digest, Problem> {
     Digest::from_hex(text.strip_prefix("blake3:").unwrap_or(text)).ok_or_else(|| {
         Problem::input_error(
             pointer,

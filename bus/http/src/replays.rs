@@ -47,7 +47,7 @@ pub(super) async fn start(call: Call) -> Answer {
 }
 
 /// The request with its names, times and pattern read.
-fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
+pub(super) fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> {
     for (list, pointer) in [
         (&body.rules, "/rules"),
         (&body.subscriptions, "/subscriptions"),

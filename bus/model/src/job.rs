@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    DeadReason, DeliveryKey, EraseSpec, ErasedCounts, EventRef, ReplaySpec, SkipSpec,
+    DeadReason, DeliveryKey, EraseSpec, ErasedCounts, EventRef, ReplaySpec, ShadowSpec, SkipSpec,
     SubscriptionId, Timestamp,
 };
 
@@ -44,6 +44,8 @@ pub enum JobSpec {
     Skip(SkipSpec),
     /// Replaces the data of events by a mark.
     Erase(EraseSpec),
+    /// Runs functions again without effects, and tells what differs.
+    Shadow(Box<ShadowSpec>),
 }
 
 impl JobSpec {
@@ -56,6 +58,7 @@ impl JobSpec {
             Self::Replay(_) => "replay",
             Self::Skip(_) => "skip",
             Self::Erase(_) => "erase",
+            Self::Shadow(_) => "shadow",
         }
     }
 
@@ -172,7 +175,7 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Gone,
         Self::Corrupt,
         Self::SubscriptionEnded,

@@ -6,10 +6,11 @@
 //! a job of some kind looks at next.
 
 use super::catalog_state::CatalogState;
+use bytes::Bytes;
 use edgebus_model::{
-    DeadLetter, Delivery, DeliveryKey, DiscardReason, Discarded, Erased, ErasedCounts, EventRef,
-    Job, JobControl, JobId, JobPlace, JobSpec, JobState, Pending, Position, SkipReason, Skipped,
-    SubscriptionId, Succeeded, Target, Timestamp,
+    DeadLetter, Delivery, DeliveryKey, Digest, DiscardReason, Discarded, Erased, ErasedCounts,
+    EventRef, Job, JobControl, JobId, JobPlace, JobSpec, JobState, Pending, Position, ShadowReport,
+    SkipReason, Skipped, SubscriptionId, Succeeded, Target, Timestamp,
 };
 
 /// Makes a job, which runs from then on.
@@ -21,6 +22,8 @@ pub struct StartJob {
     pub rate: Option<u32>,
     /// As in the job's progress: how much there is to look at, about.
     pub of: u64,
+    /// The component of a shadow replay's candidate, which is kept until the job is done or cancelled.
+    pub component: Option<Bytes>,
     /// When.
     pub now: Timestamp,
 }
@@ -40,6 +43,9 @@ pub struct Advance {
     pub skipped: Skipped,
     /// What is done, at most [`Advance::EFFECTS_MAX`].
     pub effects: Vec<JobEffect>,
+    /// What a shadow replay found in this part: its counts are added to those before, and its differences kept as
+    /// far as there is room for them.
+    pub shadow: Option<Box<ShadowReport>>,
     /// Set if the job ends with this.
     pub end: Option<JobEnd>,
     /// When.
@@ -161,6 +167,16 @@ pub(super) fn without_subscription(known: &CatalogState, spec: &JobSpec) -> Opti
     Some(format!("there is no subscription number {}", gone.0))
 }
 
+/// The component that a job keeps of its own, unless it has come to its end: one that failed may try again.
+pub(super) fn needs_component(job: &Job) -> Option<Digest> {
+    let JobSpec::Shadow(spec) = &job.spec else {
+        return None;
+    };
+    let over = matches!(job.state, JobState::Done | JobState::Cancelled);
+    let candidate = spec.candidate.as_ref().filter(|_| !over);
+    candidate.map(|candidate| candidate.digest)
+}
+
 /// True if the advance fits the job.
 pub(super) fn fits(job: &Job, advance: &Advance) -> bool {
     let fits = job.state == JobState::Running && job.place == advance.from;
@@ -178,6 +194,8 @@ pub(super) fn advance(
 ) {
     job.place = step.to;
     job.changed_at = job.changed_at.max(step.now);
+    let runs = step.shadow.as_ref().map_or(0, |found| found.counts.runs);
+    let done = done.saturating_add(runs);
     let progress = &mut job.progress;
     progress.looked = progress.looked.saturating_add(step.looked);
     progress.of = progress.of.max(progress.looked);

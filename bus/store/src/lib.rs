@@ -34,7 +34,7 @@ use bytes::Bytes;
 use edgebus_model::{
     BusConfig, BusId, ClockReading, DeadLetter, DeadReason, Delivery, DeliveryKey, Digest, Event,
     FunctionConfig, Job, JobControl, JobId, Lineage, Name, Pending, Position, Revision, RuleConfig,
-    Running, Subscription, SubscriptionId, Succeeded, Timestamp,
+    Running, ShadowReport, Subscription, SubscriptionId, Succeeded, Timestamp,
 };
 
 pub use change::Change;
@@ -171,6 +171,16 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// As every read.
     fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error>;
+
+    /// What a shadow replay has found so far; `None` before it has found anything.
+    /// # Errors
+    /// As every read.
+    fn shadow_report(&self, id: JobId) -> Result<Option<ShadowReport>, Error>;
+
+    /// The component of a shadow replay's candidate, as long as the job may go on.
+    /// # Errors
+    /// As every read.
+    fn job_component(&self, id: JobId, digest: Digest) -> Result<Option<Bytes>, Error>;
 
     /// How much a bus's log holds.
     /// # Errors

@@ -7,7 +7,7 @@ use edgebus_api::{Attribute, DEFAULT_BUS, Delivery, Erased, Event, Stage, Stored
 /// Columns that data may fill before it is broken into lines.
 const DATA_COLUMNS: usize = 80;
 /// Lines of data inside the story of a delivery.
-pub(super) const DATA_LINES_CUT: usize = 12;
+pub(crate) const DATA_LINES_CUT: usize = 12;
 /// Lines of data of an event on its own.
 const DATA_LINES_MAX: usize = 1_000;
 /// A row of the log with the deliveries that the event led to.
@@ -66,7 +66,7 @@ pub(crate) fn event(
 }
 
 /// The attributes of a CloudEvent but its type, and its data, or when it was erased.
-pub(super) fn write(
+pub(crate) fn write(
     facts: &mut Facts,
     (event, erased): (&Event, Option<&Erased>),
     lines_max: usize,

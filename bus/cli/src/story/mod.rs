@@ -15,8 +15,8 @@ mod verdict;
 
 pub(super) use attempt::log_lines;
 pub(super) use delivery::Story;
-pub(super) use event::event;
+pub(super) use event::{DATA_LINES_CUT, event, write as write_event};
 pub(super) use facts::Facts;
 pub(super) use policy::retry as retry_words;
-pub(super) use trial::trial;
+pub(super) use trial::{state_line, trial};
 pub(super) use verdict::{Explained, Stored, verdict_of};

@@ -3,7 +3,7 @@
 use super::super::output::{Paint, counted, duration, plain};
 use super::facts::Facts;
 use super::{attempt, event};
-use edgebus_api::Trial;
+use edgebus_api::{Trial, WouldWrite};
 
 /// What the bus said of a trial, for people.
 #[must_use]
@@ -39,19 +39,25 @@ pub(crate) fn trial(trial: &Trial, paint: Paint) -> String {
         let keys = counted(trial.state.len(), "key", "keys");
         facts.title("State", &format!("{keys} written"));
     }
-    let shown = |text: Option<&String>, base64: Option<&String>| match (text, base64) {
-        (Some(text), _) => plain(text).into_owned(),
-        (None, base64) => format!("base64:{}", plain(base64.map_or("-", String::as_str))),
-    };
     for write in &trial.state {
-        let key = shown(write.key.as_ref(), write.key_base64.as_ref());
-        let value = match write.deleted {
-            true => paint.bad("deleted"),
-            false => shown(write.value.as_ref(), write.value_base64.as_ref()),
-        };
-        facts.line(&format!("  {key} = {value}"));
+        facts.line(&state_line(write, paint));
     }
     facts.line("");
     facts.line(&paint.faint("Nothing of this was committed."));
     facts.end()
+}
+
+/// A write of state in a line.
+#[must_use]
+pub(crate) fn state_line(write: &WouldWrite, paint: Paint) -> String {
+    let shown = |text: Option<&String>, base64: Option<&String>| match (text, base64) {
+        (Some(text), _) => plain(text).into_owned(),
+        (None, base64) => format!("base64:{}", plain(base64.map_or("-", String::as_str))),
+    };
+    let key = shown(write.key.as_ref(), write.key_base64.as_ref());
+    let value = match write.deleted {
+        true => paint.bad("deleted"),
+        false => shown(write.value.as_ref(), write.value_base64.as_ref()),
+    };
+    format!("  {key} = {value}")
 }

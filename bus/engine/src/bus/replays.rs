@@ -156,7 +156,7 @@ impl Bus {
     }
 
     /// The range and the subscriptions that are meant.
-    async fn replay_spec(&self, asked: &ReplayRequest) -> Result<ReplaySpec, Error> {
+    pub(super) async fn replay_spec(&self, asked: &ReplayRequest) -> Result<ReplaySpec, Error> {
         let bus = self.bus_id(&asked.bus)?;
         let subscriptions = chosen(&self.snapshot(), bus, asked)?;
         let (first, last) = self.range(bus, asked.from, asked.to).await?;

@@ -468,6 +468,7 @@ impl Planning {
                 spec,
                 rate: None,
                 of: newest.0.saturating_add(1).saturating_sub(first.0),
+                component: None,
                 now: self.now,
             })));
         }

@@ -300,6 +300,18 @@ impl Compiler {
         })
     }
 
+    /// Compiles a component that is not to be deployed.
+    ///
+    /// # Errors
+    /// As [`Runtime::prepare`].
+    pub(super) async fn prepare(
+        &self,
+        digest: Digest,
+        component: Bytes,
+    ) -> Result<Arc<dyn Function>, runtime::Error> {
+        self.runtime.prepare(digest, component).await
+    }
+
     /// Compiles the components that come with a change, several at a time.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub(crate) enum Bug {
     ReplaySkips,
     /// An erasure passes some dead letters' copies of events over.
     CopyForgotten,
+    /// What a function emits in shadow goes into the log.
+    ShadowLeaks,
     /// Retention takes what is half as old as it may be.
     RemovedEarly,
 }

@@ -40,6 +40,7 @@ mod retire;
 mod scheduler;
 mod services;
 mod settle;
+mod shadow;
 mod snapshot;
 pub mod space;
 mod state_reads;
@@ -69,6 +70,8 @@ pub(crate) use overlay::injected as state;
 pub(crate) use reading::injected as listings;
 pub(crate) use retention::accepted_before;
 pub use scheduler::{Description, Limits, Pause, Situation};
+#[cfg(test)]
+pub(crate) use shadow::injected::in_shadow;
 pub use snapshot::{Compiled, Snapshot};
 pub use trial::Trial;
 
@@ -208,8 +211,16 @@ impl Pipeline {
         let compiler = Compiler::new(context.clone(), parts.runtime, scheduler.clone());
         let scheduling = scheduler.start(parts.limits, stages).map_err(no_thread)?;
         let (stop, jobs) = (watch::Sender::new(false), jobs::Wake::default());
+        let shadows = jobs::Stage {
+            context: context.clone(),
+            attempts: attempts.clone(),
+            compiler: compiler.clone(),
+            secrets: parts.secrets.clone(),
+            turn: tokio::sync::Semaphore::new(1),
+        };
         let moving = jobs::start(
             &context,
+            Arc::new(shadows),
             writer.clone(),
             &jobs,
             space.subscribe(),

@@ -26,6 +26,15 @@ pub(super) const CONFLICTS_MAX: u8 = 64;
 /// The extension with the name of the replay that led to an event; EventBridge calls it `replay-name`.
 const REPLAY_NAME: &str = "replayname";
 
+/// Extensions of an emitted event that the host sets.
+pub(super) const HOST_EXTENSIONS: [&str; 5] = [
+    "causationid",
+    "correlationid",
+    REPLAY_NAME,
+    "traceparent",
+    "tracestate",
+];
+
 /// The longest message of an outcome, in bytes; guests choose the words of a retry or a rejection.
 pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 

@@ -12,6 +12,7 @@ mod newest;
 mod portions;
 mod renaming;
 mod replays;
+mod shadow;
 mod state;
 mod weekly;
 
@@ -905,6 +906,8 @@ impl Store for Bad {
         settled_page(subscription: SubscriptionId, from: Option<DeliveryKey>, page: Page) -> Rows<edgebus_model::Succeeded, DeliveryKey>;
         job(id: edgebus_model::JobId) -> Option<edgebus_model::Job>;
         jobs_page(from: Option<edgebus_model::JobId>, page: Page) -> Rows<edgebus_model::Job, edgebus_model::JobId>;
+        shadow_report(id: edgebus_model::JobId) -> Option<edgebus_model::ShadowReport>;
+        job_component(id: edgebus_model::JobId, digest: edgebus_model::Digest) -> Option<Bytes>;
         bus_counts(bus: BusId) -> edgebus_store::BusCounts;
         floor(bus: BusId) -> Position;
         counts(subscription: SubscriptionId) -> edgebus_store::Counts;

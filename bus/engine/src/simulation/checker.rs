@@ -7,7 +7,7 @@ use super::functions::COUNTED;
 use super::ledger::{BUS, Ledger, Seen, name, subject_of};
 use super::plan::Plan;
 use edgebus_model::{
-    Data, DeadReason, Delivery, DeliveryKey, JobSpec, JobState, Name, Outcome, Position,
+    Data, DeadReason, Delivery, DeliveryKey, Job, JobSpec, JobState, Name, Outcome, Position,
     ReplayPurpose,
 };
 use edgebus_store::{DeliveryState, Page, Store, StoredEvent};
@@ -321,9 +321,14 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
     let page = store.jobs_page(None, Page::forward(10_000, usize::MAX));
     for job in page.unwrap().rows {
         let id = job.id;
-        let replays = matches!(job.spec, JobSpec::Replay(_) | JobSpec::Skip(_));
+        let of_a_range = |spec: &JobSpec| !matches!(spec, JobSpec::Redrive(_) | JobSpec::Purge(_));
+        let replays = of_a_range(&job.spec);
         if job.state != JobState::Done && (replays || job.state != JobState::Cancelled) {
             seen.broke(format!("job {id} is {}", job.state.word()));
+        }
+        if let JobSpec::Shadow(_) = &job.spec {
+            shadow(seen, &job, store);
+            continue;
         }
         let JobSpec::Replay(spec) = &job.spec else {
             continue;
@@ -406,6 +411,24 @@ fn erased(seen: &mut Seen, there: &[StoredEvent], store: &dyn Store) {
         }
     }
     broken.into_iter().for_each(|what| seen.broke(what));
+}
+
+/// Each delivery that a shadow replay ran is counted once, and its candidate is gone.
+fn shadow(seen: &mut Seen, job: &Job, store: &dyn Store) {
+    let JobSpec::Shadow(spec) = &job.spec else {
+        return;
+    };
+    let (id, done) = (job.id, job.progress.done);
+    let counts = store.shadow_report(id).unwrap().unwrap_or_default().counts;
+    let sum = counts.same + counts.different + counts.unrecorded + counts.failed;
+    if (counts.runs, sum) != (done, done) {
+        seen.broke(format!("shadow replay {id} ran {done}: {counts:?}"));
+    }
+    let own = spec.candidate.as_ref();
+    let kept = own.and_then(|own| store.job_component(id, own.digest).unwrap());
+    if kept.is_some() {
+        seen.broke(format!("shadow replay {id} keeps its candidate"));
+    }
 }
 
 /// Attempts that count: those that failed for want of the host have a budget of their own.

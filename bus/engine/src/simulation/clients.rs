@@ -15,8 +15,9 @@ use crate::pipeline::{FunctionSource, Pipeline};
 use edgebus_manifest as manifest;
 use edgebus_model::error::Kind;
 use edgebus_model::{
-    BusId, Data, DeliveryKey, EraseSpec, Event, JobControl, JobId, JobSpec, JobState,
-    LetterSelection, Position, ReplayPurpose, ReplaySpec, SkipSpec,
+    BusId, Candidate, Data, DeliveryKey, Digest, EraseSpec, Event, FunctionConfig, JobControl,
+    JobId, JobSpec, JobState, LetterSelection, Name, Position, ReplayPurpose, ReplaySpec,
+    ShadowSpec, SkipSpec,
 };
 use edgebus_store::{Page, Settle, SettleEnd};
 
@@ -373,6 +374,60 @@ impl Clients {
             let rate = random.once_in(3).then_some(20);
             // Who hears nothing does not know whether there is a job.
             let _ = self.pipeline.start_job(spec, rate, 12).await;
+        }
+    }
+
+    /// Asks for shadow replays, some with a candidate that is the deployed function itself.
+    pub(super) async fn shadower(self, mut random: Random, times: u64) {
+        for _ in 0..times {
+            self.sleep(random.below(600)).await;
+            let last = self.pipeline.last_position(BusId(1)).0;
+            if last == 0 {
+                continue;
+            }
+            let first = 1 + random.below(last);
+            let function = random.pick(&self.plan.functions);
+            let with_candidate = random.once_in(2);
+            let name = Name::new(&function.name).unwrap();
+            let snapshot = self.pipeline.snapshot();
+            let own = snapshot.subscriptions.values();
+            let own = own.filter(|own| own.active && own.target.to.function() == Some(&name));
+            let mut subscriptions: Vec<_> = own.map(|own| own.id).collect();
+            subscriptions.sort_unstable();
+            if subscriptions.is_empty() {
+                continue;
+            }
+            let component = functions::component(&function, snapshot.version);
+            let candidate = Candidate {
+                digest: Digest::of(&component),
+                config: FunctionConfig::default(),
+            };
+            let spec = ShadowSpec {
+                range: ReplaySpec {
+                    name: None,
+                    purpose: ReplayPurpose::Replay,
+                    bus: BusId(1),
+                    first: Position(first),
+                    last: Position(last.min(first + random.below(12))),
+                    subscriptions: if with_candidate {
+                        subscriptions
+                    } else {
+                        Vec::new()
+                    },
+                    kind: None,
+                    pattern: None,
+                    as_matched: true,
+                },
+                function: with_candidate.then_some(name),
+                candidate: with_candidate.then_some(candidate),
+                limit: random.once_in(4).then_some(5),
+            };
+            let component = with_candidate.then_some(component);
+            let rate = random.once_in(3).then_some(20);
+            let started = self.pipeline.start_shadow(spec, component, rate, 12).await;
+            if started.is_ok() {
+                self.ledger.count("shadow replays");
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::plan::FunctionPlan;
 use super::random::Random;
 use crate::clock::Clock;
+use crate::pipeline::in_shadow;
 use edgebus_model::{Digest, Outcome, TimeoutKind};
 use edgebus_runtime::capabilities::Capabilities;
 use edgebus_runtime::error::{Error, Kind};
@@ -137,6 +138,7 @@ impl Own {
     ) -> Result<Vec<Emitted>, Outcome> {
         let context = &invocation.context;
         let (act, sleeps) = self.act(&context.delivery, context.attempt);
+        let live = !in_shadow();
         if self.plan.books {
             let mut keeper = Keeper {
                 clock: &self.clock,
@@ -166,11 +168,15 @@ impl Own {
             Act::Reject => return Err(Outcome::Reject { message: message() }),
             Act::Hang => self.clock.sleep(Duration::from_secs(3_600)).await,
             Act::Panic => {
-                self.ledger
-                    .seen()
-                    .attempt_ends(&context.delivery, &self.plan.name, false);
+                if live {
+                    self.ledger
+                        .seen()
+                        .attempt_ends(&context.delivery, &self.plan.name, false);
+                }
                 std::panic::resume_unwind(Box::new("planned"));
             }
+            // A shadow replay would kill each life that it goes on in.
+            Act::Kill if !live => return Err(Outcome::Reject { message: message() }),
             Act::Kill => {
                 self.killed.store(true, Ordering::SeqCst);
                 std::future::pending::<()>().await;
@@ -194,13 +200,16 @@ impl Function for Own {
         Box::pin(async move {
             let began = self.clock.instant();
             let context = &invocation.context;
-            self.ledger.seen().attempt_begins(
-                &context.delivery,
-                &self.plan.name,
-                context.attempt,
-                &context.idempotency_key,
-                self.clock.now(),
-            );
+            let live = !in_shadow();
+            if live {
+                self.ledger.seen().attempt_begins(
+                    &context.delivery,
+                    &self.plan.name,
+                    context.attempt,
+                    &context.idempotency_key,
+                    self.clock.now(),
+                );
+            }
             let limit_ms = invocation.limits.timeout_ms_max;
             let mut said = String::new();
             let work = self.run(&invocation, capabilities, &mut said);
@@ -214,9 +223,11 @@ impl Function for Own {
                 }
             };
             let success = outcome.is_success();
-            self.ledger
-                .seen()
-                .attempt_ends(&context.delivery, &self.plan.name, success);
+            if live {
+                self.ledger
+                    .seen()
+                    .attempt_ends(&context.delivery, &self.plan.name, success);
+            }
             Invoked {
                 outcome,
                 emitted,

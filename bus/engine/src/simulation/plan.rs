@@ -108,6 +108,8 @@ pub(super) struct LifePlan {
     pub(super) jobs: u64,
     /// Erasures of what is about somebody.
     pub(super) erasures: u64,
+    /// Shadow replays that are asked for.
+    pub(super) shadows: u64,
 }
 
 /// How a process ends.
@@ -164,6 +166,7 @@ impl Plan {
         // Apart, so that runs without jobs are what they were.
         let of_jobs = &mut Random::new(seed ^ 0x0B5);
         let of_erasures = &mut Random::new(seed ^ 0xE7A5);
+        let of_shadows = &mut Random::new(seed ^ 0x5AD0);
         Self {
             seed,
             redb,
@@ -195,6 +198,11 @@ impl Plan {
                     },
                     erasures: if of_erasures.once_in(3) {
                         1 + of_erasures.below(3)
+                    } else {
+                        0
+                    },
+                    shadows: if of_shadows.once_in(3) {
+                        1 + of_shadows.below(3)
                     } else {
                         0
                     },
@@ -367,6 +375,7 @@ fn life(random: &mut Random, redb: bool) -> LifePlan {
         corruption: random.once_in(12),
         jobs: 0,
         erasures: 0,
+        shadows: 0,
         replays: sometimes(random, 4),
     }
 }

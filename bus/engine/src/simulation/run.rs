@@ -335,6 +335,10 @@ impl Life {
             let eraser = clients.clone().eraser(erasing, plan.erasures);
             self.client("eraser", eraser);
         }
+        if plan.shadows > 0 {
+            let shadower = clients.clone().shadower(self.seeded(), plan.shadows);
+            self.client("shadower", shadower);
+        }
         let replayer = clients.clone().replayer(self.seeded(), plan.replays);
         self.client("replayer", replayer);
         for _ in 0..run.plan.publishers {

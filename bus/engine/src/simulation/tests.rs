@@ -164,6 +164,7 @@ found! {
     a_dead_letter_that_a_redrive_forgets_is_found LetterForgotten
     a_replay_that_passes_events_over_is_found ReplaySkips
     a_dead_letter_that_an_erasure_forgets_is_found CopyForgotten
+    a_shadow_run_whose_effects_leak_is_found ShadowLeaks
 }
 
 #[test]

@@ -107,6 +107,7 @@ examples! {
         "since": AT, "subscriptions": ["orders/enricher"], "match": {"data": {"country": ["DE"]}}, "rate": 50,
     });
     ErasureRequest: json!({"subject": "customer-17", "until": AT});
+    ShadowRequest: json!({"function": "enricher", "component": format!("blake3:{DIGEST}"), "since": AT, "limit": 1_000});
     SeekRequest: json!({"to": AT});
     Seek: json!({"subscription": "orders/enricher", "position": 13, "replay": replay()});
     JobChange: json!({"state": "paused"});

@@ -178,6 +178,52 @@ pub(crate) fn replay(_: &Limits) -> Operation {
     delivers(operation)
 }
 
+/// `POST /v1/replays/shadow`.
+pub(crate) fn shadow(limits: &Limits) -> Operation {
+    let most = crate::shadow::body_bytes_max(limits.manifest_bytes_max);
+    let operation = Operation::new("startShadow", "jobs", "Run functions again without effects, and see what differs")
+        .about("A job runs deliveries of the log again, one at a time, each on today's state and with its effects thrown away: nothing is emitted, written or counted. A candidate runs beside the deployed function, on the same state, and is compared with it; without a candidate the deployed function is compared with what is recorded of each delivery. `GET /v1/jobs/{id}` shows the numbers and the first hundred differences. A candidate's component is checked and compiled first, is kept with the job, and is never deployed.")
+        .takes_json::<api::ShadowRequest>(format!("Which deliveries, and what to run, at most {most} bytes."), JSON)
+        .answers_json::<api::Job>(202, "The job, which has begun.")
+        .answers_header(
+            202,
+            "location",
+            json!({"type": "string"}),
+            "The job's path.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read; each error has its pointer.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::ManifestInvalid,
+            "The candidate's manifest can't be read; each error has its place.",
+        )
+        .problem(
+            Cause::Handle(Kind::Busy { retry_after_ms: 0 }),
+            "Too many components are being compiled.",
+        )
+        .problem(
+            Cause::Handle(Kind::NotFound),
+            "There is no such bus, rule, subscription or function.",
+        )
+        .problem(
+            Cause::Handle(Kind::Invalid),
+            "A time is in the future, a position is behind the newest event, the range ends before it begins, a candidate is given without a function, or its component is not there or is no function.",
+        )
+        .problem(
+            Cause::Handle(Kind::Conflict),
+            "A position is before the oldest event, which the answer names; or 100 jobs have not ended.",
+        )
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/json.",
+        );
+    operation.reads_body().reads().writes()
+}
+
 /// `POST /v1/subscriptions/{name}/seek`.
 pub(crate) fn seek(_: &Limits) -> Operation {
     let operation = Operation::new("seekSubscription", "jobs", "Move a subscription back or forward")

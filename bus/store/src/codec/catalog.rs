@@ -40,7 +40,11 @@ pub(crate) fn write_revision(out: &mut Vec<u8>, revision: &Revision) {
     out.extend_from_slice(&revision.digest.0);
     out.u32(revision.number);
     out.u64(revision.deployed_at.0);
-    let limits = &revision.config.limits;
+    write_config(out, &revision.config);
+}
+
+pub(super) fn write_config(out: &mut Vec<u8>, config: &FunctionConfig) {
+    let limits = &config.limits;
     out.u64(limits.memory_bytes_max);
     out.u64(limits.cpu_ms_max);
     out.u64(limits.timeout_ms_max);
@@ -50,11 +54,11 @@ pub(crate) fn write_revision(out: &mut Vec<u8>, revision: &Revision) {
     out.u32(limits.state_writes_max);
     out.u64(limits.state_bytes_max);
     out.u64(limits.output_bytes_max);
-    out.list(revision.config.config.iter(), |out, (key, value)| {
+    out.list(config.config.iter(), |out, (key, value)| {
         out.bytes(key.as_bytes());
         out.bytes(value.as_bytes());
     });
-    for texts in [&revision.config.secrets, &revision.config.allow_http] {
+    for texts in [&config.secrets, &config.allow_http] {
         out.list(texts.iter(), |out, text| out.bytes(text.as_bytes()));
     }
 }
@@ -65,25 +69,29 @@ pub(crate) fn read_revision(from: &mut Reader<'_>) -> Option<Revision> {
         digest: Digest(from.array()?),
         number: from.u32()?,
         deployed_at: Timestamp(from.u64()?),
-        config: FunctionConfig {
-            limits: FunctionLimits {
-                memory_bytes_max: from.u64()?,
-                cpu_ms_max: from.u64()?,
-                timeout_ms_max: from.u64()?,
-                concurrency_max: from.u32()?,
-                emits_max: from.u32()?,
-                emit_bytes_max: from.u64()?,
-                state_writes_max: from.u32()?,
-                state_bytes_max: from.u64()?,
-                output_bytes_max: from.u64()?,
-            },
-            config: from
-                .list(|from| Some((from.text()?, from.text()?)))?
-                .into_iter()
-                .collect(),
-            secrets: from.list(Reader::text)?,
-            allow_http: from.list(Reader::text)?,
+        config: read_config(from)?,
+    })
+}
+
+pub(super) fn read_config(from: &mut Reader<'_>) -> Option<FunctionConfig> {
+    Some(FunctionConfig {
+        limits: FunctionLimits {
+            memory_bytes_max: from.u64()?,
+            cpu_ms_max: from.u64()?,
+            timeout_ms_max: from.u64()?,
+            concurrency_max: from.u32()?,
+            emits_max: from.u32()?,
+            emit_bytes_max: from.u64()?,
+            state_writes_max: from.u32()?,
+            state_bytes_max: from.u64()?,
+            output_bytes_max: from.u64()?,
         },
+        config: from
+            .list(|from| Some((from.text()?, from.text()?)))?
+            .into_iter()
+            .collect(),
+        secrets: from.list(Reader::text)?,
+        allow_http: from.list(Reader::text)?,
     })
 }
 

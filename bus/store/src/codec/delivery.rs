@@ -243,11 +243,16 @@ pub(crate) fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     out.u32(attempt.number);
     out.u64(attempt.started_at.0);
     out.u64(attempt.duration_us);
+    write_outcome(out, &attempt.outcome);
+    out.bytes(attempt.output.as_bytes());
+}
+
+pub(super) fn write_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     let mut worded = |tag: u8, message: &str| {
         out.u8(tag);
         out.bytes(message.as_bytes());
     };
-    match &attempt.outcome {
+    match outcome {
         Outcome::Success => out.u8(0),
         Outcome::Retry { after_ms, message } => {
             worded(1, message);
@@ -271,7 +276,6 @@ pub(crate) fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
         Outcome::Conflict => out.u8(7),
         Outcome::Host { message } => worded(8, message),
     }
-    out.bytes(attempt.output.as_bytes());
 }
 
 pub(crate) fn read_attempt(from: &mut Reader<'_>) -> Option<Attempt> {
@@ -284,7 +288,7 @@ pub(crate) fn read_attempt(from: &mut Reader<'_>) -> Option<Attempt> {
     })
 }
 
-fn read_outcome(from: &mut Reader<'_>) -> Option<Outcome> {
+pub(super) fn read_outcome(from: &mut Reader<'_>) -> Option<Outcome> {
     Some(match from.u8()? {
         0 => Outcome::Success,
         1 => Outcome::Retry {

@@ -2,6 +2,7 @@
 
 use super::delivery::{read_reason, reason_byte};
 use super::replay::{read_erase, read_replay, read_skip, write_erase, write_replay, write_skip};
+use super::shadow::{read_shadow, write_shadow};
 use super::{Reader, Writer};
 use edgebus_model::{
     BusId, DeliveryKey, ErasedCounts, EventRef, Job, JobId, JobPlace, JobProgress, JobResults,
@@ -153,6 +154,10 @@ fn write_spec(out: &mut Vec<u8>, spec: &JobSpec) {
             out.u8(4);
             write_erase(out, spec);
         }
+        JobSpec::Shadow(spec) => {
+            out.u8(8);
+            write_shadow(out, spec);
+        }
     }
 }
 
@@ -163,6 +168,7 @@ fn read_spec(from: &mut Reader<'_>) -> Option<JobSpec> {
         2 => JobSpec::Replay(read_replay(from)?),
         3 => JobSpec::Skip(read_skip(from)?),
         4 => JobSpec::Erase(read_erase(from)?),
+        8 => JobSpec::Shadow(Box::new(read_shadow(from)?)),
         _ => return None,
     })
 }
@@ -212,13 +218,13 @@ fn read_skipped(from: &mut Reader<'_>) -> Option<Skipped> {
     Some(skipped)
 }
 
-fn write_key(out: &mut Vec<u8>, key: DeliveryKey) {
+pub(super) fn write_key(out: &mut Vec<u8>, key: DeliveryKey) {
     out.u32(key.subscription.0);
     out.u32(key.replay);
     out.u64(key.position.0);
 }
 
-fn read_key(from: &mut Reader<'_>) -> Option<DeliveryKey> {
+pub(super) fn read_key(from: &mut Reader<'_>) -> Option<DeliveryKey> {
     Some(DeliveryKey {
         subscription: SubscriptionId(from.u32()?),
         replay: from.u32()?,

@@ -11,6 +11,7 @@ pub(super) mod earlier;
 pub(super) mod event;
 pub(super) mod job;
 mod replay;
+pub(super) mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -176,11 +177,14 @@ impl CorruptRecord {
                     let _ = write!(name, "-r{}", number(16..20));
                 }
             }
-            (Table::Jobs, 4 | 5) => {
+            (Table::Jobs, 4..=6) => {
                 let _ = write!(name, "{}", number(0..4));
-                if key.len() == 5 {
-                    name.push_str(" results");
-                }
+                name.push_str(match key.get(4) {
+                    None => "",
+                    Some(b's') => " summary",
+                    Some(b'd') => " difference",
+                    Some(_) => " results",
+                });
             }
             (Table::Counters, 5) => {
                 let whose = if key.first() == Some(&b'b') {

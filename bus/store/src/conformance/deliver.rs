@@ -51,6 +51,7 @@ fn advance(subject: &Subject, job: u32, effects: Vec<JobEffect>) -> Advanced {
         looked,
         skipped: Skipped::default(),
         effects,
+        shadow: None,
         end: None,
         now: NOW.plus_ms(50),
     })));

@@ -78,6 +78,7 @@ fn advance(subject: &Subject, effects: Vec<JobEffect>, end: Option<JobEnd>) -> A
         effects,
         end,
         now: LATER,
+        shadow: None,
     })));
     match outcome {
         StepOutcome::Advanced(advanced) => *advanced,
@@ -209,6 +210,7 @@ fn what_came_of_an_erased_event_is_erased_or_ends() {
             }],
             end: None,
             now: NOW,
+            shadow: None,
         })));
         let replayed = DeliveryKey {
             replay: 2,
@@ -259,6 +261,7 @@ fn what_came_of_an_erased_event_is_erased_or_ends() {
             }],
             end: None,
             now: LATER,
+            shadow: None,
         })));
         let StepOutcome::Advanced(again) = again else {
             panic!("not advanced");

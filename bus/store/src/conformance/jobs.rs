@@ -11,6 +11,7 @@ pub(super) fn start(spec: JobSpec) -> Step {
         spec,
         rate: None,
         of: 3,
+        component: None,
         now: NOW,
     }))
 }
@@ -36,6 +37,7 @@ fn advance(effects: Vec<JobEffect>) -> Advance {
         looked: effects.len() as u64,
         skipped: Skipped::default(),
         effects,
+        shadow: None,
         end: None,
         now: NOW.plus_ms(70),
     }

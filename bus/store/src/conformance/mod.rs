@@ -11,6 +11,7 @@ mod log;
 mod pages;
 pub(super) mod random;
 mod retention;
+mod shadow;
 
 pub(super) use life::two_leaders;
 

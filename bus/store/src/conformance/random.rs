@@ -33,6 +33,7 @@ enum Act {
         from_off: bool,
         effects: Vec<(u8, u8, u8, u8)>,
         ends: bool,
+        shadow: None,
     },
     Control {
         job: u8,
@@ -286,6 +287,7 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             from_off,
             effects,
             ends,
+            shadow: None,
         } => {
             let id = JobId(u32::from(*job));
             let known = model.job(id).unwrap();
@@ -323,6 +325,7 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
                 looked: 1,
                 skipped: Skipped::default(),
                 effects: effects.collect(),
+                shadow: None,
                 end: ends.then_some(JobEnd::Done),
                 now,
             }))

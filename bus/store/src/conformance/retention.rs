@@ -496,6 +496,7 @@ fn a_replay_s_dead_letter_knows_when_its_event_was_accepted() {
                 effects: vec![effect],
                 end: None,
                 now: NOW.plus_ms(now),
+                shadow: None,
             };
             let outcome = subject.one(Step::Advance(Box::new(advance)));
             assert!(
@@ -545,6 +546,7 @@ fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
             spec: JobSpec::Redrive(LetterSelection::default()),
             rate: None,
             of: 2,
+            component: None,
             now: NOW,
         };
         subject.one(Step::StartJob(Box::new(start)));
@@ -564,6 +566,7 @@ fn a_removed_event_comes_back_for_each_dead_letter_that_is_redriven() {
                     key: key(subscription, 1),
                     fence: 1,
                 }],
+                shadow: None,
                 end: None,
                 now: NOW.plus_ms(2),
             };

@@ -6,7 +6,7 @@ use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, JobEffect, StartJob, StepOutcome, StoredEvent};
 use edgebus_model::{
     BusId, DeadLetter, Delivery, DeliveryKey, ErasedCounts, Job, JobControl, JobId, JobResult,
-    Pending, SkipReason, Skipped, Timestamp,
+    Pending, ShadowReport, SkipReason, Skipped, Timestamp,
 };
 
 impl Data {
@@ -22,7 +22,20 @@ impl Data {
         let ended: Vec<JobId> = ended.map(|job| job.id).collect();
         for id in &ended[..ended.len().saturating_sub(Job::ENDED_KEPT)] {
             self.jobs.remove(id);
+            self.shadows.remove(id);
         }
+        let jobs = &self.jobs;
+        let needed = |id: &JobId| jobs.get(id).and_then(job::needs_component).is_some();
+        self.job_components.retain(|id, _| needed(id));
+    }
+
+    /// Adds what a part of a shadow replay found.
+    fn add_shadow(&mut self, id: JobId, found: &ShadowReport) {
+        let own = self.shadows.entry(id).or_default();
+        own.counts.add(&found.counts);
+        let room = ShadowReport::DIFFERENCES_MAX - own.differences.len();
+        let new = found.differences.iter().take(room).cloned();
+        own.differences.extend(new);
     }
 
     pub(super) fn start_job(&mut self, start: &StartJob) -> StepOutcome {
@@ -35,6 +48,11 @@ impl Data {
         self.job_last += 1;
         let job = job::started(start, JobId(self.job_last));
         self.jobs.insert(job.id, job.clone());
+        let component = job::needs_component(&job).and(start.component.clone());
+        if let Some(component) = component {
+            self.job_components.insert(job.id, component);
+            self.shadows.insert(job.id, ShadowReport::default());
+        }
         StepOutcome::Job(Box::new(job))
     }
 
@@ -105,6 +123,9 @@ impl Data {
             }
         }
         job::advance(&mut job, step, done, (&skipped, erased));
+        if let Some(found) = &step.shadow {
+            self.add_shadow(job.id, found);
+        }
         self.jobs.insert(job.id, job.clone());
         self.trim_jobs();
         StepOutcome::Advanced(Box::new(Advanced {

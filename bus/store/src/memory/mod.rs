@@ -32,7 +32,7 @@ use super::{
 };
 use edgebus_model::{
     BusId, ClockReading, DeadLetter, Delivery, DeliveryKey, Digest, Event, EventRef, Job, JobId,
-    Name, Pending, Position, Running, SubscriptionId, Succeeded, Timestamp,
+    Name, Pending, Position, Running, ShadowReport, SubscriptionId, Succeeded, Timestamp,
 };
 
 /// A handle on a store in memory.
@@ -118,6 +118,10 @@ struct Data {
     jobs: BTreeMap<JobId, Job>,
     /// The last number that a job was given.
     job_last: u32,
+    /// What shadow replays have found.
+    shadows: BTreeMap<JobId, ShadowReport>,
+    /// Components that jobs have of their own.
+    job_components: BTreeMap<JobId, Bytes>,
     /// Descendants of each published event that has some, and when the last of them came.
     descendants: BTreeMap<EventRef, (u32, Timestamp)>,
     /// Rows that a test declared corrupt.
@@ -155,6 +159,8 @@ impl MemoryStore {
             state_version: 0,
             jobs: BTreeMap::new(),
             job_last: 0,
+            shadows: BTreeMap::new(),
+            job_components: BTreeMap::new(),
             descendants: BTreeMap::new(),
             corrupt: BTreeSet::new(),
             aside: BTreeMap::new(),
@@ -436,6 +442,17 @@ impl Store for MemoryStore {
         let data = self.alive()?;
         let rows = in_direction(&data.jobs, Bound::Unbounded, Bound::Unbounded, from, page);
         Ok(fill(rows, page, |job| job.id, |_| 1))
+    }
+
+    fn shadow_report(&self, id: JobId) -> Result<Option<ShadowReport>, Error> {
+        Ok(self.alive()?.shadows.get(&id).cloned())
+    }
+
+    fn job_component(&self, id: JobId, digest: Digest) -> Result<Option<Bytes>, Error> {
+        let data = self.alive()?;
+        let component = data.job_components.get(&id);
+        let own = component.filter(|bytes| Digest::of(bytes) == digest);
+        Ok(own.cloned())
     }
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {

@@ -9,7 +9,7 @@ use super::RedbStore;
 use super::catalog::ERASED_FORMAT;
 use super::steps::Work;
 use super::tables::{ReadTx, delivery_key, delivery_of, due_key, event_key, settled_key, stages};
-use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, unseal};
+use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, shadow, unseal};
 use crate::job::{self, hindrance};
 use crate::{Advance, Advanced, Error, JobEffect, NewEvent, Page, Rows, StartJob, StepOutcome};
 use edgebus_model::{
@@ -104,7 +104,7 @@ pub(super) fn are_known(rows: &ReadTx) -> Result<bool, Error> {
     Ok(rows.get(Table::Meta, LAST, |_| Some(()))?.is_some())
 }
 
-fn job_key(id: JobId) -> [u8; 4] {
+pub(super) fn job_key(id: JobId) -> [u8; 4] {
     id.0.to_be_bytes()
 }
 
@@ -121,9 +121,13 @@ fn of_key(key: &[u8]) -> Option<JobId> {
 
 /// Decodes a row for the full check.
 pub(super) fn read_row(key: &[u8], from: &mut Reader<'_>) -> Option<()> {
-    match of_key(key) {
-        Some(id) => codec::read_job(from, id).map(|_| ()),
-        None => codec::read_results(from).map(|_| ()),
+    if let Some(id) = of_key(key) {
+        return codec::read_job(from, id).map(|_| ());
+    }
+    match key.get(4) {
+        Some(b's') => shadow::read_summary(from).map(|_| ()),
+        Some(b'd') => shadow::read_difference(from).map(|_| ()),
+        _ => codec::read_results(from).map(|_| ()),
     }
 }
 
@@ -151,6 +155,9 @@ impl Work<'_, '_> {
         self.tables.put(Table::Jobs, &job_key(job.id), |out| {
             codec::write_job(out, job);
         })?;
+        if matches!(job.spec, JobSpec::Shadow(_)) && job::needs_component(job).is_none() {
+            self.forget_component(job.id)?;
+        }
         let ended = job.state.has_ended();
         if self.jobs().ended.get(&job.id) == Some(&ended) {
             return Ok(());
@@ -162,6 +169,7 @@ impl Work<'_, '_> {
             self.jobs_mut().ended.remove(&id);
             self.tables.remove(Table::Jobs, &job_key(id))?;
             self.tables.remove(Table::Jobs, &results_key(id))?;
+            self.forget_shadow(id)?;
         }
         Ok(())
     }
@@ -181,6 +189,7 @@ impl Work<'_, '_> {
         self.jobs_mut().last = id.0;
         let job = job::started(start, id);
         self.put_job(&job)?;
+        self.start_shadow(&job, start)?;
         Ok(StepOutcome::Job(Box::new(job)))
     }
 
@@ -251,6 +260,9 @@ impl Work<'_, '_> {
             }
         }
         job::advance(&mut job, step, done, (&skipped, erased));
+        if let Some(found) = &step.shadow {
+            self.add_shadow(job.id, found)?;
+        }
         self.put_job(&job)?;
         job.results = self.results(job.id)?;
         Ok(StepOutcome::Advanced(Box::new(Advanced {

@@ -34,6 +34,7 @@ mod rewrite;
 mod row_counts;
 mod scan;
 mod settle;
+mod shadow;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated_disk;
 mod steps;

@@ -20,7 +20,7 @@ use crate::{
 };
 use edgebus_model::{
     BusId, DeadLetter, Delivery, DeliveryKey, Digest, Job, JobId, Name, Pending, Position, Running,
-    SubscriptionId, Succeeded, Timestamp,
+    ShadowReport, SubscriptionId, Succeeded, Timestamp,
 };
 
 impl RedbStore {
@@ -268,6 +268,14 @@ impl Store for RedbStore {
 
     fn jobs_page(&self, from: Option<JobId>, page: Page) -> Result<Rows<Job, JobId>, Error> {
         self.page_of_jobs(from, page)
+    }
+
+    fn shadow_report(&self, id: JobId) -> Result<Option<ShadowReport>, Error> {
+        Self::shadow_report(self, id)
+    }
+
+    fn job_component(&self, id: JobId, digest: Digest) -> Result<Option<Bytes>, Error> {
+        Self::job_component(self, id, digest)
     }
 
     fn bus_counts(&self, bus: BusId) -> Result<BusCounts, Error> {

@@ -128,6 +128,7 @@ impl Erasure {
                 effects: portion.effects,
                 end: portion.ended.then_some(JobEnd::Done),
                 now: context.clock.now(),
+                shadow: None,
             },
         })
     }

@@ -112,6 +112,7 @@ impl Letters {
                 looked: next.looked,
                 skipped: next.skipped,
                 effects: next.effects,
+                shadow: None,
                 end: next.over.then_some(JobEnd::Done),
                 now: context.clock.now(),
             },
@@ -182,7 +183,7 @@ impl<'j> Next<'j> {
             JobSpec::Redrive(_) => self.effects.push(JobEffect::Redrive { key, fence }),
             JobSpec::Purge(_) => self.effects.push(JobEffect::Purge { key, fence }),
             // They have steps of their own.
-            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) => {}
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Erase(_) | JobSpec::Shadow(_) => {}
         }
     }
 

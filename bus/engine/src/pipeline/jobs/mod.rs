@@ -8,15 +8,18 @@
 //! half of the writer, however many jobs there are. Jobs take turns, so none waits for the end of another. Never
 //! here: a change of a delivery, which the store makes and checks.
 
+mod beside;
 mod erase;
 mod letters;
 mod replay;
+mod shadow;
 mod skip;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use super::Pipeline;
@@ -27,12 +30,13 @@ use super::space::Space;
 use super::tasks::Loop;
 use super::writer::Writer;
 use edgebus_model::error::{Error, Kind};
-use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, SkipSpec};
+use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, ShadowSpec, SkipSpec};
 use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
 pub(crate) use erase::Erasure;
 pub(crate) use letters::Letters;
 pub(crate) use replay::{Replay, last_before};
+pub(in crate::pipeline) use shadow::Stage;
 
 /// Rows that one step looks at.
 const ROWS_MAX: usize = 256;
@@ -87,6 +91,7 @@ impl Wake {
 /// The operating system gives no thread.
 pub(super) fn start(
     context: &Arc<Context>,
+    shadows: Arc<Stage>,
     writer: Writer,
     wake: &Wake,
     space: watch::Receiver<Space>,
@@ -94,6 +99,7 @@ pub(super) fn start(
 ) -> std::io::Result<Loop> {
     let runner = Runner {
         context: context.clone(),
+        shadows,
         writer,
         wake: wake.clone(),
         space,
@@ -125,12 +131,13 @@ enum Prepared {
     Replay(Box<Replay>),
     Skip(SkipSpec),
     Erase(Box<Erasure>),
+    Shadow(Box<shadow::Shadow>),
     /// It can't be moved, and why.
     Unfit(String),
 }
 
 impl Prepared {
-    fn of(spec: &JobSpec) -> Self {
+    fn of(spec: &JobSpec, shadows: &Arc<Stage>) -> Self {
         let prepared = match spec {
             JobSpec::Redrive(selection) | JobSpec::Purge(selection) => {
                 Letters::new(selection.clone()).map(|own| Self::Letters(Box::new(own)))
@@ -142,6 +149,10 @@ impl Prepared {
             JobSpec::Erase(spec) => {
                 Erasure::new(spec.clone()).map(|own| Self::Erase(Box::new(own)))
             }
+            JobSpec::Shadow(spec) => {
+                let own = shadow::Shadow::new(shadows, (**spec).clone());
+                own.map(|own| Self::Shadow(Box::new(own)))
+            }
         };
         prepared.unwrap_or_else(Self::Unfit)
     }
@@ -149,6 +160,7 @@ impl Prepared {
 
 struct Runner {
     context: Arc<Context>,
+    shadows: Arc<Stage>,
     writer: Writer,
     wake: Wake,
     space: watch::Receiver<Space>,
@@ -200,7 +212,7 @@ impl Runner {
                 if job.state == JobState::Running {
                     let known = self.running.remove(&job.id);
                     let moving = known.unwrap_or_else(|| Moving {
-                        prepared: Prepared::of(&job.spec),
+                        prepared: Prepared::of(&job.spec, &self.shadows),
                         next: self.context.clock.instant(),
                         waited: Duration::ZERO,
                         job: job.clone(),
@@ -253,7 +265,12 @@ impl Runner {
             Ok(Some(moved)) => moved,
             Ok(None) => {
                 let moving = self.running.get_mut(&id)?;
-                moving.waited = (moving.waited * 2).clamp(WAIT, WAIT_MAX);
+                // Its deliveries run beside this loop, and it costs nothing to ask for them.
+                let waited_max = match &moving.prepared {
+                    Prepared::Shadow(own) if own.is_running() => WAIT,
+                    _ => WAIT_MAX,
+                };
+                moving.waited = (moving.waited * 2).clamp(WAIT, waited_max);
                 moving.next = began + moving.waited;
                 return Some(Duration::ZERO);
             }
@@ -323,6 +340,7 @@ impl Runner {
             Prepared::Replay(replay) => replay.step(&self.context, job, budget),
             Prepared::Skip(spec) => skip::step(&self.context, *spec, job, budget).map(Some),
             Prepared::Erase(erasure) => erasure.step(&self.context, job, budget).map(Some),
+            Prepared::Shadow(own) => own.step(&self.context, job, budget),
             Prepared::Unfit(reason) => Ok(Some(Moved {
                 step: ended(job, JobEnd::Failed(reason.clone())),
                 bytes: 0,
@@ -335,7 +353,11 @@ impl Runner {
 fn most_space_for(spec: &JobSpec) -> Space {
     match spec {
         JobSpec::Purge(_) => Space::Critical,
-        JobSpec::Redrive(_) | JobSpec::Replay(_) | JobSpec::Skip(_) => Space::Low,
+        JobSpec::Redrive(_)
+        | JobSpec::Replay(_)
+        | JobSpec::Skip(_)
+        | JobSpec::Erase(_)
+        | JobSpec::Shadow(_) => Space::Low,
     }
 }
 
@@ -366,6 +388,7 @@ fn ended(job: &Job, end: JobEnd) -> Advance {
         looked: 0,
         skipped: edgebus_model::Skipped::default(),
         effects: Vec::new(),
+        shadow: None,
         end: Some(end),
         now: job.changed_at,
     }
@@ -399,13 +422,46 @@ impl Pipeline {
     /// # Errors
     /// [`Kind::Conflict`] while too many have not ended; [`Kind::Unknown`], [`Kind::Unavailable`].
     pub async fn start_job(&self, spec: JobSpec, rate: Option<u32>, of: u64) -> Result<Job, Error> {
+        self.start_job_with(spec, rate, of, None).await
+    }
+
+    async fn start_job_with(
+        &self,
+        spec: JobSpec,
+        rate: Option<u32>,
+        of: u64,
+        component: Option<Bytes>,
+    ) -> Result<Job, Error> {
         let step = Step::StartJob(Box::new(StartJob {
             spec,
             rate,
             of,
+            component,
             now: self.clock().now(),
         }));
         self.told(step, None).await
+    }
+
+    /// Makes a shadow replay. A candidate's component that is not deployed comes with it, and is compiled first.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start_job`]; [`Kind::Invalid`] for a component that is no function; [`Kind::Busy`] if too many
+    /// compile.
+    pub async fn start_shadow(
+        &self,
+        spec: ShadowSpec,
+        component: Option<Bytes>,
+        rate: Option<u32>,
+        of: u64,
+    ) -> Result<Job, Error> {
+        if let (Some(component), Some(name), Some(candidate)) =
+            (&component, &spec.function, &spec.candidate)
+        {
+            let new = (name.clone(), candidate.digest, component.clone());
+            self.compiler.compile_new(vec![new]).await?;
+        }
+        let spec = JobSpec::Shadow(Box::new(spec));
+        self.start_job_with(spec, rate, of, component).await
     }
 
     /// Tells a job something.

@@ -63,7 +63,7 @@ pub(crate) struct Portion {
     /// Events that were looked at.
     pub(crate) looked: u64,
     /// What they weighed, in bytes.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Events of the range that are not there: retention removed them, or they are in quarantine.
     pub(crate) missing: Skipped,
     /// True if nothing is behind it.
@@ -130,6 +130,7 @@ impl Replay {
                 looked: portion.looked,
                 skipped: portion.missing,
                 effects: effects.collect(),
+                shadow: None,
                 end: portion.ended.then_some(JobEnd::Done),
                 now: context.clock.now(),
             },

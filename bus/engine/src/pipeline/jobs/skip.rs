@@ -27,6 +27,7 @@ pub(super) fn step(
             effects: Vec::new(),
             end: None,
             now: context.clock.now(),
+            shadow: None,
         },
         bytes: 0,
     };

@@ -14,7 +14,7 @@ use crate::pipeline::services;
 use crate::pipeline::settle::{self, AttemptResult, Ended};
 use crate::pipeline::snapshot::{Deployed, Snapshot};
 use edgebus_manifest::view::View;
-use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Subscription, Timestamp};
+use edgebus_model::{Data, DeadReason, Event, Name, Outcome, Revision, Subscription, Timestamp};
 use edgebus_runtime::capabilities::{Effects, replay};
 use edgebus_runtime::{Context as GuestContext, Emitted, Invocation};
 use edgebus_store::Settle;
@@ -77,35 +77,13 @@ async fn run(
     deployed: &Arc<Deployed>,
     started_at: Timestamp,
 ) -> (AttemptResult, Left) {
-    let limits = deployed.revision.config.limits;
-    let event = match input(snapshot, job, subscription) {
-        Ok(event) => event,
-        // The same event has no input at the next attempt either.
-        Err(error) => {
+    let invocation = match invocation(context, snapshot, job, subscription, &deployed.revision) {
+        Ok(invocation) => invocation,
+        Err(outcome) => {
             let mut ran = AttemptResult::host(String::new(), started_at);
-            ran.outcome = Outcome::Reject {
-                message: format!("the rule's `input` can't be made from this event: {error}"),
-            };
+            ran.outcome = outcome;
             return (ran, Left::default());
         }
-    };
-    let invocation = Invocation {
-        event,
-        context: GuestContext {
-            delivery: job.key.to_string(),
-            idempotency_key: context.idempotency_key(job.key),
-            attempt: job.attempts_made + 1,
-            function: deployed.revision.name.to_string(),
-            rule: subscription.rule.to_string(),
-            bus: snapshot
-                .bus(job.bus)
-                .map(|bus| bus.name.to_string())
-                .unwrap_or_default(),
-            position: job.key.position.0,
-            accepted_at_ms: job.ingested_at.0,
-            replay: replay_of(context, job),
-        },
-        limits,
     };
     // The scheduler leaves an unavailable function alone, and one that is available stays so.
     let Some(function) = deployed.function() else {
@@ -128,6 +106,40 @@ async fn run(
         emitted: invoked.emitted,
     };
     (ran, left)
+}
+
+/// What a delivery gives to its function.
+///
+/// # Errors
+/// The outcome where the rule's input can't be made: the same event has none at the next attempt either.
+pub(in crate::pipeline) fn invocation(
+    context: &Context,
+    snapshot: &Snapshot,
+    job: &Job,
+    subscription: &Subscription,
+    revision: &Revision,
+) -> Result<Invocation, Outcome> {
+    let event = input(snapshot, job, subscription).map_err(|error| Outcome::Reject {
+        message: format!("the rule's `input` can't be made from this event: {error}"),
+    })?;
+    Ok(Invocation {
+        event,
+        context: GuestContext {
+            delivery: job.key.to_string(),
+            idempotency_key: context.idempotency_key(job.key),
+            attempt: job.attempts_made + 1,
+            function: revision.name.to_string(),
+            rule: subscription.rule.to_string(),
+            bus: snapshot
+                .bus(job.bus)
+                .map(|bus| bus.name.to_string())
+                .unwrap_or_default(),
+            position: job.key.position.0,
+            accepted_at_ms: job.ingested_at.0,
+            replay: replay_of(context, job),
+        },
+        limits: revision.config.limits,
+    })
 }
 
 /// The replay that a delivery belongs to, as its function sees it.

@@ -6,7 +6,7 @@
 
 mod function;
 
-pub(super) use function::Left;
+pub(super) use function::{Left, invocation};
 
 use super::context::Context;
 use super::scheduler::Job;

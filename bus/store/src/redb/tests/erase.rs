@@ -39,6 +39,7 @@ fn erase(store: &RedbStore, effects: Vec<JobEffect>, end: Option<JobEnd>) -> Adv
         effects,
         end,
         now: Timestamp(3_000),
+        shadow: None,
     };
     match store
         .commit(&[Step::Advance(Box::new(step))])

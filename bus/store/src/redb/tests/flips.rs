@@ -104,6 +104,7 @@ fn image(blocks: bool) -> Image {
         spec: JobSpec::Redrive(LetterSelection::default()),
         rate: None,
         of: 24,
+        component: None,
         now: Timestamp(3),
     }));
     store.commit(&[job, Step::MarkClean(true)]).unwrap();

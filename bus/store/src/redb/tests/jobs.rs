@@ -9,6 +9,7 @@ fn start(spec: JobSpec) -> Step {
         spec,
         rate: Some(4),
         of: 2,
+        component: None,
         now: Timestamp(5),
     }))
 }
@@ -129,6 +130,7 @@ fn a_redrive_writes_back_an_event_that_the_log_lost() {
                 fence: 1,
             })
             .to_vec(),
+        shadow: None,
         end: Some(JobEnd::Done),
         now: Timestamp(9_000),
     };
@@ -189,6 +191,7 @@ fn results_are_counted_again_by_what_is_pending() {
             .collect(),
         end: None,
         now: Timestamp(2_000),
+        shadow: None,
     };
     store.commit(&[Step::Advance(Box::new(deliver))]).unwrap();
     for position in [2, 4] {
