@@ -107,7 +107,7 @@ fn a_bus_for_dead_letters_must_be_declared_and_no_loop_without_a_word() {
     );
 }
 
-/// A rule of the bus `edgebus` hears of dead letters and jobs; nobody else publishes there.
+/// A rule of the bus `system` hears of dead letters and jobs; nobody else publishes there.
 #[test]
 fn a_rule_hears_of_what_happens_to_the_bus() {
     let home = Home::new(&format!(
@@ -117,7 +117,7 @@ functions:
   idle: {{ component: {1} }}
 rules:
   plays: {{ match: {{ type: [play] }}, to: [{{ function: play }}] }}
-  alert: {{ bus: edgebus, match: {{ type: [dev.edgebus.dead-letter.created] }}, to: [{{ function: idle }}] }}
+  alert: {{ bus: system, match: {{ type: [dev.edgebus.dead-letter.created] }}, to: [{{ function: idle }}] }}
 ",
         json!(guests::path("hostile")),
         json!(guests::path("idle")),
@@ -127,7 +127,7 @@ rules:
     let server = home.serve();
     let position = server.publish("no", "play", &json!({"do": "reject not mine"}));
     let told = |kind: &str| {
-        let log = server.get("/v1/buses/edgebus/events").json()["events"].clone();
+        let log = server.get("/v1/buses/system/events").json()["events"].clone();
         let mut events = log.as_array().unwrap().clone();
         events.retain(|stored| stored["event"]["type"] == format!("dev.edgebus.{kind}"));
         events
@@ -165,12 +165,12 @@ rules:
     // Nobody else publishes there.
     let event = json!({"specversion": "1.0", "id": "a", "source": "/t", "type": "t"}).to_string();
     let answer = server.post(
-        "/v1/buses/edgebus/events",
+        "/v1/buses/system/events",
         "application/cloudevents+json",
         event.as_bytes(),
     );
     let detail = answer.expect(409).json()["detail"].to_string();
     assert!(detail.contains("publish on another one"), "{detail}");
-    home.write_manifest(&manifest("edgebus"));
+    home.write_manifest(&manifest("system"));
     run(&["validate", &file], "").fails(78, &["takes the bus's own events alone"]);
 }

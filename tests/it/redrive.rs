@@ -61,6 +61,26 @@ fn purges_are_listed(server: &Server) {
     told(server, &["jobs", "get", "9"]).fails(1, &["404", "there is no job 9"]);
 }
 
+/// Nothing says which: nothing is done. Nor is it by a dry run.
+fn nothing_is_taken_without_a_selection(server: &Server) {
+    for verb in ["redrive", "purge"] {
+        told(server, &["dead-letters", verb]).fails(2, &["--all", verb]);
+        let words = ["dead-letters", verb, "--rule", "none"];
+        told(server, &words).fails(1, &["404", "none"]);
+        told(server, &["dead-letters", verb, "x"]).fails(1, &["/ids/0"]);
+        let words = ["dead-letters", verb, "--reason", "rejected", "--dry-run"];
+        let shown = told(server, &words).succeeds().out;
+        assert!(
+            shown.contains(&format!("{verb} would take 2 dead letters")),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("1-1  rejected  plays/play  play  reject: no"),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn dead_letters_are_selected_shown_and_purged() {
     let home = Home::new(&manifest("timeout: 5s", "attempts: 1"));
@@ -98,23 +118,7 @@ fn dead_letters_are_selected_shown_and_purged() {
     told(&server, &["dead-letters", "ls", "--reason", "tired"]).fails(2, &["rejected"]);
     told(&server, &["dead-letters", "ls", "--match", "{"]).fails(1, &["400", "/match"]);
 
-    // Nothing says which: nothing is done.
-    for verb in ["redrive", "purge"] {
-        told(&server, &["dead-letters", verb]).fails(2, &["--all", verb]);
-        let words = ["dead-letters", verb, "--rule", "none"];
-        told(&server, &words).fails(1, &["404", "none"]);
-        told(&server, &["dead-letters", verb, "x"]).fails(1, &["/ids/0"]);
-        let words = ["dead-letters", verb, "--reason", "rejected", "--dry-run"];
-        let shown = told(&server, &words).succeeds().out;
-        assert!(
-            shown.contains(&format!("{verb} would take 2 dead letters")),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("1-1  rejected  plays/play  play  reject: no"),
-            "{shown}"
-        );
-    }
+    nothing_is_taken_without_a_selection(&server);
     assert_eq!(dead(&server).len(), 4);
     let preview = [
         "dead-letters",

@@ -189,7 +189,7 @@ async fn tell(one: One, change: JobChange) -> Result<u8, Failure> {
 }
 
 /// The exit code of a job that is shown or told something: a failed one is a failure.
-fn exit(job: &Job) -> u8 {
+pub(super) fn exit(job: &Job) -> u8 {
     match job.state {
         JobState::Failed => FAILURE,
         _ => OK,

@@ -40,7 +40,7 @@ pub const UNLIMITED: u64 = u64::MAX;
 pub const DEFAULT_BUS: &str = "default";
 
 /// The bus of the bus's own events: there once a manifest names it, and nobody else publishes on it.
-pub const SYSTEM_BUS: &str = "edgebus";
+pub const SYSTEM_BUS: &str = "system";
 
 impl BusConfig {
     /// A bus with the default policy: 7 days, 10 GiB, 24 hours of dedupe.

@@ -237,7 +237,7 @@ fn tell_difference(facts: &mut Facts, difference: &ShadowDifference, paint: Pain
                 plain(&emitted.bus).into_owned(),
             );
             facts.fact("", &format!("emits {kind} to bus {bus}"));
-            write_event(facts, &read, DATA_LINES_CUT);
+            write_event(facts, (&read, None), DATA_LINES_CUT);
         }
         for write in &run.state {
             facts.line(&format!(

@@ -1,4 +1,4 @@
-//! The bus's own events: what happens to it is published on the bus `edgebus`, so that rules can act on it.
+//! The bus's own events: what happens to it is published on the bus `system`, so that rules can act on it.
 //!
 //! | type | when |
 //! |---|---|

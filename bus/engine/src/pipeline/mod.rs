@@ -147,6 +147,23 @@ pub struct Pipeline {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// Lets the metrics show functions, dead letters and what retention keeps; returns what retention tells of that.
+fn watched(context: &Arc<Context>) -> Arc<retention::Holdings> {
+    let holdings = Arc::<retention::Holdings>::default();
+    let (weak, held) = (Arc::downgrade(context), holdings.clone());
+    context.telemetry.watch_functions(move || {
+        let Some(context) = weak.upgrade() else {
+            return String::new();
+        };
+        let snapshot = context.snapshot();
+        let mut text = functions::metrics(&snapshot);
+        text.push_str(&gauges::dead_letters(&*context.store, &snapshot));
+        text.push_str(&held.metrics(&snapshot, context.clock.now()));
+        text
+    });
+    holdings
+}
+
 impl Pipeline {
     /// Recovers and starts: makes the queues, and is ready when this returns unless the parts say to hold.
     /// Functions compile from now on, beside everything else.
@@ -179,21 +196,7 @@ impl Pipeline {
             snapshot,
             parts.catalog.secret,
         );
-        let (weak, holdings) = (
-            Arc::downgrade(&context),
-            Arc::<retention::Holdings>::default(),
-        );
-        let held = holdings.clone();
-        context.telemetry.watch_functions(move || {
-            let Some(context) = weak.upgrade() else {
-                return String::new();
-            };
-            let snapshot = context.snapshot();
-            let mut text = functions::metrics(&snapshot);
-            text.push_str(&gauges::dead_letters(&*context.store, &snapshot));
-            text.push_str(&held.metrics(&snapshot, context.clock.now()));
-            text
-        });
+        let holdings = watched(&context);
         let scheduler = Scheduler::new();
         let (writer, writing) = Writer::start(&context, scheduler.clone()).map_err(no_thread)?;
         let space = space::Watch::new(parts.space);

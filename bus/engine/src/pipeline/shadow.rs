@@ -90,6 +90,9 @@ pub(super) async fn run(
         }
         Err(error) => return Err(error),
     };
+    if stored.event.erased().is_some() {
+        return Ok(Shadowed::Skipped(SkipReason::Erased));
+    }
     let then = recorded(context, snapshot, (bus, key))?;
     let (number, then) = then.map_or((1, None), |(number, then)| (number, Some(then)));
     let mut job = Job::of(&Pending::new(key, stored.accepted_at), bus, &stored);
@@ -292,6 +295,7 @@ fn content(bus: BusId, event: &Event) -> [u8; 32] {
             part(&[2]);
             part(data);
         }
+        Data::Erased(_) => part(&[3]),
     }
     *hasher.finalize().as_bytes()
 }
@@ -347,7 +351,10 @@ fn emitted(
         let newest = context.last_position(bus);
         let check = || Ok::<(), Error>(());
         let before = last_before(&*context.store, (bus, newest), own.settled_at, check)?;
-        let caused = |stored: &StoredEvent| stored.lineage.parent == Some(own.delivery.key);
+        // Of one that is erased only the number counts, as of one that retention has taken.
+        let caused = |stored: &StoredEvent| {
+            stored.lineage.parent == Some(own.delivery.key) && stored.event.erased().is_none()
+        };
         let events = behind(
             &*context.store,
             EventRef {

@@ -326,7 +326,7 @@ impl Clients {
 
     /// Erases what is about one subject, while nothing else goes on.
     pub(super) async fn erase_one(self, mut random: Random) {
-        self.end_jobs().await;
+        self.clone().end_jobs().await;
         if self.erase(random.below(SUBJECTS), None).await.is_none() {
             self.ledger.seen().broke("no erasure can be made");
         }

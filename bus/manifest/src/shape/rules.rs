@@ -38,7 +38,7 @@ pub(in super::super) const RULE: Shape = Shape {
             form: Form::Name("bus"),
             absent: Absent::Is("default"),
             example: "default",
-            about: "The bus whose events it looks at. `edgebus` is the one of the bus's own events, as of dead letters; it needs no declaration.",
+            about: "The bus whose events it looks at. `system` is the one of the bus's own events, as of dead letters; it needs no declaration.",
         },
         Key {
             name: "match",

@@ -170,6 +170,7 @@ fn an_erased_event_is_still_known_whatever_its_repeat_says() {
         }
         // Also when retention has taken what was left of it.
         subject.one(Step::Trim(Trim {
+            expected: None,
             bus: BUS,
             accepted_before: LATER,
             bytes_max: u64::MAX,
@@ -333,6 +334,7 @@ fn a_dead_letter_has_its_own_copy_and_does_not_come_back() {
 fn an_event_that_retention_has_passed_goes_with_its_last_delivery() {
     for subject in Subject::all().map(|own| with_events(own, &["a", "b"], &[S1])) {
         subject.one(Step::Trim(Trim {
+            expected: None,
             bus: BUS,
             accepted_before: LATER,
             bytes_max: u64::MAX,

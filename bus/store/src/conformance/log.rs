@@ -336,6 +336,7 @@ fn the_newest_time_is_that_of_the_last_step_of_any_kind() {
             spec: JobSpec::Redrive(LetterSelection::default()),
             rate: None,
             of: 1,
+            component: None,
             now: NOW.plus_ms(8),
         })));
         assert_eq!(newest(&subject), NOW.plus_ms(8));

@@ -33,7 +33,6 @@ enum Act {
         from_off: bool,
         effects: Vec<(u8, u8, u8, u8)>,
         ends: bool,
-        shadow: None,
     },
     Control {
         job: u8,
@@ -287,7 +286,6 @@ fn job_step(act: &Act, model: &dyn Store, now: Timestamp) -> Option<Step> {
             from_off,
             effects,
             ends,
-            shadow: None,
         } => {
             let id = JobId(u32::from(*job));
             let known = model.job(id).unwrap();

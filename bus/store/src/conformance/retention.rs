@@ -478,6 +478,7 @@ fn a_replay_s_dead_letter_knows_when_its_event_was_accepted() {
         subject.one(append(&["a"], &[], NOW));
         let start = |spec| {
             Step::StartJob(Box::new(StartJob {
+                component: None,
                 spec,
                 rate: None,
                 of: 1,

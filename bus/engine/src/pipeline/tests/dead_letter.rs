@@ -133,14 +133,14 @@ async fn deaths_are_told_on_the_bus_of_the_bus_s_own_events() {
     };
     let rules = vec![
         rule("fails", "default", "t"),
-        rule("alert", "edgebus", "dev.edgebus.dead-letter.created"),
+        rule("alert", "system", "dev.edgebus.dead-letter.created"),
     ];
     let functions = ["fails", "alert"].map(|own| {
         let script = Bytes::from_static(b"reject no");
         let source = FunctionSource::Component(script);
         (name(own), source, FunctionConfig::default())
     });
-    let buses = ["default", "edgebus"].map(|own| BusConfig::with_defaults(name(own)));
+    let buses = ["default", "system"].map(|own| BusConfig::with_defaults(name(own)));
     pipeline
         .apply_manifest(
             "test".to_owned(),
@@ -152,7 +152,7 @@ async fn deaths_are_told_on_the_bus_of_the_bus_s_own_events() {
         .await
         .unwrap();
     let of_kind = |kind: &str| {
-        let mut events = log(&pipeline, "edgebus");
+        let mut events = log(&pipeline, "system");
         events.retain(|stored| stored.event.kind == format!("dev.edgebus.{kind}"));
         events
     };

@@ -10,6 +10,7 @@ const BUS: BusId = BusId(1);
 
 fn start(spec: JobSpec) -> Step {
     Step::StartJob(Box::new(StartJob {
+        component: None,
         spec,
         rate: None,
         of: 0,
