@@ -321,8 +321,10 @@ fn jobs(plan: &Plan, seen: &mut Seen, log: &[StoredEvent], store: &dyn Store) {
     let page = store.jobs_page(None, Page::forward(10_000, usize::MAX));
     for job in page.unwrap().rows {
         let id = job.id;
-        let of_a_range = |spec: &JobSpec| !matches!(spec, JobSpec::Redrive(_) | JobSpec::Purge(_));
-        let replays = of_a_range(&job.spec);
+        let replays = matches!(
+            job.spec,
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Shadow(_)
+        );
         if job.state != JobState::Done && (replays || job.state != JobState::Cancelled) {
             seen.broke(format!("job {id} is {}", job.state.word()));
         }

@@ -231,14 +231,14 @@ impl Clients {
         }
     }
 
-    /// Waits until no job runs; those that stand still are ended.
+    /// Waits until no job runs; those that stand still go on.
     pub(super) async fn end_jobs(self) {
         while self.pipeline.live() {
             let page = Page::forward(9_999, usize::MAX);
             let jobs = self.pipeline.store().jobs_page(None, page);
             let jobs = jobs.map_or_else(|_| Vec::new(), |page| page.rows);
             for job in jobs.iter().filter(|job| job.state == JobState::Paused) {
-                let _ = self.pipeline.control_job(job.id, JobControl::Cancel).await;
+                let _ = self.pipeline.control_job(job.id, JobControl::Resume).await;
             }
             if jobs.iter().all(|job| job.state.has_ended()) {
                 return;
@@ -444,17 +444,8 @@ impl Clients {
             }
         }
         // Nobody writes state behind the pipeline's back: one process has the store open.
-        let writes = matches!(settle.end, SettleEnd::Done(_)) && self.keeps_books(&settle);
+        let writes = matches!(&settle.end, SettleEnd::Done(own) if !own.writes.is_empty());
         (ended(&settle) || !writes).then_some(settle)
-    }
-
-    fn keeps_books(&self, settle: &Settle) -> bool {
-        let function = settle.seen.function.as_ref();
-        function.is_some_and(|function| {
-            let functions = &self.plan.functions;
-            let own = functions.iter().find(|own| own.name == function.as_str());
-            own.is_some_and(|own| own.books)
-        })
     }
 
     /// Settles again what was settled, or what a dead process was about to settle.

@@ -75,6 +75,8 @@ pub(super) struct Seen {
     pub(super) erasures: BTreeMap<JobId, (u64, EraseSpec)>,
     /// Events that the store was asked to erase.
     pub(super) erase_asked: BTreeSet<Position>,
+    /// Those of them in a commit that nobody saw.
+    erase_unsure: BTreeSet<Position>,
     /// True if a process ended without seeing what came of its last commit.
     pub(super) cut: bool,
     /// Jobs that came to their end by themselves.
@@ -244,7 +246,12 @@ impl Seen {
 
     /// The writer is about to commit.
     pub(super) fn commits(&mut self, steps: &[Step], store: &dyn Store) {
-        let floor = store.floor(BUS).unwrap();
+        // A removal in the same transaction may raise it past any of them.
+        let raises = steps.iter().any(|step| matches!(step, Step::Trim(_)));
+        let floor = match raises {
+            true => Position(u64::MAX),
+            false => store.floor(BUS).unwrap(),
+        };
         let below = |position: Position| Position(position.0.saturating_sub(1));
         for step in steps {
             match step {
@@ -260,6 +267,7 @@ impl Seen {
                     }
                 }
                 Step::Trim(trim) => {
+                    let floor = store.floor(BUS).unwrap();
                     let oldest = store.events(BUS, below(floor), trim.events_max).unwrap();
                     self.keep(oldest);
                 }
@@ -339,6 +347,9 @@ impl Seen {
                 if let Step::Advance(advance) = step {
                     self.places.remove(&advance.job);
                     for effect in &advance.effects {
+                        if let JobEffect::EraseEvent { at } = effect {
+                            self.erase_unsure.insert(at.position);
+                        }
                         if let JobEffect::Redrive { key, .. }
                         | JobEffect::Purge { key, .. }
                         | JobEffect::Skip { key } = effect
@@ -475,7 +486,7 @@ impl Seen {
 
     /// True if an erasure may have ended the delivery in a commit that nobody saw.
     pub(super) fn may_be_erased(&self, key: DeliveryKey, told: &DeliveryLog) -> bool {
-        self.cut && !told.ended && self.erase_asked.contains(&key.position)
+        !told.ended && self.erase_unsure.contains(&key.position)
     }
 
     /// Somebody who was thought dead settles a delivery.

@@ -406,6 +406,9 @@ impl Life {
         };
         let operator = clients.clone().operator(self.seeded(), 0, true);
         self.client("operator", operator);
+        // Somebody goes on with the jobs that stood still when their process died.
+        let ending = clients.clone().end_jobs();
+        self.client("end of all jobs", ending);
         if self.random.once_in(6) {
             // What a full disk held back goes on when there is room.
             self.free.store(0, Ordering::Relaxed);
@@ -420,9 +423,6 @@ impl Life {
         if !self.settle(run, &clients, &*store) {
             return End::Kill;
         }
-        // Nobody goes on with a job that stood still when its process died.
-        let ending = clients.clone().end_jobs();
-        self.client("end of all jobs", ending);
         let finishing = clients.clone().finish(self.seeded());
         self.client("publisher of what is left", finishing);
         if !self.settle(run, &clients, &*store) {

@@ -122,6 +122,10 @@ impl Data {
                 Err(reason) => skipped.add(reason, 1),
             }
         }
+        if let Some(own) = self.jobs.get(&job.id) {
+            // An effect may have been on what the job itself made pending.
+            job.results = own.results;
+        }
         job::advance(&mut job, step, done, (&skipped, erased));
         if let Some(found) = &step.shadow {
             self.add_shadow(job.id, found);
