@@ -106,7 +106,6 @@ impl DeliveryFilter {
     }
 }
 
-/// True if its target is the function of this name.
 /// There is nothing of this name; the route lists what there is.
 pub(super) fn not_found(what: &str, name: &str, route: &str) -> Error {
     let name = name.escape_debug();
@@ -114,6 +113,7 @@ pub(super) fn not_found(what: &str, name: &str, route: &str) -> Error {
     Error::new(Kind::NotFound, message)
 }
 
+/// True if its target is the function of this name.
 fn goes_to(own: &Subscription, name: &str) -> bool {
     let function = own.target.to.function();
     function.is_some_and(|function| function.as_str() == name)

@@ -178,8 +178,13 @@ impl Lifecycle {
     }
 
     /// They could not be told, and wait for the next time.
-    fn put_back(&self, untold: Vec<Deaths>) {
+    fn put_back(&self, untold: Vec<Deaths>, moments: Vec<Event>) {
         let mut told = self.told();
+        for moment in moments.into_iter().rev() {
+            if told.moments.len() < MOMENTS_MAX {
+                told.moments.push_front(moment);
+            }
+        }
         for earlier in untold {
             let later = told.deaths.entry(earlier.last.key.subscription);
             later
@@ -252,11 +257,11 @@ impl Pipeline {
             let bus = snapshot.bus(own.bus)?;
             Some(of_deaths(&self.context, &bus.name, own, deaths))
         });
-        let events: Vec<Event> = moments.into_iter().chain(of_deaths).collect();
+        let events: Vec<Event> = moments.iter().cloned().chain(of_deaths).collect();
         drop(snapshot);
         if let Err(error) = self.publish(SYSTEM_BUS, events).await {
             tracing::warn!(%error, "events of the bus's own are not published");
-            lifecycle.put_back(deaths);
+            lifecycle.put_back(deaths, moments);
         }
     }
 }
@@ -303,7 +308,7 @@ mod tests {
         let (untold, _) = lifecycle.take(Timestamp(121_000), false);
         assert_eq!(untold.len(), 1);
         die(1, 10_003, 122_000);
-        lifecycle.put_back(untold);
+        lifecycle.put_back(untold, Vec::new());
         assert_eq!(counts(122_000, false), []);
         // A stop waits for nothing.
         assert_eq!(counts(122_000, true), [(1, 2, 62_000)]);

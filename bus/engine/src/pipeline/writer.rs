@@ -407,7 +407,7 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
                 overlay.ended(state_writes(&steps, &outcomes));
                 telemetry.count_commit(steps.len(), waited, took, inboxes.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
-                let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
+                let committed = answer(&mut steps, &mut replies, outcomes, &context);
                 scheduler.committed(committed).await;
                 if last {
                     return;
@@ -483,12 +483,18 @@ fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
-    telemetry: &Telemetry,
+    context: &Context,
 ) -> Vec<Committed> {
+    let telemetry = &context.telemetry;
     let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
         match (reply, outcome, step) {
             (Reply::Publish(reply), StepOutcome::Appended(places), Step::Append(append)) => {
+                // Whoever is answered finds the event in what it asks next: in a listing, or in a job's range.
+                let new = places.iter().filter(|place| !place.duplicate);
+                if let Some(last) = new.map(|place| place.position).max() {
+                    context.publish_position(append.bus, last);
+                }
                 // A publisher that has gone away needs no answer.
                 let _ = reply.send(Ok(places.clone()));
                 committed.push(Committed::Appended(append, places));

@@ -20,7 +20,6 @@ impl Data {
         self.logs.get(&bus).map_or(Position(0), |log| log.last)
     }
 
-    /// When the last event of a bus was accepted; nothing is accepted before that.
     /// Something of this subscription's bus took place then. No start begins before it, and nothing is accepted before it.
     fn time_passes(&mut self, subscription: SubscriptionId, now: Timestamp) {
         #[cfg(any(test, feature = "testing"))]
@@ -34,6 +33,7 @@ impl Data {
         }
     }
 
+    /// When something last took place on a bus; nothing is accepted before that.
     pub(super) fn clock_of(&self, bus: BusId) -> Timestamp {
         self.logs.get(&bus).map_or(Timestamp(0), |log| log.clock)
     }

@@ -20,16 +20,20 @@ use edgebus_model::reading::Gap;
 use edgebus_model::{BusId, ClockReading, Code, Digest, Name, Revision, SubscriptionId, Timestamp};
 
 /// The highest format of a store as a whole that is read; a store of a newer one is refused.
-pub(super) const STORE_FORMAT: u32 = 5;
+pub(super) const STORE_FORMAT: u32 = 6;
 /// The format that a store is made in, and that an older one is migrated to. There never was a format 2. The
-/// first removal by retention raises it to [`REMOVED_FORMAT`], the first erasure to [`ERASED_FORMAT`].
+/// first removal by retention raises it to [`REMOVED_FORMAT`], the first replay to [`REPLAYED_FORMAT`], the first erasure
+/// to [`ERASED_FORMAT`].
 pub(super) const MADE_FORMAT: u32 = 3;
 /// The format of a store from which retention has removed something: a release that knows none of it would take
 /// that for a loss.
 pub(super) const REMOVED_FORMAT: u32 = 4;
+/// The format of a store in which a replay, a seek or a shadow replay was begun: a release that knows none of it would take
+/// dead letters of replays, and what was counted of them, for corrupt.
+pub(super) const REPLAYED_FORMAT: u32 = 5;
 /// The format of a store in which an erasure was begun: a release that knows none of it would take what was erased for
 /// corrupt.
-pub(super) const ERASED_FORMAT: u32 = 5;
+pub(super) const ERASED_FORMAT: u32 = 6;
 /// Meta: format, store id, secret.
 pub(super) const IDENTITY: &[u8] = b"store";
 /// Meta: how often the store was opened, and whether the last process stopped in order.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::RedbStore;
-use super::catalog::ERASED_FORMAT;
+use super::catalog::{ERASED_FORMAT, REPLAYED_FORMAT};
 use super::steps::Work;
 use super::tables::{ReadTx, delivery_key, delivery_of, due_key, event_key, settled_key, stages};
 use crate::codec::{Reader, Table, Writer, delivery, event, job as codec, shadow, unseal};
@@ -182,8 +182,12 @@ impl Work<'_, '_> {
         if let Some(reason) = job::without_subscription(self.known(), &start.spec) {
             return Ok(StepOutcome::Denied(reason));
         }
-        if matches!(start.spec, JobSpec::Erase(_)) {
-            self.raise_format(ERASED_FORMAT)?;
+        match start.spec {
+            JobSpec::Redrive(_) | JobSpec::Purge(_) => {}
+            JobSpec::Replay(_) | JobSpec::Skip(_) | JobSpec::Shadow(_) => {
+                self.raise_format(REPLAYED_FORMAT)?;
+            }
+            JobSpec::Erase(_) => self.raise_format(ERASED_FORMAT)?,
         }
         let id = JobId(self.jobs().last + 1);
         self.jobs_mut().last = id.0;
@@ -225,6 +229,11 @@ impl Work<'_, '_> {
         let (mut done, mut skipped) = (0, Skipped::default());
         let mut erased = ErasedCounts::default();
         let (mut pending, mut ended) = (Vec::new(), Vec::new());
+        let erases = |effect: &JobEffect| matches!(effect, JobEffect::EraseEvent { .. });
+        if step.effects.iter().any(erases) {
+            // Each event is looked up for each of them.
+            self.forget_ended_replays()?;
+        }
         for effect in step.effects.iter().take(Advance::EFFECTS_MAX) {
             let made = match *effect {
                 JobEffect::Redrive { key, fence } => self

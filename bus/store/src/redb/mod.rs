@@ -333,7 +333,10 @@ impl RedbStore {
                     now: *now,
                 };
                 let index = (&mut *dedupe, &mut *replays);
-                guarded(|| self.transact(memory, index, &[step], Transaction::Abort)).is_ok()
+                let done = guarded(|| self.transact(memory, index, &[step], Transaction::Abort));
+                // What it remembered of events did not take place.
+                replays.unended.clear();
+                done.is_ok()
             };
             if tried(records) {
                 continue;

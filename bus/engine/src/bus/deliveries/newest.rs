@@ -128,6 +128,8 @@ impl Newest {
             over = self.is_over(place.0);
             if !DeliveryFilter::selects(self.letters.as_deref(), &state) {
                 if over {
+                    // What is behind it may be for the next page.
+                    self.dropped = true;
                     break;
                 }
                 continue;

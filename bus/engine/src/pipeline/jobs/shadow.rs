@@ -202,6 +202,12 @@ impl Shadow {
         let runs = found.report.counts.runs;
         let enough = self.left(job.progress.done.saturating_add(runs)) == 0;
         let behind = |place| self.position(place).0;
+        let mut skipped = found.skipped;
+        if whole {
+            for (reason, count) in portion.missing.iter() {
+                skipped.add(reason, count);
+            }
+        }
         let bytes = found.report.differences.len() * 2 * Ran::BYTES_MAX;
         Moved {
             bytes: portion.bytes.saturating_add(bytes),
@@ -210,7 +216,7 @@ impl Shadow {
                 from: job.place,
                 to,
                 looked: behind(to).saturating_sub(behind(job.place)),
-                skipped: found.skipped,
+                skipped,
                 effects: Vec::new(),
                 shadow: Some(Box::new(found.report)),
                 end: (enough || whole && portion.ended).then_some(JobEnd::Done),

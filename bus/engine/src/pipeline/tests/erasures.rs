@@ -117,7 +117,7 @@ async fn what_is_pending_for_an_erased_event_never_runs() {
     apply(&pipeline, &[("t", "emit told")], 3).await;
     pipeline.publish("default", events("t", 20)).await.unwrap();
     let job = ended(&pipeline, erase(&pipeline, ODD)).await;
-    assert_eq!(job.progress.erased.deliveries, 10);
+    assert_eq!(job.progress.erased.deliveries, 10, "{job:?}");
     pipeline.pause(Pause::Start, false);
     settled(&pipeline).await;
     let rows = pipeline

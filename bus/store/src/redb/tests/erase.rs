@@ -74,10 +74,10 @@ fn the_first_erasure_raises_the_format() {
         .unwrap();
     assert_eq!((format(&store), store.has_erased()), (3, false));
     store.commit(&[start(erasure())]).unwrap();
-    assert_eq!((format(&store), store.has_erased()), (5, true));
+    assert_eq!((format(&store), store.has_erased()), (6, true));
     drop(store);
     let store = Disk::of(disk.live()).open().unwrap();
-    assert_eq!((format(&store), store.has_erased()), (5, true));
+    assert_eq!((format(&store), store.has_erased()), (6, true));
 }
 
 /// Blocks of 256 positions, merged by 8.
