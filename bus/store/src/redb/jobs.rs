@@ -27,6 +27,8 @@ pub(super) struct Known {
     ended: BTreeMap<JobId, bool>,
     /// The last number that was given.
     last: u32,
+    /// When one of them last changed.
+    pub(super) newest: Timestamp,
 }
 
 impl Known {
@@ -41,6 +43,7 @@ impl Known {
         let mut known = Self {
             ended: BTreeMap::new(),
             last: last?,
+            newest: Timestamp::default(),
         };
         rows.scan(
             Table::Jobs,
@@ -51,6 +54,7 @@ impl Known {
                     match unseal(Table::Jobs, key, record, |from| codec::read_job(from, id)) {
                         Ok(job) => {
                             known.ended.insert(id, job.state.has_ended());
+                            known.newest = known.newest.max(job.changed_at);
                         }
                         Err(corruption) => store(&corruption),
                     }
@@ -77,26 +81,6 @@ impl Known {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.u32(self.last);
     }
-}
-
-/// When a job last changed. Rows that are corrupt tell no time.
-pub(super) fn newest(rows: &ReadTx) -> Result<Timestamp, Error> {
-    let mut newest = Timestamp(0);
-    rows.scan(
-        Table::Jobs,
-        Bound::Unbounded,
-        Bound::Unbounded,
-        |key, record| {
-            if let Some(id) = of_key(key) {
-                let read = |from: &mut Reader<'_>| codec::read_job(from, id);
-                if let Ok(job) = unseal(Table::Jobs, key, record, read) {
-                    newest = newest.max(job.changed_at);
-                }
-            }
-            true
-        },
-    )?;
-    Ok(newest)
 }
 
 /// False of a store that no release with jobs has opened.
@@ -155,6 +139,8 @@ impl Work<'_, '_> {
         self.tables.put(Table::Jobs, &job_key(job.id), |out| {
             codec::write_job(out, job);
         })?;
+        let changed = &mut self.pending.job_changed;
+        *changed = job.changed_at.max(*changed);
         if matches!(job.spec, JobSpec::Shadow(_)) && job::needs_component(job).is_none() {
             self.forget_component(job.id)?;
         }

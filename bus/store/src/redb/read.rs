@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::corruption_log::CorruptionLog;
 use super::tables::{ReadTx, Row, delivery_key, due_key, event_key, settled_key, state_key};
-use super::{RedbStore, aside, catalog, counters, guarded, heads, jobs, quarantine, verify};
+use super::{RedbStore, aside, catalog, counters, guarded, heads, quarantine, verify};
 use crate::catalog_state::CatalogState;
 use crate::change::Change;
 use crate::codec::delivery::Settled;
@@ -62,6 +62,10 @@ impl RedbStore {
     /// What is known, with what else the catalog tells.
     fn catalog_of(&self, rows: &ReadTx, known: &CatalogState) -> Result<Catalog, Error> {
         let heads = heads::read_heads(rows)?;
+        let job_changed = {
+            let memory = self.memory.lock();
+            memory.unwrap_or_else(PoisonError::into_inner).0.jobs.newest
+        };
         let head = |bus| Position(heads.get(&bus).map_or(0, |head| head.last));
         Ok(Catalog {
             store_id: self.identity.store_id,
@@ -71,7 +75,7 @@ impl RedbStore {
             newest: heads
                 .values()
                 .map(|head| head.clock)
-                .fold(jobs::newest(rows)?, Timestamp::max),
+                .fold(job_changed, Timestamp::max),
             clock: catalog::read_clock(rows, &self.corrupt)?,
             ..known.catalog(head)
         })

@@ -48,6 +48,8 @@ pub(super) struct Pending {
     pub(super) state_version: Option<u64>,
     pub(super) counters: counters::Changed,
     pub(super) jobs: Option<jobs::Known>,
+    /// When a job last changed; 0 if none has.
+    pub(super) job_changed: Timestamp,
     pub(super) quarantine: quarantine::Done,
 }
 
@@ -99,6 +101,7 @@ impl Memory {
         if let Some(jobs) = pending.jobs {
             self.jobs = jobs;
         }
+        self.jobs.newest = self.jobs.newest.max(pending.job_changed);
     }
 }
 
