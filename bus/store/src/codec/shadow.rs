@@ -46,8 +46,6 @@ pub(crate) struct Summary {
     pub(crate) counts: ShadowCounts,
     /// Differences that are kept, each in a row of its own.
     pub(crate) kept: u32,
-    /// The component that the job has of its own.
-    pub(crate) component: Option<Digest>,
 }
 
 pub(crate) fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
@@ -70,9 +68,6 @@ pub(crate) fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
         out.u64(count);
     }
     out.u32(summary.kept);
-    out.option(summary.component, |out, digest| {
-        out.extend_from_slice(&digest.0);
-    });
 }
 
 pub(crate) fn read_summary(from: &mut Reader<'_>) -> Option<Summary> {
@@ -91,7 +86,6 @@ pub(crate) fn read_summary(from: &mut Reader<'_>) -> Option<Summary> {
             reference_time: read_time(from)?,
         },
         kept: from.u32()?,
-        component: from.option(|from| from.array().map(Digest))?,
     })
 }
 

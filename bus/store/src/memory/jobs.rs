@@ -51,7 +51,6 @@ impl Data {
         let component = job::needs_component(&job).and(start.component.clone());
         if let Some(component) = component {
             self.job_components.insert(job.id, component);
-            self.shadows.insert(job.id, ShadowReport::default());
         }
         StepOutcome::Job(Box::new(job))
     }

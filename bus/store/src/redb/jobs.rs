@@ -141,8 +141,8 @@ impl Work<'_, '_> {
         })?;
         let changed = &mut self.pending.job_changed;
         *changed = job.changed_at.max(*changed);
-        if matches!(job.spec, JobSpec::Shadow(_)) && job::needs_component(job).is_none() {
-            self.forget_component(job.id)?;
+        if job::needs_component(job).is_none() {
+            self.forget_component(job)?;
         }
         let ended = job.state.has_ended();
         if self.jobs().ended.get(&job.id) == Some(&ended) {
@@ -153,6 +153,9 @@ impl Work<'_, '_> {
         let surplus = known.surplus();
         for id in surplus {
             self.jobs_mut().ended.remove(&id);
+            if let Some(gone) = self.read_job(id)? {
+                self.forget_component(&gone)?;
+            }
             self.tables.remove(Table::Jobs, &job_key(id))?;
             self.tables.remove(Table::Jobs, &results_key(id))?;
             self.forget_shadow(id)?;

@@ -12,7 +12,7 @@ use crate::codec::Table;
 use crate::codec::shadow::{self as codec, Summary};
 use crate::job::needs_component;
 use crate::{Error, StartJob};
-use edgebus_model::{Digest, Job, JobId, ShadowReport};
+use edgebus_model::{Digest, Job, JobId, JobSpec, ShadowReport};
 
 /// The key of a shadow replay's numbers.
 fn summary_key(id: JobId) -> Vec<u8> {
@@ -53,12 +53,7 @@ impl Work<'_, '_> {
         };
         let key = component_key(digest, job.id);
         self.tables
-            .put(Table::Components, &key, |out| out.extend_from_slice(bytes))?;
-        let summary = Summary {
-            component: Some(digest),
-            ..Summary::default()
-        };
-        self.put_summary(job.id, &summary)
+            .put(Table::Components, &key, |out| out.extend_from_slice(bytes))
     }
 
     /// Adds what a part of a shadow replay found.
@@ -78,22 +73,20 @@ impl Work<'_, '_> {
         self.put_summary(id, &summary)
     }
 
-    /// Lets go of the component that a job has of its own.
-    pub(super) fn forget_component(&mut self, id: JobId) -> Result<(), Error> {
-        let Some(mut summary) = self.summary(id)? else {
+    /// Lets go of the component that a job has of its own, if it has one.
+    pub(super) fn forget_component(&mut self, job: &Job) -> Result<(), Error> {
+        let JobSpec::Shadow(spec) = &job.spec else {
             return Ok(());
         };
-        if let Some(digest) = summary.component.take() {
-            let key = component_key(digest, id);
-            self.tables.remove(Table::Components, &key)?;
-            self.put_summary(id, &summary)?;
-        }
-        Ok(())
+        let Some(candidate) = &spec.candidate else {
+            return Ok(());
+        };
+        let key = component_key(candidate.digest, job.id);
+        self.tables.remove(Table::Components, &key)
     }
 
     /// Lets go of all that a shadow replay found.
     pub(super) fn forget_shadow(&mut self, id: JobId) -> Result<(), Error> {
-        self.forget_component(id)?;
         let Some(summary) = self.summary(id)? else {
             return Ok(());
         };
