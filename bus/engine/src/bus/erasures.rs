@@ -2,11 +2,11 @@
 //!
 //! Never here: what is erased; `pipeline::jobs::erase` finds that, and a job does it.
 
-use super::replays::{Border, in_the_future, length, wrong};
-use super::{Bus, log};
+use super::Bus;
+use super::replays::{Border, length};
 use crate::pipeline::{Budget, Erasure};
 use edgebus_model::error::{Error, Kind};
-use edgebus_model::{BusId, EraseSpec, Job, JobPlace, JobSpec, Position, Timestamp};
+use edgebus_model::{EraseSpec, Job, JobPlace, JobSpec, Position};
 use edgebus_store::JobEffect;
 
 /// What one look for a count finds and reads at most.
@@ -122,7 +122,13 @@ impl Bus {
     /// The range and the events that are meant.
     async fn erase_spec(&self, asked: &EraseRequest) -> Result<EraseSpec, Error> {
         let bus = self.bus_id(&asked.bus)?;
-        let (first, last) = self.erase_range(bus, asked.from, asked.to).await?;
+        // Dead letters outlive events, so it may begin with events that retention removed.
+        let oldest = Position(1);
+        let from = asked.from.map(|from| match from {
+            Border::Position(first) => Border::Position(first.max(oldest)),
+            time => time,
+        });
+        let (first, last) = self.range((bus, oldest), from, asked.to).await?;
         Ok(EraseSpec {
             bus,
             first,
@@ -130,48 +136,6 @@ impl Bus {
             subject: asked.subject.clone(),
             pattern: asked.pattern.clone(),
         })
-    }
-
-    /// The positions between two borders. Dead letters outlive events, so it may begin with events that retention
-    /// removed.
-    async fn erase_range(
-        &self,
-        bus: BusId,
-        from: Option<Border>,
-        to: Option<Border>,
-    ) -> Result<(Position, Position), Error> {
-        let newest = self.pipeline.last_position(bus);
-        let now = self.pipeline.clock().now();
-        let of_time = |time: Timestamp| async move {
-            self.read(move |store, cancel| log::before(store, cancel, bus, newest, time))
-                .await
-        };
-        let first = match from {
-            None => Position(1),
-            Some(Border::Position(first)) if first.0 > newest.0.saturating_add(1) => {
-                return Err(wrong(
-                    "/from",
-                    format!("position {first} is behind the newest event, which is at {newest}"),
-                    "begin with an event that is there",
-                ));
-            }
-            Some(Border::Position(first)) => first.max(Position(1)),
-            Some(Border::Time(time)) if time > now => return Err(in_the_future("/since", time)),
-            Some(Border::Time(time)) => Position(of_time(time).await?.0.saturating_add(1)),
-        };
-        let last = match to {
-            None => newest,
-            Some(Border::Position(last)) => last.min(newest),
-            Some(Border::Time(time)) => of_time(time).await?,
-        };
-        if last.0.saturating_add(1) < first.0 {
-            return Err(wrong(
-                "/to",
-                format!("the range ends at position {last}, before it begins at {first}"),
-                "let it end behind its beginning",
-            ));
-        }
-        Ok((first, last))
     }
 }
 

@@ -159,7 +159,7 @@ impl Bus {
     pub(super) async fn replay_spec(&self, asked: &ReplayRequest) -> Result<ReplaySpec, Error> {
         let bus = self.bus_id(&asked.bus)?;
         let subscriptions = chosen(&self.snapshot(), bus, asked)?;
-        let (first, last) = self.range(bus, asked.from, asked.to).await?;
+        let (first, last) = self.kept_range(bus, asked.from, asked.to).await?;
         Ok(ReplaySpec {
             name: asked.name.clone(),
             purpose: ReplayPurpose::Replay,
@@ -173,15 +173,26 @@ impl Bus {
         })
     }
 
-    /// The positions between two borders; the last one is before the first where there is nothing.
-    async fn range(
+    /// The positions between two borders, of those that retention has not reached.
+    async fn kept_range(
         &self,
         bus: BusId,
         from: Option<Border>,
         to: Option<Border>,
     ) -> Result<(Position, Position), Error> {
-        let newest = self.pipeline.last_position(bus);
         let oldest = self.oldest(bus).await?;
+        self.range((bus, oldest), from, to).await
+    }
+
+    /// The positions between two borders, the first of them not before `oldest`; the last one is before the first where
+    /// there is nothing.
+    pub(super) async fn range(
+        &self,
+        (bus, oldest): (BusId, Position),
+        from: Option<Border>,
+        to: Option<Border>,
+    ) -> Result<(Position, Position), Error> {
+        let newest = self.pipeline.last_position(bus);
         let now = self.pipeline.clock().now();
         let of_time = |time: Timestamp| async move {
             self.read(move |store, cancel| log::before(store, cancel, bus, newest, time))
@@ -200,7 +211,9 @@ impl Bus {
             Some(Border::Position(first)) => first,
             Some(Border::Time(time)) if time > now => return Err(in_the_future("/since", time)),
             // Begins with the oldest event where the time is before that.
-            Some(Border::Time(time)) => Position(of_time(time).await?.0 + 1).max(oldest),
+            Some(Border::Time(time)) => {
+                Position(of_time(time).await?.0.saturating_add(1)).max(oldest)
+            }
         };
         let last = match to {
             None => newest,
@@ -324,7 +337,7 @@ impl Bus {
         let position = match to {
             SeekTo::Start => self.oldest(bus).await?,
             SeekTo::End => Position(newest.0.saturating_add(1)),
-            SeekTo::At(border) => match self.range(bus, Some(border), None).await {
+            SeekTo::At(border) => match self.kept_range(bus, Some(border), None).await {
                 Ok((first, _)) => first,
                 Err(mut error) => {
                     // The same words about the members of this request.
@@ -356,7 +369,7 @@ fn too_old(first: Position, oldest: Position) -> Error {
     )
 }
 
-pub(super) fn in_the_future(pointer: &str, time: Timestamp) -> Error {
+fn in_the_future(pointer: &str, time: Timestamp) -> Error {
     wrong(
         pointer,
         format!("{time} is in the future: nothing was accepted then"),
