@@ -1,4 +1,4 @@
-//! Reports commits to metrics, to readers that wait for events, and to the live stream.
+//! Reports commits to metrics and to the live stream.
 //!
 //! It runs on the scheduler's thread, after publishers have their answers. Messages for the live stream are
 //! built only while somebody listens. Never here: decisions.
@@ -21,13 +21,9 @@ pub(super) fn accepted(context: &Context, append: &Append, places: &[Appended]) 
     }
 }
 
-/// Tells those that wait for events, and the live stream, of one event in the log.
+/// Tells the live stream of one event in the log.
 fn stored(context: &Context, bus: BusId, new: &NewEvent, place: Appended) {
-    if place.duplicate {
-        return;
-    }
-    context.publish_position(bus, place.position);
-    if !context.telemetry.has_listeners() {
+    if place.duplicate || !context.telemetry.has_listeners() {
         return;
     }
     let snapshot = context.snapshot();

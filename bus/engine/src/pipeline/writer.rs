@@ -407,7 +407,8 @@ async fn run(mut inboxes: Inboxes, context: Arc<Context>, scheduler: Scheduler) 
                 overlay.ended(state_writes(&steps, &outcomes));
                 telemetry.count_commit(steps.len(), waited, took, inboxes.len());
                 let last = steps.iter().any(|step| matches!(step, Step::MarkClean(_)));
-                let committed = answer(&mut steps, &mut replies, outcomes, &context);
+                publish_positions(&context, &steps, &outcomes);
+                let committed = answer(&mut steps, &mut replies, outcomes, telemetry);
                 scheduler.committed(committed).await;
                 if last {
                     return;
@@ -477,24 +478,39 @@ pub(super) fn state_writes<'a>(
     steps.iter().zip(outcomes).filter_map(written)
 }
 
+/// Tells those that wait for events where the logs end now. That comes before any answer, so that whoever is answered
+/// finds the event in what it asks next: in a listing, or in a job's range.
+fn publish_positions(context: &Context, steps: &[Step], outcomes: &[StepOutcome]) {
+    let publish = |bus, place: &Appended| {
+        if !place.duplicate {
+            context.publish_position(bus, place.position);
+        }
+    };
+    for (step, outcome) in steps.iter().zip(outcomes) {
+        match (step, outcome) {
+            (Step::Append(append), StepOutcome::Appended(places)) => {
+                places.iter().for_each(|place| publish(append.bus, place));
+            }
+            (_, StepOutcome::Settled(places)) => {
+                places.iter().for_each(|(bus, place)| publish(*bus, place));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Tells the waiters first, so that a publisher's answer leaves before the scheduler's work begins.
 /// The scheduler hears of what is returned, in the order of the commit, because queues go by position.
 fn answer(
     steps: &mut Vec<Step>,
     replies: &mut Vec<Reply>,
     outcomes: Vec<StepOutcome>,
-    context: &Context,
+    telemetry: &Telemetry,
 ) -> Vec<Committed> {
-    let telemetry = &context.telemetry;
     let mut committed = Vec::with_capacity(steps.len());
     for ((step, reply), outcome) in steps.drain(..).zip(replies.drain(..)).zip(outcomes) {
         match (reply, outcome, step) {
             (Reply::Publish(reply), StepOutcome::Appended(places), Step::Append(append)) => {
-                // Whoever is answered finds the event in what it asks next: in a listing, or in a job's range.
-                let new = places.iter().filter(|place| !place.duplicate);
-                if let Some(last) = new.map(|place| place.position).max() {
-                    context.publish_position(append.bus, last);
-                }
                 // A publisher that has gone away needs no answer.
                 let _ = reply.send(Ok(places.clone()));
                 committed.push(Committed::Appended(append, places));
