@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{
-    Backoff, Code, Erased, Event, JobId, Lineage, Outcome, Position, RetryPolicy, SubscriptionId,
-    Timestamp,
+    Backoff, Code, Erased, Event, JobId, Lineage, Outcome, Position, RetryPolicy, SkipReason,
+    SubscriptionId, Timestamp,
 };
 
 /// Names a delivery: an event pending for a subscription, live (replay 0) or under a replay's number.
@@ -428,6 +428,13 @@ impl DeadLetter {
     #[must_use]
     pub fn is_hollow(&self) -> bool {
         self.event.id.is_empty()
+    }
+
+    /// Why its event can't run again, if it can't.
+    #[must_use]
+    pub fn unfit(&self) -> Option<SkipReason> {
+        let erased = self.event.erased().map(|_| SkipReason::Erased);
+        self.is_hollow().then_some(SkipReason::Corrupt).or(erased)
     }
 }
 

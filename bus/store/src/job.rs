@@ -238,9 +238,7 @@ pub(super) fn hindrance(
     if letter.delivery.fence != fence {
         return Some(SkipReason::Gone);
     }
-    cannot_run(known, letter.delivery.key.subscription)
-        .or_else(|| letter.is_hollow().then_some(SkipReason::Corrupt))
-        .or_else(|| letter.event.erased().map(|_| SkipReason::Erased))
+    cannot_run(known, letter.delivery.key.subscription).or_else(|| letter.unfit())
 }
 
 /// Why no delivery of a subscription can run, if none can.

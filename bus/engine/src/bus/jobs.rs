@@ -358,14 +358,11 @@ struct Seeing {
 
 /// Why the job would skip a dead letter that is selected, if it would.
 fn hindrance(what: LetterJob, snapshot: &Snapshot, letter: &DeadLetter) -> Option<SkipReason> {
-    let corrupt = letter.is_hollow().then_some(SkipReason::Corrupt);
-    let erased = letter.event.erased().map(|_| SkipReason::Erased);
     match what {
         LetterJob::Purge => None,
-        LetterJob::Redrive => {
-            let cannot_run = snapshot.cannot_run(letter.delivery.key.subscription);
-            cannot_run.or(corrupt).or(erased)
-        }
+        LetterJob::Redrive => snapshot
+            .cannot_run(letter.delivery.key.subscription)
+            .or_else(|| letter.unfit()),
     }
 }
 
