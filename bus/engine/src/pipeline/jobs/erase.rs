@@ -10,7 +10,7 @@ use edgebus_rules::RuleIndex;
 use super::super::context::Context;
 use super::super::matching;
 use super::super::snapshot::Snapshot;
-use super::{Budget, Moved};
+use super::{Budget, Moved, idle};
 use edgebus_model::{
     BusId, DeliveryKey, EraseSpec, Event, EventRef, Job, JobPlace, Position, SkipReason, Skipped,
     SubscriptionId,
@@ -120,15 +120,12 @@ impl Erasure {
         Ok(Moved {
             bytes: portion.bytes,
             step: Advance {
-                job: job.id,
-                from: job.place,
                 to: portion.to,
                 looked: portion.looked,
                 skipped: portion.skipped,
                 effects: portion.effects,
                 end: portion.ended.then_some(JobEnd::Done),
-                now: context.clock.now(),
-                shadow: None,
+                ..idle(job, context.clock.now())
             },
         })
     }

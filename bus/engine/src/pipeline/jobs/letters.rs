@@ -7,7 +7,7 @@ use edgebus_rules::RuleIndex;
 use super::super::context::Context;
 use super::super::matching;
 use super::super::snapshot::Snapshot;
-use super::{Budget, Moved, ended};
+use super::{Budget, Moved, ended, idle};
 use edgebus_model::{
     DeadLetter, DeliveryKey, Job, JobPlace, JobSpec, LetterSelection, Position, SkipReason,
     Skipped, SubscriptionId, Timestamp,
@@ -106,15 +106,12 @@ impl Letters {
         Ok(Moved {
             bytes: next.bytes,
             step: Advance {
-                job: job.id,
-                from: job.place,
                 to: next.place,
                 looked: next.looked,
                 skipped: next.skipped,
                 effects: next.effects,
-                shadow: None,
                 end: next.over.then_some(JobEnd::Done),
-                now: context.clock.now(),
+                ..idle(job, context.clock.now())
             },
         })
     }

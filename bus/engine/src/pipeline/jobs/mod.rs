@@ -30,7 +30,9 @@ use super::space::Space;
 use super::tasks::Loop;
 use super::writer::Writer;
 use edgebus_model::error::{Error, Kind};
-use edgebus_model::{Job, JobControl, JobId, JobSpec, JobState, ShadowSpec, SkipSpec};
+use edgebus_model::{
+    Job, JobControl, JobId, JobSpec, JobState, ShadowSpec, SkipSpec, Skipped, Timestamp,
+};
 use edgebus_store::{Advance, JobEnd, Page, StartJob, Step, StepOutcome};
 
 pub(crate) use erase::Erasure;
@@ -379,18 +381,26 @@ fn pause(rate: Option<u32>, done: u64) -> Duration {
     })
 }
 
-/// The step that ends a job where it is.
-fn ended(job: &Job, end: JobEnd) -> Advance {
+/// A step that leaves a job where it is and does nothing.
+fn idle(job: &Job, now: Timestamp) -> Advance {
     Advance {
         job: job.id,
         from: job.place,
         to: job.place,
         looked: 0,
-        skipped: edgebus_model::Skipped::default(),
+        skipped: Skipped::default(),
         effects: Vec::new(),
         shadow: None,
+        end: None,
+        now,
+    }
+}
+
+/// The step that ends a job where it is.
+fn ended(job: &Job, end: JobEnd) -> Advance {
+    Advance {
         end: Some(end),
-        now: job.changed_at,
+        ..idle(job, job.changed_at)
     }
 }
 

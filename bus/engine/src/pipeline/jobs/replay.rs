@@ -10,7 +10,7 @@ use edgebus_rules::RuleIndex;
 use super::super::context::Context;
 use super::super::matching;
 use super::super::snapshot::Snapshot;
-use super::{Budget, Moved};
+use super::{Budget, Moved, idle};
 use edgebus_model::{
     BusId, DeliveryKey, EventRef, Job, JobId, JobPlace, Position, ReplayPurpose, ReplaySpec,
     SkipReason, Skipped, SubscriptionId, Timestamp,
@@ -124,15 +124,12 @@ impl Replay {
         Ok(Some(Moved {
             bytes: portion.bytes,
             step: Advance {
-                job: job.id,
-                from: job.place,
                 to: portion.to,
                 looked: portion.looked,
                 skipped: portion.missing,
                 effects: effects.collect(),
-                shadow: None,
                 end: portion.ended.then_some(JobEnd::Done),
-                now: context.clock.now(),
+                ..idle(job, context.clock.now())
             },
         }))
     }

@@ -19,7 +19,7 @@ use super::super::snapshot::{Deployed, Snapshot};
 use super::super::tasks::caught;
 use super::beside::Beside;
 use super::replay::{Portion, Replay};
-use super::{Budget, Moved};
+use super::{Budget, Moved, idle};
 use edgebus_model::{
     BusId, Candidate, DeliveryKey, Job, JobId, JobPlace, Name, Position, Ran, Revision,
     ShadowReport, ShadowSpec, Skipped,
@@ -212,15 +212,12 @@ impl Shadow {
         Moved {
             bytes: portion.bytes.saturating_add(bytes),
             step: Advance {
-                job: job.id,
-                from: job.place,
                 to,
                 looked: behind(to).saturating_sub(behind(job.place)),
                 skipped,
-                effects: Vec::new(),
                 shadow: Some(Box::new(found.report)),
                 end: (enough || whole && portion.ended).then_some(JobEnd::Done),
-                now: context.clock.now(),
+                ..idle(job, context.clock.now())
             },
         }
     }

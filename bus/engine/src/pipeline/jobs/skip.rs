@@ -4,10 +4,8 @@
 //! Never here: whether one is still pending, which the store checks in the step.
 
 use super::super::context::Context;
-use super::{Budget, Moved};
-use edgebus_model::{
-    DeliveryKey, Job, JobId, JobPlace, Position, SkipSpec, Skipped, SubscriptionId,
-};
+use super::{Budget, Moved, idle};
+use edgebus_model::{DeliveryKey, Job, JobId, JobPlace, Position, SkipSpec, SubscriptionId};
 use edgebus_store::{Advance, Error, JobEffect, JobEnd, Page};
 
 /// The job's next step.
@@ -18,17 +16,7 @@ pub(super) fn step(
     budget: Budget,
 ) -> Result<Moved, Error> {
     let mut moved = Moved {
-        step: Advance {
-            job: job.id,
-            from: job.place,
-            to: job.place,
-            looked: 0,
-            skipped: Skipped::default(),
-            effects: Vec::new(),
-            end: None,
-            now: context.clock.now(),
-            shadow: None,
-        },
+        step: idle(job, context.clock.now()),
         bytes: 0,
     };
     match spec {
