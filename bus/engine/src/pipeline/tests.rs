@@ -26,8 +26,8 @@ use bytes::Bytes;
 use super::*;
 use edgebus_model::limits::EVENT_BYTES_MAX;
 use edgebus_model::{
-    Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Name,
-    Pending, RetryPolicy, RuleConfig, SubscriptionId, Target, TargetConfig, Timestamp,
+    Attribute, BusConfig, Data, Delivery, DeliveryKey, Event, FunctionConfig, InputConfig, Job,
+    JobId, Name, Pending, RetryPolicy, RuleConfig, SubscriptionId, Target, TargetConfig, Timestamp,
 };
 use edgebus_runtime::fake::FakeRuntime;
 use edgebus_store::memory::MemoryStore;
@@ -305,6 +305,27 @@ async fn apply_input(pipeline: &Pipeline, kind: &str, input: InputConfig) {
         .apply_manifest("input".to_owned(), buses, functions, rules, None)
         .await
         .unwrap();
+}
+
+/// Waits until a job is in such a state.
+async fn until(pipeline: &Pipeline, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+    let wait = async {
+        loop {
+            let job = pipeline.store().job(id).unwrap().unwrap();
+            if wanted(&job) {
+                return job;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("the job comes there")
+}
+
+/// Waits until a job has ended.
+async fn has_ended(pipeline: &Pipeline, id: JobId) -> Job {
+    until(pipeline, id, |job| job.state.has_ended()).await
 }
 
 /// Waits until nothing is pending.

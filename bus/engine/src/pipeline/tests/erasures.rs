@@ -1,7 +1,7 @@
 //! Erasures move by themselves: over the log, then over dead letters, and nothing of an erased event runs again.
 
 use super::*;
-use edgebus_model::{EraseSpec, Job, JobControl, JobId, JobSpec, JobState, SkipReason};
+use edgebus_model::{EraseSpec, Job, JobControl, JobSpec, JobState, SkipReason};
 use edgebus_store::memory::Row;
 
 /// Erases events of the whole log, as it is now, that this pattern matches.
@@ -27,24 +27,9 @@ fn events(kind: &str, count: u64) -> Vec<Event> {
         .collect()
 }
 
-async fn until(pipeline: &Pipeline, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
-    let wait = async {
-        loop {
-            let job = pipeline.store().job(id).unwrap().unwrap();
-            if wanted(&job) {
-                return job;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait)
-        .await
-        .expect("the job comes there")
-}
-
 async fn ended(pipeline: &Pipeline, spec: JobSpec) -> Job {
     let job = pipeline.start_job(spec, None, 0).await.unwrap();
-    until(pipeline, job.id, |job| job.state.has_ended()).await
+    has_ended(pipeline, job.id).await
 }
 
 /// Positions of the log whose events are erased.

@@ -20,25 +20,9 @@ fn all() -> LetterSelection {
     LetterSelection::default()
 }
 
-/// Waits until a job is in such a state.
-async fn until(pipeline: &Pipeline, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
-    let wait = async {
-        loop {
-            let job = pipeline.store().job(id).unwrap().unwrap();
-            if wanted(&job) {
-                return job;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait)
-        .await
-        .expect("the job comes there")
-}
-
 async fn ended(pipeline: &Pipeline, spec: JobSpec, rate: Option<u32>) -> Job {
     let job = pipeline.start_job(spec, rate, 0).await.unwrap();
-    until(pipeline, job.id, |job| job.state.has_ended()).await
+    has_ended(pipeline, job.id).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

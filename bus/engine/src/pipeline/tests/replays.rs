@@ -21,20 +21,8 @@ async fn replay(pipeline: &Pipeline, subscription: u32, first: u64, last: u64) -
         as_matched: true,
     });
     let job = pipeline.start_job(spec, None, 1).await.unwrap();
-    done(pipeline, job.id).await;
+    has_ended(pipeline, job.id).await;
     job.id
-}
-
-/// Waits until a job has ended.
-async fn done(pipeline: &Pipeline, id: JobId) {
-    let wait = async {
-        while !pipeline.store().job(id).unwrap().unwrap().state.has_ended() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait)
-        .await
-        .expect("the job ends");
 }
 
 fn first(position: u64) -> DeliveryKey {
@@ -215,11 +203,11 @@ async fn a_replay_s_pending_deliveries_are_let_go_of() {
         ids.push(job.unwrap().id);
     }
     for id in &ids {
-        done(&pipeline, *id).await;
+        has_ended(&pipeline, *id).await;
     }
     let skip = JobSpec::Skip(SkipSpec::Replay(ids[1]));
     let job = pipeline.start_job(skip, None, 300).await.unwrap();
-    done(&pipeline, job.id).await;
+    has_ended(&pipeline, job.id).await;
     let results = |id| store.job(id).unwrap().unwrap().results;
     assert_eq!(
         (results(ids[1]).discarded, results(ids[1]).ended()),
@@ -255,7 +243,7 @@ async fn deliveries_that_are_skipped_have_no_effect() {
         before: Position(4),
     });
     let job = pipeline.start_job(spec, None, 5).await.unwrap();
-    done(&pipeline, job.id).await;
+    has_ended(&pipeline, job.id).await;
     pipeline.pause(Pause::Start, false);
     settled(&pipeline).await;
     let rows = store.settled(SubscriptionId(1), None, 99).unwrap();
@@ -307,7 +295,7 @@ async fn a_replay_waits_for_its_own_deliveries() {
     }
     assert_eq!(made(), ReplaySpec::PENDING_MAX);
     pipeline.pause(Pause::Start, false);
-    done(&pipeline, job.id).await;
+    has_ended(&pipeline, job.id).await;
     settled(&pipeline).await;
     let own = store.job(job.id).unwrap().unwrap();
     assert_eq!((own.progress.done, own.results.succeeded), (1_500, 1_500));

@@ -33,16 +33,8 @@ fn spec(script: Option<&str>) -> (ShadowSpec, Option<Bytes>) {
 
 /// Waits until a job has ended; what it found.
 async fn found(pipeline: &Pipeline, id: JobId) -> (JobState, ShadowReport) {
-    let wait = async {
-        while !pipeline.store().job(id).unwrap().unwrap().state.has_ended() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait)
-        .await
-        .expect("the job ends");
+    let state = has_ended(pipeline, id).await.state;
     let report = pipeline.store().shadow_report(id).unwrap();
-    let state = pipeline.store().job(id).unwrap().unwrap().state;
     (state, report.unwrap_or_default())
 }
 
