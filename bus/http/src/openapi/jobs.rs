@@ -58,14 +58,42 @@ pub(crate) fn change(_: &Limits) -> Operation {
     one(operation).reads_body().writes()
 }
 
+/// A request with a body in JSON that reads and writes.
+fn takes(operation: Operation) -> Operation {
+    operation
+        .problem(
+            Cause::UnsupportedMedia,
+            "Content-Type is not application/json.",
+        )
+        .reads_body()
+        .reads()
+        .writes()
+}
+
+/// A request, with a pattern, that begins a job.
+fn begins(operation: Operation) -> Operation {
+    operation
+        .answers_json::<api::Job>(202, "The job, which has begun.")
+        .answers_header(
+            202,
+            "location",
+            json!({"type": "string"}),
+            "The job's path.",
+        )
+        .coded_problem(
+            Cause::Handle(Kind::Invalid),
+            Code::PatternInvalid,
+            "The pattern can't be read; each error has its pointer.",
+        )
+}
+
 fn of_letters(operation: Operation) -> Operation {
     let mut operation = operation;
     let shape = operation.part::<api::LetterPreview>();
     let body = format!("Which dead letters, at most {BODY_BYTES_MAX} bytes.");
-    operation
+    let operation = begins(operation)
         .query::<api::LetterQuery>()
         .takes_json::<api::LetterSelection>(body, JSON)
-        .answers_json::<api::Job>(202, "The job, which has begun.")
         .answers(
             200,
             "With `dry_run`: what would be taken now.",
@@ -73,29 +101,12 @@ fn of_letters(operation: Operation) -> Operation {
             shape,
             &[("LetterPreview", super::examples::preview())],
         )
-        .coded_problem(
-            Cause::Handle(Kind::Invalid),
-            Code::PatternInvalid,
-            "The pattern can't be read; each error has its pointer.",
-        )
         .problem(
             Cause::Handle(Kind::NotFound),
             "There is no such subscription, function or rule.",
         )
-        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.")
-        .problem(
-            Cause::UnsupportedMedia,
-            "Content-Type is not application/json.",
-        )
-        .answers_header(
-            202,
-            "location",
-            json!({"type": "string"}),
-            "The job's path.",
-        )
-        .reads_body()
-        .reads()
-        .writes()
+        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.");
+    takes(operation)
 }
 
 /// `POST /v1/dead-letters/redrive`.
@@ -134,13 +145,6 @@ fn delivers(operation: Operation) -> Operation {
             Cause::Handle(Kind::Conflict),
             "A position is before the oldest event, which the answer names; or 100 jobs have not ended.",
         )
-        .problem(
-            Cause::UnsupportedMedia,
-            "Content-Type is not application/json.",
-        )
-        .reads_body()
-        .reads()
-        .writes()
 }
 
 /// `POST /v1/replays`.
@@ -148,11 +152,10 @@ pub(crate) fn replay(_: &Limits) -> Operation {
     let most = crate::replays::BODY_BYTES_MAX;
     let mut operation = Operation::new("startReplay", "jobs", "Deliver events of the log again")
         .about("A job makes new deliveries under its number, in the order of the log, at most 1,000 of them pending at a time. Their effects take place once for each event, subscription and replay. The range is fixed with this request. A time before the oldest event begins with the oldest.")
-        .takes_json::<api::ReplayRequest>(format!("Which events, and to whom, at most {most} bytes."), JSON)
-        .answers_json::<api::Job>(202, "The job, which has begun.");
+        .takes_json::<api::ReplayRequest>(format!("Which events, and to whom, at most {most} bytes."), JSON);
     let shape = operation.part::<api::ReplayCount>();
     let example = [("ReplayCount", super::examples::replay_count())];
-    let operation = operation
+    let operation = begins(operation)
         .answers(
             200,
             "With `dry_run`: what it would deliver.",
@@ -160,22 +163,11 @@ pub(crate) fn replay(_: &Limits) -> Operation {
             shape,
             &example,
         )
-        .answers_header(
-            202,
-            "location",
-            json!({"type": "string"}),
-            "The job's path.",
-        )
-        .coded_problem(
-            Cause::Handle(Kind::Invalid),
-            Code::PatternInvalid,
-            "The pattern can't be read; each error has its pointer.",
-        )
         .problem(
             Cause::Handle(Kind::NotFound),
             "There is no such bus, rule or subscription.",
         );
-    delivers(operation)
+    takes(delivers(operation))
 }
 
 /// `POST /v1/replays/shadow`.
@@ -183,19 +175,8 @@ pub(crate) fn shadow(limits: &Limits) -> Operation {
     let most = crate::shadow::body_bytes_max(limits.manifest_bytes_max);
     let operation = Operation::new("startShadow", "jobs", "Run functions again without effects, and see what differs")
         .about("A job runs deliveries of the log again, one at a time, each on today's state and with its effects thrown away: nothing is emitted, written or counted. A candidate runs beside the deployed function, on the same state, and is compared with it; without a candidate the deployed function is compared with what is recorded of each delivery. `GET /v1/jobs/{id}` shows the numbers and the first hundred differences. A candidate's component is checked and compiled first, is kept with the job, and is never deployed.")
-        .takes_json::<api::ShadowRequest>(format!("Which deliveries, and what to run, at most {most} bytes."), JSON)
-        .answers_json::<api::Job>(202, "The job, which has begun.")
-        .answers_header(
-            202,
-            "location",
-            json!({"type": "string"}),
-            "The job's path.",
-        )
-        .coded_problem(
-            Cause::Handle(Kind::Invalid),
-            Code::PatternInvalid,
-            "The pattern can't be read; each error has its pointer.",
-        )
+        .takes_json::<api::ShadowRequest>(format!("Which deliveries, and what to run, at most {most} bytes."), JSON);
+    let operation = begins(operation)
         .coded_problem(
             Cause::Handle(Kind::Invalid),
             Code::ManifestInvalid,
@@ -216,12 +197,8 @@ pub(crate) fn shadow(limits: &Limits) -> Operation {
         .problem(
             Cause::Handle(Kind::Conflict),
             "A position is before the oldest event, which the answer names; or 100 jobs have not ended.",
-        )
-        .problem(
-            Cause::UnsupportedMedia,
-            "Content-Type is not application/json.",
         );
-    operation.reads_body().reads().writes()
+    takes(operation)
 }
 
 /// `POST /v1/subscriptions/{name}/seek`.
@@ -235,7 +212,7 @@ pub(crate) fn seek(_: &Limits) -> Operation {
             Cause::Handle(Kind::NotFound),
             "There is no such subscription, or it left the manifest.",
         );
-    delivers(operation)
+    takes(delivers(operation))
 }
 
 /// `POST /v1/erasures`.
@@ -243,11 +220,10 @@ pub(crate) fn erase(_: &Limits) -> Operation {
     let most = crate::erasures::BODY_BYTES_MAX;
     let mut operation = Operation::new("startErasure", "jobs", "Erase the data of events")
         .about("A job replaces the data, the subject and the extensions of each selected event by a mark: in the log, in the copies that dead letters have, and in what the attempts of its deliveries wrote and said. Id, source, type and time stay, and so does its position. Pending deliveries of it end and are `discarded`. The range ends with the newest event at the time of this request; what comes later is not erased. Nothing brings back what was erased.")
-        .takes_json::<api::ErasureRequest>(format!("Which events, at most {most} bytes."), JSON)
-        .answers_json::<api::Job>(202, "The job, which has begun.");
+        .takes_json::<api::ErasureRequest>(format!("Which events, at most {most} bytes."), JSON);
     let shape = operation.part::<api::ErasureCount>();
     let example = [("ErasureCount", super::examples::erasure_count())];
-    operation
+    let operation = begins(operation)
         .query::<api::ErasureQuery>()
         .answers(
             200,
@@ -256,28 +232,11 @@ pub(crate) fn erase(_: &Limits) -> Operation {
             shape,
             &example,
         )
-        .answers_header(
-            202,
-            "location",
-            json!({"type": "string"}),
-            "The job's path.",
-        )
-        .coded_problem(
-            Cause::Handle(Kind::Invalid),
-            Code::PatternInvalid,
-            "The pattern can't be read; each error has its pointer.",
-        )
         .problem(
             Cause::Handle(Kind::Invalid),
             "Nothing says which events, a time is in the future, a position is behind the newest event, or the range ends before it begins.",
         )
         .problem(Cause::Handle(Kind::NotFound), "There is no such bus.")
-        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.")
-        .problem(
-            Cause::UnsupportedMedia,
-            "Content-Type is not application/json.",
-        )
-        .reads_body()
-        .reads()
-        .writes()
+        .problem(Cause::Handle(Kind::Conflict), "100 jobs have not ended.");
+    takes(operation)
 }
