@@ -41,17 +41,11 @@ pub(super) async fn start(call: Call) -> Answer {
 /// The request with its times and its pattern read.
 fn asked(body: api::ErasureRequest) -> Result<EraseRequest, Problem> {
     let given = body.pattern.as_deref();
-    if given.is_some_and(|own| own.get().len() > EraseSpec::PATTERN_BYTES_MAX) {
-        return Err(Problem::input_error(
-            "/match",
-            format!(
-                "the pattern is longer than {} bytes",
-                EraseSpec::PATTERN_BYTES_MAX
-            ),
-            "erase by several requests",
-        ));
-    }
-    let pattern = jobs::pattern(given)?;
+    let pattern = jobs::pattern_within(
+        EraseSpec::PATTERN_BYTES_MAX,
+        given,
+        "erase by several requests",
+    )?;
     if body.subject.as_ref().is_some_and(String::is_empty) {
         return Err(Problem::input_error(
             "/subject",
@@ -74,10 +68,7 @@ fn asked(body: api::ErasureRequest) -> Result<EraseRequest, Problem> {
             "write {\"subject\": \"customer-17\"}, or a pattern as `match`",
         ));
     }
-    let rate = match body.rate {
-        Some(rate) => jobs::rate("/rate", rate, 1)?,
-        None => None,
-    };
+    let rate = jobs::rate(body.rate)?;
     Ok(EraseRequest {
         bus: body.bus.unwrap_or_else(|| DEFAULT_BUS.to_owned()),
         from: border((body.from, "from"), (body.since.as_deref(), "since"))?,

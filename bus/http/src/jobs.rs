@@ -80,7 +80,7 @@ pub(super) async fn change(call: Call) -> Answer {
 fn controls(change: &api::JobChange) -> Result<Vec<JobControl>, Problem> {
     let mut controls = Vec::new();
     if let Some(rate) = change.rate {
-        controls.push(JobControl::Rate(self::rate("/rate", rate, 0)?));
+        controls.push(JobControl::Rate(rate_from(0, rate)?));
     }
     if let Some(state) = &change.state {
         controls.push(match state {
@@ -114,12 +114,17 @@ fn controls(change: &api::JobChange) -> Result<Vec<JobControl>, Problem> {
 }
 
 /// A rate as jobs have it; 0 is none, where that is allowed.
-pub(super) fn rate(pointer: &str, rate: u64, least: u64) -> Result<Option<u32>, Problem> {
+fn rate_from(least: u64, rate: u64) -> Result<Option<u32>, Problem> {
     if !(least..=api::RATE_MAX).contains(&rate) {
         let reason = format!("must be a whole number from {least} to {}", api::RATE_MAX);
-        return Err(Problem::input_error(pointer, reason, ""));
+        return Err(Problem::input_error("/rate", reason, ""));
     }
     Ok(u32::try_from(rate).ok().filter(|rate| *rate > 0))
+}
+
+/// The rate that a request gives the job which it begins, if it gives one.
+pub(super) fn rate(given: Option<u64>) -> Result<Option<u32>, Problem> {
+    given.map_or(Ok(None), |rate| rate_from(1, rate))
 }
 
 fn id(call: &Call) -> Result<JobId, Problem> {
@@ -155,6 +160,19 @@ pub(super) fn pattern(given: Option<&RawValue>) -> Result<Option<String>, Proble
     }
 }
 
+/// The same, if it is no longer than that; else `instead` says what to do.
+pub(super) fn pattern_within(
+    bytes_max: usize,
+    given: Option<&RawValue>,
+    instead: &str,
+) -> Result<Option<String>, Problem> {
+    if given.is_some_and(|own| own.get().len() > bytes_max) {
+        let reason = format!("the pattern is longer than {bytes_max} bytes");
+        return Err(Problem::input_error("/match", reason, instead));
+    }
+    pattern(given)
+}
+
 /// `POST /v1/dead-letters/redrive`.
 pub(super) async fn redrive(call: Call) -> Answer {
     letters(call, LetterJob::Redrive).await
@@ -171,10 +189,7 @@ async fn letters(call: Call, what: LetterJob) -> Answer {
     let (bytes, _reservation) = call.body(&JSON, BODY_BYTES_MAX).await?;
     let asked: api::LetterSelection = read(&bytes)?;
     let filter = selection(&asked)?;
-    let rate = match asked.rate {
-        Some(given) => rate("/rate", given, 1)?,
-        None => None,
-    };
+    let rate = rate(asked.rate)?;
     if query.dry_run.unwrap_or(false) {
         let preview = app.bus.preview_letters(what, &filter, SHOWN).await?;
         let rows = preview.sample.iter();

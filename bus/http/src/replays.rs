@@ -62,22 +62,13 @@ pub(super) fn asked(body: api::ReplayRequest) -> Result<ReplayRequest, Problem> 
     }
     let name = body.name.as_deref().map(Name::new).transpose();
     let name = name.map_err(|error| Problem::input_error("/name", error.to_string(), ""))?;
-    let rate = match body.rate {
-        Some(rate) => jobs::rate("/rate", rate, 1)?,
-        None => None,
-    };
+    let rate = jobs::rate(body.rate)?;
     let given = body.pattern.as_deref();
-    if given.is_some_and(|own| own.get().len() > ReplaySpec::PATTERN_BYTES_MAX) {
-        return Err(Problem::input_error(
-            "/match",
-            format!(
-                "the pattern is longer than {} bytes",
-                ReplaySpec::PATTERN_BYTES_MAX
-            ),
-            "narrow the replay by rule or subscription instead",
-        ));
-    }
-    let pattern = jobs::pattern(given)?;
+    let pattern = jobs::pattern_within(
+        ReplaySpec::PATTERN_BYTES_MAX,
+        given,
+        "narrow the replay by rule or subscription instead",
+    )?;
     Ok(ReplayRequest {
         name,
         bus: body.bus.unwrap_or_else(|| DEFAULT_BUS.to_owned()),
